@@ -1,0 +1,11 @@
+// How long the kernel may answer from its own memory.
+#pragma once
+
+namespace tandem::fs {
+
+// Seconds that attributes, and where names lead (or that they lead nowhere), stay valid. Every
+// change comes through the mount and the kernel keeps its caches straight, so this bounds only how
+// long an edit made behind the mount stays unseen.
+inline constexpr double kCacheSeconds = 1.0;
+
+}  // namespace tandem::fs

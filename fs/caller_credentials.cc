@@ -1,0 +1,78 @@
+#include "fs/caller_credentials.h"
+
+#include <linux/securebits.h>
+#include <sched.h>
+#include <sys/fsuid.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <utility>
+
+namespace tandem::fs {
+namespace {
+
+// Once a thread: a umask of its own. By default it is the process's.
+Status SeparateUmask() {
+  thread_local bool separate = false;
+  if (separate) return {};
+  if (unshare(CLONE_FS) != 0) return ErrnoError("unshare the umask");
+  separate = true;
+  return {};
+}
+
+// Once a thread: capabilities that stay when the fsuid changes. The kernel has already checked the
+// caller's permissions; ours must not fail where only a supplementary group of the caller, which we
+// do not take on, let it in. Where this is refused (no CAP_SETPCAP), just those cases fail.
+void KeepCapabilities() {
+  thread_local bool done = false;
+  if (done) return;
+  const int bits = prctl(PR_GET_SECUREBITS);
+  if (bits >= 0) prctl(PR_SET_SECUREBITS, bits | SECBIT_NO_SETUID_FIXUP);
+  done = true;
+}
+
+// These two report no errors; asking for the impossible id -1 returns the current one.
+bool BecomeUser(uid_t uid) {
+  setfsuid(uid);
+  return static_cast<uid_t>(setfsuid(static_cast<uid_t>(-1))) == uid;
+}
+bool BecomeGroup(gid_t gid) {
+  setfsgid(gid);
+  return static_cast<gid_t>(setfsgid(static_cast<gid_t>(-1))) == gid;
+}
+
+}  // namespace
+
+Result<CallerCredentials> CallerCredentials::Assume(const fuse_ctx& caller) {
+  RETURN_IF_ERROR(SeparateUmask());
+  CallerCredentials credentials(umask(caller.umask));
+  // Without privilege all callers are ourselves.
+  const bool differs = caller.uid != geteuid() || caller.gid != getegid();
+  if (differs && geteuid() == 0) {
+    RETURN_IF_ERROR(credentials.SwitchTo(caller.uid, caller.gid));
+  }
+  return credentials;
+}
+
+CallerCredentials::CallerCredentials(CallerCredentials&& other) noexcept
+    : previous_umask_(other.previous_umask_),
+      active_(std::exchange(other.active_, false)),
+      switched_(std::exchange(other.switched_, false)) {}
+
+CallerCredentials::~CallerCredentials() {
+  if (switched_) {
+    setfsuid(geteuid());
+    setfsgid(getegid());
+  }
+  if (active_) umask(previous_umask_);
+}
+
+Status CallerCredentials::SwitchTo(uid_t uid, gid_t gid) {
+  KeepCapabilities();
+  switched_ = true;
+  if (!BecomeGroup(gid) || !BecomeUser(uid)) return ErrnoError(EPERM, "act for the caller");
+  return {};
+}
+
+}  // namespace tandem::fs

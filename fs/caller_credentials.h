@@ -1,0 +1,32 @@
+// The identity of the process that asked, taken on for one backing call that creates something, so
+// that the backing filesystem itself decides owner, group, quota and default ACL. While it lives
+// the thread has the caller's fsuid, fsgid and umask; everything is put back by the destructor.
+// Thread state: make and destroy it in one thread, around the backing call only. How and why:
+// fs/LOCKING.md.
+#pragma once
+
+#include <sys/types.h>
+
+#include "fs/fuse_api.h"
+#include "meta/base/result.h"
+
+namespace tandem::fs {
+
+class CallerCredentials {
+ public:
+  static Result<CallerCredentials> Assume(const fuse_ctx& caller);
+
+  CallerCredentials(CallerCredentials&& other) noexcept;
+  CallerCredentials& operator=(CallerCredentials&&) = delete;
+  ~CallerCredentials();
+
+ private:
+  explicit CallerCredentials(mode_t previous_umask) : previous_umask_(previous_umask) {}
+  Status SwitchTo(uid_t uid, gid_t gid);
+
+  mode_t previous_umask_;
+  bool active_ = true;
+  bool switched_ = false;
+};
+
+}  // namespace tandem::fs

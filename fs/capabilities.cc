@@ -1,0 +1,79 @@
+// What is agreed with the kernel when the session begins. Every capability libfuse 3.14 to 3.18
+// knows is either set here, or listed with the reason why not:
+//
+//   ATOMIC_O_TRUNC      The kernel truncates by a request of its own: one place that truncates.
+//   AUTO_INVAL_DATA     Would drop the page cache after our own writes, whose mtime is always new
+//                       to the kernel. EXPLICIT_INVAL_DATA instead: all changes come through here.
+//   EXPORT_SUPPORT      We do not look up "." and "..".
+//   FLOCK_LOCKS, POSIX_LOCKS  Locks stay in the kernel.
+//   HANDLE_KILLPRIV     Would have us clear setuid and setgid bits whoever writes; a writer with
+//                       CAP_FSETID keeps them. Off, the kernel decides and sends a setattr.
+//   HANDLE_KILLPRIV_V2  The kernel then says, request by request, whether to clear them, but
+//                       libfuse's API does not pass that on (FUSE_WRITE_KILL_SUIDGID).
+//   IOCTL_DIR           There are no ioctls yet.
+//   PASSTHROUGH         Writes must not bypass capture.
+//   SPLICE_READ         A pipe (at most 1 MiB) cannot hold our largest request: libfuse would make,
+//   try
+//                       and drop one for every request. (Replies are spliced: SPLICE_WRITE.)
+//   SETXATTR_EXT, SECURITY_CTX, ALLOW_IDMAP, OVER_IO_URING  Not handled; libfuse turns the last on
+//                       itself where -o io_uring asks for it.
+#include "fs/file_system.h"
+
+namespace tandem::fs {
+namespace {
+
+constexpr unsigned kMaxWrite = 1 << 20;
+
+#if FUSE_VERSION >= FUSE_MAKE_VERSION(3, 17)
+void Set(fuse_conn_info* connection, uint64_t capability, bool wanted) {
+  if (wanted) {
+    fuse_set_feature_flag(connection, capability);  // if the kernel has it
+  } else {
+    fuse_unset_feature_flag(connection, capability);
+  }
+}
+#else
+void Set(fuse_conn_info* connection, unsigned capability, bool wanted) {
+  if (wanted) {
+    connection->want |= capability & connection->capable;
+  } else {
+    connection->want &= ~capability;
+  }
+}
+#endif
+
+}  // namespace
+
+void FileSystem::Initialise(void* user_data, fuse_conn_info* connection) {
+  const auto& self = *static_cast<const FileSystem*>(user_data);
+  Set(connection, FUSE_CAP_ATOMIC_O_TRUNC, false);
+  Set(connection, FUSE_CAP_AUTO_INVAL_DATA, false);
+  Set(connection, FUSE_CAP_FLOCK_LOCKS, false);
+  Set(connection, FUSE_CAP_POSIX_LOCKS, false);
+  Set(connection, FUSE_CAP_HANDLE_KILLPRIV, false);
+  Set(connection, FUSE_CAP_IOCTL_DIR, false);
+  Set(connection, FUSE_CAP_SPLICE_READ, false);
+
+  Set(connection, FUSE_CAP_ASYNC_DIO, true);
+  Set(connection, FUSE_CAP_ASYNC_READ, true);
+  Set(connection, FUSE_CAP_CACHE_SYMLINKS, true);
+  // The umask is for us to apply, because a default ACL overrides it.
+  Set(connection, FUSE_CAP_DONT_MASK, true);
+  Set(connection, FUSE_CAP_EXPLICIT_INVAL_DATA, true);
+  Set(connection, FUSE_CAP_PARALLEL_DIROPS, true);
+  Set(connection, FUSE_CAP_POSIX_ACL, self.has_acls_);
+  Set(connection, FUSE_CAP_READDIRPLUS, true);
+  Set(connection, FUSE_CAP_READDIRPLUS_AUTO, true);
+  Set(connection, FUSE_CAP_SPLICE_MOVE, true);
+  Set(connection, FUSE_CAP_SPLICE_WRITE, true);
+  Set(connection, FUSE_CAP_WRITEBACK_CACHE, self.settings_.writeback);
+#if FUSE_VERSION >= FUSE_MAKE_VERSION(3, 17)
+  Set(connection, FUSE_CAP_DIRECT_IO_ALLOW_MMAP, true);
+  Set(connection, FUSE_CAP_HANDLE_KILLPRIV_V2, false);
+  // No handler can be interrupted.
+  connection->no_interrupt = 1;
+#endif
+  connection->max_write = kMaxWrite;
+}
+
+}  // namespace tandem::fs

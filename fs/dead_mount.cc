@@ -1,0 +1,126 @@
+#include "fs/dead_mount.h"
+
+#include <fcntl.h>
+#include <spawn.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#include <climits>
+#include <cstdlib>
+#include <fstream>
+#include <memory>
+#include <optional>
+#include <sstream>
+
+#include "meta/base/log.h"
+
+namespace tandem::fs {
+namespace {
+
+// mountinfo writes blanks, newlines and backslashes as \ooo.
+std::string Unescape(const std::string& text) {
+  std::string plain;
+  for (size_t i = 0; i < text.size(); ++i) {
+    constexpr size_t kDigits = 3;
+    if (text[i] == '\\' && i + kDigits < text.size()) {
+      plain += static_cast<char>(std::stoi(text.substr(i + 1, kDigits), nullptr, 8));
+      i += kDigits;
+    } else {
+      plain += text[i];
+    }
+  }
+  return plain;
+}
+
+// The type of the topmost mount at exactly `path`, if one is there. A line of mountinfo (proc(5)):
+// "36 35 98:0 /root /mount/point rw,noatime master:1 - type source super-options".
+Result<std::optional<std::string>> MountTypeAt(const std::string& path) {
+  std::ifstream table("/proc/self/mountinfo");
+  if (!table) return ErrnoError("open /proc/self/mountinfo");
+  std::optional<std::string> type;
+  for (std::string line; std::getline(table, line);) {
+    std::istringstream fields(line);
+    std::string skipped;
+    std::string mountpoint;
+    fields >> skipped >> skipped >> skipped >> skipped >> mountpoint;
+    if (Unescape(mountpoint) != path) continue;
+    const size_t separator = line.find(" - ");
+    if (separator == std::string::npos) continue;
+    const size_t start = separator + 3;
+    type = line.substr(start, line.find(' ', start) - start);
+  }
+  return type;
+}
+
+// Asks the filesystem itself: the kernel may still remember attributes of a dead one.
+bool IsDead(const std::string& path) {
+  struct statx ignored;
+  return statx(AT_FDCWD, path.c_str(), AT_STATX_FORCE_SYNC, STATX_BASIC_STATS, &ignored) != 0 &&
+         errno == ENOTCONN;
+}
+
+bool RunFusermount(const std::string& mountpoint) {
+  const char* const arguments[] = {"fusermount3",      "-u",   "-q", "-z", "--",
+                                   mountpoint.c_str(), nullptr};
+  pid_t child = 0;
+  if (posix_spawnp(&child, arguments[0], nullptr, nullptr, const_cast<char* const*>(arguments),
+                   environ) != 0) {
+    return false;
+  }
+  int status = 0;
+  while (waitpid(child, &status, 0) < 0) {
+    if (errno != EINTR) return false;
+  }
+  return WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
+Status Detach(const std::string& mountpoint) {
+  if (umount2(mountpoint.c_str(), MNT_DETACH | UMOUNT_NOFOLLOW) == 0) return {};
+  const int code = errno;
+  if (code == EPERM && RunFusermount(mountpoint)) return {};
+  return ErrnoError(code, "detach the dead mount at " + mountpoint);
+}
+
+std::string RealPath(const std::string& path) {
+  const std::unique_ptr<char, decltype(&std::free)> real(realpath(path.c_str(), nullptr),
+                                                         &std::free);
+  return real ? std::string(real.get()) : std::string();
+}
+
+}  // namespace
+
+Result<std::string> ResolveMountpoint(const std::string& mountpoint) {
+  std::string real = RealPath(mountpoint);
+  if (!real.empty()) return real;
+  const int code = errno;
+  // Of a dead mount only the last component cannot be entered.
+  std::string trimmed = mountpoint;
+  while (trimmed.size() > 1 && trimmed.ends_with('/')) trimmed.pop_back();
+  const size_t slash = trimmed.rfind('/');
+  const std::string name = slash == std::string::npos ? trimmed : trimmed.substr(slash + 1);
+  if (code != ENOTCONN || name.empty() || name == "." || name == "..") {
+    return ErrnoError(code, "mountpoint " + mountpoint);
+  }
+  const std::string parent = slash == std::string::npos ? "." : trimmed.substr(0, slash + 1);
+  real = RealPath(parent);
+  if (real.empty()) return ErrnoError("mountpoint " + mountpoint);
+  if (!real.ends_with('/')) real += '/';
+  return real + name;
+}
+
+Status RemoveDeadMount(const std::string& mountpoint) {
+  ASSIGN_OR_RETURN(const std::string path, ResolveMountpoint(mountpoint));
+  // Several may lie over one another.
+  while (true) {
+    ASSIGN_OR_RETURN(const auto type, MountTypeAt(path));
+    if (type != kMountType) return {};
+    if (!IsDead(path)) {
+      return MakeError(ErrorKind::kUsage, "a tandemfs is mounted on " + path + " already");
+    }
+    RETURN_IF_ERROR(Detach(path));
+    spdlog::warn("detached the mount on {} of a tandemfs that died", path);
+  }
+}
+
+}  // namespace tandem::fs

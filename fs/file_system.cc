@@ -1,0 +1,111 @@
+#include "fs/file_system.h"
+
+#include <sys/xattr.h>
+
+#include <exception>
+#include <new>
+
+#include "meta/base/log.h"
+
+namespace tandem::fs {
+namespace {
+
+// Errors of system calls are the application's to see; anything else is a failure of our own.
+void Report(const Error& error) {
+  if (error.kind() != ErrorKind::kSystem) spdlog::error("{}", error.ToString());
+}
+
+// What libfuse calls for a handler: the boundary at which exceptions stop and errors become
+// replies.
+template <auto kHandler>
+struct Trampoline;
+template <typename... Arguments, Status (FileSystem::*kHandler)(Request&, Arguments...)>
+struct Trampoline<kHandler> {
+  static void Call(fuse_req_t raw, Arguments... arguments) {
+    auto* const file_system = static_cast<FileSystem*>(fuse_req_userdata(raw));
+    Request request(raw);
+    try {
+      const Status status = (file_system->*kHandler)(request, arguments...);
+      if (status) return;
+      Report(status.error());
+      request.Fail(status.error());
+    } catch (const std::bad_alloc&) {
+      spdlog::error("out of memory in a filesystem operation");
+    } catch (const std::exception& e) {
+      spdlog::error("exception in a filesystem operation: {}", e.what());
+    }
+  }
+};
+
+// Kernel and backing filesystem must agree that there are ACLs: with FUSE_CAP_POSIX_ACL the kernel
+// takes "not supported" for an error in every permission check.
+bool HasAcls(const InodeFd& directory) {
+  return getxattr(directory.path().c_str(), "system.posix_acl_access", nullptr, 0) >= 0 ||
+         errno != EOPNOTSUPP;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<FileSystem>> FileSystem::Create(int source_fd, meta::Capture* capture,
+                                                       Settings settings) {
+  ASSIGN_OR_RETURN(auto inodes, InodeTable::Create(source_fd));
+  ASSIGN_OR_RETURN(const InodeFd root, inodes->root().Descriptor());
+  const bool has_acls = HasAcls(root);
+  return std::unique_ptr<FileSystem>(
+      new FileSystem(std::move(inodes), capture, settings, has_acls));
+}
+
+const fuse_lowlevel_ops& FileSystem::Operations() {
+  static const fuse_lowlevel_ops operations = [] {
+    fuse_lowlevel_ops table = {};
+    table.init = &FileSystem::Initialise;
+    table.lookup = &Trampoline<&FileSystem::Lookup>::Call;
+    table.forget = &Trampoline<&FileSystem::ForgetNode>::Call;
+    table.forget_multi = &Trampoline<&FileSystem::ForgetNodes>::Call;
+    table.getattr = &Trampoline<&FileSystem::GetAttributes>::Call;
+    table.setattr = &Trampoline<&FileSystem::SetAttributes>::Call;
+    table.readlink = &Trampoline<&FileSystem::ReadLink>::Call;
+    table.statfs = &Trampoline<&FileSystem::Statfs>::Call;
+    table.mknod = &Trampoline<&FileSystem::MakeNode>::Call;
+    table.mkdir = &Trampoline<&FileSystem::MakeDirectory>::Call;
+    table.symlink = &Trampoline<&FileSystem::MakeSymlink>::Call;
+    table.link = &Trampoline<&FileSystem::Link>::Call;
+    table.unlink = &Trampoline<&FileSystem::Unlink>::Call;
+    table.rmdir = &Trampoline<&FileSystem::RemoveDirectory>::Call;
+    table.rename = &Trampoline<&FileSystem::Rename>::Call;
+    table.create = &Trampoline<&FileSystem::CreateFile>::Call;
+    table.open = &Trampoline<&FileSystem::Open>::Call;
+    table.flush = &Trampoline<&FileSystem::Flush>::Call;
+    table.release = &Trampoline<&FileSystem::Release>::Call;
+    table.fsync = &Trampoline<&FileSystem::Sync>::Call;
+    table.read = &Trampoline<&FileSystem::Read>::Call;
+    table.write_buf = &Trampoline<&FileSystem::Write>::Call;
+    table.fallocate = &Trampoline<&FileSystem::Allocate>::Call;
+    table.copy_file_range = &Trampoline<&FileSystem::CopyRange>::Call;
+    table.lseek = &Trampoline<&FileSystem::Seek>::Call;
+    table.opendir = &Trampoline<&FileSystem::OpenDir>::Call;
+    table.readdir = &Trampoline<&FileSystem::ReadDir>::Call;
+    table.readdirplus = &Trampoline<&FileSystem::ReadDirPlus>::Call;
+    table.releasedir = &Trampoline<&FileSystem::ReleaseDir>::Call;
+    table.fsyncdir = &Trampoline<&FileSystem::SyncDir>::Call;
+    table.setxattr = &Trampoline<&FileSystem::SetXattr>::Call;
+    table.getxattr = &Trampoline<&FileSystem::GetXattr>::Call;
+    table.listxattr = &Trampoline<&FileSystem::ListXattrs>::Call;
+    table.removexattr = &Trampoline<&FileSystem::RemoveXattr>::Call;
+#if FUSE_VERSION >= FUSE_MAKE_VERSION(3, 17)
+    table.tmpfile = &Trampoline<&FileSystem::CreateTemporary>::Call;
+#endif
+#if FUSE_VERSION >= FUSE_MAKE_VERSION(3, 18)
+    table.statx = &Trampoline<&FileSystem::Statx>::Call;
+#endif
+    return table;
+  }();
+  return operations;
+}
+
+Result<meta::Operation> FileSystem::Begin(const Inode& inode, const meta::Intent& intent) {
+  if (!Captures(inode)) return meta::Operation();
+  return capture_->Begin(intent);
+}
+
+}  // namespace tandem::fs

@@ -1,0 +1,144 @@
+// The filesystem as the kernel asks for it: passes every operation to the directory beneath, and
+// tells capture what each one changes. The handlers are spread over fs/ops_*.cc by kind; the table
+// that leads to them and the one place that turns exceptions and errors into replies are in
+// file_system.cc. What a changing handler does, in which order: fs/LOCKING.md.
+//
+// libfuse calls the handlers from its threads, at the same time.
+#pragma once
+
+#include <memory>
+
+#include "fs/caller_credentials.h"
+#include "fs/fuse_api.h"
+#include "fs/handle_table.h"
+#include "fs/inode_table.h"
+#include "fs/open_directory.h"
+#include "fs/open_file.h"
+#include "fs/request.h"
+#include "meta/base/result.h"
+#include "meta/capture.h"
+
+namespace tandem::fs {
+
+class FileSystem {
+ public:
+  struct Settings {
+    // The kernel collects writes in its cache instead of sending each at once.
+    bool writeback = false;
+  };
+
+  // `source_fd` is used during the call only. `capture` (may be null) is borrowed.
+  static Result<std::unique_ptr<FileSystem>> Create(int source_fd, meta::Capture* capture,
+                                                    Settings settings);
+
+  // For fuse_session_new, whose user data must be the FileSystem.
+  static const fuse_lowlevel_ops& Operations();
+
+ private:
+  // Handlers reply themselves when they succeed and return the error otherwise.
+  Status Lookup(Request& request, fuse_ino_t parent, const char* name);
+  Status ForgetNode(Request& request, fuse_ino_t node, uint64_t lookups);
+  Status ForgetNodes(Request& request, size_t count, fuse_forget_data* forgets);
+
+  Status GetAttributes(Request& request, fuse_ino_t node, fuse_file_info* info);
+  Status SetAttributes(Request& request, fuse_ino_t node, struct stat* wanted, int to_set,
+                       fuse_file_info* info);
+#if FUSE_VERSION >= FUSE_MAKE_VERSION(3, 18)
+  Status Statx(Request& request, fuse_ino_t node, int flags, int mask, fuse_file_info* info);
+#endif
+  Status ReadLink(Request& request, fuse_ino_t node);
+  Status Statfs(Request& request, fuse_ino_t node);
+
+  Status MakeNode(Request& request, fuse_ino_t parent, const char* name, mode_t mode, dev_t device);
+  Status MakeDirectory(Request& request, fuse_ino_t parent, const char* name, mode_t mode);
+  Status MakeSymlink(Request& request, const char* target, fuse_ino_t parent, const char* name);
+  Status Link(Request& request, fuse_ino_t node, fuse_ino_t new_parent, const char* new_name);
+  Status Unlink(Request& request, fuse_ino_t parent, const char* name);
+  Status RemoveDirectory(Request& request, fuse_ino_t parent, const char* name);
+  Status Rename(Request& request, fuse_ino_t old_parent, const char* old_name,
+                fuse_ino_t new_parent, const char* new_name, unsigned flags);
+
+  Status CreateFile(Request& request, fuse_ino_t parent, const char* name, mode_t mode,
+                    fuse_file_info* info);
+#if FUSE_VERSION >= FUSE_MAKE_VERSION(3, 17)
+  Status CreateTemporary(Request& request, fuse_ino_t parent, mode_t mode, fuse_file_info* info);
+#endif
+  Status Open(Request& request, fuse_ino_t node, fuse_file_info* info);
+  Status Flush(Request& request, fuse_ino_t node, fuse_file_info* info);
+  Status Release(Request& request, fuse_ino_t node, fuse_file_info* info);
+  Status Sync(Request& request, fuse_ino_t node, int data_only, fuse_file_info* info);
+
+  Status Read(Request& request, fuse_ino_t node, size_t size, off_t offset, fuse_file_info* info);
+  Status Write(Request& request, fuse_ino_t node, fuse_bufvec* data, off_t offset,
+               fuse_file_info* info);
+  Status Allocate(Request& request, fuse_ino_t node, int mode, off_t offset, off_t length,
+                  fuse_file_info* info);
+  Status CopyRange(Request& request, fuse_ino_t from, off_t from_offset, fuse_file_info* from_info,
+                   fuse_ino_t to, off_t to_offset, fuse_file_info* to_info, size_t length,
+                   int flags);
+  Status Seek(Request& request, fuse_ino_t node, off_t offset, int whence, fuse_file_info* info);
+
+  Status OpenDir(Request& request, fuse_ino_t node, fuse_file_info* info);
+  Status ReadDir(Request& request, fuse_ino_t node, size_t size, off_t offset,
+                 fuse_file_info* info);
+  Status ReadDirPlus(Request& request, fuse_ino_t node, size_t size, off_t offset,
+                     fuse_file_info* info);
+  Status ReleaseDir(Request& request, fuse_ino_t node, fuse_file_info* info);
+  Status SyncDir(Request& request, fuse_ino_t node, int data_only, fuse_file_info* info);
+
+  Status SetXattr(Request& request, fuse_ino_t node, const char* name, const char* value,
+                  size_t size, int flags);
+  Status GetXattr(Request& request, fuse_ino_t node, const char* name, size_t size);
+  Status ListXattrs(Request& request, fuse_ino_t node, size_t size);
+  Status RemoveXattr(Request& request, fuse_ino_t node, const char* name);
+
+  // ---- What handlers share --------------------------------------------------------------------
+
+  FileSystem(std::unique_ptr<InodeTable> inodes, meta::Capture* capture, Settings settings,
+             bool has_acls)
+      : inodes_(std::move(inodes)), capture_(capture), settings_(settings), has_acls_(has_acls) {}
+
+  static void Initialise(void* user_data, fuse_conn_info* connection);
+
+  // Whether changes of the object, or of names in it, are captured.
+  bool Captures(const Inode& inode) const { return capture_ != nullptr && inode.in_volume(); }
+  // Enters capture if the object concerned is captured; all objects of an intent are, or none.
+  Result<meta::Operation> Begin(const Inode& inode, const meta::Intent& intent);
+
+  // After the backing call that made `name`: finds the new object and records it. If it cannot be
+  // found the call is undone with unlinkat(removal_flags).
+  Result<FoundObject> RecordCreated(meta::Operation& operation, const Inode& parent, int parent_fd,
+                                    const char* name, int removal_flags);
+  // The counterpart for names removed: the object the name leads to. Empty where capture does not
+  // want to know.
+  struct Victim {
+    ObjectId id;
+    UniqueFd fd;  // kept until the gate is left: the blocks are freed when it is closed
+  };
+  Result<Victim> FindVictim(const Inode& parent, int parent_fd, const char* name) const;
+  static void AnnounceRemoval(meta::Operation& operation, const Victim& victim);
+  Status RemoveEntry(Request& request, fuse_ino_t parent, const char* name, int flags);
+
+  struct Renaming;
+  Status FindRenamed(Renaming& renaming) const;
+  static void RecordRenamed(meta::Operation& operation, const Renaming& renaming);
+
+  // The entry that tells the kernel of the object, counting a lookup.
+  fuse_entry_param EntryOf(FoundObject found, Inode** inode);
+  Status ReplyEntry(Request& request, FoundObject found);
+  Status ReplyCreated(Request& request, FoundObject found, std::unique_ptr<OpenFile> file,
+                      fuse_file_info& info);
+
+  static Status Resize(meta::Operation& operation, const Inode& inode, int fd, int open_fd,
+                       off_t size);
+
+  const std::unique_ptr<InodeTable> inodes_;
+  HandleTable<OpenFile> files_;
+  HandleTable<OpenDirectory> directories_;
+  meta::Capture* const capture_;
+  const Settings settings_;
+  // Whether the backing filesystem keeps POSIX ACLs.
+  const bool has_acls_;
+};
+
+}  // namespace tandem::fs

@@ -1,0 +1,42 @@
+// What applications have open, owned here while the kernel knows it by number (fuse_file_info's
+// `fh`), so that what is still open when the session ends is closed. The number is the address: the
+// kernel sends nothing for a handle after its release, and releases it once.
+//
+// Any thread.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <unordered_map>
+
+#include "meta/base/mutex.h"
+
+namespace tandem::fs {
+
+template <typename Handle>
+class HandleTable {
+ public:
+  uint64_t Add(std::unique_ptr<Handle> handle) EXCLUDES(mutex_) {
+    const auto number = reinterpret_cast<uint64_t>(handle.get());
+    MutexLock lock(mutex_);
+    handles_.emplace(number, std::move(handle));
+    return number;
+  }
+
+  Handle& Get(uint64_t number) const { return *reinterpret_cast<Handle*>(number); }
+
+  void Remove(uint64_t number) EXCLUDES(mutex_) {
+    // Outlives the lock: closing may take its time.
+    std::unique_ptr<Handle> closed;
+    MutexLock lock(mutex_);
+    const auto at = handles_.find(number);
+    closed = std::move(at->second);
+    handles_.erase(at);
+  }
+
+ private:
+  Mutex mutex_;
+  std::unordered_map<uint64_t, std::unique_ptr<Handle>> handles_ GUARDED_BY(mutex_);
+};
+
+}  // namespace tandem::fs

@@ -1,0 +1,81 @@
+#include "fs/mount_options.h"
+
+#include <unistd.h>
+
+#include <cstddef>
+#include <cstdlib>
+#include <string_view>
+
+namespace tandem::fs {
+namespace {
+
+struct Parsed {
+  int writeback;
+  unsigned max_threads;
+};
+
+const fuse_opt kOptions[] = {
+    {"writeback", offsetof(Parsed, writeback), 1},
+    {"max_threads=%u", offsetof(Parsed, max_threads), 0},
+    FUSE_OPT_KEY("defaults", FUSE_OPT_KEY_DISCARD),
+    FUSE_OPT_KEY("auto", FUSE_OPT_KEY_DISCARD),
+    FUSE_OPT_KEY("noauto", FUSE_OPT_KEY_DISCARD),
+    FUSE_OPT_KEY("nofail", FUSE_OPT_KEY_DISCARD),
+    FUSE_OPT_KEY("_netdev", FUSE_OPT_KEY_DISCARD),
+    FUSE_OPT_KEY("user", FUSE_OPT_KEY_DISCARD),
+    FUSE_OPT_KEY("users", FUSE_OPT_KEY_DISCARD),
+    FUSE_OPT_KEY("nouser", FUSE_OPT_KEY_DISCARD),
+    // The backing filesystem keeps access times.
+    FUSE_OPT_KEY("atime", FUSE_OPT_KEY_DISCARD),
+    FUSE_OPT_KEY("relatime", FUSE_OPT_KEY_DISCARD),
+    FUSE_OPT_KEY("norelatime", FUSE_OPT_KEY_DISCARD),
+    FUSE_OPT_KEY("strictatime", FUSE_OPT_KEY_DISCARD),
+    FUSE_OPT_KEY("nostrictatime", FUSE_OPT_KEY_DISCARD),
+    FUSE_OPT_KEY("lazytime", FUSE_OPT_KEY_DISCARD),
+    FUSE_OPT_KEY("nolazytime", FUSE_OPT_KEY_DISCARD),
+    FUSE_OPT_END,
+};
+
+int ProcessOther(void* /*data*/, const char* argument, int key, fuse_args* /*arguments*/) {
+  constexpr int kDrop = 0;
+  constexpr int kKeep = 1;
+  const bool for_mount = std::string_view(argument).starts_with("x-");
+  return key == FUSE_OPT_KEY_OPT && for_mount ? kDrop : kKeep;
+}
+
+// "-o", "fsname=...,default_permissions,...": permissions are checked by the kernel, from mode and
+// ACL, for whoever the caller is; a daemon of root would check nothing.
+bool AddDefaults(fuse_args* arguments, const std::string& fs_name) {
+  char* list = nullptr;
+  bool added = fuse_opt_add_opt_escaped(&list, ("fsname=" + fs_name).c_str()) == 0 &&
+               fuse_opt_add_opt(&list, "subtype=tandemfs,default_permissions") == 0;
+  if (added && geteuid() == 0) added = fuse_opt_add_opt(&list, "allow_other") == 0;
+  added = added && fuse_opt_add_arg(arguments, "tandemfs") == 0 &&
+          fuse_opt_add_arg(arguments, "-o") == 0 && fuse_opt_add_arg(arguments, list) == 0;
+  std::free(list);
+  return added;
+}
+
+}  // namespace
+
+Result<SessionOptions> SessionOptions::Parse(const std::string& comma_list,
+                                             const std::string& fs_name) {
+  SessionOptions options;
+  fuse_args* const arguments = options.arguments.get();
+  if (!AddDefaults(arguments, fs_name)) return ErrnoError(ENOMEM, "mount options");
+  if (!comma_list.empty() && (fuse_opt_add_arg(arguments, "-o") != 0 ||
+                              fuse_opt_add_arg(arguments, comma_list.c_str()) != 0)) {
+    return ErrnoError(ENOMEM, "mount options");
+  }
+  Parsed parsed = {0, kDefaultThreads};
+  if (fuse_opt_parse(arguments, &parsed, kOptions, ProcessOther) != 0) {
+    return MakeError(ErrorKind::kUsage, "mount options not understood: -o " + comma_list);
+  }
+  // With one thread a request that waits for a commit would hold up every other.
+  if (parsed.max_threads < 2) return MakeError(ErrorKind::kUsage, "max_threads: at least 2");
+  options.writeback = parsed.writeback != 0;
+  options.max_threads = parsed.max_threads;
+  return options;
+}
+
+}  // namespace tandem::fs

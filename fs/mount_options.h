@@ -1,0 +1,42 @@
+// What -o accepts. Beyond libfuse's own options (fsname, ro, dev, suid, io_uring, ...):
+//   writeback        the kernel collects writes in its cache
+//   max_threads=N    threads that serve requests
+// Options that concern only mount(8) and the boot (defaults, noauto, nofail, _netdev, user, x-...,
+// the atime family) are accepted and dropped. allow_other is the default for root.
+#pragma once
+
+#include <string>
+#include <utility>
+
+#include "fs/fuse_api.h"
+#include "meta/base/result.h"
+
+namespace tandem::fs {
+
+// Owns the argument vector libfuse works on.
+class FuseArguments {
+ public:
+  FuseArguments() = default;
+  FuseArguments(FuseArguments&& other) noexcept
+      : arguments_(std::exchange(other.arguments_, fuse_args FUSE_ARGS_INIT(0, nullptr))) {}
+  FuseArguments& operator=(FuseArguments&&) = delete;
+  ~FuseArguments() { fuse_opt_free_args(&arguments_); }
+  fuse_args* get() { return &arguments_; }
+
+ private:
+  fuse_args arguments_ = FUSE_ARGS_INIT(0, nullptr);
+};
+
+struct SessionOptions {
+  static constexpr unsigned kDefaultThreads = 16;
+
+  bool writeback = false;
+  unsigned max_threads = kDefaultThreads;
+  // For fuse_session_new.
+  FuseArguments arguments;
+
+  // ErrorKind::kUsage when `comma_list` makes no sense.
+  static Result<SessionOptions> Parse(const std::string& comma_list, const std::string& fs_name);
+};
+
+}  // namespace tandem::fs

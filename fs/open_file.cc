@@ -1,0 +1,40 @@
+#include "fs/open_file.h"
+
+#include <unistd.h>
+
+namespace tandem::fs {
+
+int OpenFile::BackingFlags(int flags, bool writeback) {
+  int backing = (flags & (O_ACCMODE | O_DIRECT | O_NOATIME)) | O_NOFOLLOW | O_NOCTTY | O_CLOEXEC;
+  if (writeback && (flags & O_ACCMODE) == O_WRONLY) backing = (backing & ~O_ACCMODE) | O_RDWR;
+  return backing;
+}
+
+Result<std::unique_ptr<OpenFile>> OpenFile::Adopt(UniqueFd fd, int flags) {
+  // O_DIRECT had to be asked for, since the backing filesystem may refuse it, but our buffers are
+  // not aligned.
+  if ((flags & O_DIRECT) != 0 && fcntl(fd.get(), F_SETFL, flags & O_NOATIME) != 0) {
+    return ErrnoError("open");
+  }
+  return std::unique_ptr<OpenFile>(new OpenFile(std::move(fd), flags));
+}
+
+Status OpenFile::SyncIfAsked() const {
+  if ((flags_ & O_DSYNC) == 0) return {};
+  const bool all = (flags_ & O_SYNC) == O_SYNC;  // O_SYNC contains O_DSYNC
+  if ((all ? fsync(fd()) : fdatasync(fd())) != 0) return ErrnoError("sync after write");
+  return {};
+}
+
+void OpenFile::Describe(fuse_file_info& info) const {
+  info.direct_io = (flags_ & O_DIRECT) != 0;
+  // Whatever changes the file comes through this mount, so cached pages outlive the open.
+  info.keep_cache = 1;
+  // Closing a descriptor that never wrote has no error to report.
+  info.noflush = (flags_ & O_ACCMODE) == O_RDONLY;
+#if FUSE_VERSION >= FUSE_MAKE_VERSION(3, 15)
+  info.parallel_direct_writes = info.direct_io;
+#endif
+}
+
+}  // namespace tandem::fs

@@ -1,0 +1,43 @@
+// A file an application has open. Immutable once made: any thread may use it between open and
+// release.
+#pragma once
+
+#include <fcntl.h>
+
+#include <memory>
+
+#include "fs/fuse_api.h"
+#include "meta/base/result.h"
+#include "meta/base/unique_fd.h"
+
+namespace tandem::fs {
+
+class OpenFile {
+ public:
+  // What to open the backing file with when an application opens with `flags`, creation flags
+  // aside:
+  //   O_APPEND goes: the kernel sends offsets, and pwrite would append regardless of them.
+  //   O_SYNC and O_DSYNC go: the sync belongs after the gate (SyncIfAsked).
+  //   O_TRUNC goes: the kernel sends a truncation of its own.
+  //   O_WRONLY becomes O_RDWR if the kernel caches writes, for it reads to fill pages.
+  static int BackingFlags(int flags, bool writeback);
+
+  // Takes over a descriptor opened with BackingFlags(flags).
+  static Result<std::unique_ptr<OpenFile>> Adopt(UniqueFd fd, int flags);
+
+  int fd() const { return fd_.get(); }
+
+  // Makes durable what a write through an O_SYNC or O_DSYNC descriptor wrote.
+  Status SyncIfAsked() const;
+
+  // Tells the kernel how to treat the file. `fh` is the caller's to set.
+  void Describe(fuse_file_info& info) const;
+
+ private:
+  OpenFile(UniqueFd fd, int flags) : fd_(std::move(fd)), flags_(flags) {}
+
+  const UniqueFd fd_;
+  const int flags_;  // as the application gave them
+};
+
+}  // namespace tandem::fs

@@ -1,0 +1,76 @@
+// Files made and opened in one request: create, and tmpfile where libfuse has it.
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "fs/cache_policy.h"
+#include "fs/file_system.h"
+
+namespace tandem::fs {
+namespace {
+
+using meta::Intent;
+using meta::Operation;
+
+// With O_EXCL always, so that we know whether the file is new. The kernel asks for a creation only
+// after it found the name free, and holds the directory's lock since; if the name is taken all the
+// same, somebody worked behind the mount. An application without O_EXCL just wants that file then:
+// at ESTALE the kernel starts the open afresh, with a lookup.
+Result<UniqueFd> OpenNew(const fuse_ctx& caller, int directory_fd, const char* name, mode_t mode,
+                         int flags, bool writeback) {
+  ASSIGN_OR_RETURN(const auto credentials, CallerCredentials::Assume(caller));
+  UniqueFd fd(openat(directory_fd, name,
+                     OpenFile::BackingFlags(flags, writeback) | O_CREAT | O_EXCL, mode));
+  if (fd.valid()) return fd;
+  if (errno == EEXIST && (flags & O_EXCL) == 0) return ErrnoError(ESTALE, "create");
+  return ErrnoError("create");
+}
+
+}  // namespace
+
+Status FileSystem::CreateFile(Request& request, fuse_ino_t parent, const char* name, mode_t mode,
+                              fuse_file_info* info) {
+  const Inode& directory = inodes_->Get(parent);
+  ASSIGN_OR_RETURN(const InodeFd directory_fd, directory.Descriptor());
+  ASSIGN_OR_RETURN(Operation operation, Begin(directory, Intent().Entries(directory.ref())));
+  ASSIGN_OR_RETURN(UniqueFd fd, OpenNew(request.caller(), directory_fd.get(), name, mode,
+                                        info->flags, settings_.writeback));
+  ASSIGN_OR_RETURN(FoundObject made,
+                   RecordCreated(operation, directory, directory_fd.get(), name, 0));
+  operation.End();
+  ASSIGN_OR_RETURN(auto file, OpenFile::Adopt(std::move(fd), info->flags));
+  return ReplyCreated(request, std::move(made), std::move(file), *info);
+}
+
+#if FUSE_VERSION >= FUSE_MAKE_VERSION(3, 17)
+// A file without a name belongs to no directory and is in no replica: nothing to mark until it is
+// linked in.
+Status FileSystem::CreateTemporary(Request& request, fuse_ino_t parent, mode_t mode,
+                                   fuse_file_info* info) {
+  ASSIGN_OR_RETURN(const InodeFd directory_fd, inodes_->Get(parent).Descriptor());
+  UniqueFd fd;
+  {
+    ASSIGN_OR_RETURN(const auto credentials, CallerCredentials::Assume(request.caller()));
+    const int flags = OpenFile::BackingFlags(info->flags, settings_.writeback) & ~O_NOFOLLOW;
+    fd.Reset(open(directory_fd.path().c_str(), flags | O_TMPFILE | (info->flags & O_EXCL), mode));
+    if (!fd.valid()) return ErrnoError("create a nameless file");
+  }
+  ASSIGN_OR_RETURN(FoundObject made, FoundObject::ByDescriptor(fd.get()));
+  ASSIGN_OR_RETURN(auto file, OpenFile::Adopt(std::move(fd), info->flags));
+  return ReplyCreated(request, std::move(made), std::move(file), *info);
+}
+#endif
+
+Status FileSystem::ReplyCreated(Request& request, FoundObject found, std::unique_ptr<OpenFile> file,
+                                fuse_file_info& info) {
+  Inode* inode = nullptr;
+  const fuse_entry_param entry = EntryOf(std::move(found), &inode);
+  file->Describe(info);
+  info.fh = files_.Add(std::move(file));
+  if (!request.ReplyCreate(entry, info)) {
+    files_.Remove(info.fh);
+    inodes_->Forget(*inode, 1);
+  }
+  return {};
+}
+
+}  // namespace tandem::fs

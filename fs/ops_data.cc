@@ -1,0 +1,110 @@
+// Content: read, write, fallocate, copy_file_range, lseek. Stores through shared mappings arrive as
+// writes.
+#include <fcntl.h>
+#include <linux/falloc.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "fs/file_system.h"
+
+namespace tandem::fs {
+namespace {
+
+using meta::Intent;
+using meta::Operation;
+
+ByteRange RangeOf(off_t offset, uint64_t length) {
+  return ByteRange::Of(static_cast<uint64_t>(offset), length);
+}
+
+fuse_bufvec BufferOn(int fd, off_t offset, size_t size) {
+  fuse_bufvec buffer = FUSE_BUFVEC_INIT(size);
+  buffer.buf[0].flags = static_cast<fuse_buf_flags>(FUSE_BUF_IS_FD | FUSE_BUF_FD_SEEK);
+  buffer.buf[0].fd = fd;
+  buffer.buf[0].pos = offset;
+  return buffer;
+}
+
+}  // namespace
+
+Status FileSystem::Read(Request& request, fuse_ino_t /*node*/, size_t size, off_t offset,
+                        fuse_file_info* info) {
+  fuse_bufvec data = BufferOn(files_.Get(info->fh).fd(), offset, size);
+  request.ReplyData(data);
+  return {};
+}
+
+Status FileSystem::Write(Request& request, fuse_ino_t node, fuse_bufvec* data, off_t offset,
+                         fuse_file_info* info) {
+  const Inode& inode = inodes_->Get(node);
+  const OpenFile& file = files_.Get(info->fh);
+  const size_t size = fuse_buf_size(data);
+  ASSIGN_OR_RETURN(Operation operation,
+                   Begin(inode, Intent().Data(inode.ref(), RangeOf(offset, size))));
+  fuse_bufvec backing = BufferOn(file.fd(), offset, size);
+  const ssize_t written = fuse_buf_copy(&backing, data, static_cast<fuse_buf_copy_flags>(0));
+  // A write that failed (EIO) may have changed some of its range.
+  operation.Wrote(inode.ref(),
+                  RangeOf(offset, written < 0 ? size : static_cast<uint64_t>(written)));
+  // The kernel takes capabilities away before it sends a write, but not before a mapped page.
+  if (info->writepage != 0) operation.ChangedAttributes(inode.ref(), meta::kXattrAttributes);
+  operation.End();
+  if (written < 0) return ErrnoError(static_cast<int>(-written), "write");
+  if (info->writepage == 0) RETURN_IF_ERROR(file.SyncIfAsked());
+  request.ReplyWritten(static_cast<size_t>(written));
+  return {};
+}
+
+Status FileSystem::Allocate(Request& request, fuse_ino_t node, int mode, off_t offset, off_t length,
+                            fuse_file_info* info) {
+  const Inode& inode = inodes_->Get(node);
+  // These two move everything behind them.
+  const bool shifts = (mode & (FALLOC_FL_COLLAPSE_RANGE | FALLOC_FL_INSERT_RANGE)) != 0;
+  const ByteRange range = shifts ? ByteRange::From(static_cast<uint64_t>(offset))
+                                 : RangeOf(offset, static_cast<uint64_t>(length));
+  ASSIGN_OR_RETURN(Operation operation, Begin(inode, Intent().Data(inode.ref(), range)));
+  const OpenFile& file = files_.Get(info->fh);
+  const int result = fallocate(file.fd(), mode, offset, length);
+  const int code = errno;
+  // One that failed (ENOSPC) may have got part of the way.
+  operation.Wrote(inode.ref(), range);
+  operation.End();
+  if (result != 0) return ErrnoError(code, "fallocate");
+  RETURN_IF_ERROR(file.SyncIfAsked());
+  request.Succeed();
+  return {};
+}
+
+Status FileSystem::CopyRange(Request& request, fuse_ino_t /*from*/, off_t from_offset,
+                             fuse_file_info* from_info, fuse_ino_t to, off_t to_offset,
+                             fuse_file_info* to_info, size_t length, int flags) {
+  // Callers go on where a copy ended early; so it does not hold the gate for long.
+  constexpr size_t kMaxCopy = 8 << 20;
+  length = std::min(length, kMaxCopy);
+  const Inode& inode = inodes_->Get(to);
+  const ByteRange range = RangeOf(to_offset, length);
+  ASSIGN_OR_RETURN(Operation operation, Begin(inode, Intent().Data(inode.ref(), range)));
+  const OpenFile& file = files_.Get(to_info->fh);
+  off_t to_position = to_offset;
+  const ssize_t copied = copy_file_range(files_.Get(from_info->fh).fd(), &from_offset, file.fd(),
+                                         &to_position, length, static_cast<unsigned>(flags));
+  const int code = errno;
+  operation.Wrote(inode.ref(),
+                  copied < 0 ? range : RangeOf(to_offset, static_cast<uint64_t>(copied)));
+  operation.End();
+  if (copied < 0) return ErrnoError(code, "copy_file_range");
+  RETURN_IF_ERROR(file.SyncIfAsked());
+  request.ReplyWritten(static_cast<size_t>(copied));
+  return {};
+}
+
+Status FileSystem::Seek(Request& request, fuse_ino_t /*node*/, off_t offset, int whence,
+                        fuse_file_info* info) {
+  const off_t found = lseek(files_.Get(info->fh).fd(), offset, whence);
+  if (found < 0) return ErrnoError("lseek");
+  request.ReplyOffset(found);
+  return {};
+}
+
+}  // namespace tandem::fs

@@ -1,0 +1,122 @@
+// opendir, readdir, readdirplus, releasedir, fsyncdir.
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cstring>
+#include <vector>
+
+#include "fs/file_system.h"
+
+namespace tandem::fs {
+namespace {
+
+// The buffer of one reply, filled until an entry does not fit.
+class ListingReply {
+ public:
+  ListingReply(const Request& request, size_t size)
+      : request_(request), buffer_(std::make_unique_for_overwrite<char[]>(size)), size_(size) {}
+
+  bool Add(const dirent64& entry, ino_t number) {
+    struct stat attributes = {};
+    attributes.st_ino = number;
+    attributes.st_mode = DTTOIF(static_cast<mode_t>(entry.d_type));
+    return Took(fuse_add_direntry(request_.raw(), buffer_.get() + used_, size_ - used_,
+                                  entry.d_name, &attributes, entry.d_off));
+  }
+  bool AddPlus(const dirent64& entry, const fuse_entry_param& parameters) {
+    return Took(fuse_add_direntry_plus(request_.raw(), buffer_.get() + used_, size_ - used_,
+                                       entry.d_name, &parameters, entry.d_off));
+  }
+  std::string_view bytes() const { return {buffer_.get(), used_}; }
+
+ private:
+  bool Took(size_t length) {
+    if (length > size_ - used_) return false;
+    used_ += length;
+    return true;
+  }
+
+  const Request& request_;
+  const std::unique_ptr<char[]> buffer_;
+  const size_t size_;
+  size_t used_ = 0;
+};
+
+bool IsDotOrDotDot(const char* name) {
+  return std::strcmp(name, ".") == 0 || std::strcmp(name, "..") == 0;
+}
+
+// An entry without attributes: the kernel looks the name up when it needs them.
+fuse_entry_param BareEntry(const dirent64& entry, ino_t number) {
+  fuse_entry_param bare = {};
+  bare.attr.st_ino = number;
+  bare.attr.st_mode = DTTOIF(static_cast<mode_t>(entry.d_type));
+  return bare;
+}
+
+}  // namespace
+
+Status FileSystem::OpenDir(Request& request, fuse_ino_t node, fuse_file_info* info) {
+  ASSIGN_OR_RETURN(const InodeFd inode_fd, inodes_->Get(node).Descriptor());
+  UniqueFd fd(open(inode_fd.path().c_str(),
+                   O_RDONLY | O_DIRECTORY | O_CLOEXEC | (info->flags & O_NOATIME)));
+  if (!fd.valid()) return ErrnoError("open directory");
+  info->fh = directories_.Add(std::make_unique<OpenDirectory>(std::move(fd)));
+  if (!request.ReplyOpen(*info)) directories_.Remove(info->fh);
+  return {};
+}
+
+Status FileSystem::ReadDir(Request& request, fuse_ino_t node, size_t size, off_t offset,
+                           fuse_file_info* info) {
+  const Inode& inode = inodes_->Get(node);
+  ListingReply reply(request, size);
+  RETURN_IF_ERROR(directories_.Get(info->fh).Visit(offset, [&](const dirent64& entry) {
+    return reply.Add(entry, inode.PublicNumber(entry.d_ino));
+  }));
+  (void)request.ReplyBytes(reply.bytes());
+  return {};
+}
+
+Status FileSystem::ReadDirPlus(Request& request, fuse_ino_t node, size_t size, off_t offset,
+                               fuse_file_info* info) {
+  const Inode& inode = inodes_->Get(node);
+  OpenDirectory& directory = directories_.Get(info->fh);
+  ListingReply reply(request, size);
+  std::vector<Inode*> announced;
+  const auto add = [&](const dirent64& entry) {
+    if (!IsDotOrDotDot(entry.d_name)) {
+      Result<FoundObject> found = FoundObject::ByName(directory.fd(), entry.d_name);
+      if (found) {
+        Inode* child = nullptr;
+        const fuse_entry_param parameters = EntryOf(std::move(*found), &child);
+        announced.push_back(child);
+        if (reply.AddPlus(entry, parameters)) return true;
+        announced.pop_back();
+        inodes_->Forget(*child, 1);
+        return false;
+      }
+    }
+    return reply.AddPlus(entry, BareEntry(entry, inode.PublicNumber(entry.d_ino)));
+  };
+  RETURN_IF_ERROR(directory.Visit(offset, add));
+  if (!request.ReplyBytes(reply.bytes())) {
+    for (Inode* child : announced) inodes_->Forget(*child, 1);
+  }
+  return {};
+}
+
+Status FileSystem::ReleaseDir(Request& request, fuse_ino_t /*node*/, fuse_file_info* info) {
+  directories_.Remove(info->fh);
+  request.Succeed();
+  return {};
+}
+
+Status FileSystem::SyncDir(Request& request, fuse_ino_t /*node*/, int data_only,
+                           fuse_file_info* info) {
+  const int fd = directories_.Get(info->fh).fd();
+  if ((data_only != 0 ? fdatasync(fd) : fsync(fd)) != 0) return ErrnoError("fsync directory");
+  request.Succeed();
+  return {};
+}
+
+}  // namespace tandem::fs

@@ -1,0 +1,53 @@
+// Names to objects, and forgetting them; what every reply that tells the kernel of an object
+// shares.
+#include "fs/cache_policy.h"
+#include "fs/file_system.h"
+
+namespace tandem::fs {
+
+Status FileSystem::Lookup(Request& request, fuse_ino_t parent, const char* name) {
+  ASSIGN_OR_RETURN(const InodeFd parent_fd, inodes_->Get(parent).Descriptor());
+  Result<FoundObject> found = FoundObject::ByName(parent_fd.get(), name);
+  if (found) return ReplyEntry(request, std::move(*found));
+  if (found.error().code() != ENOENT) return tl::unexpected<Error>(std::move(found.error()));
+  // That there is nothing may be remembered too.
+  fuse_entry_param nothing = {};
+  nothing.entry_timeout = kCacheSeconds;
+  (void)request.ReplyEntry(nothing);
+  return {};
+}
+
+Status FileSystem::ForgetNode(Request& request, fuse_ino_t node, uint64_t lookups) {
+  inodes_->Forget(inodes_->Get(node), lookups);
+  request.ReplyNothing();
+  return {};
+}
+
+Status FileSystem::ForgetNodes(Request& request, size_t count, fuse_forget_data* forgets) {
+  for (size_t i = 0; i < count; ++i) {
+    inodes_->Forget(inodes_->Get(forgets[i].ino), forgets[i].nlookup);
+  }
+  request.ReplyNothing();
+  return {};
+}
+
+fuse_entry_param FileSystem::EntryOf(FoundObject found, Inode** inode) {
+  fuse_entry_param entry = {};
+  entry.attr = found.attributes;
+  *inode = &inodes_->Remember(std::move(found));
+  entry.ino = inodes_->NodeOf(**inode);
+  entry.generation = (*inode)->generation();
+  entry.attr.st_ino = (*inode)->PublicNumber(entry.attr.st_ino);
+  entry.attr_timeout = kCacheSeconds;
+  entry.entry_timeout = kCacheSeconds;
+  return entry;
+}
+
+Status FileSystem::ReplyEntry(Request& request, FoundObject found) {
+  Inode* inode = nullptr;
+  const fuse_entry_param entry = EntryOf(std::move(found), &inode);
+  if (!request.ReplyEntry(entry)) inodes_->Forget(*inode, 1);
+  return {};
+}
+
+}  // namespace tandem::fs

@@ -1,0 +1,44 @@
+// open, flush, release, fsync of files.
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "fs/file_system.h"
+
+namespace tandem::fs {
+
+Status FileSystem::Open(Request& request, fuse_ino_t node, fuse_file_info* info) {
+  ASSIGN_OR_RETURN(const InodeFd inode_fd, inodes_->Get(node).Descriptor());
+  // The path is a link, to the object itself.
+  const int flags = OpenFile::BackingFlags(info->flags, settings_.writeback) & ~O_NOFOLLOW;
+  UniqueFd fd(open(inode_fd.path().c_str(), flags));
+  if (!fd.valid()) return ErrnoError("open");
+  ASSIGN_OR_RETURN(auto file, OpenFile::Adopt(std::move(fd), info->flags));
+  file->Describe(*info);
+  info->fh = files_.Add(std::move(file));
+  if (!request.ReplyOpen(*info)) files_.Remove(info->fh);
+  return {};
+}
+
+// Closing a duplicate gives the errors that close would give (a network filesystem's, EDQUOT).
+Status FileSystem::Flush(Request& request, fuse_ino_t /*node*/, fuse_file_info* info) {
+  const int duplicate = fcntl(files_.Get(info->fh).fd(), F_DUPFD_CLOEXEC, 0);
+  if (duplicate < 0 || close(duplicate) != 0) return ErrnoError("close");
+  request.Succeed();
+  return {};
+}
+
+Status FileSystem::Release(Request& request, fuse_ino_t /*node*/, fuse_file_info* info) {
+  files_.Remove(info->fh);
+  request.Succeed();
+  return {};
+}
+
+Status FileSystem::Sync(Request& request, fuse_ino_t /*node*/, int data_only,
+                        fuse_file_info* info) {
+  const int fd = files_.Get(info->fh).fd();
+  if ((data_only != 0 ? fdatasync(fd) : fsync(fd)) != 0) return ErrnoError("fsync");
+  request.Succeed();
+  return {};
+}
+
+}  // namespace tandem::fs

@@ -1,0 +1,88 @@
+// rename, with RENAME_NOREPLACE, RENAME_EXCHANGE and RENAME_WHITEOUT. The kernel holds the locks of
+// both directories meanwhile.
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cstdio>
+
+#include "fs/file_system.h"
+
+namespace tandem::fs {
+
+using meta::Intent;
+using meta::Operation;
+
+struct FileSystem::Renaming {
+  const Inode& old_parent;
+  const int old_parent_fd;
+  const char* const old_name;
+  const Inode& new_parent;
+  const int new_parent_fd;
+  const char* const new_name;
+  const unsigned flags;
+  // What the names lead to before, as far as capture wants to know.
+  ObjectId moved = {};
+  Victim replaced = {};
+};
+
+Status FileSystem::FindRenamed(Renaming& renaming) const {
+  Result<Victim> replaced =
+      FindVictim(renaming.new_parent, renaming.new_parent_fd, renaming.new_name);
+  if (replaced) {
+    renaming.replaced = std::move(*replaced);
+  } else if (replaced.error().code() != ENOENT) {
+    return tl::unexpected<Error>(std::move(replaced.error()));
+  }
+  if (!Captures(renaming.old_parent)) return {};
+  ASSIGN_OR_RETURN(const IdentifiedObject moved,
+                   Identify(renaming.old_parent_fd, renaming.old_name));
+  renaming.moved = moved.id;
+  return {};
+}
+
+void FileSystem::RecordRenamed(Operation& operation, const Renaming& renaming) {
+  const meta::ObjectRef& old_parent = renaming.old_parent.ref();
+  const meta::ObjectRef& new_parent = renaming.new_parent.ref();
+  const ObjectId replaced = renaming.replaced.id;
+  if ((renaming.flags & RENAME_EXCHANGE) != 0) {
+    operation.SetEntry(old_parent, renaming.old_name, replaced, renaming.moved);
+    operation.SetEntry(new_parent, renaming.new_name, renaming.moved, replaced);
+    return;
+  }
+  meta::ObjectRef left_behind;
+  if ((renaming.flags & RENAME_WHITEOUT) != 0) {
+    const Result<IdentifiedObject> whiteout = Identify(renaming.old_parent_fd, renaming.old_name);
+    if (whiteout) left_behind = {whiteout->id, whiteout->handle};
+  }
+  operation.SetEntry(old_parent, renaming.old_name, left_behind.id, renaming.moved);
+  if (!left_behind.id.is_null()) operation.Born(left_behind);
+  operation.SetEntry(new_parent, renaming.new_name, renaming.moved, replaced);
+}
+
+Status FileSystem::Rename(Request& request, fuse_ino_t old_parent, const char* old_name,
+                          fuse_ino_t new_parent, const char* new_name, unsigned flags) {
+  const Inode& from = inodes_->Get(old_parent);
+  const Inode& to = inodes_->Get(new_parent);
+  ASSIGN_OR_RETURN(const InodeFd from_fd, from.Descriptor());
+  ASSIGN_OR_RETURN(const InodeFd to_fd, to.Descriptor());
+  Renaming renaming{from, from_fd.get(), old_name, to, to_fd.get(), new_name, flags};
+  RETURN_IF_ERROR(FindRenamed(renaming));
+  Intent intent;
+  intent.Entries(from.ref());
+  if (&to != &from) intent.Entries(to.ref());
+  // From one mount into another the backing call fails (EXDEV), so it is enough to ask for `from`.
+  ASSIGN_OR_RETURN(Operation operation, Begin(from, intent));
+  // Two names of one object stay as they are.
+  const bool changes = renaming.moved.is_null() || renaming.moved != renaming.replaced.id;
+  if (changes && (flags & RENAME_EXCHANGE) == 0) AnnounceRemoval(operation, renaming.replaced);
+  if (renameat2(from_fd.get(), old_name, to_fd.get(), new_name, flags) != 0) {
+    return ErrnoError("rename");
+  }
+  if (changes) RecordRenamed(operation, renaming);
+  operation.End();
+  request.Succeed();
+  return {};
+}
+
+}  // namespace tandem::fs

@@ -1,0 +1,16 @@
+// What serving a filesystem asks of the process as a whole. Call from the thread that will start
+// the serving threads: they inherit.
+#pragma once
+
+namespace tandem::fs {
+
+// RLIMIT_NOFILE to its hard limit: descriptors stand for inodes and open files. No RLIMIT_FSIZE:
+// the callers' limits are checked by the kernel, ours must not cut their writes short. SIGPIPE and
+// SIGXFSZ ignored.
+void PrepareProcess();
+
+// The kernel may wait for us to free memory; memory we ask for meanwhile must not wait for a
+// filesystem, which may be this one. As far as we are allowed to.
+void BecomeFlusher();
+
+}  // namespace tandem::fs

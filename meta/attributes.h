@@ -1,0 +1,79 @@
+// What an object is besides its content: kind, mode, owner, times, device, link target, extended
+// attributes (POSIX ACLs and capabilities are extended attributes to the kernel, and so here).
+// Any thread.
+#pragma once
+
+#include <sys/stat.h>
+
+#include <cstdint>
+#include <ctime>
+#include <map>
+#include <string>
+
+#include "meta/base/result.h"
+
+namespace tandem::meta {
+
+enum class Kind : uint8_t {
+  kFile = 1,
+  kDirectory = 2,
+  kSymlink = 3,
+  kFifo = 4,
+  kSocket = 5,
+  kCharDevice = 6,
+  kBlockDevice = 7,
+};
+
+Kind KindOf(mode_t mode);
+// The S_IFMT bits.
+mode_t FormatOf(Kind kind);
+const char* NameOf(Kind kind);
+
+struct Timestamp {
+  int64_t seconds = 0;
+  uint32_t nanoseconds = 0;
+
+  timespec ToTimespec() const { return {seconds, static_cast<long>(nanoseconds)}; }
+  static Timestamp From(const timespec& time) {
+    return {time.tv_sec, static_cast<uint32_t>(time.tv_nsec)};
+  }
+  friend auto operator<=>(const Timestamp&, const Timestamp&) = default;
+};
+
+using Xattrs = std::map<std::string, std::string>;
+
+struct Attributes {
+  Kind kind = Kind::kFile;
+  uint32_t permissions = 0;  // 07777
+  uint32_t uid = 0;
+  uint32_t gid = 0;
+  uint64_t size = 0;    // of regular files; otherwise 0
+  uint64_t device = 0;  // of device nodes, as makedev(3) packs it; otherwise 0
+  uint32_t link_count = 0;
+  Timestamp access_time;
+  Timestamp modify_time;
+  Timestamp change_time;
+  std::string link_target;  // of symlinks
+  Xattrs xattrs;
+
+  mode_t mode() const { return FormatOf(kind) | permissions; }
+};
+
+// All but link target and xattrs.
+Attributes AttributesFromStat(const struct stat& stat_buffer);
+
+enum class WithXattrs { kNo, kYes };
+
+// Everything about the object `fd` is open on; O_PATH descriptors will do, of symlinks too.
+// Extended attributes that cannot be read back or set by us (trusted.overlay.*, system.* other than
+// POSIX ACLs, security.selinux) are left out.
+Result<Attributes> ReadAttributes(int fd, WithXattrs with_xattrs);
+
+// Which extended attributes travel.
+bool IsReplicatedXattr(const std::string& name);
+
+// /proc/self/fd/N: a path that leads to the object itself whatever `fd` is, for the calls that have
+// no descriptor form.
+std::string ProcPath(int fd);
+
+}  // namespace tandem::meta

@@ -1,0 +1,219 @@
+#include "meta/base/database.h"
+
+#include <sqlite3.h>
+
+#include <cerrno>
+
+namespace tandem {
+namespace {
+
+constexpr int kBusyTimeoutMs = 10'000;
+
+int ErrnoOf(int sqlite_code) {
+  switch (sqlite_code & 0xff) {
+    case SQLITE_FULL:
+      return ENOSPC;
+    case SQLITE_NOMEM:
+      return ENOMEM;
+    case SQLITE_READONLY:
+      return EROFS;
+    case SQLITE_PERM:
+    case SQLITE_CANTOPEN:
+      return EACCES;
+    case SQLITE_BUSY:
+    case SQLITE_LOCKED:
+      return EBUSY;
+    default:
+      return EIO;
+  }
+}
+
+tl::unexpected<Error> SqliteError(sqlite3* handle, const std::string& what) {
+  const int code = sqlite3_extended_errcode(handle);
+  const bool corrupt = (code & 0xff) == SQLITE_CORRUPT || (code & 0xff) == SQLITE_NOTADB;
+  return tl::unexpected<Error>(Error(corrupt ? ErrorKind::kCorrupt : ErrorKind::kDatabase,
+                                     ErrnoOf(code), what + " (" + sqlite3_errmsg(handle) + ")"));
+}
+
+const char* PragmaFor(Database::Sync sync) {
+  switch (sync) {
+    case Database::Sync::kOff:
+      return "PRAGMA synchronous=OFF";
+    case Database::Sync::kNormal:
+      return "PRAGMA synchronous=NORMAL";
+    case Database::Sync::kFull:
+      return "PRAGMA synchronous=FULL";
+  }
+  return "PRAGMA synchronous=FULL";
+}
+
+}  // namespace
+
+Result<Database> Database::OpenWith(const std::string& path, int flags) {
+  sqlite3* handle = nullptr;
+  const int code = sqlite3_open_v2(path.c_str(), &handle, flags | SQLITE_OPEN_NOMUTEX, nullptr);
+  Database database(handle, path);
+  if (code != SQLITE_OK) return database.Failure("open database");
+  sqlite3_extended_result_codes(handle, 1);
+  sqlite3_busy_timeout(handle, kBusyTimeoutMs);
+  return database;
+}
+
+Result<Database> Database::Open(const std::string& path, Sync sync) {
+  ASSIGN_OR_RETURN(Database database, OpenWith(path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE));
+  RETURN_IF_ERROR(database.Execute("PRAGMA journal_mode=WAL; PRAGMA wal_autocheckpoint=0"));
+  RETURN_IF_ERROR(database.SetSync(sync));
+  ASSIGN_OR_RETURN(Statement check, database.Prepare("PRAGMA quick_check(1)"));
+  ASSIGN_OR_RETURN(const bool row, check.Step());
+  if (!row || check.Bytes(0) != "ok") {
+    return MakeError(
+        ErrorKind::kCorrupt,
+        "check database " + path + " (" + std::string(row ? check.Bytes(0) : "no answer") + ")");
+  }
+  check.Reset();
+  return database;
+}
+
+Result<Database> Database::OpenReadOnly(const std::string& path) {
+  return OpenWith(path, SQLITE_OPEN_READONLY);
+}
+
+Database::Database(Database&& other) noexcept
+    : handle_(std::exchange(other.handle_, nullptr)), path_(std::move(other.path_)) {}
+
+Database& Database::operator=(Database&& other) noexcept {
+  std::swap(handle_, other.handle_);
+  std::swap(path_, other.path_);
+  return *this;
+}
+
+Database::~Database() { sqlite3_close_v2(handle_); }
+
+tl::unexpected<Error> Database::Failure(const std::string& what) const {
+  return SqliteError(handle_, what + " " + path_);
+}
+
+Status Database::Execute(const std::string& sql) {
+  if (sqlite3_exec(handle_, sql.c_str(), nullptr, nullptr, nullptr) != SQLITE_OK) {
+    return Failure("execute \"" + sql.substr(0, 60) + "\" in");
+  }
+  return {};
+}
+
+Result<Statement> Database::Prepare(std::string_view sql) {
+  sqlite3_stmt* statement = nullptr;
+  const int code = sqlite3_prepare_v3(handle_, sql.data(), static_cast<int>(sql.size()),
+                                      SQLITE_PREPARE_PERSISTENT, &statement, nullptr);
+  if (code != SQLITE_OK) return Failure("prepare \"" + std::string(sql) + "\" in");
+  return Statement(statement);
+}
+
+Status Database::SetSync(Sync sync) { return Execute(PragmaFor(sync)); }
+
+Status Database::Checkpoint() {
+  const int code =
+      sqlite3_wal_checkpoint_v2(handle_, nullptr, SQLITE_CHECKPOINT_PASSIVE, nullptr, nullptr);
+  // Busy: a writer or reader is in the way; the next call gets further.
+  if (code != SQLITE_OK && (code & 0xff) != SQLITE_BUSY) return Failure("checkpoint");
+  return {};
+}
+
+Result<int> Database::UserVersion() {
+  ASSIGN_OR_RETURN(Statement statement, Prepare("PRAGMA user_version"));
+  ASSIGN_OR_RETURN(const bool row, statement.Step());
+  return row ? static_cast<int>(statement.Int(0)) : 0;
+}
+
+Status Database::SetUserVersion(int version) {
+  return Execute("PRAGMA user_version=" + std::to_string(version));
+}
+
+int64_t Database::RowsChanged() const { return sqlite3_changes64(handle_); }
+
+Statement::Statement(Statement&& other) noexcept : handle_(std::exchange(other.handle_, nullptr)) {}
+
+Statement& Statement::operator=(Statement&& other) noexcept {
+  std::swap(handle_, other.handle_);
+  return *this;
+}
+
+Statement::~Statement() { sqlite3_finalize(handle_); }
+
+tl::unexpected<Error> Statement::Failure() const {
+  sqlite3* database = sqlite3_db_handle(handle_);
+  const char* file = sqlite3_db_filename(database, "main");
+  return SqliteError(database, std::string("run \"") + sqlite3_sql(handle_) + "\" in " +
+                                   (file != nullptr ? file : "database"));
+}
+
+Statement& Statement::Bind(int index, int64_t value) {
+  sqlite3_bind_int64(handle_, index, value);
+  return *this;
+}
+
+Statement& Statement::BindBlob(int index, std::string_view bytes) {
+  // A null pointer would bind NULL; an empty blob needs a non-null one.
+  sqlite3_bind_blob64(handle_, index, bytes.empty() ? "" : bytes.data(), bytes.size(),
+                      SQLITE_TRANSIENT);
+  return *this;
+}
+
+Statement& Statement::BindText(int index, std::string_view text) {
+  sqlite3_bind_text64(handle_, index, text.empty() ? "" : text.data(), text.size(),
+                      SQLITE_TRANSIENT, SQLITE_UTF8);
+  return *this;
+}
+
+Statement& Statement::BindNull(int index) {
+  sqlite3_bind_null(handle_, index);
+  return *this;
+}
+
+Status Statement::Run() {
+  ASSIGN_OR_RETURN(const bool row, Step());
+  if (row) Reset();
+  return {};
+}
+
+Result<bool> Statement::Step() {
+  const int code = sqlite3_step(handle_);
+  if (code == SQLITE_ROW) return true;
+  if (code == SQLITE_DONE) {
+    sqlite3_reset(handle_);
+    return false;
+  }
+  auto failure = Failure();
+  sqlite3_reset(handle_);
+  return failure;
+}
+
+void Statement::Reset() { sqlite3_reset(handle_); }
+
+int64_t Statement::Int(int column) const { return sqlite3_column_int64(handle_, column); }
+
+std::string_view Statement::Bytes(int column) const {
+  const auto* data = static_cast<const char*>(sqlite3_column_blob(handle_, column));
+  return {data == nullptr ? "" : data, static_cast<size_t>(sqlite3_column_bytes(handle_, column))};
+}
+
+bool Statement::IsNull(int column) const {
+  return sqlite3_column_type(handle_, column) == SQLITE_NULL;
+}
+
+Result<Transaction> Transaction::Begin(Database& database) {
+  RETURN_IF_ERROR(database.Execute("BEGIN IMMEDIATE"));
+  return Transaction(database);
+}
+
+Transaction::~Transaction() {
+  // A failed rollback means SQLite has already rolled back by itself.
+  if (database_ != nullptr) (void)database_->Execute("ROLLBACK");
+}
+
+Status Transaction::Commit() {
+  RETURN_IF_ERROR(database_->Execute("COMMIT"));
+  database_ = nullptr;
+  return {};
+}
+
+}  // namespace tandem

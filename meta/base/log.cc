@@ -1,0 +1,39 @@
+#include "meta/base/log.h"
+
+#include <spdlog/cfg/helpers.h>
+#include <spdlog/sinks/rotating_file_sink.h>
+#include <spdlog/sinks/stdout_sinks.h>
+
+#include <cstdlib>
+
+namespace tandem {
+namespace {
+
+void Install(const std::string& program, std::shared_ptr<spdlog::sinks::sink> sink) {
+  auto logger = std::make_shared<spdlog::logger>(program, std::move(sink));
+  logger->set_pattern("%Y-%m-%dT%H:%M:%S.%e %n[%P] %l: %v");
+  logger->flush_on(spdlog::level::info);
+  const char* level = std::getenv("TANDEM_LOG");
+  logger->set_level(level != nullptr ? spdlog::level::from_str(level) : spdlog::level::info);
+  spdlog::set_default_logger(std::move(logger));
+}
+
+}  // namespace
+
+void SetUpLog(const std::string& program) {
+  Install(program, std::make_shared<spdlog::sinks::stderr_sink_mt>());
+}
+
+Status LogToFile(const std::string& program, const std::string& path) {
+  constexpr size_t kMaxBytes = 10 << 20;
+  constexpr size_t kKept = 3;
+  try {
+    Install(program,
+            std::make_shared<spdlog::sinks::rotating_file_sink_mt>(path, kMaxBytes, kKept));
+  } catch (const spdlog::spdlog_ex& e) {
+    return MakeError(ErrorKind::kSystem, "open log file " + path + " (" + e.what() + ")");
+  }
+  return {};
+}
+
+}  // namespace tandem

@@ -1,0 +1,37 @@
+// Owns one file descriptor; closes it when it goes. Move-only. Not shared between threads while it
+// is moved or reset.
+#pragma once
+
+#include <unistd.h>
+
+#include <utility>
+
+namespace tandem {
+
+class UniqueFd {
+ public:
+  UniqueFd() = default;
+  explicit UniqueFd(int fd) : fd_(fd) {}
+  UniqueFd(UniqueFd&& other) noexcept : fd_(std::exchange(other.fd_, kNone)) {}
+  UniqueFd& operator=(UniqueFd&& other) noexcept {
+    if (this != &other) Reset(other.Release());
+    return *this;
+  }
+  UniqueFd(const UniqueFd&) = delete;
+  UniqueFd& operator=(const UniqueFd&) = delete;
+  ~UniqueFd() { Reset(kNone); }
+
+  bool valid() const { return fd_ >= 0; }
+  int get() const { return fd_; }
+  [[nodiscard]] int Release() { return std::exchange(fd_, kNone); }
+  void Reset(int fd = kNone) {
+    if (fd_ >= 0) ::close(fd_);
+    fd_ = fd;
+  }
+
+ private:
+  static constexpr int kNone = -1;
+  int fd_ = kNone;
+};
+
+}  // namespace tandem

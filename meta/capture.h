@@ -1,0 +1,112 @@
+// Capture: every operation that changes something passes through here, so that it is marked before
+// it happens and known precisely afterwards (DESIGN section 4).
+//
+//   ASSIGN_OR_RETURN(Operation operation, capture.Begin(Intent().Data(file, range)));
+//   ssize_t n = pwrite(...);
+//   if (n > 0) operation.Wrote(file, ByteRange::Of(offset, n));
+//   // ~Operation leaves the gate; reply after that.
+//
+// Begin may wait for a database commit (the first change of a region) and for the instant of a cut;
+// between Begin and ~Operation nothing may wait for another request, for the network or for a
+// commit. A thread has at most one Operation at a time.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+#include "meta/base/ids.h"
+#include "meta/base/range_set.h"
+#include "meta/base/result.h"
+#include "meta/change_set.h"
+
+namespace tandem::meta {
+
+class Tracker;
+
+// What an operation may change, at most: it may turn out to change less. Refers to the ObjectRefs
+// given; they must live until Begin returns. At most four touches.
+class Intent {
+ public:
+  enum class Touch : uint8_t { kData, kAttributes, kEntries };
+  struct Item {
+    const ObjectRef* object;
+    Touch touch;
+    ByteRange range;
+  };
+
+  // Content in `range`, and with it size and times. Shrinking to n touches [n, end).
+  Intent& Data(const ObjectRef& file, ByteRange range) { return Add({&file, Touch::kData, range}); }
+  // Mode, owner, times, extended attributes.
+  Intent& Attributes(const ObjectRef& object) { return Add({&object, Touch::kAttributes, {}}); }
+  // Names in the directory, and with them its times. Creating and removing objects needs no more
+  // than this, for each directory concerned.
+  Intent& Entries(const ObjectRef& directory) { return Add({&directory, Touch::kEntries, {}}); }
+
+  const Item* begin() const { return items_; }
+  const Item* end() const { return items_ + count_; }
+
+  static constexpr int kMaxItems = 4;
+
+ private:
+  Intent& Add(Item item) {
+    if (count_ < kMaxItems) items_[count_++] = item;
+    return *this;
+  }
+  Item items_[kMaxItems];
+  int count_ = 0;
+};
+
+// One running operation, inside the gate. The default-constructed one records nothing (a mount
+// without capture, an object outside the volume).
+class Operation {
+ public:
+  Operation() = default;
+  Operation(Operation&& other) noexcept;
+  Operation& operator=(Operation&& other) noexcept;
+  ~Operation() { End(); }
+
+  void Wrote(const ObjectRef& file, ByteRange range);
+  void ChangedAttributes(const ObjectRef& object, AttributeMask mask);
+  // The name now leads to `child` (null: to nothing); before, it led to `replaced` (null if to
+  // nothing, or if the caller does not know).
+  void SetEntry(const ObjectRef& directory, std::string_view name, ObjectId child,
+                ObjectId replaced);
+  // The object has just gained its first name: a replica has never heard of it.
+  void Born(const ObjectRef& object);
+  // Everything about the object must travel again, whatever a replica is thought to have.
+  void ChangedWholly(const ObjectRef& object);
+  // The object is about to lose what may be its last name (unlink, rmdir, renamed over): to be
+  // called before the backing call. `path_fd` is borrowed; a duplicate of it is kept while a cut
+  // being shipped still has to read the object.
+  void Unlinking(ObjectId object, int path_fd);
+
+  // Leaves the gate now rather than at destruction; nothing can be recorded any more.
+  void End();
+
+ private:
+  friend class Tracker;
+  explicit Operation(Tracker* tracker) : tracker_(tracker) {}
+  void Leave();
+
+  Tracker* tracker_ = nullptr;
+  struct Pin {
+    ObjectId object;
+    uint8_t parity;
+  };
+  Pin pins_[Intent::kMaxItems];
+  int pin_count_ = 0;
+  int gate_slot_ = 0;
+  bool in_gate_ = false;
+};
+
+// The part of capture that the filesystem layer sees. Any thread. Implemented by meta/tracker.h.
+class Capture {
+ public:
+  virtual ~Capture() = default;
+
+  // Pins and marks what the intent touches, then enters the gate. Fails only when the marks cannot
+  // be written (state directory full or failing): the operation must then fail with that errno.
+  virtual Result<Operation> Begin(const Intent& intent) = 0;
+};
+
+}  // namespace tandem::meta

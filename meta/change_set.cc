@@ -1,0 +1,62 @@
+#include "meta/change_set.h"
+
+#include <algorithm>
+
+namespace tandem::meta {
+namespace {
+
+// More ranges than this in one object are coarsened: 4096 ranges are 200 KiB of memory, and a
+// replica that far behind loses little by getting the gaps as well.
+constexpr size_t kMaxRanges = 4096;
+
+}  // namespace
+
+void ObjectChange::AddData(ByteRange range) {
+  data.Add(range);
+  if (data.count() > kMaxRanges) data.Coarsen(kMaxRanges / 2);
+  if (range.end != ByteRange::kEndOfFile) extent = std::max(extent, range.end);
+}
+
+void ObjectChange::AddWhole() {
+  whole = true;
+  attributes = kAllAttributes;
+  data.Clear();
+  data.Add(ByteRange::Whole());
+}
+
+void ObjectChange::SetEntry(std::string_view name, ObjectId child, ObjectId replaced) {
+  const auto [entry, is_new] = entries.try_emplace(std::string(name), EntryChange{child, replaced});
+  if (!is_new) entry->second.child = child;
+}
+
+void ObjectChange::MergeNewer(const ObjectChange& newer) {
+  if (handle.bytes.empty()) handle = newer.handle;
+  data.AddAll(newer.data);
+  if (data.count() > kMaxRanges) data.Coarsen(kMaxRanges / 2);
+  extent = std::max(extent, newer.extent);
+  suspect.AddAll(newer.suspect);
+  attributes |= newer.attributes;
+  whole |= newer.whole;
+  listing |= newer.listing;
+  for (const auto& [name, entry] : newer.entries) SetEntry(name, entry.child, entry.replaced);
+}
+
+void MergeNewer(ChangeSet& older, const ChangeSet& newer) {
+  for (const auto& [object, change] : newer) older[object].MergeNewer(change);
+}
+
+void PendingCounts::Add(const ObjectChange& change) {
+  if (change.empty()) return;
+  ++objects;
+  ranges += change.data.count() + change.suspect.count();
+  entries += change.entries.size() + (change.listing ? 1 : 0);
+  // An open end says nothing of how much there is; such ranges count as far as writes went.
+  for (const RangeSet* set : {&change.data, &change.suspect}) {
+    for (const ByteRange& range : set->ToVector()) {
+      const bool is_open = range.end == ByteRange::kEndOfFile;
+      bytes += is_open ? ByteRange{range.start, change.extent}.length() : range.length();
+    }
+  }
+}
+
+}  // namespace tandem::meta

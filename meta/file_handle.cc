@@ -1,0 +1,90 @@
+#include "meta/file_handle.h"
+
+#include <endian.h>
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <xxhash.h>
+
+#include <cstring>
+
+namespace tandem {
+namespace {
+
+// Since Linux 6.5: a handle good for identification, from filesystems that cannot open by it.
+#ifndef AT_HANDLE_FID
+#define AT_HANDLE_FID 0x200
+#endif
+
+ObjectId HashOf(const std::string& bytes) {
+  const XXH128_hash_t hash = XXH3_128bits(bytes.data(), bytes.size());
+  // Keep clear of the null id and of the root's.
+  return hash.high64 == 0 ? ObjectId(1, hash.low64) : ObjectId(hash.high64, hash.low64);
+}
+
+Result<IdentifiedObject> IdentifyByInode(int directory_fd, const char* name) {
+  struct statx stat_buffer;
+  if (statx(directory_fd, name, AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW,
+            STATX_INO | STATX_BTIME | STATX_MNT_ID, &stat_buffer) != 0) {
+    return ErrnoError(std::string("statx ") + name);
+  }
+  const uint64_t parts[3] = {stat_buffer.stx_ino,
+                             static_cast<uint64_t>(stat_buffer.stx_btime.tv_sec),
+                             stat_buffer.stx_btime.tv_nsec};
+  return IdentifiedObject{HashOf(std::string(reinterpret_cast<const char*>(parts), sizeof parts)),
+                          {},
+                          static_cast<int>(stat_buffer.stx_mnt_id)};
+}
+
+}  // namespace
+
+Result<IdentifiedObject> Identify(int directory_fd, const char* name) {
+  union {
+    file_handle handle;
+    char space[sizeof(file_handle) + MAX_HANDLE_SZ];
+  } buffer;
+  buffer.handle.handle_bytes = MAX_HANDLE_SZ;
+  const int flags = *name == '\0' ? AT_EMPTY_PATH : 0;
+  int mount_id = 0;
+  int result = name_to_handle_at(directory_fd, name, &buffer.handle, &mount_id, flags);
+  if (result != 0 && errno == EOPNOTSUPP) {
+    buffer.handle.handle_bytes = MAX_HANDLE_SZ;
+    result =
+        name_to_handle_at(directory_fd, name, &buffer.handle, &mount_id, flags | AT_HANDLE_FID);
+  }
+  if (result != 0) {
+    if (errno == EOPNOTSUPP || errno == EOVERFLOW || errno == EINVAL) {
+      return IdentifyByInode(directory_fd, name);
+    }
+    return ErrnoError(std::string("identify ") + (*name == '\0' ? "descriptor" : name));
+  }
+  const uint32_t type = htole32(static_cast<uint32_t>(buffer.handle.handle_type));
+  FileHandle handle;
+  handle.bytes.assign(reinterpret_cast<const char*>(&type), sizeof type);
+  handle.bytes.append(reinterpret_cast<const char*>(buffer.handle.f_handle),
+                      buffer.handle.handle_bytes);
+  const ObjectId id = HashOf(handle.bytes);
+  return IdentifiedObject{id, std::move(handle), mount_id};
+}
+
+Result<UniqueFd> OpenByHandle(int mount_fd, const FileHandle& handle, int flags) {
+  uint32_t type = 0;
+  if (handle.bytes.size() < sizeof type || handle.bytes.size() > sizeof type + MAX_HANDLE_SZ) {
+    return ErrnoError(EOPNOTSUPP, "open by handle");
+  }
+  union {
+    file_handle handle;
+    char space[sizeof(file_handle) + MAX_HANDLE_SZ];
+  } buffer;
+  std::memcpy(&type, handle.bytes.data(), sizeof type);
+  buffer.handle.handle_type = static_cast<int>(le32toh(type));
+  buffer.handle.handle_bytes = static_cast<unsigned>(handle.bytes.size() - sizeof type);
+  std::memcpy(buffer.handle.f_handle, handle.bytes.data() + sizeof type,
+              buffer.handle.handle_bytes);
+  const int fd = open_by_handle_at(mount_fd, &buffer.handle, flags | O_CLOEXEC);
+  if (fd < 0) return ErrnoError("open by handle");
+  return UniqueFd(fd);
+}
+
+}  // namespace tandem

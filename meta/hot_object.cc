@@ -1,0 +1,116 @@
+#include "meta/hot_object.h"
+
+#include <algorithm>
+#include <bit>
+#include <utility>
+
+namespace tandem::meta {
+namespace {
+
+// Regions that `range` touches, as bits.
+uint64_t BitsFor(ByteRange range, int shift) {
+  constexpr uint64_t kLast = HotRegion::kPerFile - 1;
+  const uint64_t first = std::min(range.start >> shift, kLast);
+  const uint64_t last = std::min((range.end - 1) >> shift, kLast);
+  const uint64_t up_to_last = last == kLast ? ~uint64_t{0} : (uint64_t{1} << (last + 1)) - 1;
+  return up_to_last & ~((uint64_t{1} << first) - 1);
+}
+
+void AppendDataRegions(uint64_t bits, int shift, std::vector<HotRegion>& regions) {
+  for (; bits != 0; bits &= bits - 1) {
+    regions.push_back(HotRegion::Data(shift, std::countr_zero(bits)));
+  }
+}
+
+}  // namespace
+
+ByteRange HotRegion::range() const {
+  const int64_t shift = code_ / kPerFile;
+  const int64_t index = code_ % kPerFile;
+  if (code_ < 0 || shift < kMinShift || shift > kMaxShift) return ByteRange::Whole();
+  const uint64_t start = static_cast<uint64_t>(index) << shift;
+  if (index == kPerFile - 1) return ByteRange::From(start);
+  return ByteRange::Of(start, uint64_t{1} << shift);
+}
+
+std::vector<HotRegion> HotObject::TouchData(ByteRange range) {
+  std::vector<HotRegion> missing;
+  if (range.empty()) return missing;
+  // A file that outgrew its 64 regions gets larger ones. An open end does not count as growth.
+  const uint64_t extent = range.end == ByteRange::kEndOfFile ? range.start + 1 : range.end;
+  int shift = shift_;
+  while (shift < HotRegion::kMaxShift && ((extent - 1) >> shift) >= HotRegion::kPerFile) ++shift;
+  if (shift != shift_) {
+    AppendDataRegions(marked_.data, shift_, outgrown_);
+    shift_ = shift;
+    marked_.data = 0;
+    touched_.data = 0;
+  }
+  const uint64_t bits = BitsFor(range, shift_);
+  touched_.data |= bits;
+  AppendDataRegions(bits & ~marked_.data, shift_, missing);
+  return missing;
+}
+
+std::vector<HotRegion> HotObject::TouchAttributes() {
+  touched_.attributes = true;
+  if (marked_.attributes) return {};
+  return {HotRegion::Attributes()};
+}
+
+std::vector<HotRegion> HotObject::TouchEntries() {
+  touched_.entries = true;
+  if (marked_.entries) return {};
+  return {HotRegion::Entries()};
+}
+
+void HotObject::Marked(HotRegion region) {
+  if (region.is_attributes()) {
+    marked_.attributes = true;
+  } else if (region.is_entries()) {
+    marked_.entries = true;
+  } else if (region.code() / HotRegion::kPerFile == shift_) {
+    marked_.data |= uint64_t{1} << (region.code() % HotRegion::kPerFile);
+  } else {
+    outgrown_.push_back(region);
+  }
+}
+
+uint8_t HotObject::Pin() {
+  ++pins_[parity_];
+  return parity_;
+}
+
+std::vector<HotRegion> HotObject::EndWindow(bool all) {
+  // Pins of the other parity are from before the window that ends now.
+  if (pins_[parity_ ^ 1] != 0) stale_pin_ = true;
+  if (!pinned()) stale_pin_ = false;
+  parity_ ^= 1;
+  const Regions touched = std::exchange(touched_, Regions());
+  std::vector<HotRegion> cooled;
+  if (stale_pin_ || (all && pinned())) return cooled;
+
+  const Regions keep = all ? Regions() : touched;
+  AppendDataRegions(marked_.data & ~keep.data, shift_, cooled);
+  marked_.data &= keep.data;
+  if (marked_.attributes && !keep.attributes) {
+    cooled.push_back(HotRegion::Attributes());
+    marked_.attributes = false;
+  }
+  if (marked_.entries && !keep.entries) {
+    cooled.push_back(HotRegion::Entries());
+    marked_.entries = false;
+  }
+  if (marked_.empty()) {
+    cooled.insert(cooled.end(), outgrown_.begin(), outgrown_.end());
+    outgrown_.clear();
+    if (!pinned()) shift_ = HotRegion::kMinShift;
+  }
+  return cooled;
+}
+
+void HotObject::Restore(const std::vector<HotRegion>& regions) {
+  for (const HotRegion region : regions) Marked(region);
+}
+
+}  // namespace tandem::meta

@@ -1,0 +1,86 @@
+// Which parts of one object are covered by hot marks, who is using them, and which have been left
+// alone long enough to be cooled (DESIGN section 4, "Marks"). Pure bookkeeping, not synchronised:
+// the tracker's shard lock guards it.
+//
+// A file has 64 regions of 2^shift bytes; the last one goes on to the end of the file whatever its
+// size. The object's attributes and a directory's entries are a region each.
+//
+// Time is counted in windows (about a second, by the tracker's ticks). Every touch is noted in the
+// current window; what no operation touched in the window that just ended may be cooled, unless an
+// operation that began before that window is still running.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <vector>
+
+#include "meta/base/range_set.h"
+
+namespace tandem::meta {
+
+// A hot row's `region` column: attributes, entries, or shift and index of a data region.
+class HotRegion {
+ public:
+  static constexpr int kMinShift = 22;  // 4 MiB
+  static constexpr int kMaxShift = 57;  // 64 such regions cover every file offset
+  static constexpr int kPerFile = 64;
+
+  static constexpr HotRegion Attributes() { return HotRegion(-1); }
+  static constexpr HotRegion Entries() { return HotRegion(-2); }
+  static constexpr HotRegion Data(int shift, int index) {
+    return HotRegion(static_cast<int64_t>(shift) * kPerFile + index);
+  }
+  static constexpr HotRegion FromCode(int64_t code) { return HotRegion(code); }
+
+  constexpr int64_t code() const { return code_; }
+  constexpr bool is_attributes() const { return code_ == -1; }
+  constexpr bool is_entries() const { return code_ == -2; }
+  // Of data regions. An impossible code (a damaged row) covers the whole file.
+  ByteRange range() const;
+
+ private:
+  constexpr explicit HotRegion(int64_t code) : code_(code) {}
+  int64_t code_;
+};
+
+class HotObject {
+ public:
+  // Notes a touch; returns the regions among those touched that have no mark yet.
+  std::vector<HotRegion> TouchData(ByteRange range);
+  std::vector<HotRegion> TouchAttributes();
+  std::vector<HotRegion> TouchEntries();
+  // The region's row is committed.
+  void Marked(HotRegion region);
+
+  uint8_t Pin();  // returns what Unpin wants back
+  void Unpin(uint8_t parity) { --pins_[parity]; }
+  bool pinned() const { return pins_[0] + pins_[1] != 0; }
+
+  // Ends the current window, and takes away the marks of what was not touched in it; returns those
+  // regions. `all`: of everything, if nobody is using the object (at unmount; under pressure).
+  std::vector<HotRegion> EndWindow(bool all);
+  // Cooling failed: the rows are still there.
+  void Restore(const std::vector<HotRegion>& regions);
+
+  bool cold() const { return marked_.empty(); }
+  bool unused() const { return cold() && !pinned(); }
+
+ private:
+  struct Regions {
+    uint64_t data = 0;
+    bool attributes = false;
+    bool entries = false;
+    bool empty() const { return data == 0 && !attributes && !entries; }
+  };
+
+  int shift_ = HotRegion::kMinShift;
+  Regions marked_;
+  // Rows of coarser or finer regions from before the file grew; they go when everything cools.
+  std::vector<HotRegion> outgrown_;
+  Regions touched_;
+  std::array<int, 2> pins_{};
+  uint8_t parity_ = 0;
+  bool stale_pin_ = false;  // an operation has been running for more than a window
+};
+
+}  // namespace tandem::meta

@@ -1,0 +1,109 @@
+#include "meta/recovery.h"
+
+#include <algorithm>
+
+#include "meta/base/fault_point.h"
+#include "meta/base/log.h"
+
+namespace tandem::meta {
+namespace {
+
+// The names stand in the database, what they lead to does not: it is looked up. An object that is
+// gone keeps its removed names out of the cut by not being there to be listed.
+Status ResolveEntries(const SourceTree& tree, const ObjectRef& directory, ObjectChange& change) {
+  if (change.entries.empty() && !change.listing) return {};
+  ASSIGN_OR_RETURN(const std::optional<SourceObject> opened, tree.Open(directory));
+  if (!opened) {
+    change.entries.clear();
+    change.listing = false;
+    return {};
+  }
+  ASSIGN_OR_RETURN(const Attributes attributes, opened->ReadAttributes(WithXattrs::kNo));
+  if (attributes.kind != Kind::kDirectory) change.listing = false;
+  for (auto& [name, entry] : change.entries) {
+    ASSIGN_OR_RETURN(const std::optional<ObjectRef> child,
+                     tree.Lookup(opened->path_fd(), name.c_str()));
+    entry.child = child ? child->id : ObjectId();
+  }
+  return {};
+}
+
+Result<std::vector<std::shared_ptr<const Layer>>> LoadLayers(StateDatabase& database,
+                                                             const SourceTree& tree,
+                                                             int64_t oldest_ns) {
+  ASSIGN_OR_RETURN(auto dirty, database.LoadDirty());
+  std::vector<std::shared_ptr<const Layer>> layers;
+  for (auto& [epoch, changes] : dirty) {
+    auto layer = std::make_shared<Layer>();
+    layer->cut.name.epoch = epoch;
+    layer->first_change_ns = oldest_ns;
+    for (auto& [object, change] : changes) {
+      RETURN_IF_ERROR(ResolveEntries(tree, {object, change.handle}, change));
+      layer->shards[ShardOf(object)].emplace(object, std::move(change));
+    }
+    layers.push_back(std::move(layer));
+  }
+  return layers;
+}
+
+void AddSuspect(const HotRow& row, ObjectChange& change) {
+  change.handle = row.object.handle;
+  change.attributes = kAllAttributes;
+  if (row.region.is_entries()) {
+    change.listing = true;
+  } else if (!row.region.is_attributes()) {
+    change.suspect.Add(row.region.range());
+  }
+}
+
+Status ReplaceHotRows(StateDatabase& database, const std::vector<HotRow>& rows,
+                      const Layer& suspects) {
+  FAULT_POINT("source.recover.before_commit");
+  ASSIGN_OR_RETURN(Transaction transaction, Transaction::Begin(database.database()));
+  for (const ChangeSet& shard : suspects.shards) {
+    for (const auto& [object, change] : shard) {
+      RETURN_IF_ERROR(
+          database.AddDirty({{object, change.handle}, {{suspects.cut.name.epoch, change}}}));
+    }
+  }
+  for (const HotRow& row : rows) {
+    RETURN_IF_ERROR(database.DeleteHot(row.object.id, row.region));
+  }
+  RETURN_IF_ERROR(database.DeleteUnusedObjects());
+  RETURN_IF_ERROR(transaction.Commit());
+  FAULT_POINT("source.recover.after_commit");
+  return {};
+}
+
+}  // namespace
+
+Result<Tracker::Recovered> Recover(StateDatabase& database, const SourceTree& tree) {
+  Tracker::Recovered recovered;
+  ASSIGN_OR_RETURN(recovered.cuts, database.LoadCuts());
+  // Nobody wrote down when the pending changes were made; after the oldest cut still known they all
+  // were, and lag is never understated.
+  const int64_t oldest_ns =
+      recovered.cuts.empty() ? WallTimeNs() : recovered.cuts.front().wall_time_ns;
+  ASSIGN_OR_RETURN(recovered.layers, LoadLayers(database, tree, oldest_ns));
+
+  Epoch newest = recovered.cuts.empty() ? Epoch() : recovered.cuts.back().name.epoch;
+  if (!recovered.layers.empty()) {
+    newest = std::max(newest, recovered.layers.back()->cut.name.epoch);
+  }
+  recovered.open_epoch = newest.Next();
+  recovered.open.cut.name.epoch = recovered.open_epoch;
+  recovered.open.first_change_ns = oldest_ns;
+
+  ASSIGN_OR_RETURN(const std::vector<HotRow> hot, database.LoadHot());
+  for (const HotRow& row : hot) {
+    AddSuspect(row, recovered.open.shards[ShardOf(row.object.id)][row.object.id]);
+  }
+  if (!hot.empty()) {
+    spdlog::info("recovering: {} hot regions of {} objects are compared when shipped", hot.size(),
+                 recovered.open.object_count());
+  }
+  RETURN_IF_ERROR(ReplaceHotRows(database, hot, recovered.open));
+  return recovered;
+}
+
+}  // namespace tandem::meta

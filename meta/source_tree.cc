@@ -1,0 +1,170 @@
+#include "meta/source_tree.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+
+#include <algorithm>
+#include <cstring>
+#include <memory>
+
+namespace tandem::meta {
+namespace {
+
+struct DirCloser {
+  void operator()(DIR* directory) const { closedir(directory); }
+};
+
+bool IsDotOrDotDot(const char* name) {
+  return name[0] == '.' && (name[1] == '\0' || (name[1] == '.' && name[2] == '\0'));
+}
+
+Result<std::vector<std::string>> ReadNames(int path_fd) {
+  UniqueFd fd(openat(path_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOATIME));
+  if (!fd.valid() && errno == EPERM) {  // O_NOATIME is for owners only
+    fd.Reset(openat(path_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  }
+  if (!fd.valid()) return ErrnoError("open directory");
+  const std::unique_ptr<DIR, DirCloser> directory(fdopendir(fd.get()));
+  if (directory == nullptr) return ErrnoError("open directory");
+  (void)fd.Release();  // closedir closes it
+  std::vector<std::string> names;
+  while (true) {
+    errno = 0;
+    const dirent* entry = readdir(directory.get());
+    if (entry == nullptr) break;
+    if (!IsDotOrDotDot(entry->d_name)) names.emplace_back(entry->d_name);
+  }
+  if (errno != 0) return ErrnoError("read directory");
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+}  // namespace
+
+Result<Attributes> SourceObject::ReadAttributes(WithXattrs with_xattrs) const {
+  return meta::ReadAttributes(path_fd_.get(), with_xattrs);
+}
+
+Result<int> SourceObject::ContentFd() {
+  if (content_fd_.valid()) return content_fd_.get();
+  const std::string path = ProcPath(path_fd_.get());
+  content_fd_.Reset(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOATIME));
+  if (!content_fd_.valid() && errno == EPERM) {
+    content_fd_.Reset(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  }
+  if (!content_fd_.valid()) return ErrnoError("open for reading");
+  return content_fd_.get();
+}
+
+Result<size_t> SourceObject::Read(uint64_t offset, std::span<char> buffer) {
+  ASSIGN_OR_RETURN(const int fd, ContentFd());
+  size_t filled = 0;
+  while (filled < buffer.size()) {
+    const ssize_t count = pread(fd, buffer.data() + filled, buffer.size() - filled,
+                                static_cast<off_t>(offset + filled));
+    if (count < 0) {
+      if (errno == EINTR) continue;
+      return ErrnoError("read");
+    }
+    if (count == 0) break;
+    filled += static_cast<size_t>(count);
+  }
+  return filled;
+}
+
+Result<std::vector<ByteRange>> SourceObject::DataWithin(ByteRange range, size_t limit) {
+  ASSIGN_OR_RETURN(const int fd, ContentFd());
+  std::vector<ByteRange> parts;
+  uint64_t at = range.start;
+  while (at < range.end && parts.size() < limit) {
+    const off_t data = lseek(fd, static_cast<off_t>(at), SEEK_DATA);
+    if (data < 0) {
+      if (errno == ENXIO) break;  // nothing but a hole, or beyond the end
+      return ErrnoError("seek data");
+    }
+    if (static_cast<uint64_t>(data) >= range.end) break;
+    const off_t hole = lseek(fd, data, SEEK_HOLE);
+    if (hole < 0) {
+      if (errno == ENXIO) break;  // shrunk under us
+      return ErrnoError("seek hole");
+    }
+    const ByteRange part{static_cast<uint64_t>(data),
+                         std::min(static_cast<uint64_t>(hole), range.end)};
+    if (part.empty()) break;
+    parts.push_back(part);
+    at = part.end;
+  }
+  return parts;
+}
+
+Result<SourceTree> SourceTree::Open(int root_fd) {
+  ASSIGN_OR_RETURN(IdentifiedObject root, Identify(root_fd, ""));
+  return SourceTree(root_fd, ObjectRef{kRootObject, std::move(root.handle)}, root.mount_id);
+}
+
+Result<std::optional<UniqueFd>> SourceTree::OpenPath(const ObjectRef& object) const {
+  if (object.id == kRootObject) {
+    UniqueFd fd(openat(root_fd_, ".", O_PATH | O_CLOEXEC));
+    if (!fd.valid()) return ErrnoError("open root of source");
+    return fd;
+  }
+  auto fd = OpenByHandle(root_fd_, object.handle, O_PATH | O_NOFOLLOW);
+  if (fd) return std::move(*fd);
+  if (fd.error().code() == ESTALE || fd.error().code() == ENOENT) return std::nullopt;
+  if (fd.error().code() == EPERM || fd.error().code() == EOPNOTSUPP) return Search(object);
+  return tl::unexpected<Error>(std::move(fd.error()));
+}
+
+Result<std::optional<SourceObject>> SourceTree::Open(const ObjectRef& object) const {
+  ASSIGN_OR_RETURN(std::optional<UniqueFd> fd, OpenPath(object));
+  if (!fd) return std::nullopt;
+  return SourceObject(std::move(*fd));
+}
+
+Result<std::optional<ObjectRef>> SourceTree::Lookup(int directory_fd, const char* name) const {
+  auto found = Identify(directory_fd, name);
+  if (!found) {
+    if (found.error().code() == ENOENT || found.error().code() == ENOTDIR) return std::nullopt;
+    return tl::unexpected<Error>(std::move(found.error()));
+  }
+  if (found->mount_id != mount_id_) return std::nullopt;
+  return ObjectRef{found->id, std::move(found->handle)};
+}
+
+Result<std::vector<SourceEntry>> SourceTree::List(const SourceObject& directory) const {
+  ASSIGN_OR_RETURN(std::vector<std::string> names, ReadNames(directory.path_fd()));
+  std::vector<SourceEntry> entries;
+  entries.reserve(names.size());
+  for (std::string& name : names) {
+    ASSIGN_OR_RETURN(std::optional<ObjectRef> object, Lookup(directory.path_fd(), name.c_str()));
+    if (object) entries.push_back({std::move(name), std::move(*object)});
+  }
+  return entries;
+}
+
+Result<std::optional<UniqueFd>> SourceTree::Search(const ObjectRef& object) const {
+  UniqueFd root(openat(root_fd_, ".", O_PATH | O_CLOEXEC));
+  if (!root.valid()) return ErrnoError("open root of source");
+  std::vector<UniqueFd> directories;
+  directories.push_back(std::move(root));
+  while (!directories.empty()) {
+    const UniqueFd directory = std::move(directories.back());
+    directories.pop_back();
+    auto names = ReadNames(directory.get());
+    if (!names) continue;  // gone, or not ours to read
+    for (const std::string& name : *names) {
+      ASSIGN_OR_RETURN(const std::optional<ObjectRef> found, Lookup(directory.get(), name.c_str()));
+      if (!found) continue;
+      UniqueFd fd(openat(directory.get(), name.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC));
+      if (!fd.valid()) continue;
+      if (found->id == object.id) return fd;
+      struct stat stat_buffer;
+      if (fstatat(fd.get(), "", &stat_buffer, AT_EMPTY_PATH) == 0 && S_ISDIR(stat_buffer.st_mode)) {
+        directories.push_back(std::move(fd));
+      }
+    }
+  }
+  return std::nullopt;
+}
+
+}  // namespace tandem::meta

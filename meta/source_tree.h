@@ -1,0 +1,77 @@
+// Reading SOURCE for shipping: objects are opened by handle, whatever they are called by now and
+// whatever is mounted over them.
+//
+// Any thread; a SourceObject belongs to one thread at a time.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "meta/attributes.h"
+#include "meta/base/ids.h"
+#include "meta/base/range_set.h"
+#include "meta/base/result.h"
+#include "meta/base/unique_fd.h"
+#include "meta/change_set.h"
+
+namespace tandem::meta {
+
+// One object, open for reading.
+class SourceObject {
+ public:
+  // `path_fd`: an O_PATH descriptor of it.
+  explicit SourceObject(UniqueFd path_fd) : path_fd_(std::move(path_fd)) {}
+
+  Result<Attributes> ReadAttributes(WithXattrs with_xattrs) const;
+  // Up to buffer.size() bytes at `offset`; fewer only at the end of the file.
+  Result<size_t> Read(uint64_t offset, std::span<char> buffer);
+  // The parts of `range` that hold data (SEEK_DATA), in order; what is between them is holes. At
+  // most `limit` parts: the range they speak of ends with the last one then.
+  Result<std::vector<ByteRange>> DataWithin(ByteRange range, size_t limit);
+
+  int path_fd() const { return path_fd_.get(); }
+  // Of files: a descriptor to read from. Borrowed.
+  Result<int> ContentFd();
+
+ private:
+  UniqueFd path_fd_;
+  UniqueFd content_fd_;
+};
+
+struct SourceEntry {
+  std::string name;
+  ObjectRef object;
+};
+
+class SourceTree {
+ public:
+  // `root_fd` is borrowed: SOURCE, opened before the mount. Fails if it cannot be identified.
+  static Result<SourceTree> Open(int root_fd);
+
+  // Nothing: the object is gone.
+  Result<std::optional<UniqueFd>> OpenPath(const ObjectRef& object) const;
+  Result<std::optional<SourceObject>> Open(const ObjectRef& object) const;
+  // The object's id as the volume knows it. Nothing: no such name, or a nested mount's root, which
+  // is not replicated.
+  Result<std::optional<ObjectRef>> Lookup(int directory_fd, const char* name) const;
+  // All names in the directory but "." and "..", of objects that are replicated, in byte order.
+  Result<std::vector<SourceEntry>> List(const SourceObject& directory) const;
+
+  int root_fd() const { return root_fd_; }
+  const ObjectRef& root() const { return root_; }
+
+ private:
+  SourceTree(int root_fd, ObjectRef root, int mount_id)
+      : root_fd_(root_fd), root_(std::move(root)), mount_id_(mount_id) {}
+  // By walking the tree; for those who may not open by handle.
+  Result<std::optional<UniqueFd>> Search(const ObjectRef& object) const;
+
+  int root_fd_;
+  ObjectRef root_;
+  int mount_id_;
+};
+
+}  // namespace tandem::meta

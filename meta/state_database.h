@@ -1,0 +1,92 @@
+// The state database: what must survive the daemon. Its tables, and which of them says what after a
+// crash, stand in meta/SCHEMA.md. All SQL of the source side stands in state_database.cc.
+//
+// One thread at a time: before the mount the thread that starts, afterwards StateWriter's.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "meta/base/database.h"
+#include "meta/base/ids.h"
+#include "meta/change_set.h"
+#include "meta/hot_object.h"
+
+namespace tandem::meta {
+
+struct CutRecord {
+  CutName name;
+  int64_t wall_time_ns = 0;
+};
+
+struct ReplicaRecord {
+  std::string name;
+  std::string url;
+  CutName durable;
+  CutName applied;
+  bool reconcile_owed = true;
+  bool paused = false;
+};
+
+struct HotRow {
+  ObjectRef object;
+  HotRegion region;
+};
+
+// One object's pending changes, as dirty rows: of each epoch, oldest first.
+struct DirtyObject {
+  ObjectRef object;
+  std::vector<std::pair<Epoch, ObjectChange>> changes;
+};
+
+class StateDatabase {
+ public:
+  // Opens or creates DIRECTORY/state.db and brings its schema up to date. kCorrupt: not usable as
+  // it is; see SetAside. kRefused: written by a newer version.
+  static Result<StateDatabase> Open(const std::string& directory);
+  // Renames a database that cannot be trusted out of the way and says to what.
+  static Result<std::string> SetAside(const std::string& directory);
+
+  // `volume` table.
+  Result<std::optional<std::string>> Get(const std::string& key);
+  Status Put(const std::string& key, const std::string& value);
+
+  Status InsertHot(const ObjectRef& object, HotRegion region);
+  Status DeleteHot(const ObjectId& object, HotRegion region);
+  // Replaces all dirty rows of the object.
+  Status ReplaceDirty(const DirtyObject& dirty);
+  // Adds to the dirty rows of the object.
+  Status AddDirty(const DirtyObject& dirty);
+  Status InsertCut(const CutRecord& cut);
+  // All replicas hold everything up to and including `epoch`.
+  Status DropThrough(Epoch epoch);
+  Status PutReplica(const ReplicaRecord& replica);
+  Status DeleteReplica(const std::string& name);
+  // Object rows that no other row needs.
+  Status DeleteUnusedObjects();
+
+  Result<std::vector<HotRow>> LoadHot();
+  Result<std::map<Epoch, ChangeSet>> LoadDirty();
+  // In order of number.
+  Result<std::vector<CutRecord>> LoadCuts();
+  Result<std::vector<ReplicaRecord>> LoadReplicas();
+
+  Database& database() { return database_; }
+
+ private:
+  explicit StateDatabase(Database database) : database_(std::move(database)) {}
+  Status Migrate();
+  Status PrepareAll();
+  Status InsertObject(const ObjectRef& object);
+  Status InsertChange(const ObjectId& object, Epoch epoch, const ObjectChange& change);
+
+  Database database_;
+  Statement get_, put_, insert_object_, insert_hot_, delete_hot_, insert_range_, insert_attr_,
+      insert_entry_, delete_ranges_, delete_attr_, delete_entries_, insert_cut_, drop_cuts_,
+      drop_ranges_, drop_attrs_, drop_entries_, put_replica_, delete_replica_;
+};
+
+}  // namespace tandem::meta

@@ -1,0 +1,112 @@
+#include "meta/state_writer.h"
+
+#include <chrono>
+#include <utility>
+
+#include "meta/base/log.h"
+
+namespace tandem::meta {
+
+StateWriter::StateWriter(StateDatabase database)
+    : database_(std::move(database)), thread_([this] { Run(); }) {}
+
+StateWriter::~StateWriter() {
+  {
+    MutexLock lock(mutex_);
+    stopping_ = true;
+    wake_.NotifyOne();
+  }
+  thread_.join();
+}
+
+void StateWriter::Post(Job job, Done done) {
+  MutexLock lock(mutex_);
+  queue_.push_back({std::move(job), std::move(done)});
+  if (queue_.size() == 1) wake_.NotifyOne();
+}
+
+Status StateWriter::Do(Job job) {
+  struct Waiter {
+    Mutex mutex;
+    CondVar done;
+    bool finished GUARDED_BY(mutex) = false;
+    Status status;
+  } waiter;
+  Post(std::move(job), [&waiter](const Status& status) {
+    MutexLock lock(waiter.mutex);
+    waiter.status = status;
+    waiter.finished = true;
+    waiter.done.NotifyOne();
+  });
+  MutexLock lock(waiter.mutex);
+  while (!waiter.finished) waiter.done.Wait(waiter.mutex);
+  return std::move(waiter.status);
+}
+
+void StateWriter::Run() {
+  std::vector<Queued> group;
+  while (true) {
+    {
+      MutexLock lock(mutex_);
+      while (queue_.empty() && !stopping_) wake_.Wait(mutex_);
+      if (queue_.empty()) return;
+      std::swap(group, queue_);
+    }
+    const Status status = RunGroup(group);
+    if (!status) spdlog::error("{}", status.error().ToString());
+    for (Queued& queued : group) queued.done(status);
+    group.clear();
+  }
+}
+
+Status StateWriter::RunGroup(std::vector<Queued>& group) {
+  try {
+    return RunInTransaction(group);
+  } catch (const std::exception& e) {  // out of memory is all that can be thrown here
+    return MakeError(ErrorKind::kDatabase, std::string("write state database (") + e.what() + ")",
+                     ENOMEM);
+  }
+}
+
+Status StateWriter::RunInTransaction(std::vector<Queued>& group) {
+  ASSIGN_OR_RETURN(Transaction transaction, Transaction::Begin(database_.database()));
+  for (Queued& queued : group) RETURN_IF_ERROR(queued.job(database_));
+  return transaction.Commit();
+}
+
+Result<std::unique_ptr<Checkpointer>> Checkpointer::Start(const std::string& directory) {
+  ASSIGN_OR_RETURN(Database database,
+                   Database::Open(directory + "/state.db", Database::Sync::kNormal));
+  return std::unique_ptr<Checkpointer>(new Checkpointer(std::move(database)));
+}
+
+Checkpointer::Checkpointer(Database database)
+    : database_(std::move(database)), thread_([this] { Run(); }) {}
+
+Checkpointer::~Checkpointer() {
+  {
+    MutexLock lock(mutex_);
+    stopping_ = true;
+    wake_.NotifyOne();
+  }
+  thread_.join();
+}
+
+void Checkpointer::Run() {
+  constexpr std::chrono::seconds kEvery{2};
+  auto next = CondVar::Clock::now() + kEvery;
+  while (true) {
+    {
+      MutexLock lock(mutex_);
+      while (!stopping_ && wake_.WaitUntil(mutex_, next)) {
+      }
+      if (stopping_) return;
+    }
+    if (const Status status = database_.Checkpoint(); !status) {
+      spdlog::warn("{}", status.error().ToString());
+    }
+    next = CondVar::Clock::now() + kEvery;
+  }
+}
+
+}  // namespace tandem::meta

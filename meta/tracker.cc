@@ -1,0 +1,246 @@
+#include "meta/tracker.h"
+
+#include <time.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "meta/base/fault_point.h"
+
+namespace tandem::meta {
+
+int64_t WallTimeNs() {
+  timespec now;
+  clock_gettime(CLOCK_REALTIME, &now);
+  return now.tv_sec * int64_t{1'000'000'000} + now.tv_nsec;
+}
+
+Tracker::Tracker(const SourceTree& tree, StateWriter& writer, Recovered recovered)
+    : tree_(tree), writer_(writer), open_epoch_(recovered.open_epoch.number()) {
+  {
+    MutexLock lock(layers_mutex_);
+    for (const auto& layer : recovered.layers) layers_.push_back(std::make_shared<Layer>(*layer));
+    cuts_ = std::move(recovered.cuts);
+  }
+  if (!recovered.open.empty()) {
+    open_is_empty_ = false;
+    MutexLock lock(change_mutex_);
+    open_first_change_ns_ = recovered.open.first_change_ns;
+  }
+  for (size_t i = 0; i < kShards; ++i) {
+    MutexLock lock(shards_[i].mutex);
+    shards_[i].open = std::move(recovered.open.shards[i]);
+  }
+  ticker_ = std::thread([this] { RunTicks(); });
+}
+
+Tracker::~Tracker() {
+  stopping_ = true;
+  WakeAll();
+  {
+    MutexLock lock(tick_mutex_);
+    tick_.NotifyAll();
+  }
+  if (ticker_.joinable()) ticker_.join();
+}
+
+Result<Operation> Tracker::Begin(const Intent& intent) {
+  Operation operation(this);
+  std::vector<MarkRequest> missing;
+  while (true) {
+    const uint64_t epoch = open_epoch_.load();
+    bool relies_on_birth = false;
+    for (const Intent::Item& item : intent) PinAndTouch(item, operation, missing, relies_on_birth);
+    if (!missing.empty()) RETURN_IF_ERROR(Mark(std::exchange(missing, {})));
+    operation.gate_slot_ = gate_.Enter();
+    operation.in_gate_ = true;
+    FAULT_POINT("source.operation.in_gate");
+    // An object needs no mark in the epoch of its birth; if that has just ended, it does.
+    if (!relies_on_birth || open_epoch_.load() == epoch) return operation;
+    operation.Leave();
+  }
+}
+
+void Tracker::PinAndTouch(const Intent::Item& item, Operation& operation,
+                          std::vector<MarkRequest>& missing, bool& relies_on_birth) {
+  Shard& shard = ShardFor(item.object->id);
+  MutexLock lock(shard.mutex);
+  const auto change = shard.open.find(item.object->id);
+  if (change != shard.open.end() && change->second.born) {
+    relies_on_birth = true;
+    return;
+  }
+  const auto hot = shard.hot.try_emplace(item.object->id, HotEntry{*item.object, {}}).first;
+  HotObject& marks = hot->second.marks;
+  operation.pins_[operation.pin_count_++] = {item.object->id, marks.Pin()};
+  std::vector<HotRegion> regions;
+  switch (item.touch) {
+    case Intent::Touch::kData:
+      regions = marks.TouchData(item.range);
+      break;
+    case Intent::Touch::kAttributes:
+      regions = marks.TouchAttributes();
+      break;
+    case Intent::Touch::kEntries:
+      regions = marks.TouchEntries();
+      break;
+  }
+  for (const HotRegion region : regions) missing.push_back({*item.object, region});
+}
+
+Status Tracker::Mark(const std::vector<MarkRequest>& requests) {
+  FAULT_POINT("source.mark.before_commit");
+  RETURN_IF_ERROR(writer_.Do([&requests](StateDatabase& database) -> Status {
+    for (const MarkRequest& request : requests) {
+      RETURN_IF_ERROR(database.InsertHot(request.object, request.region));
+    }
+    return {};
+  }));
+  FAULT_POINT("source.mark.after_commit");
+  // Pinned, so the entries are still there; a cooling in between leaves unmarked regions alone.
+  for (const MarkRequest& request : requests) {
+    Shard& shard = ShardFor(request.object.id);
+    MutexLock lock(shard.mutex);
+    shard.hot.at(request.object.id).marks.Marked(request.region);
+  }
+  return {};
+}
+
+void Tracker::Unpin(const ObjectId& object, uint8_t parity) {
+  Shard& shard = ShardFor(object);
+  MutexLock lock(shard.mutex);
+  if (const auto hot = shard.hot.find(object); hot != shard.hot.end()) {
+    hot->second.marks.Unpin(parity);
+  }
+}
+
+ObjectChange& Tracker::OpenChange(Shard& shard, const ObjectRef& object) {
+  ObjectChange& change = shard.open[object.id];
+  if (change.handle.bytes.empty()) change.handle = object.handle;
+  return change;
+}
+
+void Tracker::NoteChange() {
+  // The first change of an epoch wakes the senders; all others see the flag down and pass.
+  if (!open_is_empty_.load() || !open_is_empty_.exchange(false)) return;
+  MutexLock lock(change_mutex_);
+  open_first_change_ns_ = WallTimeNs();
+  changed_.NotifyAll();
+}
+
+void Tracker::KeepUnlinked(const ObjectId& object, int path_fd) {
+  MutexLock lock(in_flight_mutex_);
+  for (const auto& weak : in_flight_) {
+    if (const auto cut = weak.lock()) cut->Keep(object, path_fd);
+  }
+}
+
+size_t Tracker::hot_objects() {
+  size_t count = 0;
+  for (Shard& shard : shards_) {
+    MutexLock lock(shard.mutex);
+    count += static_cast<size_t>(
+        std::count_if(shard.hot.begin(), shard.hot.end(),
+                      [](const auto& entry) { return !entry.second.marks.cold(); }));
+  }
+  return count;
+}
+
+// ---- Operation
+// -----------------------------------------------------------------------------------
+
+Operation::Operation(Operation&& other) noexcept { *this = std::move(other); }
+
+Operation& Operation::operator=(Operation&& other) noexcept {
+  if (this == &other) return *this;
+  End();
+  tracker_ = std::exchange(other.tracker_, nullptr);
+  std::copy(std::begin(other.pins_), std::end(other.pins_), std::begin(pins_));
+  pin_count_ = std::exchange(other.pin_count_, 0);
+  gate_slot_ = other.gate_slot_;
+  in_gate_ = std::exchange(other.in_gate_, false);
+  return *this;
+}
+
+void Operation::Wrote(const ObjectRef& file, ByteRange range) {
+  if (tracker_ == nullptr) return;
+  FAULT_POINT("source.operation.after_call");
+  {
+    Tracker::Shard& shard = tracker_->ShardFor(file.id);
+    MutexLock lock(shard.mutex);
+    ObjectChange& change = tracker_->OpenChange(shard, file);
+    change.AddData(range);
+    change.attributes |= kStatAttributes;
+  }
+  tracker_->NoteChange();
+}
+
+void Operation::ChangedAttributes(const ObjectRef& object, AttributeMask mask) {
+  if (tracker_ == nullptr) return;
+  FAULT_POINT("source.operation.after_call");
+  {
+    Tracker::Shard& shard = tracker_->ShardFor(object.id);
+    MutexLock lock(shard.mutex);
+    tracker_->OpenChange(shard, object).attributes |= mask;
+  }
+  tracker_->NoteChange();
+}
+
+void Operation::SetEntry(const ObjectRef& directory, std::string_view name, ObjectId child,
+                         ObjectId replaced) {
+  if (tracker_ == nullptr) return;
+  FAULT_POINT("source.operation.after_call");
+  {
+    Tracker::Shard& shard = tracker_->ShardFor(directory.id);
+    MutexLock lock(shard.mutex);
+    ObjectChange& change = tracker_->OpenChange(shard, directory);
+    change.SetEntry(name, child, replaced);
+    change.attributes |= kStatAttributes;
+  }
+  tracker_->NoteChange();
+}
+
+void Operation::Born(const ObjectRef& object) {
+  if (tracker_ == nullptr) return;
+  {
+    Tracker::Shard& shard = tracker_->ShardFor(object.id);
+    MutexLock lock(shard.mutex);
+    ObjectChange& change = tracker_->OpenChange(shard, object);
+    change.AddWhole();
+    change.born = true;
+  }
+  tracker_->NoteChange();
+}
+
+void Operation::ChangedWholly(const ObjectRef& object) {
+  if (tracker_ == nullptr) return;
+  {
+    Tracker::Shard& shard = tracker_->ShardFor(object.id);
+    MutexLock lock(shard.mutex);
+    tracker_->OpenChange(shard, object).AddWhole();
+  }
+  tracker_->NoteChange();
+}
+
+void Operation::Unlinking(ObjectId object, int path_fd) {
+  if (tracker_ != nullptr) tracker_->KeepUnlinked(object, path_fd);
+}
+
+void Operation::Leave() {
+  if (tracker_ == nullptr) return;
+  if (std::exchange(in_gate_, false)) {
+    FAULT_POINT("source.operation.recorded");
+    tracker_->gate_.Leave(gate_slot_);
+  }
+  for (; pin_count_ > 0; --pin_count_) {
+    const Pin& pin = pins_[pin_count_ - 1];
+    tracker_->Unpin(pin.object, pin.parity);
+  }
+}
+
+void Operation::End() {
+  Leave();
+  tracker_ = nullptr;
+}
+
+}  // namespace tandem::meta

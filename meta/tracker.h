@@ -1,0 +1,164 @@
+// The tracker: capture's core. It keeps the hot marks and the precise changes of the open epoch in
+// memory, sharded by object; makes cuts; keeps the layers of closed epochs until every replica has
+// them; and writes to the state database what a crash must not lose (meta/SCHEMA.md).
+//
+// What covers a change, at any time: a hot row, until it cools; from then on dirty rows. Cooling
+// writes the dirty rows and deletes the hot row in one transaction. While an object is hot its
+// precise changes stand in memory alone: after a crash the hot row makes the whole region suspect.
+//
+// Any thread, except Start, and Stop, after which nothing but the destructor may be called. Lock
+// order: cut_mutex_, then layers_mutex_, then one shard's mutex; nothing of the state writer is
+// called with any of them held.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <memory>
+#include <optional>
+#include <thread>
+#include <vector>
+
+#include "meta/base/mutex.h"
+#include "meta/capture.h"
+#include "meta/frozen_cut.h"
+#include "meta/gate.h"
+#include "meta/hot_object.h"
+#include "meta/source_tree.h"
+#include "meta/state_writer.h"
+
+namespace tandem::meta {
+
+class Tracker : public Capture {
+ public:
+  // What the last run left behind; from Recover (meta/recovery.h).
+  struct Recovered {
+    Epoch open_epoch;
+    std::vector<CutRecord> cuts;
+    std::vector<std::shared_ptr<const Layer>> layers;
+    // Suspects of hot marks; they belong to the open epoch and stand in the database already.
+    Layer open;
+  };
+
+  // `tree` and `writer` must outlive the tracker.
+  Tracker(const SourceTree& tree, StateWriter& writer, Recovered recovered);
+  ~Tracker() override;
+
+  Result<Operation> Begin(const Intent& intent) override;
+
+  enum class CutMode {
+    kShared,  // if nothing has changed since the newest cut, that one serves
+    kFresh,
+  };
+  // Ends the open epoch and returns what a replica at `after` needs to reach the newest cut (an
+  // empty change set if nothing changed since). kCancelled after Stop.
+  Result<std::shared_ptr<FrozenCut>> TakeCut(Epoch after, CutMode mode = CutMode::kShared)
+      EXCLUDES(cut_mutex_, layers_mutex_);
+  // Numbers the open epoch, and so the next cut, higher than `epoch` (a replica's, from before our
+  // state database was lost).
+  Status AdvanceBeyond(Epoch epoch) EXCLUDES(cut_mutex_);
+  // Waits until there are changes after `epoch`, the deadline, or WakeAll. True: there are.
+  bool WaitForChanges(Epoch epoch, CondVar::Clock::time_point deadline) EXCLUDES(change_mutex_);
+  void WakeAll() EXCLUDES(change_mutex_);
+
+  // Whether what came after this cut is still known exactly.
+  bool Knows(const CutName& cut) EXCLUDES(layers_mutex_);
+  // A replica that has applied this epoch has everything that has been changed until now.
+  Epoch NewestChange() EXCLUDES(layers_mutex_);
+  // All replicas have applied everything up to and including `epoch`: forget it.
+  Status DropThrough(Epoch epoch) EXCLUDES(cut_mutex_, layers_mutex_);
+
+  // Waits until every operation that had changed something when this was called has recorded it.
+  Status Settle() EXCLUDES(cut_mutex_);
+
+  Epoch open_epoch() const { return Epoch(open_epoch_.load()); }
+  // Wall time of the oldest change after `epoch`.
+  std::optional<int64_t> OldestChangeAfter(Epoch epoch) EXCLUDES(layers_mutex_);
+  PendingCounts PendingAfter(Epoch epoch) EXCLUDES(layers_mutex_);
+  // What changed of one object after `epoch`.
+  ObjectChange ChangesAfter(Epoch epoch, const ObjectId& object) EXCLUDES(layers_mutex_);
+  size_t hot_objects();
+
+  // Ends background work and writes everything that is pending as dirty rows. No operation may be
+  // running. An error: the rows are not all there, but the hot rows are.
+  Status Stop();
+
+ private:
+  friend class Operation;
+
+  struct HotEntry {
+    ObjectRef object;
+    HotObject marks;
+  };
+  struct Shard {
+    Mutex mutex;
+    std::unordered_map<ObjectId, HotEntry> hot GUARDED_BY(mutex);
+    ChangeSet open GUARDED_BY(mutex);
+  };
+  struct MarkRequest {
+    ObjectRef object;
+    HotRegion region;
+  };
+  struct Cooled {
+    ObjectRef object;
+    std::vector<HotRegion> regions;
+  };
+
+  Shard& ShardFor(const ObjectId& object) { return shards_[ShardOf(object)]; }
+
+  // Operations (tracker.cc).
+  void PinAndTouch(const Intent::Item& item, Operation& operation,
+                   std::vector<MarkRequest>& missing, bool& relies_on_birth);
+  Status Mark(const std::vector<MarkRequest>& requests);
+  ObjectChange& OpenChange(Shard& shard, const ObjectRef& object) REQUIRES(shard.mutex);
+  void NoteChange() EXCLUDES(change_mutex_);
+  void KeepUnlinked(const ObjectId& object, int path_fd) EXCLUDES(in_flight_mutex_);
+  void Unpin(const ObjectId& object, uint8_t parity);
+
+  // Cuts (tracker_cuts.cc).
+  Status Freeze() REQUIRES(cut_mutex_);
+  Status CloseGate();
+  std::vector<std::shared_ptr<const Layer>> LayersAfter(Epoch epoch) REQUIRES(layers_mutex_);
+
+  // Cooling (tracker_cooling.cc); the jobs run on the writer's thread.
+  void RunTicks();
+  Status CoolShard(size_t index, bool all);
+  Status CoolInTransaction(StateDatabase& database, Shard& shard, bool all,
+                           std::vector<Cooled>& cooled);
+  DirtyObject DirtyRowsOf(const ObjectRef& object) REQUIRES(layers_mutex_);
+  std::vector<DirtyObject> RowsOfBorn(const DirtyObject& directory) REQUIRES(layers_mutex_);
+
+  const SourceTree& tree_;
+  StateWriter& writer_;
+  Gate gate_;
+  std::array<Shard, kShards> shards_;
+  // Written only while the gate is closed.
+  std::atomic<uint64_t> open_epoch_;
+
+  Mutex cut_mutex_;
+  Mutex layers_mutex_;
+  std::vector<std::shared_ptr<Layer>> layers_ GUARDED_BY(layers_mutex_);  // oldest first
+  // The cuts that are known in the database, oldest first.
+  std::vector<CutRecord> cuts_ GUARDED_BY(layers_mutex_);
+  // The newest cut, if its row could not be written yet.
+  std::optional<CutRecord> unstored_cut_ GUARDED_BY(cut_mutex_);
+
+  Mutex change_mutex_;
+  CondVar changed_;
+  std::atomic<bool> open_is_empty_{true};
+  uint64_t wakes_ GUARDED_BY(change_mutex_) = 0;
+  int64_t open_first_change_ns_ GUARDED_BY(change_mutex_) = 0;
+
+  Mutex in_flight_mutex_;
+  std::vector<std::weak_ptr<FrozenCut>> in_flight_ GUARDED_BY(in_flight_mutex_);
+
+  std::atomic<bool> stopping_{false};
+  Mutex tick_mutex_;
+  CondVar tick_;
+  std::thread ticker_;
+};
+
+// Wall time, for people and for lag: nanoseconds since the Unix epoch.
+int64_t WallTimeNs();
+
+}  // namespace tandem::meta

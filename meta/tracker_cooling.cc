@@ -1,0 +1,134 @@
+// Cooling: replacing hot rows nobody has touched for a while by exact dirty rows, or by nothing if
+// all replicas have the changes already.
+#include <algorithm>
+
+#include "meta/base/fault_point.h"
+#include "meta/base/log.h"
+#include "meta/tracker.h"
+
+namespace tandem::meta {
+namespace {
+
+// A region that was not touched for one to two windows cools. Long enough that a busy file is not
+// marked again and again, short enough that little has to be compared after a crash.
+constexpr std::chrono::milliseconds kWindow{1000};
+
+}  // namespace
+
+void Tracker::RunTicks() {
+  auto next = CondVar::Clock::now() + kWindow;
+  while (true) {
+    {
+      MutexLock lock(tick_mutex_);
+      while (!stopping_ && tick_.WaitUntil(tick_mutex_, next)) {
+      }
+    }
+    if (stopping_) return;
+    for (size_t i = 0; i < kShards && !stopping_; ++i) {
+      // A failed cooling has been logged by the writer; the marks are still there.
+      (void)CoolShard(i, /*all=*/false);
+    }
+    next = CondVar::Clock::now() + kWindow;
+  }
+}
+
+Status Tracker::CoolShard(size_t index, bool all) {
+  Shard& shard = shards_[index];
+  {
+    MutexLock lock(shard.mutex);
+    if (shard.hot.empty()) return {};
+  }
+  std::vector<Cooled> cooled;
+  // Which marks go is decided on the writer's thread: a mark asked for after that decision is then
+  // certainly written after the old one's row is deleted.
+  const Status status = writer_.Do(
+      [&](StateDatabase& database) { return CoolInTransaction(database, shard, all, cooled); });
+  if (status && !cooled.empty()) FAULT_POINT("source.cool.after_commit");
+  MutexLock lock(shard.mutex);
+  if (!status) {
+    for (const Cooled& one : cooled) {
+      shard.hot.try_emplace(one.object.id, HotEntry{one.object, {}})
+          .first->second.marks.Restore(one.regions);
+    }
+  }
+  std::erase_if(shard.hot, [](const auto& entry) { return entry.second.marks.unused(); });
+  return status;
+}
+
+Status Tracker::CoolInTransaction(StateDatabase& database, Shard& shard, bool all,
+                                  std::vector<Cooled>& cooled) {
+  std::vector<DirtyObject> rows;
+  {
+    MutexLock lock(layers_mutex_);
+    {
+      MutexLock shard_lock(shard.mutex);
+      for (auto& [id, entry] : shard.hot) {
+        std::vector<HotRegion> regions = entry.marks.EndWindow(all);
+        if (!regions.empty()) cooled.push_back({entry.object, std::move(regions)});
+      }
+    }
+    for (const Cooled& one : cooled) {
+      rows.push_back(DirtyRowsOf(one.object));
+      const std::vector<DirtyObject> born = RowsOfBorn(rows.back());
+      rows.insert(rows.end(), born.begin(), born.end());
+    }
+  }
+  for (const DirtyObject& dirty : rows) RETURN_IF_ERROR(database.ReplaceDirty(dirty));
+  for (const Cooled& one : cooled) {
+    for (const HotRegion region : one.regions) {
+      RETURN_IF_ERROR(database.DeleteHot(one.object.id, region));
+    }
+  }
+  if (!cooled.empty()) FAULT_POINT("source.cool.before_commit");
+  return {};
+}
+
+DirtyObject Tracker::DirtyRowsOf(const ObjectRef& object) {
+  DirtyObject dirty{object, {}};
+  for (const auto& layer : layers_) {
+    const ObjectChange* change = layer->Find(object.id);
+    if (change != nullptr) dirty.changes.emplace_back(layer->cut.name.epoch, *change);
+  }
+  Shard& shard = ShardFor(object.id);
+  MutexLock lock(shard.mutex);
+  if (const auto open = shard.open.find(object.id); open != shard.open.end()) {
+    dirty.changes.emplace_back(open_epoch(), open->second);
+  }
+  return dirty;
+}
+
+// Objects born in a hot directory have no mark of their own. When it cools they are written down as
+// wholly dirty, and new directories among them as dirty with all their names: whatever else
+// happens to them in this epoch is covered.
+std::vector<DirtyObject> Tracker::RowsOfBorn(const DirtyObject& directory) {
+  std::vector<DirtyObject> rows;
+  for (const auto& [epoch, change] : directory.changes) {
+    for (const auto& [name, entry] : change.entries) {
+      if (entry.child.is_null()) continue;
+      DirtyObject born = DirtyRowsOf({entry.child, {}});
+      const bool whole = std::any_of(born.changes.begin(), born.changes.end(),
+                                     [](const auto& item) { return item.second.whole; });
+      if (!whole) continue;
+      for (auto& [born_epoch, born_change] : born.changes) {
+        born.object.handle = born_change.handle;
+        born_change.listing = born_change.listing || born_change.born;
+      }
+      rows.push_back(std::move(born));
+    }
+  }
+  return rows;
+}
+
+Status Tracker::Stop() {
+  stopping_ = true;
+  WakeAll();
+  {
+    MutexLock lock(tick_mutex_);
+    tick_.NotifyAll();
+  }
+  if (ticker_.joinable()) ticker_.join();
+  for (size_t i = 0; i < kShards; ++i) RETURN_IF_ERROR(CoolShard(i, /*all=*/true));
+  return {};
+}
+
+}  // namespace tandem::meta

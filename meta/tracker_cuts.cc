@@ -1,0 +1,217 @@
+// Cuts: ending epochs, keeping their layers, dropping what every replica has.
+#include <time.h>
+
+#include <algorithm>
+
+#include "meta/base/fault_point.h"
+#include "meta/tracker.h"
+
+namespace tandem::meta {
+namespace {
+
+// How long a cut holds up new operations while it waits for running ones, and how long it lets them
+// run before it tries again.
+constexpr std::chrono::microseconds kGatePatience{3000};
+constexpr std::chrono::milliseconds kGatePauseFirst{2};
+constexpr std::chrono::milliseconds kGatePauseLongest{100};
+
+// More layers than this are merged, oldest first: a replica far behind needs them all anyway.
+constexpr size_t kMaxLayers = 16;
+
+void Pause(std::chrono::milliseconds time) {
+  const timespec pause{time.count() / 1000, (time.count() % 1000) * 1'000'000};
+  nanosleep(&pause, nullptr);
+}
+
+}  // namespace
+
+Result<std::shared_ptr<FrozenCut>> Tracker::TakeCut(Epoch after, CutMode mode) {
+  MutexLock cut_lock(cut_mutex_);
+  bool needs_new = mode == CutMode::kFresh || !open_is_empty_.load();
+  {
+    MutexLock lock(layers_mutex_);
+    // What the last run recorded after its newest cut belongs to none yet.
+    needs_new = needs_new || cuts_.empty() ||
+                (!layers_.empty() && layers_.back()->cut.name.epoch > cuts_.back().name.epoch);
+  }
+  if (!unstored_cut_ && needs_new) RETURN_IF_ERROR(Freeze());
+  if (unstored_cut_) {
+    const CutRecord cut = *unstored_cut_;
+    RETURN_IF_ERROR(
+        writer_.Do([&cut](StateDatabase& database) { return database.InsertCut(cut); }));
+    FAULT_POINT("source.cut.stored");
+    MutexLock lock(layers_mutex_);
+    cuts_.push_back(cut);
+    unstored_cut_.reset();
+  }
+  std::shared_ptr<FrozenCut> cut;
+  {
+    MutexLock lock(layers_mutex_);
+    cut = std::make_shared<FrozenCut>(cuts_.back(), LayersAfter(after), tree_);
+  }
+  MutexLock lock(in_flight_mutex_);
+  std::erase_if(in_flight_, [](const auto& weak) { return weak.expired(); });
+  in_flight_.push_back(cut);
+  return cut;
+}
+
+Status Tracker::CloseGate() {
+  auto pause = kGatePauseFirst;
+  while (!gate_.Close(kGatePatience)) {
+    if (stopping_) return MakeError(ErrorKind::kCancelled, "take a cut: stopping");
+    Pause(pause);
+    pause = std::min(pause * 2, kGatePauseLongest);
+  }
+  return {};
+}
+
+Status Tracker::Freeze() {
+  auto layer = std::make_shared<Layer>();
+  layer->cut.name.id = CutId::Random();
+  RETURN_IF_ERROR(CloseGate());
+  {
+    MutexLock lock(layers_mutex_);
+    layer->cut.name.epoch = Epoch(open_epoch_.load());
+    layer->cut.wall_time_ns = WallTimeNs();
+    for (size_t i = 0; i < kShards; ++i) {
+      MutexLock shard_lock(shards_[i].mutex);
+      std::swap(layer->shards[i], shards_[i].open);
+    }
+    layers_.push_back(layer);
+  }
+  {
+    MutexLock lock(change_mutex_);
+    layer->first_change_ns = open_first_change_ns_;
+    open_is_empty_ = true;
+  }
+  open_epoch_ = layer->cut.name.epoch.Next().number();
+  gate_.Open();
+  FAULT_POINT("source.cut.frozen");
+  unstored_cut_ = layer->cut;
+
+  MutexLock lock(layers_mutex_);
+  while (layers_.size() > kMaxLayers) {
+    // Frozen cuts may still read the oldest layer: then it is copied instead of extended.
+    if (layers_[0].use_count() > 1) layers_[0] = std::make_shared<Layer>(*layers_[0]);
+    layers_[0]->MergeNewer(*layers_[1]);
+    layers_.erase(layers_.begin() + 1);
+  }
+  return {};
+}
+
+Status Tracker::AdvanceBeyond(Epoch epoch) {
+  MutexLock cut_lock(cut_mutex_);
+  if (open_epoch() > epoch) return {};
+  RETURN_IF_ERROR(CloseGate());
+  open_epoch_ = epoch.Next().number();
+  gate_.Open();
+  return {};
+}
+
+Status Tracker::Settle() {
+  MutexLock cut_lock(cut_mutex_);
+  RETURN_IF_ERROR(CloseGate());
+  gate_.Open();
+  return {};
+}
+
+std::vector<std::shared_ptr<const Layer>> Tracker::LayersAfter(Epoch epoch) {
+  std::vector<std::shared_ptr<const Layer>> after;
+  for (const auto& layer : layers_) {
+    if (layer->cut.name.epoch > epoch) after.push_back(layer);
+  }
+  return after;
+}
+
+bool Tracker::WaitForChanges(Epoch epoch, CondVar::Clock::time_point deadline) {
+  uint64_t wakes_before = 0;
+  {
+    MutexLock lock(change_mutex_);
+    wakes_before = wakes_;
+  }
+  if (NewestChange() > epoch) return true;
+  MutexLock lock(change_mutex_);
+  while (open_is_empty_ && wakes_ == wakes_before) {
+    if (!changed_.WaitUntil(change_mutex_, deadline)) break;
+  }
+  return !open_is_empty_;
+}
+
+void Tracker::WakeAll() {
+  MutexLock lock(change_mutex_);
+  ++wakes_;
+  changed_.NotifyAll();
+}
+
+bool Tracker::Knows(const CutName& cut) {
+  MutexLock lock(layers_mutex_);
+  return std::any_of(cuts_.begin(), cuts_.end(),
+                     [&cut](const CutRecord& known) { return known.name == cut; });
+}
+
+Epoch Tracker::NewestChange() {
+  if (!open_is_empty_.load()) return open_epoch();
+  MutexLock lock(layers_mutex_);
+  return layers_.empty() ? Epoch() : layers_.back()->cut.name.epoch;
+}
+
+Status Tracker::DropThrough(Epoch epoch) {
+  MutexLock cut_lock(cut_mutex_);
+  {
+    MutexLock lock(layers_mutex_);
+    const bool nothing_older =
+        cuts_.empty() || cuts_.front().name.epoch >= epoch || cuts_.back().name.epoch < epoch;
+    if (nothing_older) return {};
+  }
+  FAULT_POINT("source.drop.before_commit");
+  // First on disk: a cut that is still in the table promises that everything after it is known.
+  RETURN_IF_ERROR(
+      writer_.Do([epoch](StateDatabase& database) { return database.DropThrough(epoch); }));
+  FAULT_POINT("source.drop.after_commit");
+  MutexLock lock(layers_mutex_);
+  std::erase_if(cuts_, [epoch](const CutRecord& cut) { return cut.name.epoch < epoch; });
+  std::erase_if(layers_, [epoch](const auto& layer) { return layer->cut.name.epoch <= epoch; });
+  return {};
+}
+
+std::optional<int64_t> Tracker::OldestChangeAfter(Epoch epoch) {
+  {
+    MutexLock lock(layers_mutex_);
+    const auto after = LayersAfter(epoch);
+    if (!after.empty()) return after.front()->first_change_ns;
+  }
+  MutexLock lock(change_mutex_);
+  if (open_is_empty_) return std::nullopt;
+  return open_first_change_ns_;
+}
+
+PendingCounts Tracker::PendingAfter(Epoch epoch) {
+  PendingCounts counts;
+  MutexLock lock(layers_mutex_);
+  for (const auto& layer : LayersAfter(epoch)) {
+    for (const ChangeSet& shard : layer->shards) {
+      for (const auto& [object, change] : shard) counts.Add(change);
+    }
+  }
+  for (Shard& shard : shards_) {
+    MutexLock shard_lock(shard.mutex);
+    for (const auto& [object, change] : shard.open) counts.Add(change);
+  }
+  return counts;
+}
+
+ObjectChange Tracker::ChangesAfter(Epoch epoch, const ObjectId& object) {
+  ObjectChange merged;
+  MutexLock lock(layers_mutex_);
+  for (const auto& layer : LayersAfter(epoch)) {
+    if (const ObjectChange* change = layer->Find(object)) merged.MergeNewer(*change);
+  }
+  Shard& shard = ShardFor(object);
+  MutexLock shard_lock(shard.mutex);
+  if (const auto open = shard.open.find(object); open != shard.open.end()) {
+    merged.MergeNewer(open->second);
+  }
+  return merged;
+}
+
+}  // namespace tandem::meta

@@ -1,0 +1,31 @@
+// Gives an object on the replica's disk the attributes it has on the source: owner, then mode, then
+// extended attributes (ACLs and capabilities among them), then times; each can undo what stands
+// before it. What we may not set (we are not root, the filesystem has no such attribute) is left,
+// noted in Notices, and stands true in replica.db.
+// One thread.
+#pragma once
+
+#include <string>
+
+#include "meta/attributes.h"
+#include "meta/base/result.h"
+
+namespace tandem::replica {
+
+// In which ways the disk falls short of the catalog.
+struct Notices {
+  bool owner = false;
+  bool mode = false;
+  bool xattrs = false;
+  bool device = false;
+  bool lost = false;
+
+  // For people; empty if there is nothing to say.
+  std::string ToString() const;
+};
+
+// `fd` may be O_PATH, of any kind of object. Extended attributes it has beyond `attributes.xattrs`
+// are removed. Size and content are left alone.
+Status WriteAttributes(int fd, const meta::Attributes& attributes, Notices& notices);
+
+}  // namespace tandem::replica

@@ -1,0 +1,254 @@
+#include "replica/catalog.h"
+
+#include "replica/xattr_codec.h"
+
+namespace tandem::replica {
+namespace {
+
+constexpr int kSchemaVersion = 1;
+
+// `inode` is InodeId; times are split so that nothing is lost; `cut` is the epoch of the cut that
+// last changed the row. Blobs of ids are 16 bytes, big endian.
+constexpr char kSchema[] =
+    "CREATE TABLE object ("
+    "  id BLOB PRIMARY KEY, kind INTEGER, inode BLOB, permissions INTEGER, uid INTEGER,"
+    "  gid INTEGER, size INTEGER, device INTEGER, link_count INTEGER,"
+    "  access_s INTEGER, access_ns INTEGER, modify_s INTEGER, modify_ns INTEGER,"
+    "  change_s INTEGER, change_ns INTEGER, link_target BLOB, xattrs BLOB, cut INTEGER"
+    ") WITHOUT ROWID;"
+    "CREATE INDEX object_inode ON object (inode);"
+    "CREATE TABLE entry ("
+    "  parent BLOB, name BLOB, child BLOB, cut INTEGER, PRIMARY KEY (parent, name)"
+    ") WITHOUT ROWID;"
+    "CREATE INDEX entry_child ON entry (child);"
+    "CREATE TABLE applied (one INTEGER PRIMARY KEY CHECK (one = 1), epoch INTEGER, cut BLOB,"
+    "  wall_time_ns INTEGER);"
+    "INSERT INTO applied VALUES (1, 0, zeroblob(16), 0);";
+
+constexpr char kFind[] =
+    "SELECT kind, inode, permissions, uid, gid, size, device, link_count, access_s, access_ns,"
+    " modify_s, modify_ns, change_s, change_ns, link_target, xattrs FROM object WHERE id = ?";
+constexpr char kFindKind[] = "SELECT kind FROM object WHERE id = ?";
+constexpr char kFindInode[] = "SELECT id FROM object WHERE inode = ?";
+constexpr char kChildOf[] = "SELECT child FROM entry WHERE parent = ? AND name = ?";
+constexpr char kNamesOf[] = "SELECT parent, name FROM entry WHERE child = ?";
+constexpr char kEntriesOf[] =
+    "SELECT name, child FROM entry WHERE parent = ? AND name > ? ORDER BY name LIMIT ?";
+constexpr char kApplied[] = "SELECT epoch, cut, wall_time_ns FROM applied";
+constexpr char kAny[] = "SELECT 1 FROM entry LIMIT 1";
+constexpr char kPut[] =
+    "INSERT OR REPLACE INTO object VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+constexpr char kRemove[] = "DELETE FROM object WHERE id = ?";
+constexpr char kRemoveNames[] = "DELETE FROM entry WHERE parent = ?";
+constexpr char kSetEntry[] = "INSERT OR REPLACE INTO entry VALUES (?, ?, ?, ?)";
+constexpr char kRemoveEntry[] = "DELETE FROM entry WHERE parent = ? AND name = ?";
+constexpr char kSetApplied[] = "UPDATE applied SET epoch = ?, cut = ?, wall_time_ns = ?";
+
+int64_t Signed(uint64_t value) { return static_cast<int64_t>(value); }
+uint64_t Unsigned(int64_t value) { return static_cast<uint64_t>(value); }
+
+meta::Timestamp TimeAt(const Statement& row, int column) {
+  return {row.Int(column), static_cast<uint32_t>(row.Int(column + 1))};
+}
+
+}  // namespace
+
+struct Catalog::Statements {
+  Statement find, find_kind, find_inode, child_of, names_of, entries_of, applied, any;
+  Statement put, remove, remove_names, set_entry, remove_entry, set_applied;
+};
+
+Catalog::Catalog(Database database, std::unique_ptr<Statements> statements)
+    : database_(std::move(database)), statements_(std::move(statements)) {}
+Catalog::~Catalog() = default;
+
+Result<std::unique_ptr<Catalog>> Catalog::Open(const std::string& path) {
+  ASSIGN_OR_RETURN(Database database, Database::Open(path, Database::Sync::kNormal));
+  ASSIGN_OR_RETURN(const int version, database.UserVersion());
+  if (version > kSchemaVersion) {
+    return MakeError(ErrorKind::kUsage,
+                     "open " + path + " (written by a newer tandemd: use that one)");
+  }
+  if (version == 0) {
+    ASSIGN_OR_RETURN(Transaction transaction, Transaction::Begin(database));
+    RETURN_IF_ERROR(database.Execute(kSchema));
+    RETURN_IF_ERROR(database.SetUserVersion(kSchemaVersion));
+    RETURN_IF_ERROR(transaction.Commit());
+  }
+  return Prepare(std::move(database));
+}
+
+Result<std::unique_ptr<Catalog>> Catalog::OpenReader(const std::string& path) {
+  ASSIGN_OR_RETURN(Database database, Database::OpenReadOnly(path));
+  return Prepare(std::move(database));
+}
+
+Result<std::unique_ptr<Catalog>> Catalog::Prepare(Database database) {
+  auto statements = std::make_unique<Statements>();
+  const std::pair<Statement*, const char*> all[] = {
+      {&statements->find, kFind},
+      {&statements->find_kind, kFindKind},
+      {&statements->find_inode, kFindInode},
+      {&statements->child_of, kChildOf},
+      {&statements->names_of, kNamesOf},
+      {&statements->entries_of, kEntriesOf},
+      {&statements->applied, kApplied},
+      {&statements->any, kAny},
+      {&statements->put, kPut},
+      {&statements->remove, kRemove},
+      {&statements->remove_names, kRemoveNames},
+      {&statements->set_entry, kSetEntry},
+      {&statements->remove_entry, kRemoveEntry},
+      {&statements->set_applied, kSetApplied},
+  };
+  for (const auto& [statement, sql] : all) {
+    ASSIGN_OR_RETURN(*statement, database.Prepare(sql));
+  }
+  return std::unique_ptr<Catalog>(new Catalog(std::move(database), std::move(statements)));
+}
+
+Result<std::optional<CatalogObject>> Catalog::Find(ObjectId object) {
+  Statement& row = statements_->find;
+  row.Bind(1, object);
+  ASSIGN_OR_RETURN(const bool found, row.Step());
+  if (!found) return std::nullopt;
+  CatalogObject value;
+  meta::Attributes& attributes = value.attributes;
+  attributes.kind = static_cast<meta::Kind>(row.Int(0));
+  value.inode.digest = row.Id<ObjectId>(1);
+  attributes.permissions = static_cast<uint32_t>(row.Int(2));
+  attributes.uid = static_cast<uint32_t>(row.Int(3));
+  attributes.gid = static_cast<uint32_t>(row.Int(4));
+  attributes.size = Unsigned(row.Int(5));
+  attributes.device = Unsigned(row.Int(6));
+  attributes.link_count = static_cast<uint32_t>(row.Int(7));
+  attributes.access_time = TimeAt(row, 8);
+  attributes.modify_time = TimeAt(row, 10);
+  attributes.change_time = TimeAt(row, 12);
+  attributes.link_target = row.Bytes(14);
+  auto xattrs = UnpackXattrs(row.Bytes(15));
+  row.Reset();
+  ASSIGN_OR_RETURN(attributes.xattrs, std::move(xattrs));
+  return value;
+}
+
+Result<std::optional<meta::Kind>> Catalog::FindKind(ObjectId object) {
+  Statement& row = statements_->find_kind;
+  row.Bind(1, object);
+  ASSIGN_OR_RETURN(const bool found, row.Step());
+  if (!found) return std::nullopt;
+  const auto kind = static_cast<meta::Kind>(row.Int(0));
+  row.Reset();
+  return kind;
+}
+
+Result<std::optional<ObjectId>> Catalog::FindInode(InodeId inode) {
+  Statement& row = statements_->find_inode;
+  row.Bind(1, inode.digest);
+  ASSIGN_OR_RETURN(const bool found, row.Step());
+  if (!found) return std::nullopt;
+  const auto object = row.Id<ObjectId>(0);
+  row.Reset();
+  return object;
+}
+
+Result<ObjectId> Catalog::ChildOf(const EntryKey& key) {
+  Statement& row = statements_->child_of;
+  row.Bind(1, key.parent).BindBlob(2, key.name);
+  ASSIGN_OR_RETURN(const bool found, row.Step());
+  if (!found) return ObjectId();
+  const auto child = row.Id<ObjectId>(0);
+  row.Reset();
+  return child;
+}
+
+Result<std::vector<EntryKey>> Catalog::NamesOf(ObjectId object) {
+  Statement& row = statements_->names_of;
+  row.Bind(1, object);
+  std::vector<EntryKey> names;
+  while (true) {
+    ASSIGN_OR_RETURN(const bool found, row.Step());
+    if (!found) return names;
+    names.push_back({row.Id<ObjectId>(0), std::string(row.Bytes(1))});
+  }
+}
+
+Result<std::vector<CatalogEntry>> Catalog::EntriesOf(ObjectId directory, const std::string& after,
+                                                     size_t limit) {
+  Statement& row = statements_->entries_of;
+  row.Bind(1, directory).BindBlob(2, after).Bind(3, static_cast<int64_t>(limit));
+  std::vector<CatalogEntry> entries;
+  while (true) {
+    ASSIGN_OR_RETURN(const bool found, row.Step());
+    if (!found) return entries;
+    entries.push_back({std::string(row.Bytes(0)), row.Id<ObjectId>(1)});
+  }
+}
+
+Result<AppliedCut> Catalog::Applied() {
+  Statement& row = statements_->applied;
+  ASSIGN_OR_RETURN(const bool found, row.Step());
+  if (!found) return MakeError(ErrorKind::kCorrupt, "read the applied cut in " + database_.path());
+  const AppliedCut applied{{Epoch(Unsigned(row.Int(0))), row.Id<CutId>(1)}, row.Int(2)};
+  row.Reset();
+  return applied;
+}
+
+Result<bool> Catalog::IsEmpty() {
+  ASSIGN_OR_RETURN(const bool found, statements_->any.Step());
+  statements_->any.Reset();
+  return !found;
+}
+
+Status Catalog::Put(ObjectId object, const CatalogObject& value, Epoch cut) {
+  const meta::Attributes& attributes = value.attributes;
+  return statements_->put.Bind(1, object)
+      .Bind(2, static_cast<int64_t>(attributes.kind))
+      .Bind(3, value.inode.digest)
+      .Bind(4, int64_t{attributes.permissions})
+      .Bind(5, int64_t{attributes.uid})
+      .Bind(6, int64_t{attributes.gid})
+      .Bind(7, Signed(attributes.size))
+      .Bind(8, Signed(attributes.device))
+      .Bind(9, int64_t{attributes.link_count})
+      .Bind(10, attributes.access_time.seconds)
+      .Bind(11, int64_t{attributes.access_time.nanoseconds})
+      .Bind(12, attributes.modify_time.seconds)
+      .Bind(13, int64_t{attributes.modify_time.nanoseconds})
+      .Bind(14, attributes.change_time.seconds)
+      .Bind(15, int64_t{attributes.change_time.nanoseconds})
+      .BindBlob(16, attributes.link_target)
+      .BindBlob(17, PackXattrs(attributes.xattrs))
+      .Bind(18, Signed(cut.number()))
+      .Run();
+}
+
+Status Catalog::Remove(ObjectId object) {
+  RETURN_IF_ERROR(statements_->remove.Bind(1, object).Run());
+  return RemoveNamesIn(object);
+}
+
+Status Catalog::RemoveNamesIn(ObjectId directory) {
+  return statements_->remove_names.Bind(1, directory).Run();
+}
+
+Status Catalog::SetEntry(const EntryKey& key, ObjectId child, Epoch cut) {
+  return statements_->set_entry.Bind(1, key.parent)
+      .BindBlob(2, key.name)
+      .Bind(3, child)
+      .Bind(4, Signed(cut.number()))
+      .Run();
+}
+
+Status Catalog::RemoveEntry(const EntryKey& key) {
+  return statements_->remove_entry.Bind(1, key.parent).BindBlob(2, key.name).Run();
+}
+
+Status Catalog::SetApplied(const AppliedCut& cut) {
+  return statements_->set_applied.Bind(1, Signed(cut.name.epoch.number()))
+      .Bind(2, cut.name.id)
+      .Bind(3, cut.wall_time_ns)
+      .Run();
+}
+
+}  // namespace tandem::replica

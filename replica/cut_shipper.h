@@ -1,0 +1,45 @@
+// Ships what a frozen cut holds into a stage. One thread.
+#pragma once
+
+#include <memory>
+#include <unordered_map>
+#include <vector>
+
+#include "meta/frozen_cut.h"
+#include "replica/object_shipper.h"
+#include "replica/walker.h"
+
+namespace tandem::replica {
+
+class CutShipper {
+ public:
+  // All must outlive the shipper.
+  CutShipper(const meta::SourceTree& tree, StageWriter& stage, ObjectShipper& objects,
+             Walker& walker)
+      : tree_(tree), stage_(stage), objects_(objects), walker_(walker) {}
+
+  // Ships the cut's changes. True: directories had to be walked live, so that what is staged is of
+  // no one moment; another, newer cut has to follow before the stage is committed.
+  Result<bool> Ship(std::shared_ptr<meta::FrozenCut> cut);
+
+  // The replica lacks these: ships them whole, with everything below. They were named by entries of
+  // cuts shipped before; what is gone by now is passed over.
+  Status ShipMissing(const std::vector<ObjectId>& objects);
+
+ private:
+  // False: there is no such object in the cut.
+  Result<bool> ShipObject(const meta::FrozenCut& cut, const ObjectId& id,
+                          const meta::ObjectChange& change, ObjectId basis);
+  Result<std::optional<meta::ObjectRef>> FindMissing(const ObjectId& object);
+
+  const meta::SourceTree& tree_;
+  StageWriter& stage_;
+  ObjectShipper& objects_;
+  Walker& walker_;
+  std::vector<std::shared_ptr<meta::FrozenCut>> shipped_;
+};
+
+// Roughly how many bytes shipping the cut takes, from what is known without reading anything.
+uint64_t EstimateBytes(const meta::FrozenCut& cut);
+
+}  // namespace tandem::replica

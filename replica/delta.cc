@@ -1,0 +1,113 @@
+#include "replica/delta.h"
+
+#include <librsync.h>
+
+#include <algorithm>
+#include <memory>
+
+namespace tandem::replica {
+namespace {
+
+struct JobDeleter {
+  void operator()(rs_job_t* job) const { rs_job_free(job); }
+};
+using Job = std::unique_ptr<rs_job_t, JobDeleter>;
+
+struct SignatureDeleter {
+  void operator()(rs_signature_t* signature) const { rs_free_sumset(signature); }
+};
+using LoadedSignature = std::unique_ptr<rs_signature_t, SignatureDeleter>;
+
+// Of BLAKE2's 32: enough that nobody who writes files into the source can make two blocks agree.
+constexpr size_t kStrongBytes = 16;
+
+tl::unexpected<Error> Failure(rs_result code, const char* what) {
+  const bool memory = code == RS_MEM_ERROR;
+  return MakeError(memory ? ErrorKind::kSystem : ErrorKind::kCorrupt,
+                   std::string(what) + " (" + rs_strerror(code) + ")", memory ? ENOMEM : EBADMSG);
+}
+
+// What goes wrong is told by the code returned; librsync would print it to stderr besides.
+void BeQuiet() {
+  static const bool quiet = [] {
+    rs_trace_to(nullptr);
+    rs_trace_set_level(RS_LOG_EMERG);
+    return true;
+  }();
+  (void)quiet;
+}
+
+// Feeds all of `input` to the job and returns all it puts out; kCorrupt beyond `limit` bytes.
+Result<std::string> Run(rs_job_t* job, std::string_view input, size_t first_size, size_t limit,
+                        const char* what) {
+  BeQuiet();
+  std::string output(std::max<size_t>(first_size, 64), '\0');
+  rs_buffers_t buffers = {};
+  // librsync only reads from it.
+  buffers.next_in = const_cast<char*>(input.data());
+  buffers.avail_in = input.size();
+  buffers.eof_in = 1;
+  size_t used = 0;
+  while (true) {
+    buffers.next_out = output.data() + used;
+    buffers.avail_out = output.size() - used;
+    const size_t offered = buffers.avail_out;
+    const rs_result code = rs_job_iter(job, &buffers);
+    used = output.size() - buffers.avail_out;
+    if (used > limit) return Failure(RS_CORRUPT, what);
+    if (code == RS_DONE) break;
+    if (code != RS_BLOCKED) return Failure(code, what);
+    // Blocked with room left and all input there: it waits for bytes that will never come.
+    if (buffers.avail_out > 0 && buffers.avail_out == offered) return Failure(RS_INPUT_ENDED, what);
+    if (buffers.avail_out == 0) output.resize(output.size() * 2);
+  }
+  output.resize(used);
+  return output;
+}
+
+rs_result CopyFromBasis(void* opaque, rs_long_t position, size_t* length, void** buffer) {
+  const auto& basis = *static_cast<const std::string_view*>(opaque);
+  if (position < 0 || static_cast<uint64_t>(position) > basis.size()) return RS_CORRUPT;
+  const size_t left = basis.size() - static_cast<size_t>(position);
+  if (left == 0) return RS_INPUT_ENDED;
+  *length = std::min(*length, left);
+  *buffer = const_cast<char*>(basis.data()) + position;
+  return RS_DONE;
+}
+
+}  // namespace
+
+Result<std::string> MakeSignature(std::string_view basis) {
+  rs_magic_number magic = RS_RK_BLAKE2_SIG_MAGIC;
+  size_t block_length = 0;
+  size_t strong_length = kStrongBytes;
+  rs_result code =
+      rs_sig_args(static_cast<rs_long_t>(basis.size()), &magic, &block_length, &strong_length);
+  if (code != RS_DONE) return Failure(code, "make signature");
+  const Job job(rs_sig_begin(block_length, strong_length, magic));
+  const size_t blocks = basis.size() / block_length + 1;
+  return Run(job.get(), basis, 32 + blocks * (4 + strong_length), SIZE_MAX, "make signature");
+}
+
+Result<std::string> MakeDelta(std::string_view signature, std::string_view content) {
+  rs_signature_t* raw = nullptr;
+  Job job(rs_loadsig_begin(&raw));
+  const auto loading = Run(job.get(), signature, 0, SIZE_MAX, "load signature");
+  const LoadedSignature loaded(raw);
+  RETURN_IF_ERROR(loading);
+  const rs_result code = rs_build_hash_table(loaded.get());
+  if (code != RS_DONE) return Failure(code, "index signature");
+  job.reset(rs_delta_begin(loaded.get()));
+  return Run(job.get(), content, 4096, SIZE_MAX, "make delta");
+}
+
+Result<std::string> ApplyDelta(std::string_view basis, std::string_view delta, size_t length) {
+  const Job job(rs_patch_begin(CopyFromBasis, &basis));
+  ASSIGN_OR_RETURN(std::string content, Run(job.get(), delta, length + 1, length, "apply delta"));
+  if (content.size() != length) {
+    return MakeError(ErrorKind::kCorrupt, "apply delta (the result has another length)", EBADMSG);
+  }
+  return content;
+}
+
+}  // namespace tandem::replica

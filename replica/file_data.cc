@@ -1,0 +1,58 @@
+#include "replica/file_data.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+namespace tandem::replica {
+
+Status WriteFully(int fd, std::string_view bytes, uint64_t offset) {
+  while (!bytes.empty()) {
+    const ssize_t written = pwrite(fd, bytes.data(), bytes.size(), static_cast<off_t>(offset));
+    if (written < 0 && errno == EINTR) continue;
+    if (written < 0) return ErrnoError("write data");
+    bytes.remove_prefix(static_cast<size_t>(written));
+    offset += static_cast<uint64_t>(written);
+  }
+  return {};
+}
+
+Result<std::string> ReadUpTo(int fd, uint64_t offset, uint64_t length) {
+  std::string bytes(length, '\0');
+  size_t done = 0;
+  while (done < bytes.size()) {
+    const ssize_t got =
+        pread(fd, bytes.data() + done, bytes.size() - done, static_cast<off_t>(offset + done));
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) return ErrnoError("read data");
+    if (got == 0) break;
+    done += static_cast<size_t>(got);
+  }
+  bytes.resize(done);
+  return bytes;
+}
+
+Status PunchHole(int fd, uint64_t offset, uint64_t length) {
+  struct stat stat_buffer;
+  if (fstat(fd, &stat_buffer) != 0) return ErrnoError("stat");
+  const auto size = static_cast<uint64_t>(stat_buffer.st_size);
+  // Beyond the end there is nothing; the file gets its size when it is complete.
+  if (offset >= size) return {};
+  length = std::min(length, size - offset);
+  if (fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, static_cast<off_t>(offset),
+                static_cast<off_t>(length)) == 0) {
+    return {};
+  }
+  if (errno != EOPNOTSUPP && errno != ENOSYS) return ErrnoError("punch hole");
+  const std::string zeros(std::min<uint64_t>(length, 1 << 20), '\0');
+  for (uint64_t done = 0; done < length;) {
+    const uint64_t now = std::min<uint64_t>(zeros.size(), length - done);
+    RETURN_IF_ERROR(WriteFully(fd, std::string_view(zeros).substr(0, now), offset + done));
+    done += now;
+  }
+  return {};
+}
+
+}  // namespace tandem::replica

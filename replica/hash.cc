@@ -1,0 +1,142 @@
+#include "replica/hash.h"
+
+#include <blake2.h>
+#include <fcntl.h>
+#include <openssl/evp.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <xxhash.h>
+
+#include <algorithm>
+
+namespace tandem::replica {
+namespace {
+
+constexpr size_t kReadBytes = 1 << 20;
+constexpr size_t kBlake2Bytes = 32;
+
+class Xxh3Hasher final : public Hasher {
+ public:
+  Xxh3Hasher() : state_(XXH3_createState()) { Reset(); }
+  void Update(std::string_view bytes) override {
+    XXH3_128bits_update(state_.get(), bytes.data(), bytes.size());
+  }
+  std::string Finish() override {
+    XXH128_canonical_t canonical;
+    XXH128_canonicalFromHash(&canonical, XXH3_128bits_digest(state_.get()));
+    Reset();
+    return std::string(reinterpret_cast<const char*>(canonical.digest), sizeof canonical.digest);
+  }
+
+ private:
+  struct Deleter {
+    void operator()(XXH3_state_t* state) const { XXH3_freeState(state); }
+  };
+  void Reset() { XXH3_128bits_reset(state_.get()); }
+  std::unique_ptr<XXH3_state_t, Deleter> state_;
+};
+
+class Blake2bHasher final : public Hasher {
+ public:
+  Blake2bHasher() { Reset(); }
+  void Update(std::string_view bytes) override {
+    blake2b_update(&state_, reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size());
+  }
+  std::string Finish() override {
+    std::string digest(kBlake2Bytes, '\0');
+    blake2b_final(&state_, reinterpret_cast<uint8_t*>(digest.data()), digest.size());
+    Reset();
+    return digest;
+  }
+
+ private:
+  void Reset() { blake2b_init(&state_, kBlake2Bytes); }
+  blake2b_state state_;
+};
+
+class EvpHasher final : public Hasher {
+ public:
+  explicit EvpHasher(const EVP_MD* algorithm) : algorithm_(algorithm), context_(EVP_MD_CTX_new()) {}
+  bool Start() {
+    return context_ != nullptr && EVP_DigestInit_ex(context_.get(), algorithm_, nullptr) == 1;
+  }
+  void Update(std::string_view bytes) override {
+    EVP_DigestUpdate(context_.get(), bytes.data(), bytes.size());
+  }
+  std::string Finish() override {
+    unsigned char digest[EVP_MAX_MD_SIZE];
+    unsigned size = 0;
+    EVP_DigestFinal_ex(context_.get(), digest, &size);
+    Start();
+    return std::string(reinterpret_cast<const char*>(digest), size);
+  }
+
+ private:
+  struct Deleter {
+    void operator()(EVP_MD_CTX* context) const { EVP_MD_CTX_free(context); }
+  };
+  const EVP_MD* algorithm_;
+  std::unique_ptr<EVP_MD_CTX, Deleter> context_;
+};
+
+void DropCache(int fd, uint64_t offset, uint64_t length) {
+  const auto start = static_cast<off_t>(offset);
+  const auto bytes = static_cast<off_t>(length);
+  // Advice: where it fails, memory is read instead.
+  (void)sync_file_range(
+      fd, start, bytes,
+      SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER);
+  (void)posix_fadvise(fd, start, bytes, POSIX_FADV_DONTNEED);
+}
+
+}  // namespace
+
+uint32_t DigestSize(HashAlgorithm algorithm) {
+  return algorithm == HashAlgorithm::kXxh3 || algorithm == HashAlgorithm::kMd5 ? 16 : 32;
+}
+
+Result<std::unique_ptr<Hasher>> Hasher::Create(HashAlgorithm algorithm) {
+  if (algorithm == HashAlgorithm::kXxh3) return std::make_unique<Xxh3Hasher>();
+  if (algorithm == HashAlgorithm::kBlake2b) return std::make_unique<Blake2bHasher>();
+  auto hasher =
+      std::make_unique<EvpHasher>(algorithm == HashAlgorithm::kMd5 ? EVP_md5() : EVP_sha256());
+  // libcrypto may be configured to allow no MD5.
+  if (!hasher->Start()) {
+    return MakeError(ErrorKind::kUsage, "start hash (libcrypto refuses the algorithm)", ENOTSUP);
+  }
+  return hasher;
+}
+
+Result<Digests> DigestBlocks(int fd, uint64_t offset, uint64_t length, uint32_t block_size,
+                             HashAlgorithm algorithm, Cache cache) {
+  ASSIGN_OR_RETURN(const std::unique_ptr<Hasher> hasher, Hasher::Create(algorithm));
+  struct stat stat_buffer;
+  if (fstat(fd, &stat_buffer) != 0) return ErrnoError("stat");
+  Digests digests;
+  digests.file_size = static_cast<uint64_t>(stat_buffer.st_size);
+  digests.digest_size = DigestSize(algorithm);
+  const uint64_t end = std::min(offset + length, digests.file_size);
+  if (cache == Cache::kDrop && offset < end) DropCache(fd, offset, end - offset);
+
+  std::string buffer(std::min<size_t>(kReadBytes, block_size), '\0');
+  for (uint64_t block = offset; block < end; block += block_size) {
+    const uint64_t block_end = std::min(block + block_size, end);
+    for (uint64_t at = block; at < block_end;) {
+      const size_t wanted = std::min<uint64_t>(buffer.size(), block_end - at);
+      const ssize_t got = pread(fd, buffer.data(), wanted, static_cast<off_t>(at));
+      if (got < 0 && errno == EINTR) continue;
+      if (got < 0) return ErrnoError("read");
+      if (got == 0) {  // has become shorter meanwhile
+        digests.file_size = at;
+        if (at > block) digests.digests += hasher->Finish();
+        return digests;
+      }
+      hasher->Update({buffer.data(), static_cast<size_t>(got)});
+      at += static_cast<uint64_t>(got);
+    }
+    digests.digests += hasher->Finish();
+  }
+  return digests;
+}
+
+}  // namespace tandem::replica

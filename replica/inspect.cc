@@ -1,0 +1,174 @@
+#include "replica/inspect.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+
+#include "replica/delta.h"
+#include "replica/file_data.h"
+#include "replica/removal.h"
+
+namespace tandem::replica {
+namespace {
+
+// One listing's limits; the caller asks on from the last name.
+constexpr size_t kMaxListed = 4096;
+constexpr size_t kMaxListedBytes = 4 << 20;
+
+size_t SizeOf(const Listed& listed) {
+  size_t size = 160 + listed.name.size() + listed.attributes.link_target.size();
+  for (const auto& [name, value] : listed.attributes.xattrs) size += name.size() + value.size();
+  return size;
+}
+
+// Collects entries until the limits are reached.
+class ListingBuilder {
+ public:
+  bool full() const { return listing_.entries.size() >= kMaxListed || bytes_ >= kMaxListedBytes; }
+  void Add(Listed listed) {
+    bytes_ += SizeOf(listed);
+    listing_.entries.push_back(std::move(listed));
+  }
+  Listing Take(bool more) {
+    listing_.more = more;
+    return std::move(listing_);
+  }
+
+ private:
+  Listing listing_;
+  size_t bytes_ = 0;
+};
+
+meta::WithXattrs Xattrs(bool wanted) {
+  return wanted ? meta::WithXattrs::kYes : meta::WithXattrs::kNo;
+}
+
+Result<Listing> ListFromDatabase(Catalog& catalog, const List& request) {
+  ASSIGN_OR_RETURN(auto entries,
+                   catalog.EntriesOf(request.directory, request.after, kMaxListed + 1));
+  ListingBuilder builder;
+  for (CatalogEntry& entry : entries) {
+    if (builder.full()) return builder.Take(true);
+    ASSIGN_OR_RETURN(auto row, catalog.Find(entry.child));
+    if (!row) {
+      return MakeError(ErrorKind::kCorrupt,
+                       "find object " + entry.child.ToHex() + " in replica.db");
+    }
+    if (!request.with_xattrs) row->attributes.xattrs.clear();
+    builder.Add({std::move(entry.name), entry.child, std::move(row->attributes)});
+  }
+  return builder.Take(false);
+}
+
+Result<Listing> ListFromDisk(Catalog& catalog, int directory_fd, const List& request) {
+  ASSIGN_OR_RETURN(std::vector<std::string> names, NamesIn(directory_fd));
+  std::erase_if(names, [&](const std::string& name) { return name <= request.after; });
+  std::ranges::sort(names);
+  ListingBuilder builder;
+  for (std::string& name : names) {
+    if (builder.full()) return builder.Take(true);
+    auto fd = OpenBeneath(directory_fd, name, O_PATH);
+    if (!fd && MeansAbsent(fd.error())) continue;
+    if (!fd) return tl::unexpected<Error>(std::move(fd.error()));
+    ASSIGN_OR_RETURN(const auto inode, InodeAt(fd->get(), ""));
+    ASSIGN_OR_RETURN(const auto object, catalog.FindInode(inode.value_or(InodeId())));
+    ASSIGN_OR_RETURN(auto attributes, meta::ReadAttributes(fd->get(), Xattrs(request.with_xattrs)));
+    builder.Add({std::move(name), object.value_or(ObjectId()), std::move(attributes)});
+  }
+  return builder.Take(false);
+}
+
+Result<Listed> FindOne(Catalog& catalog, Tree& tree, ObjectId object, const Find& request) {
+  ASSIGN_OR_RETURN(auto row, catalog.Find(object));
+  if (!row) return Listed();
+  Listed listed;
+  listed.object = object;
+  ASSIGN_OR_RETURN(const auto names, catalog.NamesOf(object));
+  if (!names.empty()) listed.name = names.front().name;
+  if (request.origin == Origin::kDatabase) {
+    listed.attributes = std::move(row->attributes);
+    if (!request.with_xattrs) listed.attributes.xattrs.clear();
+    return listed;
+  }
+  ASSIGN_OR_RETURN(const UniqueFd fd, tree.OpenObject(object));
+  if (!fd.valid()) return Listed();
+  ASSIGN_OR_RETURN(listed.attributes, meta::ReadAttributes(fd.get(), Xattrs(request.with_xattrs)));
+  return listed;
+}
+
+}  // namespace
+
+Result<std::optional<Listing>> ListNames(Catalog& catalog, Tree& tree, const List& request) {
+  if (request.origin == Origin::kDisk) {
+    ASSIGN_OR_RETURN(const Tree::Directory fd, tree.OpenDirectory(request.directory));
+    if (fd == nullptr) return std::nullopt;
+    return ListFromDisk(catalog, fd->get(), request);
+  }
+  if (request.directory != kRootObject) {
+    ASSIGN_OR_RETURN(const auto kind, catalog.FindKind(request.directory));
+    if (kind != meta::Kind::kDirectory) return std::nullopt;
+  }
+  return ListFromDatabase(catalog, request);
+}
+
+Result<Found> FindObjects(Catalog& catalog, Tree& tree, const Find& request) {
+  Found found;
+  for (const ObjectId object : request.objects) {
+    ASSIGN_OR_RETURN(Listed listed, FindOne(catalog, tree, object, request));
+    found.objects.push_back(std::move(listed));
+  }
+  return found;
+}
+
+Result<UniqueFd> OpenFile(Tree& tree, ObjectId object) {
+  ASSIGN_OR_RETURN(const UniqueFd path_fd, tree.OpenObject(object));
+  if (!path_fd.valid()) return UniqueFd();
+  struct stat stat_buffer;
+  if (fstatat(path_fd.get(), "", &stat_buffer, AT_EMPTY_PATH) != 0) return ErrnoError("stat");
+  if (!S_ISREG(stat_buffer.st_mode)) return UniqueFd();
+  return Reopen(path_fd.get(), O_RDONLY);
+}
+
+Result<Signature> SignatureOf(int fd, const GetSignature& request) {
+  struct stat stat_buffer;
+  if (fstat(fd, &stat_buffer) != 0) return ErrnoError("stat");
+  Signature signature;
+  signature.file_size = static_cast<uint64_t>(stat_buffer.st_size);
+  if (request.offset >= signature.file_size) return signature;
+  const uint64_t length = std::min(request.length, signature.file_size - request.offset);
+  ASSIGN_OR_RETURN(const std::string basis, ReadUpTo(fd, request.offset, length));
+  if (!basis.empty()) {
+    ASSIGN_OR_RETURN(signature.bytes, MakeSignature(basis));
+  }
+  return signature;
+}
+
+Result<std::vector<ObjectId>> FindAbsent(Plan& plan, Catalog& catalog, Tree& tree) {
+  std::unordered_set<ObjectId> needed;
+  for (const auto& [object, planned] : plan.objects()) {
+    if (planned.fate == Plan::Fate::kKeep && planned.whole == 0) needed.insert(object);
+  }
+  for (const auto& [key, child] : plan.entries()) {
+    for (const ObjectId object : {key.parent, child}) {
+      if (object.is_null() || needed.contains(object)) continue;
+      const Plan::Object* planned = plan.Find(object);
+      if (planned == nullptr || planned->whole == 0) needed.insert(object);
+    }
+  }
+  std::vector<ObjectId> absent;
+  for (const ObjectId object : needed) {
+    ASSIGN_OR_RETURN(const auto known, catalog.FindKind(object));
+    if (!known) continue;  // the root, before its first record
+    if (known == meta::Kind::kDirectory) {
+      ASSIGN_OR_RETURN(const Tree::Directory fd, tree.OpenDirectory(object));
+      if (fd == nullptr) absent.push_back(object);
+    } else {
+      ASSIGN_OR_RETURN(const UniqueFd fd, tree.OpenObject(object));
+      if (!fd.valid()) absent.push_back(object);
+    }
+  }
+  return absent;
+}
+
+}  // namespace tandem::replica

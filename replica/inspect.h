@@ -1,0 +1,26 @@
+// What the replica has: answers to List, Find, GetSignature and GetDigests, from the catalog or
+// from the disk. Only while no redo runs: the tree and the catalog agree then. One thread for one
+// Catalog.
+#pragma once
+
+#include "meta/base/result.h"
+#include "meta/base/unique_fd.h"
+#include "replica/catalog.h"
+#include "replica/messages.h"
+#include "replica/plan.h"
+#include "replica/tree.h"
+
+namespace tandem::replica {
+
+// nullopt: the replica has no such directory.
+Result<std::optional<Listing>> ListNames(Catalog& catalog, Tree& tree, const List& request);
+Result<Found> FindObjects(Catalog& catalog, Tree& tree, const Find& request);
+
+// For reading; invalid: no such regular file. May be used without the catalog and during a redo.
+Result<UniqueFd> OpenFile(Tree& tree, ObjectId object);
+Result<Signature> SignatureOf(int fd, const GetSignature& request);
+
+// Objects the plan needs in the tree, and that somebody has taken from there.
+Result<std::vector<ObjectId>> FindAbsent(Plan& plan, Catalog& catalog, Tree& tree);
+
+}  // namespace tandem::replica

@@ -1,0 +1,111 @@
+#include "replica/marker.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <nlohmann/json.hpp>
+
+#include "meta/base/unique_fd.h"
+
+namespace tandem::replica {
+namespace {
+
+constexpr char kName[] = "applied";
+constexpr char kIdentityName[] = "volume";
+constexpr int kFormat = 1;
+constexpr const char* kStates[] = {"seeding", "applying", "applied"};
+
+Result<std::string> ReadSmall(int directory_fd, const char* path) {
+  const UniqueFd fd(openat(directory_fd, path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
+  if (!fd.valid()) return ErrnoError(std::string("open ") + path);
+  char text[4096];
+  const ssize_t got = read(fd.get(), text, sizeof text);
+  if (got < 0) return ErrnoError(std::string("read ") + path);
+  return std::string(text, static_cast<size_t>(got));
+}
+
+// Never seen half written.
+Status Replace(int directory_fd, const std::string& name, const std::string& text, bool durable) {
+  const std::string fresh = name + ".new";
+  const UniqueFd fd(openat(directory_fd, fresh.c_str(),
+                           O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644));
+  if (!fd.valid()) return ErrnoError("create " + fresh);
+  const ssize_t written = write(fd.get(), text.data(), text.size());
+  if (written < 0) return ErrnoError("write " + fresh);
+  if (static_cast<size_t>(written) != text.size()) return ErrnoError(ENOSPC, "write " + fresh);
+  if (durable && fsync(fd.get()) != 0) return ErrnoError("sync " + fresh);
+  if (renameat(directory_fd, fresh.c_str(), directory_fd, name.c_str()) != 0) {
+    return ErrnoError("rename " + fresh + " to " + name);
+  }
+  if (durable && fsync(directory_fd) != 0) return ErrnoError("sync directory of " + name);
+  return {};
+}
+
+// A volume's name need not be UTF-8.
+std::string ToText(const nlohmann::json& json) {
+  return json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
+}
+
+std::string TextAt(const nlohmann::json& json, const char* key) {
+  const auto value = json.find(key);
+  return value != json.end() && value->is_string() ? value->get<std::string>() : std::string();
+}
+
+const std::string& BootId() {
+  static const std::string id = [] {
+    std::string text = ReadSmall(AT_FDCWD, "/proc/sys/kernel/random/boot_id").value_or("");
+    while (!text.empty() && text.back() == '\n') text.pop_back();
+    return text;
+  }();
+  return id;
+}
+
+}  // namespace
+
+Status WriteIdentity(int volume_fd, const VolumeIdentity& identity) {
+  const nlohmann::json json = {
+      {"format", kFormat}, {"volume", identity.volume.ToHex()}, {"name", identity.name}};
+  return Replace(volume_fd, kIdentityName, ToText(json), true);
+}
+
+Result<VolumeIdentity> ReadIdentity(int volume_fd) {
+  ASSIGN_OR_RETURN(const std::string text, ReadSmall(volume_fd, kIdentityName));
+  const auto json = nlohmann::json::parse(text, nullptr, false);
+  if (!json.is_object()) return MakeError(ErrorKind::kCorrupt, "read file volume (no JSON object)");
+  const auto volume = VolumeId::FromHex(TextAt(json, "volume"));
+  const auto format = json.find("format");
+  if (!volume || format == json.end() || *format != kFormat) {
+    return MakeError(ErrorKind::kCorrupt, "read file volume (of another format)");
+  }
+  return VolumeIdentity{*volume, TextAt(json, "name")};
+}
+
+Status WriteMarker(int volume_fd, const Marker& marker) {
+  const nlohmann::json json = {{"state", kStates[static_cast<int>(marker.state)]},
+                               {"volume", marker.identity.volume.ToHex()},
+                               {"name", marker.identity.name},
+                               {"epoch", marker.cut.name.epoch.number()},
+                               {"cut", marker.cut.name.id.ToHex()},
+                               {"wall_time_ns", marker.cut.wall_time_ns},
+                               {"boot", BootId()}};
+  return Replace(volume_fd, kName, ToText(json), false);
+}
+
+std::optional<Marker> ReadMarker(int volume_fd) {
+  const auto json = nlohmann::json::parse(ReadSmall(volume_fd, kName).value_or(""), nullptr, false);
+  if (!json.is_object()) return std::nullopt;
+  const auto volume = VolumeId::FromHex(TextAt(json, "volume"));
+  const auto cut = CutId::FromHex(TextAt(json, "cut"));
+  const auto epoch = json.find("epoch");
+  if (!volume || !cut || epoch == json.end() || !epoch->is_number_unsigned()) return std::nullopt;
+  Marker marker;
+  marker.identity = {*volume, TextAt(json, "name")};
+  marker.cut.name = {Epoch(epoch->get<uint64_t>()), *cut};
+  for (int state = 0; state < 3; ++state) {
+    if (TextAt(json, "state") == kStates[state]) marker.state = static_cast<TreeState>(state);
+  }
+  return marker;
+}
+
+}  // namespace tandem::replica

@@ -1,0 +1,148 @@
+#include "replica/object_shipper.h"
+
+#include <xxhash.h>
+
+#include <algorithm>
+
+#include "replica/delta.h"
+
+namespace tandem::replica {
+namespace {
+
+constexpr uint64_t kLiteralBytes = 512 << 10;
+constexpr uint64_t kDeltaBytes = 4 << 20;
+// Below this, asking for a signature costs more than sending the bytes.
+constexpr uint64_t kWorthComparing = 32 << 10;
+constexpr size_t kExtentsAtATime = 1024;
+
+// How far content of a rewritten file may have moved and still be found in the old one's.
+constexpr uint64_t kBasisSlack = 4 << 20;
+
+}  // namespace
+
+Result<meta::Attributes> ObjectShipper::Ship(const ObjectId& id, meta::SourceObject& object,
+                                             const meta::ObjectChange& change, ObjectId basis) {
+  const bool with_xattrs = change.whole || (change.attributes & meta::kXattrAttributes) != 0;
+  ObjectRecord record;
+  record.object = id;
+  record.whole = change.whole;
+  record.with_xattrs = with_xattrs;
+  ASSIGN_OR_RETURN(record.attributes, object.ReadAttributes(with_xattrs ? meta::WithXattrs::kYes
+                                                                        : meta::WithXattrs::kNo));
+  const meta::Attributes attributes = record.attributes;
+  RETURN_IF_ERROR(stage_.Add(std::move(record)));
+  ++progress_.objects;
+  if (attributes.kind != meta::Kind::kFile) return attributes;
+
+  const Content content{id, object, attributes.size};
+  const ByteRange all{0, attributes.size};
+  for (const ByteRange& range : change.data.Within(all)) {
+    RETURN_IF_ERROR(ShipRange(content, range, basis));
+  }
+  RangeSet suspect = change.suspect;
+  for (const ByteRange& range : change.data.ToVector()) suspect.Remove(range);
+  for (const ByteRange& range : suspect.Within(all)) {
+    RETURN_IF_ERROR(ShipRange(content, range, id));
+  }
+  return attributes;
+}
+
+Status ObjectShipper::ShipRange(const Content& content, ByteRange range, ObjectId basis) {
+  while (!range.empty()) {
+    ASSIGN_OR_RETURN(const std::vector<ByteRange> parts,
+                     content.object.DataWithin(range, kExtentsAtATime));
+    uint64_t at = range.start;
+    for (const ByteRange& part : parts) {
+      RETURN_IF_ERROR(ShipHole(content, {at, part.start}));
+      RETURN_IF_ERROR(ShipData(content, part, basis));
+      at = part.end;
+    }
+    if (parts.size() < kExtentsAtATime) {
+      RETURN_IF_ERROR(ShipHole(content, {at, range.end}));
+      at = range.end;
+    }
+    range.start = at;
+  }
+  return {};
+}
+
+Status ObjectShipper::ShipHole(const Content& content, ByteRange range) {
+  if (range.empty()) return {};
+  DataRecord record;
+  record.object = content.id;
+  record.offset = range.start;
+  record.length = range.length();
+  record.encoding = Encoding::kHole;
+  return stage_.Add(std::move(record));
+}
+
+Status ObjectShipper::ShipData(const Content& content, ByteRange range, ObjectId basis) {
+  const bool compare = compare_ && !basis.is_null() && range.length() >= kWorthComparing;
+  const uint64_t step = compare ? kDeltaBytes : kLiteralBytes;
+  while (!range.empty()) {
+    const ByteRange piece{range.start, std::min(range.end, range.start + step)};
+    bool sent = false;
+    if (compare) {
+      ASSIGN_OR_RETURN(sent, ShipDelta(content, piece, basis));
+    }
+    if (!sent) {
+      for (ByteRange part = piece; !part.empty(); part.start += kLiteralBytes) {
+        RETURN_IF_ERROR(
+            ShipLiteral(content, {part.start, std::min(part.end, part.start + kLiteralBytes)}));
+      }
+    }
+    progress_.content_bytes += piece.length();
+    range.start = piece.end;
+  }
+  return {};
+}
+
+Status ObjectShipper::ShipLiteral(const Content& content, ByteRange range) {
+  DataRecord record;
+  record.object = content.id;
+  record.offset = range.start;
+  record.bytes.resize(range.length());
+  ASSIGN_OR_RETURN(const size_t filled, content.object.Read(range.start, record.bytes));
+  // Shorter than it was a moment ago: the truncation travels with the next cut.
+  if (filled == 0) return {};
+  record.bytes.resize(filled);
+  record.length = filled;
+  return stage_.Add(std::move(record));
+}
+
+Result<bool> ObjectShipper::ShipDelta(const Content& content, ByteRange range, ObjectId basis) {
+  const uint64_t slack = basis == content.id ? 0 : kBasisSlack;
+  GetSignature ask;
+  ask.object = basis;
+  ask.offset = range.start - std::min(range.start, slack);
+  ask.length = range.end + slack - ask.offset;
+  ASSIGN_OR_RETURN(Reply reply, peer_.Ask(ask));
+  if (reply.code == ReplyCode::kNotFound) return false;
+  RETURN_IF_ERROR(Peer::ToStatus(reply));
+  const auto* signature = std::get_if<Signature>(&reply.body);
+  if (signature == nullptr || signature->file_size <= ask.offset || signature->bytes.empty()) {
+    return false;
+  }
+
+  buffer_.resize(range.length());
+  ASSIGN_OR_RETURN(const size_t filled, content.object.Read(range.start, buffer_));
+  buffer_.resize(filled);
+  if (filled == 0) return true;
+  ASSIGN_OR_RETURN(std::string delta, MakeDelta(signature->bytes, buffer_));
+  if (delta.size() >= filled) return false;
+
+  DataRecord record;
+  record.object = content.id;
+  record.offset = range.start;
+  record.length = filled;
+  record.encoding = Encoding::kDelta;
+  record.bytes = std::move(delta);
+  record.basis = basis;
+  record.basis_offset = ask.offset;
+  record.basis_length = std::min(ask.length, signature->file_size - ask.offset);
+  record.checksum = XXH3_64bits(buffer_.data(), buffer_.size());
+  RETURN_IF_ERROR(stage_.Add(std::move(record)));
+  return true;
+}
+
+}  // namespace tandem::replica

@@ -1,0 +1,53 @@
+// Turns one object of the source into records: its attributes, and of its content known ranges as
+// they are, suspect ranges as deltas against what the replica has. One thread.
+#pragma once
+
+#include <atomic>
+#include <string>
+
+#include "meta/change_set.h"
+#include "meta/source_tree.h"
+#include "replica/peer.h"
+#include "replica/stage_writer.h"
+
+namespace tandem::replica {
+
+// Shown in status while a change set is under way. Written by the sender's thread, read by any.
+struct ShipProgress {
+  std::atomic<uint64_t> objects{0};
+  std::atomic<uint64_t> content_bytes{0};  // of content looked at, whatever it took to send it
+};
+
+class ObjectShipper {
+ public:
+  // All must outlive the shipper. `compare`: whether deltas may be used at all.
+  ObjectShipper(Peer& peer, StageWriter& stage, ShipProgress& progress, bool compare)
+      : peer_(peer), stage_(stage), progress_(progress), compare_(compare) {}
+
+  // `basis`: another object whose content on the replica this one's may resemble (the file it
+  // replaced); null: none. Returns the attributes sent.
+  Result<meta::Attributes> Ship(const ObjectId& id, meta::SourceObject& object,
+                                const meta::ObjectChange& change, ObjectId basis);
+
+ private:
+  struct Content {
+    ObjectId id;
+    meta::SourceObject& object;
+    uint64_t size;
+  };
+
+  Status ShipRange(const Content& content, ByteRange range, ObjectId basis);
+  Status ShipHole(const Content& content, ByteRange range);
+  Status ShipData(const Content& content, ByteRange range, ObjectId basis);
+  Status ShipLiteral(const Content& content, ByteRange range);
+  // False: there is nothing to compare with.
+  Result<bool> ShipDelta(const Content& content, ByteRange range, ObjectId basis);
+
+  Peer& peer_;
+  StageWriter& stage_;
+  ShipProgress& progress_;
+  const bool compare_;
+  std::string buffer_;
+};
+
+}  // namespace tandem::replica

@@ -1,0 +1,40 @@
+// What a chunk's records are about, without their content: what planning a redo needs, kept in
+// memory from the chunk's arrival until the plan is made. About 24 bytes for each object and data
+// record (successive data of one object count once) and 100 for each entry.
+// Plain values: no thread rules.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "meta/attributes.h"
+#include "meta/base/ids.h"
+#include "replica/messages.h"
+
+namespace tandem::replica {
+
+struct Outline {
+  struct Object {
+    ObjectId object;
+    uint32_t index;  // of the record within its chunk
+    bool whole;
+    meta::Kind kind;
+  };
+  struct Data {
+    ObjectId object;
+    uint32_t index;  // of the last of successive records
+  };
+  struct Entry {
+    EntryKey key;
+    ObjectId child;
+  };
+
+  std::vector<Object> objects;
+  std::vector<Data> data;
+  std::vector<Entry> entries;
+  uint32_t record_count = 0;
+};
+
+Outline OutlineOf(const std::vector<Record>& records);
+
+}  // namespace tandem::replica

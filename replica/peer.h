@@ -1,0 +1,66 @@
+// A replica daemon as tandemfs sees it: typed requests over a RequestSocket, with the session they
+// belong to. One thread; only Close, connected and the byte counts may be used from others.
+#pragma once
+
+#include <chrono>
+#include <memory>
+#include <string>
+
+#include "replica/messages.h"
+#include "replica/transport.h"
+
+namespace tandem::replica {
+
+class Peer {
+ public:
+  static Result<std::unique_ptr<Peer>> Dial(const std::string& url);
+
+  // Opens a session; all requests that follow belong to it.
+  Result<Position> Open(const Hello& hello);
+
+  // The answer whatever its code. An Error means there was none, or one that cannot be understood.
+  Result<Reply> Ask(RequestBody body);
+  // The answer of an Ok reply; other codes become Errors.
+  template <typename T>
+  Result<T> AskFor(RequestBody body) {
+    ASSIGN_OR_RETURN(Reply reply, Ask(std::move(body)));
+    RETURN_IF_ERROR(ToStatus(reply));
+    auto* answer = std::get_if<T>(&reply.body);
+    if (answer == nullptr) {
+      return MakeError(ErrorKind::kProtocol,
+                       "replica at " + url_ + " gave an answer of another kind");
+    }
+    return std::move(*answer);
+  }
+
+  // One request under way.
+  class Pending {
+   public:
+    Result<Reply> Wait();
+
+   private:
+    friend class Peer;
+    explicit Pending(std::unique_ptr<RequestSocket::Call> call) : call_(std::move(call)) {}
+    std::unique_ptr<RequestSocket::Call> call_;
+  };
+  Result<Pending> Send(RequestBody body);
+
+  // kOk is no error. kUnknownSession, kWrongBase and kBusy are kUnreachable: start over.
+  static Status ToStatus(const Reply& reply);
+
+  const std::string& url() const { return url_; }
+  bool connected() const { return socket_->connected(); }
+  uint64_t sent_bytes() const { return socket_->sent_bytes(); }
+  uint64_t received_bytes() const { return socket_->received_bytes(); }
+  void Close() { socket_->Close(); }
+
+ private:
+  Peer(std::string url, std::unique_ptr<RequestSocket> socket)
+      : url_(std::move(url)), socket_(std::move(socket)) {}
+
+  const std::string url_;
+  const std::unique_ptr<RequestSocket> socket_;
+  SessionId session_;
+};
+
+}  // namespace tandem::replica

@@ -1,0 +1,91 @@
+// What a redo has to bring about: the records of one or more committed stages, in order, seen as
+// one change from the catalog's state. Which names lead where in the end, which objects are made,
+// kept or made anew, and which are left without a name. Nothing here touches the tree.
+//
+// One thread. Refers to the catalog, which must not change, and holds about 100 bytes for each
+// object and 200 for each entry of the stages.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <unordered_map>
+#include <unordered_set>
+#include <vector>
+
+#include "meta/base/ids.h"
+#include "meta/base/result.h"
+#include "replica/catalog.h"
+#include "replica/stage.h"
+
+namespace tandem::replica {
+
+class Plan {
+ public:
+  enum class Fate : uint8_t {
+    kDrop,     // no name leads to it in the end: records about it count for nothing
+    kKeep,     // the catalog knows it: changed where it is
+    kCreate,   // new
+    kReplace,  // known, but what stands for it must be made anew (of another kind, a new target)
+  };
+  struct Object {
+    // Records are counted through all stages, from 1. What came before `whole` counts for nothing
+    // (0: all counts); after `last` the object is complete.
+    uint64_t whole = 0;
+    uint64_t last = 0;
+    meta::Kind kind = meta::Kind::kFile;  // of the whole record, or of the last
+    bool has_record = false;
+    Fate fate = Fate::kDrop;
+  };
+
+  // kProtocol: the stages contradict themselves (a directory with two names, or inside itself; an
+  // object of another kind without a whole record).
+  static Result<std::unique_ptr<Plan>> Make(const std::vector<std::shared_ptr<Stage>>& stages,
+                                            Catalog& catalog);
+
+  // Objects that the stages refer to and nobody has described. While there are any, the plan cannot
+  // be carried out.
+  const std::vector<ObjectId>& missing() const { return missing_; }
+  const std::unordered_map<ObjectId, Object>& objects() const { return objects_; }
+  const Object* Find(ObjectId object) const;
+  // Names that are set, or (null) removed, in directories that exist in the end.
+  const std::unordered_map<EntryKey, ObjectId>& entries() const { return entries_; }
+  // Objects of the catalog that no name leads to in the end.
+  const std::unordered_set<ObjectId>& dead() const { return dead_; }
+
+  // Where `key` leads in the end; null: nowhere.
+  Result<ObjectId> FinalChild(const EntryKey& key);
+  // All names that lead to the object in the end.
+  Result<std::vector<EntryKey>> FinalNames(ObjectId object);
+  Result<bool> IsAlive(ObjectId object);
+  Result<std::optional<meta::Kind>> FinalKind(ObjectId object);
+
+ private:
+  enum class Life : uint8_t { kUnknown, kVisiting, kAlive, kDead };
+
+  explicit Plan(Catalog& catalog) : catalog_(catalog) {}
+  Status Collect(const std::vector<std::shared_ptr<Stage>>& stages);
+  void Collect(const Outline& outline, uint64_t first);
+  Status ResolveEntries();
+  Status DropUnreachable();
+  Status CheckDirectories();
+  Status DecideFates();
+  Result<Fate> DecideFate(ObjectId object, const Object& planned);
+  Status FindDead();
+  Status Bury(ObjectId object);
+  // Names by the stages, or else the catalog's that the stages leave alone; their directories may
+  // be dead.
+  Result<std::vector<EntryKey>> ClaimedNames(ObjectId object);
+  Result<bool> IsDirectoryAlive(ObjectId directory);
+  Result<Life> LifeOf(ObjectId directory);
+
+  Catalog& catalog_;
+  std::unordered_map<ObjectId, Object> objects_;
+  std::unordered_map<EntryKey, ObjectId> entries_;
+  // (child, its name by the stages), by child. The keys are entries_'.
+  std::vector<std::pair<ObjectId, const EntryKey*>> children_;
+  std::unordered_set<ObjectId> dead_;
+  std::vector<ObjectId> missing_;
+  std::unordered_map<ObjectId, Life> life_;
+};
+
+}  // namespace tandem::replica

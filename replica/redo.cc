@@ -1,0 +1,136 @@
+#include "replica/redo.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "meta/base/fault_point.h"
+#include "replica/redo_content.h"
+#include "replica/redo_gather.h"
+#include "replica/redo_place.h"
+
+namespace tandem::replica {
+namespace {
+
+// How far down the root it is, in the end.
+Result<size_t> DepthOf(ObjectId directory, Plan& plan,
+                       std::unordered_map<ObjectId, size_t>& known) {
+  std::vector<ObjectId> way;
+  size_t depth = 0;
+  for (ObjectId current = directory; current != kRootObject;) {
+    if (const auto it = known.find(current); it != known.end()) {
+      depth = it->second;
+      break;
+    }
+    way.push_back(current);
+    ASSIGN_OR_RETURN(const auto names, plan.FinalNames(current));
+    if (names.empty()) break;
+    current = names.front().parent;
+  }
+  for (auto it = way.rbegin(); it != way.rend(); ++it) known[*it] = ++depth;
+  return depth;
+}
+
+// Deepest first: a directory's times and permissions are not needed again once its children's
+// are set.
+Status FinishDirectories(RedoState& state, const ContentWriter& content) {
+  std::unordered_set<ObjectId> concerned = std::move(state.touched);
+  concerned.insert(state.tree.loosened().begin(), state.tree.loosened().end());
+  for (const auto& [directory, attributes] : content.directories()) concerned.insert(directory);
+
+  std::vector<std::pair<size_t, ObjectId>> order;
+  std::unordered_map<ObjectId, size_t> known;
+  for (const ObjectId directory : concerned) {
+    ASSIGN_OR_RETURN(const auto kind, state.plan.FinalKind(directory));
+    if (kind != meta::Kind::kDirectory) continue;
+    ASSIGN_OR_RETURN(const bool alive, state.plan.IsAlive(directory));
+    if (!alive) continue;
+    ASSIGN_OR_RETURN(const size_t depth, DepthOf(directory, state.plan, known));
+    order.emplace_back(depth, directory);
+  }
+  std::ranges::sort(order, std::greater<>());
+  for (const auto& [depth, directory] : order) {
+    ASSIGN_OR_RETURN(const UniqueFd fd, state.tree.OpenObject(directory));
+    if (!fd.valid()) continue;
+    const auto recorded = content.directories().find(directory);
+    if (recorded != content.directories().end()) {
+      RETURN_IF_ERROR(WriteAttributes(fd.get(), recorded->second, state.notices));
+    } else {
+      ASSIGN_OR_RETURN(const auto row, state.place.base.Find(directory));
+      if (row) RETURN_IF_ERROR(WriteAttributes(fd.get(), row->attributes, state.notices));
+    }
+    FAULT_POINT("replica.redo.attributes_set");
+  }
+  return {};
+}
+
+Status RecordEntries(RedoState& state) {
+  Catalog& writer = state.place.writer;
+  for (const auto& [key, child] : state.plan.entries()) {
+    if (child.is_null()) {
+      RETURN_IF_ERROR(writer.RemoveEntry(key));
+      continue;
+    }
+    ASSIGN_OR_RETURN(const auto kind, state.plan.FinalKind(child));
+    if (kind == meta::Kind::kDirectory) {
+      // Its name before, if the stages do not speak of that.
+      ASSIGN_OR_RETURN(const auto names, state.place.base.NamesOf(child));
+      for (const EntryKey& name : names) {
+        if (!state.plan.entries().contains(name)) RETURN_IF_ERROR(writer.RemoveEntry(name));
+      }
+    }
+    RETURN_IF_ERROR(writer.SetEntry(key, child, state.epoch));
+  }
+  for (const auto& [object, planned] : state.plan.objects()) {
+    if (planned.fate == Plan::Fate::kReplace) RETURN_IF_ERROR(writer.RemoveNamesIn(object));
+  }
+  for (const ObjectId object : state.plan.dead()) RETURN_IF_ERROR(writer.Remove(object));
+  return {};
+}
+
+Status Arrange(RedoState& state, const std::vector<std::shared_ptr<Stage>>& stages) {
+  Gatherer gatherer(state);
+  RETURN_IF_ERROR(gatherer.Run());
+  ContentWriter content(state);
+  RETURN_IF_ERROR(content.Run(stages));
+  Placer placer(state, content);
+  RETURN_IF_ERROR(placer.PlaceAll());
+  FAULT_POINT("replica.redo.entries_placed");
+  RETURN_IF_ERROR(placer.RemoveRest());
+  FAULT_POINT("replica.redo.removed");
+  return FinishDirectories(state, content);
+}
+
+}  // namespace
+
+Status Redo(const RedoPlace& place, const std::vector<std::shared_ptr<Stage>>& stages,
+            Notices& notices) {
+  const CommitRecord commit = stages.back()->commit_record();
+  Marker marker = place.marker;
+  // A first cut is made of nothing that was ever whole.
+  marker.state = marker.cut.name.epoch == Epoch() ? TreeState::kSeeding : TreeState::kApplying;
+  RETURN_IF_ERROR(WriteMarker(place.volume_fd, marker));
+  FAULT_POINT("replica.redo.begun");
+
+  ASSIGN_OR_RETURN(const std::unique_ptr<Plan> plan, Plan::Make(stages, place.base));
+  if (!plan->missing().empty()) {
+    return MakeError(ErrorKind::kCorrupt, "apply a stage that speaks of unknown objects");
+  }
+  RedoState state(place, *plan, notices, commit.cut.epoch);
+  ASSIGN_OR_RETURN(Transaction transaction, place.writer.Begin());
+  RETURN_IF_ERROR(Arrange(state, stages));
+  RETURN_IF_ERROR(RecordEntries(state));
+  const AppliedCut applied{commit.cut, commit.wall_time_ns};
+  RETURN_IF_ERROR(place.writer.SetApplied(applied));
+  FAULT_POINT("replica.redo.before_database");
+  RETURN_IF_ERROR(transaction.Commit());
+  FAULT_POINT("replica.redo.after_database");
+
+  marker.state = TreeState::kApplied;
+  marker.cut = applied;
+  RETURN_IF_ERROR(WriteMarker(place.volume_fd, marker));
+  FAULT_POINT("replica.redo.marker_written");
+  return {};
+}
+
+}  // namespace tandem::replica

@@ -1,0 +1,77 @@
+// Brings tree/ and the catalog from one cut to a later one: committed stages, redone. Repeatable:
+// whatever a redo that was killed, or failed, has left behind, the next one ends in the same state.
+//
+// How: the catalog stays at the base until the end, in one transaction. Objects are recognised by
+// their inode.
+//   gather   Every known object whose name changes goes to stage/hold/ID. What stands at a name the
+//            stages set, and is unknown, comes from a redo that was interrupted: it is removed.
+//   content  New objects are made in hold/; data is written, holes are punched, files get their
+//            size and attributes.
+//   place    Objects go from hold/ to their names.
+//   remove   What is still in hold/ has no name left.
+//   finish   Directories get their attributes, deepest first; then the catalog's transaction.
+// One thread. Format of what is in hold/: replica/STORE.md.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <unordered_set>
+#include <vector>
+
+#include "replica/attributes_writer.h"
+#include "replica/catalog.h"
+#include "replica/marker.h"
+#include "replica/plan.h"
+#include "replica/stage.h"
+#include "replica/tree.h"
+
+namespace tandem::replica {
+
+// Where a redo works. All borrowed.
+struct RedoPlace {
+  int volume_fd;
+  int root_fd;
+  int hold_fd;
+  Catalog& base;  // a reader: sees the base until the writer has committed
+  Catalog& writer;
+  Marker marker;  // of the state before
+  const std::atomic<bool>& stopping;
+};
+
+// What its steps share.
+struct RedoState {
+  RedoState(const RedoPlace& place_in, Plan& plan_in, Notices& notices_in, Epoch epoch_in)
+      : place(place_in),
+        plan(plan_in),
+        notices(notices_in),
+        epoch(epoch_in),
+        tree(place_in.root_fd, place_in.hold_fd, place_in.base) {}
+
+  const RedoPlace& place;
+  Plan& plan;
+  Notices& notices;
+  const Epoch epoch;
+  Tree tree;
+  // In hold/ now; `held_order` names each at least once, in the order in which they came.
+  std::unordered_set<ObjectId> held;
+  std::vector<ObjectId> held_order;
+  // Names that already lead where they shall in the end.
+  std::unordered_set<EntryKey> present;
+  // Directories whose times our work has changed.
+  std::unordered_set<ObjectId> touched;
+
+  void Hold(ObjectId object, InodeId inode) {
+    tree.Held(object, inode);
+    if (held.insert(object).second) held_order.push_back(object);
+  }
+  Status CheckStopping() const {
+    if (!place.stopping) return {};
+    return MakeError(ErrorKind::kCancelled, "apply a cut (stopping)", ECANCELED);
+  }
+};
+
+// `stages`: committed, in order, each based on the one before, the first on the catalog's cut.
+Status Redo(const RedoPlace& place, const std::vector<std::shared_ptr<Stage>>& stages,
+            Notices& notices);
+
+}  // namespace tandem::replica

@@ -1,0 +1,40 @@
+// The first step of a redo; see replica/redo.h. Afterwards every known object that has to move is
+// in hold/, and nothing unknown stands where a name is to be set.
+#pragma once
+
+#include <deque>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "replica/redo.h"
+
+namespace tandem::replica {
+
+class Gatherer {
+ public:
+  explicit Gatherer(RedoState& state) : state_(state) {}
+  Status Run();
+
+ private:
+  using Names = std::unordered_set<std::string>;
+
+  Status CleanHold();
+  Status CollectPlaces();
+  Status CollectNamesOf(ObjectId object);
+  Status VisitPlaces();
+  Result<bool> VisitDirectory(ObjectId directory, const Names& names);
+  Status VisitName(ObjectId directory, int directory_fd, const std::string& name);
+  Status HoldKnown(ObjectId object, InodeId inode, int directory_fd, const std::string& name);
+  Result<bool> RescueIfKnown(int directory_fd, const std::string& name);
+  // The catalog's object for which the inode stands, and is to go on standing.
+  Result<ObjectId> LastingObjectOf(InodeId inode);
+  Status LinkMissingNames();
+  Status HoldLink(ObjectId object);
+
+  RedoState& state_;
+  // Names at which something may have to go, by directory.
+  std::unordered_map<ObjectId, Names> places_;
+};
+
+}  // namespace tandem::replica

@@ -1,0 +1,26 @@
+// The third and fourth step of a redo; see replica/redo.h: objects from hold/ to their names, and
+// away with what has none.
+#pragma once
+
+#include "replica/redo.h"
+#include "replica/redo_content.h"
+
+namespace tandem::replica {
+
+class Placer {
+ public:
+  Placer(RedoState& state, ContentWriter& content) : state_(state), content_(content) {}
+  Status PlaceAll();
+  Status RemoveRest();
+
+ private:
+  Status FindLost();
+  Status Place(ObjectId object);
+  Status PlaceAt(ObjectId object, const EntryKey& key, bool last);
+  Result<Tree::Directory> OpenParent(ObjectId directory);
+
+  RedoState& state_;
+  ContentWriter& content_;
+};
+
+}  // namespace tandem::replica

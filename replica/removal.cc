@@ -1,0 +1,96 @@
+#include "replica/removal.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <memory>
+#include <string_view>
+#include <vector>
+
+#include "meta/base/ids.h"
+#include "replica/tree.h"
+
+namespace tandem::replica {
+namespace {
+
+struct DirCloser {
+  void operator()(DIR* directory) const { closedir(directory); }
+};
+
+// Moves a directory to a fresh name in hold/.
+Result<std::string> SetAside(int hold_fd, int directory_fd, const std::string& name) {
+  const std::string aside = ".trash-" + ObjectId::Random().ToHex();
+  ASSIGN_OR_RETURN(const UniqueFd moved, OpenBeneath(directory_fd, name, O_PATH | O_DIRECTORY));
+  // Moving a directory writes its "..".
+  RETURN_IF_ERROR(MakeAccessible(moved.get()));
+  if (renameat(directory_fd, name.c_str(), hold_fd, aside.c_str()) != 0) {
+    return ErrnoError("set aside " + name);
+  }
+  return aside;
+}
+
+// Removes a file or an empty directory; false: a directory that is not empty.
+Result<bool> RemoveSimple(int directory_fd, const std::string& name) {
+  if (unlinkat(directory_fd, name.c_str(), 0) == 0 || errno == ENOENT) return true;
+  if (errno != EISDIR && errno != EPERM) return ErrnoError("remove " + name);
+  if (unlinkat(directory_fd, name.c_str(), AT_REMOVEDIR) == 0 || errno == ENOENT) return true;
+  if (errno != ENOTEMPTY && errno != EEXIST) return ErrnoError("remove directory " + name);
+  return false;
+}
+
+Status Empty(int hold_fd, const std::string& name, const Rescue& rescue,
+             std::vector<std::string>& queue) {
+  ASSIGN_OR_RETURN(const UniqueFd path_fd, OpenBeneath(hold_fd, name, O_PATH | O_DIRECTORY));
+  RETURN_IF_ERROR(MakeAccessible(path_fd.get()));
+  ASSIGN_OR_RETURN(const auto children, NamesIn(path_fd.get()));
+  for (const std::string& child : children) {
+    if (rescue) {
+      ASSIGN_OR_RETURN(const bool rescued, rescue(path_fd.get(), child));
+      if (rescued) continue;
+    }
+    ASSIGN_OR_RETURN(const bool removed, RemoveSimple(path_fd.get(), child));
+    if (removed) continue;
+    ASSIGN_OR_RETURN(std::string aside, SetAside(hold_fd, path_fd.get(), child));
+    queue.push_back(std::move(aside));
+  }
+  if (unlinkat(hold_fd, name.c_str(), AT_REMOVEDIR) != 0) {
+    return ErrnoError("remove directory " + name);
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<std::vector<std::string>> NamesIn(int directory_fd) {
+  ASSIGN_OR_RETURN(UniqueFd fd, Reopen(directory_fd, O_RDONLY | O_DIRECTORY));
+  const std::unique_ptr<DIR, DirCloser> directory(fdopendir(fd.get()));
+  if (directory == nullptr) return ErrnoError("read directory");
+  (void)fd.Release();
+  std::vector<std::string> names;
+  while (true) {
+    errno = 0;
+    const dirent* entry = readdir(directory.get());
+    if (entry == nullptr) break;
+    const std::string_view name = entry->d_name;
+    if (name != "." && name != "..") names.emplace_back(name);
+  }
+  if (errno != 0) return ErrnoError("read directory");
+  return names;
+}
+
+Status RemoveAll(int hold_fd, int directory_fd, const std::string& name, const Rescue& rescue) {
+  ASSIGN_OR_RETURN(const bool removed, RemoveSimple(directory_fd, name));
+  if (removed) return {};
+  ASSIGN_OR_RETURN(std::string aside, SetAside(hold_fd, directory_fd, name));
+  std::vector<std::string> queue = {std::move(aside)};
+  while (!queue.empty()) {
+    const std::string next = std::move(queue.back());
+    queue.pop_back();
+    RETURN_IF_ERROR(Empty(hold_fd, next, rescue, queue));
+  }
+  return {};
+}
+
+}  // namespace tandem::replica

@@ -1,0 +1,150 @@
+#include "replica/replication.h"
+
+#include <algorithm>
+
+#include "meta/base/log.h"
+
+namespace tandem::replica {
+namespace {
+
+// How often what all replicas have is dropped, and their positions are written down. Neither is
+// urgent: both are only repeated work after a crash.
+constexpr std::chrono::milliseconds kDropEvery{100};
+
+}  // namespace
+
+std::unique_ptr<Replication> Replication::Start(Options options, meta::Tracker& tracker,
+                                                const meta::SourceTree& tree,
+                                                meta::StateWriter& writer) {
+  std::unique_ptr<Replication> replication(new Replication(tracker, writer));
+  {
+    MutexLock lock(replication->mutex_);
+    replication->records_ = options.replicas;
+  }
+  Replication* self = replication.get();
+  for (size_t i = 0; i < options.replicas.size(); ++i) {
+    const meta::ReplicaRecord& record = options.replicas[i];
+    Sender::Options sender;
+    sender.name = record.name;
+    sender.url = record.url;
+    sender.volume_name = options.volume_name;
+    sender.volume = options.volume;
+    sender.source = options.source;
+    sender.interval = options.interval;
+    sender.paused = record.paused;
+    sender.last_applied = record.applied;
+    replication->senders_.push_back(
+        std::make_unique<Sender>(std::move(sender), tracker, tree, replication->retention_,
+                                 [self, i](const CutName& durable, const CutName& applied) {
+                                   self->Applied(i, durable, applied);
+                                 }));
+  }
+  replication->thread_ = std::thread([self] { self->Run(); });
+  return replication;
+}
+
+Replication::~Replication() {
+  for (const auto& sender : senders_) sender->Stop();
+  senders_.clear();
+  {
+    MutexLock lock(mutex_);
+    stopping_ = true;
+    wake_.NotifyAll();
+  }
+  thread_.join();
+  Remember();
+}
+
+void Replication::Applied(size_t index, const CutName& durable, const CutName& applied) {
+  MutexLock lock(mutex_);
+  records_[index].durable = durable;
+  records_[index].applied = applied;
+  records_[index].reconcile_owed = false;
+  changed_ = true;
+}
+
+void Replication::Run() {
+  auto next = CondVar::Clock::now() + kDropEvery;
+  while (true) {
+    {
+      MutexLock lock(mutex_);
+      while (!stopping_ && wake_.WaitUntil(mutex_, next)) {
+      }
+      if (stopping_) return;
+    }
+    Remember();
+    // Logged by the writer; what could not be dropped is dropped later.
+    (void)retention_.Drop();
+    next = CondVar::Clock::now() + kDropEvery;
+  }
+}
+
+void Replication::Remember() {
+  std::vector<meta::ReplicaRecord> records;
+  {
+    MutexLock lock(mutex_);
+    if (!std::exchange(changed_, false)) return;
+    records = records_;
+  }
+  const Status status = writer_.Do([&records](meta::StateDatabase& database) -> Status {
+    for (const meta::ReplicaRecord& record : records) RETURN_IF_ERROR(database.PutReplica(record));
+    return {};
+  });
+  if (!status) {
+    MutexLock lock(mutex_);
+    changed_ = true;
+  }
+}
+
+std::vector<ReplicaStatus> Replication::Statuses() {
+  std::vector<ReplicaStatus> statuses;
+  for (const auto& sender : senders_) statuses.push_back(sender->status());
+  return statuses;
+}
+
+Epoch Replication::AppliedEverywhere() {
+  if (senders_.empty()) return Epoch();
+  Epoch oldest = Epoch(UINT64_MAX);
+  for (const auto& sender : senders_) oldest = std::min(oldest, sender->applied());
+  return oldest;
+}
+
+Result<std::vector<Sender*>> Replication::Find(const std::optional<std::string>& replica) {
+  std::vector<Sender*> found;
+  for (const auto& sender : senders_) {
+    if (!replica || sender->name() == *replica) found.push_back(sender.get());
+  }
+  if (replica && found.empty()) {
+    return MakeError(ErrorKind::kUsage,
+                     "no replica is called " + *replica + " (see tandem status)");
+  }
+  return found;
+}
+
+Status Replication::WaitUntilApplied(const std::optional<std::string>& replica, Epoch epoch,
+                                     CondVar::Clock::time_point deadline) {
+  ASSIGN_OR_RETURN(const std::vector<Sender*> senders, Find(replica));
+  for (Sender* sender : senders) {
+    if (sender->WaitUntilApplied(epoch, deadline)) continue;
+    const ReplicaStatus status = sender->status();
+    return MakeError(ErrorKind::kUnreachable,
+                     "replica " + status.name + " at " + status.url + " is not in sync: " +
+                         NameOf(status.state) + (status.error.empty() ? "" : ": " + status.error));
+  }
+  return {};
+}
+
+Status Replication::SetPaused(const std::optional<std::string>& replica, bool paused) {
+  ASSIGN_OR_RETURN(const std::vector<Sender*> senders, Find(replica));
+  for (Sender* sender : senders) {
+    sender->SetPaused(paused);
+    MutexLock lock(mutex_);
+    for (meta::ReplicaRecord& record : records_) {
+      if (record.name == sender->name()) record.paused = paused;
+    }
+    changed_ = true;
+  }
+  return {};
+}
+
+}  // namespace tandem::replica

@@ -1,0 +1,143 @@
+// Brings one replica from cut to cut: a thread that connects, says hello, and then ships a change
+// set whenever there are changes and the replica is ready (replica/PROTOCOL.md). One for each
+// replica; they know nothing of each other.
+//
+// Public functions: any thread.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "meta/base/mutex.h"
+#include "meta/source_tree.h"
+#include "meta/tracker.h"
+#include "replica/object_shipper.h"
+#include "replica/peer.h"
+#include "replica/retention.h"
+#include "replica/stage_writer.h"
+
+namespace tandem::replica {
+
+enum class ReplicaState {
+  kConnecting,
+  kSeeding,
+  kReconciling,
+  kCurrent,
+  kCatchingUp,
+  kPaused,
+  kBlocked,
+};
+const char* NameOf(ReplicaState state);
+
+struct ReplicaStatus {
+  std::string name;
+  std::string url;
+  ReplicaState state = ReplicaState::kConnecting;
+  CutName durable;
+  CutName applied;
+  double lag_seconds = 0;
+  uint64_t sent_bytes = 0;
+  uint64_t received_bytes = 0;
+  std::string error;            // why it is not current; empty if it is
+  std::string notice;           // what the replica wants a person to know
+  uint64_t objects_walked = 0;  // of a seed or reconcile under way
+  uint64_t bytes_walked = 0;
+};
+
+class Sender {
+ public:
+  struct Options {
+    std::string name;
+    std::string url;
+    std::string volume_name;
+    VolumeId volume;
+    std::string source;                      // host:path, for messages
+    std::chrono::milliseconds interval{10};  // at least this between two cuts
+    bool paused = false;
+    CutName last_applied;  // as remembered from the last run; epoch 0: nothing is known
+  };
+  // Called when the replica has reached a new cut.
+  using OnApplied = std::function<void(const CutName& durable, const CutName& applied)>;
+
+  // All references must outlive the sender.
+  Sender(Options options, meta::Tracker& tracker, const meta::SourceTree& tree,
+         Retention& retention, OnApplied on_applied);
+  ~Sender();
+
+  void SetPaused(bool paused) EXCLUDES(mutex_);
+  // Ends the conversation, between two instructions if need be; the destructor waits.
+  void Stop() EXCLUDES(mutex_);
+  ReplicaStatus status() EXCLUDES(mutex_);
+  // The epoch it is known to have applied; the first if its cut is none of ours.
+  Epoch applied() EXCLUDES(mutex_);
+  // True once the replica has applied `epoch`, false at the deadline.
+  bool WaitUntilApplied(Epoch epoch, CondVar::Clock::time_point deadline) EXCLUDES(mutex_);
+
+  // Runs `task` on the sender's thread while nothing is being shipped or applied; `position` is
+  // what the tree of the replica holds. kUnreachable if the replica is not there by the deadline.
+  using Task = std::function<Status(Peer& peer, const Position& position)>;
+  Status RunTask(Task task, CondVar::Clock::time_point deadline) EXCLUDES(mutex_);
+
+  const std::string& name() const { return options_.name; }
+
+ private:
+  struct QueuedTask {
+    Task task;
+    bool started = false;
+    bool finished = false;
+    Status status;
+  };
+
+  void Run();
+  Status Converse(Peer& peer);
+  Status Step(Peer& peer, Position& position);
+  Status RunTasks(Peer& peer, const Position& position);
+  Status CheckStillThere(Peer& peer, Position& position);
+  Status Ship(Peer& peer, Position& position);
+  Result<CutName> FillStage(Peer& peer, const Position& position, StageWriter& stage);
+  Status AwaitApplied(Peer& peer, Position& position, const CutName& cut);
+
+  void SetState(ReplicaState state, std::string error) EXCLUDES(mutex_);
+  void SetPosition(const Position& position) EXCLUDES(mutex_);
+  void SetInStep(bool in_step) EXCLUDES(mutex_);
+  bool WaitUnlessWoken(std::chrono::milliseconds time) EXCLUDES(mutex_);
+  bool paused() EXCLUDES(mutex_);
+
+  const Options options_;
+  meta::Tracker& tracker_;
+  const meta::SourceTree& tree_;
+  Retention& retention_;
+  const OnApplied on_applied_;
+  const int64_t started_ns_;
+  std::unique_ptr<Peer> peer_;
+  ShipProgress progress_;
+  // The thread's own: whether changes after the replica's cut are known exactly, whether deltas may
+  // be tried, and when the last cut was taken.
+  bool increments_ = false;
+  bool deltas_ = true;
+  CondVar::Clock::time_point last_cut_{};
+  CondVar::Clock::time_point last_heard_{};
+
+  std::atomic<bool> stopping_{false};
+  Mutex mutex_;
+  CondVar woken_;
+  CondVar changed_;
+  bool paused_ GUARDED_BY(mutex_);
+  // The replica itself has said in this run that it is at a cut we know.
+  bool in_step_ GUARDED_BY(mutex_) = false;
+  ReplicaState state_ GUARDED_BY(mutex_) = ReplicaState::kConnecting;
+  std::string error_ GUARDED_BY(mutex_);
+  std::string notice_ GUARDED_BY(mutex_);
+  CutName durable_ GUARDED_BY(mutex_);
+  CutName applied_ GUARDED_BY(mutex_);
+  std::vector<std::shared_ptr<QueuedTask>> tasks_ GUARDED_BY(mutex_);
+  std::thread thread_;
+};
+
+}  // namespace tandem::replica

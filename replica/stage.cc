@@ -1,0 +1,298 @@
+#include "replica/stage.h"
+
+#include <fcntl.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "meta/base/fault_point.h"
+#include "replica/chunk_payload.h"
+#include "replica/little_endian.h"
+
+namespace tandem::replica {
+namespace {
+
+constexpr uint32_t kMagic = 0x31534654;  // "TFS1"
+constexpr uint32_t kBeginFrame = 1;
+constexpr uint32_t kChunkFrame = 2;
+constexpr uint32_t kCommitFrame = 3;
+constexpr size_t kHeaderBytes = 56;
+constexpr char kSuffix[] = ".stage";
+
+}  // namespace
+
+struct Stage::Header {
+  uint32_t kind = 0;
+  uint64_t sequence = 0;
+  uint64_t raw_size = 0;
+  uint64_t size = 0;
+  uint64_t received_checksum = 0;
+  uint64_t checksum = 0;
+
+  static Header For(uint32_t kind, std::string_view payload) {
+    return {kind, 0, 0, payload.size(), 0, ChecksumOf(payload)};
+  }
+
+  std::string Pack() const {
+    Packer packer;
+    packer.Number(uint64_t{kind} << 32 | kMagic).Number(sequence).Number(raw_size).Number(size);
+    packer.Number(received_checksum).Number(checksum);
+    return packer.Number(ChecksumOf(packer.bytes())).bytes();
+  }
+
+  static std::optional<Header> Unpack(std::string_view bytes) {
+    Unpacker unpacker(bytes);
+    const uint64_t first = unpacker.Number();
+    Header header{static_cast<uint32_t>(first >> 32),
+                  unpacker.Number(),
+                  unpacker.Number(),
+                  unpacker.Number(),
+                  unpacker.Number(),
+                  unpacker.Number()};
+    const uint64_t own = unpacker.Number();
+    if (!unpacker.AtEnd() || static_cast<uint32_t>(first) != kMagic ||
+        own != ChecksumOf(bytes.substr(0, kHeaderBytes - sizeof own))) {
+      return std::nullopt;
+    }
+    return header;
+  }
+};
+
+bool Stage::IsStageName(std::string_view name) { return name.ends_with(kSuffix); }
+
+std::string Stage::Named(const char* what) const {
+  return std::string(what) + " stage file " + name_;
+}
+
+Result<std::shared_ptr<Stage>> Stage::Create(int directory_fd, VolumeId volume, CutId id,
+                                             const CutName& base) {
+  std::shared_ptr<Stage> stage(new Stage(directory_fd, id.ToHex() + kSuffix));
+  stage->id_ = id;
+  stage->base_ = base;
+  stage->fd_.Reset(openat(directory_fd, stage->name_.c_str(),
+                          O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600));
+  if (!stage->fd_.valid()) return ErrnoError(stage->Named("create"));
+  const std::string payload =
+      Packer().Id(volume).Id(id).Number(base.epoch.number()).Id(base.id).bytes();
+  MutexLock lock(stage->mutex_);
+  RETURN_IF_ERROR(stage->WriteFrame(Header::For(kBeginFrame, payload), payload));
+  return stage;
+}
+
+Status Stage::WriteFrame(const Header& header, std::string_view payload) {
+  const std::string packed = header.Pack();
+  const size_t total = packed.size() + payload.size();
+  size_t done = 0;
+  while (done < total) {
+    iovec parts[2];
+    int count = 0;
+    if (done < packed.size()) {
+      parts[count++] = {const_cast<char*>(packed.data()) + done, packed.size() - done};
+    }
+    const size_t skip = done < packed.size() ? 0 : done - packed.size();
+    parts[count++] = {const_cast<char*>(payload.data()) + skip, payload.size() - skip};
+    const ssize_t written = pwritev(fd_.get(), parts, count, static_cast<off_t>(end_ + done));
+    if (written < 0 && errno == EINTR) continue;
+    if (written < 0) {
+      auto error = ErrnoError(Named("write"));
+      // What is behind end_ counts for nothing, but takes space.
+      (void)ftruncate(fd_.get(), static_cast<off_t>(end_));
+      return error;
+    }
+    done += static_cast<size_t>(written);
+  }
+  end_ += total;
+  return {};
+}
+
+std::optional<uint64_t> Stage::ReceivedChecksum(uint64_t sequence) const {
+  MutexLock lock(mutex_);
+  const auto frame = frames_.find(sequence);
+  if (frame == frames_.end()) return std::nullopt;
+  return frame->second.received_checksum;
+}
+
+Status Stage::Append(const ResolvedChunk& chunk, Outline outline) {
+  const uint64_t checksum = ChecksumOf(chunk.payload);
+  MutexLock lock(mutex_);
+  if (commit_ || frames_.contains(chunk.sequence)) return {};
+  const Header header{kChunkFrame,          chunk.sequence,          chunk.raw_size,
+                      chunk.payload.size(), chunk.received_checksum, checksum};
+  const uint64_t offset = end_ + kHeaderBytes;
+  RETURN_IF_ERROR(WriteFrame(header, chunk.payload));
+  frames_.emplace(chunk.sequence, Frame{offset, header.size, header.raw_size,
+                                        header.received_checksum, checksum, std::move(outline)});
+  FAULT_POINT("replica.stage.chunk_written");
+  return {};
+}
+
+Status Stage::CheckComplete(uint64_t chunk_count, uint64_t digest) const {
+  MutexLock lock(mutex_);
+  return CheckCompleteLocked(chunk_count, digest);
+}
+
+Status Stage::CheckCompleteLocked(uint64_t chunk_count, uint64_t digest) const {
+  // Keys are in order: the right number of them, ending at the right one, leaves no gap.
+  if (frames_.size() != chunk_count ||
+      (chunk_count != 0 && frames_.rbegin()->first != chunk_count - 1)) {
+    return MakeError(ErrorKind::kProtocol,
+                     "commit " + std::to_string(chunk_count) + " chunks (" +
+                         std::to_string(frames_.size()) + " are here)",
+                     EBADMSG);
+  }
+  Packer packer;
+  for (const auto& [sequence, frame] : frames_) packer.Number(frame.received_checksum);
+  if (ChecksumOf(packer.bytes()) != digest) {
+    return MakeError(ErrorKind::kProtocol, "commit chunks of another digest", EBADMSG);
+  }
+  return {};
+}
+
+Status Stage::Commit(const CommitRecord& record) {
+  const std::string payload = Packer()
+                                  .Number(record.cut.epoch.number())
+                                  .Id(record.cut.id)
+                                  .Number(static_cast<uint64_t>(record.wall_time_ns))
+                                  .Number(record.chunk_count)
+                                  .Number(record.digest)
+                                  .bytes();
+  MutexLock lock(mutex_);
+  RETURN_IF_ERROR(WriteFrame(Header::For(kCommitFrame, payload), payload));
+  FAULT_POINT("replica.commit.before_sync");
+  if (fdatasync(fd_.get()) != 0) return ErrnoError(Named("sync"));
+  // The file's name must last as well.
+  if (fsync(directory_fd_) != 0) return ErrnoError("sync the directory of stages");
+  commit_ = record;
+  FAULT_POINT("replica.commit.after_sync");
+  return {};
+}
+
+CommitRecord Stage::commit_record() const {
+  MutexLock lock(mutex_);
+  return commit_.value_or(CommitRecord());
+}
+
+uint64_t Stage::chunk_count() const {
+  MutexLock lock(mutex_);
+  return frames_.size();
+}
+
+uint64_t Stage::file_bytes() const {
+  MutexLock lock(mutex_);
+  return end_;
+}
+
+std::vector<const Outline*> Stage::Outlines() const {
+  MutexLock lock(mutex_);
+  std::vector<const Outline*> outlines;
+  for (const auto& [sequence, frame] : frames_) outlines.push_back(&frame.outline);
+  return outlines;
+}
+
+Result<std::vector<Record>> Stage::Read(uint64_t sequence) const {
+  uint64_t offset = 0, size = 0, raw_size = 0, checksum = 0;
+  {
+    MutexLock lock(mutex_);
+    const Frame& frame = frames_.at(sequence);
+    offset = frame.offset;
+    size = frame.size;
+    raw_size = frame.raw_size;
+    checksum = frame.checksum;
+  }
+  ASSIGN_OR_RETURN(const std::string payload, ReadPayload(offset, size, checksum));
+  return UnpackRecords(payload, raw_size);
+}
+
+Status Stage::Remove() {
+  if (unlinkat(directory_fd_, name_.c_str(), 0) != 0 && errno != ENOENT) {
+    return ErrnoError(Named("remove"));
+  }
+  return {};
+}
+
+// ---- Reading back ------------------------------------------------------------------------------
+
+Result<std::shared_ptr<Stage>> Stage::Recover(int directory_fd, const std::string& name,
+                                              VolumeId volume) {
+  std::shared_ptr<Stage> stage(new Stage(directory_fd, name));
+  stage->fd_.Reset(openat(directory_fd, name.c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW));
+  if (!stage->fd_.valid()) return ErrnoError(stage->Named("open"));
+  MutexLock lock(stage->mutex_);
+  RETURN_IF_ERROR(stage->ReadBack(volume));
+  return stage;
+}
+
+Result<std::string> Stage::ReadPayload(uint64_t offset, uint64_t size, uint64_t checksum) const {
+  std::string payload(size, '\0');
+  for (size_t done = 0; done < size;) {
+    const ssize_t got =
+        pread(fd_.get(), payload.data() + done, size - done, static_cast<off_t>(offset + done));
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) return ErrnoError(Named("read"));
+    if (got == 0) return MakeError(ErrorKind::kCorrupt, Named("read (cut off)"));
+    done += static_cast<size_t>(got);
+  }
+  if (ChecksumOf(payload) != checksum) {
+    return MakeError(ErrorKind::kCorrupt, Named("read (a checksum does not fit)"));
+  }
+  return payload;
+}
+
+Result<std::optional<Stage::Header>> Stage::ReadHeader(uint64_t offset) const {
+  char bytes[kHeaderBytes];
+  const ssize_t got = pread(fd_.get(), bytes, sizeof bytes, static_cast<off_t>(offset));
+  if (got < 0) return ErrnoError(Named("read"));
+  if (got != sizeof bytes) return std::nullopt;
+  auto header = Header::Unpack({bytes, sizeof bytes});
+  if (header && header->size > kMaxMessageBytes) return std::nullopt;
+  return header;
+}
+
+Status Stage::ReadBack(VolumeId volume) {
+  while (!commit_) {
+    ASSIGN_OR_RETURN(const auto header, ReadHeader(end_));
+    if (!header) return MakeError(ErrorKind::kCorrupt, Named("find the commit record of"));
+    if ((header->kind == kBeginFrame) != (end_ == 0)) {
+      return MakeError(ErrorKind::kCorrupt, Named("read (frames out of order)"));
+    }
+    RETURN_IF_ERROR(ReadFrame(*header, end_ + kHeaderBytes));
+    if (end_ == 0) {
+      ASSIGN_OR_RETURN(const std::string payload,
+                       ReadPayload(kHeaderBytes, header->size, header->checksum));
+      if (Unpacker(payload).Id<VolumeId>() != volume) {
+        return MakeError(ErrorKind::kCorrupt, Named("read (of another volume)"));
+      }
+    }
+    end_ += kHeaderBytes + header->size;
+  }
+  return CheckCompleteLocked(commit_->chunk_count, commit_->digest);
+}
+
+Status Stage::ReadFrame(const Header& header, uint64_t offset) {
+  ASSIGN_OR_RETURN(const std::string payload, ReadPayload(offset, header.size, header.checksum));
+  if (header.kind == kChunkFrame) {
+    ASSIGN_OR_RETURN(const auto records, UnpackRecords(payload, header.raw_size));
+    frames_.emplace(header.sequence,
+                    Frame{offset, header.size, header.raw_size, header.received_checksum,
+                          header.checksum, OutlineOf(records)});
+    return {};
+  }
+  Unpacker unpacker(payload);
+  if (header.kind == kBeginFrame) {
+    (void)unpacker.Id<VolumeId>();
+    id_ = unpacker.Id<CutId>();
+    base_.epoch = Epoch(unpacker.Number());
+    base_.id = unpacker.Id<CutId>();
+  } else if (header.kind == kCommitFrame) {
+    CommitRecord record;
+    record.cut.epoch = Epoch(unpacker.Number());
+    record.cut.id = unpacker.Id<CutId>();
+    record.wall_time_ns = static_cast<int64_t>(unpacker.Number());
+    record.chunk_count = unpacker.Number();
+    record.digest = unpacker.Number();
+    commit_ = record;
+  }
+  if (!unpacker.AtEnd()) return MakeError(ErrorKind::kCorrupt, Named("read (unknown frame)"));
+  return {};
+}
+
+}  // namespace tandem::replica

@@ -1,0 +1,50 @@
+// A replica daemon's directory, with its volumes: finds them at start, makes one at its source's
+// first Hello, and leads each request to its volume. STORE/.lock keeps a second daemon out.
+//
+// Any thread. Format: replica/STORE.md.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+
+#include "meta/base/mutex.h"
+#include "meta/base/result.h"
+#include "meta/base/unique_fd.h"
+#include "replica/messages.h"
+#include "replica/volume.h"
+
+namespace tandem::replica {
+
+class Store {
+ public:
+  // `path` is made if only its last part is missing. kUsage: another daemon has it.
+  static Result<std::unique_ptr<Store>> Open(const std::string& path);
+
+  // An encoded Request in, an encoded Reply out. May wait.
+  std::string Answer(std::string_view request);
+  // Makes those who wait go: call it before the transport, whose end waits for them.
+  void Stop();
+
+ private:
+  Store(std::string path, UniqueFd fd) : path_(std::move(path)), fd_(std::move(fd)) {}
+  Status Lock();
+  Status FindVolumes();
+  Reply Dispatch(const Request& request);
+  Reply Greet(const Hello& hello);
+  Result<std::shared_ptr<Volume>> VolumeFor(const Hello& hello) REQUIRES(mutex_);
+  Result<std::shared_ptr<Volume>> OpenVolume(const std::string& name) REQUIRES(mutex_);
+  Status MakeVolume(const Hello& hello) REQUIRES(mutex_);
+
+  const std::string path_;
+  const UniqueFd fd_;
+  UniqueFd lock_fd_;
+
+  Mutex mutex_;
+  std::map<std::string, std::shared_ptr<Volume>> volumes_ GUARDED_BY(mutex_);
+  std::unordered_map<SessionId, std::shared_ptr<Volume>> sessions_ GUARDED_BY(mutex_);
+};
+
+}  // namespace tandem::replica

@@ -1,0 +1,88 @@
+// What both sides of the transport share: nng's codes become Error here.
+#include "replica/transport.h"
+
+#include <chrono>
+#include <cstring>
+#include <future>
+#include <thread>
+
+#include "meta/base/log.h"
+#include "replica/nng_handles.h"
+
+namespace tandem::replica {
+namespace {
+
+int ErrnoOfNng(int code) {
+  if ((code & NNG_ESYSERR) != 0) return code & ~NNG_ESYSERR;
+  switch (code) {
+    case NNG_ETIMEDOUT:
+      return ETIMEDOUT;
+    case NNG_ECLOSED:
+    case NNG_ECANCELED:
+      return ECANCELED;
+    case NNG_ECONNREFUSED:
+      return ECONNREFUSED;
+    case NNG_EADDRINUSE:
+      return EADDRINUSE;
+    case NNG_ENOMEM:
+      return ENOMEM;
+    case NNG_EPERM:
+      return EACCES;
+    case NNG_EADDRINVAL:
+    case NNG_EINVAL:
+    case NNG_ENOTSUP:
+      return EINVAL;
+    case NNG_EMSGSIZE:
+      return EMSGSIZE;
+    default:
+      return EIO;
+  }
+}
+
+}  // namespace
+
+ErrorKind KindOfNng(int code) {
+  switch (code) {
+    case NNG_ECLOSED:
+    case NNG_ECANCELED:
+      return ErrorKind::kCancelled;
+    case NNG_EADDRINVAL:
+    case NNG_EINVAL:
+    case NNG_ENOTSUP:
+      return ErrorKind::kUsage;
+    case NNG_EADDRINUSE:
+    case NNG_ENOMEM:
+    case NNG_EPERM:
+      return ErrorKind::kSystem;
+    default:
+      return ErrorKind::kUnreachable;
+  }
+}
+
+tl::unexpected<Error> NngError(int code, std::string what) {
+  return MakeError(KindOfNng(code), std::move(what) + " (" + nng_strerror(code) + ")",
+                   ErrnoOfNng(code));
+}
+
+void CloseSocket(nng_socket socket, std::shared_ptr<void> keep) {
+  std::packaged_task<void()> close([socket, keep = std::move(keep)] { nng_close(socket); });
+  const std::future<void> closed = close.get_future();
+  std::thread thread(std::move(close));
+  if (closed.wait_for(std::chrono::seconds(2)) == std::future_status::ready) {
+    thread.join();
+  } else {
+    spdlog::warn("nng does not close a socket; left behind");
+    thread.detach();
+  }
+}
+
+Result<NngMessage> NngMessage::From(std::string_view bytes) {
+  nng_msg* message = nullptr;
+  if (const int code = nng_msg_alloc(&message, bytes.size()); code != 0) {
+    return NngError(code, "allocate a message");
+  }
+  std::memcpy(nng_msg_body(message), bytes.data(), bytes.size());
+  return NngMessage(message);
+}
+
+}  // namespace tandem::replica

@@ -1,0 +1,162 @@
+#include "replica/tree.h"
+
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <vector>
+
+#include "meta/attributes.h"
+#include "meta/file_handle.h"
+
+namespace tandem::replica {
+namespace {
+
+constexpr size_t kMaxOpenDirectories = 512;
+// Deeper than any honest tree; a catalog with a circle in it must not hold us.
+constexpr size_t kMaxDepth = 1 << 20;
+
+UniqueFd Duplicate(int fd) { return UniqueFd(fcntl(fd, F_DUPFD_CLOEXEC, 0)); }
+
+}  // namespace
+
+Result<UniqueFd> OpenBeneath(int directory_fd, const std::string& name, int flags) {
+  open_how how = {};
+  how.flags = static_cast<uint64_t>(flags | O_CLOEXEC | O_NOFOLLOW);
+  how.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV;
+  // With O_PATH and O_NOFOLLOW a trailing symbolic link is opened, not followed;
+  // RESOLVE_NO_SYMLINKS allows that.
+  const long fd = syscall(SYS_openat2, directory_fd, name.c_str(), &how, sizeof how);
+  if (fd < 0) return ErrnoError("open " + name);
+  return UniqueFd(static_cast<int>(fd));
+}
+
+bool MeansAbsent(const Error& error) {
+  return error.code() == ENOENT || error.code() == ENOTDIR || error.code() == ELOOP ||
+         error.code() == EXDEV || error.code() == ESTALE;
+}
+
+Result<std::optional<InodeId>> InodeAt(int directory_fd, const std::string& name) {
+  auto identified = Identify(directory_fd, name.c_str());
+  if (identified) return InodeId{identified->id};
+  if (MeansAbsent(identified.error())) return std::nullopt;
+  return tl::unexpected<Error>(std::move(identified.error()));
+}
+
+Result<UniqueFd> Reopen(int path_fd, int flags) {
+  const std::string path = meta::ProcPath(path_fd);
+  flags |= O_CLOEXEC | O_NOATIME | O_NONBLOCK;
+  int fd = open(path.c_str(), flags);
+  if (fd < 0 && errno == EPERM) fd = open(path.c_str(), flags & ~O_NOATIME);
+  if (fd < 0 && errno == EACCES && chmod(path.c_str(), 0700) == 0) fd = open(path.c_str(), flags);
+  if (fd < 0) return ErrnoError("open");
+  return UniqueFd(fd);
+}
+
+Result<bool> MakeAccessible(int path_fd) {
+  if (geteuid() == 0) return false;
+  struct stat stat_buffer;
+  if (fstatat(path_fd, "", &stat_buffer, AT_EMPTY_PATH) != 0) return ErrnoError("stat");
+  if (!S_ISDIR(stat_buffer.st_mode) || (stat_buffer.st_mode & 0700) == 0700) return false;
+  if (chmod(meta::ProcPath(path_fd).c_str(), (stat_buffer.st_mode & 07777) | 0700) != 0) {
+    return ErrnoError("make directory accessible");
+  }
+  return true;
+}
+
+Tree::Tree(int root_fd, int hold_fd, Catalog& catalog)
+    : hold_fd_(hold_fd),
+      catalog_(catalog),
+      root_(std::make_shared<const UniqueFd>(Duplicate(root_fd))),
+      hold_(std::make_shared<const UniqueFd>(Duplicate(hold_fd))) {}
+
+Result<std::optional<InodeId>> Tree::InodeOf(ObjectId object) {
+  if (const auto known = inodes_.find(object); known != inodes_.end()) return known->second;
+  ASSIGN_OR_RETURN(const auto row, catalog_.Find(object));
+  if (!row) return std::nullopt;
+  return row->inode;
+}
+
+Result<std::optional<Tree::Place>> Tree::PlaceOf(ObjectId object) {
+  if (const auto moved = moved_.find(object); moved != moved_.end()) return moved->second;
+  ASSIGN_OR_RETURN(auto names, catalog_.NamesOf(object));
+  if (names.empty()) return std::nullopt;
+  return Place{false, std::move(names.front())};
+}
+
+Result<UniqueFd> Tree::OpenAt(int directory_fd, const std::string& name, ObjectId object,
+                              int flags) {
+  ASSIGN_OR_RETURN(const auto expected, InodeOf(object));
+  if (!expected) return UniqueFd();
+  auto fd = OpenBeneath(directory_fd, name, O_PATH | flags);
+  if (!fd && MeansAbsent(fd.error())) return UniqueFd();
+  if (!fd) return fd;
+  ASSIGN_OR_RETURN(const auto inode, InodeAt(fd->get(), ""));
+  if (inode != expected) return UniqueFd();
+  return fd;
+}
+
+Result<Tree::Directory> Tree::Enter(const Directory& parent, const std::string& name,
+                                    ObjectId object) {
+  ASSIGN_OR_RETURN(UniqueFd fd, OpenAt(parent->get(), name, object, O_DIRECTORY));
+  if (!fd.valid()) return Directory();
+  ASSIGN_OR_RETURN(const bool loosened, MakeAccessible(fd.get()));
+  if (loosened) loosened_.insert(object);
+  auto directory = std::make_shared<const UniqueFd>(std::move(fd));
+  if (open_.size() >= kMaxOpenDirectories) open_.clear();
+  open_[object] = directory;
+  return directory;
+}
+
+Result<Tree::Directory> Tree::OpenDirectory(ObjectId directory) {
+  std::vector<std::pair<ObjectId, std::string>> way;  // from `directory` upward
+  Directory at;
+  for (ObjectId current = directory; at == nullptr;) {
+    if (current == kRootObject) {
+      at = root_;
+    } else if (const auto open = open_.find(current); open != open_.end()) {
+      at = open->second;
+    } else {
+      ASSIGN_OR_RETURN(auto place, PlaceOf(current));
+      if (!place || way.size() > kMaxDepth) return Directory();
+      way.emplace_back(current, place->held ? HoldName(current) : std::move(place->key.name));
+      if (place->held) at = hold_;
+      current = place->key.parent;
+    }
+  }
+  for (auto step = way.rbegin(); step != way.rend(); ++step) {
+    ASSIGN_OR_RETURN(at, Enter(at, step->second, step->first));
+    if (at == nullptr) return at;
+  }
+  return at;
+}
+
+Result<UniqueFd> Tree::OpenObject(ObjectId object) {
+  if (object == kRootObject) return Duplicate(root_->get());
+  std::vector<EntryKey> names;
+  if (const auto moved = moved_.find(object); moved != moved_.end()) {
+    if (moved->second.held) return OpenAt(hold_fd_, HoldName(object), object, 0);
+    names.push_back(moved->second.key);
+  } else {
+    ASSIGN_OR_RETURN(names, catalog_.NamesOf(object));
+  }
+  for (const EntryKey& key : names) {
+    ASSIGN_OR_RETURN(const Directory parent, OpenDirectory(key.parent));
+    if (parent == nullptr) continue;
+    ASSIGN_OR_RETURN(UniqueFd fd, OpenAt(parent->get(), key.name, object, 0));
+    if (fd.valid()) return fd;
+  }
+  return UniqueFd();
+}
+
+void Tree::Held(ObjectId object, InodeId inode) {
+  moved_[object] = {true, {}};
+  inodes_[object] = inode;
+  open_.erase(object);
+}
+
+void Tree::Placed(ObjectId object, const EntryKey& key) { moved_[object] = {false, key}; }
+
+}  // namespace tandem::replica

@@ -1,0 +1,212 @@
+#include "replica/verifier.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "meta/base/log.h"
+
+namespace tandem::replica {
+namespace {
+
+using std::chrono::milliseconds;
+
+constexpr milliseconds kSlice{25};
+// How long a pass waits for the replica before each slice, and for pending changes to land.
+constexpr std::chrono::seconds kPatience{60};
+constexpr int kMaxTries = 40;
+
+}  // namespace
+
+void Verifier::Run() {
+  const Status status = VerifyAll();
+  MutexLock lock(mutex_);
+  if (!status) report_.error = status.error().ToString();
+  report_.finished = true;
+}
+
+VerifyReport Verifier::report(size_t skip, size_t limit) {
+  MutexLock lock(mutex_);
+  VerifyReport copy;
+  copy.objects = report_.objects;
+  copy.bytes = report_.bytes;
+  copy.unjudged = report_.unjudged;
+  copy.finished = report_.finished;
+  copy.error = report_.error;
+  const size_t end = std::min(report_.differences.size(), skip + limit);
+  if (skip < end) {
+    copy.differences.assign(report_.differences.begin() + static_cast<ptrdiff_t>(skip),
+                            report_.differences.begin() + static_cast<ptrdiff_t>(end));
+  }
+  return copy;
+}
+
+void Verifier::Report(Difference difference) {
+  MutexLock lock(mutex_);
+  report_.differences.push_back(std::move(difference));
+}
+
+Status Verifier::VerifyAll() {
+  RETURN_IF_ERROR(AddRoots());
+  RETURN_IF_ERROR(Drain());
+  if (!repaired_something_) return {};
+
+  // Whether a repair worked is for a second look to say, after it has landed.
+  if (!sender_.WaitUntilApplied(tracker_.NewestChange(), CondVar::Clock::now() + kPatience)) {
+    return MakeError(ErrorKind::kUnreachable, "the repair has not reached the replica in time");
+  }
+  std::vector<Difference> before;
+  {
+    MutexLock lock(mutex_);
+    before = std::exchange(report_.differences, {});
+  }
+  confirming_ = true;
+  RETURN_IF_ERROR(AddRoots());
+  RETURN_IF_ERROR(Drain());
+  MutexLock lock(mutex_);
+  for (Difference& difference : before) {
+    const bool still_there =
+        std::any_of(report_.differences.begin(), report_.differences.end(),
+                    [&difference](const Difference& left) { return left.path == difference.path; });
+    if (still_there) continue;
+    difference.repaired = true;
+    report_.differences.push_back(std::move(difference));
+  }
+  return {};
+}
+
+Status Verifier::AddRoots() {
+  if (options_.paths.empty()) {
+    items_.push_back({Item::What::kObject, tree_.root(), ".", {}, {}, {}});
+    return {};
+  }
+  for (const std::string& path : options_.paths) {
+    ASSIGN_OR_RETURN(Item item, Resolve(path));
+    items_.push_back(std::move(item));
+  }
+  return {};
+}
+
+Result<Verifier::Item> Verifier::Resolve(const std::string& path) {
+  Item found{Item::What::kObject, tree_.root(), ".", {}, {}, {}};
+  for (size_t at = 0; at < path.size();) {
+    const size_t end = std::min(path.find('/', at), path.size());
+    const std::string name = path.substr(at, end - at);
+    at = end + 1;
+    if (name.empty() || name == ".") continue;
+    ASSIGN_OR_RETURN(const std::optional<UniqueFd> directory, tree_.OpenPath(found.object));
+    std::optional<meta::ObjectRef> child;
+    if (directory) {
+      ASSIGN_OR_RETURN(child, tree_.Lookup(directory->get(), name.c_str()));
+    }
+    if (!child) {
+      return MakeError(ErrorKind::kUsage,
+                       "verify " + Printable(path) + ": there is no such file in the volume");
+    }
+    found.path = found.path == "." ? name : found.path + "/" + name;
+    found.parent = std::exchange(found.object, std::move(*child));
+    found.name = name;
+  }
+  return found;
+}
+
+// Judges everything queued; what was pending is judged again after it has landed.
+Status Verifier::Drain() {
+  while (!items_.empty() || !postponed_.empty()) {
+    if (stopping_) return MakeError(ErrorKind::kCancelled, "verify: stopped");
+    if (items_.empty()) {
+      // Nothing else is left. Give the changes a moment to land, then look again.
+      sender_.WaitUntilApplied(tracker_.NewestChange(), CondVar::Clock::now() + milliseconds(500));
+      items_.insert(items_.end(), std::make_move_iterator(postponed_.begin()),
+                    std::make_move_iterator(postponed_.end()));
+      postponed_.clear();
+    }
+    RETURN_IF_ERROR(sender_.RunTask(
+        [this](Peer& peer, const Position& position) { return RunSlice(peer, position); },
+        CondVar::Clock::now() + kPatience));
+  }
+  return {};
+}
+
+Status Verifier::RunSlice(Peer& peer, const Position& position) {
+  const auto end = CondVar::Clock::now() + kSlice;
+  while (!items_.empty() && CondVar::Clock::now() < end && !stopping_) {
+    Item item = std::move(items_.front());
+    items_.pop_front();
+    RETURN_IF_ERROR(Judge(peer, position, std::move(item)));
+  }
+  return {};
+}
+
+Status Verifier::Judge(Peer& peer, const Position& position, Item item) {
+  switch (item.what) {
+    case Item::What::kObject:
+      return JudgeObject(peer, position, item);
+    case Item::What::kNames:
+      return JudgeNames(peer, position, item);
+    case Item::What::kContent:
+      return JudgeContent(peer, position, item);
+  }
+  return {};
+}
+
+void Verifier::Postpone(Item item) {
+  if (++item.tries < kMaxTries) {
+    postponed_.push_back(std::move(item));
+    return;
+  }
+  MutexLock lock(mutex_);
+  report_.unjudged.push_back(std::move(item.path));
+}
+
+Result<bool> Verifier::Pending(const Position& position, const ObjectId& object,
+                               const IsPending& is_pending) {
+  // An operation that has made its change but not yet recorded it is inside the gate.
+  RETURN_IF_ERROR(tracker_.Settle());
+  return is_pending(tracker_.ChangesAfter(position.applied.epoch, object));
+}
+
+Status Verifier::RepairObject(const meta::ObjectRef& object, bool whole) {
+  if (!options_.repair || confirming_) return {};
+  ASSIGN_OR_RETURN(
+      meta::Operation operation,
+      tracker_.Begin(meta::Intent().Data(object, ByteRange::Whole()).Attributes(object)));
+  if (whole) {
+    operation.ChangedWholly(object);
+  } else {
+    operation.Wrote(object, ByteRange::Whole());
+    operation.ChangedAttributes(object, meta::kAllAttributes);
+  }
+  repaired_something_ = true;
+  return {};
+}
+
+Status Verifier::RepairName(const meta::ObjectRef& directory, const std::string& name) {
+  if (!options_.repair || confirming_) return {};
+  ASSIGN_OR_RETURN(meta::Operation operation, tracker_.Begin(meta::Intent().Entries(directory)));
+  ASSIGN_OR_RETURN(const std::optional<UniqueFd> opened, tree_.OpenPath(directory));
+  if (!opened) return {};
+  ASSIGN_OR_RETURN(const std::optional<meta::ObjectRef> child,
+                   tree_.Lookup(opened->get(), name.c_str()));
+  operation.SetEntry(directory, name, child ? child->id : ObjectId(), ObjectId());
+  operation.End();
+  repaired_something_ = true;
+  return child ? RepairObject(*child, /*whole=*/true) : Status();
+}
+
+std::string Printable(std::string_view path) {
+  static constexpr char kDigits[] = "0123456789abcdef";
+  std::string printable;
+  for (const char c : path) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (byte >= 0x20 && byte < 0x7f && c != '\\') {
+      printable += c;
+    } else {
+      printable += "\\x";
+      printable += kDigits[byte >> 4];
+      printable += kDigits[byte & 15];
+    }
+  }
+  return printable;
+}
+
+}  // namespace tandem::replica

@@ -1,0 +1,293 @@
+// What the verifier compares, object by object.
+#include <algorithm>
+#include <cstring>
+
+#include "replica/hash.h"
+#include "replica/verifier.h"
+
+namespace tandem::replica {
+namespace {
+
+constexpr uint64_t kContentWindow = 32 << 20;
+
+std::string Octal(uint32_t mode) {
+  char text[16];
+  snprintf(text, sizeof text, "%04o", mode);
+  return text;
+}
+
+std::string Versus(const std::string& what, const std::string& ours, const std::string& theirs) {
+  return what + " " + ours + ", replica " + theirs;
+}
+
+std::string Show(const meta::Timestamp& time) {
+  char text[48];
+  snprintf(text, sizeof text, "%lld.%09u", static_cast<long long>(time.seconds), time.nanoseconds);
+  return text;
+}
+
+// The first thing in which they differ, but content and extended attributes; empty: nothing.
+std::string AttributeDifference(const meta::Attributes& ours, const meta::Attributes& theirs) {
+  if (ours.permissions != theirs.permissions) {
+    return Versus("mode", Octal(ours.permissions), Octal(theirs.permissions));
+  }
+  if (ours.uid != theirs.uid || ours.gid != theirs.gid) {
+    return Versus("owner", std::to_string(ours.uid) + ":" + std::to_string(ours.gid),
+                  std::to_string(theirs.uid) + ":" + std::to_string(theirs.gid));
+  }
+  if (ours.size != theirs.size) {
+    return Versus("size", std::to_string(ours.size), std::to_string(theirs.size));
+  }
+  if (ours.device != theirs.device) {
+    return Versus("device", std::to_string(ours.device), std::to_string(theirs.device));
+  }
+  if (ours.link_target != theirs.link_target) {
+    return Versus("target", Printable(ours.link_target), Printable(theirs.link_target));
+  }
+  if (ours.modify_time != theirs.modify_time) {
+    return Versus("mtime", Show(ours.modify_time), Show(theirs.modify_time));
+  }
+  const bool has_links = ours.kind != meta::Kind::kDirectory;
+  if (has_links && ours.link_count != theirs.link_count) {
+    return Versus("links", std::to_string(ours.link_count), std::to_string(theirs.link_count));
+  }
+  return {};
+}
+
+std::string XattrDifference(const meta::Xattrs& ours, const meta::Xattrs& theirs) {
+  for (const auto& [name, value] : ours) {
+    const auto found = theirs.find(name);
+    if (found == theirs.end()) return Printable(name) + " is missing on the replica";
+    if (found->second != value) return Printable(name) + " has another value on the replica";
+  }
+  for (const auto& [name, value] : theirs) {
+    if (!ours.contains(name)) return Printable(name) + " is only on the replica";
+  }
+  return {};
+}
+
+}  // namespace
+
+Status Verifier::JudgeObject(Peer& peer, const Position& position, const Item& item) {
+  Find ask;
+  ask.objects = {item.object.id};
+  ask.origin = Origin::kDisk;
+  ask.with_xattrs = true;
+  ASSIGN_OR_RETURN(const Found found, peer.AskFor<Found>(std::move(ask)));
+  if (found.objects.size() != 1) {
+    return MakeError(ErrorKind::kProtocol, "find: replica answered for another number of objects");
+  }
+  ASSIGN_OR_RETURN(std::optional<meta::SourceObject> object, tree_.Open(item.object));
+  if (!object) return {};
+  if (!found.objects[0].object.is_null()) {
+    return JudgeListed(position, item, *object, found.objects[0]);
+  }
+  ASSIGN_OR_RETURN(const bool pending,
+                   Pending(position, item.object.id,
+                           [](const meta::ObjectChange& change) { return change.whole; }));
+  if (pending) {
+    Postpone(item);
+    return {};
+  }
+  Report({"name", item.path, "is missing on the replica"});
+  return item.name.empty() ? Status() : RepairName(item.parent, item.name);
+}
+
+Status Verifier::JudgeListed(const Position& position, const Item& item, meta::SourceObject& object,
+                             const Listed& theirs) {
+  ASSIGN_OR_RETURN(const meta::Attributes ours, object.ReadAttributes(meta::WithXattrs::kYes));
+  {
+    MutexLock lock(mutex_);
+    ++report_.objects;
+  }
+  Difference difference{"", item.path, ""};
+  if (ours.kind != theirs.attributes.kind) {
+    difference.kind = "kind";
+    difference.what = Versus("is a", meta::NameOf(ours.kind),
+                             std::string("a ") + meta::NameOf(theirs.attributes.kind));
+  } else if (difference.what = AttributeDifference(ours, theirs.attributes);
+             !difference.what.empty()) {
+    difference.kind = "attribute";
+  } else if (difference.what = XattrDifference(ours.xattrs, theirs.attributes.xattrs);
+             !difference.what.empty()) {
+    difference.kind = "xattr";
+  }
+  if (!difference.what.empty()) {
+    ASSIGN_OR_RETURN(const bool pending,
+                     Pending(position, item.object.id,
+                             [](const meta::ObjectChange& change) { return !change.empty(); }));
+    // Links come and go with the entries of any directory; wait until nothing is pending anywhere.
+    const bool links_pending =
+        difference.what.starts_with("links") && tracker_.NewestChange() > position.applied.epoch;
+    if (pending || links_pending) {
+      Postpone(item);
+      return {};
+    }
+    Report(std::move(difference));
+    RETURN_IF_ERROR(RepairObject(item.object, ours.kind != theirs.attributes.kind));
+  }
+  if (ours.kind != theirs.attributes.kind) return {};
+  Item next = item;
+  next.tries = 0;
+  if (ours.kind == meta::Kind::kDirectory) {
+    next.what = Item::What::kNames;
+    items_.push_front(std::move(next));
+  } else if (ours.kind == meta::Kind::kFile && ours.size > 0) {
+    next.what = Item::What::kContent;
+    items_.push_front(std::move(next));
+  }
+  return {};
+}
+
+Status Verifier::JudgeNames(Peer& peer, const Position& position, const Item& item) {
+  ASSIGN_OR_RETURN(const std::optional<meta::SourceObject> directory, tree_.Open(item.object));
+  if (!directory) return {};
+  ASSIGN_OR_RETURN(std::vector<meta::SourceEntry> ours, tree_.List(*directory));
+  std::vector<Listed> theirs;
+  List ask;
+  ask.directory = item.object.id;
+  ask.origin = Origin::kDisk;
+  ask.with_xattrs = true;
+  while (true) {
+    ASSIGN_OR_RETURN(Listing listing, peer.AskFor<Listing>(ask));
+    const bool more = listing.more && !listing.entries.empty();
+    std::move(listing.entries.begin(), listing.entries.end(), std::back_inserter(theirs));
+    if (!more) break;
+    ask.after = theirs.back().name;
+  }
+
+  if (!item.only.empty()) {
+    std::erase_if(ours, [&item](const auto& entry) { return entry.name != item.only; });
+    std::erase_if(theirs, [&item](const auto& entry) { return entry.name != item.only; });
+  }
+  // Both are in byte order: merge them.
+  auto our = ours.begin();
+  auto their = theirs.begin();
+  while (our != ours.end() || their != theirs.end()) {
+    if (stopping_) return MakeError(ErrorKind::kCancelled, "verify: stopped");
+    if (their == theirs.end() || (our != ours.end() && our->name < their->name)) {
+      RETURN_IF_ERROR(JudgeName(position, item, &*our++, nullptr));
+    } else if (our == ours.end() || their->name < our->name) {
+      RETURN_IF_ERROR(JudgeName(position, item, nullptr, &*their++));
+    } else {
+      RETURN_IF_ERROR(JudgeName(position, item, &*our++, &*their++));
+    }
+  }
+  return {};
+}
+
+Status Verifier::JudgeName(const Position& position, const Item& directory,
+                           const meta::SourceEntry* ours, const Listed* theirs) {
+  const std::string& name = ours != nullptr ? ours->name : theirs->name;
+  const std::string path = directory.path == "." ? name : directory.path + "/" + name;
+  if (ours != nullptr && theirs != nullptr && ours->object.id == theirs->object) {
+    Item child{Item::What::kObject, ours->object, path, directory.object, name, {}};
+    ASSIGN_OR_RETURN(std::optional<meta::SourceObject> object, tree_.Open(ours->object));
+    if (!object) return {};
+    return JudgeListed(position, child, *object, *theirs);
+  }
+  ASSIGN_OR_RETURN(
+      const bool pending,
+      Pending(position, directory.object.id, [&name](const meta::ObjectChange& change) {
+        return change.listing || change.entries.contains(name);
+      }));
+  if (pending) {
+    // Only this name is looked at again.
+    Item again = directory;
+    again.what = Item::What::kNames;
+    again.only = name;
+    if (directory.only.empty()) again.tries = 0;
+    Postpone(std::move(again));
+    return {};
+  }
+  if (theirs == nullptr) {
+    Report({"name", path, "is missing on the replica"});
+  } else if (ours == nullptr) {
+    Report({"name", path, "is only on the replica"});
+  } else {
+    Report({"link", path, "leads to another object on the replica"});
+  }
+  return RepairName(directory.object, name);
+}
+
+Status Verifier::JudgeContent(Peer& peer, const Position& position, const Item& item) {
+  ASSIGN_OR_RETURN(std::optional<meta::SourceObject> object, tree_.Open(item.object));
+  if (!object) return {};
+  ASSIGN_OR_RETURN(const meta::Attributes attributes,
+                   object->ReadAttributes(meta::WithXattrs::kNo));
+  const ByteRange window{item.offset, std::min(attributes.size, item.offset + kContentWindow)};
+  if (window.empty()) return {};
+  ASSIGN_OR_RETURN(const std::vector<ByteRange> differing,
+                   DifferingBlocks(peer, item, *object, window));
+  bool postponed = false;
+  for (const ByteRange& block : differing) {
+    ASSIGN_OR_RETURN(const bool pending,
+                     Pending(position, item.object.id, [&block](const meta::ObjectChange& change) {
+                       return change.data.Intersects(block) || change.suspect.Intersects(block) ||
+                              change.whole;
+                     }));
+    if (pending) {
+      if (!std::exchange(postponed, true)) Postpone(item);
+      continue;
+    }
+    if (postponed) continue;
+    Report(
+        {"content", item.path,
+         "bytes " + std::to_string(block.start) + " to " + std::to_string(block.end) + " differ"});
+    RETURN_IF_ERROR(RepairObject(item.object, /*whole=*/false));
+  }
+  {
+    MutexLock lock(mutex_);
+    report_.bytes += window.length();
+  }
+  if (window.end < attributes.size) {
+    Item next = item;
+    next.offset = window.end;
+    next.tries = 0;
+    items_.push_front(std::move(next));
+  }
+  return {};
+}
+
+// Adjacent differing blocks come as one range.
+Result<std::vector<ByteRange>> Verifier::DifferingBlocks(Peer& peer, const Item& item,
+                                                         meta::SourceObject& object,
+                                                         ByteRange window) {
+  GetDigests ask;
+  ask.object = item.object.id;
+  ask.offset = window.start;
+  ask.length = window.length();
+  ask.block_size = options_.block_size;
+  ask.algorithm = options_.algorithm;
+  ask.drop_cache = options_.full;
+  ASSIGN_OR_RETURN(Peer::Pending answer, peer.Send(ask));
+
+  // Both sides read at the same time.
+  ASSIGN_OR_RETURN(const int fd, object.ContentFd());
+  ASSIGN_OR_RETURN(const Digests ours,
+                   DigestBlocks(fd, window.start, window.length(), options_.block_size,
+                                options_.algorithm, options_.full ? Cache::kDrop : Cache::kUse));
+  ASSIGN_OR_RETURN(const Reply reply, answer.Wait());
+  RETURN_IF_ERROR(Peer::ToStatus(reply));
+  const auto* theirs = std::get_if<Digests>(&reply.body);
+  if (theirs == nullptr) return MakeError(ErrorKind::kProtocol, "digests: answer of another kind");
+
+  const size_t size = DigestSize(options_.algorithm);
+  std::vector<ByteRange> differing;
+  for (uint64_t i = 0; window.start + i * options_.block_size < window.end; ++i) {
+    const bool same =
+        (i + 1) * size <= ours.digests.size() && (i + 1) * size <= theirs->digests.size() &&
+        std::memcmp(ours.digests.data() + i * size, theirs->digests.data() + i * size, size) == 0;
+    if (same) continue;
+    const uint64_t start = window.start + i * options_.block_size;
+    const ByteRange block{start, std::min(start + options_.block_size, window.end)};
+    if (!differing.empty() && differing.back().end == block.start) {
+      differing.back().end = block.end;
+    } else {
+      differing.push_back(block);
+    }
+  }
+  return differing;
+}
+
+}  // namespace tandem::replica

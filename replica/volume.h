@@ -1,0 +1,129 @@
+// One volume of a store: STORE/NAME. Takes the requests of the one source that may write it, keeps
+// its stages, redoes them, and says where it stands. See replica/PROTOCOL.md for what each request
+// means when it is lost or repeated, replica/STORE.md for what is on disk.
+//
+// Any thread may call Greet and Handle, and they may wait. A thread of the volume redoes committed
+// stages, another syncs the filesystem and removes stages that are no longer needed.
+//
+// Order of locks: commit_mutex_, then catalog_mutex_, then mutex_.
+#pragma once
+
+#include <atomic>
+#include <deque>
+#include <memory>
+#include <optional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "meta/base/mutex.h"
+#include "meta/base/result.h"
+#include "meta/base/unique_fd.h"
+#include "replica/attributes_writer.h"
+#include "replica/catalog.h"
+#include "replica/marker.h"
+#include "replica/messages.h"
+#include "replica/stage.h"
+
+namespace tandem::replica {
+
+class Volume {
+ public:
+  // `path` is STORE/NAME, and `fd` is open on it. Finishes or discards what a crash has left: a
+  // committed stage is redone in the background.
+  static Result<std::unique_ptr<Volume>> Open(UniqueFd fd, const std::string& path,
+                                              const VolumeIdentity& identity);
+  // Makes what Open expects in an empty directory, durably.
+  static Status Prepare(int fd, const VolumeIdentity& identity);
+  ~Volume();
+  // Ends waiting requests and the redo under way, which the next start finishes.
+  void Stop();
+
+  const VolumeIdentity& identity() const { return identity_; }
+  // Answers Hello: opens a session. The one before, and its stage, end.
+  Reply Greet(const Hello& hello);
+  // Answers all other requests.
+  Reply Handle(const Request& request);
+
+ private:
+  // Holds off redoes while the tree and the catalog are looked at.
+  class Inspection;
+
+  Volume(UniqueFd fd, const std::string& path, const VolumeIdentity& identity);
+
+  // ---- Start (volume_start.cc)
+  Status Start();
+  Status OpenDirectories();
+  Status OpenCatalog();
+  Status SetCatalogAside();
+  Status RecoverStages();
+  Status AdoptStages(std::vector<std::shared_ptr<Stage>> stages);
+  Status CheckMarker();
+
+  // ---- Threads
+  void RunRedo();
+  bool RedoOnce();
+  void RunSync();
+  Status SyncOnce(Catalog* catalog);
+
+  // ---- Requests
+  Reply Take(const Begin& begin);
+  Reply Take(const Chunk& chunk);
+  Reply Take(const Commit& commit);
+  Reply Take(const WaitApplied& wait, SessionId session);
+  Reply Take(const GetSignature& get);
+  Reply Take(const List& list);
+  Reply Take(const Find& find);
+  Reply Take(const GetDigests& get);
+  Reply CheckAndCommit(const Commit& commit, const std::shared_ptr<Stage>& stage);
+  std::optional<Reply> CheckPlan(const std::shared_ptr<Stage>& stage);
+  std::optional<Reply> ResolveDeltas(std::vector<Record>& records);
+  std::optional<Reply> ResolveDelta(DataRecord& record);
+  std::optional<Reply> OpenForReading(ObjectId object, UniqueFd& fd);
+
+  std::shared_ptr<Stage> OpenStage(CutId id);
+  void CloseStage() REQUIRES(commit_mutex_);
+  Position PositionNow() REQUIRES(mutex_);
+  Position PositionLocked();
+  Reply Failure(const Error& error) const;
+  Reply BusyReply() REQUIRES(mutex_);
+
+  const VolumeIdentity identity_;
+  const std::string path_;
+  const UniqueFd fd_;
+  UniqueFd root_fd_;
+  UniqueFd stage_fd_;
+  UniqueFd hold_fd_;
+
+  // The redo's own.
+  std::unique_ptr<Catalog> writer_;
+  std::unique_ptr<Catalog> base_;
+
+  Mutex commit_mutex_;  // Greet, Begin and Commit, one at a time
+
+  Mutex catalog_mutex_;
+  std::unique_ptr<Catalog> catalog_ GUARDED_BY(catalog_mutex_);
+
+  Mutex mutex_;
+  CondVar changed_;
+  SessionId session_ GUARDED_BY(mutex_);
+  std::shared_ptr<Stage> stage_ GUARDED_BY(mutex_);
+  std::deque<CutId> closed_stages_ GUARDED_BY(mutex_);
+  AppliedCut durable_ GUARDED_BY(mutex_);
+  AppliedCut applied_ GUARDED_BY(mutex_);
+  bool empty_ GUARDED_BY(mutex_) = true;
+  // Committed, to be redone, as one.
+  std::vector<std::shared_ptr<Stage>> pending_ GUARDED_BY(mutex_);
+  // Applied, but not yet known to be on stable storage.
+  std::vector<std::shared_ptr<Stage>> unsynced_ GUARDED_BY(mutex_);
+  int inspections_ GUARDED_BY(mutex_) = 0;
+  std::optional<Error> blocked_ GUARDED_BY(mutex_);
+  Notices notices_ GUARDED_BY(mutex_);
+  std::string start_notice_ GUARDED_BY(mutex_);
+  std::atomic<bool> stopping_{false};
+
+  std::thread redo_thread_;
+  std::thread sync_thread_;
+};
+
+}  // namespace tandem::replica

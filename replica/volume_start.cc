@@ -1,0 +1,179 @@
+// Opening a volume: what a crash has left is finished or discarded before anything else.
+#include <fcntl.h>
+#include <linux/limits.h>
+#include <sys/stat.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <ctime>
+
+#include "meta/base/log.h"
+#include "replica/removal.h"
+#include "replica/tree.h"
+#include "replica/volume.h"
+
+namespace tandem::replica {
+namespace {
+
+constexpr char kTreeName[] = "tree";
+constexpr char kStageName[] = "stage";
+constexpr char kHoldName[] = "hold";
+constexpr char kCatalogName[] = "replica.db";
+
+Status MakeDirectory(int parent_fd, const char* name, mode_t mode) {
+  if (mkdirat(parent_fd, name, mode) != 0 && errno != EEXIST) {
+    return ErrnoError(std::string("make directory ") + name);
+  }
+  return {};
+}
+
+// What is made in it must get exactly the attributes its record says, whatever the store's owner
+// has set as default on the directories above.
+void DropDefaultAcl(int directory_fd) {
+  (void)removexattr(meta::ProcPath(directory_fd).c_str(), "system.posix_acl_default");
+}
+
+}  // namespace
+
+Status Volume::Prepare(int fd, const VolumeIdentity& identity) {
+  RETURN_IF_ERROR(MakeDirectory(fd, kTreeName, 0755));
+  RETURN_IF_ERROR(MakeDirectory(fd, kStageName, 0700));
+  ASSIGN_OR_RETURN(const UniqueFd tree, OpenBeneath(fd, kTreeName, O_RDONLY | O_DIRECTORY));
+  DropDefaultAcl(tree.get());
+  return WriteIdentity(fd, identity);
+}
+
+Result<std::unique_ptr<Volume>> Volume::Open(UniqueFd fd, const std::string& path,
+                                             const VolumeIdentity& identity) {
+  std::unique_ptr<Volume> volume(new Volume(std::move(fd), path, identity));
+  auto started = volume->Start();
+  if (!started) {
+    return tl::unexpected<Error>(std::move(started.error()).Within("open volume " + path));
+  }
+  volume->redo_thread_ = std::thread(&Volume::RunRedo, volume.get());
+  volume->sync_thread_ = std::thread(&Volume::RunSync, volume.get());
+  return volume;
+}
+
+Status Volume::Start() {
+  RETURN_IF_ERROR(OpenDirectories());
+  RETURN_IF_ERROR(OpenCatalog());
+  RETURN_IF_ERROR(RecoverStages());
+  return CheckMarker();
+}
+
+Status Volume::OpenDirectories() {
+  RETURN_IF_ERROR(MakeDirectory(fd_.get(), kTreeName, 0755));
+  RETURN_IF_ERROR(MakeDirectory(fd_.get(), kStageName, 0700));
+  ASSIGN_OR_RETURN(root_fd_, OpenBeneath(fd_.get(), kTreeName, O_RDONLY | O_DIRECTORY));
+  ASSIGN_OR_RETURN(stage_fd_, OpenBeneath(fd_.get(), kStageName, O_RDONLY | O_DIRECTORY));
+  DropDefaultAcl(stage_fd_.get());
+  RETURN_IF_ERROR(MakeDirectory(stage_fd_.get(), kHoldName, 0700));
+  ASSIGN_OR_RETURN(hold_fd_, OpenBeneath(stage_fd_.get(), kHoldName, O_RDONLY | O_DIRECTORY));
+  DropDefaultAcl(hold_fd_.get());
+  return {};
+}
+
+Status Volume::OpenCatalog() {
+  const std::string path = path_ + "/" + kCatalogName;
+  auto writer = Catalog::Open(path);
+  if (!writer && writer.error().kind() == ErrorKind::kCorrupt) {
+    spdlog::error("volume {}: {}: set aside; the source has to send everything again",
+                  identity_.name, writer.error().ToString());
+    RETURN_IF_ERROR(SetCatalogAside());
+    writer = Catalog::Open(path);
+    MutexLock lock(mutex_);
+    start_notice_ = "replica.db was damaged and has been set aside";
+  }
+  if (!writer) return tl::unexpected<Error>(std::move(writer.error()));
+  writer_ = std::move(*writer);
+  ASSIGN_OR_RETURN(base_, Catalog::OpenReader(path));
+  MutexLock catalog_lock(catalog_mutex_);
+  ASSIGN_OR_RETURN(catalog_, Catalog::OpenReader(path));
+  MutexLock lock(mutex_);
+  ASSIGN_OR_RETURN(applied_, writer_->Applied());
+  ASSIGN_OR_RETURN(empty_, writer_->IsEmpty());
+  return {};
+}
+
+Status Volume::SetCatalogAside() {
+  const std::string suffix = ".damaged-" + std::to_string(time(nullptr));
+  for (const char* part : {"", "-wal", "-shm"}) {
+    const std::string name = std::string(kCatalogName) + part;
+    const std::string aside = kCatalogName + suffix + part;
+    if (renameat(fd_.get(), name.c_str(), fd_.get(), aside.c_str()) != 0 && errno != ENOENT) {
+      return ErrnoError("set aside " + name);
+    }
+  }
+  return {};
+}
+
+// ---- Stages ------------------------------------------------------------------------------------
+
+Status Volume::RecoverStages() {
+  ASSIGN_OR_RETURN(const auto names, NamesIn(stage_fd_.get()));
+  std::vector<std::shared_ptr<Stage>> stages;
+  for (const std::string& name : names) {
+    if (!Stage::IsStageName(name)) continue;
+    auto stage = Stage::Recover(stage_fd_.get(), name, identity_.volume);
+    if (stage) {
+      stages.push_back(std::move(*stage));
+      continue;
+    }
+    if (stage.error().kind() != ErrorKind::kCorrupt) {
+      return tl::unexpected<Error>(std::move(stage.error()));
+    }
+    spdlog::info("volume {}: {}: never committed, discarded", identity_.name,
+                 stage.error().ToString());
+    if (unlinkat(stage_fd_.get(), name.c_str(), 0) != 0) return ErrnoError("remove " + name);
+  }
+  std::ranges::sort(stages, {}, [](const auto& stage) { return stage->commit_record().cut.epoch; });
+  return AdoptStages(std::move(stages));
+}
+
+// Stages up to the catalog's cut wait for a sync; from there on each must follow the one before.
+Status Volume::AdoptStages(std::vector<std::shared_ptr<Stage>> stages) {
+  MutexLock lock(mutex_);
+  durable_ = applied_;
+  for (const auto& stage : stages) {
+    const CommitRecord commit = stage->commit_record();
+    if (commit.cut.epoch <= applied_.name.epoch) {
+      unsynced_.push_back(stage);
+    } else if (stage->base() == durable_.name) {
+      pending_.push_back(stage);
+      durable_ = {commit.cut, commit.wall_time_ns};
+    } else {
+      spdlog::error("volume {}: stage of cut {} does not follow cut {}: discarded", identity_.name,
+                    commit.cut.epoch.number(), durable_.name.epoch.number());
+      RETURN_IF_ERROR(stage->Remove());
+    }
+  }
+  return {};
+}
+
+// A tree on its way to a cut whose stage is no more (a damaged disk; a commit that nobody was told
+// of cannot be it) is at no cut at all.
+Status Volume::CheckMarker() {
+  MutexLock lock(mutex_);
+  if (!pending_.empty()) return {};  // its redo writes the marker
+  const auto before = ReadMarker(fd_.get());
+  if (before && before->state == TreeState::kApplying && before->cut.name == applied_.name) {
+    spdlog::error(
+        "volume {}: the change set being applied is lost; the source has to compare "
+        "everything",
+        identity_.name);
+    start_notice_ = "a change set was lost while it was being applied";
+    applied_ = {};
+    durable_ = {};
+    ASSIGN_OR_RETURN(Transaction transaction, writer_->Begin());
+    RETURN_IF_ERROR(writer_->SetApplied(applied_));
+    RETURN_IF_ERROR(transaction.Commit());
+  }
+  const bool whole = applied_.name.epoch != Epoch();
+  return WriteMarker(fd_.get(),
+                     {identity_, whole ? TreeState::kApplied : TreeState::kSeeding, applied_});
+}
+
+}  // namespace tandem::replica

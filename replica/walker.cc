@@ -1,0 +1,184 @@
+#include "replica/walker.h"
+
+#include <algorithm>
+#include <unordered_map>
+
+#include "meta/base/fault_point.h"
+
+namespace tandem::replica {
+namespace {
+
+constexpr size_t kFindAtATime = 1000;
+
+meta::ObjectChange EverythingOf(const meta::ObjectRef& object) {
+  meta::ObjectChange change;
+  change.handle = object.handle;
+  change.AddWhole();
+  return change;
+}
+
+// Every change of an object changes its ctime; an equal one, with equal size and times, is taken as
+// proof that nothing happened.
+bool MayDiffer(const meta::Attributes& ours, const meta::Attributes& theirs) {
+  return ours.kind != theirs.kind || ours.permissions != theirs.permissions ||
+         ours.uid != theirs.uid || ours.gid != theirs.gid || ours.size != theirs.size ||
+         ours.device != theirs.device || ours.modify_time != theirs.modify_time ||
+         ours.change_time != theirs.change_time;
+}
+
+}  // namespace
+
+Status Walker::WalkDirectory(const meta::ObjectRef& directory, WalkDepth depth) {
+  if (depth == WalkDepth::kAll) {
+    if (replica_is_empty_) {
+      RETURN_IF_ERROR(ShipNew(directory, depth));
+    } else {
+      ASSIGN_OR_RETURN(const std::vector<Listed> known, FindOnReplica({directory.id}));
+      RETURN_IF_ERROR(ShipDifference(directory, known.front().attributes, depth));
+    }
+  }
+  tasks_.push_back({directory, replica_is_empty_, depth});
+  return Run();
+}
+
+Status Walker::WalkNew(const meta::ObjectRef& object) {
+  RETURN_IF_ERROR(ShipNew(object, WalkDepth::kNewOnly));
+  return Run();
+}
+
+Status Walker::Run() {
+  while (!tasks_.empty()) {
+    const Task task = std::move(tasks_.front());
+    tasks_.pop_front();
+    RETURN_IF_ERROR(Visit(task));
+    FAULT_POINT("source.walk.directory");
+  }
+  return {};
+}
+
+Status Walker::Visit(const Task& task) {
+  ASSIGN_OR_RETURN(const std::optional<meta::SourceObject> directory, tree_.Open(task.directory));
+  if (!directory) return {};
+  auto ours = tree_.List(*directory);
+  if (!ours) {
+    // Removed while we looked: that travels as a change of its own.
+    if (ours.error().code() == ENOENT || ours.error().code() == ESTALE) return {};
+    return tl::unexpected<Error>(std::move(ours.error()));
+  }
+  std::vector<Listed> theirs;
+  if (!task.unknown_to_replica) {
+    ASSIGN_OR_RETURN(theirs, ListReplica(task.directory.id));
+  }
+  RETURN_IF_ERROR(CompareNames(task, *ours, theirs));
+
+  std::vector<Listed> known(ours->size());
+  if (!replica_is_empty_ && !ours->empty()) {
+    std::vector<ObjectId> ids;
+    ids.reserve(ours->size());
+    for (const meta::SourceEntry& entry : *ours) ids.push_back(entry.object.id);
+    ASSIGN_OR_RETURN(known, FindOnReplica(ids));
+  }
+  return CompareObjects(task.depth, *ours, known);
+}
+
+Status Walker::CompareNames(const Task& task, const std::vector<meta::SourceEntry>& ours,
+                            const std::vector<Listed>& theirs) {
+  std::unordered_map<std::string_view, ObjectId> left;
+  for (const Listed& listed : theirs) left.emplace(listed.name, listed.object);
+  for (const meta::SourceEntry& entry : ours) {
+    const auto same = left.find(entry.name);
+    if (same == left.end() || same->second != entry.object.id) {
+      RETURN_IF_ERROR(stage_.Add(EntryRecord{task.directory.id, entry.name, entry.object.id}));
+    }
+    if (same != left.end()) left.erase(same);
+  }
+  for (const auto& [name, object] : left) {
+    RETURN_IF_ERROR(stage_.Add(EntryRecord{task.directory.id, std::string(name), ObjectId()}));
+  }
+  return {};
+}
+
+Status Walker::CompareObjects(WalkDepth depth, const std::vector<meta::SourceEntry>& entries,
+                              const std::vector<Listed>& known) {
+  for (size_t i = 0; i < entries.size(); ++i) {
+    if (!keep_going_()) return MakeError(ErrorKind::kCancelled, "walk the source: stopping");
+    if (known[i].object.is_null()) {
+      RETURN_IF_ERROR(ShipNew(entries[i].object, depth));
+    } else if (depth == WalkDepth::kAll) {
+      RETURN_IF_ERROR(ShipDifference(entries[i].object, known[i].attributes, depth));
+    }
+  }
+  return {};
+}
+
+Status Walker::ShipNew(const meta::ObjectRef& object, WalkDepth depth) {
+  if (shipped_links_.contains(object.id)) return {};
+  ASSIGN_OR_RETURN(std::optional<meta::SourceObject> opened, tree_.Open(object));
+  if (!opened) return {};
+  ASSIGN_OR_RETURN(const meta::Attributes attributes,
+                   shipper_.Ship(object.id, *opened, EverythingOf(object), ObjectId()));
+  if (attributes.kind == meta::Kind::kDirectory) {
+    // The root is asked for itself, by WalkDirectory.
+    if (object.id != kRootObject) tasks_.push_back({object, true, depth});
+  } else if (attributes.link_count > 1) {
+    shipped_links_.insert(object.id);
+  }
+  return {};
+}
+
+Status Walker::ShipDifference(const meta::ObjectRef& object, const meta::Attributes& theirs,
+                              WalkDepth depth) {
+  if (shipped_links_.contains(object.id)) return {};
+  ASSIGN_OR_RETURN(std::optional<meta::SourceObject> opened, tree_.Open(object));
+  if (!opened) return {};
+  ASSIGN_OR_RETURN(const meta::Attributes ours, opened->ReadAttributes(meta::WithXattrs::kNo));
+  if (MayDiffer(ours, theirs)) {
+    meta::ObjectChange change;
+    change.attributes = meta::kAllAttributes;
+    if (ours.kind == meta::Kind::kFile) change.suspect.Add(ByteRange::Whole());
+    RETURN_IF_ERROR(shipper_.Ship(object.id, *opened, change, ObjectId()));
+  }
+  if (ours.kind == meta::Kind::kDirectory && object.id != kRootObject) {
+    tasks_.push_back({object, false, depth});
+  } else if (ours.link_count > 1) {
+    shipped_links_.insert(object.id);
+  }
+  return {};
+}
+
+Result<std::vector<Listed>> Walker::ListReplica(const ObjectId& directory) {
+  std::vector<Listed> all;
+  List ask;
+  ask.directory = directory;
+  while (true) {
+    ASSIGN_OR_RETURN(Reply reply, peer_.Ask(ask));
+    if (reply.code == ReplyCode::kNotFound) return all;
+    RETURN_IF_ERROR(Peer::ToStatus(reply));
+    auto* listing = std::get_if<Listing>(&reply.body);
+    if (listing == nullptr) return MakeError(ErrorKind::kProtocol, "list: answer of another kind");
+    const bool more = listing->more && !listing->entries.empty();
+    std::move(listing->entries.begin(), listing->entries.end(), std::back_inserter(all));
+    if (!more) return all;
+    ask.after = all.back().name;
+  }
+}
+
+Result<std::vector<Listed>> Walker::FindOnReplica(const std::vector<ObjectId>& objects) {
+  std::vector<Listed> all;
+  all.reserve(objects.size());
+  for (size_t at = 0; at < objects.size(); at += kFindAtATime) {
+    Find ask;
+    const size_t end = std::min(objects.size(), at + kFindAtATime);
+    ask.objects.assign(objects.begin() + static_cast<ptrdiff_t>(at),
+                       objects.begin() + static_cast<ptrdiff_t>(end));
+    ASSIGN_OR_RETURN(Found found, peer_.AskFor<Found>(std::move(ask)));
+    if (found.objects.size() != end - at) {
+      return MakeError(ErrorKind::kProtocol,
+                       "find: replica answered for another number of objects");
+    }
+    std::move(found.objects.begin(), found.objects.end(), std::back_inserter(all));
+  }
+  return all;
+}
+
+}  // namespace tandem::replica

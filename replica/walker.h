@@ -1,0 +1,74 @@
+// Finds what differs between source and replica without knowing what changed, and ships it:
+// seeding, reconciling, hot directories after a crash (DESIGN section 7). It reads the live tree;
+// what it stages belongs to no moment. What changes while it walks is captured as always, and
+// whoever walks takes a cut afterwards and ships that on top.
+//
+// One thread.
+#pragma once
+
+#include <deque>
+#include <functional>
+#include <string>
+#include <unordered_set>
+#include <vector>
+
+#include "meta/source_tree.h"
+#include "replica/object_shipper.h"
+
+namespace tandem::replica {
+
+enum class WalkDepth {
+  kNewOnly,  // known objects are left alone: their changes have marks of their own
+  kAll,      // every object's attributes are compared, and every directory's names
+};
+
+class Walker {
+ public:
+  // All must outlive the walker. `replica_is_empty`: there is nothing to compare with, so nothing
+  // is asked. `keep_going` is called between objects; false ends the walk with kCancelled.
+  Walker(const meta::SourceTree& tree, Peer& peer, StageWriter& stage, ObjectShipper& shipper,
+         bool replica_is_empty, std::function<bool()> keep_going)
+      : tree_(tree),
+        peer_(peer),
+        stage_(stage),
+        shipper_(shipper),
+        replica_is_empty_(replica_is_empty),
+        keep_going_(std::move(keep_going)) {}
+
+  // Compares the directory's names (and, with kAll, its attributes), and below it all directories
+  // that the replica does not know (with kAll: all).
+  Status WalkDirectory(const meta::ObjectRef& directory, WalkDepth depth);
+  // Ships an object the replica lacks, and everything below it.
+  Status WalkNew(const meta::ObjectRef& object);
+
+ private:
+  struct Task {
+    meta::ObjectRef directory;
+    bool unknown_to_replica;
+    WalkDepth depth;
+  };
+
+  Status Run();
+  Status Visit(const Task& task);
+  Status CompareNames(const Task& task, const std::vector<meta::SourceEntry>& ours,
+                      const std::vector<Listed>& theirs);
+  Status CompareObjects(WalkDepth depth, const std::vector<meta::SourceEntry>& entries,
+                        const std::vector<Listed>& known);
+  Status ShipNew(const meta::ObjectRef& object, WalkDepth depth);
+  Status ShipDifference(const meta::ObjectRef& object, const meta::Attributes& theirs,
+                        WalkDepth depth);
+  Result<std::vector<Listed>> ListReplica(const ObjectId& directory);
+  Result<std::vector<Listed>> FindOnReplica(const std::vector<ObjectId>& objects);
+
+  const meta::SourceTree& tree_;
+  Peer& peer_;
+  StageWriter& stage_;
+  ObjectShipper& shipper_;
+  const bool replica_is_empty_;
+  const std::function<bool()> keep_going_;
+  std::deque<Task> tasks_;
+  // Objects with several names are met several times.
+  std::unordered_set<ObjectId> shipped_links_;
+};
+
+}  // namespace tandem::replica

@@ -1,0 +1,202 @@
+#!/usr/bin/env bash
+# Checks the sources without running them: format, who includes whom, shell scripts, clang-tidy and,
+# on demand, a clang build with -Wthread-safety.
+set -euo pipefail
+source "$(dirname "$0")/common.sh"
+
+usage() {
+  cat <<'USAGE'
+usage: scripts/check.sh [OPTION]...
+  --all      clang-tidy over every source; without it, those changed since TANDEM_CHECK_BASE
+             (default: the last commit, or the one before it if nothing is uncommitted)
+  --no-tidy  leave out clang-tidy
+  --clang    also build everything with clang, -Wthread-safety, warnings as errors
+  --fix      format the sources instead of complaining
+USAGE
+}
+
+# FOLDER:FOLDERS IT MAY INCLUDE FROM (itself included). The longest folder name counts.
+may_include=(
+  "meta/base:meta/base"
+  "meta:meta meta/base"
+  "fs:fs meta meta/base"
+  "replica:replica meta meta/base"
+  "tools:tools fs replica meta meta/base"
+  "tests:tests tools fs replica meta meta/base"
+)
+
+# HEADER:FILES THAT MAY INCLUDE IT, both extended regular expressions. One wrapper for each library.
+wrappers=(
+  'sqlite3\.h:meta/base/database\.(h|cc)'
+  'librsync\.h:replica/delta\.(h|cc)'
+  'nng/.*:replica/(nng_handles\.h|transport[a-z_]*\.(h|cc))'
+  'fuse[a-z_0-9]*\.h|fuse3/.*:fs/[a-z0-9_]+\.(h|cc)'
+)
+
+all=no
+tidy=yes
+clang=no
+fix=no
+for argument in "$@"; do
+  case $argument in
+    --all) all=yes ;;
+    --no-tidy) tidy=no ;;
+    --clang) clang=yes ;;
+    --fix) fix=yes ;;
+    -h | --help) usage && exit 0 ;;
+    *) usage >&2 && die "unknown option $argument" ;;
+  esac
+done
+
+cd "$root"
+log_to "$root/build/check.log"
+failed=()
+
+# listed PATTERN...: files git tracks, or would (not ignored), that are there.
+listed() {
+  git ls-files --cached --others --exclude-standard --deduplicate -- "$@" |
+    while read -r file; do [[ ! -f $file ]] || printf '%s\n' "$file"; done
+}
+
+# check NAME FUNCTION: runs it, says how it went, remembers a failure.
+check() {
+  local start=$SECONDS
+  if "$2"; then
+    printf '%s: ok (%d s)\n' "$1" "$((SECONDS - start))"
+  else
+    printf '%s: FAILED (%d s)\n' "$1" "$((SECONDS - start))"
+    failed+=("$1")
+  fi
+}
+
+mapfile -t sources < <(listed '*.h' '*.cc')
+
+check_format() {
+  local mode=(--dry-run -Werror)
+  ((${#sources[@]})) || return 0
+  [[ $fix == no ]] || mode=(-i)
+  local complaints
+  complaints=$(printf '%s\n' "${sources[@]}" | xargs clang-format "${mode[@]}" 2>&1) && return
+  # One line a file: --fix mends them without anybody reading each complaint.
+  grep ': error:' <<<"$complaints" | awk -F: '{ n[$1]++; if (n[$1] == 1) first[$1] = $2 }
+    END { for (file in n) printf "%s:%d: not formatted\n", file, first[file] }' | sort
+  echo "scripts/check.sh --fix formats them"
+  return 1
+}
+
+# project_folder FILE: the longest folder in may_include that FILE stands below.
+project_folder() {
+  local rule
+  for rule in "${may_include[@]}"; do
+    if [[ $1 == "${rule%%:*}"/* ]]; then
+      printf '%s' "${rule%%:*}"
+      return
+    fi
+  done
+}
+
+allowed_from() {
+  local rule
+  for rule in "${may_include[@]}"; do
+    [[ ${rule%%:*} != "$1" ]] || printf ' %s ' "${rule#*:}"
+  done
+}
+
+check_includes() {
+  local file line included from to rule status=0
+  while IFS=: read -r file line included; do
+    included=${included#*\"}
+    included=${included%%\"*}
+    from=$(project_folder "$file")
+    to=$(project_folder "$included")
+    if [[ ! $to ]]; then
+      echo "$file:$line: \"$included\": include project headers by their path from the root"
+      status=1
+    elif [[ $(allowed_from "$from") != *" $to "* ]]; then
+      echo "$file:$line: $from must not include from $to ($included)"
+      status=1
+    fi
+  done < <(grep -nHE '^[[:space:]]*#[[:space:]]*include[[:space:]]*"' "${sources[@]}" /dev/null)
+  for rule in "${wrappers[@]}"; do
+    while IFS=: read -r file line included; do
+      echo "$file:$line: ${included#*include }: only ${rule#*:} may include it"
+      status=1
+    done < <(grep -nHE "^[[:space:]]*#[[:space:]]*include[[:space:]]*<(${rule%%:*})>" \
+      "${sources[@]}" /dev/null | grep -vE "^(${rule#*:}):")
+  done
+  return "$status"
+}
+
+check_scripts() {
+  local scripts
+  mapfile -t scripts < <(listed 'scripts/*.sh' 'tests/*.sh' '.ci/run')
+  shellcheck -x -P scripts "${scripts[@]}"
+}
+
+# changed_sources: what clang-tidy looks at without --all. A changed header is seen through its own
+# .cc, or through the first source that includes it.
+changed_sources() {
+  local base=${TANDEM_CHECK_BASE:-} file users
+  if [[ ! $base ]]; then
+    base=HEAD
+    [[ $(git status --porcelain) ]] || base=HEAD~1
+  fi
+  if ! git rev-parse -q --verify "$base^{commit}" >/dev/null; then
+    listed '*.cc'
+    return
+  fi
+  { git diff --name-only "$base" -- '*.h' '*.cc' && git ls-files -o --exclude-standard -- '*.h' '*.cc'; } |
+    while read -r file; do
+      if [[ $file == *.h && -f $file ]]; then
+        users=$(listed "${file%.h}.cc")
+        [[ $users ]] || users=$(listed '*.cc' | xargs grep -lF "\"$file\"" | head -n 1) || true
+        file=$users
+      fi
+      [[ ! -f $file ]] || printf '%s\n' "$file"
+    done | sort -u
+}
+
+check_tidy() {
+  local files dir=$root/build
+  "$root/scripts/setup.sh" --deps-only || return
+  # Generated headers, and the commands that tell clang-tidy how each file is compiled.
+  must "Preparing clang-tidy" "$root/scripts/build.sh" -- tandem_generated
+  if [[ $all == yes ]]; then
+    mapfile -t files < <(listed '*.cc')
+  else
+    mapfile -t files < <(changed_sources)
+  fi
+  ((${#files[@]})) || return 0
+  echo "clang-tidy: ${#files[@]} sources"
+  # The log has all of it; a header's complaint, seen from each file that includes it, is said once.
+  local findings=$root/build/clang-tidy.log
+  printf '%s\n' "${files[@]}" |
+    xargs -n 1 -P "$jobs" clang-tidy --quiet -p "$dir" >"$findings" 2>>"$log" && return
+  grep -E ': (error|warning): ' "$findings" | sed "s#^$root/##" | sort -u
+  echo "With the lines in question: $findings"
+  return 1
+}
+
+check_clang() {
+  step "Building with clang" "$root/scripts/build.sh" --clang -- -k 0 && return
+  grep -E 'error:|FAILED' "$log" || tail -n 40 "$log"
+  return 1
+}
+
+for tool in git clang-format clang-tidy; do
+  command -v "$tool" >/dev/null || die "$tool is missing: scripts/setup.sh --with-checks installs it"
+done
+check "format" check_format
+check "includes" check_includes
+if command -v shellcheck >/dev/null; then
+  check "scripts" check_scripts
+fi
+if [[ $tidy == yes ]]; then
+  check "clang-tidy" check_tidy
+fi
+if [[ $clang == yes ]]; then
+  check "clang build" check_clang
+fi
+if ((${#failed[@]})); then
+  die "failed: $(printf '%s, ' "${failed[@]}" | sed 's/, $//')"
+fi

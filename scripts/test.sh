@@ -1,0 +1,56 @@
+#!/usr/bin/env bash
+# Builds everything and runs the tests. What it prints last is ctest's summary.
+set -euo pipefail
+source "$(dirname "$0")/common.sh"
+
+usage() {
+  cat <<'USAGE'
+usage: scripts/test.sh [OPTION]... [CTEST-ARGUMENT]...
+  --long   also the long versions of the tests (TANDEM_TEST_LONG=1)
+  --asan, --tsan, --faults, --packaged-fuse
+           test that kind of build (see scripts/build.sh) instead of build/
+For example: scripts/test.sh -L unit, scripts/test.sh -R 'Mount.*Rename'.
+Where CI=true, a test that skips itself is a failure.
+USAGE
+}
+
+build_options=()
+ctest_options=()
+for argument in "$@"; do
+  case $argument in
+    --long) export TANDEM_TEST_LONG=1 ;;
+    --asan | --tsan | --faults | --packaged-fuse) build_options+=("$argument") ;;
+    -h | --help) usage && exit 0 ;;
+    *) ctest_options+=("$argument") ;;
+  esac
+done
+
+if ((${#build_options[@]})); then
+  "$root/scripts/setup.sh" --deps-only
+  dir=$("$root/scripts/build.sh" "${build_options[@]}" --print-dir)
+  log_to "$dir/build.log"
+  must "Building $dir" "$root/scripts/build.sh" "${build_options[@]}"
+else
+  "$root/scripts/setup.sh"
+  dir=$root/build
+fi
+
+# What ctest starts inherits these. TSan of gcc 12 needs less address space randomisation than
+# newer kernels use: setarch takes it away.
+export ASAN_OPTIONS=${ASAN_OPTIONS:-detect_leaks=1:abort_on_error=1}
+export UBSAN_OPTIONS=${UBSAN_OPTIONS:-print_stacktrace=1}
+run=()
+[[ " ${build_options[*]} " != *" --tsan "* ]] || run=(setarch -R)
+
+status=0
+"${run[@]}" ctest --test-dir "$dir" --output-on-failure --no-tests=error -j "$jobs" \
+  "${ctest_options[@]}" 2>&1 | tee "$dir/ctest.log" || status=$?
+
+if [[ ${CI:-} == true ]] && grep -Eq '\*\*\*(Skipped|Not Run)' "$dir/ctest.log"; then
+  printf '\nCI=true: a skipped test is a failure. Skipped:\n'
+  grep -E '\*\*\*(Skipped|Not Run)' "$dir/ctest.log"
+  printf '\nThe summary again:\n'
+  sed -n '/tests passed,/,$p' "$dir/ctest.log"
+  status=1
+fi
+exit "$status"

@@ -1,0 +1,155 @@
+#include "tests/daemons.h"
+
+#include <signal.h>
+#include <sys/mount.h>
+
+#include <filesystem>
+
+namespace tandem::test {
+namespace {
+
+using ::testing::AssertionFailure;
+using ::testing::AssertionResult;
+using ::testing::AssertionSuccess;
+
+AssertionResult Ended(Process& process, const std::string& what) {
+  const auto code = process.Wait();
+  if (!code) return AssertionFailure() << what << " does not end";
+  if (*code != 0) {
+    return AssertionFailure() << what << " ended with code " << *code << "\n" << process.err();
+  }
+  return AssertionSuccess();
+}
+
+void KillAndReap(std::unique_ptr<Process>& process) {
+  if (process == nullptr) return;
+  process->Signal(SIGKILL);
+  process->Wait();
+}
+
+}  // namespace
+
+// ---- ReplicaDaemon -----------------------------------------------------------------------------
+
+ReplicaDaemon::ReplicaDaemon(const Scratch& scratch, const std::string& name, std::string store)
+    : store_(store.empty() ? scratch.Directory(name + ".store") : std::move(store)),
+      url_("ipc://" + scratch.Path(name + ".socket")) {}
+
+AssertionResult ReplicaDaemon::Start(const Environment& environment) {
+  const std::vector<std::string> command = {Program("tandemd"), "--store", store_, "--listen",
+                                            url_};
+  process_ = std::make_unique<Process>(Launch{command, environment});
+  const bool ready = WaitFor([this] {
+    return process_->out().starts_with("tandemd: listening on") || !process_->running();
+  });
+  if (ready && process_->running()) return AssertionSuccess();
+  return AssertionFailure() << "tandemd does not listen\n" << process_->out() << process_->err();
+}
+
+void ReplicaDaemon::Kill() { KillAndReap(process_); }
+
+AssertionResult ReplicaDaemon::Stop() {
+  process_->Signal(SIGTERM);
+  return Ended(*process_, "tandemd");
+}
+
+// ---- Mount -------------------------------------------------------------------------------------
+
+Mount::~Mount() {
+  KillAndReap(process_);
+  DetachBelow(options_.mountpoint);
+}
+
+std::vector<std::string> Mount::Command() const {
+  std::vector<std::string> command = {
+      Program("tandemfs"), options_.source, options_.mountpoint, "-f",
+      "--volume",          options_.volume, "--state",           options_.state};
+  for (const std::string& replica : options_.replicas) {
+    command.insert(command.end(), {"--replica", replica});
+  }
+  command.insert(command.end(), options_.more.begin(), options_.more.end());
+  return command;
+}
+
+AssertionResult Mount::Start(const Environment& environment) {
+  Launch launch{Command(), options_.environment};
+  launch.environment.insert(environment.begin(), environment.end());
+  process_ = std::make_unique<Process>(launch);
+  const bool ready = WaitFor([this] { return Answers() || !process_->running(); });
+  if (ready && process_->running()) return AssertionSuccess();
+  return AssertionFailure() << "tandemfs does not mount\n" << process_->err();
+}
+
+void Mount::Kill() { KillAndReap(process_); }
+
+AssertionResult Mount::Unmount() {
+  if (umount2(options_.mountpoint.c_str(), 0) != 0) {
+    return AssertionFailure() << "umount " << options_.mountpoint << ": " << strerror(errno);
+  }
+  return Ended(*process_, "tandemfs");
+}
+
+bool Mount::Answers() {
+  if (MountsBelow(options_.mountpoint).empty()) return false;
+  // Not for long: it may have died meanwhile.
+  return Execute({Program("tandem"), "status", options_.mountpoint}, seconds(1)).code == 0;
+}
+
+Outcome Mount::Tandem(const std::string& subcommand, std::vector<std::string> arguments) {
+  std::vector<std::string> command = {Program("tandem"), subcommand, options_.mountpoint};
+  command.insert(command.end(), arguments.begin(), arguments.end());
+  return Execute(std::move(command));
+}
+
+AssertionResult Mount::Sync(double timeout_seconds, const std::string& replica) {
+  std::vector<std::string> arguments = {"--timeout", std::to_string(timeout_seconds)};
+  if (!replica.empty()) arguments.insert(arguments.end(), {"--replica", replica});
+  const Outcome outcome = Tandem("sync", arguments);
+  if (outcome.code == 0) return AssertionSuccess();
+  return AssertionFailure() << "tandem sync: " << outcome << Status().dump(2) << "\n"
+                            << process_->err();
+}
+
+Outcome Mount::Verify(std::vector<std::string> arguments) {
+  return Tandem("verify", std::move(arguments));
+}
+
+Json Mount::Status() {
+  const Outcome outcome = Tandem("status", {"--json"});
+  if (outcome.code != 0) return nullptr;
+  return Json::parse(outcome.out, nullptr, /*allow_exceptions=*/false);
+}
+
+Json Mount::ReplicaStatus(size_t index) {
+  const Json status = Status();
+  if (!status.is_object() || !status.contains("replicas")) return Json::object();
+  const Json& replicas = status["replicas"];
+  return index < replicas.size() ? replicas[index] : Json::object();
+}
+
+std::string Mount::State(size_t index) { return ReplicaStatus(index).value("state", ""); }
+
+std::string Mount::ReplicaError(size_t index) { return ReplicaStatus(index).value("error", ""); }
+
+uint64_t Mount::SentBytes(size_t index) {
+  return ReplicaStatus(index).value("sent_bytes", uint64_t{0});
+}
+
+bool Mount::WaitForState(const std::string& state, size_t index) {
+  return WaitFor([&] { return State(index) == state; });
+}
+
+// ---- Comparing ---------------------------------------------------------------------------------
+
+AssertionResult SameTrees(const std::string& a, const std::string& b) {
+  const Outcome outcome = Execute({Program("tests/compare_trees"), "--limit", "40", a, b});
+  if (outcome.code == 0) return AssertionSuccess();
+  return AssertionFailure() << "compare_trees " << a << " " << b << ": " << outcome;
+}
+
+AssertionResult Converges(Mount& mount, const ReplicaDaemon& replica, const std::string& name) {
+  if (auto synced = mount.Sync(120, name); !synced) return synced;
+  return SameTrees(mount.options().source, replica.tree(mount.options().volume));
+}
+
+}  // namespace tandem::test

@@ -1,0 +1,94 @@
+// The two daemons as tests run them: tandemd with its store, tandemfs with its mount. They can be
+// killed and started again at any time; when the object goes, so do they, and their mounts.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <map>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "tests/process.h"
+#include "tests/scratch.h"
+
+namespace tandem::test {
+
+using Json = nlohmann::json;
+using Environment = std::map<std::string, std::string>;
+
+inline constexpr char kVolume[] = "volume";
+
+class ReplicaDaemon {
+ public:
+  // Its store and socket lie in the scratch directory, unless a store is given.
+  ReplicaDaemon(const Scratch& scratch, const std::string& name, std::string store = {});
+
+  // Returns when it accepts connections.
+  ::testing::AssertionResult Start(const Environment& environment = {});
+  void Kill();                        // SIGKILL
+  ::testing::AssertionResult Stop();  // SIGTERM
+
+  Process& process() { return *process_; }
+  const std::string& url() const { return url_; }
+  const std::string& store() const { return store_; }
+  std::string tree(const std::string& volume = kVolume) const {
+    return store_ + "/" + volume + "/tree";
+  }
+
+ private:
+  std::string store_;
+  std::string url_;
+  std::unique_ptr<Process> process_;
+};
+
+class Mount {
+ public:
+  struct Options {
+    std::string source;
+    std::string mountpoint;
+    std::string state;
+    std::string volume = kVolume;
+    std::vector<std::string> replicas = {};  // [NAME=]URL
+    std::vector<std::string> more = {};
+    Environment environment = {};
+  };
+  explicit Mount(Options options) : options_(std::move(options)) {}
+  ~Mount();
+
+  // Returns when it is usable and answers.
+  ::testing::AssertionResult Start(const Environment& environment = {});
+  void Kill();                           // SIGKILL; the dead mount stays, as it would
+  ::testing::AssertionResult Unmount();  // cleanly, and waits for the process
+
+  Process& process() { return *process_; }
+  Options& options() { return options_; }
+  const std::string& path() const { return options_.mountpoint; }
+  std::vector<std::string> Command() const;
+
+  // The command line for people, about this mount.
+  Outcome Tandem(const std::string& subcommand, std::vector<std::string> arguments = {});
+  ::testing::AssertionResult Sync(double timeout_seconds = 120, const std::string& replica = {});
+  Outcome Verify(std::vector<std::string> arguments = {});
+  Json Status();                         // null if nobody answers
+  Json ReplicaStatus(size_t index = 0);  // one of "replicas"
+  std::string State(size_t index = 0);   // its "state"
+  std::string ReplicaError(size_t index = 0);
+  uint64_t SentBytes(size_t index = 0);
+  bool WaitForState(const std::string& state, size_t index = 0);
+
+ private:
+  bool Answers();
+
+  Options options_;
+  std::unique_ptr<Process> process_;
+};
+
+// What compare_trees says of two trees; holes are compared by allocated blocks within reason.
+::testing::AssertionResult SameTrees(const std::string& a, const std::string& b);
+// Syncs, then compares the source with the replica's tree.
+::testing::AssertionResult Converges(Mount& mount, const ReplicaDaemon& replica,
+                                     const std::string& name = {});
+
+}  // namespace tandem::test

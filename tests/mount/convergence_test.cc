@@ -1,0 +1,78 @@
+// Random operations of every kind from several threads and processes; then the trees are the same.
+#include "tests/files.h"
+#include "tests/mount_fixture.h"
+
+namespace tandem::test {
+namespace {
+
+class Convergence : public MountTest {
+ protected:
+  void Work(uint64_t seed, std::vector<std::string> arguments) {
+    const Outcome outcome = Execute(Workload(mount_.path(), seed, std::move(arguments)));
+    EXPECT_EQ(outcome.code, 0) << outcome;
+  }
+  void ExpectIdentical() {
+    EXPECT_TRUE(Converges());
+    EXPECT_TRUE(SameTrees(source_, mount_.path()));
+    const Outcome verified = mount_.Verify();
+    EXPECT_EQ(verified.code, 0) << verified;
+  }
+};
+
+TEST_F(Convergence, OfOneThreadWithAFixedSeed) {
+  ASSERT_TRUE(StartBoth());
+  Work(20240229, {"--ops", "6000"});
+  ExpectIdentical();
+}
+
+TEST_F(Convergence, OfThreadsAndProcessesWithAFixedSeed) {
+  ASSERT_TRUE(StartBoth());
+  Work(4711, {"--ops", "1200", "--threads", "3", "--processes", "2"});
+  ExpectIdentical();
+}
+
+TEST_F(Convergence, OfThreadsAndProcessesWithAFreshSeed) {
+  ASSERT_TRUE(StartBoth());
+  Work(FreshSeed(), {"--ops", Times(1200, 20'000) == 1200 ? "1200" : "20000", "--threads", "2",
+                     "--processes", "3"});
+  ExpectIdentical();
+}
+
+TEST_F(Convergence, OfADirectoryMountedOverItself) {
+  mount_.options().mountpoint = source_;
+  ASSERT_TRUE(StartBoth());
+  Work(FreshSeed(), {"--ops", "1000", "--threads", "2"});
+  EXPECT_TRUE(Converges());
+}
+
+TEST_F(Convergence, WithTheWritebackCache) {
+  mount_.options().more = {"-o", "writeback"};
+  ASSERT_TRUE(StartBoth());
+  Work(FreshSeed(), {"--ops", "1000", "--threads", "2"});
+  EXPECT_TRUE(Converges());
+}
+
+TEST_F(Convergence, WithRareCuts) {
+  mount_.options().more = {"--interval", "700"};
+  ASSERT_TRUE(StartBoth());
+  Work(FreshSeed(), {"--ops", "1500", "--threads", "2"});
+  ExpectIdentical();
+}
+
+TEST_F(Convergence, VerifyWhileEverythingChangesGivesNoFalseAlarm) {
+  ASSERT_TRUE(StartBoth());
+  Process workload(Workload(mount_.path(), FreshSeed(), {"--seconds", "8", "--threads", "2"}));
+  int runs = 0;
+  while (workload.running()) {
+    const Outcome outcome = mount_.Verify();
+    if (workload.running()) ++runs;
+    EXPECT_EQ(outcome.out.find("differ"), std::string::npos) << outcome;
+    EXPECT_EQ(outcome.out.find("replica\n"), std::string::npos) << outcome;
+  }
+  EXPECT_EQ(workload.Wait(), 0) << workload.err();
+  RecordProperty("verifies", runs);
+  ExpectIdentical();
+}
+
+}  // namespace
+}  // namespace tandem::test

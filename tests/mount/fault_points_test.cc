@@ -1,0 +1,134 @@
+// Every named place where a process may die is died at; then it is started again, and the trees
+// become the same.
+#if defined(TANDEM_FAULT_POINTS)
+
+#include <signal.h>
+
+#include <algorithm>
+#include <sstream>
+
+#include "meta/base/fault_point.h"
+#include "tests/files.h"
+#include "tests/mount_fixture.h"
+
+namespace tandem::test {
+namespace {
+
+constexpr int kKilled = 128 + SIGKILL;
+
+std::vector<std::string> ListedBy(const std::string& program) {
+  std::istringstream list(Execute({Program(program), "--list-fault-points"}).out);
+  return {std::istream_iterator<std::string>(list), {}};
+}
+
+TEST(FaultPoints, AreListedByTheProgramsThatPassThem) {
+  EXPECT_TRUE(std::ranges::equal(ListedBy("tandemfs"), kSourceFaultPoints));
+  EXPECT_TRUE(std::ranges::equal(ListedBy("tandemd"), kReplicaFaultPoints));
+}
+
+class Faults : public MountTest, public ::testing::WithParamInterface<std::string_view> {
+ protected:
+  static Environment Armed(std::string_view point) {
+    return {{"TANDEM_FAULT", std::string(point)}};
+  }
+
+  Launch EndlessWorkload(uint64_t seed) {
+    return Workload(mount_.path(), seed,
+                    {"--seconds", "0", "--threads", "2", "--tolerate-disconnect", "--max-objects",
+                     "400", "--max-file-bytes", "1M", "--max-total-bytes", "60M"});
+  }
+
+  void Work(uint64_t seed, const char* ops) {
+    const Outcome outcome = Execute(Workload(mount_.path(), seed, {"--ops", ops}));
+    EXPECT_EQ(outcome.code, 0) << outcome;
+  }
+
+  // Runs operations until the process dies of its fault.
+  void WorkUntilDead(Process& process) {
+    Process workload(EndlessWorkload(2));
+    EXPECT_EQ(process.Wait(), kKilled) << GetParam() << " was never reached\n" << process.err();
+    EXPECT_TRUE(StopWorkload(workload));
+  }
+};
+
+class SourceFaults : public Faults {};
+
+TEST_P(SourceFaults, AreSurvived) {
+  MakeEveryKind(source_);
+  ASSERT_TRUE(StartBoth());
+  ASSERT_TRUE(mount_.Sync());
+  Work(1, "150");
+  // Killed, so that there is something to recover, and directories to walk.
+  mount_.Kill();
+  if (mount_.Start(Armed(GetParam()))) {
+    WorkUntilDead(mount_.process());
+  } else {
+    ASSERT_EQ(mount_.process().Wait(), kKilled) << mount_.process().err();
+  }
+  ASSERT_TRUE(mount_.Start());
+  Work(3, "50");
+  EXPECT_TRUE(Converges());
+}
+
+class ReplicaFaults : public Faults {};
+
+TEST_P(ReplicaFaults, AreSurvived) {
+  MakeEveryKind(source_);
+  ASSERT_TRUE(StartBoth());
+  ASSERT_TRUE(mount_.Sync());
+  ASSERT_TRUE(replica_.Stop());
+  // First die with a stage committed and not applied: what comes next then also meets its redo at
+  // start.
+  ASSERT_TRUE(replica_.Start(Armed("replica.commit.after_sync")));
+  WorkUntilDead(replica_.process());
+  if (replica_.Start(Armed(GetParam()))) {
+    WorkUntilDead(replica_.process());
+  } else {
+    ASSERT_EQ(replica_.process().Wait(), kKilled) << replica_.process().err();
+  }
+  ASSERT_TRUE(replica_.Start());
+  Work(3, "50");
+  EXPECT_TRUE(Converges());
+}
+
+class FaultsWhileSeeding : public Faults {};
+
+// Whichever of the two passes the point, it does so with the first copy under way.
+TEST_P(FaultsWhileSeeding, AreSurvived) {
+  MakeEveryKind(source_);
+  const bool of_source = GetParam().starts_with("source.");
+  ASSERT_TRUE(replica_.Start(of_source ? Environment() : Armed(GetParam())));
+  const auto started = mount_.Start(of_source ? Armed(GetParam()) : Environment());
+  Process& process = of_source ? mount_.process() : replica_.process();
+  ASSERT_TRUE(started || of_source);
+  ASSERT_EQ(process.Wait(), kKilled) << GetParam() << " was never reached";
+  ASSERT_TRUE(of_source ? mount_.Start() : replica_.Start());
+  EXPECT_TRUE(Converges());
+}
+
+std::string NameOf(const ::testing::TestParamInfo<std::string_view>& info) {
+  std::string name(info.param);
+  std::ranges::replace(name, '.', '_');
+  return name;
+}
+
+INSTANTIATE_TEST_SUITE_P(Invariant4Repeatable, SourceFaults,
+                         ::testing::ValuesIn(kSourceFaultPoints), NameOf);
+INSTANTIATE_TEST_SUITE_P(Invariant4Repeatable, ReplicaFaults,
+                         ::testing::ValuesIn(kReplicaFaultPoints), NameOf);
+INSTANTIATE_TEST_SUITE_P(Invariant4Repeatable, FaultsWhileSeeding,
+                         ::testing::Values(std::string_view("source.cut.frozen"),
+                                           std::string_view("source.walk.directory"),
+                                           std::string_view("source.ship.chunk_sent"),
+                                           std::string_view("source.ship.after_commit"),
+                                           std::string_view("source.ack.applied"),
+                                           std::string_view("replica.stage.chunk_written"),
+                                           std::string_view("replica.commit.after_sync"),
+                                           std::string_view("replica.redo.entry_placed"),
+                                           std::string_view("replica.redo.after_database")),
+                         NameOf);
+
+}  // namespace
+}  // namespace tandem::test
+
+#endif  // TANDEM_FAULT_POINTS

@@ -1,0 +1,124 @@
+// Databases that were damaged or lost are never silently trusted: it is said, they are set aside,
+// and the trees become the same.
+#include <gmock/gmock.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <functional>
+
+#include "tests/files.h"
+#include "tests/mount_fixture.h"
+
+namespace tandem::test {
+namespace {
+
+using ::testing::HasSubstr;
+namespace stdfs = std::filesystem;
+
+struct Loss {
+  std::string name;
+  std::function<void(const std::string& database)> inflict;
+};
+
+void PrintTo(const Loss& loss, std::ostream* stream) { *stream << loss.name; }
+
+void OverwriteHeader(const std::string& database) { WriteAt(database, 0, RandomBytes(100)); }
+void OverwritePages(const std::string& database) {
+  const uint64_t size = stdfs::file_size(database);
+  for (uint64_t at = 4096; at < size; at += 4096) WriteAt(database, at, RandomBytes(2048, at));
+}
+void TruncateToNothing(const std::string& database) { ASSERT_EQ(0, truncate(database.c_str(), 0)); }
+void TruncateToHalf(const std::string& database) {
+  ASSERT_EQ(0, truncate(database.c_str(), static_cast<off_t>(stdfs::file_size(database) / 2)));
+}
+void Remove(const std::string& database) { stdfs::remove(database); }
+
+class LostState : public MountTest, public ::testing::WithParamInterface<Loss> {
+ protected:
+  std::string database() { return mount_.options().state + "/state.db"; }
+};
+
+TEST_P(LostState, IsSaidAndReconciled) {
+  MakeEveryKind(source_);
+  ASSERT_TRUE(StartBoth());
+  ASSERT_TRUE(mount_.Sync());
+  // What is pending stands in the database alone.
+  replica_.Kill();
+  ChangeEveryKind(mount_.path());
+  ASSERT_TRUE(mount_.Unmount());
+  GetParam().inflict(database());
+
+  ASSERT_TRUE(mount_.Start());
+  EXPECT_THAT(mount_.process().err(), HasSubstr("econciled with the source"));
+  ASSERT_TRUE(replica_.Start());
+  EXPECT_TRUE(Converges());
+  EXPECT_THAT(mount_.process().err(), HasSubstr("replica one: reconciling"));
+  Write(mount_.path() + "/later", "goes on");
+  EXPECT_TRUE(Converges());
+}
+
+INSTANTIATE_TEST_SUITE_P(Database, LostState,
+                         ::testing::Values(Loss{"HeaderOverwritten", OverwriteHeader},
+                                           Loss{"PagesOverwritten", OverwritePages},
+                                           Loss{"Emptied", TruncateToNothing},
+                                           Loss{"CutInHalf", TruncateToHalf},
+                                           Loss{"Removed", Remove}),
+                         [](const auto& one) { return one.param.name; });
+
+class OlderState : public MountTest {};
+
+TEST_F(OlderState, IsNotTrustedOverWhatTheReplicaHas) {
+  MakeEveryKind(source_);
+  ASSERT_TRUE(StartBoth());
+  ASSERT_TRUE(mount_.Sync());
+  ASSERT_TRUE(mount_.Unmount());
+  stdfs::copy(mount_.options().state, scratch_.Path("old"), stdfs::copy_options::recursive);
+  ASSERT_TRUE(mount_.Start());
+  ChangeEveryKind(mount_.path());
+  ASSERT_TRUE(mount_.Sync());
+  replica_.Kill();
+  Write(mount_.path() + "/file", "changed while the replica was away");
+  ASSERT_TRUE(mount_.Unmount());
+  stdfs::remove_all(mount_.options().state);
+  stdfs::rename(scratch_.Path("old"), mount_.options().state);
+  ASSERT_TRUE(mount_.Start());
+  ASSERT_TRUE(replica_.Start());
+  EXPECT_TRUE(Converges());
+}
+
+class LostReplicaDatabase : public MountTest, public ::testing::WithParamInterface<Loss> {};
+
+TEST_P(LostReplicaDatabase, IsSaidAndReconciled) {
+  MakeEveryKind(source_);
+  ASSERT_TRUE(StartBoth());
+  ASSERT_TRUE(mount_.Sync());
+  ASSERT_TRUE(replica_.Stop());
+  ChangeEveryKind(mount_.path());
+  GetParam().inflict(replica_.store() + "/" + kVolume + "/replica.db");
+  ASSERT_TRUE(replica_.Start());
+  EXPECT_TRUE(Converges());
+  EXPECT_NE(replica_.process().err(), "");
+}
+
+INSTANTIATE_TEST_SUITE_P(Database, LostReplicaDatabase,
+                         ::testing::Values(Loss{"HeaderOverwritten", OverwriteHeader},
+                                           Loss{"PagesOverwritten", OverwritePages},
+                                           Loss{"Emptied", TruncateToNothing},
+                                           Loss{"Removed", Remove}),
+                         [](const auto& one) { return one.param.name; });
+
+using LostReplica = MountTest;
+
+TEST_F(LostReplica, StoreIsSeededAgain) {
+  MakeEveryKind(source_);
+  ASSERT_TRUE(StartBoth());
+  ASSERT_TRUE(mount_.Sync());
+  ASSERT_TRUE(replica_.Stop());
+  stdfs::remove_all(replica_.store());
+  ASSERT_TRUE(replica_.Start());
+  Write(mount_.path() + "/later", "goes on");
+  EXPECT_TRUE(Converges());
+}
+
+}  // namespace
+}  // namespace tandem::test

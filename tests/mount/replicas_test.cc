@@ -1,0 +1,129 @@
+// Several replicas, and replicas that are away for a while.
+#include <unistd.h>
+
+#include "tests/files.h"
+#include "tests/mount_fixture.h"
+
+namespace tandem::test {
+namespace {
+
+class Replicas : public MountTest {
+ protected:
+  ReplicaDaemon second_{scratch_, "second"};
+  ReplicaDaemon third_{scratch_, "third"};
+
+  void UseAllThree() {
+    mount_.options().replicas = {"one=" + replica_.url(), "two=" + second_.url(),
+                                 "three=" + third_.url()};
+  }
+  int RunWorkload(uint64_t seed, const char* ops) {
+    const Outcome outcome =
+        Execute(Workload(mount_.path(), seed, {"--ops", ops, "--threads", "2"}));
+    EXPECT_EQ(outcome.code, 0) << outcome;
+    return outcome.code;
+  }
+};
+
+TEST_F(Replicas, ThreeAreBroughtToTheSameTreeThoughOneComesLate) {
+  UseAllThree();
+  ASSERT_TRUE(second_.Start());
+  ASSERT_TRUE(StartBoth());
+  const uint64_t seed = FreshSeed();
+  RunWorkload(seed, "1000");
+  EXPECT_TRUE(mount_.Sync(120, "one"));
+  EXPECT_TRUE(mount_.Sync(120, "two"));
+  EXPECT_EQ(mount_.Tandem("sync", {"--timeout", "0.5"}).code, 1);
+  EXPECT_EQ(mount_.State(2), "connecting");
+  EXPECT_NE(mount_.ReplicaError(2), "");
+
+  Process workload(Workload(mount_.path(), seed + 1, {"--ops", "1000", "--threads", "2"}));
+  ASSERT_TRUE(third_.Start());
+  EXPECT_EQ(workload.Wait(), 0) << workload.err();
+  ASSERT_TRUE(mount_.Sync());
+  EXPECT_TRUE(SameTrees(source_, replica_.tree()));
+  EXPECT_TRUE(SameTrees(source_, second_.tree()));
+  EXPECT_TRUE(SameTrees(source_, third_.tree()));
+}
+
+TEST_F(Replicas, OneThatWasUnreachableForAWhileCatchesUp) {
+  ASSERT_TRUE(StartBoth());
+  const uint64_t seed = FreshSeed();
+  RunWorkload(seed, "1000");
+  ASSERT_TRUE(mount_.Sync());
+  for (uint64_t round = 1; round <= 3; ++round) {
+    replica_.Kill();
+    RunWorkload(seed + round, "500");
+    EXPECT_TRUE(mount_.WaitForState("connecting"));
+    ASSERT_TRUE(replica_.Start());
+    EXPECT_TRUE(Converges());
+    EXPECT_TRUE(mount_.WaitForState("current"));
+  }
+}
+
+TEST_F(Replicas, APausedOneIsSentNothingUntilResumed) {
+  ASSERT_TRUE(StartBoth());
+  MakeEveryKind(mount_.path());
+  ASSERT_TRUE(mount_.Sync());
+  ASSERT_EQ(mount_.Tandem("pause").code, 0);
+  EXPECT_TRUE(mount_.WaitForState("paused"));
+  Write(mount_.path() + "/while-paused", RandomBytes(100'000));
+  EXPECT_EQ(mount_.Tandem("sync", {"--timeout", "1"}).code, 1);
+  EXPECT_EQ(access((replica_.tree() + "/while-paused").c_str(), F_OK), -1);
+  EXPECT_GE(mount_.Status()["pending"]["bytes"], 100'000u);
+  EXPECT_GT(mount_.ReplicaStatus()["lag_seconds"], 0.5);
+
+  // It stays paused over a restart.
+  ASSERT_TRUE(mount_.Unmount());
+  ASSERT_TRUE(mount_.Start());
+  EXPECT_TRUE(mount_.WaitForState("paused"));
+  ASSERT_EQ(mount_.Tandem("resume").code, 0);
+  EXPECT_TRUE(Converges());
+}
+
+TEST_F(Replicas, OfSeveralOneCanBePausedAlone) {
+  mount_.options().replicas = {"one=" + replica_.url(), "two=" + second_.url()};
+  ASSERT_TRUE(second_.Start());
+  ASSERT_TRUE(StartBoth());
+  ASSERT_TRUE(mount_.Sync());
+  ASSERT_EQ(mount_.Tandem("pause", {"--replica", "two"}).code, 0);
+  MakeEveryKind(mount_.path());
+  EXPECT_TRUE(test::Converges(mount_, replica_, "one"));
+  EXPECT_EQ(mount_.Tandem("sync", {"--replica", "two", "--timeout", "0.5"}).code, 1);
+  ASSERT_EQ(mount_.Tandem("resume", {"--replica", "two"}).code, 0);
+  EXPECT_TRUE(test::Converges(mount_, second_, "two"));
+}
+
+TEST_F(Replicas, OneDaemonServesManyVolumes) {
+  ASSERT_TRUE(StartBoth());
+  Mount::Options options = OptionsOf("mount2");
+  options.source = scratch_.Directory("source2");
+  options.volume = "other";
+  Mount other(options);
+  ASSERT_TRUE(other.Start());
+  MakeEveryKind(mount_.path());
+  MakeEveryKind(other.path());
+  ChangeEveryKind(other.path());
+  EXPECT_TRUE(Converges());
+  EXPECT_TRUE(test::Converges(other, replica_));
+}
+
+using Invariant9Truthful = MountTest;
+
+TEST_F(Invariant9Truthful, WhileAReplicaIsAwayNothingIsCalledSafe) {
+  ASSERT_TRUE(StartBoth());
+  ASSERT_TRUE(mount_.Sync());
+  replica_.Kill();
+  Write(mount_.path() + "/file", RandomBytes(50'000));
+  EXPECT_EQ(mount_.Tandem("sync", {"--timeout", "0.5"}).code, 1);
+  EXPECT_TRUE(mount_.WaitForState("connecting"));
+  EXPECT_GE(mount_.Status()["pending"]["bytes"], 50'000u);
+  const double lag = mount_.ReplicaStatus()["lag_seconds"];
+  EXPECT_GT(lag, 0.4);
+  EXPECT_TRUE(WaitFor([&] { return mount_.ReplicaStatus()["lag_seconds"] > lag + 0.5; }));
+  ASSERT_TRUE(replica_.Start());
+  EXPECT_TRUE(Converges());
+  EXPECT_TRUE(WaitFor([&] { return mount_.ReplicaStatus()["lag_seconds"] == 0.0; }));
+}
+
+}  // namespace
+}  // namespace tandem::test

@@ -1,0 +1,201 @@
+// tandem verify finds each kind of difference on a replica's disk, names it, and mends it.
+#include <sys/stat.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <functional>
+
+#include "tests/files.h"
+#include "tests/mount_fixture.h"
+
+namespace tandem::test {
+namespace {
+
+namespace stdfs = std::filesystem;
+
+struct Planted {
+  std::string name;
+  std::string path;  // where verify must say it is
+  std::string kind;  // what verify must call it
+  std::function<void(const std::string& tree)> plant;
+};
+
+void PrintTo(const Planted& planted, std::ostream* stream) { *stream << planted.name; }
+
+void KeepingTimes(const std::string& path, const std::function<void()>& change) {
+  const struct stat before = Lstat(path);
+  change();
+  SetTimes(path, before.st_atim, before.st_mtim);
+}
+
+// What is done in a directory without its times telling.
+void InDirectory(const std::string& directory, const std::function<void()>& change) {
+  KeepingTimes(directory, change);
+}
+
+void FlipByte(const std::string& tree) {
+  const std::string path = tree + "/dir/deeper/large";
+  KeepingTimes(path, [&] {
+    const std::string bytes = Read(path);
+    WriteAt(path, 1'500'000, std::string(1, static_cast<char>(bytes[1'500'000] ^ 1)));
+  });
+}
+
+void BreakHardLink(const std::string& tree) {
+  const std::string path = tree + "/dir/hard-link";
+  InDirectory(tree + "/dir", [&] {
+    const std::string copy = path + ".copy";
+    ASSERT_EQ(Execute({"cp", "-a", path, copy}).code, 0);
+    stdfs::rename(copy, path);
+  });
+}
+
+void ReplaceSymlink(const std::string& tree) {
+  const std::string path = tree + "/symlink";
+  const struct stat before = Lstat(path);
+  InDirectory(tree, [&] {
+    stdfs::remove(path);
+    stdfs::create_symlink("elsewhere", path);
+  });
+  SetTimes(path, before.st_atim, before.st_mtim);
+}
+
+void Truncate(const std::string& tree) {
+  const std::string path = tree + "/file";
+  KeepingTimes(path, [&] { ASSERT_EQ(0, truncate(path.c_str(), 1000)); });
+}
+
+void ChangeKind(const std::string& tree) {
+  InDirectory(tree, [&] {
+    stdfs::remove(tree + "/empty");
+    stdfs::create_directory(tree + "/empty");
+  });
+}
+
+void RemoveName(const std::string& tree) {
+  InDirectory(tree + "/dir", [&] { stdfs::remove(tree + "/dir/text"); });
+}
+
+void RemoveSubtree(const std::string& tree) {
+  InDirectory(tree + "/dir", [&] { stdfs::remove_all(tree + "/dir/deeper"); });
+}
+
+void AddName(const std::string& tree) {
+  InDirectory(tree + "/dir/deeper", [&] { Write(tree + "/dir/deeper/extra", "extra"); });
+}
+
+void AddDirectory(const std::string& tree) {
+  InDirectory(tree, [&] {
+    stdfs::create_directory(tree + "/extra-directory");
+    Write(tree + "/extra-directory/file", "extra");
+  });
+}
+
+void Rename(const std::string& tree) {
+  InDirectory(tree, [&] { stdfs::rename(tree + "/suid", tree + "/another-name"); });
+}
+
+void ChangeMode(const std::string& tree) { ASSERT_EQ(0, chmod((tree + "/file").c_str(), 0600)); }
+
+void ChangeOwner(const std::string& tree) {
+  ASSERT_EQ(0, lchown((tree + "/dangling").c_str(), 70, 80));
+}
+
+void ChangeTime(const std::string& tree) {
+  const std::string path = tree + "/fifo";
+  const struct stat before = Lstat(path);
+  SetTimes(path, before.st_atim, {before.st_mtim.tv_sec, (before.st_mtim.tv_nsec + 1) % 1000});
+}
+
+void ChangeXattr(const std::string& tree) {
+  ASSERT_EQ(0, setxattr((tree + "/file").c_str(), "user.colour", "red", 3, XATTR_REPLACE));
+}
+
+void AddXattr(const std::string& tree) {
+  ASSERT_EQ(0, setxattr((tree + "/null").c_str(), "trusted.extra", "1", 1, XATTR_CREATE));
+}
+
+void RemoveAcl(const std::string& tree) {
+  ASSERT_EQ(0, removexattr((tree + "/dir").c_str(), "system.posix_acl_default"));
+}
+
+class VerifyFinds : public MountTest, public ::testing::WithParamInterface<Planted> {};
+
+TEST_P(VerifyFinds, AndMendsIt) {
+  const Planted& planted = GetParam();
+  MakeEveryKind(source_);
+  ASSERT_TRUE(StartBoth());
+  ASSERT_TRUE(mount_.Sync());
+  ASSERT_TRUE(SameTrees(source_, replica_.tree()));
+  planted.plant(replica_.tree());
+
+  const Outcome found = mount_.Verify();
+  EXPECT_EQ(found.code, 4) << found;
+  EXPECT_NE(found.out.find(planted.kind + ": " + planted.path + ": "), std::string::npos) << found;
+  const Outcome repaired = mount_.Verify({"--repair"});
+  EXPECT_EQ(repaired.code, 1) << repaired;
+  const Outcome again = mount_.Verify();
+  EXPECT_EQ(again.code, 0) << again;
+  EXPECT_TRUE(Converges());
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Difference, VerifyFinds,
+    ::testing::Values(Planted{"FlippedByte", "dir/deeper/large", "content", FlipByte},
+                      Planted{"TruncatedFile", "file", "attribute", Truncate},
+                      Planted{"MissingName", "dir/text", "name", RemoveName},
+                      Planted{"MissingSubtree", "dir/deeper", "name", RemoveSubtree},
+                      Planted{"ExtraName", "dir/deeper/extra", "name", AddName},
+                      Planted{"ExtraDirectory", "extra-directory", "name", AddDirectory},
+                      Planted{"OtherName", "another-name", "name", Rename},
+                      Planted{"WrongMode", "file", "attribute", ChangeMode},
+                      Planted{"WrongOwner", "dangling", "attribute", ChangeOwner},
+                      Planted{"WrongTime", "fifo", "attribute", ChangeTime},
+                      Planted{"WrongXattr", "file", "xattr", ChangeXattr},
+                      Planted{"ExtraXattr", "null", "xattr", AddXattr},
+                      Planted{"MissingAcl", "dir", "xattr", RemoveAcl},
+                      Planted{"BrokenHardLink", "dir/hard-link", "link", BreakHardLink},
+                      Planted{"WrongTarget", "symlink", "link", ReplaceSymlink},
+                      Planted{"OtherKind", "empty", "link", ChangeKind}),
+    [](const auto& one) { return one.param.name; });
+
+using Verify = MountTest;
+
+TEST_F(Verify, OfPathsLooksAtNothingElse) {
+  MakeEveryKind(source_);
+  ASSERT_TRUE(StartBoth());
+  ASSERT_TRUE(mount_.Sync());
+  FlipByte(replica_.tree());
+  AddXattr(replica_.tree());
+  EXPECT_EQ(mount_.Verify({"suid", "dir/text"}).code, 0);
+  EXPECT_EQ(mount_.Verify({"dir"}).code, 4);
+  EXPECT_EQ(mount_.Verify({mount_.path() + "/dir/deeper/large"}).code, 4);
+  EXPECT_EQ(mount_.Verify({"dir", "--repair"}).code, 1);
+  EXPECT_EQ(mount_.Verify({"dir"}).code, 0);
+  const Outcome rest = mount_.Verify();
+  EXPECT_EQ(rest.code, 4) << rest;
+  EXPECT_NE(rest.out.find("xattr: null: "), std::string::npos) << rest;
+}
+
+TEST_F(Verify, SaysInItsExitCodeWhyItCouldNotRun) {
+  ASSERT_TRUE(StartBoth());
+  ASSERT_TRUE(mount_.Sync());
+  EXPECT_EQ(mount_.Verify({"--hash", "crc32"}).code, 16);
+  EXPECT_EQ(mount_.Verify({"--replica", "nobody"}).code, 16);
+  EXPECT_EQ(mount_.Verify({"/etc/passwd"}).code, 16);
+  EXPECT_EQ(mount_.Verify({"no-such-file"}).code, 8);
+}
+
+TEST_F(Verify, FindsWhatWasChangedBehindTheMount) {
+  MakeEveryKind(source_);
+  ASSERT_TRUE(StartBoth());
+  ASSERT_TRUE(mount_.Sync());
+  FlipByte(source_);
+  EXPECT_EQ(mount_.Verify().code, 4);
+  EXPECT_EQ(mount_.Verify({"--repair"}).code, 1);
+  EXPECT_TRUE(SameTrees(source_, replica_.tree()));
+}
+
+}  // namespace
+}  // namespace tandem::test

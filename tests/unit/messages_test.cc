@@ -1,0 +1,265 @@
+#include "replica/messages.h"
+
+#include <gtest/gtest.h>
+
+#include <functional>
+#include <random>
+
+namespace tandem::replica {
+namespace {
+
+meta::Attributes SomeAttributes() {
+  meta::Attributes attributes;
+  attributes.kind = meta::Kind::kFile;
+  attributes.permissions = 04755;
+  attributes.uid = 1000;
+  attributes.gid = 4'294'967'294;
+  attributes.size = 123'456'789'012;
+  attributes.link_count = 2;
+  attributes.access_time = {-5, 999'999'999};
+  attributes.modify_time = {1'700'000'000, 1};
+  attributes.change_time = {1'700'000'001, 0};
+  attributes.xattrs = {{"user.empty", ""}, {"user.bytes", std::string("\0\xff", 2)}};
+  return attributes;
+}
+
+void ExpectSame(const meta::Attributes& a, const meta::Attributes& b) {
+  EXPECT_EQ(a.kind, b.kind);
+  EXPECT_EQ(a.permissions, b.permissions);
+  EXPECT_EQ(a.uid, b.uid);
+  EXPECT_EQ(a.gid, b.gid);
+  EXPECT_EQ(a.size, b.size);
+  EXPECT_EQ(a.device, b.device);
+  EXPECT_EQ(a.link_count, b.link_count);
+  EXPECT_EQ(a.access_time, b.access_time);
+  EXPECT_EQ(a.modify_time, b.modify_time);
+  EXPECT_EQ(a.change_time, b.change_time);
+  EXPECT_EQ(a.link_target, b.link_target);
+  EXPECT_EQ(a.xattrs, b.xattrs);
+}
+
+const ObjectId kA(1, 2);
+const ObjectId kB(3, 4);
+const CutName kBase{Epoch(7), CutId(5, 6)};
+const CutName kCut{Epoch(9), CutId(7, 8)};
+const CutId kStage(9, 9);
+
+std::vector<Record> SomeRecords() {
+  ObjectRecord object{kA, true, true, SomeAttributes()};
+  ObjectRecord link{kB, true, false, {}};
+  link.attributes.kind = meta::Kind::kSymlink;
+  link.attributes.link_target = "../elsewhere\xff";
+  const DataRecord literal{kA, 5, 3, Encoding::kLiteral, std::string("a\0b", 3), {}, 0, 0, 0};
+  const DataRecord hole{kA, 4096, 1 << 20, Encoding::kHole, "", {}, 0, 0, 0};
+  const DataRecord delta{kA, 1, 2, Encoding::kDelta, "delta", kB, 10, 20, 30};
+  return {object,
+          link,
+          literal,
+          hole,
+          delta,
+          EntryRecord{kRootObject, "n\xfe", kA},
+          EntryRecord{kRootObject, "gone", {}}};
+}
+
+template <typename Body>
+Body RoundTrip(const Body& body) {
+  const auto decoded = DecodeRequest(EncodeRequest({SessionId(1, 1), body}));
+  EXPECT_TRUE(decoded) << decoded.error().ToString();
+  EXPECT_EQ(decoded->session, SessionId(1, 1));
+  return std::get<Body>(decoded->body);
+}
+
+template <typename Body>
+Body RoundTripReply(const Body& body) {
+  const auto decoded = DecodeReply(EncodeReply({ReplyCode::kOk, "", {}, body}));
+  EXPECT_TRUE(decoded) << decoded.error().ToString();
+  return std::get<Body>(decoded->body);
+}
+
+TEST(Messages, RecordsSurviveTheWire) {
+  const auto records = SomeRecords();
+  const auto decoded = DecodeRecords(EncodeRecords(records));
+  ASSERT_TRUE(decoded) << decoded.error().ToString();
+  ASSERT_EQ(decoded->size(), records.size());
+  const auto& object = std::get<ObjectRecord>((*decoded)[0]);
+  EXPECT_EQ(object.object, kA);
+  EXPECT_TRUE(object.whole);
+  EXPECT_TRUE(object.with_xattrs);
+  ExpectSame(object.attributes, SomeAttributes());
+  EXPECT_EQ(std::get<ObjectRecord>((*decoded)[1]).attributes.link_target, "../elsewhere\xff");
+  EXPECT_EQ(std::get<DataRecord>((*decoded)[2]).bytes, std::string("a\0b", 3));
+  EXPECT_EQ(std::get<DataRecord>((*decoded)[3]).length, 1u << 20);
+  const auto& delta = std::get<DataRecord>((*decoded)[4]);
+  EXPECT_EQ(delta.encoding, Encoding::kDelta);
+  EXPECT_EQ(delta.basis, kB);
+  EXPECT_EQ(delta.basis_offset, 10u);
+  EXPECT_EQ(delta.basis_length, 20u);
+  EXPECT_EQ(delta.checksum, 30u);
+  EXPECT_EQ(std::get<EntryRecord>((*decoded)[5]).name, "n\xfe");
+  EXPECT_EQ(std::get<EntryRecord>((*decoded)[5]).child, kA);
+  EXPECT_TRUE(std::get<EntryRecord>((*decoded)[6]).child.is_null());
+}
+
+TEST(Messages, RequestsSurviveTheWire) {
+  const auto hello = RoundTrip(Hello{1, 3, "volume", VolumeId(1, 2), "host:/path"});
+  EXPECT_EQ(hello.protocol_newest, 3u);
+  EXPECT_EQ(hello.volume_name, "volume");
+  EXPECT_EQ(hello.source, "host:/path");
+  EXPECT_EQ(RoundTrip(Begin{kStage, kBase}).base, kBase);
+  const auto chunk = RoundTrip(Chunk{kStage, 12, 34, 56, "payload"});
+  EXPECT_EQ(chunk.sequence, 12u);
+  EXPECT_EQ(chunk.raw_size, 34u);
+  EXPECT_EQ(chunk.checksum, 56u);
+  EXPECT_EQ(chunk.payload, "payload");
+  const auto commit = RoundTrip(Commit{kStage, kBase, kCut, -1, 13, 14});
+  EXPECT_EQ(commit.cut, kCut);
+  EXPECT_EQ(commit.wall_time_ns, -1);
+  EXPECT_EQ(commit.chunk_count, 13u);
+  EXPECT_EQ(commit.digest, 14u);
+  EXPECT_EQ(RoundTrip(WaitApplied{kCut, 500}).timeout_ms, 500u);
+  EXPECT_EQ(RoundTrip(GetSignature{kA, 5, 6}).length, 6u);
+  const auto list = RoundTrip(List{kA, Origin::kDisk, "after", true});
+  EXPECT_EQ(list.origin, Origin::kDisk);
+  EXPECT_EQ(list.after, "after");
+  EXPECT_TRUE(list.with_xattrs);
+  EXPECT_EQ(RoundTrip(Find{{kA, kB}, Origin::kDisk, true}).objects.size(), 2u);
+  const auto digests = RoundTrip(GetDigests{kA, 8192, 1 << 20, 4096, HashAlgorithm::kSha256, true});
+  EXPECT_EQ(digests.algorithm, HashAlgorithm::kSha256);
+  EXPECT_TRUE(digests.drop_cache);
+}
+
+TEST(Messages, RepliesSurviveTheWire) {
+  const auto position =
+      RoundTripReply(Position{SessionId(1, 1), 1, kCut, kBase, false, "a notice"});
+  EXPECT_EQ(position.durable, kCut);
+  EXPECT_EQ(position.applied, kBase);
+  EXPECT_FALSE(position.empty);
+  EXPECT_EQ(position.notice, "a notice");
+  EXPECT_EQ(RoundTripReply(Signature{"bytes", 77}).file_size, 77u);
+  const auto listing = RoundTripReply(
+      Listing{{{"known", kA, SomeAttributes()}, {"unknown", {}, SomeAttributes()}}, true});
+  ASSERT_EQ(listing.entries.size(), 2u);
+  ExpectSame(listing.entries[0].attributes, SomeAttributes());
+  EXPECT_TRUE(listing.entries[1].object.is_null());
+  EXPECT_TRUE(listing.more);
+  const auto found = RoundTripReply(Found{{{"", {}, {}}, {"n", kB, SomeAttributes()}}});
+  ASSERT_EQ(found.objects.size(), 2u);
+  EXPECT_TRUE(found.objects[0].object.is_null());
+  EXPECT_EQ(found.objects[1].object, kB);
+  EXPECT_EQ(RoundTripReply(Digests{9, 2, "aabb"}).digests, "aabb");
+
+  const auto missing = DecodeReply(EncodeReply({ReplyCode::kMissingObjects, "text", {kA, kB}, {}}));
+  ASSERT_TRUE(missing);
+  EXPECT_EQ(missing->code, ReplyCode::kMissingObjects);
+  EXPECT_EQ(missing->message, "text");
+  EXPECT_EQ(missing->missing, (std::vector<ObjectId>{kA, kB}));
+}
+
+TEST(Messages, NamesNoDirectoryCanHoldAreRefused) {
+  for (const std::string& name :
+       {std::string(), std::string("."), std::string(".."), std::string("a/b"), std::string("/"),
+        std::string("a\0b", 3), std::string(256, 'x')}) {
+    EXPECT_FALSE(DecodeRecords(EncodeRecords({EntryRecord{kA, name, kB}}))) << name;
+    EXPECT_FALSE(DecodeRequest(EncodeRequest({{}, Hello{1, 1, name, VolumeId(1, 1), ""}}))) << name;
+  }
+  EXPECT_TRUE(DecodeRecords(EncodeRecords({EntryRecord{kA, std::string(255, 'x'), kB}})));
+  EXPECT_FALSE(DecodeRequest(EncodeRequest({{}, Hello{1, 1, ".hidden", VolumeId(1, 1), ""}})));
+}
+
+TEST(Messages, RecordsThatContradictThemselvesAreRefused) {
+  const auto refused = [](const Record& record) {
+    const auto decoded = DecodeRecords(EncodeRecords({record}));
+    return !decoded && decoded.error().kind() == ErrorKind::kProtocol;
+  };
+  DataRecord data{kA, 0, 4, Encoding::kLiteral, "four", {}, 0, 0, 0};
+  EXPECT_FALSE(refused(data));
+  data.length = 5;
+  EXPECT_TRUE(refused(data));
+  data.length = 4;
+  data.offset = ByteRange::kEndOfFile - 3;
+  EXPECT_TRUE(refused(data));
+  data.offset = 0;
+  data.encoding = Encoding::kHole;
+  EXPECT_TRUE(refused(data));
+  data.encoding = Encoding::kDelta;
+  EXPECT_TRUE(refused(data));  // against what?
+  data.basis = kB;
+  EXPECT_FALSE(refused(data));
+  data.length = kMaxDeltaWindow + 1;
+  EXPECT_TRUE(refused(data));
+  data.encoding = static_cast<Encoding>(3);
+  EXPECT_TRUE(refused(data));
+
+  EXPECT_TRUE(refused(EntryRecord{kA, "self", kA}));
+  EXPECT_TRUE(refused(EntryRecord{kA, "root", kRootObject}));
+  EXPECT_TRUE(refused(EntryRecord{{}, "orphan", kA}));
+
+  const auto with = [&](const std::function<void(meta::Attributes&)>& change) {
+    ObjectRecord record{kA, true, true, SomeAttributes()};
+    change(record.attributes);
+    return refused(record);
+  };
+  EXPECT_FALSE(with([](auto&) {}));
+  EXPECT_TRUE(with([](auto& a) { a.permissions = 010000; }));
+  EXPECT_TRUE(with([](auto& a) { a.size = 1ull << 63; }));
+  EXPECT_TRUE(with([](auto& a) { a.kind = static_cast<meta::Kind>(0); }));
+  EXPECT_TRUE(with([](auto& a) { a.kind = static_cast<meta::Kind>(8); }));
+  EXPECT_TRUE(with([](auto& a) { a.kind = meta::Kind::kDirectory; }));  // with a size
+  EXPECT_TRUE(with([](auto& a) { a.modify_time.nanoseconds = 1'000'000'000; }));
+  EXPECT_TRUE(with([](auto& a) { a.link_target = "x"; }));
+  EXPECT_TRUE(with([](auto& a) { a.xattrs["trusted.overlay.opaque"] = "y"; }));
+  EXPECT_TRUE(with([](auto& a) { a.xattrs["user.big"] = std::string(65537, 'x'); }));
+}
+
+TEST(Messages, RequestsBeyondLimitsAreRefused) {
+  const auto refused = [](const RequestBody& body) {
+    return !DecodeRequest(EncodeRequest({SessionId(1, 1), body}));
+  };
+  EXPECT_TRUE(refused(GetSignature{kA, 0, kMaxDeltaWindow + 1}));
+  EXPECT_TRUE(refused(GetDigests{kA, 0, 4096, 0}));
+  EXPECT_TRUE(refused(GetDigests{kA, 1, 4096, 4096}));
+  EXPECT_TRUE(refused(GetDigests{kA, 0, kMaxDigestWindow + 1, 1 << 20}));
+  EXPECT_TRUE(refused(GetDigests{kA, 0, kMaxDigestWindow, 512}));
+  EXPECT_TRUE(refused(Commit{kStage, kCut, kBase, 0, 0, 0}));  // goes back
+  EXPECT_TRUE(refused(Chunk{kStage, 0, kMaxMessageBytes + 1, 0, "x"}));
+  EXPECT_TRUE(refused(Find{std::vector<ObjectId>(kMaxFindObjects + 1), Origin::kDatabase, false}));
+}
+
+// Damaged messages are refused or decode to something within the rules; they never crash, which
+// the sanitizers watch.
+TEST(Messages, GarbageNeverCrashes) {
+  std::vector<std::string> seeds = {
+      EncodeRecords(SomeRecords()),
+      EncodeRequest({{}, Hello{1, 1, "volume", VolumeId(1, 2), "host:/path"}}),
+      EncodeRequest({SessionId(1, 1), Chunk{kStage, 1, 0, 3, "payload"}}),
+      EncodeRequest({SessionId(1, 1), Find{{kA, kB}, Origin::kDisk, true}}),
+      EncodeReply({ReplyCode::kOk, "text", {kA}, Listing{{{"known", kA, SomeAttributes()}}, true}}),
+      EncodeReply({ReplyCode::kOk, "", {}, Position{}}),
+      "",
+      std::string(100, '\xff'),
+      std::string(64, '\0')};
+  std::mt19937 random(20240607);
+  const auto feed = [](const std::string& bytes) {
+    (void)DecodeRecords(bytes);
+    (void)DecodeRequest(bytes);
+    (void)DecodeReply(bytes);
+  };
+  for (const std::string& seed : seeds) {
+    for (size_t length = 0; length <= seed.size(); ++length) feed(seed.substr(0, length));
+    for (int round = 0; round < 4000 && !seed.empty(); ++round) {
+      std::string bytes = seed;
+      for (unsigned flips = random() % 4 + 1; flips > 0; --flips) {
+        bytes[random() % bytes.size()] = static_cast<char>(random());
+      }
+      feed(bytes);
+    }
+  }
+}
+
+TEST(Messages, MisalignedBufferIsDecoded) {
+  const std::string bytes = "x" + EncodeRecords(SomeRecords());
+  EXPECT_TRUE(DecodeRecords(std::string_view(bytes).substr(1)));
+}
+
+}  // namespace
+}  // namespace tandem::replica

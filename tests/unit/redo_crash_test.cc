@@ -1,0 +1,149 @@
+// kill -9 at every fault point of the replica's side: the next start leads to exactly one cut, and
+// the history goes on from there.
+// Only where the fault points are compiled in.
+#if defined(TANDEM_FAULT_POINTS)
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cstdlib>
+
+#include "meta/base/fault_point.h"
+#include "tests/unit/replica_client.h"
+#include "tests/unit/replica_model.h"
+
+namespace tandem::replica {
+namespace {
+
+constexpr int kCuts = 8;
+
+// The same history in the child and in the parent: states[n] is the source at cut n.
+struct History {
+  std::vector<Model> states;
+  std::vector<std::vector<Record>> records;  // records[n] leads to states[n]
+
+  explicit History(unsigned seed) {
+    std::mt19937 random(seed);
+    Model nothing;
+    nothing.objects.clear();
+    states.push_back(nothing);
+    records.emplace_back();
+    Model model;
+    for (int cut = 1; cut <= kCuts; ++cut) {
+      for (int step = 0; step < 40; ++step) model.Mutate(random);
+      records.push_back(RecordsBetween(states.back(), model, random));
+      states.push_back(model);
+    }
+  }
+
+  Reply ShipFrom(ReplicaClient& client) const {
+    Reply reply = client.Greet();
+    while (reply.code == ReplyCode::kOk && client.base().epoch.number() < kCuts) {
+      reply = client.WaitApplied(client.base());
+      if (reply.code != ReplyCode::kOk) break;
+      reply = client.Ship(records[client.base().epoch.number() + 1]);
+    }
+    return reply;
+  }
+};
+
+// Runs in a process of its own, which the fault point ends.
+TEST(RedoCrashProcess, DISABLED_Child) {
+  const char* store_path = getenv("TANDEM_TEST_STORE");
+  const char* seed = getenv("TANDEM_TEST_SEED");
+  ASSERT_TRUE(store_path != nullptr && seed != nullptr) << "started by the tests below";
+  const History history(static_cast<unsigned>(atoi(seed)));
+  const auto store = Store::Open(store_path).value();
+  ReplicaClient client(*store);
+  const Reply reply = history.ShipFrom(client);
+  EXPECT_EQ(reply.code, ReplyCode::kOk) << reply.message;
+  // Long enough for the stages to be synced and removed.
+  if (std::string(getenv("TANDEM_FAULT")).find("stage_removed") != std::string::npos) sleep(4);
+}
+
+// True if the child was killed, false if it never came by the point so often.
+bool RunChild(const std::string& store, unsigned seed, const std::string& fault) {
+  const pid_t child = fork();
+  if (child == 0) {
+    setenv("TANDEM_TEST_STORE", store.c_str(), 1);
+    setenv("TANDEM_TEST_SEED", std::to_string(seed).c_str(), 1);
+    setenv("TANDEM_FAULT", fault.c_str(), 1);
+    const int quiet = open("/dev/null", O_WRONLY);
+    dup2(quiet, STDOUT_FILENO);
+    dup2(quiet, STDERR_FILENO);
+    execl("/proc/self/exe", "child", "--gtest_filter=RedoCrashProcess.DISABLED_Child",
+          "--gtest_also_run_disabled_tests", nullptr);
+    _exit(127);
+  }
+  int status = 0;
+  waitpid(child, &status, 0);
+  EXPECT_TRUE(WIFSIGNALED(status) || (WIFEXITED(status) && WEXITSTATUS(status) == 0)) << status;
+  return WIFSIGNALED(status);
+}
+
+void CrashAndRecover(const std::string& point, int passage, unsigned seed) {
+  SCOPED_TRACE(point + ":" + std::to_string(passage) + " seed " + std::to_string(seed));
+  const ScratchDirectory scratch;
+  const History history(seed);
+  const bool killed = RunChild(scratch.path(), seed, point + ":" + std::to_string(passage));
+  if (passage == 1) {
+    EXPECT_TRUE(killed) << "nobody passes here";
+  }
+  const auto store = Store::Open(scratch.path()).value();
+  ReplicaClient client(*store);
+  ASSERT_EQ(client.Greet().code, ReplyCode::kOk);
+  ASSERT_EQ(client.WaitApplied(client.base()).code, ReplyCode::kOk);
+  const uint64_t cut = client.base().epoch.number();
+  if (cut != 0) {
+    ASSERT_EQ(Difference(PictureOf(history.states[cut]), PictureOf(scratch.path() + "/vol/tree")),
+              "");
+  }
+  const Reply reply = history.ShipFrom(client);
+  ASSERT_EQ(reply.code, ReplyCode::kOk) << reply.message;
+  ASSERT_EQ(Difference(PictureOf(history.states[kCuts]), PictureOf(scratch.path() + "/vol/tree")),
+            "");
+}
+
+class RedoCrash : public testing::TestWithParam<std::string_view> {};
+
+TEST_P(RedoCrash, Invariant4AnyPointIsSurvived) {
+  if (geteuid() != 0) GTEST_SKIP() << "needs root: owners and devices are compared";
+  for (const int passage : {1, 2, 3, 7, 20, 60}) {
+    ASSERT_NO_FATAL_FAILURE(CrashAndRecover(std::string(GetParam()), passage, 100 + passage));
+    // Those that come once a cut do not come 20 times.
+    if (passage == 7 && GetParam().find("object_made") == std::string_view::npos &&
+        GetParam().find("entry_placed") == std::string_view::npos &&
+        GetParam().find("held") == std::string_view::npos &&
+        GetParam().find("written") == std::string_view::npos &&
+        GetParam().find("attributes") == std::string_view::npos) {
+      break;
+    }
+  }
+}
+
+// TANDEM_TEST_ROUNDS=N for more; the seed of each round is part of what a failure prints.
+TEST(RedoCrashAnywhere, RandomPassagesOfRandomPointsAreSurvived) {
+  if (geteuid() != 0) GTEST_SKIP() << "needs root: owners and devices are compared";
+  const char* rounds = getenv("TANDEM_TEST_ROUNDS");
+  std::mt19937 random(1);
+  for (int round = rounds != nullptr ? atoi(rounds) : 20; round > 0; --round) {
+    constexpr auto kInRedo = std::size(kReplicaFaultPoints) - 1;  // the last one takes seconds
+    const std::string point(kReplicaFaultPoints[random() % kInRedo]);
+    const int passage = static_cast<int>(random() % (random() % 2 == 0 ? 8 : 150)) + 2;
+    ASSERT_NO_FATAL_FAILURE(CrashAndRecover(point, passage, random() % 100000));
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(EveryReplicaPoint, RedoCrash, testing::ValuesIn(kReplicaFaultPoints),
+                         [](const auto& point) {
+                           std::string name(point.param);
+                           for (char& c : name) c = isalnum(c) ? c : '_';
+                           return name;
+                         });
+
+}  // namespace
+}  // namespace tandem::replica
+
+#endif  // TANDEM_FAULT_POINTS

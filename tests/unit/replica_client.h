@@ -1,0 +1,114 @@
+// Talks to a Store as a source does, without a network. For tests of the replica's side.
+#pragma once
+
+#include <endian.h>
+#include <stdlib.h>
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "replica/chunk_payload.h"
+#include "replica/store.h"
+
+namespace tandem::replica {
+
+// A scratch directory on a real filesystem; removed at the end.
+class ScratchDirectory {
+ public:
+  ScratchDirectory() {
+    const char* base = getenv("TMPDIR");
+    std::string pattern = std::string(base != nullptr ? base : "/tmp") + "/tandem-test-XXXXXX";
+    path_ = mkdtemp(pattern.data());
+  }
+  ~ScratchDirectory() {
+    std::error_code ignored;
+    std::filesystem::remove_all(path_, ignored);
+  }
+  const std::string& path() const { return path_; }
+
+ private:
+  std::string path_;
+};
+
+class ReplicaClient {
+ public:
+  explicit ReplicaClient(Store& store, std::string volume = "vol", VolumeId id = VolumeId(1, 1))
+      : store_(&store), volume_(std::move(volume)), id_(id) {}
+
+  // Goes on with another store object on the same directory: a daemon restarted.
+  void Use(Store& store) { store_ = &store; }
+
+  Reply Ask(RequestBody body) {
+    auto reply = DecodeReply(store_->Answer(EncodeRequest({session_, std::move(body)})));
+    return reply ? *reply : Reply{ReplyCode::kBadRequest, reply.error().ToString(), {}, {}};
+  }
+  Reply Greet() {
+    session_ = {};
+    const Reply reply = Ask(Hello{1, 1, volume_, id_, "test"});
+    if (const auto* position = std::get_if<Position>(&reply.body)) {
+      session_ = position->session;
+      base_ = position->durable;
+    }
+    return reply;
+  }
+  Reply Begin() {
+    stage_ = CutId::Random();
+    checksums_.clear();
+    return Ask(replica::Begin{stage_, base_});
+  }
+  replica::Chunk MakeChunk(const std::vector<Record>& records) {
+    replica::Chunk chunk;
+    chunk.stage = stage_;
+    chunk.sequence = checksums_.size();
+    chunk.payload = EncodeRecords(records);
+    chunk.checksum = ChecksumOf(chunk.payload);
+    checksums_.push_back(chunk.checksum);
+    return chunk;
+  }
+  replica::Commit MakeCommit(CutName cut) {
+    std::string bytes;
+    for (uint64_t checksum : checksums_) {
+      checksum = htole64(checksum);
+      bytes.append(reinterpret_cast<const char*>(&checksum), sizeof checksum);
+    }
+    return {stage_, base_, cut, 12345, checksums_.size(), ChecksumOf(bytes)};
+  }
+  CutName NextCut() const { return {base_.epoch.Next(), CutId(5, base_.epoch.number() + 1)}; }
+  // Ok once applied. `per_chunk` records go into each chunk.
+  Reply Ship(const std::vector<Record>& records, size_t per_chunk = 7) {
+    if (Reply reply = Begin(); reply.code != ReplyCode::kOk) return reply;
+    for (size_t at = 0; at < records.size(); at += per_chunk) {
+      const auto end = std::min(at + per_chunk, records.size());
+      const std::vector<Record> part(records.begin() + static_cast<ptrdiff_t>(at),
+                                     records.begin() + static_cast<ptrdiff_t>(end));
+      if (Reply reply = Ask(MakeChunk(part)); reply.code != ReplyCode::kOk) return reply;
+    }
+    return Finish(NextCut());
+  }
+  Reply Finish(CutName cut) {
+    if (Reply reply = Ask(MakeCommit(cut)); reply.code != ReplyCode::kOk) return reply;
+    base_ = cut;
+    return WaitApplied(cut);
+  }
+  Reply WaitApplied(CutName cut) {
+    while (true) {
+      Reply reply = Ask(replica::WaitApplied{cut, 1000});
+      if (reply.code != ReplyCode::kOk) return reply;
+      if (std::get<Position>(reply.body).applied == cut) return reply;
+    }
+  }
+  const CutName& base() const { return base_; }
+  CutId stage() const { return stage_; }
+
+ private:
+  Store* store_;
+  std::string volume_;
+  VolumeId id_;
+  SessionId session_;
+  CutName base_;
+  CutId stage_;
+  std::vector<uint64_t> checksums_;
+};
+
+}  // namespace tandem::replica

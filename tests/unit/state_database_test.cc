@@ -1,0 +1,249 @@
+// What is written comes back, and a database that cannot be trusted is told from one that can.
+#include "meta/state_database.h"
+
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+
+#include "tests/scratch.h"
+#include "tools/state_directory.h"
+
+namespace tandem::meta {
+namespace {
+
+const ObjectRef kFile{ObjectId(7, 1), {"file's handle"}};
+const ObjectRef kDirectory{ObjectId(7, 2), {std::string("\0\1 binary", 9)}};
+
+class StateDatabaseTest : public testing::Test {
+ protected:
+  StateDatabase Open() { return std::move(StateDatabase::Open(scratch_.path()).value()); }
+  std::string path() const { return scratch_.Path("state.db"); }
+
+  test::Scratch scratch_;
+};
+
+DirtyObject Dirty(const ObjectRef& object, Epoch epoch, ObjectChange change) {
+  change.handle = object.handle;
+  return {object, {{epoch, std::move(change)}}};
+}
+
+TEST_F(StateDatabaseTest, SettingsComeBack) {
+  {
+    StateDatabase database = Open();
+    EXPECT_EQ(database.Get("clean").value(), std::nullopt);
+    ASSERT_TRUE(database.Put("clean", "no"));
+    ASSERT_TRUE(database.Put("clean", "yes"));
+  }
+  EXPECT_EQ(Open().Get("clean").value(), "yes");
+}
+
+TEST_F(StateDatabaseTest, HotRowsComeBackWithTheHandleOfTheirObject) {
+  {
+    StateDatabase database = Open();
+    ASSERT_TRUE(database.InsertHot(kFile, HotRegion::Data(22, 3)));
+    ASSERT_TRUE(database.InsertHot(kFile, HotRegion::Data(22, 3)));
+    ASSERT_TRUE(database.InsertHot(kDirectory, HotRegion::Entries()));
+    ASSERT_TRUE(database.InsertHot(kFile, HotRegion::Attributes()));
+    ASSERT_TRUE(database.DeleteHot(kFile.id, HotRegion::Attributes()));
+  }
+  const auto rows = Open().LoadHot().value();
+  ASSERT_EQ(rows.size(), 2u);
+  for (const HotRow& row : rows) {
+    const bool is_file = row.object.id == kFile.id;
+    EXPECT_EQ(row.object.handle, is_file ? kFile.handle : kDirectory.handle);
+    EXPECT_EQ(row.region.code(),
+              is_file ? HotRegion::Data(22, 3).code() : HotRegion::Entries().code());
+  }
+}
+
+TEST_F(StateDatabaseTest, ChangesComeBackByEpoch) {
+  ObjectChange file;
+  file.AddData({10, 20});
+  file.AddData(ByteRange::From(1 << 20));
+  file.suspect.Add({100, 200});
+  file.attributes = kStatAttributes;
+  ObjectChange directory;
+  directory.SetEntry("plain", ObjectId(1, 1), ObjectId(2, 2));
+  directory.SetEntry(std::string("od\xff\n'd"), ObjectId(1, 1), ObjectId());
+  {
+    StateDatabase database = Open();
+    ASSERT_TRUE(database.AddDirty(Dirty(kFile, Epoch(5), file)));
+    ASSERT_TRUE(database.AddDirty(Dirty(kDirectory, Epoch(6), directory)));
+  }
+  auto dirty = Open().LoadDirty().value();
+  ASSERT_EQ(dirty.size(), 2u);
+  const ObjectChange& file_back = dirty[Epoch(5)].at(kFile.id);
+  EXPECT_EQ(file_back.data, file.data);
+  EXPECT_EQ(file_back.suspect, file.suspect);
+  EXPECT_EQ(file_back.attributes, kStatAttributes);
+  EXPECT_FALSE(file_back.whole);
+  EXPECT_EQ(file_back.handle, kFile.handle);
+  const ObjectChange& directory_back = dirty[Epoch(6)].at(kDirectory.id);
+  EXPECT_FALSE(directory_back.listing);
+  ASSERT_EQ(directory_back.entries.size(), 2u);
+  EXPECT_EQ(directory_back.entries.at("plain").replaced, ObjectId(2, 2));
+  EXPECT_TRUE(directory_back.entries.contains("od\xff\n'd"));
+  EXPECT_EQ(directory_back.handle, kDirectory.handle);
+}
+
+TEST_F(StateDatabaseTest, WholeObjectsAndWholeListingsComeBack) {
+  ObjectChange whole;
+  whole.AddWhole();
+  ObjectChange listing;
+  listing.listing = true;
+  StateDatabase database = Open();
+  ASSERT_TRUE(database.AddDirty(Dirty(kFile, Epoch(2), whole)));
+  ASSERT_TRUE(database.AddDirty(Dirty(kDirectory, Epoch(2), listing)));
+  auto dirty = database.LoadDirty().value();
+  EXPECT_TRUE(dirty[Epoch(2)].at(kFile.id).whole);
+  EXPECT_TRUE(dirty[Epoch(2)].at(kFile.id).data.Contains(ByteRange::Whole()));
+  EXPECT_TRUE(dirty[Epoch(2)].at(kDirectory.id).listing);
+  EXPECT_TRUE(dirty[Epoch(2)].at(kDirectory.id).entries.empty());
+}
+
+// Later epochs may take over what earlier ones hold; nothing may move to an earlier one.
+TEST_F(StateDatabaseTest, ChangesOfSeveralEpochsAreNeverMadeOlder) {
+  ObjectChange first, second;
+  first.AddData({0, 100});
+  first.attributes = kXattrAttributes;
+  first.SetEntry("n", ObjectId(1, 1), ObjectId());
+  second.AddData({0, 100});
+  second.attributes = kStatAttributes;
+  second.SetEntry("n", ObjectId(), ObjectId(1, 1));
+  StateDatabase database = Open();
+  ASSERT_TRUE(database.ReplaceDirty({kFile, {{Epoch(3), first}, {Epoch(4), second}}}));
+  ASSERT_TRUE(database.DropThrough(Epoch(3)));
+  auto dirty = database.LoadDirty().value();
+  ASSERT_EQ(dirty.size(), 1u);
+  const ObjectChange& left = dirty[Epoch(4)].at(kFile.id);
+  EXPECT_TRUE(left.data.Contains({0, 100}));
+  EXPECT_TRUE(left.attributes & kStatAttributes);
+  EXPECT_TRUE(left.entries.contains("n"));
+}
+
+TEST_F(StateDatabaseTest, ReplacingForgetsWhatWasThereBefore) {
+  ObjectChange before, after;
+  before.AddData({0, 10});
+  before.SetEntry("old", ObjectId(), ObjectId());
+  after.attributes = kStatAttributes;
+  StateDatabase database = Open();
+  ASSERT_TRUE(database.AddDirty(Dirty(kFile, Epoch(1), before)));
+  ASSERT_TRUE(database.ReplaceDirty(Dirty(kFile, Epoch(2), after)));
+  auto dirty = database.LoadDirty().value();
+  ASSERT_EQ(dirty.size(), 1u);
+  EXPECT_TRUE(dirty[Epoch(2)].at(kFile.id).data.empty());
+  EXPECT_TRUE(dirty[Epoch(2)].at(kFile.id).entries.empty());
+}
+
+TEST_F(StateDatabaseTest, DroppingKeepsTheCutItselfAndAllThatIsNewer) {
+  StateDatabase database = Open();
+  for (uint64_t epoch = 1; epoch <= 3; ++epoch) {
+    ASSERT_TRUE(database.InsertCut({{Epoch(epoch), CutId(9, epoch)}, 1000}));
+    ObjectChange change;
+    change.AddData({epoch * 100, epoch * 100 + 1});
+    ASSERT_TRUE(database.AddDirty(Dirty(kFile, Epoch(epoch), change)));
+  }
+  ASSERT_TRUE(database.DropThrough(Epoch(2)));
+  const auto cuts = database.LoadCuts().value();
+  ASSERT_EQ(cuts.size(), 2u);
+  EXPECT_EQ(cuts[0].name, (CutName{Epoch(2), CutId(9, 2)}));
+  EXPECT_EQ(cuts[0].wall_time_ns, 1000);
+  const auto dirty = database.LoadDirty().value();
+  ASSERT_EQ(dirty.size(), 1u);
+  EXPECT_TRUE(dirty.contains(Epoch(3)));
+}
+
+TEST_F(StateDatabaseTest, ReplicasComeBack) {
+  const ReplicaRecord replica{"b",   "tcp://x", {Epoch(8), CutId(1, 2)}, {Epoch(7), CutId(3, 4)},
+                              false, true};
+  {
+    StateDatabase database = Open();
+    ASSERT_TRUE(database.PutReplica(replica));
+    ASSERT_TRUE(database.PutReplica({"a", "tcp://y", {}, {}, true, false}));
+    ASSERT_TRUE(database.PutReplica({"c", "tcp://z", {}, {}, true, false}));
+    ASSERT_TRUE(database.DeleteReplica("c"));
+  }
+  const auto replicas = Open().LoadReplicas().value();
+  ASSERT_EQ(replicas.size(), 2u);
+  EXPECT_EQ(replicas[0].name, "a");
+  EXPECT_EQ(replicas[1].url, "tcp://x");
+  EXPECT_EQ(replicas[1].durable, replica.durable);
+  EXPECT_EQ(replicas[1].applied, replica.applied);
+  EXPECT_FALSE(replicas[1].reconcile_owed);
+  EXPECT_TRUE(replicas[1].paused);
+}
+
+TEST_F(StateDatabaseTest, ObjectsThatNothingNeedsAreDeleted) {
+  StateDatabase database = Open();
+  ASSERT_TRUE(database.InsertHot(kFile, HotRegion::Attributes()));
+  ASSERT_TRUE(database.InsertHot(kDirectory, HotRegion::Entries()));
+  ASSERT_TRUE(database.DeleteHot(kFile.id, HotRegion::Attributes()));
+  ASSERT_TRUE(database.DeleteUnusedObjects());
+  Statement count = std::move(database.database().Prepare("SELECT count(*) FROM object").value());
+  ASSERT_TRUE(count.Step().value());
+  EXPECT_EQ(count.Int(0), 1);
+}
+
+TEST_F(StateDatabaseTest, ANewerSchemaIsRefused) {
+  { ASSERT_TRUE(Open().database().SetUserVersion(99)); }
+  const auto opened = StateDatabase::Open(scratch_.path());
+  ASSERT_FALSE(opened);
+  EXPECT_EQ(opened.error().kind(), ErrorKind::kRefused);
+}
+
+TEST_F(StateDatabaseTest, AFileThatIsNoDatabaseIsCorrupt) {
+  std::ofstream(path()) << std::string(8192, 'x');
+  const auto opened = StateDatabase::Open(scratch_.path());
+  ASSERT_FALSE(opened);
+  EXPECT_EQ(opened.error().kind(), ErrorKind::kCorrupt);
+}
+
+TEST_F(StateDatabaseTest, ADamagedPageIsCorrupt) {
+  {
+    StateDatabase database = Open();
+    for (uint64_t i = 0; i < 2000; ++i) {
+      ASSERT_TRUE(database.InsertHot({ObjectId(1, i), {"handle"}}, HotRegion::Attributes()));
+    }
+    ASSERT_TRUE(database.database().Checkpoint());
+  }
+  std::filesystem::remove(path() + "-wal");
+  {
+    std::fstream file(path(), std::ios::in | std::ios::out | std::ios::binary);
+    file.seekp(4096 * 20);
+    file << std::string(4096 * 4, '\xee');
+  }
+  const auto opened = StateDatabase::Open(scratch_.path());
+  ASSERT_FALSE(opened);
+  EXPECT_EQ(opened.error().kind(), ErrorKind::kCorrupt);
+}
+
+TEST_F(StateDatabaseTest, SettingAsideKeepsEveryDamagedOneAndMakesRoomForANew) {
+  for (int n = 1; n <= 2; ++n) {
+    std::ofstream(path()) << "damaged " << n;
+    std::ofstream(path() + "-wal") << "its log";
+    const auto aside = StateDatabase::SetAside(scratch_.path());
+    ASSERT_TRUE(aside) << aside.error().ToString();
+    EXPECT_EQ(*aside, path() + ".damaged-" + std::to_string(n));
+    EXPECT_TRUE(std::filesystem::exists(*aside));
+    EXPECT_TRUE(std::filesystem::exists(*aside + "-wal"));
+    EXPECT_FALSE(std::filesystem::exists(path() + "-wal"));
+  }
+  EXPECT_TRUE(Open().LoadCuts().value().empty());
+}
+
+TEST_F(StateDatabaseTest, TheStateDirectoryReplacesADamagedDatabaseByAnEmptyOne) {
+  const std::string state = scratch_.Path("state");
+  const std::vector<std::string> outside = {"/nowhere"};
+  { ASSERT_TRUE(tools::StateDirectory::Open(state, "volume", outside)); }
+  std::ofstream(state + "/state.db") << std::string(100, 'x');
+  auto directory = tools::StateDirectory::Open(state, "volume", outside);
+  ASSERT_TRUE(directory) << directory.error().ToString();
+  auto database = directory->OpenDatabase();
+  ASSERT_TRUE(database) << database.error().ToString();
+  EXPECT_TRUE(database->LoadCuts().value().empty());
+  EXPECT_TRUE(std::filesystem::exists(state + "/state.db.damaged-1"));
+}
+
+}  // namespace
+}  // namespace tandem::meta

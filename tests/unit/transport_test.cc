@@ -1,0 +1,188 @@
+#include "replica/transport.h"
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <thread>
+
+namespace tandem::replica {
+namespace {
+
+using std::chrono::milliseconds;
+using Clock = std::chrono::steady_clock;
+
+constexpr size_t kMaxBytes = 4 << 20;
+
+std::unique_ptr<ReplySocket> ListenWith(const std::string& url, ReplySocket::Handler handler,
+                                        int workers = 8) {
+  // A port is free again a moment after its last listener went.
+  for (int attempt = 0; attempt < 100; ++attempt) {
+    auto socket = ReplySocket::Listen({url}, workers, kMaxBytes, handler);
+    if (socket) return std::move(*socket);
+    std::this_thread::sleep_for(milliseconds(20));
+  }
+  ADD_FAILURE() << "cannot listen on " << url;
+  return nullptr;
+}
+
+std::string Echo(std::string_view request) { return "echo " + std::string(request); }
+
+TEST(Transport, AnswersRequests) {
+  const auto server = ListenWith("tcp://127.0.0.1:0", Echo);
+  ASSERT_EQ(server->urls().size(), 1u);
+  EXPECT_NE(server->urls()[0], "tcp://127.0.0.1:0");
+  const auto socket = RequestSocket::Dial(server->urls()[0]).value();
+  for (int i = 0; i < 100; ++i) {
+    const std::string text = std::to_string(i);
+    const auto answer = socket->Ask(text, milliseconds(5000));
+    ASSERT_TRUE(answer) << answer.error().ToString();
+    EXPECT_EQ(*answer, "echo " + text);
+  }
+  EXPECT_TRUE(socket->connected());
+  EXPECT_EQ(socket->sent_bytes(), 190u);
+  EXPECT_EQ(socket->received_bytes(), 190u + 500u);
+}
+
+TEST(Transport, ManyCallsAreUnderWayAtOnce) {
+  std::atomic<int> running{0};
+  std::atomic<int> most{0};
+  const auto server = ListenWith("tcp://127.0.0.1:0", [&](std::string_view request) {
+    const int now = ++running;
+    int seen = most;
+    while (seen < now && !most.compare_exchange_weak(seen, now)) {
+    }
+    std::this_thread::sleep_for(milliseconds(100));
+    --running;
+    return std::string(request);
+  });
+  const auto socket = RequestSocket::Dial(server->urls()[0]).value();
+  std::vector<std::unique_ptr<RequestSocket::Call>> calls;
+  for (int i = 0; i < 16; ++i) {
+    calls.push_back(socket->Send(std::to_string(i), milliseconds(10000)).value());
+  }
+  for (int i = 0; i < 16; ++i) EXPECT_EQ(calls[i]->Wait().value(), std::to_string(i));
+  EXPECT_GE(most, 4);
+  EXPECT_LE(most, 8);
+}
+
+TEST(Transport, LargeMessagesPass) {
+  const auto server = ListenWith("tcp://127.0.0.1:0", Echo);
+  const auto socket = RequestSocket::Dial(server->urls()[0]).value();
+  const std::string large(3 << 20, 'x');
+  EXPECT_EQ(socket->Ask(large, milliseconds(10000)).value().size(), large.size() + 5);
+}
+
+TEST(Transport, UnreachablePeerTimesOut) {
+  const auto socket = RequestSocket::Dial("tcp://127.0.0.1:1").value();
+  const auto start = Clock::now();
+  const auto answer = socket->Ask("hello", milliseconds(200));
+  ASSERT_FALSE(answer);
+  EXPECT_EQ(answer.error().kind(), ErrorKind::kUnreachable);
+  EXPECT_LT(Clock::now() - start, milliseconds(3000));
+  EXPECT_FALSE(socket->connected());
+}
+
+TEST(Transport, SilentPeerTimesOut) {
+  std::atomic<bool> stop{false};
+  const auto server = ListenWith("tcp://127.0.0.1:0", [&](std::string_view) {
+    while (!stop) std::this_thread::sleep_for(milliseconds(5));
+    return std::string("late");
+  });
+  const auto socket = RequestSocket::Dial(server->urls()[0]).value();
+  const auto answer = socket->Ask("hello", milliseconds(200));
+  ASSERT_FALSE(answer);
+  EXPECT_EQ(answer.error().kind(), ErrorKind::kUnreachable);
+  stop = true;
+}
+
+TEST(Transport, NonsenseUrlsAreRefused) {
+  for (const char* url : {"", "nonsense", "http://x/y", "tcp:/127.0.0.1:5", "tandem://x"}) {
+    const auto socket = RequestSocket::Dial(url);
+    ASSERT_FALSE(socket) << url;
+    EXPECT_EQ(socket.error().kind(), ErrorKind::kUsage);
+  }
+  EXPECT_FALSE(ReplySocket::Listen({"nonsense"}, 1, kMaxBytes, Echo));
+}
+
+TEST(Transport, RequestUnderWaySurvivesPeerRestart) {
+  std::atomic<bool> stop{false};
+  auto server = ListenWith("tcp://127.0.0.1:0", [&](std::string_view) {
+    while (!stop) std::this_thread::sleep_for(milliseconds(5));
+    return std::string("from the first");
+  });
+  const std::string url = server->urls()[0];
+  const auto socket = RequestSocket::Dial(url).value();
+  const auto call = socket->Send("hello", milliseconds(20000)).value();
+  while (!socket->connected()) std::this_thread::sleep_for(milliseconds(5));
+  std::this_thread::sleep_for(milliseconds(50));
+  // Closing the socket first: the answer of the first never arrives.
+  std::thread release([&] {
+    std::this_thread::sleep_for(milliseconds(100));
+    stop = true;
+  });
+  server.reset();
+  release.join();
+  server = ListenWith(url, [](std::string_view) { return std::string("from the second"); });
+  EXPECT_EQ(call->Wait().value(), "from the second");
+  EXPECT_EQ(socket->Ask("again", milliseconds(5000)).value(), "from the second");
+}
+
+TEST(Transport, PeerThatComesLateIsFound) {
+  auto first = ListenWith("tcp://127.0.0.1:0", Echo);
+  const std::string url = first->urls()[0];
+  first.reset();
+  const auto socket = RequestSocket::Dial(url).value();
+  const auto call = socket->Send("early", milliseconds(20000)).value();
+  std::this_thread::sleep_for(milliseconds(300));
+  const auto server = ListenWith(url, Echo);
+  EXPECT_EQ(call->Wait().value(), "echo early");
+}
+
+TEST(Transport, CloseEndsCallsUnderWay) {
+  const auto socket = RequestSocket::Dial("tcp://127.0.0.1:1").value();
+  const auto call = socket->Send("hello", milliseconds(60000)).value();
+  std::thread closer([&] {
+    std::this_thread::sleep_for(milliseconds(50));
+    socket->Close();
+  });
+  const auto answer = call->Wait();
+  ASSERT_FALSE(answer);
+  EXPECT_EQ(answer.error().kind(), ErrorKind::kCancelled);
+  closer.join();
+  const auto later = socket->Ask("hello", milliseconds(1000));
+  ASSERT_FALSE(later);
+  EXPECT_EQ(later.error().kind(), ErrorKind::kCancelled);
+}
+
+TEST(Transport, AbandonedCallsAreCancelled) {
+  std::atomic<bool> stop{false};
+  const auto server = ListenWith("tcp://127.0.0.1:0", [&](std::string_view request) {
+    while (!stop && request == "wait") std::this_thread::sleep_for(milliseconds(1));
+    return std::string(request);
+  });
+  const auto socket = RequestSocket::Dial(server->urls()[0]).value();
+  for (int i = 0; i < 200; ++i) {
+    auto call = socket->Send(i % 8 == 0 ? "wait" : "go", milliseconds(5000)).value();
+    if (i % 3 == 0) std::this_thread::sleep_for(std::chrono::microseconds(i));
+    call.reset();
+    if (i % 32 == 31) {
+      stop = true;
+      EXPECT_EQ(socket->Ask("alive", milliseconds(5000)).value(), "alive");
+      stop = false;
+    }
+  }
+  stop = true;
+}
+
+TEST(Transport, HandlerThatThrowsAnswersNobodyElseBadly) {
+  const auto server = ListenWith("tcp://127.0.0.1:0", [](std::string_view request) -> std::string {
+    if (request == "throw") throw std::bad_alloc();
+    return "fine";
+  });
+  const auto socket = RequestSocket::Dial(server->urls()[0]).value();
+  EXPECT_FALSE(socket->Ask("throw", milliseconds(200)));
+  EXPECT_EQ(socket->Ask("ask", milliseconds(5000)).value(), "fine");
+}
+
+}  // namespace
+}  // namespace tandem::replica

@@ -1,0 +1,286 @@
+// The protocol as a source sees it: replica/PROTOCOL.md, sentence by sentence.
+#include "replica/volume.h"
+
+#include <gtest/gtest.h>
+
+#include <fstream>
+
+#include "replica/delta.h"
+#include "replica/hash.h"
+#include "tests/unit/replica_client.h"
+
+namespace tandem::replica {
+namespace {
+
+const ObjectId kFile(3, 3);
+
+meta::Attributes FileOf(uint64_t size) {
+  meta::Attributes attributes;
+  attributes.kind = meta::Kind::kFile;
+  attributes.permissions = 0644;
+  attributes.uid = geteuid();
+  attributes.gid = getegid();
+  attributes.size = size;
+  return attributes;
+}
+
+std::vector<Record> NewFile(ObjectId id, const std::string& name, const std::string& content) {
+  return {ObjectRecord{id, true, true, FileOf(content.size())},
+          DataRecord{id, 0, content.size(), Encoding::kLiteral, content, {}, 0, 0, 0},
+          EntryRecord{kRootObject, name, id}};
+}
+
+class Protocol : public testing::Test {
+ protected:
+  Protocol() : store_(Store::Open(scratch_.path()).value()), client_(*store_) {
+    EXPECT_EQ(client_.Greet().code, ReplyCode::kOk);
+  }
+  void Restart() {
+    store_.reset();
+    store_ = Store::Open(scratch_.path()).value();
+    client_.Use(*store_);
+  }
+  std::string Content(const std::string& name) {
+    std::ifstream file(scratch_.path() + "/vol/tree/" + name);
+    return {std::istreambuf_iterator<char>(file), {}};
+  }
+
+  ScratchDirectory scratch_;
+  std::unique_ptr<Store> store_;
+  ReplicaClient client_;
+};
+
+TEST_F(Protocol, SecondDaemonIsKeptOutOfTheStore) {
+  const auto second = Store::Open(scratch_.path());
+  ASSERT_FALSE(second);
+  EXPECT_EQ(second.error().kind(), ErrorKind::kUsage);
+}
+
+TEST_F(Protocol, AnotherSourceOfTheVolumeIsRefused) {
+  ReplicaClient other(*store_, "vol", VolumeId(8, 8));
+  const Reply reply = other.Greet();
+  EXPECT_EQ(reply.code, ReplyCode::kRefused);
+  EXPECT_NE(reply.message.find("vol"), std::string::npos);
+  EXPECT_EQ(client_.Begin().code, ReplyCode::kOk) << "the rightful session goes on";
+}
+
+TEST_F(Protocol, VersionsWithoutOverlapAreRefused) {
+  EXPECT_EQ(client_.Ask(Hello{7, 9, "vol", VolumeId(1, 1), ""}).code, ReplyCode::kVersion);
+}
+
+TEST_F(Protocol, NewHelloEndsTheOlderSession) {
+  ASSERT_EQ(client_.Begin().code, ReplyCode::kOk);
+  ReplicaClient newer(*store_);
+  ASSERT_EQ(newer.Greet().code, ReplyCode::kOk);
+  EXPECT_EQ(client_.Ask(client_.MakeChunk({})).code, ReplyCode::kUnknownSession);
+}
+
+TEST_F(Protocol, EveryMessageMayBeRepeated) {
+  ASSERT_EQ(client_.Begin().code, ReplyCode::kOk);
+  const replica::Begin begin{client_.stage(), client_.base()};
+  const Chunk chunk = client_.MakeChunk(NewFile(kFile, "f", "content"));
+  EXPECT_EQ(client_.Ask(chunk).code, ReplyCode::kOk);
+  EXPECT_EQ(client_.Ask(begin).code, ReplyCode::kOk);
+  EXPECT_EQ(client_.Ask(chunk).code, ReplyCode::kOk);
+  const Commit commit = client_.MakeCommit(client_.NextCut());
+  EXPECT_EQ(client_.Ask(commit).code, ReplyCode::kOk);
+  EXPECT_EQ(client_.Ask(commit).code, ReplyCode::kOk);
+  EXPECT_EQ(client_.WaitApplied(commit.cut).code, ReplyCode::kOk);
+  EXPECT_EQ(client_.Ask(commit).code, ReplyCode::kOk);
+  EXPECT_EQ(client_.Ask(begin).code, ReplyCode::kUnknownStage);
+  EXPECT_EQ(client_.Ask(chunk).code, ReplyCode::kUnknownStage);
+  EXPECT_EQ(Content("f"), "content");
+  Restart();
+  ASSERT_EQ(client_.Greet().code, ReplyCode::kOk);
+  EXPECT_EQ(client_.base(), commit.cut);
+  EXPECT_EQ(client_.Ask(commit).code, ReplyCode::kOk);
+}
+
+TEST_F(Protocol, DelayedBeginOfAnEndedStageEndsNothing) {
+  ASSERT_EQ(client_.Begin().code, ReplyCode::kOk);
+  const replica::Begin old{client_.stage(), client_.base()};
+  ASSERT_EQ(client_.Begin().code, ReplyCode::kOk);
+  EXPECT_EQ(client_.Ask(old).code, ReplyCode::kUnknownStage);
+  EXPECT_EQ(client_.Ask(client_.MakeChunk({})).code, ReplyCode::kOk);
+}
+
+TEST_F(Protocol, WrongBaseIsRefused) {
+  EXPECT_EQ(client_.Ask(replica::Begin{CutId(1, 1), {Epoch(5), CutId(6, 6)}}).code,
+            ReplyCode::kWrongBase);
+}
+
+TEST_F(Protocol, DamagedOrMissingChunksAreNoticed) {
+  ASSERT_EQ(client_.Begin().code, ReplyCode::kOk);
+  Chunk chunk = client_.MakeChunk(NewFile(kFile, "f", "content"));
+  Chunk damaged = chunk;
+  damaged.payload[damaged.payload.size() / 2] ^= 1;
+  EXPECT_EQ(client_.Ask(damaged).code, ReplyCode::kBadRequest);
+  EXPECT_EQ(client_.Ask(client_.MakeCommit(client_.NextCut())).code, ReplyCode::kBadRequest);
+  EXPECT_EQ(client_.Ask(chunk).code, ReplyCode::kOk);
+  EXPECT_EQ(client_.Finish(client_.NextCut()).code, ReplyCode::kOk);
+}
+
+TEST_F(Protocol, UncommittedStageIsGoneAfterARestart) {
+  ASSERT_EQ(client_.Begin().code, ReplyCode::kOk);
+  const Chunk chunk = client_.MakeChunk(NewFile(kFile, "f", "content"));
+  ASSERT_EQ(client_.Ask(chunk).code, ReplyCode::kOk);
+  Restart();
+  EXPECT_EQ(client_.Ask(chunk).code, ReplyCode::kUnknownSession);
+  ASSERT_EQ(client_.Greet().code, ReplyCode::kOk);
+  EXPECT_EQ(client_.Ask(chunk).code, ReplyCode::kUnknownStage);
+}
+
+TEST_F(Protocol, UnknownObjectsAreNamedAndMayFollow) {
+  ASSERT_EQ(client_.Begin().code, ReplyCode::kOk);
+  const ObjectId directory(4, 4);
+  ASSERT_EQ(client_
+                .Ask(client_.MakeChunk(
+                    {EntryRecord{kRootObject, "f", kFile}, EntryRecord{directory, "g", {}}}))
+                .code,
+            ReplyCode::kOk);
+  const Reply reply = client_.Ask(client_.MakeCommit(client_.NextCut()));
+  ASSERT_EQ(reply.code, ReplyCode::kMissingObjects);
+  EXPECT_EQ(reply.missing, (std::vector<ObjectId>{kFile, directory}));
+  auto records = NewFile(kFile, "f", "now");
+  meta::Attributes attributes = FileOf(0);
+  attributes.kind = meta::Kind::kDirectory;
+  attributes.permissions = 0755;
+  records.push_back(ObjectRecord{directory, true, true, attributes});
+  records.push_back(EntryRecord{kRootObject, "d", directory});
+  ASSERT_EQ(client_.Ask(client_.MakeChunk(records)).code, ReplyCode::kOk);
+  EXPECT_EQ(client_.Finish(client_.NextCut()).code, ReplyCode::kOk);
+  EXPECT_EQ(Content("f"), "now");
+}
+
+TEST_F(Protocol, DirectoriesInsideThemselvesAreRefused) {
+  meta::Attributes attributes = FileOf(0);
+  attributes.kind = meta::Kind::kDirectory;
+  attributes.permissions = 0755;
+  const ObjectId a(10, 1);
+  const ObjectId b(10, 2);
+  ASSERT_EQ(
+      client_
+          .Ship({ObjectRecord{a, true, true, attributes}, ObjectRecord{b, true, true, attributes},
+                 EntryRecord{kRootObject, "a", a}, EntryRecord{a, "b", b}})
+          .code,
+      ReplyCode::kOk);
+  EXPECT_EQ(client_.Ship({EntryRecord{kRootObject, "x", b}, EntryRecord{kRootObject, "y", b}}).code,
+            ReplyCode::kBadRequest);
+  EXPECT_EQ(client_.Ship({EntryRecord{b, "x", a}}).code, ReplyCode::kBadRequest);
+  EXPECT_TRUE(std::filesystem::exists(scratch_.path() + "/vol/tree/a/b"));
+}
+
+TEST_F(Protocol, DeltasBecomeBytesOrAreRefused) {
+  std::string content(200'000, '\0');
+  for (size_t i = 0; i < content.size(); ++i) content[i] = static_cast<char>(i * 2654435761u >> 13);
+  ASSERT_EQ(client_.Ship(NewFile(kFile, "f", content)).code, ReplyCode::kOk);
+  const Reply reply = client_.Ask(GetSignature{kFile, 0, content.size()});
+  ASSERT_EQ(reply.code, ReplyCode::kOk) << reply.message;
+  std::string changed = content;
+  changed.replace(1000, 5, "edit!");
+  const std::string delta = MakeDelta(std::get<Signature>(reply.body).bytes, changed).value();
+  DataRecord record{kFile, 0, changed.size(), Encoding::kDelta,   delta,
+                    kFile, 0, content.size(), ChecksumOf(changed)};
+  ASSERT_EQ(client_.Begin().code, ReplyCode::kOk);
+  DataRecord wrong = record;
+  wrong.checksum ^= 1;
+  EXPECT_EQ(client_.Ask(client_.MakeChunk({wrong})).code, ReplyCode::kBasisChanged);
+  ASSERT_EQ(client_.Ship({record}).code, ReplyCode::kOk);
+  EXPECT_EQ(Content("f"), changed);
+}
+
+TEST_F(Protocol, ReadersSeeDatabaseAndDisk) {
+  ASSERT_EQ(client_.Ship(NewFile(kFile, "f", "content")).code, ReplyCode::kOk);
+  std::ofstream(scratch_.path() + "/vol/tree/stranger") << "x";
+  std::ofstream(scratch_.path() + "/vol/tree/f", std::ios::app) << "more";
+
+  auto listing =
+      std::get<Listing>(client_.Ask(List{kRootObject, Origin::kDatabase, "", true}).body);
+  ASSERT_EQ(listing.entries.size(), 1u);
+  EXPECT_EQ(listing.entries[0].object, kFile);
+  EXPECT_EQ(listing.entries[0].attributes.size, 7u);
+  listing = std::get<Listing>(client_.Ask(List{kRootObject, Origin::kDisk, "", true}).body);
+  ASSERT_EQ(listing.entries.size(), 2u);
+  EXPECT_EQ(listing.entries[0].attributes.size, 11u);
+  EXPECT_TRUE(listing.entries[1].object.is_null());
+  listing = std::get<Listing>(client_.Ask(List{kRootObject, Origin::kDisk, "f", true}).body);
+  EXPECT_EQ(listing.entries.size(), 1u);
+
+  const auto found =
+      std::get<Found>(client_.Ask(Find{{kFile, ObjectId(77, 7)}, Origin::kDisk, false}).body);
+  ASSERT_EQ(found.objects.size(), 2u);
+  EXPECT_EQ(found.objects[0].attributes.size, 11u);
+  EXPECT_TRUE(found.objects[1].object.is_null());
+
+  for (const auto algorithm : {HashAlgorithm::kXxh3, HashAlgorithm::kBlake2b,
+                               HashAlgorithm::kSha256, HashAlgorithm::kMd5}) {
+    const Reply reply = client_.Ask(GetDigests{kFile, 0, 1024, 512, algorithm, true});
+    ASSERT_EQ(reply.code, ReplyCode::kOk) << reply.message;
+    const auto digests = std::get<Digests>(reply.body);
+    auto hasher = Hasher::Create(algorithm).value();
+    hasher->Update("contentmore");
+    EXPECT_EQ(digests.digests, hasher->Finish());
+    EXPECT_EQ(digests.digest_size, DigestSize(algorithm));
+  }
+  EXPECT_EQ(client_.Ask(List{kFile, Origin::kDatabase, "", false}).code, ReplyCode::kNotFound);
+  EXPECT_EQ(client_.Ask(List{kFile, Origin::kDisk, "", false}).code, ReplyCode::kNotFound);
+  EXPECT_EQ(client_.Ask(GetSignature{kRootObject, 0, 10}).code, ReplyCode::kNotFound);
+}
+
+TEST_F(Protocol, DamagedDatabaseIsSetAsideAndSaid) {
+  ASSERT_EQ(client_.Ship(NewFile(kFile, "f", "content")).code, ReplyCode::kOk);
+  store_.reset();
+  for (const char* part : {"-wal", "-shm"}) {
+    std::filesystem::remove(scratch_.path() + "/vol/replica.db" + part);
+  }
+  std::ofstream(scratch_.path() + "/vol/replica.db") << "this is no database";
+  for (const auto& file : std::filesystem::directory_iterator(scratch_.path() + "/vol/stage")) {
+    if (file.is_regular_file()) std::filesystem::remove(file.path());
+  }
+  store_ = Store::Open(scratch_.path()).value();
+  client_.Use(*store_);
+  const Reply reply = client_.Greet();
+  ASSERT_EQ(reply.code, ReplyCode::kOk) << reply.message;
+  const auto position = std::get<Position>(reply.body);
+  EXPECT_EQ(position.applied, CutName());
+  EXPECT_TRUE(position.empty);
+  EXPECT_NE(position.notice.find("replica.db"), std::string::npos);
+  // The next first cut replaces what stands in the tree.
+  ASSERT_EQ(client_.Ship(NewFile(ObjectId(6, 6), "g", "again")).code, ReplyCode::kOk);
+  EXPECT_EQ(Content("g"), "again");
+  EXPECT_FALSE(std::filesystem::exists(scratch_.path() + "/vol/tree/f"));
+}
+
+// Invariant 5: names planted in the tree lead nowhere else.
+TEST_F(Protocol, Invariant5LinksInTheTreeLeadNowhere) {
+  meta::Attributes attributes = FileOf(0);
+  attributes.kind = meta::Kind::kDirectory;
+  attributes.permissions = 0755;
+  const ObjectId directory(10, 1);
+  auto records = NewFile(kFile, "f", "inside");
+  std::get<EntryRecord>(records[2]).parent = directory;
+  records.push_back(ObjectRecord{directory, true, true, attributes});
+  records.push_back(EntryRecord{kRootObject, "d", directory});
+  ASSERT_EQ(client_.Ship(records).code, ReplyCode::kOk);
+
+  const ScratchDirectory outside;
+  std::ofstream(outside.path() + "/f") << "outside";
+  std::filesystem::rename(scratch_.path() + "/vol/tree/d", scratch_.path() + "/vol/tree/d.away");
+  std::filesystem::create_directory_symlink(outside.path(), scratch_.path() + "/vol/tree/d");
+  const Reply reply =
+      client_.Ship({DataRecord{kFile, 0, 6, Encoding::kLiteral, "OVERWR", {}, 0, 0, 0}});
+  EXPECT_EQ(reply.code, ReplyCode::kMissingObjects);
+  EXPECT_EQ(client_.Ask(List{directory, Origin::kDisk, "", false}).code, ReplyCode::kNotFound);
+  std::ifstream file(outside.path() + "/f");
+  EXPECT_EQ(std::string(std::istreambuf_iterator<char>(file), {}), "outside");
+}
+
+TEST_F(Protocol, VolumeNamesCannotLeaveTheStore) {
+  for (const char* name : {"..", ".", ".lock", "a/b", "../x", ""}) {
+    ReplicaClient client(*store_, name, VolumeId(5, 5));
+    EXPECT_EQ(client.Greet().code, ReplyCode::kBadRequest) << name;
+  }
+}
+
+}  // namespace
+}  // namespace tandem::replica

@@ -1,0 +1,154 @@
+#include "tools/client_commands.h"
+
+#include <fcntl.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <cinttypes>
+#include <cstdio>
+#include <iostream>
+
+#include "meta/base/unique_fd.h"
+#include "tools/control.h"
+
+namespace tandem::tools {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+constexpr int kAnswerMs = 5000;
+// A request that waits is split into waits of this length.
+constexpr int kWaitSliceMs = 1000;
+
+std::string Bytes(uint64_t bytes) {
+  static constexpr const char* kUnits[] = {"B", "KiB", "MiB", "GiB", "TiB"};
+  double value = static_cast<double>(bytes);
+  size_t unit = 0;
+  while (value >= 1024 && unit + 1 < std::size(kUnits)) {
+    value /= 1024;
+    ++unit;
+  }
+  char text[32];
+  snprintf(text, sizeof text, unit == 0 ? "%.0f %s" : "%.1f %s", value, kUnits[unit]);
+  return text;
+}
+
+uint64_t Number(const Json& json, const char* key) { return json.value(key, uint64_t{0}); }
+
+void PrintReplica(const Json& replica) {
+  printf("  replica %s (%s): %s, cut %" PRIu64 " applied, lag %.1f s, %s sent\n",
+         replica.value("name", "").c_str(), replica.value("url", "").c_str(),
+         replica.value("state", "").c_str(), Number(replica, "applied_cut"),
+         replica.value("lag_seconds", 0.0), Bytes(Number(replica, "sent_bytes")).c_str());
+  if (const auto progress = replica.find("progress"); progress != replica.end()) {
+    printf("    so far %" PRIu64 " objects, %s of content\n", Number(*progress, "objects"),
+           Bytes(Number(*progress, "bytes")).c_str());
+  }
+  for (const char* key : {"error", "notice"}) {
+    const std::string text = replica.value(key, "");
+    if (!text.empty()) printf("    %s\n", text.c_str());
+  }
+}
+
+void PrintStatus(const Json& status) {
+  printf("%s on %s (volume %s)%s\n", status.value("source", "").c_str(),
+         status.value("mountpoint", "").c_str(), status.value("volume", "").c_str(),
+         status.value("capture", true) ? "" : ", without capture");
+  const Json pending = status.value("pending", Json::object());
+  printf("  epoch %" PRIu64 ", pending: %" PRIu64 " objects, %" PRIu64 " names, %s in %" PRIu64
+         " ranges; %" PRIu64 " hot objects\n",
+         Number(status, "epoch"), Number(pending, "objects"), Number(pending, "entries"),
+         Bytes(Number(pending, "bytes")).c_str(), Number(pending, "ranges"),
+         Number(status, "hot_objects"));
+  for (const Json& replica : status.value("replicas", Json::array())) PrintReplica(replica);
+}
+
+Result<std::vector<Json>> AskStatuses(const std::string& mountpoint) {
+  std::vector<Json> statuses;
+  if (!mountpoint.empty()) {
+    ASSIGN_OR_RETURN(const std::string socket, FindControlSocket(mountpoint));
+    ASSIGN_OR_RETURN(Json status, AskControl(socket, {{"op", "status"}}, kAnswerMs));
+    statuses.push_back(std::move(status));
+    return statuses;
+  }
+  for (const std::string& socket : AllControlSockets()) {
+    auto status = AskControl(socket, {{"op", "status"}}, kAnswerMs);
+    if (status) {
+      statuses.push_back(std::move(*status));
+    } else {
+      std::cerr << "tandem: " << status.error().ToString() << "\n";
+    }
+  }
+  return statuses;
+}
+
+Json WithReplica(Json request, const std::string& replica) {
+  if (!replica.empty()) request["replica"] = replica;
+  return request;
+}
+
+}  // namespace
+
+Status FlushMount(const std::string& mountpoint) {
+  const UniqueFd fd(open(mountpoint.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!fd.valid()) return ErrnoError("open " + mountpoint);
+  // Pages that programs changed through mappings become writes now.
+  if (syncfs(fd.get()) != 0) return ErrnoError("syncfs " + mountpoint);
+  return {};
+}
+
+Result<int> RunStatus(const StatusOptions& options) {
+  while (true) {
+    ASSIGN_OR_RETURN(const std::vector<Json> statuses, AskStatuses(options.mountpoint));
+    if (options.watch && !options.json && isatty(STDOUT_FILENO) != 0) printf("\033[H\033[2J");
+    if (!options.json) {
+      if (statuses.empty()) printf("nothing is mounted\n");
+      for (const Json& status : statuses) PrintStatus(status);
+    } else if (!options.mountpoint.empty()) {
+      std::cout << Dump(statuses.front()) << "\n";
+    } else {
+      std::cout << Dump(Json(statuses)) << "\n";
+    }
+    std::cout.flush();
+    fflush(stdout);
+    if (!options.watch) return EXIT_SUCCESS;
+    const timespec second{1, 0};
+    nanosleep(&second, nullptr);
+  }
+}
+
+Result<int> RunSync(const SyncOptions& options) {
+  const auto deadline =
+      options.timeout_seconds > 0
+          ? Clock::now() +
+                std::chrono::milliseconds(static_cast<int64_t>(options.timeout_seconds * 1000))
+          : Clock::time_point::max();
+  ASSIGN_OR_RETURN(const std::string socket, FindControlSocket(options.mountpoint));
+  RETURN_IF_ERROR(FlushMount(options.mountpoint));
+  ASSIGN_OR_RETURN(const Json newest, AskControl(socket, {{"op", "newest"}}, kAnswerMs));
+  while (true) {
+    const Json request = WithReplica({{"op", "sync"},
+                                      {"epoch", newest.value("epoch", uint64_t{0})},
+                                      {"timeout_ms", kWaitSliceMs}},
+                                     options.replica);
+    auto reply = AskControl(socket, request, kAnswerMs);
+    if (reply) return EXIT_SUCCESS;
+    if (reply.error().kind() == ErrorKind::kUsage || Clock::now() >= deadline) {
+      return tl::unexpected<Error>(std::move(reply.error()));
+    }
+    if (reply.error().kind() == ErrorKind::kUnreachable) {
+      return tl::unexpected<Error>(std::move(reply.error()));
+    }
+  }
+}
+
+Result<int> RunPause(const PauseOptions& options, bool paused) {
+  ASSIGN_OR_RETURN(const std::string socket, FindControlSocket(options.mountpoint));
+  const Json request = WithReplica({{"op", paused ? "pause" : "resume"}}, options.replica);
+  ASSIGN_OR_RETURN(const Json reply, AskControl(socket, request, kAnswerMs));
+  (void)reply;
+  return EXIT_SUCCESS;
+}
+
+}  // namespace tandem::tools

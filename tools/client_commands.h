@@ -1,0 +1,49 @@
+// The subcommands of tandem. Each returns the program's exit code, or an Error that says why it
+// could not run (kUsage: what was asked makes no sense). Single-threaded.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "meta/base/result.h"
+
+namespace tandem::tools {
+
+// Makes writes of what programs changed through mappings and the kernel still keeps to itself.
+Status FlushMount(const std::string& mountpoint);
+
+struct StatusOptions {
+  std::string mountpoint;  // empty: all
+  bool json = false;
+  bool watch = false;
+};
+Result<int> RunStatus(const StatusOptions& options);
+
+struct SyncOptions {
+  std::string mountpoint;
+  std::string replica;         // empty: all
+  double timeout_seconds = 0;  // 0: none
+};
+// 0 in sync, 1 not in time.
+Result<int> RunSync(const SyncOptions& options);
+
+struct PauseOptions {
+  std::string mountpoint;
+  std::string replica;
+};
+Result<int> RunPause(const PauseOptions& options, bool paused);
+
+struct VerifyOptions {
+  std::string mountpoint;
+  std::vector<std::string> paths;
+  std::string replica;
+  bool full = false;
+  bool repair = false;
+  std::string hash = "xxh3";
+  uint32_t block_size = 128 << 10;
+  bool json = false;
+};
+Result<int> RunVerify(const VerifyOptions& options);
+
+}  // namespace tandem::tools

@@ -1,0 +1,128 @@
+#include "tools/control.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <xxhash.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <memory>
+
+#include "meta/base/unique_fd.h"
+#include "replica/transport.h"
+
+namespace tandem::tools {
+namespace {
+
+constexpr char kSuffix[] = ".sock";
+
+std::string RuntimeDirectory() {
+  if (geteuid() == 0) return "/run/tandemfs";
+  const char* runtime = std::getenv("XDG_RUNTIME_DIR");
+  if (runtime != nullptr && *runtime == '/') return std::string(runtime) + "/tandemfs";
+  return "/tmp/tandemfs-" + std::to_string(geteuid());
+}
+
+// Absolute and without symlinks; of a dead mount, what can be said without asking it.
+std::string Canonical(const std::string& path) {
+  char resolved[PATH_MAX];
+  if (realpath(path.c_str(), resolved) != nullptr) return resolved;
+  std::string absolute = path;
+  if (!path.starts_with('/') && getcwd(resolved, sizeof resolved) != nullptr) {
+    absolute = std::string(resolved) + "/" + path;
+  }
+  while (absolute.size() > 1 && absolute.ends_with('/')) absolute.pop_back();
+  return absolute;
+}
+
+// The server holds a lock as long as it runs; the socket of a killed tandemfs stays behind. (To
+// connect as a trial would cost the server's listener a pause.)
+bool IsAlive(const std::string& socket) {
+  const UniqueFd lock(open(ControlLock(socket).c_str(), O_RDONLY | O_CLOEXEC));
+  return lock.valid() && flock(lock.get(), LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+}
+
+}  // namespace
+
+Result<std::string> ControlDirectory(bool create) {
+  const std::string directory = RuntimeDirectory();
+  if (create && mkdir(directory.c_str(), 0700) != 0 && errno != EEXIST) {
+    return ErrnoError("make directory " + directory);
+  }
+  struct stat stat_buffer;
+  if (create && (lstat(directory.c_str(), &stat_buffer) != 0 || !S_ISDIR(stat_buffer.st_mode) ||
+                 stat_buffer.st_uid != geteuid())) {
+    return MakeError(ErrorKind::kUsage, directory + " is not a directory of ours: remove it");
+  }
+  return directory;
+}
+
+std::string ControlSocket(const std::string& directory, const std::string& mountpoint) {
+  const uint64_t hash = XXH3_64bits(mountpoint.data(), mountpoint.size());
+  char name[24];
+  snprintf(name, sizeof name, "%016llx", static_cast<unsigned long long>(hash));
+  return directory + "/" + name + kSuffix;
+}
+
+std::string ControlLock(const std::string& socket) { return socket + ".lock"; }
+
+std::vector<std::string> AllControlSockets() {
+  std::vector<std::string> sockets;
+  const std::string directory = RuntimeDirectory();
+  struct Closer {
+    void operator()(DIR* open) const { closedir(open); }
+  };
+  const std::unique_ptr<DIR, Closer> open(opendir(directory.c_str()));
+  while (open != nullptr) {
+    const dirent* entry = readdir(open.get());
+    if (entry == nullptr) break;
+    const std::string socket = directory + "/" + entry->d_name;
+    if (socket.ends_with(kSuffix) && IsAlive(socket)) sockets.push_back(socket);
+  }
+  std::sort(sockets.begin(), sockets.end());
+  return sockets;
+}
+
+Result<std::string> FindControlSocket(const std::string& path) {
+  const std::string directory = RuntimeDirectory();
+  const std::string canonical = Canonical(path);
+  for (std::string at = canonical; !at.empty();) {
+    const std::string socket = ControlSocket(directory, at);
+    if (access(socket.c_str(), F_OK) == 0) return socket;
+    const size_t slash = at.rfind('/');
+    at.resize(at == "/" ? 0 : std::max<size_t>(slash, 1));
+  }
+  return MakeError(ErrorKind::kUsage, "no tandemfs of yours is mounted at " + canonical +
+                                          " (tandem status lists those that are)");
+}
+
+Result<Json> AskControl(const std::string& socket, const Json& request, int timeout_ms) {
+  if (!IsAlive(socket)) {
+    return MakeError(ErrorKind::kUnreachable,
+                     "the tandemfs that listened at " + socket + " has ended: mount again");
+  }
+  ASSIGN_OR_RETURN(const auto client, replica::RequestSocket::Dial("ipc://" + socket));
+  auto answer = client->Ask(Dump(request), std::chrono::milliseconds(timeout_ms));
+  if (!answer) {
+    return MakeError(ErrorKind::kUnreachable, "tandemfs does not answer at " + socket + " (" +
+                                                  answer.error().ToString() +
+                                                  "): is it still running?");
+  }
+  Json reply = Json::parse(*answer, nullptr, /*allow_exceptions=*/false);
+  if (!reply.is_object()) return MakeError(ErrorKind::kProtocol, socket + " answers nonsense");
+  if (reply.contains("error") && reply["error"].is_string()) {
+    const auto kind = reply.value("kind", "") == "usage" ? ErrorKind::kUsage : ErrorKind::kRefused;
+    return MakeError(kind, reply["error"].get<std::string>());
+  }
+  return reply;
+}
+
+std::string Dump(const Json& json) {
+  return json.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
+}  // namespace tandem::tools

@@ -1,0 +1,36 @@
+// How `tandem` talks to a running tandemfs: JSON requests over a local socket whose name follows
+// from the mountpoint, below /run/tandemfs (root) or the user's runtime directory.
+//
+// Requests are objects with "op"; replies are objects, with "error" (a sentence) if it did not
+// work.
+#pragma once
+
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "meta/base/result.h"
+
+namespace tandem::tools {
+
+using Json = nlohmann::json;
+
+// The directory of the sockets; made if `create`.
+Result<std::string> ControlDirectory(bool create);
+// The socket of the tandemfs mounted at `mountpoint` (absolute, no symlinks).
+std::string ControlSocket(const std::string& directory, const std::string& mountpoint);
+// The file the server at `socket` keeps locked while it runs.
+std::string ControlLock(const std::string& socket);
+// The sockets of all running mounts of this user.
+std::vector<std::string> AllControlSockets();
+
+// The socket of the mount that holds `path`; kUsage if there is none.
+Result<std::string> FindControlSocket(const std::string& path);
+
+// One request, one reply. Fails if nobody answers, or with what "error" says.
+Result<Json> AskControl(const std::string& socket, const Json& request, int timeout_ms);
+
+// Bytes that are not UTF-8 come out as U+FFFD instead of an exception.
+std::string Dump(const Json& json);
+
+}  // namespace tandem::tools

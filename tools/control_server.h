@@ -1,0 +1,61 @@
+// The running tandemfs's side of tools/control.h: answers status, sync, pause, resume and verify.
+// Requests are answered on threads of the server's own; everything given must outlive it.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <thread>
+
+#include "meta/base/mutex.h"
+#include "meta/base/unique_fd.h"
+#include "meta/source_tree.h"
+#include "meta/tracker.h"
+#include "replica/replication.h"
+#include "replica/transport.h"
+#include "replica/verifier.h"
+#include "tools/control.h"
+
+namespace tandem::tools {
+
+class ControlServer {
+ public:
+  struct Served {
+    std::string volume;
+    std::string source;
+    std::string mountpoint;
+    // Null without capture: status says so, everything else is refused.
+    meta::Tracker* tracker = nullptr;
+    const meta::SourceTree* tree = nullptr;
+    replica::Replication* replication = nullptr;
+  };
+
+  static Result<std::unique_ptr<ControlServer>> Start(Served served);
+  ~ControlServer();
+
+ private:
+  struct VerifyJob {
+    std::unique_ptr<replica::Verifier> verifier;
+    std::thread thread;
+  };
+
+  explicit ControlServer(Served served) : served_(std::move(served)) {}
+  std::string Answer(std::string_view request);
+  Result<Json> Dispatch(const Json& request);
+  Json Status();
+  Result<Json> Sync(const Json& request);
+  Result<Json> SetPaused(const Json& request, bool paused);
+  Result<Json> StartVerify(const Json& request) EXCLUDES(mutex_);
+  Result<Json> PollVerify(const Json& request) EXCLUDES(mutex_);
+  Result<Json> StopVerify(const Json& request) EXCLUDES(mutex_);
+
+  const Served served_;
+  std::string socket_path_;
+  UniqueFd lock_;
+  Mutex mutex_;
+  int64_t next_job_ GUARDED_BY(mutex_) = 1;
+  std::map<int64_t, VerifyJob> jobs_ GUARDED_BY(mutex_);
+  std::unique_ptr<replica::ReplySocket> socket_;
+};
+
+}  // namespace tandem::tools

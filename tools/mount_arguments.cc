@@ -1,0 +1,188 @@
+#include "tools/mount_arguments.h"
+
+#include <limits.h>
+
+#include <CLI/CLI.hpp>
+#include <charconv>
+#include <cstdlib>
+#include <iostream>
+#include <set>
+#include <utility>
+
+#include "meta/base/fault_point.h"
+#include "tools/state_directory.h"
+
+namespace tandem::tools {
+namespace {
+
+constexpr char kDescription[] =
+    "Mounts a replicated directory: MOUNTPOINT shows SOURCE (they may be the same directory), and\n"
+    "every change made through it is carried to the replica daemons (tandemd) given with "
+    "--replica.";
+
+constexpr char kFooter[] =
+    "The same options may stand after -o, for mount(8) and fstab:\n"
+    "  volume=NAME, state=DIR, replica=[NAME=]URL, interval=MS, no_capture\n"
+    "and beside them FUSE's: ro, dev, suid, allow_other, writeback, max_threads=N, ...\n"
+    "\n"
+    "It returns when the mount is usable. It ends with fusermount3 -u MOUNTPOINT, umount, or "
+    "SIGTERM.\n"
+    "Replicas are remembered: without --replica those of the last mount are used.\n"
+    "\n"
+    "Example:\n"
+    "  tandemd --store /backup &\n"
+    "  tandemfs /srv/data /srv/data --replica tcp://127.0.0.1:7447";
+
+std::string DefaultVolume(const std::string& source) {
+  char resolved[PATH_MAX];
+  std::string path = realpath(source.c_str(), resolved) != nullptr ? resolved : source;
+  const std::string name = path.substr(path.rfind('/') + 1);
+  return name.empty() ? "root" : name;
+}
+
+// The name is a directory's on every replica.
+Status CheckVolumeName(const std::string& name) {
+  const bool fits = name.size() <= 200 && name.find('/') == std::string::npos &&
+                    !name.starts_with('.') && !name.empty();
+  if (fits) return {};
+  return MakeError(ErrorKind::kUsage, "\"" + name +
+                                          "\" cannot be a volume's name: give one with --volume, "
+                                          "without a slash and not beginning with a dot");
+}
+
+Result<std::chrono::milliseconds> ParseInterval(const std::string& text) {
+  int value = -1;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc() || end != text.data() + text.size() || value < 0 || value > 3'600'000) {
+    return MakeError(ErrorKind::kUsage,
+                     "interval " + text + ": milliseconds from 0 to 3600000 are expected");
+  }
+  return std::chrono::milliseconds(value);
+}
+
+// NAME=URL, or URL alone, whose host and port are then the name.
+ReplicaArgument ParseReplica(const std::string& text) {
+  const size_t scheme = text.find("://");
+  const size_t equals = text.find('=');
+  if (equals != std::string::npos && (scheme == std::string::npos || equals < scheme)) {
+    return {text.substr(0, equals), text.substr(equals + 1)};
+  }
+  return {scheme == std::string::npos ? text : text.substr(scheme + 3), text};
+}
+
+Status CheckReplicas(const std::vector<ReplicaArgument>& replicas) {
+  std::set<std::string> names;
+  for (const ReplicaArgument& replica : replicas) {
+    if (replica.name.empty() || replica.url.empty()) {
+      return MakeError(ErrorKind::kUsage,
+                       "a replica is given as [NAME=]URL, as in "
+                       "backup=tcp://127.0.0.1:7447");
+    }
+    if (!names.insert(replica.name).second) {
+      return MakeError(ErrorKind::kUsage, "two replicas are called " + replica.name);
+    }
+  }
+  return {};
+}
+
+// Splits at commas; "\," is a comma within an option.
+std::vector<std::string> SplitOptions(const std::string& list) {
+  std::vector<std::string> options(1);
+  for (size_t i = 0; i < list.size(); ++i) {
+    if (list[i] == '\\' && i + 1 < list.size()) {
+      options.back() += list[i];
+      options.back() += list[++i];
+    } else if (list[i] == ',') {
+      options.emplace_back();
+    } else {
+      options.back() += list[i];
+    }
+  }
+  std::erase(options, "");
+  return options;
+}
+
+// Takes our own options out of -o; the rest is FUSE's.
+Status TakeMountOptions(const std::vector<std::string>& lists, MountArguments& arguments) {
+  for (const std::string& list : lists) {
+    for (const std::string& option : SplitOptions(list)) {
+      const size_t equals = option.find('=');
+      const std::string key = option.substr(0, equals);
+      const std::string value = equals == std::string::npos ? "" : option.substr(equals + 1);
+      if (key == "volume") {
+        arguments.volume = value;
+      } else if (key == "state") {
+        arguments.state = value;
+      } else if (key == "replica") {
+        arguments.replicas.push_back(ParseReplica(value));
+      } else if (key == "interval") {
+        ASSIGN_OR_RETURN(arguments.interval, ParseInterval(value));
+      } else if (key == "no_capture" || key == "no-capture") {
+        arguments.capture = false;
+      } else {
+        arguments.fuse_options += (arguments.fuse_options.empty() ? "" : ",") + option;
+      }
+    }
+  }
+  return {};
+}
+
+void ListFaultPoints() {
+  for (const std::string_view point : kSourceFaultPoints) std::cout << point << "\n";
+}
+
+}  // namespace
+
+Result<MountArguments> ParseMountArguments(int argc, char** argv) {
+  MountArguments arguments;
+  std::vector<std::string> replicas;
+  std::vector<std::string> option_lists;
+  std::string interval;
+  bool no_capture = false;
+  bool list_fault_points = false;
+  CLI::App app(kDescription, "tandemfs");
+  app.footer(kFooter);
+  app.set_version_flag("--version", TANDEM_VERSION);
+  app.add_option("SOURCE", arguments.source, "the directory to replicate");
+  app.add_option("MOUNTPOINT", arguments.mountpoint, "where to show it");
+  app.add_option("--replica", replicas, "[NAME=]URL of a replica daemon; may be repeated")
+      ->type_name("[NAME=]URL")
+      ->allow_extra_args(false);
+  app.add_option("--volume", arguments.volume, "the volume's name (default: SOURCE's last part)");
+  app.add_option("--state", arguments.state,
+                 "where to keep state (default: /var/lib/tandemfs/VOLUME for root)");
+  app.add_option("--interval", interval,
+                 "least time between two cuts in milliseconds (default 10)");
+  app.add_flag("--no-capture", no_capture, "pass through only: replicate nothing");
+  app.add_flag("-f,--foreground", arguments.foreground, "stay in the foreground, log to stderr");
+  app.add_option("-o", option_lists, "mount options")
+      ->type_name("OPT,...")
+      ->allow_extra_args(false);
+  app.add_flag("--list-fault-points", list_fault_points)->group("");
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& e) {
+    if (e.get_exit_code() == 0) std::exit(app.exit(e));
+    return MakeError(ErrorKind::kUsage, std::string(e.what()) + " (see tandemfs --help)");
+  }
+  if (list_fault_points) {
+    ListFaultPoints();
+    std::exit(EXIT_SUCCESS);
+  }
+  if (arguments.source.empty() || arguments.mountpoint.empty()) {
+    return MakeError(ErrorKind::kUsage, "SOURCE and MOUNTPOINT are needed (see tandemfs --help)");
+  }
+  arguments.capture = !no_capture;
+  for (const std::string& replica : replicas) arguments.replicas.push_back(ParseReplica(replica));
+  if (!interval.empty()) {
+    ASSIGN_OR_RETURN(arguments.interval, ParseInterval(interval));
+  }
+  RETURN_IF_ERROR(TakeMountOptions(option_lists, arguments));
+  RETURN_IF_ERROR(CheckReplicas(arguments.replicas));
+  if (arguments.volume.empty()) arguments.volume = DefaultVolume(arguments.source);
+  RETURN_IF_ERROR(CheckVolumeName(arguments.volume));
+  if (arguments.state.empty()) arguments.state = StateDirectory::DefaultPath(arguments.volume);
+  return arguments;
+}
+
+}  // namespace tandem::tools

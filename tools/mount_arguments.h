@@ -1,0 +1,34 @@
+// The command line of tandemfs, and what mount(8) makes of a line of fstab: the same options may
+// stand after -o (volume=, state=, replica=, interval=, no_capture).
+#pragma once
+
+#include <chrono>
+#include <string>
+#include <vector>
+
+#include "meta/base/result.h"
+
+namespace tandem::tools {
+
+struct ReplicaArgument {
+  std::string name;
+  std::string url;
+};
+
+struct MountArguments {
+  std::string source;
+  std::string mountpoint;
+  std::vector<ReplicaArgument> replicas;
+  std::string volume;  // never empty once parsed
+  std::string state;   // likewise
+  std::chrono::milliseconds interval{10};
+  bool capture = true;
+  bool foreground = false;
+  std::string fuse_options;  // what is left of -o
+};
+
+// Ends the process for --help, --version and --list-fault-points. ErrorKind::kUsage: the arguments
+// make no sense, the message says why.
+Result<MountArguments> ParseMountArguments(int argc, char** argv);
+
+}  // namespace tandem::tools

@@ -1,0 +1,150 @@
+#include "tools/state_directory.h"
+
+#include <fcntl.h>
+#include <limits.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "meta/base/log.h"
+
+namespace tandem::tools {
+namespace {
+
+using Json = nlohmann::json;
+
+Status MakeDirectories(const std::string& path) {
+  for (size_t at = path.find('/', 1);; at = path.find('/', at + 1)) {
+    const std::string parent = path.substr(0, at);
+    if (mkdir(parent.c_str(), 0700) != 0 && errno != EEXIST) {
+      return ErrnoError("make state directory " + parent);
+    }
+    if (at == std::string::npos) return {};
+  }
+}
+
+bool IsBelow(const std::string& path, const std::string& directory) {
+  return path == directory || directory == "/" || path.starts_with(directory + "/");
+}
+
+// A tandemfs that has just been unmounted still writes down its state: it is given the time. False,
+// with errno, if the lock cannot be had.
+bool LockPatiently(int fd) {
+  constexpr int kTries = 30;
+  const timespec pause{0, 100'000'000};
+  for (int i = 0; flock(fd, LOCK_EX | LOCK_NB) != 0; ++i) {
+    if (errno != EWOULDBLOCK || i == kTries) return false;
+    nanosleep(&pause, nullptr);
+  }
+  return true;
+}
+
+// Replaces the file as a whole: after a crash it is the old one or the new one.
+Status WriteFileDurably(const std::string& path, const std::string& content) {
+  const std::string temporary = path + ".new";
+  UniqueFd fd(open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
+  if (!fd.valid()) return ErrnoError("create " + temporary);
+  if (write(fd.get(), content.data(), content.size()) != static_cast<ssize_t>(content.size()) ||
+      fsync(fd.get()) != 0) {
+    return ErrnoError("write " + temporary);
+  }
+  if (rename(temporary.c_str(), path.c_str()) != 0) return ErrnoError("rename " + temporary);
+  return {};
+}
+
+}  // namespace
+
+std::string StateDirectory::DefaultPath(const std::string& volume) {
+  if (geteuid() == 0) return "/var/lib/tandemfs/" + volume;
+  if (const char* state = std::getenv("XDG_STATE_HOME"); state != nullptr && *state == '/') {
+    return std::string(state) + "/tandemfs/" + volume;
+  }
+  const char* home = std::getenv("HOME");
+  return std::string(home != nullptr ? home : "/tmp") + "/.local/state/tandemfs/" + volume;
+}
+
+Result<StateDirectory> StateDirectory::Open(const std::string& path, const std::string& volume,
+                                            const std::vector<std::string>& outside) {
+  // Look where it would be before making anything: not inside what is replicated.
+  std::string existing = path;
+  char resolved[PATH_MAX];
+  while (realpath(existing.c_str(), resolved) == nullptr) {
+    const size_t slash = existing.rfind('/');
+    if (slash == std::string::npos)
+      existing = ".";
+    else
+      existing.resize(std::max<size_t>(slash, 1));
+  }
+  for (const std::string& directory : outside) {
+    if (!IsBelow(resolved, directory)) continue;
+    return MakeError(ErrorKind::kUsage, "state directory " + path + " is inside " + directory +
+                                            ", which is replicated: choose another with --state");
+  }
+  RETURN_IF_ERROR(MakeDirectories(path));
+  if (realpath(path.c_str(), resolved) == nullptr) return ErrnoError("find " + path);
+  const std::string lock_path = std::string(resolved) + "/lock";
+  UniqueFd lock(open(lock_path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+  if (!lock.valid()) return ErrnoError("open " + lock_path);
+  if (!LockPatiently(lock.get())) {
+    if (errno != EWOULDBLOCK) return ErrnoError("lock " + lock_path);
+    return MakeError(ErrorKind::kUsage, "state directory " + std::string(resolved) +
+                                            " is in use by another tandemfs: end that one, or "
+                                            "choose another directory with --state");
+  }
+  StateDirectory directory(resolved, std::move(lock));
+  RETURN_IF_ERROR(directory.LoadOrCreateIdentity(volume));
+  return directory;
+}
+
+// The identity stands beside the database, so that losing that does not lose this.
+Status StateDirectory::LoadOrCreateIdentity(const std::string& volume) {
+  const std::string path = path_ + "/volume.json";
+  if (std::ifstream file(path); file) {
+    const Json json = Json::parse(file, nullptr, /*allow_exceptions=*/false);
+    const std::string name = json.is_object() ? json.value("name", "") : "";
+    const auto id = VolumeId::FromHex(json.is_object() ? json.value("uuid", "") : "");
+    if (!id) {
+      return MakeError(ErrorKind::kCorrupt,
+                       path +
+                           " is damaged: restore it, or remove the state "
+                           "directory to begin anew under another volume name");
+    }
+    if (name != volume) {
+      return MakeError(ErrorKind::kUsage,
+                       "state directory " + path_ + " belongs to volume " + name + ", not " +
+                           volume + ": choose another with --state, or use --volume " + name);
+    }
+    volume_id_ = *id;
+    return {};
+  }
+  if (errno != ENOENT) return ErrnoError("open " + path);
+  volume_id_ = VolumeId::Random();
+  const Json json = {{"name", volume}, {"uuid", volume_id_.ToHex()}};
+  return WriteFileDurably(path, json.dump() + "\n");
+}
+
+Result<meta::StateDatabase> StateDirectory::OpenDatabase() {
+  auto database = meta::StateDatabase::Open(path_);
+  if (database || database.error().kind() != ErrorKind::kCorrupt) return database;
+  ASSIGN_OR_RETURN(const std::string aside, meta::StateDatabase::SetAside(path_));
+  spdlog::warn(
+      "{}. The state database cannot be trusted: set aside as {}. Every replica is "
+      "reconciled with the source",
+      database.error().ToString(), aside);
+  return meta::StateDatabase::Open(path_);
+}
+
+Status LockSource(int source_fd, const std::string& source) {
+  if (LockPatiently(source_fd)) return {};
+  if (errno != EWOULDBLOCK) return ErrnoError("lock " + source);
+  return MakeError(ErrorKind::kUsage, "source " + source +
+                                          " is already mounted by another tandemfs (see tandem "
+                                          "status)");
+}
+
+}  // namespace tandem::tools

@@ -1,0 +1,102 @@
+// tandem: the command line for people. Talks to running tandemfs processes (tools/control.h).
+#include <CLI/CLI.hpp>
+#include <cstdlib>
+#include <iostream>
+
+#include "meta/base/log.h"
+#include "tools/client_commands.h"
+
+namespace tandem::tools {
+namespace {
+
+constexpr int kUsageExit = 2;
+// As fsck's.
+constexpr int kVerifyCouldNotRun = 8;
+constexpr int kVerifyUsage = 16;
+
+int Report(const Result<int>& result, int usage_exit, int failure_exit) {
+  if (result) return *result;
+  std::cerr << "tandem: " << result.error().ToString() << "\n";
+  return result.error().kind() == ErrorKind::kUsage ? usage_exit : failure_exit;
+}
+
+struct Subcommands {
+  CLI::App* status;
+  CLI::App* sync;
+  CLI::App* pause;
+  CLI::App* resume;
+  CLI::App* verify;
+};
+
+Subcommands Declare(CLI::App& app, StatusOptions& status, SyncOptions& sync, PauseOptions& pause,
+                    VerifyOptions& verify) {
+  Subcommands commands{};
+  commands.status = app.add_subcommand("status", "what is mounted, and how far each replica is");
+  commands.status->add_option("MOUNTPOINT", status.mountpoint, "only this one");
+  commands.status->add_flag("--json", status.json, "for programs");
+  commands.status->add_flag("--watch", status.watch, "again every second, until interrupted");
+
+  commands.sync = app.add_subcommand(
+      "sync", "wait until everything changed so far is safe and applied on the replicas");
+  commands.sync->add_option("MOUNTPOINT", sync.mountpoint)->required();
+  commands.sync->add_option("--replica", sync.replica, "only this one");
+  commands.sync->add_option("--timeout", sync.timeout_seconds, "seconds; exit code 1 when passed")
+      ->check(CLI::NonNegativeNumber);
+
+  commands.pause = app.add_subcommand("pause", "send nothing until resumed; keep capturing");
+  commands.resume = app.add_subcommand("resume", "go on after pause");
+  for (CLI::App* command : {commands.pause, commands.resume}) {
+    command->add_option("MOUNTPOINT", pause.mountpoint)->required();
+    command->add_option("--replica", pause.replica, "only this one");
+  }
+
+  commands.verify = app.add_subcommand(
+      "verify", "prove that the replicas hold what the source does, or say where not");
+  commands.verify->add_option("MOUNTPOINT", verify.mountpoint)->required();
+  commands.verify->add_option("PATH", verify.paths, "only these, and what is below them");
+  commands.verify->add_option("--replica", verify.replica, "only this one");
+  commands.verify->add_flag("--full", verify.full, "read from the devices instead of caches");
+  commands.verify->add_flag("--repair", verify.repair, "make the replica follow the source");
+  commands.verify->add_option("--hash", verify.hash, "xxh3, blake2b, sha256 or md5")
+      ->check(CLI::IsMember({"xxh3", "blake2b", "sha256", "md5"}));
+  commands.verify->add_option("--block-size", verify.block_size, "bytes compared at a time")
+      ->check(CLI::Range(4096, 4 << 20));
+  commands.verify->add_flag("--json", verify.json, "for programs");
+  commands.verify->footer(
+      "Exit codes: 0 identical, 1 differences found and repaired, 4 differences left,\n"
+      "8 could not run, 16 usage.");
+  return commands;
+}
+
+int Main(int argc, char** argv) {
+  CLI::App app("Looks after tandemfs mounts and their replicas.", "tandem");
+  app.set_version_flag("--version", TANDEM_VERSION);
+  app.require_subcommand(1);
+  StatusOptions status;
+  SyncOptions sync;
+  PauseOptions pause;
+  VerifyOptions verify;
+  const Subcommands commands = Declare(app, status, sync, pause, verify);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& e) {
+    if (e.get_exit_code() == 0) return app.exit(e);
+    std::cerr << "tandem: " << e.what() << " (see tandem --help)\n";
+    return commands.verify->parsed() || (argc > 1 && std::string(argv[1]) == "verify")
+               ? kVerifyUsage
+               : kUsageExit;
+  }
+  if (*commands.status) return Report(RunStatus(status), kUsageExit, EXIT_FAILURE);
+  if (*commands.sync) return Report(RunSync(sync), kUsageExit, EXIT_FAILURE);
+  if (*commands.pause) return Report(RunPause(pause, true), kUsageExit, EXIT_FAILURE);
+  if (*commands.resume) return Report(RunPause(pause, false), kUsageExit, EXIT_FAILURE);
+  return Report(RunVerify(verify), kVerifyUsage, kVerifyCouldNotRun);
+}
+
+}  // namespace
+}  // namespace tandem::tools
+
+int main(int argc, char** argv) {
+  tandem::SetUpLog("tandem");
+  return tandem::tools::Main(argc, argv);
+}

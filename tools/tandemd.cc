@@ -1,0 +1,195 @@
+// tandemd: the replica daemon. Keeps a store and answers the sources that write to its volumes.
+#include <signal.h>
+#include <sys/stat.h>
+#include <toml++/toml.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <cstdlib>
+#include <iostream>
+#include <string>
+#include <vector>
+
+#include "meta/base/fault_point.h"
+#include "meta/base/log.h"
+#include "replica/messages.h"
+#include "replica/store.h"
+#include "replica/transport.h"
+
+namespace {
+
+using tandem::Error;
+using tandem::ErrorKind;
+using tandem::Status;
+
+constexpr char kDefaultUrl[] = "tcp://127.0.0.1:7447";
+// Requests that wait (for a cut to be applied) hold one each.
+constexpr int kWorkers = 256;
+
+struct Settings {
+  std::string store;
+  std::vector<std::string> urls;
+  std::string config;
+  bool insecure_plaintext = false;
+  bool list_fault_points = false;
+};
+
+void Declare(CLI::App& app, Settings& settings) {
+  app.description(
+      "Keeps replicas of tandemfs volumes. Each is a plain directory tree, STORE/VOLUME/tree, "
+      "that\n"
+      "moves from one state its source really had to the next; STORE/VOLUME/applied says which.");
+  app.footer(
+      "Example: tandemd --store /srv/replica --listen tcp://127.0.0.1:7447\n"
+      "         tandemfs /data /data --replica tcp://127.0.0.1:7447\n"
+      "The configuration file is TOML with the same names: store = \"DIR\", listen = [\"URL\", "
+      "...],\n"
+      "insecure-plaintext = true. What the command line says goes first. Run as root, so that "
+      "owners\n"
+      "and devices can be made as they are on the source. TANDEM_LOG=debug says more.");
+  app.add_option("--store", settings.store, "Directory of the replicas; made if only it is missing")
+      ->type_name("DIR");
+  app.add_option("--listen", settings.urls,
+                 "Where to listen: tcp://HOST:PORT (port 0: any) or ipc:///PATH; may be repeated.\n"
+                 "Default: tcp://127.0.0.1:7447")
+      ->type_name("URL");
+  app.add_option("--config", settings.config, "Configuration file")->type_name("FILE");
+  app.add_flag("--insecure-plaintext", settings.insecure_plaintext,
+               "Allow tcp:// on other addresses than loopback: anybody who can reach the port can\n"
+               "then read and replace what is replicated");
+  app.add_flag("--list-fault-points", settings.list_fault_points,
+               "Print the places where tests may end the process, and exit");
+  app.set_version_flag("--version", TANDEM_VERSION);
+}
+
+tl::unexpected<Error> BadConfig(const Settings& settings, const std::string& why) {
+  return tandem::MakeError(ErrorKind::kUsage,
+                           "read configuration file " + settings.config + " (" + why + ")", EINVAL);
+}
+
+Status ReadListen(const toml::node& node, Settings& settings) {
+  std::vector<std::string> urls;
+  if (const auto one = node.value<std::string>()) urls.push_back(*one);
+  if (const toml::array* many = node.as_array()) {
+    for (const toml::node& item : *many) {
+      const auto url = item.value<std::string>();
+      if (!url) return BadConfig(settings, "listen must be a list of URLs");
+      urls.push_back(*url);
+    }
+  }
+  if (urls.empty()) return BadConfig(settings, "listen must be a URL, or a list of them");
+  if (settings.urls.empty()) settings.urls = std::move(urls);
+  return {};
+}
+
+Status ReadConfig(Settings& settings) {
+  toml::table table;
+  try {
+    table = toml::parse_file(settings.config);
+  } catch (const toml::parse_error& e) {
+    return BadConfig(
+        settings, std::string(e.description()) + ", line " + std::to_string(e.source().begin.line));
+  }
+  for (const auto& [key, node] : table) {
+    const std::string name(key.str());
+    if (name == "store") {
+      const auto value = node.value<std::string>();
+      if (!value) return BadConfig(settings, "store must be a string");
+      if (settings.store.empty()) settings.store = *value;
+    } else if (name == "listen") {
+      if (auto read = ReadListen(node, settings); !read) return read;
+    } else if (name == "insecure-plaintext") {
+      const auto value = node.value<bool>();
+      if (!value) return BadConfig(settings, "insecure-plaintext must be true or false");
+      settings.insecure_plaintext |= *value;
+    } else {
+      return BadConfig(settings, "unknown setting " + name +
+                                     "; there are store, listen and "
+                                     "insecure-plaintext");
+    }
+  }
+  return {};
+}
+
+bool IsLoopback(const std::string& url) {
+  const std::string host = url.substr(url.find("://") + 3);
+  return host.starts_with("127.") || host.starts_with("localhost:") || host.starts_with("[::1]:");
+}
+
+// Plain TCP says everything to everybody on the way.
+Status CheckUrls(const Settings& settings) {
+  for (const std::string& url : settings.urls) {
+    if (!url.starts_with("tcp") || settings.insecure_plaintext || IsLoopback(url)) continue;
+    return tandem::MakeError(
+        ErrorKind::kUsage,
+        "listen on " + url +
+            " (the connection would be neither secret nor protected: listen on "
+            "127.0.0.1 and use a tunnel, or give --insecure-plaintext)",
+        EPERM);
+  }
+  return {};
+}
+
+Status Serve(const Settings& settings, const sigset_t& signals) {
+  ASSIGN_OR_RETURN(const auto store, tandem::replica::Store::Open(settings.store));
+  ASSIGN_OR_RETURN(const auto socket,
+                   tandem::replica::ReplySocket::Listen(
+                       settings.urls, kWorkers, tandem::replica::kMaxMessageBytes,
+                       [&store](std::string_view request) { return store->Answer(request); }));
+  std::string line = "tandemd: listening on";
+  for (const std::string& url : socket->urls()) line += " " + url;
+  std::puts(line.c_str());
+  std::fflush(stdout);
+  int signal = 0;
+  sigwait(&signals, &signal);
+  spdlog::info("ending on signal {}", signal);
+  store->Stop();
+  return {};
+}
+
+int Fail(const Error& error) {
+  std::fprintf(stderr, "tandemd: %s\n", error.ToString().c_str());
+  return EXIT_FAILURE;
+}
+
+int Run(Settings settings) {
+  if (settings.list_fault_points) {
+    for (const auto name : tandem::kReplicaFaultPoints) std::puts(std::string(name).c_str());
+    return EXIT_SUCCESS;
+  }
+  if (!settings.config.empty()) {
+    if (const auto read = ReadConfig(settings); !read) return Fail(read.error());
+  }
+  if (settings.store.empty()) {
+    return Fail(Error(ErrorKind::kUsage, EINVAL, "start (give --store DIR; see --help)"));
+  }
+  if (settings.urls.empty()) settings.urls = {kDefaultUrl};
+  if (const auto checked = CheckUrls(settings); !checked) return Fail(checked.error());
+
+  tandem::SetUpLog("tandemd");
+  // All threads inherit the mask; main alone takes the signals.
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGTERM);
+  sigaddset(&signals, SIGINT);
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  umask(0);
+  const auto served = Serve(settings, signals);
+  return served ? EXIT_SUCCESS : Fail(served.error());
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  CLI::App app;
+  Settings settings;
+  Declare(app, settings);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& e) {
+    if (e.get_exit_code() == 0) return app.exit(e);
+    std::cerr << "tandemd: " << e.what() << " (see tandemd --help)\n";
+    return 2;
+  }
+  return Run(std::move(settings));
+}
