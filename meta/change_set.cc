@@ -37,6 +37,7 @@ void ObjectChange::MergeNewer(const ObjectChange& newer) {
   suspect.AddAll(newer.suspect);
   attributes |= newer.attributes;
   whole |= newer.whole;
+  born |= newer.born;
   listing |= newer.listing;
   for (const auto& [name, entry] : newer.entries) SetEntry(name, entry.child, entry.replaced);
 }

@@ -43,6 +43,7 @@ std::vector<HotRegion> HotObject::TouchData(ByteRange range) {
   if (shift != shift_) {
     AppendDataRegions(marked_.data, shift_, outgrown_);
     shift_ = shift;
+    touched_.outgrown = true;
     marked_.data = 0;
     touched_.data = 0;
   }
@@ -72,6 +73,7 @@ void HotObject::Marked(HotRegion region) {
   } else if (region.code() / HotRegion::kPerFile == shift_) {
     marked_.data |= uint64_t{1} << (region.code() % HotRegion::kPerFile);
   } else {
+    touched_.outgrown = true;
     outgrown_.push_back(region);
   }
 }
@@ -101,7 +103,7 @@ std::vector<HotRegion> HotObject::EndWindow(bool all) {
     cooled.push_back(HotRegion::Entries());
     marked_.entries = false;
   }
-  if (marked_.empty()) {
+  if (marked_.empty() && !keep.outgrown) {
     cooled.insert(cooled.end(), outgrown_.begin(), outgrown_.end());
     outgrown_.clear();
     if (!pinned()) shift_ = HotRegion::kMinShift;

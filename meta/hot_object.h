@@ -62,7 +62,7 @@ class HotObject {
   // Cooling failed: the rows are still there.
   void Restore(const std::vector<HotRegion>& regions);
 
-  bool cold() const { return marked_.empty(); }
+  bool cold() const { return marked_.empty() && outgrown_.empty(); }
   bool unused() const { return cold() && !pinned(); }
 
  private:
@@ -70,12 +70,13 @@ class HotObject {
     uint64_t data = 0;
     bool attributes = false;
     bool entries = false;
+    bool outgrown = false;  // of touched_ only: some of outgrown_
     bool empty() const { return data == 0 && !attributes && !entries; }
   };
 
   int shift_ = HotRegion::kMinShift;
   Regions marked_;
-  // Rows of coarser or finer regions from before the file grew; they go when everything cools.
+  // Rows of finer regions from before the file grew; they go once everything else has cooled.
   std::vector<HotRegion> outgrown_;
   Regions touched_;
   std::array<int, 2> pins_{};

@@ -6,6 +6,15 @@
 #include "meta/base/log.h"
 
 namespace tandem::meta {
+namespace {
+
+// How often the log is looked at, and while it has more than so many pages (of 4 KiB).
+constexpr std::chrono::milliseconds kPause{2000};
+constexpr std::chrono::milliseconds kBusyPause{100};
+constexpr int kBusyPages = 1024;
+constexpr int kLongLogPages = 8192;
+
+}  // namespace
 
 StateWriter::StateWriter(StateDatabase database)
     : database_(std::move(database)), thread_([this] { Run(); }) {}
@@ -93,8 +102,7 @@ Checkpointer::~Checkpointer() {
 }
 
 void Checkpointer::Run() {
-  constexpr std::chrono::seconds kEvery{2};
-  auto next = CondVar::Clock::now() + kEvery;
+  auto next = CondVar::Clock::now() + kPause;
   while (true) {
     {
       MutexLock lock(mutex_);
@@ -102,11 +110,20 @@ void Checkpointer::Run() {
       }
       if (stopping_) return;
     }
-    if (const Status status = database_.Checkpoint(); !status) {
-      spdlog::warn("{}", status.error().ToString());
-    }
-    next = CondVar::Clock::now() + kEvery;
+    const auto pages = MoveLog();
+    if (!pages) spdlog::warn("{}", pages.error().ToString());
+    next = CondVar::Clock::now() + (pages && *pages > kBusyPages ? kBusyPause : kPause);
   }
+}
+
+Result<int> Checkpointer::MoveLog() {
+  using Mode = Database::CheckpointMode;
+  ASSIGN_OR_RETURN(const int pages, database_.Checkpoint(Mode::kPassive));
+  if (pages < kLongLogPages) return pages;
+  // A writer that never pauses would make the log longer and longer: once nearly everything is
+  // moved, it is held up for the little that has come since.
+  RETURN_IF_ERROR(database_.Checkpoint(Mode::kPassive));
+  return database_.Checkpoint(Mode::kRestart);
 }
 
 }  // namespace tandem::meta

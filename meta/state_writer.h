@@ -60,6 +60,7 @@ class Checkpointer {
  private:
   explicit Checkpointer(Database database);
   void Run();
+  Result<int> MoveLog();  // its length in pages
 
   Database database_;
   Mutex mutex_;

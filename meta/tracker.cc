@@ -125,6 +125,7 @@ void Tracker::NoteChange() {
   if (!open_is_empty_.load() || !open_is_empty_.exchange(false)) return;
   MutexLock lock(change_mutex_);
   open_first_change_ns_ = WallTimeNs();
+  ++wakes_;
   changed_.NotifyAll();
 }
 

@@ -146,6 +146,7 @@ class Tracker : public Capture {
   Mutex change_mutex_;
   CondVar changed_;
   std::atomic<bool> open_is_empty_{true};
+  // First changes of an epoch, and calls of WakeAll.
   uint64_t wakes_ GUARDED_BY(change_mutex_) = 0;
   int64_t open_first_change_ns_ GUARDED_BY(change_mutex_) = 0;
 

@@ -13,6 +13,23 @@ namespace {
 // marked again and again, short enough that little has to be compared after a crash.
 constexpr std::chrono::milliseconds kWindow{1000};
 
+// A directory with more names pending than this (a replica is away) is written down as wholly
+// changed: after a crash its names are compared, and what was born in it is found that way. Writing
+// them one by one each time the directory cools would hold up every mark.
+constexpr size_t kMaxNames = 1024;
+
+ObjectChange ForDatabase(const ObjectChange& change) {
+  if (change.entries.size() <= kMaxNames) return change;
+  ObjectChange coarse;
+  coarse.handle = change.handle;
+  coarse.attributes = change.attributes;
+  coarse.whole = change.whole;
+  coarse.born = change.born;
+  coarse.data = change.data;
+  coarse.listing = true;
+  return coarse;
+}
+
 }  // namespace
 
 void Tracker::RunTicks() {
@@ -87,12 +104,12 @@ DirtyObject Tracker::DirtyRowsOf(const ObjectRef& object) {
   DirtyObject dirty{object, {}};
   for (const auto& layer : layers_) {
     const ObjectChange* change = layer->Find(object.id);
-    if (change != nullptr) dirty.changes.emplace_back(layer->cut.name.epoch, *change);
+    if (change != nullptr) dirty.changes.emplace_back(layer->cut.name.epoch, ForDatabase(*change));
   }
   Shard& shard = ShardFor(object.id);
   MutexLock lock(shard.mutex);
   if (const auto open = shard.open.find(object.id); open != shard.open.end()) {
-    dirty.changes.emplace_back(open_epoch(), open->second);
+    dirty.changes.emplace_back(open_epoch(), ForDatabase(open->second));
   }
   return dirty;
 }

@@ -130,11 +130,14 @@ bool Tracker::WaitForChanges(Epoch epoch, CondVar::Clock::time_point deadline) {
     wakes_before = wakes_;
   }
   if (NewestChange() > epoch) return true;
-  MutexLock lock(change_mutex_);
-  while (open_is_empty_ && wakes_ == wakes_before) {
-    if (!changed_.WaitUntil(change_mutex_, deadline)) break;
+  {
+    // Another replica's sender may have ended the epoch again before this thread looks.
+    MutexLock lock(change_mutex_);
+    while (wakes_ == wakes_before) {
+      if (!changed_.WaitUntil(change_mutex_, deadline)) break;
+    }
   }
-  return !open_is_empty_;
+  return NewestChange() > epoch;
 }
 
 void Tracker::WakeAll() {
@@ -150,7 +153,9 @@ bool Tracker::Knows(const CutName& cut) {
 }
 
 Epoch Tracker::NewestChange() {
-  if (!open_is_empty_.load()) return open_epoch();
+  // In this order: the epoch may end in between, and the next one has no changes yet.
+  const Epoch open = open_epoch();
+  if (!open_is_empty_.load()) return open;
   MutexLock lock(layers_mutex_);
   return layers_.empty() ? Epoch() : layers_.back()->cut.name.epoch;
 }
@@ -159,8 +164,9 @@ Status Tracker::DropThrough(Epoch epoch) {
   MutexLock cut_lock(cut_mutex_);
   {
     MutexLock lock(layers_mutex_);
-    const bool nothing_older =
-        cuts_.empty() || cuts_.front().name.epoch >= epoch || cuts_.back().name.epoch < epoch;
+    if (cuts_.empty() || cuts_.back().name.epoch < epoch) return {};
+    const bool nothing_older = cuts_.front().name.epoch >= epoch &&
+                               (layers_.empty() || layers_.front()->cut.name.epoch > epoch);
     if (nothing_older) return {};
   }
   FAULT_POINT("source.drop.before_commit");

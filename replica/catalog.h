@@ -75,7 +75,11 @@ class Catalog {
   Status SetApplied(const AppliedCut& cut);
 
   // Moves the write-ahead log into the database file; not within a transaction.
-  Status Checkpoint() { return database_.Checkpoint(); }
+  // Passive: this connection is the only writer.
+  Status Checkpoint() {
+    RETURN_IF_ERROR(database_.Checkpoint(Database::CheckpointMode::kPassive));
+    return {};
+  }
 
  private:
   struct Statements;

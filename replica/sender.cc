@@ -146,6 +146,10 @@ ReplicaStatus Sender::status() {
   if (peer_ != nullptr) {
     status.sent_bytes = peer_->sent_bytes();
     status.received_bytes = peer_->received_bytes();
+    // The thread may still be waiting for an answer that will not come.
+    const bool talks =
+        status.state != ReplicaState::kPaused && status.state != ReplicaState::kBlocked;
+    if (talks && !peer_->connected()) status.state = ReplicaState::kConnecting;
   }
   if (!in_step || !tracker_.Knows(status.applied)) {
     // Never in step in this run: all that can be said is that it is at least that far behind.

@@ -140,6 +140,7 @@ Status Verifier::RunSlice(Peer& peer, const Position& position) {
 Status Verifier::Judge(Peer& peer, const Position& position, Item item) {
   switch (item.what) {
     case Item::What::kObject:
+    case Item::What::kAttributes:
       return JudgeObject(peer, position, item);
     case Item::What::kNames:
       return JudgeNames(peer, position, item);
@@ -182,15 +183,34 @@ Status Verifier::RepairObject(const meta::ObjectRef& object, bool whole) {
 
 Status Verifier::RepairName(const meta::ObjectRef& directory, const std::string& name) {
   if (!options_.repair || confirming_) return {};
+  std::deque<std::pair<meta::ObjectRef, std::string>> left{{directory, name}};
+  while (!left.empty() && !stopping_) {
+    const auto [parent, entry] = std::move(left.front());
+    left.pop_front();
+    ASSIGN_OR_RETURN(const std::optional<meta::ObjectRef> child, RepairEntry(parent, entry));
+    if (!child) continue;
+    ASSIGN_OR_RETURN(const std::optional<meta::SourceObject> object, tree_.Open(*child));
+    if (!object) continue;
+    ASSIGN_OR_RETURN(const meta::Attributes attributes,
+                     object->ReadAttributes(meta::WithXattrs::kNo));
+    if (attributes.kind != meta::Kind::kDirectory) continue;
+    ASSIGN_OR_RETURN(std::vector<meta::SourceEntry> below, tree_.List(*object));
+    for (meta::SourceEntry& one : below) left.emplace_back(*child, std::move(one.name));
+  }
+  return {};
+}
+
+Result<std::optional<meta::ObjectRef>> Verifier::RepairEntry(const meta::ObjectRef& directory,
+                                                             const std::string& name) {
   ASSIGN_OR_RETURN(meta::Operation operation, tracker_.Begin(meta::Intent().Entries(directory)));
   ASSIGN_OR_RETURN(const std::optional<UniqueFd> opened, tree_.OpenPath(directory));
-  if (!opened) return {};
-  ASSIGN_OR_RETURN(const std::optional<meta::ObjectRef> child,
-                   tree_.Lookup(opened->get(), name.c_str()));
+  if (!opened) return std::nullopt;
+  ASSIGN_OR_RETURN(std::optional<meta::ObjectRef> child, tree_.Lookup(opened->get(), name.c_str()));
   operation.SetEntry(directory, name, child ? child->id : ObjectId(), ObjectId());
   operation.End();
   repaired_something_ = true;
-  return child ? RepairObject(*child, /*whole=*/true) : Status();
+  if (child) RETURN_IF_ERROR(RepairObject(*child, /*whole=*/true));
+  return child;
 }
 
 std::string Printable(std::string_view path) {

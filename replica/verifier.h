@@ -61,7 +61,8 @@ class Verifier {
 
  private:
   struct Item {
-    enum class What { kObject, kNames, kContent } what;
+    // An object: its attributes, then its names or its content.
+    enum class What { kObject, kAttributes, kNames, kContent } what;
     meta::ObjectRef object;
     std::string path;
     meta::ObjectRef parent;  // and name: how the object was met; null for roots of the walk
@@ -95,7 +96,10 @@ class Verifier {
   void Postpone(Item item) EXCLUDES(mutex_);
   void Report(Difference difference) EXCLUDES(mutex_);
   Status RepairObject(const meta::ObjectRef& object, bool whole);
+  // The name, what it leads to, and everything below that.
   Status RepairName(const meta::ObjectRef& directory, const std::string& name);
+  Result<std::optional<meta::ObjectRef>> RepairEntry(const meta::ObjectRef& directory,
+                                                     const std::string& name);
 
   const Options options_;
   meta::Tracker& tracker_;

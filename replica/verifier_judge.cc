@@ -82,6 +82,9 @@ Status Verifier::JudgeObject(Peer& peer, const Position& position, const Item& i
   if (!found.objects[0].object.is_null()) {
     return JudgeListed(position, item, *object, found.objects[0]);
   }
+  // Removed here and there since it was met, but in use: it can still be opened by its handle.
+  ASSIGN_OR_RETURN(const meta::Attributes ours, object->ReadAttributes(meta::WithXattrs::kNo));
+  if (ours.link_count == 0) return {};
   ASSIGN_OR_RETURN(const bool pending,
                    Pending(position, item.object.id,
                            [](const meta::ObjectChange& change) { return change.whole; }));
@@ -96,7 +99,7 @@ Status Verifier::JudgeObject(Peer& peer, const Position& position, const Item& i
 Status Verifier::JudgeListed(const Position& position, const Item& item, meta::SourceObject& object,
                              const Listed& theirs) {
   ASSIGN_OR_RETURN(const meta::Attributes ours, object.ReadAttributes(meta::WithXattrs::kYes));
-  {
+  if (item.what == Item::What::kObject) {
     MutexLock lock(mutex_);
     ++report_.objects;
   }
@@ -120,13 +123,15 @@ Status Verifier::JudgeListed(const Position& position, const Item& item, meta::S
     const bool links_pending =
         difference.what.starts_with("links") && tracker_.NewestChange() > position.applied.epoch;
     if (pending || links_pending) {
-      Postpone(item);
-      return {};
+      Item again = item;
+      again.what = Item::What::kAttributes;
+      Postpone(std::move(again));
+    } else {
+      Report(std::move(difference));
+      RETURN_IF_ERROR(RepairObject(item.object, ours.kind != theirs.attributes.kind));
     }
-    Report(std::move(difference));
-    RETURN_IF_ERROR(RepairObject(item.object, ours.kind != theirs.attributes.kind));
   }
-  if (ours.kind != theirs.attributes.kind) return {};
+  if (item.what == Item::What::kAttributes || ours.kind != theirs.attributes.kind) return {};
   Item next = item;
   next.tries = 0;
   if (ours.kind == meta::Kind::kDirectory) {

@@ -87,7 +87,7 @@ Result<Outcome> Await(const std::string& socket, int64_t job) {
 int ExitCodeOf(const Outcome& outcome) {
   if (!outcome.last.value("failure", "").empty()) return kCouldNotRun;
   if (outcome.left != 0) return kDifferencesLeft;
-  if (!outcome.last.value("unjudged", Json::array()).empty()) return kDifferencesLeft;
+  if (!outcome.last.value("unjudged", Json::array()).empty()) return kCouldNotRun;
   return outcome.repaired != 0 ? kRepaired : kIdentical;
 }
 
@@ -98,7 +98,7 @@ void Print(const std::string& replica, const Outcome& outcome) {
            difference.value("repaired", false) ? " (repaired)" : "");
   }
   for (const Json& path : outcome.last.value("unjudged", Json::array())) {
-    printf("unjudged: %s: changes too fast to be compared; try again\n",
+    printf("unjudged: %s: changes too fast to be compared; try again, or pause what writes it\n",
            path.get<std::string>().c_str());
   }
   const std::string failure = outcome.last.value("failure", "");

@@ -120,6 +120,7 @@ Status StateDirectory::LoadOrCreateIdentity(const std::string& volume) {
                            volume + ": choose another with --state, or use --volume " + name);
     }
     volume_id_ = *id;
+    is_new_ = false;
     return {};
   }
   if (errno != ENOENT) return ErrnoError("open " + path);
@@ -129,6 +130,15 @@ Status StateDirectory::LoadOrCreateIdentity(const std::string& volume) {
 }
 
 Result<meta::StateDatabase> StateDirectory::OpenDatabase() {
+  struct stat stat_buffer;
+  const bool lost =
+      stat((path_ + "/state.db").c_str(), &stat_buffer) != 0 || stat_buffer.st_size == 0;
+  if (lost && !is_new_) {
+    spdlog::warn(
+        "the state database of {} is gone or empty. Every replica is reconciled with the "
+        "source",
+        path_);
+  }
   auto database = meta::StateDatabase::Open(path_);
   if (database || database.error().kind() != ErrorKind::kCorrupt) return database;
   ASSIGN_OR_RETURN(const std::string aside, meta::StateDatabase::SetAside(path_));

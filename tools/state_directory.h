@@ -22,7 +22,7 @@ class StateDirectory {
   static Result<StateDirectory> Open(const std::string& path, const std::string& volume,
                                      const std::vector<std::string>& outside);
 
-  // The state database. One that cannot be trusted is set aside, with a warning that says so, and
+  // The state database. One that is lost or cannot be trusted (set aside) is warned of, and
   // an empty one takes its place: then every replica is reconciled.
   Result<meta::StateDatabase> OpenDatabase();
 
@@ -37,6 +37,7 @@ class StateDirectory {
   std::string path_;
   UniqueFd lock_;
   VolumeId volume_id_;
+  bool is_new_ = true;
 };
 
 // Takes the lock on SOURCE that keeps a second tandemfs off it. The descriptor holds it.

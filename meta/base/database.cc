@@ -110,12 +110,15 @@ Result<Statement> Database::Prepare(std::string_view sql) {
 
 Status Database::SetSync(Sync sync) { return Execute(PragmaFor(sync)); }
 
-Status Database::Checkpoint() {
-  const int code =
-      sqlite3_wal_checkpoint_v2(handle_, nullptr, SQLITE_CHECKPOINT_PASSIVE, nullptr, nullptr);
+Result<int> Database::Checkpoint(CheckpointMode mode) {
+  int log_pages = 0;
+  const int code = sqlite3_wal_checkpoint_v2(
+      handle_, nullptr,
+      mode == CheckpointMode::kPassive ? SQLITE_CHECKPOINT_PASSIVE : SQLITE_CHECKPOINT_RESTART,
+      &log_pages, nullptr);
   // Busy: a writer or reader is in the way; the next call gets further.
   if (code != SQLITE_OK && (code & 0xff) != SQLITE_BUSY) return Failure("checkpoint");
-  return {};
+  return log_pages;
 }
 
 Result<int> Database::UserVersion() {

@@ -40,8 +40,12 @@ class Database {
   Result<Statement> Prepare(std::string_view sql);
   // Only between transactions.
   Status SetSync(Sync sync);
-  // Moves what the write-ahead log holds into the database file; what readers still need stays.
-  Status Checkpoint();
+  enum class CheckpointMode {
+    kPassive,  // as far as that goes without holding up anybody; the log may still grow
+    kRestart,  // holds up writers until all is moved: the next one begins the log afresh
+  };
+  // Moves what the write-ahead log holds into the database file. Returns the log's length in pages.
+  Result<int> Checkpoint(CheckpointMode mode);
   // PRAGMA user_version: the schema's number; 0 in a new database.
   Result<int> UserVersion();
   Status SetUserVersion(int version);

@@ -246,7 +246,8 @@ TEST(Invariant1, EveryChangeIsCoveredWheneverTheDaemonIsKilled) {
     std::this_thread::sleep_for(milliseconds(random() % 500));
     const std::string copy = copies.Directory(std::to_string(i));
     const size_t made = journal.size();
-    for (const char* file : {"/state.db", "/state.db-wal"}) Copy(directory.state() + file, copy + file);
+    for (const char* file : {"/state.db", "/state.db-wal"})
+      Copy(directory.state() + file, copy + file);
     const uint64_t applied = dropped;
 
     StateDatabase database = std::move(StateDatabase::Open(copy).value());

@@ -205,7 +205,7 @@ TEST_F(StateDatabaseTest, ADamagedPageIsCorrupt) {
     for (uint64_t i = 0; i < 2000; ++i) {
       ASSERT_TRUE(database.InsertHot({ObjectId(1, i), {"handle"}}, HotRegion::Attributes()));
     }
-    ASSERT_TRUE(database.database().Checkpoint());
+    ASSERT_TRUE(database.database().Checkpoint(Database::CheckpointMode::kPassive));
   }
   std::filesystem::remove(path() + "-wal");
   {

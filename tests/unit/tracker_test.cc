@@ -69,12 +69,11 @@ TEST_F(TrackerTest, ABirthThatEndsWhileTheOperationWaitsAtTheGateIsNotReliedOn) 
     directory_.CreateFile(name);
     const ObjectRef file = directory_.Find(name);
     Operation operation = directory_.Begin(Intent().Data(file, {0, 1}));
-    const ObjectChange pending = tracker().ChangesAfter(
-        Epoch(tracker().open_epoch().number() - 1), file.id);
+    const ObjectChange pending =
+        tracker().ChangesAfter(Epoch(tracker().open_epoch().number() - 1), file.id);
     const auto rows = directory_.Inspect().LoadHot().value();
-    const bool marked = std::any_of(rows.begin(), rows.end(), [&](const HotRow& row) {
-      return row.object.id == file.id;
-    });
+    const bool marked = std::any_of(rows.begin(), rows.end(),
+                                    [&](const HotRow& row) { return row.object.id == file.id; });
     EXPECT_TRUE(pending.whole || marked) << name;
   }
   stop = true;
