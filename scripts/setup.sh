@@ -18,8 +18,9 @@ build_packages=(
   libspdlog-dev libfmt-dev libexpected-dev libcli11-dev libtomlplusplus-dev nlohmann-json3-dev
   flatbuffers-compiler flatbuffers-compiler-dev libflatbuffers-dev
   libzstd-dev libxxhash-dev libb2-dev libssl-dev libgtest-dev libgmock-dev)
-# Used by tests: extended attributes, ACLs, loop-mounted filesystems, looking into the databases.
-test_packages=(acl attr e2fsprogs xfsprogs sqlite3)
+# Used by tests and the quickstart: extended attributes, ACLs, loop-mounted filesystems, programs at
+# work on the mount.
+test_packages=(acl attr e2fsprogs xfsprogs git sqlite3)
 # Needed to build libfuse from its source package; uring and numa for its io_uring transport.
 fuse_packages=(dpkg-dev meson liburing-dev libnuma-dev)
 check_packages=(clang clang-format clang-tidy clang-tools shellcheck)

@@ -1,9 +1,13 @@
 #include "tests/daemons.h"
 
+#include <netinet/in.h>
 #include <signal.h>
 #include <sys/mount.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <filesystem>
+#include <random>
 
 namespace tandem::test {
 namespace {
@@ -21,6 +25,26 @@ AssertionResult Ended(Process& process, const std::string& what) {
   return AssertionSuccess();
 }
 
+bool IsFree(uint16_t port) {
+  const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_port = htons(port);
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  const bool bound = bind(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0;
+  close(fd);
+  return bound;
+}
+
+// A port of this machine nobody listens on, from below those the kernel gives to connections.
+uint16_t FreePort() {
+  std::random_device random;
+  std::uniform_int_distribution<uint16_t> ports(20'000, 30'000);
+  while (true) {
+    if (const uint16_t port = ports(random); IsFree(port)) return port;
+  }
+}
+
 void KillAndReap(std::unique_ptr<Process>& process) {
   if (process == nullptr) return;
   process->Signal(SIGKILL);
@@ -33,7 +57,7 @@ void KillAndReap(std::unique_ptr<Process>& process) {
 
 ReplicaDaemon::ReplicaDaemon(const Scratch& scratch, const std::string& name, std::string store)
     : store_(store.empty() ? scratch.Directory(name + ".store") : std::move(store)),
-      url_("ipc://" + scratch.Path(name + ".socket")) {}
+      url_("tcp://127.0.0.1:" + std::to_string(FreePort())) {}
 
 AssertionResult ReplicaDaemon::Start(const Environment& environment) {
   const std::vector<std::string> command = {Program("tandemd"), "--store", store_, "--listen",

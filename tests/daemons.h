@@ -22,7 +22,7 @@ inline constexpr char kVolume[] = "volume";
 
 class ReplicaDaemon {
  public:
-  // Its store and socket lie in the scratch directory, unless a store is given.
+  // Its store lies in the scratch directory, unless one is given. Its port stays the same.
   ReplicaDaemon(const Scratch& scratch, const std::string& name, std::string store = {});
 
   // Returns when it accepts connections.
