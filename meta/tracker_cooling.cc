@@ -58,7 +58,7 @@ Status Tracker::CoolShard(size_t index, bool all) {
   std::vector<Cooled> cooled;
   // Which marks go is decided on the writer's thread: a mark asked for after that decision is then
   // certainly written after the old one's row is deleted.
-  const Status status = writer_.Do(
+  Status status = writer_.Do(
       [&](StateDatabase& database) { return CoolInTransaction(database, shard, all, cooled); });
   if (status && !cooled.empty()) FAULT_POINT("source.cool.after_commit");
   MutexLock lock(shard.mutex);

@@ -115,7 +115,7 @@ Result<Reply> StageWriter::Commit(const CutName& cut, int64_t wall_time_ns) {
   commit.wall_time_ns = wall_time_ns;
   commit.chunk_count = checksums_.size();
   commit.digest = DigestOf(checksums_);
-  ASSIGN_OR_RETURN(Reply reply, peer_->Ask(std::move(commit)));
+  ASSIGN_OR_RETURN(Reply reply, peer_->Ask(commit));
   FAULT_POINT("source.ship.after_commit");
   return reply;
 }

@@ -127,7 +127,7 @@ class NngCall final : public RequestSocket::Call {
     if (phase_ == Phase::kSending) {
       if (code != 0) {
         // Not sent: the message is still ours.
-        NngMessage(nng_aio_get_msg(aio_.handle));
+        const NngMessage unsent(nng_aio_get_msg(aio_.handle));
         return Finish(code, {});
       }
       link_.sent += sent_bytes_;

@@ -130,14 +130,14 @@ Status Verifier::Drain() {
 Status Verifier::RunSlice(Peer& peer, const Position& position) {
   const auto end = CondVar::Clock::now() + kSlice;
   while (!items_.empty() && CondVar::Clock::now() < end && !stopping_) {
-    Item item = std::move(items_.front());
+    const Item item = std::move(items_.front());
     items_.pop_front();
-    RETURN_IF_ERROR(Judge(peer, position, std::move(item)));
+    RETURN_IF_ERROR(Judge(peer, position, item));
   }
   return {};
 }
 
-Status Verifier::Judge(Peer& peer, const Position& position, Item item) {
+Status Verifier::Judge(Peer& peer, const Position& position, const Item& item) {
   switch (item.what) {
     case Item::What::kObject:
     case Item::What::kAttributes:

@@ -77,7 +77,7 @@ class Verifier {
   Result<Item> Resolve(const std::string& path);
   Status Drain();
   Status RunSlice(Peer& peer, const Position& position);
-  Status Judge(Peer& peer, const Position& position, Item item);
+  Status Judge(Peer& peer, const Position& position, const Item& item);
 
   Status JudgeObject(Peer& peer, const Position& position, const Item& item);
   Status JudgeListed(const Position& position, const Item& item, meta::SourceObject& object,

@@ -57,7 +57,7 @@ class Volume {
   Status OpenCatalog();
   Status SetCatalogAside();
   Status RecoverStages();
-  Status AdoptStages(std::vector<std::shared_ptr<Stage>> stages);
+  Status AdoptStages(const std::vector<std::shared_ptr<Stage>>& stages);
   Status CheckMarker();
 
   // ---- Threads

@@ -101,7 +101,8 @@ std::optional<Reply> Volume::ResolveDelta(DataRecord& record) {
                       {}};
   UniqueFd fd;
   if (auto refusal = OpenForReading(record.basis, fd)) {
-    return refusal->code == ReplyCode::kNotFound ? changed : std::move(*refusal);
+    if (refusal->code == ReplyCode::kNotFound) return changed;
+    return std::move(*refusal);
   }
   const auto basis = ReadUpTo(fd.get(), record.basis_offset, record.basis_length);
   if (!basis) return Failure(basis.error());

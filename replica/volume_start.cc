@@ -130,11 +130,11 @@ Status Volume::RecoverStages() {
     if (unlinkat(stage_fd_.get(), name.c_str(), 0) != 0) return ErrnoError("remove " + name);
   }
   std::ranges::sort(stages, {}, [](const auto& stage) { return stage->commit_record().cut.epoch; });
-  return AdoptStages(std::move(stages));
+  return AdoptStages(stages);
 }
 
 // Stages up to the catalog's cut wait for a sync; from there on each must follow the one before.
-Status Volume::AdoptStages(std::vector<std::shared_ptr<Stage>> stages) {
+Status Volume::AdoptStages(const std::vector<std::shared_ptr<Stage>>& stages) {
   MutexLock lock(mutex_);
   durable_ = applied_;
   for (const auto& stage : stages) {

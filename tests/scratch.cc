@@ -54,7 +54,7 @@ Scratch::Scratch() {
 Scratch::~Scratch() { Remove(path_); }
 
 std::string Scratch::Directory(const std::string& name) const {
-  const std::string path = Path(name);
+  std::string path = Path(name);
   std::filesystem::create_directories(path);
   return path;
 }

@@ -126,7 +126,7 @@ Status RunMounted(const MountArguments& arguments, const std::string& source, in
   RETURN_IF_ERROR(background.Ready());
   spdlog::info("{} is mounted at {} as volume {}", source, mountpoint, arguments.volume);
 
-  const Status served_status = mount->Run();
+  Status served_status = mount->Run();
   control.reset();
   replication.reset();
   if (engine.tracker != nullptr) {

@@ -45,7 +45,7 @@ class ReplicaClient {
   }
   Reply Greet() {
     session_ = {};
-    const Reply reply = Ask(Hello{1, 1, volume_, id_, "test"});
+    Reply reply = Ask(Hello{1, 1, volume_, id_, "test"});
     if (const auto* position = std::get_if<Position>(&reply.body)) {
       session_ = position->session;
       base_ = position->durable;

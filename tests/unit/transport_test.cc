@@ -13,7 +13,7 @@ using Clock = std::chrono::steady_clock;
 
 constexpr size_t kMaxBytes = 4 << 20;
 
-std::unique_ptr<ReplySocket> ListenWith(const std::string& url, ReplySocket::Handler handler,
+std::unique_ptr<ReplySocket> ListenWith(const std::string& url, const ReplySocket::Handler& handler,
                                         int workers = 8) {
   // A port is free again a moment after its last listener went.
   for (int attempt = 0; attempt < 100; ++attempt) {
