@@ -19,7 +19,7 @@ std::unordered_map<ObjectId, ObjectId> BasesOf(const meta::Layer& changes) {
 
 }  // namespace
 
-Result<bool> CutShipper::Ship(std::shared_ptr<meta::FrozenCut> cut) {
+Result<bool> CutShipper::Ship(const std::shared_ptr<meta::FrozenCut>& cut) {
   shipped_.push_back(cut);
   const auto bases = BasesOf(cut->changes());
   bool walked = false;

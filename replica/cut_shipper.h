@@ -20,7 +20,7 @@ class CutShipper {
 
   // Ships the cut's changes. True: directories had to be walked live, so that what is staged is of
   // no one moment; another, newer cut has to follow before the stage is committed.
-  Result<bool> Ship(std::shared_ptr<meta::FrozenCut> cut);
+  Result<bool> Ship(const std::shared_ptr<meta::FrozenCut>& cut);
 
   // The replica lacks these: ships them whole, with everything below. They were named by entries of
   // cuts shipped before; what is gone by now is passed over.
