@@ -1,80 +1,227 @@
+// The operations' side of a frozen cut. The reader's: cut_object.cc.
 #include "meta/frozen_cut.h"
 
 #include <fcntl.h>
+#include <linux/fs.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 
 #include <algorithm>
+
+#include "meta/base/log.h"
 
 namespace tandem::meta {
 namespace {
 
 // Descriptors one cut may keep of unlinked objects.
-constexpr size_t kMaxKept = 4096;
-
-std::shared_ptr<const Layer> Merge(const std::vector<std::shared_ptr<const Layer>>& layers) {
-  if (layers.size() == 1) return layers.front();
-  auto merged = std::make_shared<Layer>();
-  for (const auto& layer : layers) merged->MergeNewer(*layer);
-  return merged;
-}
+constexpr size_t kMaxUnlinked = 4096;
+// What one operation may be made to read and keep before it goes on.
+constexpr uint64_t kMaxPerOperation = 4 << 20;
+constexpr uint64_t kPieceBytes = 1 << 20;
+constexpr size_t kExtentsAtATime = 1024;
 
 }  // namespace
 
-const ObjectChange* Layer::Find(const ObjectId& object) const {
-  const ChangeSet& shard = shards[ShardOf(object)];
-  const auto found = shard.find(object);
-  return found == shard.end() ? nullptr : &found->second;
+FrozenCut::FrozenCut(CutRecord cut, std::vector<std::shared_ptr<const Layer>> layers,
+                     const SourceTree& tree, Spill& spill)
+    : cut_(cut), layers_(std::move(layers)), tree_(tree), spill_(spill) {}
+
+const Layer& FrozenCut::changes() {
+  if (changes_ != nullptr) return *changes_;
+  if (layers_.size() == 1) {
+    changes_ = layers_.front();
+  } else {
+    auto merged = std::make_shared<Layer>();
+    for (const auto& layer : layers_) merged->MergeNewer(*layer);
+    changes_ = std::move(merged);
+  }
+  return *changes_;
 }
 
-bool Layer::empty() const {
-  return std::all_of(shards.begin(), shards.end(),
-                     [](const ChangeSet& shard) { return shard.empty(); });
+bool FrozenCut::Concerns(const ObjectId& object) const {
+  return std::any_of(layers_.begin(), layers_.end(),
+                     [&object](const auto& layer) { return layer->Find(object) != nullptr; });
 }
 
-size_t Layer::object_count() const {
-  size_t count = 0;
-  for (const ChangeSet& shard : shards) count += shard.size();
-  return count;
-}
-
-void Layer::MergeNewer(const Layer& newer) {
-  cut = newer.cut;
-  if (first_change_ns == 0) first_change_ns = newer.first_change_ns;
-  for (size_t i = 0; i < kShards; ++i) meta::MergeNewer(shards[i], newer.shards[i]);
-}
-
-FrozenCut::FrozenCut(CutRecord cut, const std::vector<std::shared_ptr<const Layer>>& layers,
-                     const SourceTree& tree)
-    : cut_(cut), changes_(Merge(layers)), tree_(tree) {}
-
-Result<std::optional<SourceObject>> FrozenCut::Open(const ObjectRef& object) const {
-  {
-    MutexLock lock(mutex_);
-    if (const auto kept = kept_.find(object.id); kept != kept_.end()) {
-      UniqueFd fd(fcntl(kept->second.get(), F_DUPFD_CLOEXEC, 0));
-      if (!fd.valid()) return ErrnoError("duplicate descriptor of unlinked object");
-      return SourceObject(std::move(fd));
+FrozenCut::Concern FrozenCut::ConcernOf(const ObjectId& object, ByteRange range) const {
+  Concern concern;
+  for (const auto& layer : layers_) {
+    const ObjectChange* change = layer->Find(object);
+    if (change == nullptr) continue;
+    concern.any = true;
+    concern.xattrs |= change->whole || (change->attributes & kXattrAttributes) != 0;
+    for (const RangeSet* set : {&change->data, &change->suspect}) {
+      for (const ByteRange& part : set->Within(range)) concern.data.Add(part);
     }
+  }
+  return concern;
+}
+
+void FrozenCut::Keep(const ObjectId& object, int path_fd) {
+  if (!keeps() || !Concerns(object)) return;
+  Shard& shard = ShardFor(object);
+  {
+    MutexLock lock(shard.mutex);
+    if (!keeps() || shard.unlinked.contains(object)) return;
+    UniqueFd fd(unlinked_count_ < kMaxUnlinked ? fcntl(path_fd, F_DUPFD_CLOEXEC, 0) : -1);
+    if (fd.valid()) {
+      ++unlinked_count_;
+      shard.unlinked.emplace(object, std::move(fd));
+      return;
+    }
+  }
+  GiveUp();
+}
+
+FrozenCut::Outcome FrozenCut::Preserve(const Intent::Item& item) {
+  if (!keeps() || !Concerns(item.object->id)) return Outcome::kDone;
+  Shard& shard = ShardFor(item.object->id);
+  MutexLock lock(shard.mutex);
+  return keeps() ? PreserveLocked(shard, item) : Outcome::kDone;
+}
+
+FrozenCut::Outcome FrozenCut::PreserveLocked(Shard& shard, const Intent::Item& item) {
+  Kept& kept = shard.kept[item.object->id];
+  const bool is_data = item.touch == Intent::Touch::kData;
+  if (kept.settled || (!is_data && kept.attributes_settled)) return Outcome::kDone;
+
+  const Concern concern = ConcernOf(item.object->id, is_data ? item.range : ByteRange());
+  std::optional<SourceObject> live;
+  const auto open_live = [&]() -> bool {
+    if (live) return true;
+    auto opened = OpenLive(shard, *item.object);
+    if (!opened) {
+      spdlog::warn("keep what cut {} needs: {}", cut_.name.epoch.number(),
+                   opened.error().ToString());
+      return false;
+    }
+    live = std::move(*opened);
+    return true;
+  };
+  if (!kept.attributes_settled) {
+    if (!open_live()) return Outcome::kTooMuch;
+    if (!live) {  // it had no name at the cut
+      kept.settled = true;
+      return Outcome::kDone;
+    }
+    if (const Outcome outcome = KeepAttributes(*live, concern.xattrs, kept);
+        outcome != Outcome::kDone) {
+      return outcome;
+    }
+  }
+  if (!is_data || kept.clone.valid()) return Outcome::kDone;
+
+  RangeSet needed;
+  for (const ByteRange& range : concern.data.Within({0, kept.size})) needed.Add(range);
+  for (const ByteRange& range : kept.content_settled.ToVector()) needed.Remove(range);
+  if (needed.empty()) return Outcome::kDone;
+  if (!open_live()) return Outcome::kTooMuch;
+  if (!live) return Outcome::kTooMuch;
+  return KeepContent(*live, needed.ToVector(), kept);
+}
+
+// Nothing: it had no name at the cut.
+Result<std::optional<SourceObject>> FrozenCut::OpenLive(Shard& shard, const ObjectRef& object) {
+  if (const auto unlinked = shard.unlinked.find(object.id); unlinked != shard.unlinked.end()) {
+    UniqueFd fd(fcntl(unlinked->second.get(), F_DUPFD_CLOEXEC, 0));
+    if (!fd.valid()) return ErrnoError("duplicate descriptor of unlinked object");
+    return SourceObject(std::move(fd));
   }
   ASSIGN_OR_RETURN(std::optional<UniqueFd> fd, tree_.OpenPath(object));
   if (!fd) return std::nullopt;
   struct stat stat_buffer;
   if (fstatat(fd->get(), "", &stat_buffer, AT_EMPTY_PATH) != 0) return ErrnoError("stat");
-  // Without a name now and not kept: it had none at the cut either.
   if (stat_buffer.st_nlink == 0) return std::nullopt;
   return SourceObject(std::move(*fd));
 }
 
-void FrozenCut::Keep(const ObjectId& object, int path_fd) {
-  if (changes_->Find(object) == nullptr) return;
-  MutexLock lock(mutex_);
-  if (kept_.contains(object)) return;
-  UniqueFd fd(kept_.size() < kMaxKept ? fcntl(path_fd, F_DUPFD_CLOEXEC, 0) : -1);
-  if (!fd.valid()) {
-    given_up_ = true;
-    return;
+FrozenCut::Outcome FrozenCut::KeepAttributes(const SourceObject& live, bool with_xattrs,
+                                             Kept& kept) {
+  auto attributes = live.ReadAttributes(with_xattrs ? WithXattrs::kYes : WithXattrs::kNo);
+  if (!attributes) return Outcome::kTooMuch;
+  uint64_t bytes = sizeof(Attributes) + attributes->link_target.size();
+  for (const auto& [name, value] : attributes->xattrs) bytes += name.size() + value.size();
+  auto room = spill_.Count(bytes);
+  if (!room) return Outcome::kNoRoom;
+  kept.attributes_room = std::move(*room);
+  kept.size = attributes->size;
+  kept.attributes = std::move(*attributes);
+  kept.attributes_settled = true;
+  return Outcome::kDone;
+}
+
+FrozenCut::Outcome FrozenCut::KeepContent(SourceObject& live, const std::vector<ByteRange>& ranges,
+                                          Kept& kept) {
+  uint64_t left = kMaxPerOperation;
+  for (const ByteRange& range : ranges) {
+    const Outcome outcome = KeepRange(live, range, left, kept);
+    if (outcome == Outcome::kTooMuch && Clone(live, kept)) return Outcome::kDone;
+    if (outcome != Outcome::kDone) return outcome;
   }
-  kept_.emplace(object, std::move(fd));
+  return Outcome::kDone;
+}
+
+FrozenCut::Outcome FrozenCut::KeepRange(SourceObject& live, ByteRange range, uint64_t& left,
+                                        Kept& kept) {
+  const auto keep = [&kept](ByteRange part, std::optional<Spill::Kept> bytes) {
+    if (part.empty()) return;
+    kept.pieces[part.start] = {part.end, std::move(bytes)};
+    kept.content_settled.Add(part);
+  };
+  while (!range.empty()) {
+    const auto layout = live.ReadLayout(range, kExtentsAtATime);
+    if (!layout) return Outcome::kTooMuch;
+    uint64_t at = range.start;
+    for (const ByteRange& data : layout->data) {
+      if (data.length() > left) return Outcome::kTooMuch;
+      left -= data.length();
+      keep({at, data.start}, std::nullopt);
+      for (at = data.start; at < data.end;) {
+        const ByteRange part{at, std::min(data.end, at + kPieceBytes)};
+        std::string bytes(part.length(), '\0');
+        if (!live.Read(part.start, bytes)) return Outcome::kTooMuch;
+        auto room = spill_.Keep(std::move(bytes));
+        if (!room) return Outcome::kNoRoom;
+        keep(part, std::move(room));
+        at = part.end;
+      }
+    }
+    keep({at, layout->end}, std::nullopt);
+    range.start = layout->end;
+  }
+  return Outcome::kDone;
+}
+
+// Shares the file's blocks instead of copying them (btrfs, xfs). The clone has no name.
+bool FrozenCut::Clone(SourceObject& live, Kept& kept) {
+  const auto content = live.ContentFd();
+  if (!content) return false;
+  UniqueFd clone(openat(tree_.root_fd(), ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600));
+  if (!clone.valid() || ioctl(clone.get(), FICLONE, *content) != 0) return false;
+  kept.clone = std::move(clone);
+  return true;
+}
+
+bool FrozenCut::Finish() {
+  State expected = State::kKeeping;
+  const bool whole = state_.compare_exchange_strong(expected, State::kFinished);
+  DropKept();
+  return whole;
+}
+
+void FrozenCut::GiveUp() {
+  State expected = State::kKeeping;
+  if (state_.compare_exchange_strong(expected, State::kGivenUp)) DropKept();
+}
+
+void FrozenCut::DropKept() {
+  for (Shard& shard : shards_) {
+    std::unordered_map<ObjectId, Kept> kept;
+    std::unordered_map<ObjectId, UniqueFd> unlinked;
+    MutexLock lock(shard.mutex);
+    kept.swap(shard.kept);
+    if (state_ == State::kFinished) unlinked.swap(shard.unlinked);
+  }
 }
 
 }  // namespace tandem::meta

@@ -1,67 +1,130 @@
-// Layers and frozen cuts. A layer is the change set of one closed epoch (or of several, merged); it
-// does not change any more. A FrozenCut is what one replica needs to go from its cut to a newer
-// one, and the only way to read the objects concerned: the sender asks it, never the live file.
+// A frozen cut: what one replica needs to go from its cut to a newer one, and the only way to read
+// the objects concerned as they were at that instant, while operations go on (DESIGN section 4,
+// "Reading a frozen cut").
 //
-// Values as of the cut: entries are part of the changes themselves; an object unlinked since is
-// kept by an open descriptor. Content and attributes are read live so far: what was changed since
-// the cut is in a later epoch and travels with the next cut.
+// Names are part of the changes. Of everything else the cut keeps what an operation is about to
+// alter and the reader has not read yet: bytes, attributes, and, by an open descriptor, objects that
+// lose their last name. Both sides meet at a lock for each shard of objects:
+//
+//   the reader                               an operation, inside the gate, before its call
+//   reads the live object, then locks,       locks, reads what it will alter and what is not
+//   puts kept values over what it read,      settled yet, keeps that and marks it settled,
+//   marks that as settled, unlocks           unlocks
+//
+// So whatever the live read saw, what an operation altered before the reader locked has been kept,
+// and what is altered later no longer matters. "Settled" are bytes and attributes that nobody needs
+// to keep any more.
+//
+// A cut that cannot be kept is given up: reading goes on, but what was read is of no one moment, and
+// a newer cut must follow before any of it counts.
 #pragma once
 
 #include <array>
 #include <atomic>
-#include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <unordered_map>
 #include <vector>
 
 #include "meta/base/mutex.h"
-#include "meta/change_set.h"
+#include "meta/capture.h"
+#include "meta/layer.h"
+#include "meta/object_reader.h"
 #include "meta/source_tree.h"
-#include "meta/state_database.h"
+#include "meta/spill.h"
 
 namespace tandem::meta {
 
-inline constexpr size_t kShards = 64;
-inline size_t ShardOf(const ObjectId& object) { return object.low() % kShards; }
-
-struct Layer {
-  CutRecord cut;                // that ended the epoch
-  int64_t first_change_ns = 0;  // wall time of the oldest change
-  std::array<ChangeSet, kShards> shards;
-
-  const ObjectChange* Find(const ObjectId& object) const;
-  bool empty() const;
-  size_t object_count() const;
-  void MergeNewer(const Layer& newer);
-};
-
-// One thread reads; Keep and GiveUp may be called from any.
+// Read by one thread, the sender's. Keep, Preserve and GiveUp: any, but the first two only inside
+// the gate.
 class FrozenCut {
  public:
-  // `layers` are those after the replica's cut, oldest first.
-  FrozenCut(CutRecord cut, const std::vector<std::shared_ptr<const Layer>>& layers,
-            const SourceTree& tree);
+  // `layers` are those after the replica's cut, oldest first. Made while the gate is closed, so it
+  // copies nothing.
+  FrozenCut(CutRecord cut, std::vector<std::shared_ptr<const Layer>> layers, const SourceTree& tree,
+            Spill& spill);
 
   const CutRecord& cut() const { return cut_; }
-  const Layer& changes() const { return *changes_; }
+  // All layers merged.
+  const Layer& changes();
 
-  // Nothing: the object was gone already at the cut, or has no name in it.
-  Result<std::optional<SourceObject>> Open(const ObjectRef& object) const EXCLUDES(mutex_);
+  // Nothing: the object was gone already at the cut, or has no name in it. The reader must not
+  // outlive the cut.
+  Result<std::unique_ptr<ObjectReader>> Open(const ObjectRef& object);
 
+  // Everything has been read. False: the cut was given up, what was read is of no one moment.
+  bool Finish();
+  // What is kept is dropped, and nothing more is kept.
+  void GiveUp();
+  bool given_up() const { return state_ == State::kGivenUp; }
+  // Whether operations still have to keep things for it.
+  bool keeps() const { return state_ == State::kKeeping; }
+
+  // ---- Operations ----
   // The object is about to lose what may be its last name.
-  void Keep(const ObjectId& object, int path_fd) EXCLUDES(mutex_);
-  // It can no longer be shipped as it was. The next cut covers the same changes.
-  void GiveUp() { given_up_ = true; }
-  bool given_up() const { return given_up_; }
+  void Keep(const ObjectId& object, int path_fd);
+  enum class Outcome {
+    kDone,
+    kNoRoom,   // the spill is full; nothing was altered
+    kTooMuch,  // more than one operation may be held up for, or it cannot be read
+  };
+  // The operation is about to alter this.
+  Outcome Preserve(const Intent::Item& item);
 
  private:
+  friend class CutObject;
+  enum class State : uint8_t { kKeeping, kFinished, kGivenUp };
+
+  struct Piece {
+    uint64_t end = 0;
+    std::optional<Spill::Kept> bytes;  // none: a hole
+  };
+  // What is known of one object's past. Guarded by its shard's lock.
+  struct Kept {
+    bool settled = false;             // nothing of it is needed any more
+    bool attributes_settled = false;  // from here on `size` is the size at the cut
+    uint64_t size = 0;
+    std::optional<Attributes> attributes;
+    Spill::Kept attributes_room;
+    RangeSet content_settled;
+    std::map<uint64_t, Piece> pieces;  // by where they start
+    // A clone of the file, where the filesystem can make one: content that is not settled is there.
+    UniqueFd clone;
+  };
+  struct Shard {
+    Mutex mutex;
+    std::unordered_map<ObjectId, Kept> kept GUARDED_BY(mutex);
+    // Objects that may have lost their last name since.
+    std::unordered_map<ObjectId, UniqueFd> unlinked GUARDED_BY(mutex);
+  };
+  // What of an object the cut is about, before anything is read.
+  struct Concern {
+    bool any = false;
+    bool xattrs = false;
+    RangeSet data;
+  };
+
+  Shard& ShardFor(const ObjectId& object) { return shards_[ShardOf(object)]; }
+  bool Concerns(const ObjectId& object) const;
+  Concern ConcernOf(const ObjectId& object, ByteRange range) const;
+  Result<std::optional<SourceObject>> OpenLive(Shard& shard, const ObjectRef& object)
+      REQUIRES(shard.mutex);
+  Outcome PreserveLocked(Shard& shard, const Intent::Item& item) REQUIRES(shard.mutex);
+  Outcome KeepAttributes(const SourceObject& live, bool with_xattrs, Kept& kept);
+  Outcome KeepContent(SourceObject& live, const std::vector<ByteRange>& ranges, Kept& kept);
+  Outcome KeepRange(SourceObject& live, ByteRange range, uint64_t& left, Kept& kept);
+  bool Clone(SourceObject& live, Kept& kept);
+  void DropKept();
+
   const CutRecord cut_;
+  const std::vector<std::shared_ptr<const Layer>> layers_;
   std::shared_ptr<const Layer> changes_;
   const SourceTree& tree_;
-  std::atomic<bool> given_up_{false};
-  mutable Mutex mutex_;
-  std::unordered_map<ObjectId, UniqueFd> kept_ GUARDED_BY(mutex_);
+  Spill& spill_;
+  std::atomic<State> state_{State::kKeeping};
+  std::atomic<size_t> unlinked_count_{0};
+  std::array<Shard, kShards> shards_;
 };
 
 }  // namespace tandem::meta

@@ -72,11 +72,11 @@ Result<size_t> SourceObject::Read(uint64_t offset, std::span<char> buffer) {
   return filled;
 }
 
-Result<std::vector<ByteRange>> SourceObject::DataWithin(ByteRange range, size_t limit) {
+Result<Layout> SourceObject::ReadLayout(ByteRange range, size_t limit) {
   ASSIGN_OR_RETURN(const int fd, ContentFd());
-  std::vector<ByteRange> parts;
+  Layout layout;
   uint64_t at = range.start;
-  while (at < range.end && parts.size() < limit) {
+  while (at < range.end && layout.data.size() < limit) {
     const off_t data = lseek(fd, static_cast<off_t>(at), SEEK_DATA);
     if (data < 0) {
       if (errno == ENXIO) break;  // nothing but a hole, or beyond the end
@@ -91,10 +91,12 @@ Result<std::vector<ByteRange>> SourceObject::DataWithin(ByteRange range, size_t 
     const ByteRange part{static_cast<uint64_t>(data),
                          std::min(static_cast<uint64_t>(hole), range.end)};
     if (part.empty()) break;
-    parts.push_back(part);
+    layout.data.push_back(part);
     at = part.end;
   }
-  return parts;
+  const bool stopped_short = layout.data.size() == limit && at < range.end;
+  layout.end = stopped_short ? at : range.end;
+  return layout;
 }
 
 Result<SourceTree> SourceTree::Open(int root_fd) {

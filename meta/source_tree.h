@@ -16,21 +16,20 @@
 #include "meta/base/result.h"
 #include "meta/base/unique_fd.h"
 #include "meta/change_set.h"
+#include "meta/object_reader.h"
 
 namespace tandem::meta {
 
-// One object, open for reading.
-class SourceObject {
+// One object, open for reading as it is now.
+class SourceObject final : public ObjectReader {
  public:
   // `path_fd`: an O_PATH descriptor of it.
   explicit SourceObject(UniqueFd path_fd) : path_fd_(std::move(path_fd)) {}
 
-  Result<Attributes> ReadAttributes(WithXattrs with_xattrs) const;
-  // Up to buffer.size() bytes at `offset`; fewer only at the end of the file.
-  Result<size_t> Read(uint64_t offset, std::span<char> buffer);
-  // The parts of `range` that hold data (SEEK_DATA), in order; what is between them is holes. At
-  // most `limit` parts: the range they speak of ends with the last one then.
-  Result<std::vector<ByteRange>> DataWithin(ByteRange range, size_t limit);
+  Result<Attributes> ReadAttributes(WithXattrs with_xattrs) const override;
+  Result<size_t> Read(uint64_t offset, std::span<char> buffer) override;
+  // By SEEK_DATA.
+  Result<Layout> ReadLayout(ByteRange range, size_t limit) override;
 
   int path_fd() const { return path_fd_.get(); }
   // Of files: a descriptor to read from. Borrowed.

@@ -15,8 +15,11 @@ int64_t WallTimeNs() {
   return now.tv_sec * int64_t{1'000'000'000} + now.tv_nsec;
 }
 
-Tracker::Tracker(const SourceTree& tree, StateWriter& writer, Recovered recovered)
-    : tree_(tree), writer_(writer), open_epoch_(recovered.open_epoch.number()) {
+Tracker::Tracker(const SourceTree& tree, StateWriter& writer, Spill& spill, Recovered recovered)
+    : tree_(tree),
+      writer_(writer),
+      spill_(spill),
+      open_epoch_(recovered.open_epoch.number()) {
   {
     MutexLock lock(layers_mutex_);
     for (const auto& layer : recovered.layers) layers_.push_back(std::make_shared<Layer>(*layer));
@@ -56,7 +59,10 @@ Result<Operation> Tracker::Begin(const Intent& intent) {
     operation.in_gate_ = true;
     FAULT_POINT("source.operation.in_gate");
     // An object needs no mark in the epoch of its birth; if that has just ended, it does.
-    if (!relies_on_birth || open_epoch_.load() == epoch) return operation;
+    if (!relies_on_birth || open_epoch_.load() == epoch) {
+      if (!in_flight_.empty()) Preserve(intent);
+      return operation;
+    }
     operation.Leave();
   }
 }
@@ -130,9 +136,22 @@ void Tracker::NoteChange() {
 }
 
 void Tracker::KeepUnlinked(const ObjectId& object, int path_fd) {
-  MutexLock lock(in_flight_mutex_);
-  for (const auto& weak : in_flight_) {
-    if (const auto cut = weak.lock()) cut->Keep(object, path_fd);
+  for (const auto& cut : in_flight_) cut->Keep(object, path_fd);
+}
+
+void Tracker::Preserve(const Intent& intent) {
+  for (const auto& cut : in_flight_) {
+    for (const Intent::Item& item : intent) {
+      FrozenCut::Outcome outcome = cut->Preserve(item);
+      while (outcome == FrozenCut::Outcome::kNoRoom) {
+        // The oldest one goes first, so that a slow replica's does not cost the others theirs.
+        const auto oldest = std::ranges::find_if(in_flight_, &FrozenCut::keeps);
+        if (oldest == in_flight_.end()) break;
+        (*oldest)->GiveUp();
+        outcome = cut->Preserve(item);
+      }
+      if (outcome == FrozenCut::Outcome::kTooMuch) cut->GiveUp();
+    }
   }
 }
 

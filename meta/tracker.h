@@ -6,8 +6,8 @@
 // writes the dirty rows and deletes the hot row in one transaction. While an object is hot its
 // precise changes stand in memory alone: after a crash the hot row makes the whole region suspect.
 //
-// Any thread, except Start, and Stop, after which nothing but the destructor may be called. Lock
-// order: cut_mutex_, then layers_mutex_, then one shard's mutex; nothing of the state writer is
+// Any thread, except Stop, after which nothing but the destructor may be called. Lock
+// order: cut_mutex_, then layers_mutex_, then one shard's mutex or change_mutex_; nothing of the state writer is
 // called with any of them held.
 #pragma once
 
@@ -25,6 +25,7 @@
 #include "meta/gate.h"
 #include "meta/hot_object.h"
 #include "meta/source_tree.h"
+#include "meta/spill.h"
 #include "meta/state_writer.h"
 
 namespace tandem::meta {
@@ -40,8 +41,8 @@ class Tracker : public Capture {
     Layer open;
   };
 
-  // `tree` and `writer` must outlive the tracker.
-  Tracker(const SourceTree& tree, StateWriter& writer, Recovered recovered);
+  // `tree`, `writer` and `spill` must outlive the tracker, `spill` its cuts too.
+  Tracker(const SourceTree& tree, StateWriter& writer, Spill& spill, Recovered recovered);
   ~Tracker() override;
 
   Result<Operation> Begin(const Intent& intent) override;
@@ -51,7 +52,8 @@ class Tracker : public Capture {
     kFresh,
   };
   // Ends the open epoch and returns what a replica at `after` needs to reach the newest cut (an
-  // empty change set if nothing changed since). kCancelled after Stop.
+  // empty change set if nothing changed since). From this instant on operations keep for it what
+  // they alter, until it is finished or given up. kCancelled after Stop.
   Result<std::shared_ptr<FrozenCut>> TakeCut(Epoch after, CutMode mode = CutMode::kShared)
       EXCLUDES(cut_mutex_, layers_mutex_);
   // Numbers the open epoch, and so the next cut, higher than `epoch` (a replica's, from before our
@@ -112,11 +114,16 @@ class Tracker : public Capture {
   Status Mark(const std::vector<MarkRequest>& requests);
   ObjectChange& OpenChange(Shard& shard, const ObjectRef& object) REQUIRES(shard.mutex);
   void NoteChange() EXCLUDES(change_mutex_);
-  void KeepUnlinked(const ObjectId& object, int path_fd) EXCLUDES(in_flight_mutex_);
+  // Inside the gate.
+  void Preserve(const Intent& intent);
+  void KeepUnlinked(const ObjectId& object, int path_fd);
   void Unpin(const ObjectId& object, uint8_t parity);
 
   // Cuts (tracker_cuts.cc).
-  Status Freeze() REQUIRES(cut_mutex_);
+  Result<std::shared_ptr<FrozenCut>> Freeze(Epoch after, CutMode mode) REQUIRES(cut_mutex_);
+  void CloseEpoch(Layer& layer) REQUIRES(cut_mutex_, layers_mutex_);
+  Status StoreCut() REQUIRES(cut_mutex_);
+  void MergeOldLayers() EXCLUDES(layers_mutex_);
   Status CloseGate();
   std::vector<std::shared_ptr<const Layer>> LayersAfter(Epoch epoch) REQUIRES(layers_mutex_);
 
@@ -130,6 +137,7 @@ class Tracker : public Capture {
 
   const SourceTree& tree_;
   StateWriter& writer_;
+  Spill& spill_;
   Gate gate_;
   std::array<Shard, kShards> shards_;
   // Written only while the gate is closed.
@@ -150,8 +158,9 @@ class Tracker : public Capture {
   uint64_t wakes_ GUARDED_BY(change_mutex_) = 0;
   int64_t open_first_change_ns_ GUARDED_BY(change_mutex_) = 0;
 
-  Mutex in_flight_mutex_;
-  std::vector<std::weak_ptr<FrozenCut>> in_flight_ GUARDED_BY(in_flight_mutex_);
+  // The cuts operations may have to keep things for, oldest first. Read inside the gate, changed
+  // only while it is closed: that is its lock.
+  std::vector<std::shared_ptr<FrozenCut>> in_flight_;
 
   std::atomic<bool> stopping_{false};
   Mutex tick_mutex_;

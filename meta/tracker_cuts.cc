@@ -27,32 +27,28 @@ void Pause(std::chrono::milliseconds time) {
 
 Result<std::shared_ptr<FrozenCut>> Tracker::TakeCut(Epoch after, CutMode mode) {
   MutexLock cut_lock(cut_mutex_);
-  bool needs_new = mode == CutMode::kFresh || !open_is_empty_.load();
-  {
-    MutexLock lock(layers_mutex_);
-    // What the last run recorded after its newest cut belongs to none yet.
-    needs_new = needs_new || cuts_.empty() ||
-                (!layers_.empty() && layers_.back()->cut.name.epoch > cuts_.back().name.epoch);
+  RETURN_IF_ERROR(StoreCut());  // an earlier one that failed
+  ASSIGN_OR_RETURN(std::shared_ptr<FrozenCut> cut, Freeze(after, mode));
+  FAULT_POINT("source.cut.frozen");
+  if (const Status stored = StoreCut(); !stored) {
+    cut->GiveUp();
+    return tl::unexpected<Error>(stored.error());
   }
-  if (!unstored_cut_ && needs_new) RETURN_IF_ERROR(Freeze());
-  if (unstored_cut_) {
-    const CutRecord cut = *unstored_cut_;
-    RETURN_IF_ERROR(
-        writer_.Do([&cut](StateDatabase& database) { return database.InsertCut(cut); }));
-    FAULT_POINT("source.cut.stored");
-    MutexLock lock(layers_mutex_);
-    cuts_.push_back(cut);
-    unstored_cut_.reset();
-  }
-  std::shared_ptr<FrozenCut> cut;
-  {
-    MutexLock lock(layers_mutex_);
-    cut = std::make_shared<FrozenCut>(cuts_.back(), LayersAfter(after), tree_);
-  }
-  MutexLock lock(in_flight_mutex_);
-  std::erase_if(in_flight_, [](const auto& weak) { return weak.expired(); });
-  in_flight_.push_back(cut);
-  return cut;
+  MergeOldLayers();
+  // Operations keep things for it only as long as somebody is there to read it.
+  FrozenCut* const frozen = cut.get();
+  return std::shared_ptr<FrozenCut>(frozen, [cut = std::move(cut)](FrozenCut*) { cut->GiveUp(); });
+}
+
+Status Tracker::StoreCut() {
+  if (!unstored_cut_) return {};
+  const CutRecord cut = *unstored_cut_;
+  RETURN_IF_ERROR(writer_.Do([&cut](StateDatabase& database) { return database.InsertCut(cut); }));
+  FAULT_POINT("source.cut.stored");
+  MutexLock lock(layers_mutex_);
+  cuts_.push_back(cut);
+  unstored_cut_.reset();
+  return {};
 }
 
 Status Tracker::CloseGate() {
@@ -65,30 +61,52 @@ Status Tracker::CloseGate() {
   return {};
 }
 
-Status Tracker::Freeze() {
+// The gate is closed only for this: nothing in between waits, copies or frees much.
+Result<std::shared_ptr<FrozenCut>> Tracker::Freeze(Epoch after, CutMode mode) {
   auto layer = std::make_shared<Layer>();
   layer->cut.name.id = CutId::Random();
+  std::vector<std::shared_ptr<FrozenCut>> ended;
+  std::shared_ptr<FrozenCut> cut;
   RETURN_IF_ERROR(CloseGate());
   {
     MutexLock lock(layers_mutex_);
-    layer->cut.name.epoch = Epoch(open_epoch_.load());
-    layer->cut.wall_time_ns = WallTimeNs();
-    for (size_t i = 0; i < kShards; ++i) {
-      MutexLock shard_lock(shards_[i].mutex);
-      std::swap(layer->shards[i], shards_[i].open);
+    // What the last run recorded after its newest cut belongs to none yet.
+    const bool needs_new =
+        mode == CutMode::kFresh || !open_is_empty_.load() || cuts_.empty() ||
+        (!layers_.empty() && layers_.back()->cut.name.epoch > cuts_.back().name.epoch);
+    if (needs_new) {
+      CloseEpoch(*layer);
+      layers_.push_back(layer);
+      unstored_cut_ = layer->cut;
     }
-    layers_.push_back(layer);
+    cut = std::make_shared<FrozenCut>(needs_new ? layer->cut : cuts_.back(), LayersAfter(after),
+                                      tree_, spill_);
   }
+  const auto kept = std::ranges::stable_partition(in_flight_, &FrozenCut::keeps);
+  ended.assign(kept.begin(), kept.end());
+  in_flight_.erase(kept.begin(), kept.end());
+  in_flight_.push_back(cut);
+  gate_.Open();
+  return cut;
+}
+
+void Tracker::CloseEpoch(Layer& layer) {
+  layer.cut.name.epoch = Epoch(open_epoch_.load());
+  layer.cut.wall_time_ns = WallTimeNs();
+  for (size_t i = 0; i < kShards; ++i) {
+    MutexLock shard_lock(shards_[i].mutex);
+    std::swap(layer.shards[i], shards_[i].open);
+  }
+  // In this order: see NewestChange.
   {
     MutexLock lock(change_mutex_);
-    layer->first_change_ns = open_first_change_ns_;
+    layer.first_change_ns = open_first_change_ns_;
     open_is_empty_ = true;
   }
-  open_epoch_ = layer->cut.name.epoch.Next().number();
-  gate_.Open();
-  FAULT_POINT("source.cut.frozen");
-  unstored_cut_ = layer->cut;
+  open_epoch_ = layer.cut.name.epoch.Next().number();
+}
 
+void Tracker::MergeOldLayers() {
   MutexLock lock(layers_mutex_);
   while (layers_.size() > kMaxLayers) {
     // Frozen cuts may still read the oldest layer: then it is copied instead of extended.
@@ -96,7 +114,6 @@ Status Tracker::Freeze() {
     layers_[0]->MergeNewer(*layers_[1]);
     layers_.erase(layers_.begin() + 1);
   }
-  return {};
 }
 
 Status Tracker::AdvanceBeyond(Epoch epoch) {

@@ -43,10 +43,11 @@ Result<bool> CutShipper::Ship(const std::shared_ptr<meta::FrozenCut>& cut) {
   return walked;
 }
 
-Result<bool> CutShipper::ShipObject(const meta::FrozenCut& cut, const ObjectId& id,
+Result<bool> CutShipper::ShipObject(meta::FrozenCut& cut, const ObjectId& id,
                                     const meta::ObjectChange& change, ObjectId basis) {
-  ASSIGN_OR_RETURN(std::optional<meta::SourceObject> object, cut.Open({id, change.handle}));
-  if (!object) return false;
+  ASSIGN_OR_RETURN(const std::unique_ptr<meta::ObjectReader> object,
+                   cut.Open({id, change.handle}));
+  if (object == nullptr) return false;
   ASSIGN_OR_RETURN(const meta::Attributes attributes, objects_.Ship(id, *object, change, basis));
   (void)attributes;
   return true;
@@ -83,7 +84,7 @@ Result<std::optional<meta::ObjectRef>> CutShipper::FindMissing(const ObjectId& o
   return std::nullopt;
 }
 
-uint64_t EstimateBytes(const meta::FrozenCut& cut) {
+uint64_t EstimateBytes(meta::FrozenCut& cut) {
   constexpr uint64_t kPerObject = 512;
   constexpr uint64_t kOfUnknownSize = 64 << 10;
   uint64_t bytes = 0;

@@ -28,7 +28,7 @@ class CutShipper {
 
  private:
   // False: there is no such object in the cut.
-  Result<bool> ShipObject(const meta::FrozenCut& cut, const ObjectId& id,
+  Result<bool> ShipObject(meta::FrozenCut& cut, const ObjectId& id,
                           const meta::ObjectChange& change, ObjectId basis);
   Result<std::optional<meta::ObjectRef>> FindMissing(const ObjectId& object);
 
@@ -40,6 +40,6 @@ class CutShipper {
 };
 
 // Roughly how many bytes shipping the cut takes, from what is known without reading anything.
-uint64_t EstimateBytes(const meta::FrozenCut& cut);
+uint64_t EstimateBytes(meta::FrozenCut& cut);
 
 }  // namespace tandem::replica

@@ -20,7 +20,7 @@ constexpr uint64_t kBasisSlack = 4 << 20;
 
 }  // namespace
 
-Result<meta::Attributes> ObjectShipper::Ship(const ObjectId& id, meta::SourceObject& object,
+Result<meta::Attributes> ObjectShipper::Ship(const ObjectId& id, meta::ObjectReader& object,
                                              const meta::ObjectChange& change, ObjectId basis) {
   const bool with_xattrs = change.whole || (change.attributes & meta::kXattrAttributes) != 0;
   ObjectRecord record;
@@ -49,19 +49,16 @@ Result<meta::Attributes> ObjectShipper::Ship(const ObjectId& id, meta::SourceObj
 
 Status ObjectShipper::ShipRange(const Content& content, ByteRange range, ObjectId basis) {
   while (!range.empty()) {
-    ASSIGN_OR_RETURN(const std::vector<ByteRange> parts,
-                     content.object.DataWithin(range, kExtentsAtATime));
+    ASSIGN_OR_RETURN(const meta::Layout layout,
+                     content.object.ReadLayout(range, kExtentsAtATime));
     uint64_t at = range.start;
-    for (const ByteRange& part : parts) {
+    for (const ByteRange& part : layout.data) {
       RETURN_IF_ERROR(ShipHole(content, {at, part.start}));
       RETURN_IF_ERROR(ShipData(content, part, basis));
       at = part.end;
     }
-    if (parts.size() < kExtentsAtATime) {
-      RETURN_IF_ERROR(ShipHole(content, {at, range.end}));
-      at = range.end;
-    }
-    range.start = at;
+    RETURN_IF_ERROR(ShipHole(content, {at, layout.end}));
+    range.start = layout.end;
   }
   return {};
 }
@@ -76,46 +73,51 @@ Status ObjectShipper::ShipHole(const Content& content, ByteRange range) {
   return stage_.Add(std::move(record));
 }
 
+// Each byte is read once: a frozen cut keeps it no longer than that.
 Status ObjectShipper::ShipData(const Content& content, ByteRange range, ObjectId basis) {
   const bool compare = compare_ && !basis.is_null() && range.length() >= kWorthComparing;
   const uint64_t step = compare ? kDeltaBytes : kLiteralBytes;
   while (!range.empty()) {
     const ByteRange piece{range.start, std::min(range.end, range.start + step)};
+    std::string bytes(piece.length(), '\0');
+    ASSIGN_OR_RETURN(const size_t filled, content.object.Read(piece.start, bytes));
+    bytes.resize(filled);
+    // Shorter than it was a moment ago: the truncation travels with the next cut.
+    if (filled == 0) return {};
     bool sent = false;
     if (compare) {
-      ASSIGN_OR_RETURN(sent, ShipDelta(content, piece, basis));
+      ASSIGN_OR_RETURN(sent, ShipDelta(content.id, piece.start, bytes, basis));
     }
-    if (!sent) {
-      for (ByteRange part = piece; !part.empty(); part.start += kLiteralBytes) {
-        RETURN_IF_ERROR(
-            ShipLiteral(content, {part.start, std::min(part.end, part.start + kLiteralBytes)}));
-      }
-    }
+    if (!sent) RETURN_IF_ERROR(ShipLiteral(content.id, piece.start, std::move(bytes)));
     progress_.content_bytes += piece.length();
     range.start = piece.end;
   }
   return {};
 }
 
-Status ObjectShipper::ShipLiteral(const Content& content, ByteRange range) {
-  DataRecord record;
-  record.object = content.id;
-  record.offset = range.start;
-  record.bytes.resize(range.length());
-  ASSIGN_OR_RETURN(const size_t filled, content.object.Read(range.start, record.bytes));
-  // Shorter than it was a moment ago: the truncation travels with the next cut.
-  if (filled == 0) return {};
-  record.bytes.resize(filled);
-  record.length = filled;
-  return stage_.Add(std::move(record));
+Status ObjectShipper::ShipLiteral(const ObjectId& object, uint64_t offset, std::string bytes) {
+  const auto add = [&](uint64_t at, std::string part) {
+    DataRecord record;
+    record.object = object;
+    record.offset = at;
+    record.length = part.size();
+    record.bytes = std::move(part);
+    return stage_.Add(std::move(record));
+  };
+  if (bytes.size() <= kLiteralBytes) return add(offset, std::move(bytes));
+  for (size_t at = 0; at < bytes.size(); at += kLiteralBytes) {
+    RETURN_IF_ERROR(add(offset + at, bytes.substr(at, kLiteralBytes)));
+  }
+  return {};
 }
 
-Result<bool> ObjectShipper::ShipDelta(const Content& content, ByteRange range, ObjectId basis) {
-  const uint64_t slack = basis == content.id ? 0 : kBasisSlack;
+Result<bool> ObjectShipper::ShipDelta(const ObjectId& object, uint64_t offset,
+                                      std::string_view bytes, ObjectId basis) {
+  const uint64_t slack = basis == object ? 0 : kBasisSlack;
   GetSignature ask;
   ask.object = basis;
-  ask.offset = range.start - std::min(range.start, slack);
-  ask.length = range.end + slack - ask.offset;
+  ask.offset = offset - std::min(offset, slack);
+  ask.length = offset + bytes.size() + slack - ask.offset;
   ASSIGN_OR_RETURN(Reply reply, peer_.Ask(ask));
   if (reply.code == ReplyCode::kNotFound) return false;
   RETURN_IF_ERROR(Peer::ToStatus(reply));
@@ -123,24 +125,19 @@ Result<bool> ObjectShipper::ShipDelta(const Content& content, ByteRange range, O
   if (signature == nullptr || signature->file_size <= ask.offset || signature->bytes.empty()) {
     return false;
   }
-
-  buffer_.resize(range.length());
-  ASSIGN_OR_RETURN(const size_t filled, content.object.Read(range.start, buffer_));
-  buffer_.resize(filled);
-  if (filled == 0) return true;
-  ASSIGN_OR_RETURN(std::string delta, MakeDelta(signature->bytes, buffer_));
-  if (delta.size() >= filled) return false;
+  ASSIGN_OR_RETURN(std::string delta, MakeDelta(signature->bytes, bytes));
+  if (delta.size() >= bytes.size()) return false;
 
   DataRecord record;
-  record.object = content.id;
-  record.offset = range.start;
-  record.length = filled;
+  record.object = object;
+  record.offset = offset;
+  record.length = bytes.size();
   record.encoding = Encoding::kDelta;
   record.bytes = std::move(delta);
   record.basis = basis;
   record.basis_offset = ask.offset;
   record.basis_length = std::min(ask.length, signature->file_size - ask.offset);
-  record.checksum = XXH3_64bits(buffer_.data(), buffer_.size());
+  record.checksum = XXH3_64bits(bytes.data(), bytes.size());
   RETURN_IF_ERROR(stage_.Add(std::move(record)));
   return true;
 }

@@ -6,7 +6,7 @@
 #include <string>
 
 #include "meta/change_set.h"
-#include "meta/source_tree.h"
+#include "meta/object_reader.h"
 #include "replica/peer.h"
 #include "replica/stage_writer.h"
 
@@ -26,28 +26,28 @@ class ObjectShipper {
 
   // `basis`: another object whose content on the replica this one's may resemble (the file it
   // replaced); null: none. Returns the attributes sent.
-  Result<meta::Attributes> Ship(const ObjectId& id, meta::SourceObject& object,
+  Result<meta::Attributes> Ship(const ObjectId& id, meta::ObjectReader& object,
                                 const meta::ObjectChange& change, ObjectId basis);
 
  private:
   struct Content {
     ObjectId id;
-    meta::SourceObject& object;
+    meta::ObjectReader& object;
     uint64_t size;
   };
 
   Status ShipRange(const Content& content, ByteRange range, ObjectId basis);
   Status ShipHole(const Content& content, ByteRange range);
   Status ShipData(const Content& content, ByteRange range, ObjectId basis);
-  Status ShipLiteral(const Content& content, ByteRange range);
-  // False: there is nothing to compare with.
-  Result<bool> ShipDelta(const Content& content, ByteRange range, ObjectId basis);
+  Status ShipLiteral(const ObjectId& object, uint64_t offset, std::string bytes);
+  // False: there is nothing to compare with, or nothing gained.
+  Result<bool> ShipDelta(const ObjectId& object, uint64_t offset, std::string_view bytes,
+                         ObjectId basis);
 
   Peer& peer_;
   StageWriter& stage_;
   ShipProgress& progress_;
   const bool compare_;
-  std::string buffer_;
 };
 
 }  // namespace tandem::replica

@@ -361,10 +361,11 @@ Result<CutName> Sender::FillStage(Peer& peer, const Position& position, StageWri
   for (int round = 1;; ++round) {
     ASSIGN_OR_RETURN(const auto cut, tracker_.TakeCut(after));
     last_cut_ = CondVar::Clock::now();
-    const bool large = EstimateBytes(*cut) > kPreCopyAbove && round < kMaxRounds;
+    // Nothing needs to be kept for a pre-copy.
+    if (EstimateBytes(*cut) > kPreCopyAbove && round < kMaxRounds) cut->GiveUp();
     ASSIGN_OR_RETURN(const bool walked, cuts.Ship(cut));
     after = cut->cut().name.epoch;
-    if (walked || large || cut->given_up()) {
+    if (!cut->Finish() || walked) {
       RETURN_IF_ERROR(stage.Flush());
       continue;
     }

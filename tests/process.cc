@@ -10,6 +10,8 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <filesystem>
+#include <fstream>
 #include <iostream>
 #include <ostream>
 #include <thread>
@@ -95,6 +97,18 @@ Process::~Process() {
   if (code_) return;
   Signal(SIGKILL);
   if (!Wait()) std::cerr << "process " << pid_ << " does not die\n";
+}
+
+bool Process::stopped() const {
+  for (const auto& thread :
+       std::filesystem::directory_iterator("/proc/" + std::to_string(pid_) + "/task")) {
+    std::ifstream file(thread.path() / "stat");
+    const std::string stat{std::istreambuf_iterator<char>(file), {}};
+    // PID (NAME) STATE ...
+    const size_t end_of_name = stat.rfind(") ");
+    if (end_of_name == std::string::npos || stat[end_of_name + 2] != 'T') return false;
+  }
+  return true;
 }
 
 void Process::Signal(int number) {

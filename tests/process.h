@@ -48,6 +48,8 @@ class Process {
   ~Process();
 
   pid_t pid() const { return pid_; }
+  // Stopped by a signal, in all its threads.
+  bool stopped() const;
   bool running() { return !Wait(milliseconds(0)); }
   void Signal(int number);
   // The exit code as in Outcome; nothing if it is still running at the end of the time.

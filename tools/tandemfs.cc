@@ -32,6 +32,7 @@ struct Engine {
   std::unique_ptr<meta::SourceTree> tree;
   std::unique_ptr<meta::StateWriter> writer;
   std::unique_ptr<meta::Checkpointer> checkpointer;
+  std::unique_ptr<meta::Spill> spill;
   std::unique_ptr<meta::Tracker> tracker;
   std::vector<meta::ReplicaRecord> replicas;
 };
@@ -86,8 +87,9 @@ Result<Engine> StartEngine(const MountArguments& arguments, const std::string& s
   ASSIGN_OR_RETURN(meta::Tracker::Recovered recovered, meta::Recover(database, *engine.tree));
   ASSIGN_OR_RETURN(engine.checkpointer, meta::Checkpointer::Start(engine.state->path()));
   engine.writer = std::make_unique<meta::StateWriter>(std::move(database));
-  engine.tracker =
-      std::make_unique<meta::Tracker>(*engine.tree, *engine.writer, std::move(recovered));
+  engine.spill = std::make_unique<meta::Spill>(engine.state->path(), meta::Spill::Limits());
+  engine.tracker = std::make_unique<meta::Tracker>(*engine.tree, *engine.writer, *engine.spill,
+                                                   std::move(recovered));
   return engine;
 }
 

@@ -146,13 +146,15 @@ TEST_F(SourceTreeTest, SaysWhereDataIsAndWhereHolesAre) {
   ASSERT_EQ(ftruncate(fd, 20 * kStep), 0);
   close(fd);
   auto opened = tree_.Open(*Find("file")).value();
-  const auto parts = opened->DataWithin({0, 20 * kStep}, 100).value();
+  const auto parts = opened->ReadLayout({0, 20 * kStep}, 100)->data;
   ASSERT_EQ(parts.size(), 5u);
   EXPECT_EQ(parts[1].start, 2 * kStep);
-  EXPECT_EQ(opened->DataWithin({0, 20 * kStep}, 2)->size(), 2u);
-  EXPECT_TRUE(opened->DataWithin({10 * kStep, 20 * kStep}, 100)->empty());
-  EXPECT_TRUE(opened->DataWithin({30 * kStep, 40 * kStep}, 100)->empty());
-  const auto clipped = opened->DataWithin({1, 3}, 100).value();
+  const Layout limited = opened->ReadLayout({0, 20 * kStep}, 2).value();
+  EXPECT_EQ(limited.data.size(), 2u);
+  EXPECT_EQ(limited.end, limited.data.back().end);
+  EXPECT_TRUE(opened->ReadLayout({10 * kStep, 20 * kStep}, 100)->data.empty());
+  EXPECT_TRUE(opened->ReadLayout({30 * kStep, 40 * kStep}, 100)->data.empty());
+  const auto clipped = opened->ReadLayout({1, 3}, 100)->data;
   ASSERT_EQ(clipped.size(), 1u);
   EXPECT_EQ(clipped[0], (ByteRange{1, 3}));
 }

@@ -35,7 +35,7 @@ class TrackedDirectory {
     auto recovered = Recover(database, tree_);
     ASSERT_TRUE(recovered) << recovered.error().ToString();
     writer_ = std::make_unique<StateWriter>(std::move(database));
-    tracker_ = std::make_unique<Tracker>(tree_, *writer_, std::move(*recovered));
+    tracker_ = std::make_unique<Tracker>(tree_, *writer_, *spill_, std::move(*recovered));
   }
   // As at unmount.
   void Stop() {
@@ -50,6 +50,12 @@ class TrackedDirectory {
 
   Tracker& tracker() { return *tracker_; }
   StateWriter& writer() { return *writer_; }
+  Spill& spill() { return *spill_; }
+  void Restart(Spill::Limits limits) {
+    Stop();
+    spill_ = std::make_unique<Spill>(state_, limits);
+    Start();
+  }
   const SourceTree& tree() const { return tree_; }
   const std::string& source() const { return source_; }
   const std::string& state() const { return state_; }
@@ -142,6 +148,7 @@ class TrackedDirectory {
   const std::string state_;
   const UniqueFd root_;
   const SourceTree tree_;
+  std::unique_ptr<Spill> spill_ = std::make_unique<Spill>(state_, Spill::Limits());
   std::unique_ptr<StateWriter> writer_;
   std::unique_ptr<Tracker> tracker_;
 };

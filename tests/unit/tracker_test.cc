@@ -163,11 +163,12 @@ TEST_F(TrackerTest, UnlinkedObjectsStayReadableThroughACutThatNeedsThem) {
   const auto cut = Cut();
   directory_.Remove("file");
   auto opened = cut->Open(file);
-  ASSERT_TRUE(opened.value().has_value());
+  ASSERT_NE(opened.value(), nullptr);
+  EXPECT_EQ((*opened)->ReadAttributes(WithXattrs::kNo)->size, 7u);
   std::string bytes(7, '\0');
   EXPECT_EQ((*opened)->Read(0, bytes).value(), 7u);
   EXPECT_EQ(bytes, "content");
-  EXPECT_FALSE(Cut()->Open(file).value().has_value());
+  EXPECT_EQ(Cut()->Open(file).value(), nullptr);
 }
 
 TEST_F(TrackerTest, DroppingForgetsOlderCutsAndKeepsWhatIsNewer) {

@@ -1,0 +1,112 @@
+#include "meta/cut_object.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+namespace tandem::meta {
+namespace {
+
+Status ReadFrom(int fd, uint64_t offset, std::span<char> buffer) {
+  size_t filled = 0;
+  while (filled < buffer.size()) {
+    const ssize_t count = pread(fd, buffer.data() + filled, buffer.size() - filled,
+                                static_cast<off_t>(offset + filled));
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) return ErrnoError("read clone");
+    if (count == 0) break;
+    filled += static_cast<size_t>(count);
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<std::unique_ptr<ObjectReader>> FrozenCut::Open(const ObjectRef& object) {
+  Shard& shard = ShardFor(object.id);
+  MutexLock lock(shard.mutex);
+  ASSIGN_OR_RETURN(std::optional<SourceObject> live, OpenLive(shard, object));
+  if (!live) return nullptr;
+  return std::make_unique<CutObject>(*this, object.id, std::move(*live));
+}
+
+Result<Attributes> CutObject::ReadAttributes(WithXattrs with_xattrs) const {
+  ASSIGN_OR_RETURN(Attributes attributes, live_.ReadAttributes(with_xattrs));
+  FrozenCut::Shard& shard = cut_.ShardFor(id_);
+  MutexLock lock(shard.mutex);
+  if (!cut_.keeps()) return attributes;
+  FrozenCut::Kept& kept = shard.kept[id_];
+  if (kept.attributes) return *kept.attributes;
+  kept.attributes_settled = true;
+  kept.size = attributes.size;
+  return attributes;
+}
+
+Result<size_t> CutObject::Read(uint64_t offset, std::span<char> buffer) {
+  ASSIGN_OR_RETURN(const size_t filled, live_.Read(offset, buffer));
+  FrozenCut::Shard& shard = cut_.ShardFor(id_);
+  MutexLock lock(shard.mutex);
+  if (!cut_.keeps()) return filled;
+  FrozenCut::Kept& kept = shard.kept[id_];
+  // Where the file has become shorter, what it had has been kept.
+  std::fill(buffer.begin() + static_cast<ptrdiff_t>(filled), buffer.end(), '\0');
+  const ByteRange range{offset, std::min(offset + buffer.size(), kept.size)};
+  if (range.empty()) return size_t{0};
+  if (kept.clone.valid()) {
+    RETURN_IF_ERROR(ReadFrom(kept.clone.get(), offset, buffer.first(range.length())));
+  }
+  auto piece = kept.pieces.upper_bound(range.start);
+  if (piece != kept.pieces.begin()) --piece;
+  while (piece != kept.pieces.end() && piece->first < range.end) {
+    const uint64_t start = std::max(piece->first, range.start);
+    const uint64_t end = std::min(piece->second.end, range.end);
+    if (start < end) {
+      const auto into = buffer.subspan(start - offset, end - start);
+      if (piece->second.bytes) {
+        RETURN_IF_ERROR(piece->second.bytes->Read(start - piece->first, into));
+      } else {
+        std::fill(into.begin(), into.end(), '\0');
+      }
+    }
+    const bool read_wholly = piece->first >= range.start && piece->second.end <= range.end;
+    piece = read_wholly ? kept.pieces.erase(piece) : std::next(piece);
+  }
+  kept.content_settled.Add(range);
+  return static_cast<size_t>(range.length());
+}
+
+// Holes are decided here and never looked at again, so they are settled.
+Result<Layout> CutObject::ReadLayout(ByteRange range, size_t limit) {
+  ASSIGN_OR_RETURN(Layout layout, live_.ReadLayout(range, limit));
+  FrozenCut::Shard& shard = cut_.ShardFor(id_);
+  MutexLock lock(shard.mutex);
+  if (!cut_.keeps()) return layout;
+  FrozenCut::Kept& kept = shard.kept[id_];
+  const ByteRange seen{range.start, layout.end};
+  RangeSet data;
+  if (kept.clone.valid()) {
+    data.Add(seen);  // read it: zeros are as good as a hole
+  } else {
+    for (const ByteRange& part : layout.data) data.Add(part);
+  }
+  for (const auto& [start, piece] : kept.pieces) {
+    const ByteRange part{std::max(start, seen.start), std::min(piece.end, seen.end)};
+    if (part.empty()) continue;
+    if (piece.bytes) {
+      data.Add(part);
+    } else {
+      data.Remove(part);
+    }
+  }
+  layout.data = data.ToVector();
+  uint64_t at = seen.start;
+  for (const ByteRange& part : layout.data) {
+    if (at < part.start) kept.content_settled.Add({at, part.start});
+    at = part.end;
+  }
+  if (at < seen.end) kept.content_settled.Add({at, seen.end});
+  return layout;
+}
+
+}  // namespace tandem::meta

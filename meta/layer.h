@@ -1,0 +1,27 @@
+// A layer is the change set of one closed epoch (or of several, merged); it does not change any
+// more once it is shared.
+#pragma once
+
+#include <array>
+#include <cstdint>
+
+#include "meta/change_set.h"
+#include "meta/state_database.h"
+
+namespace tandem::meta {
+
+inline constexpr size_t kShards = 64;
+inline size_t ShardOf(const ObjectId& object) { return object.low() % kShards; }
+
+struct Layer {
+  CutRecord cut;                // that ended the epoch
+  int64_t first_change_ns = 0;  // wall time of the oldest change
+  std::array<ChangeSet, kShards> shards;
+
+  const ObjectChange* Find(const ObjectId& object) const;
+  bool empty() const;
+  size_t object_count() const;
+  void MergeNewer(const Layer& newer);
+};
+
+}  // namespace tandem::meta

@@ -1,0 +1,126 @@
+#include "meta/spill.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "meta/base/log.h"
+
+namespace tandem::meta {
+
+Spill::Spill(std::string directory, Limits limits)
+    : directory_(std::move(directory)), limits_(limits) {}
+
+Spill::Kept& Spill::Kept::operator=(Kept&& other) noexcept {
+  if (this == &other) return *this;
+  Free();
+  spill_ = std::exchange(other.spill_, nullptr);
+  bytes_ = std::exchange(other.bytes_, {});
+  at_ = std::exchange(other.at_, std::nullopt);
+  length_ = std::exchange(other.length_, 0);
+  return *this;
+}
+
+void Spill::Kept::Free() {
+  if (spill_ == nullptr) return;
+  if (at_) {
+    spill_->FreeInFile(length_);
+  } else {
+    spill_->memory_used_ -= length_;
+  }
+  spill_ = nullptr;
+}
+
+Status Spill::Kept::Read(uint64_t offset, std::span<char> buffer) const {
+  if (!at_) {
+    std::copy_n(bytes_.data() + offset, buffer.size(), buffer.data());
+    return {};
+  }
+  size_t filled = 0;
+  while (filled < buffer.size()) {
+    const ssize_t count = pread(spill_->file_fd_, buffer.data() + filled, buffer.size() - filled,
+                                static_cast<off_t>(*at_ + offset + filled));
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) return ErrnoError("read spill file in " + spill_->directory_);
+    if (count == 0) return ErrnoError(EIO, "read spill file in " + spill_->directory_);
+    filled += static_cast<size_t>(count);
+  }
+  return {};
+}
+
+std::optional<Spill::Kept> Spill::Keep(std::string bytes) {
+  Kept kept;
+  kept.length_ = bytes.size();
+  if (TakeMemory(bytes.size())) {
+    kept.bytes_ = std::move(bytes);
+  } else {
+    kept.at_ = WriteToFile(bytes);
+    if (!kept.at_) return std::nullopt;
+  }
+  kept.spill_ = this;
+  return kept;
+}
+
+std::optional<Spill::Kept> Spill::Count(uint64_t bytes) {
+  if (!TakeMemory(bytes)) return std::nullopt;
+  Kept kept;
+  kept.length_ = bytes;
+  kept.spill_ = this;
+  return kept;
+}
+
+uint64_t Spill::file_used() {
+  MutexLock lock(mutex_);
+  return file_used_;
+}
+
+bool Spill::TakeMemory(uint64_t bytes) {
+  if (memory_used_.fetch_add(bytes) + bytes <= limits_.memory) return true;
+  memory_used_ -= bytes;
+  return false;
+}
+
+std::optional<uint64_t> Spill::WriteToFile(std::string_view bytes) {
+  uint64_t at = 0;
+  {
+    MutexLock lock(mutex_);
+    if (!file_.valid()) {
+      file_.Reset(open(directory_.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600));
+      if (!file_.valid()) {
+        spdlog::warn("{}", ErrnoError("make spill file in " + directory_).value().ToString());
+        return std::nullopt;
+      }
+      file_fd_ = file_.get();
+    }
+    if (file_end_ + bytes.size() > limits_.file) return std::nullopt;
+    at = file_end_;
+    file_end_ += bytes.size();
+    file_used_ += bytes.size();
+  }
+  size_t written = 0;
+  while (written < bytes.size()) {
+    const ssize_t count = pwrite(file_fd_, bytes.data() + written, bytes.size() - written,
+                                 static_cast<off_t>(at + written));
+    if (count < 0 && errno == EINTR) continue;
+    if (count <= 0) {
+      spdlog::warn("{}", ErrnoError("write spill file in " + directory_).value().ToString());
+      FreeInFile(bytes.size());
+      return std::nullopt;
+    }
+    written += static_cast<size_t>(count);
+  }
+  return at;
+}
+
+void Spill::FreeInFile(uint64_t bytes) {
+  MutexLock lock(mutex_);
+  file_used_ -= bytes;
+  if (file_used_ != 0) return;
+  file_end_ = 0;
+  // A failure costs disk space for a while, nothing else.
+  (void)!ftruncate(file_.get(), 0);
+}
+
+}  // namespace tandem::meta
