@@ -112,7 +112,7 @@ class FileSystem {
   // The counterpart for names removed: the object the name leads to. Empty where capture does not
   // want to know.
   struct Victim {
-    ObjectId id;
+    meta::ObjectRef object;
     UniqueFd fd;  // kept until the gate is left: the blocks are freed when it is closed
   };
   Result<Victim> FindVictim(const Inode& parent, int parent_fd, const char* name) const;

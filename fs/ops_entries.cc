@@ -79,12 +79,19 @@ Status FileSystem::Link(Request& request, fuse_ino_t node, fuse_ino_t new_parent
   ASSIGN_OR_RETURN(const InodeFd directory_fd, directory.Descriptor());
   struct stat before;
   if (fstatat(fd.get(), "", &before, AT_EMPTY_PATH) != 0) return ErrnoError("stat");
-  ASSIGN_OR_RETURN(Operation operation, Begin(directory, Intent().Entries(directory.ref())));
+  Intent intent;
+  intent.Entries(directory.ref());
+  if (before.st_nlink != 0) intent.Attributes(inode.ref());
+  ASSIGN_OR_RETURN(Operation operation, Begin(directory, intent));
   if (linkat(AT_FDCWD, fd.path().c_str(), directory_fd.get(), new_name, AT_SYMLINK_FOLLOW) != 0) {
     return ErrnoError("link");
   }
   operation.SetEntry(directory.ref(), new_name, inode.ref().id, ObjectId());
-  if (before.st_nlink == 0) operation.Born(inode.ref());  // from O_TMPFILE
+  if (before.st_nlink == 0) {  // from O_TMPFILE
+    operation.Born(inode.ref());
+  } else {
+    operation.ChangedAttributes(inode.ref(), meta::kStatAttributes);  // its ctime
+  }
   operation.End();
   ASSIGN_OR_RETURN(FoundObject linked, FoundObject::ByDescriptor(fd.get()));
   return ReplyEntry(request, std::move(linked));
@@ -98,11 +105,11 @@ Result<FileSystem::Victim> FileSystem::FindVictim(const Inode& parent, int paren
   // If the name is its last, an application may go on using it all the same.
   inodes_->KeepOpen(object.id, object.mount_id, fd.get());
   if (!Captures(parent)) return Victim();
-  return Victim{object.id, std::move(fd)};
+  return Victim{{object.id, object.handle}, std::move(fd)};
 }
 
 void FileSystem::AnnounceRemoval(Operation& operation, const Victim& victim) {
-  if (victim.fd.valid()) operation.Unlinking(victim.id, victim.fd.get());
+  if (victim.fd.valid()) operation.Unlinking(victim.object.id, victim.fd.get());
 }
 
 Status FileSystem::RemoveEntry(Request& request, fuse_ino_t parent, const char* name, int flags) {
@@ -112,7 +119,7 @@ Status FileSystem::RemoveEntry(Request& request, fuse_ino_t parent, const char* 
   ASSIGN_OR_RETURN(Operation operation, Begin(directory, Intent().Entries(directory.ref())));
   AnnounceRemoval(operation, victim);
   if (unlinkat(directory_fd.get(), name, flags) != 0) return ErrnoError("remove");
-  operation.SetEntry(directory.ref(), name, ObjectId(), victim.id);
+  operation.SetEntry(directory.ref(), name, ObjectId(), victim.object.id);
   operation.End();
   request.Succeed();
   return {};

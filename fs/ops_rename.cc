@@ -22,7 +22,7 @@ struct FileSystem::Renaming {
   const char* const new_name;
   const unsigned flags;
   // What the names lead to before, as far as capture wants to know.
-  ObjectId moved = {};
+  meta::ObjectRef moved = {};
   Victim replaced = {};
 };
 
@@ -37,17 +37,21 @@ Status FileSystem::FindRenamed(Renaming& renaming) const {
   if (!Captures(renaming.old_parent)) return {};
   ASSIGN_OR_RETURN(const IdentifiedObject moved,
                    Identify(renaming.old_parent_fd, renaming.old_name));
-  renaming.moved = moved.id;
+  renaming.moved = {moved.id, moved.handle};
   return {};
 }
 
 void FileSystem::RecordRenamed(Operation& operation, const Renaming& renaming) {
   const meta::ObjectRef& old_parent = renaming.old_parent.ref();
   const meta::ObjectRef& new_parent = renaming.new_parent.ref();
-  const ObjectId replaced = renaming.replaced.id;
+  const ObjectId moved = renaming.moved.id;
+  const ObjectId replaced = renaming.replaced.object.id;
+  // Its ctime, everywhere; of a directory that changes places, xfs sets the mtime too.
+  operation.ChangedAttributes(renaming.moved, meta::kStatAttributes);
   if ((renaming.flags & RENAME_EXCHANGE) != 0) {
-    operation.SetEntry(old_parent, renaming.old_name, replaced, renaming.moved);
-    operation.SetEntry(new_parent, renaming.new_name, renaming.moved, replaced);
+    operation.ChangedAttributes(renaming.replaced.object, meta::kStatAttributes);
+    operation.SetEntry(old_parent, renaming.old_name, replaced, moved);
+    operation.SetEntry(new_parent, renaming.new_name, moved, replaced);
     return;
   }
   meta::ObjectRef left_behind;
@@ -55,9 +59,9 @@ void FileSystem::RecordRenamed(Operation& operation, const Renaming& renaming) {
     const Result<IdentifiedObject> whiteout = Identify(renaming.old_parent_fd, renaming.old_name);
     if (whiteout) left_behind = {whiteout->id, whiteout->handle};
   }
-  operation.SetEntry(old_parent, renaming.old_name, left_behind.id, renaming.moved);
+  operation.SetEntry(old_parent, renaming.old_name, left_behind.id, moved);
   if (!left_behind.id.is_null()) operation.Born(left_behind);
-  operation.SetEntry(new_parent, renaming.new_name, renaming.moved, replaced);
+  operation.SetEntry(new_parent, renaming.new_name, moved, replaced);
 }
 
 Status FileSystem::Rename(Request& request, fuse_ino_t old_parent, const char* old_name,
@@ -71,11 +75,17 @@ Status FileSystem::Rename(Request& request, fuse_ino_t old_parent, const char* o
   Intent intent;
   intent.Entries(from.ref());
   if (&to != &from) intent.Entries(to.ref());
+  if (!renaming.moved.id.is_null()) intent.Attributes(renaming.moved);
+  const bool exchanges = (flags & RENAME_EXCHANGE) != 0;
+  if (exchanges && !renaming.replaced.object.id.is_null()) {
+    intent.Attributes(renaming.replaced.object);
+  }
   // From one mount into another the backing call fails (EXDEV), so it is enough to ask for `from`.
   ASSIGN_OR_RETURN(Operation operation, Begin(from, intent));
   // Two names of one object stay as they are.
-  const bool changes = renaming.moved.is_null() || renaming.moved != renaming.replaced.id;
-  if (changes && (flags & RENAME_EXCHANGE) == 0) AnnounceRemoval(operation, renaming.replaced);
+  const bool changes =
+      renaming.moved.id.is_null() || renaming.moved.id != renaming.replaced.object.id;
+  if (changes && !exchanges) AnnounceRemoval(operation, renaming.replaced);
   if (renameat2(from_fd.get(), old_name, to_fd.get(), new_name, flags) != 0) {
     return ErrnoError("rename");
   }

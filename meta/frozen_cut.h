@@ -3,8 +3,8 @@
 // "Reading a frozen cut").
 //
 // Names are part of the changes. Of everything else the cut keeps what an operation is about to
-// alter and the reader has not read yet: bytes, attributes, and, by an open descriptor, objects that
-// lose their last name. Both sides meet at a lock for each shard of objects:
+// alter and the reader has not read yet: bytes, attributes, and, by an open descriptor, objects
+// that lose their last name. Both sides meet at a lock for each shard of objects:
 //
 //   the reader                               an operation, inside the gate, before its call
 //   reads the live object, then locks,       locks, reads what it will alter and what is not
@@ -15,8 +15,8 @@
 // and what is altered later no longer matters. "Settled" are bytes and attributes that nobody needs
 // to keep any more.
 //
-// A cut that cannot be kept is given up: reading goes on, but what was read is of no one moment, and
-// a newer cut must follow before any of it counts.
+// A cut that cannot be kept is given up: reading goes on, but what was read is of no one moment,
+// and a newer cut must follow before any of it counts.
 #pragma once
 
 #include <array>

@@ -45,6 +45,7 @@ std::vector<HotRegion> HotObject::TouchData(ByteRange range) {
     shift_ = shift;
     touched_.outgrown = true;
     marked_.data = 0;
+    durable_ = 0;
     touched_.data = 0;
   }
   const uint64_t bits = BitsFor(range, shift_);
@@ -65,13 +66,21 @@ std::vector<HotRegion> HotObject::TouchEntries() {
   return {HotRegion::Entries()};
 }
 
-void HotObject::Marked(HotRegion region) {
+std::vector<HotRegion> HotObject::WithoutDurableMark(ByteRange range) const {
+  std::vector<HotRegion> missing;
+  if (!range.empty()) AppendDataRegions(BitsFor(range, shift_) & ~durable_, shift_, missing);
+  return missing;
+}
+
+void HotObject::Marked(HotRegion region, bool durable) {
   if (region.is_attributes()) {
     marked_.attributes = true;
   } else if (region.is_entries()) {
     marked_.entries = true;
   } else if (region.code() / HotRegion::kPerFile == shift_) {
-    marked_.data |= uint64_t{1} << (region.code() % HotRegion::kPerFile);
+    const uint64_t bit = uint64_t{1} << (region.code() % HotRegion::kPerFile);
+    marked_.data |= bit;
+    if (durable) durable_ |= bit;
   } else {
     touched_.outgrown = true;
     outgrown_.push_back(region);
@@ -90,11 +99,13 @@ std::vector<HotRegion> HotObject::EndWindow(bool all) {
   parity_ ^= 1;
   const Regions touched = std::exchange(touched_, Regions());
   std::vector<HotRegion> cooled;
-  if (stale_pin_ || (all && pinned())) return cooled;
+  const bool ended_late = std::exchange(ended_late_, false);
+  if (stale_pin_ || (ended_late && !all) || (all && pinned())) return cooled;
 
   const Regions keep = all ? Regions() : touched;
   AppendDataRegions(marked_.data & ~keep.data, shift_, cooled);
   marked_.data &= keep.data;
+  durable_ &= keep.data;
   if (marked_.attributes && !keep.attributes) {
     cooled.push_back(HotRegion::Attributes());
     marked_.attributes = false;

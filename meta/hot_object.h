@@ -5,13 +5,15 @@
 // A file has 64 regions of 2^shift bytes; the last one goes on to the end of the file whatever its
 // size. The object's attributes and a directory's entries are a region each.
 //
-// Time is counted in windows (about a second, by the tracker's ticks). Every touch is noted in the
-// current window; what no operation touched in the window that just ended may be cooled, unless an
-// operation that began before that window is still running.
+// Time is counted in windows, by the tracker's ticks. Every touch is noted in the current window;
+// what no operation touched in the window that just ended may be cooled, unless an operation that
+// began before that window is still running or ended in it. So whatever cools has not been changed
+// since that window began, and a sync of the source in it covers it.
 #pragma once
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "meta/base/range_set.h"
@@ -32,6 +34,8 @@ class HotRegion {
   }
   static constexpr HotRegion FromCode(int64_t code) { return HotRegion(code); }
 
+  friend constexpr bool operator==(HotRegion, HotRegion) = default;
+
   constexpr int64_t code() const { return code_; }
   constexpr bool is_attributes() const { return code_ == -1; }
   constexpr bool is_entries() const { return code_ == -2; }
@@ -47,13 +51,28 @@ class HotObject {
  public:
   // Notes a touch; returns the regions among those touched that have no mark yet.
   std::vector<HotRegion> TouchData(ByteRange range);
+  // Of a range just touched: the regions whose mark is not on stable storage yet.
+  std::vector<HotRegion> WithoutDurableMark(ByteRange range) const;
   std::vector<HotRegion> TouchAttributes();
   std::vector<HotRegion> TouchEntries();
-  // The region's row is committed.
-  void Marked(HotRegion region);
+  // The region's row is committed; `durable`: to stable storage.
+  void Marked(HotRegion region, bool durable = false);
+
+  // How much of the file there was when it was last looked at; nothing if that was before the
+  // source's sync number `sync`: what lies beyond has not been synced.
+  std::optional<uint64_t> ExistingBytes(uint64_t sync) const {
+    return existing_at_ == sync ? std::optional(existing_bytes_) : std::nullopt;
+  }
+  void SetExistingBytes(uint64_t bytes, uint64_t sync) {
+    existing_bytes_ = bytes;
+    existing_at_ = sync;
+  }
 
   uint8_t Pin();  // returns what Unpin wants back
-  void Unpin(uint8_t parity) { --pins_[parity]; }
+  void Unpin(uint8_t parity) {
+    --pins_[parity];
+    if (parity != parity_) ended_late_ = true;
+  }
   bool pinned() const { return pins_[0] + pins_[1] != 0; }
 
   // Ends the current window, and takes away the marks of what was not touched in it; returns those
@@ -81,7 +100,11 @@ class HotObject {
   Regions touched_;
   std::array<int, 2> pins_{};
   uint8_t parity_ = 0;
-  bool stale_pin_ = false;  // an operation has been running for more than a window
+  bool stale_pin_ = false;   // an operation has been running for more than a window
+  bool ended_late_ = false;  // an operation from before this window has ended in it
+  uint64_t durable_ = 0;     // data regions whose marks are on stable storage
+  uint64_t existing_bytes_ = 0;
+  uint64_t existing_at_ = 0;  // 0: never looked
 };
 
 }  // namespace tandem::meta

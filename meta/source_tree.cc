@@ -2,6 +2,8 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cstring>
@@ -115,6 +117,20 @@ Result<std::optional<UniqueFd>> SourceTree::OpenPath(const ObjectRef& object) co
   if (fd.error().code() == ESTALE || fd.error().code() == ENOENT) return std::nullopt;
   if (fd.error().code() == EPERM || fd.error().code() == EOPNOTSUPP) return Search(object);
   return tl::unexpected<Error>(std::move(fd.error()));
+}
+
+Status SourceTree::Sync() const {
+  if (syncfs(root_fd_) != 0) return ErrnoError("sync the filesystem of source");
+  return {};
+}
+
+std::optional<uint64_t> SourceTree::SizeOf(const ObjectRef& object) const {
+  const auto fd = OpenPath(object);
+  struct stat stat_buffer;
+  if (!fd || !*fd || fstatat((*fd)->get(), "", &stat_buffer, AT_EMPTY_PATH) != 0) {
+    return std::nullopt;
+  }
+  return static_cast<uint64_t>(stat_buffer.st_size);
 }
 
 Result<std::optional<SourceObject>> SourceTree::Open(const ObjectRef& object) const {

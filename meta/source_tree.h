@@ -59,6 +59,11 @@ class SourceTree {
   // All names in the directory but "." and "..", of objects that are replicated, in byte order.
   Result<std::vector<SourceEntry>> List(const SourceObject& directory) const;
 
+  // Everything written so far is on stable storage when this returns; may take long.
+  Status Sync() const;
+  // Size of a regular file now. Nothing: it cannot be found out.
+  std::optional<uint64_t> SizeOf(const ObjectRef& object) const;
+
   int root_fd() const { return root_fd_; }
   const ObjectRef& root() const { return root_; }
 

@@ -41,9 +41,9 @@ class Spill {
     void Free();
 
     Spill* spill_ = nullptr;
-    std::string bytes_;                  // in memory
-    std::optional<uint64_t> at_ = {};    // in the file
-    uint64_t length_ = 0;                // counted against a limit
+    std::string bytes_;                // in memory
+    std::optional<uint64_t> at_ = {};  // in the file
+    uint64_t length_ = 0;              // counted against a limit
   };
 
   // `directory` holds the file; created at the first need, so that an error shows then.

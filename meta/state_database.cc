@@ -26,7 +26,8 @@ CREATE TABLE dirty_entry(parent BLOB NOT NULL, name BLOB NOT NULL, replaced BLOB
 CREATE TABLE replica(name TEXT PRIMARY KEY, url TEXT NOT NULL,
   durable_epoch INTEGER NOT NULL, durable_cut BLOB NOT NULL,
   applied_epoch INTEGER NOT NULL, applied_cut BLOB NOT NULL,
-  reconcile_owed INTEGER NOT NULL, paused INTEGER NOT NULL) WITHOUT ROWID;
+  reconcile_owed INTEGER NOT NULL, compare_after INTEGER NOT NULL,
+  paused INTEGER NOT NULL) WITHOUT ROWID;
 CREATE INDEX dirty_range_epoch ON dirty_range(epoch);
 CREATE INDEX dirty_attr_epoch ON dirty_attr(epoch);
 CREATE INDEX dirty_entry_epoch ON dirty_entry(epoch);
@@ -35,7 +36,9 @@ CREATE INDEX dirty_entry_epoch ON dirty_entry(epoch);
 constexpr const char* kGet = "SELECT value FROM volume WHERE key=?";
 constexpr const char* kPut = "INSERT OR REPLACE INTO volume VALUES(?,?)";
 constexpr const char* kInsertObject = "INSERT OR IGNORE INTO object VALUES(?,?)";
-constexpr const char* kInsertHot = "INSERT OR IGNORE INTO hot VALUES(?,?,0)";
+constexpr const char* kInsertHot =
+    "INSERT INTO hot VALUES(?1,?2,?3) ON CONFLICT(object,region) DO "
+    "UPDATE SET durable=max(durable,?3)";
 constexpr const char* kDeleteHot = "DELETE FROM hot WHERE object=? AND region=?";
 constexpr const char* kInsertRange = "INSERT OR REPLACE INTO dirty_range VALUES(?,?,?,?,?)";
 constexpr const char* kInsertAttr =
@@ -53,7 +56,7 @@ constexpr const char* kDropCuts = "DELETE FROM epoch WHERE number<?";
 constexpr const char* kDropRanges = "DELETE FROM dirty_range WHERE epoch<=?";
 constexpr const char* kDropAttrs = "DELETE FROM dirty_attr WHERE epoch<=?";
 constexpr const char* kDropEntries = "DELETE FROM dirty_entry WHERE epoch<=?";
-constexpr const char* kPutReplica = "INSERT OR REPLACE INTO replica VALUES(?,?,?,?,?,?,?,?)";
+constexpr const char* kPutReplica = "INSERT OR REPLACE INTO replica VALUES(?,?,?,?,?,?,?,?,?)";
 constexpr const char* kDeleteReplica = "DELETE FROM replica WHERE name=?";
 constexpr const char* kDeleteUnusedObjects =
     "DELETE FROM object WHERE id NOT IN (SELECT object FROM hot UNION SELECT object FROM "
@@ -69,7 +72,7 @@ constexpr const char* kLoadEntries =
 constexpr const char* kLoadCuts = "SELECT number, cut, wall_time FROM epoch ORDER BY number";
 constexpr const char* kLoadReplicas =
     "SELECT name, url, durable_epoch, durable_cut, applied_epoch, applied_cut, reconcile_owed, "
-    "paused FROM replica ORDER BY name";
+    "compare_after, paused FROM replica ORDER BY name";
 
 // dirty_attr.mask: AttributeMask, and this.
 constexpr int64_t kWholeBit = 4;
@@ -167,9 +170,12 @@ Status StateDatabase::InsertObject(const ObjectRef& object) {
   return insert_object_.Bind(1, object.id).BindBlob(2, object.handle.bytes).Run();
 }
 
-Status StateDatabase::InsertHot(const ObjectRef& object, HotRegion region) {
+Status StateDatabase::InsertHot(const ObjectRef& object, HotRegion region, MarkKind kind) {
   RETURN_IF_ERROR(InsertObject(object));
-  return insert_hot_.Bind(1, object.id).Bind(2, region.code()).Run();
+  return insert_hot_.Bind(1, object.id)
+      .Bind(2, region.code())
+      .Bind(3, kind == MarkKind::kDurable ? 1 : 0)
+      .Run();
 }
 
 Status StateDatabase::DeleteHot(const ObjectId& object, HotRegion region) {
@@ -234,8 +240,10 @@ Status StateDatabase::InsertCut(const CutRecord& cut) {
       .Run();
 }
 
-Status StateDatabase::DropThrough(Epoch epoch) {
-  for (Statement* statement : {&drop_cuts_, &drop_ranges_, &drop_attrs_, &drop_entries_}) {
+Status StateDatabase::DropCuts(Epoch epoch) { return drop_cuts_.Bind(1, Number(epoch)).Run(); }
+
+Status StateDatabase::DropDirty(Epoch epoch) {
+  for (Statement* statement : {&drop_ranges_, &drop_attrs_, &drop_entries_}) {
     RETURN_IF_ERROR(statement->Bind(1, Number(epoch)).Run());
   }
   return {};
@@ -249,7 +257,8 @@ Status StateDatabase::PutReplica(const ReplicaRecord& replica) {
       .Bind(5, Number(replica.applied.epoch))
       .Bind(6, replica.applied.id)
       .Bind(7, replica.reconcile_owed ? 1 : 0)
-      .Bind(8, replica.paused ? 1 : 0)
+      .Bind(8, Number(replica.compare_after))
+      .Bind(9, replica.paused ? 1 : 0)
       .Run();
 }
 
@@ -327,7 +336,8 @@ Result<std::vector<ReplicaRecord>> StateDatabase::LoadReplicas() {
                         {EpochAt(row, 2), row.Id<CutId>(3)},
                         {EpochAt(row, 4), row.Id<CutId>(5)},
                         row.Int(6) != 0,
-                        row.Int(7) != 0});
+                        EpochAt(row, 7),
+                        row.Int(8) != 0});
   }
 }
 

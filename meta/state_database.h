@@ -17,6 +17,10 @@
 
 namespace tandem::meta {
 
+// Keys of the `volume` table that more than one file knows; the others stand in disk_identity.cc.
+inline constexpr char kSyncedEpochKey[] = "synced_epoch";
+inline constexpr char kDiskFailedKey[] = "disk_failed";
+
 struct CutRecord {
   CutName name;
   int64_t wall_time_ns = 0;
@@ -27,7 +31,9 @@ struct ReplicaRecord {
   std::string url;
   CutName durable;
   CutName applied;
-  bool reconcile_owed = true;
+  // The tree has to be compared, and the content of what the replica changed after this cut.
+  bool reconcile_owed = false;
+  Epoch compare_after = {};
   bool paused = false;
 };
 
@@ -54,15 +60,18 @@ class StateDatabase {
   Result<std::optional<std::string>> Get(const std::string& key);
   Status Put(const std::string& key, const std::string& value);
 
-  Status InsertHot(const ObjectRef& object, HotRegion region);
+  enum class MarkKind { kPlain, kDurable };
+  Status InsertHot(const ObjectRef& object, HotRegion region, MarkKind kind = MarkKind::kPlain);
   Status DeleteHot(const ObjectId& object, HotRegion region);
   // Replaces all dirty rows of the object.
   Status ReplaceDirty(const DirtyObject& dirty);
   // Adds to the dirty rows of the object.
   Status AddDirty(const DirtyObject& dirty);
   Status InsertCut(const CutRecord& cut);
-  // All replicas hold everything up to and including `epoch`.
-  Status DropThrough(Epoch epoch);
+  // All replicas hold everything up to and including `epoch`: older cuts are forgotten.
+  Status DropCuts(Epoch epoch);
+  // What changed up to and including `epoch` needs no mark any more.
+  Status DropDirty(Epoch epoch);
   Status PutReplica(const ReplicaRecord& replica);
   Status DeleteReplica(const std::string& name);
   // Object rows that no other row needs.

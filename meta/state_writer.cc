@@ -1,5 +1,6 @@
 #include "meta/state_writer.h"
 
+#include <algorithm>
 #include <chrono>
 #include <utility>
 
@@ -28,25 +29,28 @@ StateWriter::~StateWriter() {
   thread_.join();
 }
 
-void StateWriter::Post(Job job, Done done) {
+void StateWriter::Post(Job job, Done done, Durability durability) {
   MutexLock lock(mutex_);
-  queue_.push_back({std::move(job), std::move(done)});
+  queue_.push_back({std::move(job), std::move(done), durability});
   if (queue_.size() == 1) wake_.NotifyOne();
 }
 
-Status StateWriter::Do(Job job) {
+Status StateWriter::Do(Job job, Durability durability) {
   struct Waiter {
     Mutex mutex;
     CondVar done;
     bool finished GUARDED_BY(mutex) = false;
     Status status;
   } waiter;
-  Post(std::move(job), [&waiter](const Status& status) {
-    MutexLock lock(waiter.mutex);
-    waiter.status = status;
-    waiter.finished = true;
-    waiter.done.NotifyOne();
-  });
+  Post(
+      std::move(job),
+      [&waiter](const Status& status) {
+        MutexLock lock(waiter.mutex);
+        waiter.status = status;
+        waiter.finished = true;
+        waiter.done.NotifyOne();
+      },
+      durability);
   MutexLock lock(waiter.mutex);
   while (!waiter.finished) waiter.done.Wait(waiter.mutex);
   return std::move(waiter.status);
@@ -78,6 +82,15 @@ Status StateWriter::RunGroup(std::vector<Queued>& group) {
 }
 
 Status StateWriter::RunInTransaction(std::vector<Queued>& group) {
+  const bool to_disk = std::ranges::any_of(
+      group, [](const Queued& queued) { return queued.durability == Durability::kPowerCut; });
+  if (to_disk) RETURN_IF_ERROR(database_.database().SetSync(Database::Sync::kFull));
+  const Status status = CommitJobs(group);
+  if (to_disk) RETURN_IF_ERROR(database_.database().SetSync(Database::Sync::kNormal));
+  return status;
+}
+
+Status StateWriter::CommitJobs(std::vector<Queued>& group) {
   ASSIGN_OR_RETURN(Transaction transaction, Transaction::Begin(database_.database()));
   for (Queued& queued : group) RETURN_IF_ERROR(queued.job(database_));
   return transaction.Commit();

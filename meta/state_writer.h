@@ -28,19 +28,24 @@ class StateWriter {
   StateWriter(const StateWriter&) = delete;
   StateWriter& operator=(const StateWriter&) = delete;
 
-  void Post(Job job, Done done) EXCLUDES(mutex_);
+  // What a commit survives. The dearer one is bought for a whole group if one of its jobs wants it.
+  enum class Durability { kKill, kPowerCut };
+
+  void Post(Job job, Done done, Durability durability = Durability::kKill) EXCLUDES(mutex_);
   // Post, and wait until it is committed.
-  Status Do(Job job) EXCLUDES(mutex_);
+  Status Do(Job job, Durability durability = Durability::kKill) EXCLUDES(mutex_);
 
  private:
   struct Queued {
     Job job;
     Done done;
+    Durability durability;
   };
 
   void Run();
   Status RunGroup(std::vector<Queued>& group);
   Status RunInTransaction(std::vector<Queued>& group);
+  Status CommitJobs(std::vector<Queued>& group);
 
   StateDatabase database_;
   Mutex mutex_;

@@ -16,10 +16,7 @@ int64_t WallTimeNs() {
 }
 
 Tracker::Tracker(const SourceTree& tree, StateWriter& writer, Spill& spill, Recovered recovered)
-    : tree_(tree),
-      writer_(writer),
-      spill_(spill),
-      open_epoch_(recovered.open_epoch.number()) {
+    : tree_(tree), writer_(writer), spill_(spill), open_epoch_(recovered.open_epoch.number()) {
   {
     MutexLock lock(layers_mutex_);
     for (const auto& layer : recovered.layers) layers_.push_back(std::make_shared<Layer>(*layer));
@@ -70,44 +67,70 @@ Result<Operation> Tracker::Begin(const Intent& intent) {
 void Tracker::PinAndTouch(const Intent::Item& item, Operation& operation,
                           std::vector<MarkRequest>& missing, bool& relies_on_birth) {
   Shard& shard = ShardFor(item.object->id);
+  const uint64_t syncs = syncs_.load();
+  uint64_t existing = 0;
+  {
+    MutexLock lock(shard.mutex);
+    const auto change = shard.open.find(item.object->id);
+    if (change != shard.open.end() && change->second.born) {
+      relies_on_birth = true;
+      return;
+    }
+    const auto hot = shard.hot.try_emplace(item.object->id, HotEntry{*item.object, {}}).first;
+    HotObject& marks = hot->second.marks;
+    operation.pins_[operation.pin_count_++] = {item.object->id, marks.Pin()};
+    const auto add = [&missing, &item](const std::vector<HotRegion>& regions) {
+      for (const HotRegion region : regions) missing.push_back({*item.object, region, false});
+    };
+    if (item.touch == Intent::Touch::kAttributes) return add(marks.TouchAttributes());
+    if (item.touch == Intent::Touch::kEntries) return add(marks.TouchEntries());
+    if (const auto known = marks.ExistingBytes(syncs)) {
+      return TouchData(item, *known, marks, missing);
+    }
+  }
+  // Once a file and sync. If it cannot be found out, all of it may exist.
+  existing = tree_.SizeOf(*item.object).value_or(ByteRange::kEndOfFile);
   MutexLock lock(shard.mutex);
-  const auto change = shard.open.find(item.object->id);
-  if (change != shard.open.end() && change->second.born) {
-    relies_on_birth = true;
-    return;
+  HotObject& marks = shard.hot.at(item.object->id).marks;  // pinned
+  if (!marks.ExistingBytes(syncs)) marks.SetExistingBytes(existing, syncs);
+  TouchData(item, existing, marks, missing);
+}
+
+// Bytes that may be on the source's disk and are overwritten there: after a power cut the new ones
+// may be there too, with nothing else to tell. So their mark must be on disk first.
+void Tracker::TouchData(const Intent::Item& item, uint64_t existing_bytes, HotObject& marks,
+                        std::vector<MarkRequest>& missing) {
+  const std::vector<HotRegion> unmarked = marks.TouchData(item.range);
+  const ByteRange in_place{item.range.start, std::min(item.range.end, existing_bytes)};
+  const std::vector<HotRegion> undurable = marks.WithoutDurableMark(in_place);
+  for (const HotRegion region : undurable) missing.push_back({*item.object, region, true});
+  for (const HotRegion region : unmarked) {
+    if (std::ranges::find(undurable, region) == undurable.end()) {
+      missing.push_back({*item.object, region, false});
+    }
   }
-  const auto hot = shard.hot.try_emplace(item.object->id, HotEntry{*item.object, {}}).first;
-  HotObject& marks = hot->second.marks;
-  operation.pins_[operation.pin_count_++] = {item.object->id, marks.Pin()};
-  std::vector<HotRegion> regions;
-  switch (item.touch) {
-    case Intent::Touch::kData:
-      regions = marks.TouchData(item.range);
-      break;
-    case Intent::Touch::kAttributes:
-      regions = marks.TouchAttributes();
-      break;
-    case Intent::Touch::kEntries:
-      regions = marks.TouchEntries();
-      break;
-  }
-  for (const HotRegion region : regions) missing.push_back({*item.object, region});
 }
 
 Status Tracker::Mark(const std::vector<MarkRequest>& requests) {
   FAULT_POINT("source.mark.before_commit");
-  RETURN_IF_ERROR(writer_.Do([&requests](StateDatabase& database) -> Status {
-    for (const MarkRequest& request : requests) {
-      RETURN_IF_ERROR(database.InsertHot(request.object, request.region));
-    }
-    return {};
-  }));
+  using MarkKind = StateDatabase::MarkKind;
+  const bool durable = std::ranges::any_of(requests, &MarkRequest::durable);
+  RETURN_IF_ERROR(writer_.Do(
+      [&requests](StateDatabase& database) -> Status {
+        for (const MarkRequest& request : requests) {
+          RETURN_IF_ERROR(
+              database.InsertHot(request.object, request.region,
+                                 request.durable ? MarkKind::kDurable : MarkKind::kPlain));
+        }
+        return {};
+      },
+      durable ? StateWriter::Durability::kPowerCut : StateWriter::Durability::kKill));
   FAULT_POINT("source.mark.after_commit");
   // Pinned, so the entries are still there; a cooling in between leaves unmarked regions alone.
   for (const MarkRequest& request : requests) {
     Shard& shard = ShardFor(request.object.id);
     MutexLock lock(shard.mutex);
-    shard.hot.at(request.object.id).marks.Marked(request.region);
+    shard.hot.at(request.object.id).marks.Marked(request.region, request.durable);
   }
   return {};
 }

@@ -7,8 +7,8 @@
 // precise changes stand in memory alone: after a crash the hot row makes the whole region suspect.
 //
 // Any thread, except Stop, after which nothing but the destructor may be called. Lock
-// order: cut_mutex_, then layers_mutex_, then one shard's mutex or change_mutex_; nothing of the state writer is
-// called with any of them held.
+// order: cut_mutex_, then layers_mutex_, then one shard's mutex or change_mutex_; nothing of the
+// state writer is called with any of them held.
 #pragma once
 
 #include <array>
@@ -67,8 +67,11 @@ class Tracker : public Capture {
   bool Knows(const CutName& cut) EXCLUDES(layers_mutex_);
   // A replica that has applied this epoch has everything that has been changed until now.
   Epoch NewestChange() EXCLUDES(layers_mutex_);
-  // All replicas have applied everything up to and including `epoch`: forget it.
+  // All replicas have applied everything up to and including `epoch`: forget it. Marks stay until
+  // the source has been synced as well (invariant 2).
   Status DropThrough(Epoch epoch) EXCLUDES(cut_mutex_, layers_mutex_);
+  // The newest epoch whose changes are on the source's stable storage, as far as is known.
+  Epoch synced() const { return Epoch(synced_epoch_.load()); }
 
   // Waits until every operation that had changed something when this was called has recorded it.
   Status Settle() EXCLUDES(cut_mutex_);
@@ -81,8 +84,8 @@ class Tracker : public Capture {
   ObjectChange ChangesAfter(Epoch epoch, const ObjectId& object) EXCLUDES(layers_mutex_);
   size_t hot_objects();
 
-  // Ends background work and writes everything that is pending as dirty rows. No operation may be
-  // running. An error: the rows are not all there, but the hot rows are.
+  // Ends background work, syncs the source and writes everything that is pending as dirty rows. No
+  // operation may be running. An error: the rows are not all there, but the hot rows are.
   Status Stop();
 
  private:
@@ -100,6 +103,7 @@ class Tracker : public Capture {
   struct MarkRequest {
     ObjectRef object;
     HotRegion region;
+    bool durable;
   };
   struct Cooled {
     ObjectRef object;
@@ -111,6 +115,8 @@ class Tracker : public Capture {
   // Operations (tracker.cc).
   void PinAndTouch(const Intent::Item& item, Operation& operation,
                    std::vector<MarkRequest>& missing, bool& relies_on_birth);
+  static void TouchData(const Intent::Item& item, uint64_t existing_bytes, HotObject& marks,
+                        std::vector<MarkRequest>& missing);
   Status Mark(const std::vector<MarkRequest>& requests);
   ObjectChange& OpenChange(Shard& shard, const ObjectRef& object) REQUIRES(shard.mutex);
   void NoteChange() EXCLUDES(change_mutex_);
@@ -129,6 +135,8 @@ class Tracker : public Capture {
 
   // Cooling (tracker_cooling.cc); the jobs run on the writer's thread.
   void RunTicks();
+  Status Tick(bool all);
+  Status SyncSource() EXCLUDES(layers_mutex_);
   Status CoolShard(size_t index, bool all);
   Status CoolInTransaction(StateDatabase& database, Shard& shard, bool all,
                            std::vector<Cooled>& cooled);
@@ -161,6 +169,11 @@ class Tracker : public Capture {
   // The cuts operations may have to keep things for, oldest first. Read inside the gate, changed
   // only while it is closed: that is its lock.
   std::vector<std::shared_ptr<FrozenCut>> in_flight_;
+
+  // Completed syncs of the source; the first number says that nothing was synced yet.
+  std::atomic<uint64_t> syncs_{1};
+  std::atomic<uint64_t> synced_epoch_{0};
+  std::atomic<uint64_t> dropped_epoch_{0};
 
   std::atomic<bool> stopping_{false};
   Mutex tick_mutex_;

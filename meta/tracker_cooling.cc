@@ -11,7 +11,7 @@ namespace {
 
 // A region that was not touched for one to two windows cools. Long enough that a busy file is not
 // marked again and again, short enough that little has to be compared after a crash.
-constexpr std::chrono::milliseconds kWindow{1000};
+constexpr std::chrono::milliseconds kWindow{2000};
 
 // A directory with more names pending than this (a replica is away) is written down as wholly
 // changed: after a crash its names are compared, and what was born in it is found that way. Writing
@@ -41,12 +41,53 @@ void Tracker::RunTicks() {
       }
     }
     if (stopping_) return;
-    for (size_t i = 0; i < kShards && !stopping_; ++i) {
-      // A failed cooling has been logged by the writer; the marks are still there.
-      (void)CoolShard(i, /*all=*/false);
-    }
+    // What failed has been logged; the marks are still there.
+    (void)Tick(/*all=*/false);
     next = CondVar::Clock::now() + kWindow;
   }
+}
+
+// Whatever cools has not been touched since the last tick, so the sync that begins now covers it.
+Status Tracker::Tick(bool all) {
+  const bool anything_hot = std::ranges::any_of(shards_, [](Shard& shard) {
+    MutexLock lock(shard.mutex);
+    return !shard.hot.empty();
+  });
+  if (anything_hot || synced().number() < dropped_epoch_) RETURN_IF_ERROR(SyncSource());
+  Status first;
+  for (size_t i = 0; i < kShards && (all || !stopping_); ++i) {
+    const Status status = CoolShard(i, all);
+    if (first && !status) first = status;
+  }
+  return first;
+}
+
+Status Tracker::SyncSource() {
+  CutRecord newest;
+  {
+    MutexLock lock(layers_mutex_);
+    if (!cuts_.empty()) newest = cuts_.back();
+  }
+  FAULT_POINT("source.sync.before");
+  if (const Status status = tree_.Sync(); !status) {
+    // The kernel may have thrown away what it could not write: the next start must compare.
+    spdlog::error("{}", status.error().ToString());
+    RETURN_IF_ERROR(
+        writer_.Do([](StateDatabase& database) { return database.Put(kDiskFailedKey, "yes"); },
+                   StateWriter::Durability::kPowerCut));
+    return status;
+  }
+  ++syncs_;
+  FAULT_POINT("source.sync.after");
+  const Epoch synced = newest.name.epoch;
+  if (synced <= this->synced()) return {};
+  const Epoch dropped(std::min(dropped_epoch_.load(), synced.number()));
+  RETURN_IF_ERROR(writer_.Do([synced, dropped](StateDatabase& database) -> Status {
+    RETURN_IF_ERROR(database.Put(kSyncedEpochKey, std::to_string(synced.number())));
+    return database.DropDirty(dropped);
+  }));
+  synced_epoch_ = synced.number();
+  return {};
 }
 
 Status Tracker::CoolShard(size_t index, bool all) {
@@ -144,8 +185,7 @@ Status Tracker::Stop() {
     tick_.NotifyAll();
   }
   if (ticker_.joinable()) ticker_.join();
-  for (size_t i = 0; i < kShards; ++i) RETURN_IF_ERROR(CoolShard(i, /*all=*/true));
-  return {};
+  return Tick(/*all=*/true);
 }
 
 }  // namespace tandem::meta

@@ -188,9 +188,13 @@ Status Tracker::DropThrough(Epoch epoch) {
   }
   FAULT_POINT("source.drop.before_commit");
   // First on disk: a cut that is still in the table promises that everything after it is known.
-  RETURN_IF_ERROR(
-      writer_.Do([epoch](StateDatabase& database) { return database.DropThrough(epoch); }));
+  const Epoch synced_too = std::min(epoch, synced());
+  RETURN_IF_ERROR(writer_.Do([epoch, synced_too](StateDatabase& database) -> Status {
+    RETURN_IF_ERROR(database.DropCuts(epoch));
+    return database.DropDirty(synced_too);
+  }));
   FAULT_POINT("source.drop.after_commit");
+  dropped_epoch_ = std::max(dropped_epoch_.load(), epoch.number());
   MutexLock lock(layers_mutex_);
   std::erase_if(cuts_, [epoch](const CutRecord& cut) { return cut.name.epoch < epoch; });
   std::erase_if(layers_, [epoch](const auto& layer) { return layer->cut.name.epoch <= epoch; });

@@ -27,7 +27,7 @@ constexpr char kSchema[] =
 
 constexpr char kFind[] =
     "SELECT kind, inode, permissions, uid, gid, size, device, link_count, access_s, access_ns,"
-    " modify_s, modify_ns, change_s, change_ns, link_target, xattrs FROM object WHERE id = ?";
+    " modify_s, modify_ns, change_s, change_ns, link_target, xattrs, cut FROM object WHERE id = ?";
 constexpr char kFindKind[] = "SELECT kind FROM object WHERE id = ?";
 constexpr char kFindInode[] = "SELECT id FROM object WHERE inode = ?";
 constexpr char kChildOf[] = "SELECT child FROM entry WHERE parent = ? AND name = ?";
@@ -126,6 +126,7 @@ Result<std::optional<CatalogObject>> Catalog::Find(ObjectId object) {
   attributes.modify_time = TimeAt(row, 10);
   attributes.change_time = TimeAt(row, 12);
   attributes.link_target = row.Bytes(14);
+  value.changed = Epoch(Unsigned(row.Int(16)));
   auto xattrs = UnpackXattrs(row.Bytes(15));
   row.Reset();
   ASSIGN_OR_RETURN(attributes.xattrs, std::move(xattrs));

@@ -30,6 +30,7 @@ struct InodeId {
 struct CatalogObject {
   InodeId inode;
   meta::Attributes attributes;
+  Epoch changed = {};  // the cut that last changed it; Put sets it
 };
 
 struct CatalogEntry {

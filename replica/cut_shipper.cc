@@ -45,8 +45,7 @@ Result<bool> CutShipper::Ship(const std::shared_ptr<meta::FrozenCut>& cut) {
 
 Result<bool> CutShipper::ShipObject(meta::FrozenCut& cut, const ObjectId& id,
                                     const meta::ObjectChange& change, ObjectId basis) {
-  ASSIGN_OR_RETURN(const std::unique_ptr<meta::ObjectReader> object,
-                   cut.Open({id, change.handle}));
+  ASSIGN_OR_RETURN(const std::unique_ptr<meta::ObjectReader> object, cut.Open({id, change.handle}));
   if (object == nullptr) return false;
   ASSIGN_OR_RETURN(const meta::Attributes attributes, objects_.Ship(id, *object, change, basis));
   (void)attributes;

@@ -56,7 +56,7 @@ Result<Listing> ListFromDatabase(Catalog& catalog, const List& request) {
                        "find object " + entry.child.ToHex() + " in replica.db");
     }
     if (!request.with_xattrs) row->attributes.xattrs.clear();
-    builder.Add({std::move(entry.name), entry.child, std::move(row->attributes)});
+    builder.Add({std::move(entry.name), entry.child, std::move(row->attributes), row->changed});
   }
   return builder.Take(false);
 }
@@ -74,7 +74,7 @@ Result<Listing> ListFromDisk(Catalog& catalog, int directory_fd, const List& req
     ASSIGN_OR_RETURN(const auto inode, InodeAt(fd->get(), ""));
     ASSIGN_OR_RETURN(const auto object, catalog.FindInode(inode.value_or(InodeId())));
     ASSIGN_OR_RETURN(auto attributes, meta::ReadAttributes(fd->get(), Xattrs(request.with_xattrs)));
-    builder.Add({std::move(name), object.value_or(ObjectId()), std::move(attributes)});
+    builder.Add({std::move(name), object.value_or(ObjectId()), std::move(attributes), {}});
   }
   return builder.Take(false);
 }
@@ -84,6 +84,7 @@ Result<Listed> FindOne(Catalog& catalog, Tree& tree, ObjectId object, const Find
   if (!row) return Listed();
   Listed listed;
   listed.object = object;
+  listed.changed = row->changed;
   ASSIGN_OR_RETURN(const auto names, catalog.NamesOf(object));
   if (!names.empty()) listed.name = names.front().name;
   if (request.origin == Origin::kDatabase) {

@@ -212,6 +212,8 @@ struct Listed {
   std::string name;
   ObjectId object;  // null: an object on the disk that the replica does not know
   meta::Attributes attributes;
+  // The cut that last changed the object there.
+  Epoch changed = {};
 };
 
 struct Listing {

@@ -27,8 +27,8 @@ flatbuffers::Offset<ListedVector> WriteListed(WireBuilder& builder,
       attributes = WriteAttributes(builder, item.attributes);
     }
     const auto object = ToWire(item.object);
-    offsets.push_back(
-        wire::CreateListed(builder, name, item.object.is_null() ? nullptr : &object, attributes));
+    offsets.push_back(wire::CreateListed(builder, name, item.object.is_null() ? nullptr : &object,
+                                         attributes, item.changed.number()));
   }
   return builder.CreateVector(offsets);
 }
@@ -93,6 +93,7 @@ Result<Listed> Read(WireReader& reader, const wire::Listed& table) {
   Listed listed;
   ASSIGN_OR_RETURN(listed.name, reader.Bytes(table.name(), kMaxNameBytes, "a name"));
   listed.object = FromWire<ObjectId>(table.object());
+  listed.changed = Epoch(table.changed());
   if (table.attributes() != nullptr) {
     ASSIGN_OR_RETURN(listed.attributes, reader.Attributes(*table.attributes()));
   } else if (!listed.object.is_null()) {

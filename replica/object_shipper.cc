@@ -49,8 +49,7 @@ Result<meta::Attributes> ObjectShipper::Ship(const ObjectId& id, meta::ObjectRea
 
 Status ObjectShipper::ShipRange(const Content& content, ByteRange range, ObjectId basis) {
   while (!range.empty()) {
-    ASSIGN_OR_RETURN(const meta::Layout layout,
-                     content.object.ReadLayout(range, kExtentsAtATime));
+    ASSIGN_OR_RETURN(const meta::Layout layout, content.object.ReadLayout(range, kExtentsAtATime));
     uint64_t at = range.start;
     for (const ByteRange& part : layout.data) {
       RETURN_IF_ERROR(ShipHole(content, {at, part.start}));

@@ -123,6 +123,10 @@ Status Redo(const RedoPlace& place, const std::vector<std::shared_ptr<Stage>>& s
   const AppliedCut applied{commit.cut, commit.wall_time_ns};
   RETURN_IF_ERROR(place.writer.SetApplied(applied));
   FAULT_POINT("replica.redo.before_database");
+  // The catalog may reach the disk at any moment from its commit on. It must never be there before
+  // the tree it speaks of: a power cut would leave a tree that is behind, and nobody would redo it.
+  if (syncfs(place.volume_fd) != 0) return ErrnoError("sync the store's filesystem");
+  FAULT_POINT("replica.redo.tree_synced");
   RETURN_IF_ERROR(transaction.Commit());
   FAULT_POINT("replica.redo.after_database");
 

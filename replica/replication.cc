@@ -33,6 +33,8 @@ std::unique_ptr<Replication> Replication::Start(Options options, meta::Tracker& 
     sender.interval = options.interval;
     sender.paused = record.paused;
     sender.last_applied = record.applied;
+    sender.reconcile_owed = record.reconcile_owed;
+    sender.compare_after = record.compare_after;
     replication->senders_.push_back(
         std::make_unique<Sender>(std::move(sender), tracker, tree, replication->retention_,
                                  [self, i](const CutName& durable, const CutName& applied) {

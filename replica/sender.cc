@@ -59,6 +59,7 @@ Sender::Sender(Options options, meta::Tracker& tracker, const meta::SourceTree& 
       retention_(retention),
       on_applied_(std::move(on_applied)),
       started_ns_(meta::WallTimeNs()),
+      reconcile_owed_(options_.reconcile_owed),
       paused_(options_.paused),
       applied_(options_.last_applied) {
   if (tracker_.Knows(options_.last_applied)) {
@@ -248,7 +249,8 @@ Status Sender::Converse(Peer& peer) {
   // Both sides know this cut, and we know all that came after: the increment is exact. First hold,
   // then ask, so that nothing is dropped in between.
   retention_.Hold(options_.name, position.durable.epoch);
-  increments_ = position.durable.epoch.number() != 0 && tracker_.Knows(position.durable);
+  increments_ =
+      !reconcile_owed_ && position.durable.epoch.number() != 0 && tracker_.Knows(position.durable);
   if (!increments_) retention_.Release(options_.name);
   SetInStep(increments_);
   if (position.applied != position.durable) {
@@ -334,6 +336,7 @@ Status Sender::Ship(Peer& peer, Position& position) {
   FAULT_POINT("source.ack.durable");
   RETURN_IF_ERROR(AwaitApplied(peer, position, *shipped));
   increments_ = true;
+  reconcile_owed_ = false;
   retention_.Hold(options_.name, position.applied.epoch);
   on_applied_(position.durable, position.applied);
   FAULT_POINT("source.ack.applied");
@@ -344,7 +347,9 @@ Status Sender::Ship(Peer& peer, Position& position) {
 // pre-copies: each ships what changed since the one before.
 Result<CutName> Sender::FillStage(Peer& peer, const Position& position, StageWriter& stage) {
   ObjectShipper objects(peer, stage, progress_, deltas_ && !position.empty);
-  Walker walker(tree_, peer, stage, objects, position.empty,
+  // Without a debt everything the replica has can be told by its attributes, times included.
+  const Epoch compare_after = reconcile_owed_ ? options_.compare_after : Epoch(UINT64_MAX);
+  Walker walker(tree_, peer, stage, objects, {position.empty, compare_after},
                 [this] { return !stopping_ && !paused(); });
   CutShipper cuts(tree_, stage, objects, walker);
   Epoch after = position.durable.epoch;
@@ -352,10 +357,13 @@ Result<CutName> Sender::FillStage(Peer& peer, const Position& position, StageWri
     // Everything after this cut is captured and follows; what was before stands in the tree.
     RETURN_IF_ERROR(tracker_.AdvanceBeyond(position.durable.epoch));
     retention_.Hold(options_.name, Epoch(tracker_.open_epoch().number() - 1));
-    ASSIGN_OR_RETURN(const auto start, tracker_.TakeCut(after, meta::Tracker::CutMode::kFresh));
+    ASSIGN_OR_RETURN(const auto start, tracker_.TakeCut(Epoch(), meta::Tracker::CutMode::kFresh));
+    start->GiveUp();  // the walk is of no one moment anyway
     after = start->cut().name.epoch;
     retention_.Hold(options_.name, after);
     RETURN_IF_ERROR(walker.WalkDirectory(tree_.root(), WalkDepth::kAll));
+    // What is known to have changed shows in no attribute if a power cut took those back.
+    if (!position.empty) RETURN_IF_ERROR(cuts.Ship(start));
   }
   int tries = 0;
   for (int round = 1;; ++round) {

@@ -61,6 +61,10 @@ class Sender {
     std::chrono::milliseconds interval{10};  // at least this between two cuts
     bool paused = false;
     CutName last_applied;  // as remembered from the last run; epoch 0: nothing is known
+    // The whole tree has to be compared, whatever cut the replica is at; and of what it changed
+    // after `compare_after`, the content.
+    bool reconcile_owed = false;
+    Epoch compare_after;
   };
   // Called when the replica has reached a new cut.
   using OnApplied = std::function<void(const CutName& durable, const CutName& applied)>;
@@ -120,6 +124,7 @@ class Sender {
   // The thread's own: whether changes after the replica's cut are known exactly, whether deltas may
   // be tried, and when the last cut was taken.
   bool increments_ = false;
+  bool reconcile_owed_;
   bool deltas_ = true;
   CondVar::Clock::time_point last_cut_{};
   CondVar::Clock::time_point last_heard_{};

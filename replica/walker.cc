@@ -30,14 +30,14 @@ bool MayDiffer(const meta::Attributes& ours, const meta::Attributes& theirs) {
 
 Status Walker::WalkDirectory(const meta::ObjectRef& directory, WalkDepth depth) {
   if (depth == WalkDepth::kAll) {
-    if (replica_is_empty_) {
+    if (replica_.is_empty) {
       RETURN_IF_ERROR(ShipNew(directory, depth));
     } else {
       ASSIGN_OR_RETURN(const std::vector<Listed> known, FindOnReplica({directory.id}));
-      RETURN_IF_ERROR(ShipDifference(directory, known.front().attributes, depth));
+      RETURN_IF_ERROR(ShipDifference(directory, known.front(), depth));
     }
   }
-  tasks_.push_back({directory, replica_is_empty_, depth});
+  tasks_.push_back({directory, replica_.is_empty, depth});
   return Run();
 }
 
@@ -72,7 +72,7 @@ Status Walker::Visit(const Task& task) {
   RETURN_IF_ERROR(CompareNames(task, *ours, theirs));
 
   std::vector<Listed> known(ours->size());
-  if (!replica_is_empty_ && !ours->empty()) {
+  if (!replica_.is_empty && !ours->empty()) {
     std::vector<ObjectId> ids;
     ids.reserve(ours->size());
     for (const meta::SourceEntry& entry : *ours) ids.push_back(entry.object.id);
@@ -105,7 +105,7 @@ Status Walker::CompareObjects(WalkDepth depth, const std::vector<meta::SourceEnt
     if (known[i].object.is_null()) {
       RETURN_IF_ERROR(ShipNew(entries[i].object, depth));
     } else if (depth == WalkDepth::kAll) {
-      RETURN_IF_ERROR(ShipDifference(entries[i].object, known[i].attributes, depth));
+      RETURN_IF_ERROR(ShipDifference(entries[i].object, known[i], depth));
     }
   }
   return {};
@@ -126,13 +126,13 @@ Status Walker::ShipNew(const meta::ObjectRef& object, WalkDepth depth) {
   return {};
 }
 
-Status Walker::ShipDifference(const meta::ObjectRef& object, const meta::Attributes& theirs,
+Status Walker::ShipDifference(const meta::ObjectRef& object, const Listed& theirs,
                               WalkDepth depth) {
   if (shipped_links_.contains(object.id)) return {};
   ASSIGN_OR_RETURN(std::optional<meta::SourceObject> opened, tree_.Open(object));
   if (!opened) return {};
   ASSIGN_OR_RETURN(const meta::Attributes ours, opened->ReadAttributes(meta::WithXattrs::kNo));
-  if (MayDiffer(ours, theirs)) {
+  if (MayDiffer(ours, theirs.attributes) || theirs.changed > replica_.compare_after) {
     meta::ObjectChange change;
     change.attributes = meta::kAllAttributes;
     if (ours.kind == meta::Kind::kFile) change.suspect.Add(ByteRange::Whole());

@@ -24,15 +24,21 @@ enum class WalkDepth {
 
 class Walker {
  public:
-  // All must outlive the walker. `replica_is_empty`: there is nothing to compare with, so nothing
-  // is asked. `keep_going` is called between objects; false ends the walk with kCancelled.
+  struct Other {
+    bool is_empty;  // there is nothing to compare with, so nothing is asked
+    // What the replica changed after this cut is compared whatever its attributes say: a power cut
+    // can take content back from the source and leave size and times.
+    Epoch compare_after;
+  };
+  // All must outlive the walker. `keep_going` is called between objects; false ends the walk with
+  // kCancelled.
   Walker(const meta::SourceTree& tree, Peer& peer, StageWriter& stage, ObjectShipper& shipper,
-         bool replica_is_empty, std::function<bool()> keep_going)
+         Other replica, std::function<bool()> keep_going)
       : tree_(tree),
         peer_(peer),
         stage_(stage),
         shipper_(shipper),
-        replica_is_empty_(replica_is_empty),
+        replica_(replica),
         keep_going_(std::move(keep_going)) {}
 
   // Compares the directory's names (and, with kAll, its attributes), and below it all directories
@@ -55,8 +61,7 @@ class Walker {
   Status CompareObjects(WalkDepth depth, const std::vector<meta::SourceEntry>& entries,
                         const std::vector<Listed>& known);
   Status ShipNew(const meta::ObjectRef& object, WalkDepth depth);
-  Status ShipDifference(const meta::ObjectRef& object, const meta::Attributes& theirs,
-                        WalkDepth depth);
+  Status ShipDifference(const meta::ObjectRef& object, const Listed& theirs, WalkDepth depth);
   Result<std::vector<Listed>> ListReplica(const ObjectId& directory);
   Result<std::vector<Listed>> FindOnReplica(const std::vector<ObjectId>& objects);
 
@@ -64,7 +69,7 @@ class Walker {
   Peer& peer_;
   StageWriter& stage_;
   ObjectShipper& shipper_;
-  const bool replica_is_empty_;
+  const Other replica_;
   const std::function<bool()> keep_going_;
   std::deque<Task> tasks_;
   // Objects with several names are met several times.

@@ -165,8 +165,12 @@ bool Mount::WaitForState(const std::string& state, size_t index) {
 
 // ---- Comparing ---------------------------------------------------------------------------------
 
-AssertionResult SameTrees(const std::string& a, const std::string& b) {
-  const Outcome outcome = Execute({Program("tests/compare_trees"), "--limit", "40", a, b});
+AssertionResult SameTrees(const std::string& a, const std::string& b,
+                          std::vector<std::string> options) {
+  std::vector<std::string> command = {Program("tests/compare_trees"), "--limit", "40"};
+  command.insert(command.end(), options.begin(), options.end());
+  command.insert(command.end(), {a, b});
+  const Outcome outcome = Execute(std::move(command));
   if (outcome.code == 0) return AssertionSuccess();
   return AssertionFailure() << "compare_trees " << a << " " << b << ": " << outcome;
 }

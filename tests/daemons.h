@@ -86,7 +86,9 @@ class Mount {
 };
 
 // What compare_trees says of two trees; holes are compared by allocated blocks within reason.
-::testing::AssertionResult SameTrees(const std::string& a, const std::string& b);
+// `options` of tests/programs/compare_trees.
+::testing::AssertionResult SameTrees(const std::string& a, const std::string& b,
+                                     std::vector<std::string> options = {});
 // Syncs, then compares the source with the replica's tree.
 ::testing::AssertionResult Converges(Mount& mount, const ReplicaDaemon& replica,
                                      const std::string& name = {});

@@ -70,6 +70,16 @@ std::string Read(const std::string& path) {
   return {std::istreambuf_iterator<char>(file), {}};
 }
 
+std::string ReadAt(const std::string& path, uint64_t offset, size_t length) {
+  std::ifstream file(path, std::ios::binary);
+  EXPECT_TRUE(file) << path << ": " << strerror(errno);
+  std::string bytes(length, '\0');
+  file.seekg(static_cast<std::streamoff>(offset));
+  file.read(bytes.data(), static_cast<std::streamsize>(length));
+  bytes.resize(static_cast<size_t>(file.gcount()));
+  return bytes;
+}
+
 std::string RandomBytes(size_t size, uint64_t seed) {
   std::mt19937_64 random(seed);
   std::string bytes(size, '\0');

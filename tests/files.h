@@ -12,6 +12,7 @@ namespace tandem::test {
 void Write(const std::string& path, std::string_view content);  // the file is then this, alone
 void WriteAt(const std::string& path, uint64_t offset, std::string_view bytes);
 std::string Read(const std::string& path);
+std::string ReadAt(const std::string& path, uint64_t offset, size_t length);
 // Does not compress; the same for the same seed.
 std::string RandomBytes(size_t size, uint64_t seed = 1);
 

@@ -126,6 +126,7 @@ Json ControlServer::Status() {
   meta::PendingCounts pending;
   if (served_.tracker != nullptr) {
     status["epoch"] = served_.tracker->open_epoch().number();
+    status["synced_cut"] = served_.tracker->synced().number();
     status["hot_objects"] = served_.tracker->hot_objects();
     pending = served_.tracker->PendingAfter(served_.replication->AppliedEverywhere());
     for (const auto& replica : served_.replication->Statuses()) {

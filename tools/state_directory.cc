@@ -133,7 +133,8 @@ Result<meta::StateDatabase> StateDirectory::OpenDatabase() {
   struct stat stat_buffer;
   const bool lost =
       stat((path_ + "/state.db").c_str(), &stat_buffer) != 0 || stat_buffer.st_size == 0;
-  if (lost && !is_new_) {
+  database_was_lost_ = lost && !is_new_;
+  if (database_was_lost_) {
     spdlog::warn(
         "the state database of {} is gone or empty. Every replica is reconciled with the "
         "source",
@@ -141,6 +142,7 @@ Result<meta::StateDatabase> StateDirectory::OpenDatabase() {
   }
   auto database = meta::StateDatabase::Open(path_);
   if (database || database.error().kind() != ErrorKind::kCorrupt) return database;
+  database_was_lost_ = true;
   ASSIGN_OR_RETURN(const std::string aside, meta::StateDatabase::SetAside(path_));
   spdlog::warn(
       "{}. The state database cannot be trusted: set aside as {}. Every replica is "

@@ -26,6 +26,9 @@ class StateDirectory {
   // an empty one takes its place: then every replica is reconciled.
   Result<meta::StateDatabase> OpenDatabase();
 
+  // There was a database once, but what it held is gone: nothing is known of the replicas.
+  bool database_was_lost() const { return database_was_lost_; }
+
   const std::string& path() const { return path_; }
   VolumeId volume_id() const { return volume_id_; }
 
@@ -38,6 +41,7 @@ class StateDirectory {
   UniqueFd lock_;
   VolumeId volume_id_;
   bool is_new_ = true;
+  bool database_was_lost_ = false;
 };
 
 // Takes the lock on SOURCE that keeps a second tandemfs off it. The descriptor holds it.

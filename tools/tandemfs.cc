@@ -10,6 +10,7 @@
 
 #include "fs/mount.h"
 #include "meta/base/log.h"
+#include "meta/disk_identity.h"
 #include "meta/recovery.h"
 #include "meta/source_tree.h"
 #include "meta/state_writer.h"
@@ -51,7 +52,8 @@ Result<std::string> Resolve(const std::string& path) {
 
 // The command line's replicas, with what is remembered of them; without any, those of last time.
 Result<std::vector<meta::ReplicaRecord>> ChooseReplicas(
-    meta::StateDatabase& database, const std::vector<ReplicaArgument>& arguments) {
+    meta::StateDatabase& database, const std::vector<ReplicaArgument>& arguments,
+    bool database_was_lost) {
   ASSIGN_OR_RETURN(std::vector<meta::ReplicaRecord> known, database.LoadReplicas());
   if (arguments.empty()) return known;
   std::vector<meta::ReplicaRecord> chosen;
@@ -62,6 +64,7 @@ Result<std::vector<meta::ReplicaRecord>> ChooseReplicas(
     }
     record.name = argument.name;
     record.url = argument.url;
+    if (database_was_lost) record.reconcile_owed = true;
     chosen.push_back(std::move(record));
   }
   ASSIGN_OR_RETURN(Transaction transaction, Transaction::Begin(database.database()));
@@ -83,7 +86,18 @@ Result<Engine> StartEngine(const MountArguments& arguments, const std::string& s
   ASSIGN_OR_RETURN(meta::StateDatabase database, engine.state->OpenDatabase());
   ASSIGN_OR_RETURN(meta::SourceTree tree, meta::SourceTree::Open(source_fd));
   engine.tree = std::make_unique<meta::SourceTree>(std::move(tree));
-  ASSIGN_OR_RETURN(engine.replicas, ChooseReplicas(database, arguments.replicas));
+  ASSIGN_OR_RETURN(const meta::DiskIdentity identity,
+                   meta::ReadDiskIdentity(source_fd, engine.state->path()));
+  ASSIGN_OR_RETURN(const meta::LastEnd last_end, meta::BeginRun(database, identity));
+  if (last_end == meta::LastEnd::kDiskUnclean) {
+    spdlog::warn(
+        "the disk of {} or of its state was not unmounted in order, or failed: it may have lost "
+        "what "
+        "was written last. Every replica is reconciled with the source",
+        source);
+  }
+  ASSIGN_OR_RETURN(engine.replicas,
+                   ChooseReplicas(database, arguments.replicas, engine.state->database_was_lost()));
   ASSIGN_OR_RETURN(meta::Tracker::Recovered recovered, meta::Recover(database, *engine.tree));
   ASSIGN_OR_RETURN(engine.checkpointer, meta::Checkpointer::Start(engine.state->path()));
   engine.writer = std::make_unique<meta::StateWriter>(std::move(database));
@@ -133,8 +147,7 @@ Status RunMounted(const MountArguments& arguments, const std::string& source, in
   replication.reset();
   if (engine.tracker != nullptr) {
     RETURN_IF_ERROR(engine.tracker->Stop());
-    RETURN_IF_ERROR(engine.writer->Do(
-        [](meta::StateDatabase& database) { return database.Put("clean", "yes"); }));
+    RETURN_IF_ERROR(meta::EndRun(*engine.writer));
   }
   spdlog::info("{} is unmounted", mountpoint);
   return served_status;

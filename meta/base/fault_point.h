@@ -16,25 +16,13 @@ namespace tandem {
 
 // Points passed by tandemfs, in the order a change meets them.
 inline constexpr std::string_view kSourceFaultPoints[] = {
-    "source.mark.before_commit",
-    "source.mark.after_commit",
-    "source.operation.in_gate",
-    "source.operation.after_call",
-    "source.operation.recorded",
-    "source.cool.before_commit",
-    "source.cool.after_commit",
-    "source.cut.frozen",
-    "source.cut.stored",
-    "source.ship.begun",
-    "source.ship.chunk_sent",
-    "source.ship.before_commit",
-    "source.ship.after_commit",
-    "source.ack.durable",
-    "source.ack.applied",
-    "source.drop.before_commit",
-    "source.drop.after_commit",
-    "source.walk.directory",
-    "source.recover.before_commit",
+    "source.mark.before_commit",   "source.mark.after_commit",  "source.operation.in_gate",
+    "source.operation.after_call", "source.operation.recorded", "source.sync.before",
+    "source.sync.after",           "source.cool.before_commit", "source.cool.after_commit",
+    "source.cut.frozen",           "source.cut.stored",         "source.ship.begun",
+    "source.ship.chunk_sent",      "source.ship.before_commit", "source.ship.after_commit",
+    "source.ack.durable",          "source.ack.applied",        "source.drop.before_commit",
+    "source.drop.after_commit",    "source.walk.directory",     "source.recover.before_commit",
     "source.recover.after_commit",
 };
 
@@ -44,8 +32,8 @@ inline constexpr std::string_view kReplicaFaultPoints[] = {
     "replica.commit.after_sync",    "replica.redo.begun",          "replica.redo.held",
     "replica.redo.object_made",     "replica.redo.data_written",   "replica.redo.entry_placed",
     "replica.redo.entries_placed",  "replica.redo.removed",        "replica.redo.attributes_set",
-    "replica.redo.before_database", "replica.redo.after_database", "replica.redo.marker_written",
-    "replica.redo.stage_removed",
+    "replica.redo.before_database", "replica.redo.tree_synced",    "replica.redo.after_database",
+    "replica.redo.marker_written",  "replica.redo.stage_removed",
 };
 
 namespace internal {

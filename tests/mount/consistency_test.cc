@@ -112,15 +112,14 @@ TEST_F(Invariant3AlwaysOneMoment, WhateverTheReplicaShows) {
 
 TEST_F(Invariant3AlwaysOneMoment, FromTheFirstCutAfterSeedingOn) {
   // Enough beside it that seeding takes a while.
-  ASSERT_EQ(Execute(Workload(scratch_.Directory("source/beside"), 1,
-                             {"--ops", "3000", "--threads", "2"}))
-                .code,
-            0);
+  ASSERT_EQ(
+      Execute(Workload(scratch_.Directory("source/beside"), 1, {"--ops", "3000", "--threads", "2"}))
+          .code,
+      0);
   ASSERT_TRUE(replica_.Start());
   ASSERT_TRUE(mount_.Start());
   StartWriting();
-  LookUntilSeen(1);
-  LookFor(seconds(Times(3, 60)));
+  LookUntilSeen(Times(20, 500));
   ExpectSeen(20);
 }
 
@@ -141,15 +140,15 @@ TEST_F(Invariant3AlwaysOneMoment, HoweverOftenTheReplicaIsKilled) {
   ASSERT_TRUE(StartBoth());
   ASSERT_TRUE(mount_.Sync());
   StartWriting();
-  for (int kill = 0; kill < Times(20, 300) && !HasFailure(); ++kill) {
+  for (int kill = 0; kill < Times(10, 300) && !HasFailure(); ++kill) {
     LookUntilSeen(cuts_seen_ + 1);
-    LookFor(milliseconds(random_() % 200));
+    std::this_thread::sleep_for(milliseconds(random_() % 200));
     replica_.Kill();
     // The marker tells the truth of a tree whose daemon is dead as well.
     LookAtTree();
     ASSERT_TRUE(replica_.Start());
   }
-  ExpectSeen(20);
+  ExpectSeen(10);
 }
 
 }  // namespace

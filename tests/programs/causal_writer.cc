@@ -1,5 +1,6 @@
 // causal_writer make DIRECTORY THREADS: lays the directory out.
-// causal_writer run DIRECTORY THREADS LOG: performs numbered operations (lib/causal.h) until SIGTERM.
+// causal_writer run DIRECTORY THREADS LOG: performs numbered operations (lib/causal.h) until
+// SIGTERM.
 #include <signal.h>
 
 #include <cstdio>
@@ -37,9 +38,8 @@ int main(int argc, char** argv) {
   std::vector<std::string> failures(static_cast<size_t>(threads));
   std::vector<std::thread> running;
   for (int t = 0; t < threads; ++t) {
-    running.emplace_back([&, t] {
-      failures[static_cast<size_t>(t)] = RunCausalThread(directory, t, log, stop);
-    });
+    running.emplace_back(
+        [&, t] { failures[static_cast<size_t>(t)] = RunCausalThread(directory, t, log, stop); });
   }
   for (std::thread& thread : running) thread.join();
   bool failed = false;

@@ -174,8 +174,8 @@ TEST_F(FrozenCutTest, TheTimesOfADirectoryAreThoseOfTheCut) {
   directory_.MakeDirectory("directory");
   const ObjectRef made = directory_.Find("directory");
   const auto cut = Cut();
-  const Timestamp then = directory_.tree().Open(made).value()->ReadAttributes(WithXattrs::kNo)
-                             ->modify_time;
+  const Timestamp then =
+      directory_.tree().Open(made).value()->ReadAttributes(WithXattrs::kNo)->modify_time;
   std::this_thread::sleep_for(std::chrono::milliseconds(20));
   directory_.CreateFile("directory/file");
   EXPECT_EQ(cut->Open(made).value()->ReadAttributes(WithXattrs::kNo)->modify_time, then);
@@ -260,8 +260,8 @@ TEST_F(FrozenCutTest, AnOperationIsNotHeldUpByMoreThanAFewMegabytes) {
   EXPECT_TRUE(cut->Finish());
 }
 
-// Threads do everything that can be done to files, all the time, except for the instant in which the
-// cut is taken and everything is looked at for comparison.
+// Threads do everything that can be done to files, all the time, except for the instant in which
+// the cut is taken and everything is looked at for comparison.
 TEST_F(FrozenCutTest, Invariant3EverythingIsAsItWasWhileEverythingChanges) {
   constexpr int kFiles = 6;
   constexpr int kThreads = 3;
@@ -342,8 +342,8 @@ TEST_F(FrozenCutTest, Invariant3EverythingIsAsItWasWhileEverythingChanges) {
         for (uint64_t at = range.start; at < range.end;) {
           const Layout layout = reader->ReadLayout({at, range.end}, 5).value();
           for (const ByteRange& data : layout.data) {
-            ASSERT_TRUE(reader->Read(data.start, {bytes.data() + (data.start - range.start),
-                                                  data.length()}));
+            ASSERT_TRUE(reader->Read(data.start,
+                                     {bytes.data() + (data.start - range.start), data.length()}));
           }
           at = layout.end;
         }

@@ -113,7 +113,7 @@ TEST_F(StateDatabaseTest, ChangesOfSeveralEpochsAreNeverMadeOlder) {
   second.SetEntry("n", ObjectId(), ObjectId(1, 1));
   StateDatabase database = Open();
   ASSERT_TRUE(database.ReplaceDirty({kFile, {{Epoch(3), first}, {Epoch(4), second}}}));
-  ASSERT_TRUE(database.DropThrough(Epoch(3)));
+  ASSERT_TRUE(database.DropDirty(Epoch(3)));
   auto dirty = database.LoadDirty().value();
   ASSERT_EQ(dirty.size(), 1u);
   const ObjectChange& left = dirty[Epoch(4)].at(kFile.id);
@@ -144,7 +144,8 @@ TEST_F(StateDatabaseTest, DroppingKeepsTheCutItselfAndAllThatIsNewer) {
     change.AddData({epoch * 100, epoch * 100 + 1});
     ASSERT_TRUE(database.AddDirty(Dirty(kFile, Epoch(epoch), change)));
   }
-  ASSERT_TRUE(database.DropThrough(Epoch(2)));
+  ASSERT_TRUE(database.DropCuts(Epoch(2)));
+  ASSERT_TRUE(database.DropDirty(Epoch(2)));
   const auto cuts = database.LoadCuts().value();
   ASSERT_EQ(cuts.size(), 2u);
   EXPECT_EQ(cuts[0].name, (CutName{Epoch(2), CutId(9, 2)}));
@@ -155,13 +156,13 @@ TEST_F(StateDatabaseTest, DroppingKeepsTheCutItselfAndAllThatIsNewer) {
 }
 
 TEST_F(StateDatabaseTest, ReplicasComeBack) {
-  const ReplicaRecord replica{"b",   "tcp://x", {Epoch(8), CutId(1, 2)}, {Epoch(7), CutId(3, 4)},
-                              false, true};
+  const ReplicaRecord replica{
+      "b", "tcp://x", {Epoch(8), CutId(1, 2)}, {Epoch(7), CutId(3, 4)}, false, {}, true};
   {
     StateDatabase database = Open();
     ASSERT_TRUE(database.PutReplica(replica));
-    ASSERT_TRUE(database.PutReplica({"a", "tcp://y", {}, {}, true, false}));
-    ASSERT_TRUE(database.PutReplica({"c", "tcp://z", {}, {}, true, false}));
+    ASSERT_TRUE(database.PutReplica({"a", "tcp://y", {}, {}, true, {}, false}));
+    ASSERT_TRUE(database.PutReplica({"c", "tcp://z", {}, {}, true, {}, false}));
     ASSERT_TRUE(database.DeleteReplica("c"));
   }
   const auto replicas = Open().LoadReplicas().value();

@@ -1,11 +1,11 @@
 // A directory whose every state tells whether it ever was one. Threads perform numbered operations,
 // each on one of their cells in turn (bytes overwritten in place, an extended attribute, a size, a
 // time, a name, a file replaced by rename, a page of a shared mapping ...); an operation leaves its
-// number in its cell. So after operation K of a thread each of its cells holds the largest number up
-// to K that belongs to it: a state that shows anything else has lost the order of operations.
+// number in its cell. So after operation K of a thread each of its cells holds the largest number
+// up to K that belongs to it: a state that shows anything else has lost the order of operations.
 //
-// Across threads a log outside the directory tells when each operation began and ended: a state that
-// has an operation must have all that ended before that one began.
+// Across threads a log outside the directory tells when each operation began and ended: a state
+// that has an operation must have all that ended before that one began.
 #pragma once
 
 #include <cstdint>
@@ -45,7 +45,8 @@ class CausalLog {
   uint64_t* map_;
 };
 
-// Lays out the directory as it is before the first operation. Empty: done; otherwise what went wrong.
+// Lays out the directory as it is before the first operation. Empty: done; otherwise what went
+// wrong.
 std::string MakeCausalTree(const std::string& directory, int threads);
 
 // Performs operations from the first on until `stop` says so, or the operation `last`. Empty: done.

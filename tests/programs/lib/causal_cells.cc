@@ -27,8 +27,8 @@ struct Cell {
 constexpr struct {
   Kind kind;
   int count;
-} kLayout[] = {{Kind::kSlot, 40}, {Kind::kXattr, 6}, {Kind::kReplaced, 4},
-               {Kind::kNamed, 4}, {Kind::kSized, 4}, {Kind::kTimed, 4},
+} kLayout[] = {{Kind::kSlot, 40}, {Kind::kXattr, 6},  {Kind::kReplaced, 4},
+               {Kind::kNamed, 4}, {Kind::kSized, 4},  {Kind::kTimed, 4},
                {Kind::kMoved, 2}, {Kind::kMapped, 2}, {Kind::kDirectory, 2}};
 
 constexpr int kSlotFiles = 8;
@@ -165,7 +165,8 @@ std::string CausalCells::Put(int cell, uint64_t before, uint64_t number) {
   const auto [kind, index] = CellAt(cell);
   const std::string i = std::to_string(index);
   const auto rename_to = [this](const std::string& from, const std::string& to) -> std::string {
-    return rename(Path(from).c_str(), Path(to).c_str()) == 0 ? "" : Failure("rename to " + Path(to));
+    return rename(Path(from).c_str(), Path(to).c_str()) == 0 ? ""
+                                                             : Failure("rename to " + Path(to));
   };
   switch (kind) {
     case Kind::kSlot:

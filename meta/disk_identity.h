@@ -1,0 +1,41 @@
+// Whether the disks under SOURCE and the state directory may have lost what was written to them
+// last (DESIGN section 4, "Recovery at start"). After a kill they have not: what was written is in
+// the kernel. After a power cut, a forced unmount or an I/O error they may have: then the marks and
+// the source itself may each be older than what replicas hold.
+//
+// For the thread that starts and ends a run.
+#pragma once
+
+#include <string>
+
+#include "meta/base/result.h"
+#include "meta/state_database.h"
+#include "meta/state_writer.h"
+
+namespace tandem::meta {
+
+enum class LastEnd {
+  kNone,         // there was no run before, or nothing is known of it
+  kClean,        // it ended in order: the tables are exact
+  kKilled,       // hot marks tell what may have changed
+  kDiskUnclean,  // the above, and every replica has to be reconciled
+};
+const char* NameOf(LastEnd end);
+
+// Which boot of the machine, and which mounts of the two filesystems.
+struct DiskIdentity {
+  std::string boot;
+  std::string source_mount;
+  std::string state_mount;
+  friend bool operator==(const DiskIdentity&, const DiskIdentity&) = default;
+};
+Result<DiskIdentity> ReadDiskIdentity(int source_fd, const std::string& state_directory);
+
+// Says how the last run ended and begins this one, on stable storage. After kDiskUnclean all
+// replicas are owed a reconcile, which compares the content of whatever they changed after the last
+// cut that is known to have been synced.
+Result<LastEnd> BeginRun(StateDatabase& database, const DiskIdentity& identity);
+// Everything is written down and synced.
+Status EndRun(StateWriter& writer);
+
+}  // namespace tandem::meta

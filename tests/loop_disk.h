@@ -1,0 +1,37 @@
+// A filesystem of its own in an image file, over a directory; its power can be cut. Needs root.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <string>
+
+#include "tests/scratch.h"
+
+namespace tandem::test {
+
+class LoopDisk {
+ public:
+  // `type`: ext4 or xfs. Made, and mounted over `directory`, by Make.
+  LoopDisk(const Scratch& scratch, const std::string& name, std::string type,
+           std::string directory);
+  ~LoopDisk();
+  LoopDisk(const LoopDisk&) = delete;
+
+  ::testing::AssertionResult Make(uint64_t bytes);
+  // Nothing reaches the disk from here on (FS_IOC_SHUTDOWN); what was not written is lost.
+  // `flush_log`: the journal still is written, without the data it speaks of.
+  ::testing::AssertionResult CutPower(bool flush_log);
+  // Unmounts, once nobody uses it any more, and mounts it again: the journal is replayed.
+  ::testing::AssertionResult Restart();
+
+  const std::string& directory() const { return directory_; }
+
+ private:
+  ::testing::AssertionResult MountImage();
+
+  const std::string image_;
+  const std::string type_;
+  const std::string directory_;
+};
+
+}  // namespace tandem::test
