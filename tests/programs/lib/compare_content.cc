@@ -15,7 +15,7 @@ namespace {
 
 using programs::Fd;
 
-constexpr size_t kBufferSize = 1 << 20;
+constexpr size_t kBufferSize = 128 << 10;
 
 // One of the two files, open, with a buffer.
 class Content {
@@ -71,7 +71,7 @@ class Content {
   Report* report_;
   Fd fd_;
   bool failed_ = false;
-  std::unique_ptr<char[]> buffer_ = std::make_unique<char[]>(kBufferSize);
+  std::unique_ptr<char[]> buffer_ = std::make_unique_for_overwrite<char[]>(kBufferSize);
 };
 
 std::string Byte(char byte) {

@@ -33,6 +33,7 @@ bool ReadXattrs(std::string_view path, const Location& at, Xattrs* out, Report* 
     report->Error(at.side, path, "llistxattr", errno);
     return false;
   }
+  if (length == 0) return true;
   names.resize(static_cast<size_t>(length));
 
   std::string value(kLargest, '\0');
