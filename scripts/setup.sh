@@ -23,12 +23,15 @@ build_packages=(
 test_packages=(acl attr e2fsprogs xfsprogs git sqlite3)
 # Needed to build libfuse from its source package; uring and numa for its io_uring transport.
 fuse_packages=(dpkg-dev meson liburing-dev libnuma-dev)
+# PostgreSQL works on the mount in a test. Installing the server must not start one.
+database_packages=(postgresql)
 check_packages=(clang clang-format clang-tidy clang-tools shellcheck)
 
 usage() {
   cat <<'USAGE'
 usage: scripts/setup.sh [OPTION]...
   --deps-only           stop before building tandemfs
+  --with-tests          also install what only tests use: PostgreSQL
   --with-checks         also install what scripts/check.sh uses (clang, clang-tidy, shellcheck)
   --with-fuse-examples  also build libfuse's examples (passthrough_hp, for benchmarks) into
                         build/deps/fuse3/examples
@@ -39,6 +42,7 @@ USAGE
 
 deps_only=no
 with_checks=no
+with_tests=no
 with_examples=no
 packaged_fuse=no
 rebuild_fuse=no
@@ -46,6 +50,7 @@ while (($#)); do
   case $1 in
     --deps-only) deps_only=yes ;;
     --with-checks) with_checks=yes ;;
+    --with-tests) with_tests=yes ;;
     --with-fuse-examples) with_examples=yes ;;
     --packaged-fuse) packaged_fuse=yes ;;
     --rebuild-fuse) rebuild_fuse=yes ;;
@@ -70,8 +75,9 @@ as_root() {
 }
 
 apt_install() {
+  # confold: what stands in /etc is the administrator's (or need_database's).
   as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -y -o DPkg::Lock::Timeout=300 \
-    install --no-install-recommends "$@"
+    -o Dpkg::Options::=--force-confold install --no-install-recommends "$@"
 }
 
 apt_install_updating_once() {
@@ -97,6 +103,17 @@ need_packages() {
     die "these packages are missing, and installing them needs root or sudo: ${missing[*]}"
   fi
   must "Installing ${#missing[@]} packages" apt_install_updating_once "${missing[@]}"
+}
+
+# need_database: without the cluster that Debian's package makes and starts by itself.
+need_database() {
+  local configuration=/etc/postgresql-common/createcluster.conf
+  [[ $(missing_packages "${database_packages[@]}") ]] || return 0
+  if [[ ! -e $configuration ]]; then
+    as_root mkdir -p "${configuration%/*}"
+    echo 'create_main_cluster = false' | as_root tee "$configuration" >/dev/null
+  fi
+  need_packages "${database_packages[@]}"
 }
 
 # ---- libfuse ---------------------------------------------------------------------------------
@@ -245,6 +262,7 @@ need_fuse_examples() {
 command -v apt-get >/dev/null || die "this script knows only apt. Install the counterparts" \
   "of build_packages (in this file) by hand, then run scripts/build.sh"
 need_packages "${build_packages[@]}" "${test_packages[@]}"
+[[ $with_tests == no ]] || need_database
 [[ $with_checks == no ]] || need_packages "${check_packages[@]}"
 [[ $packaged_fuse == yes ]] || need_fuse
 [[ $with_examples == no ]] || need_fuse_examples

@@ -26,12 +26,12 @@ for argument in "$@"; do
 done
 
 if ((${#build_options[@]})); then
-  "$root/scripts/setup.sh" --deps-only
+  "$root/scripts/setup.sh" --deps-only --with-tests
   dir=$("$root/scripts/build.sh" "${build_options[@]}" --print-dir)
   log_to "$dir/build.log"
   must "Building $dir" "$root/scripts/build.sh" "${build_options[@]}"
 else
-  "$root/scripts/setup.sh"
+  "$root/scripts/setup.sh" --with-tests
   dir=$root/build
 fi
 
