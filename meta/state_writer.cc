@@ -85,7 +85,7 @@ Status StateWriter::RunInTransaction(std::vector<Queued>& group) {
   const bool to_disk = std::ranges::any_of(
       group, [](const Queued& queued) { return queued.durability == Durability::kPowerCut; });
   if (to_disk) RETURN_IF_ERROR(database_.database().SetSync(Database::Sync::kFull));
-  const Status status = CommitJobs(group);
+  Status status = CommitJobs(group);
   if (to_disk) RETURN_IF_ERROR(database_.database().SetSync(Database::Sync::kNormal));
   return status;
 }

@@ -69,7 +69,7 @@ Status Tracker::SyncSource() {
     if (!cuts_.empty()) newest = cuts_.back();
   }
   FAULT_POINT("source.sync.before");
-  if (const Status status = tree_.Sync(); !status) {
+  if (Status status = tree_.Sync(); !status) {
     // The kernel may have thrown away what it could not write: the next start must compare.
     spdlog::error("{}", status.error().ToString());
     RETURN_IF_ERROR(

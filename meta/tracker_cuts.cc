@@ -82,9 +82,10 @@ Result<std::shared_ptr<FrozenCut>> Tracker::Freeze(Epoch after, CutMode mode) {
     cut = std::make_shared<FrozenCut>(needs_new ? layer->cut : cuts_.back(), LayersAfter(after),
                                       tree_, spill_);
   }
-  const auto kept = std::ranges::stable_partition(in_flight_, &FrozenCut::keeps);
-  ended.assign(kept.begin(), kept.end());
-  in_flight_.erase(kept.begin(), kept.end());
+  const auto kept = std::stable_partition(in_flight_.begin(), in_flight_.end(),
+                                          [](const auto& old) { return old->keeps(); });
+  ended.assign(kept, in_flight_.end());
+  in_flight_.erase(kept, in_flight_.end());
   in_flight_.push_back(cut);
   gate_.Open();
   return cut;

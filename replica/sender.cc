@@ -369,8 +369,9 @@ Result<CutName> Sender::FillStage(Peer& peer, const Position& position, StageWri
   for (int round = 1;; ++round) {
     if (stopping_ || paused()) return MakeError(ErrorKind::kCancelled, "fill a stage: stopping");
     if (increments_ && round == kMaxRounds) {
-      SetState(ReplicaState::kCatchingUp, "changes come about as fast as they can be carried: the "
-                                          "replica stays at its cut until they slow down");
+      SetState(ReplicaState::kCatchingUp,
+               "changes come about as fast as they can be carried: the "
+               "replica stays at its cut until they slow down");
     }
     ASSIGN_OR_RETURN(const auto cut, tracker_.TakeCut(after));
     last_cut_ = CondVar::Clock::now();

@@ -44,13 +44,14 @@ class Postgres {
 
   Launch AsUser(std::vector<std::string> command) const {
     command[0] = programs_ + command[0];
-    command.insert(command.begin(), {"setpriv", "--reuid=postgres", "--regid=postgres",
-                                     "--clear-groups"});
+    command.insert(command.begin(),
+                   {"setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"});
     return Launch{std::move(command)};
   }
 
   ::testing::AssertionResult Create() {
-    const Outcome outcome = Execute(AsUser({"initdb", "-D", data_, "-A", "trust", "-U", "postgres"}));
+    const Outcome outcome =
+        Execute(AsUser({"initdb", "-D", data_, "-A", "trust", "-U", "postgres"}));
     if (outcome.code != 0) return ::testing::AssertionFailure() << "initdb: " << outcome;
     return ::testing::AssertionSuccess();
   }
@@ -113,11 +114,10 @@ class PostgresOnTheMount : public MountTest {
 
   // pgbench, and beside it a ledger: each number is committed before it is noted with the time.
   void StartLoad() {
-    load_ = std::make_unique<Process>(
-        database_->AsUser({"pgbench", "-n", "-c", "2", "-T", "600", "-h", database_->sockets(), "-U",
-                           "postgres"}));
-    const std::string psql = database_->programs() + "psql -qAtX -U postgres -h " +
-                             database_->sockets();
+    load_ = std::make_unique<Process>(database_->AsUser(
+        {"pgbench", "-n", "-c", "2", "-T", "600", "-h", database_->sockets(), "-U", "postgres"}));
+    const std::string psql =
+        database_->programs() + "psql -qAtX -U postgres -h " + database_->sockets();
     ledger_ = std::make_unique<Process>(Launch{
         {"bash", "-c",
          "n=0; while :; do n=$((n+1)); echo \"insert into ledger values($n) returning id;\"; done"

@@ -14,12 +14,15 @@
 
 namespace {
 
+using tandem::programs::CausalLog;
+using tandem::programs::MakeCausalTree;
+using tandem::programs::RunCausalThread;
+
 bool volatile stop = false;
 
 }  // namespace
 
 int main(int argc, char** argv) {
-  using namespace tandem::programs;
   const bool make = argc == 4 && strcmp(argv[1], "make") == 0;
   const bool run = argc == 5 && strcmp(argv[1], "run") == 0;
   if (!make && !run) {

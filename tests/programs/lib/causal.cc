@@ -70,7 +70,7 @@ void CausalLog::End(int thread, uint64_t operation) {
 
 std::string MakeCausalTree(const std::string& directory, int threads) {
   for (int t = 0; t < threads; ++t) {
-    const std::string failure = CausalCells(DirectoryOf(directory, t)).Make();
+    std::string failure = CausalCells(DirectoryOf(directory, t)).Make();
     if (!failure.empty()) return failure;
   }
   return {};
@@ -82,7 +82,7 @@ std::string RunCausalThread(const std::string& directory, int thread, CausalLog&
   for (uint64_t number = 1; number < CausalLog::kMaxOperations && !stop; ++number) {
     const int cell = static_cast<int>(number % kCausalCells);
     log.Begin(thread, number);
-    const std::string failure = cells.Put(cell, ExpectedIn(cell, number - 1), number);
+    std::string failure = cells.Put(cell, ExpectedIn(cell, number - 1), number);
     if (!failure.empty()) return failure;
     log.End(thread, number);
   }

@@ -78,7 +78,7 @@ std::string StoreNumber(const std::string& path, uint64_t number) {
   if (map == MAP_FAILED) return Failure("map " + path);
   memcpy(map, &number, sizeof number);
   const int synced = msync(map, static_cast<size_t>(kFileBytes), MS_SYNC);
-  const std::string failure = synced == 0 ? "" : Failure("msync " + path);
+  std::string failure = synced == 0 ? "" : Failure("msync " + path);
   munmap(map, static_cast<size_t>(kFileBytes));
   return failure;
 }
@@ -178,7 +178,7 @@ std::string CausalCells::Put(int cell, uint64_t before, uint64_t number) {
       return Failure("set attribute");
     case Kind::kReplaced: {
       const std::string fresh = ".fresh" + i;
-      const std::string failure = WriteNumber(Path(fresh), O_CREAT | O_TRUNC, 0, number);
+      std::string failure = WriteNumber(Path(fresh), O_CREAT | O_TRUNC, 0, number);
       return failure.empty() ? rename_to(fresh, "replaced" + i) : failure;
     }
     case Kind::kNamed:
