@@ -87,7 +87,8 @@ FrozenCut::Outcome FrozenCut::PreserveLocked(Shard& shard, const Intent::Item& i
 
   const Concern concern = ConcernOf(item.object->id, is_data ? item.range : ByteRange());
   std::optional<SourceObject> live;
-  const auto open_live = [&]() -> bool {
+  // Called here alone, under the lock.
+  const auto open_live = [&]() NO_THREAD_SAFETY_ANALYSIS -> bool {
     if (live) return true;
     auto opened = OpenLive(shard, *item.object);
     if (!opened) {
