@@ -1,27 +1,10 @@
 #include "meta/cut_object.h"
 
-#include <fcntl.h>
-#include <unistd.h>
-
 #include <algorithm>
 
+#include "meta/base/read_at.h"
+
 namespace tandem::meta {
-namespace {
-
-Status ReadFrom(int fd, uint64_t offset, std::span<char> buffer) {
-  size_t filled = 0;
-  while (filled < buffer.size()) {
-    const ssize_t count = pread(fd, buffer.data() + filled, buffer.size() - filled,
-                                static_cast<off_t>(offset + filled));
-    if (count < 0 && errno == EINTR) continue;
-    if (count < 0) return ErrnoError("read clone");
-    if (count == 0) break;
-    filled += static_cast<size_t>(count);
-  }
-  return {};
-}
-
-}  // namespace
 
 Result<std::unique_ptr<ObjectReader>> FrozenCut::Open(const ObjectRef& object) {
   Shard& shard = ShardFor(object.id);
@@ -54,7 +37,7 @@ Result<size_t> CutObject::Read(uint64_t offset, std::span<char> buffer) {
   const ByteRange range{offset, std::min(offset + buffer.size(), kept.size)};
   if (range.empty()) return size_t{0};
   if (kept.clone.valid()) {
-    RETURN_IF_ERROR(ReadFrom(kept.clone.get(), offset, buffer.first(range.length())));
+    RETURN_IF_ERROR(ReadAt(kept.clone.get(), offset, buffer.first(range.length()), "read clone"));
   }
   auto piece = kept.pieces.upper_bound(range.start);
   if (piece != kept.pieces.begin()) --piece;

@@ -53,20 +53,6 @@ Status OweReconcile(StateDatabase& database) {
 
 }  // namespace
 
-const char* NameOf(LastEnd end) {
-  switch (end) {
-    case LastEnd::kNone:
-      return "new";
-    case LastEnd::kClean:
-      return "clean";
-    case LastEnd::kKilled:
-      return "killed";
-    case LastEnd::kDiskUnclean:
-      return "unclean disk";
-  }
-  return "new";
-}
-
 Result<DiskIdentity> ReadDiskIdentity(int source_fd, const std::string& state_directory) {
   DiskIdentity identity;
   std::ifstream boot("/proc/sys/kernel/random/boot_id");

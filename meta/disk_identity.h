@@ -20,7 +20,6 @@ enum class LastEnd {
   kKilled,       // hot marks tell what may have changed
   kDiskUnclean,  // the above, and every replica has to be reconciled
 };
-const char* NameOf(LastEnd end);
 
 // Which boot of the machine, and which mounts of the two filesystems.
 struct DiskIdentity {

@@ -9,6 +9,8 @@
 #include <cstring>
 #include <memory>
 
+#include "meta/base/read_at.h"
+
 namespace tandem::meta {
 namespace {
 
@@ -60,18 +62,7 @@ Result<int> SourceObject::ContentFd() {
 
 Result<size_t> SourceObject::Read(uint64_t offset, std::span<char> buffer) {
   ASSIGN_OR_RETURN(const int fd, ContentFd());
-  size_t filled = 0;
-  while (filled < buffer.size()) {
-    const ssize_t count = pread(fd, buffer.data() + filled, buffer.size() - filled,
-                                static_cast<off_t>(offset + filled));
-    if (count < 0) {
-      if (errno == EINTR) continue;
-      return ErrnoError("read");
-    }
-    if (count == 0) break;
-    filled += static_cast<size_t>(count);
-  }
-  return filled;
+  return ReadAt(fd, offset, buffer);
 }
 
 Result<Layout> SourceObject::ReadLayout(ByteRange range, size_t limit) {

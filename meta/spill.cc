@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "meta/base/log.h"
+#include "meta/base/read_at.h"
 
 namespace tandem::meta {
 
@@ -38,15 +39,9 @@ Status Spill::Kept::Read(uint64_t offset, std::span<char> buffer) const {
     std::copy_n(bytes_.data() + offset, buffer.size(), buffer.data());
     return {};
   }
-  size_t filled = 0;
-  while (filled < buffer.size()) {
-    const ssize_t count = pread(spill_->file_fd_, buffer.data() + filled, buffer.size() - filled,
-                                static_cast<off_t>(*at_ + offset + filled));
-    if (count < 0 && errno == EINTR) continue;
-    if (count < 0) return ErrnoError("read spill file in " + spill_->directory_);
-    if (count == 0) return ErrnoError(EIO, "read spill file in " + spill_->directory_);
-    filled += static_cast<size_t>(count);
-  }
+  ASSIGN_OR_RETURN(const size_t filled,
+                   ReadAt(spill_->file_fd_, *at_ + offset, buffer, "read spill file"));
+  if (filled < buffer.size()) return ErrnoError(EIO, "read spill file in " + spill_->directory_);
   return {};
 }
 
