@@ -23,8 +23,8 @@ CachedDescriptor::CachedDescriptor(DescriptorCache& cache, const FileHandle& han
     : cache_(cache),
       handle_(handle),
       fd_(std::make_shared<const UniqueFd>(std::move(fd))),
-      pinned_(handle.bytes.empty() || !cache.opens_by_handle()) {
-  if (!pinned_) cache_.Admit(*this);
+      pins_(handle.bytes.empty() || !cache.opens_by_handle() ? 1 : 0) {
+  if (pins_ == 0) cache_.Admit(*this);
 }
 
 CachedDescriptor::~CachedDescriptor() { cache_.Remove(*this); }
@@ -43,10 +43,18 @@ Result<CachedDescriptor::Shared> CachedDescriptor::Get() {
   return fd;
 }
 
-void CachedDescriptor::Pin(UniqueFd fd) {
+void CachedDescriptor::Pin(Shared fd) {
   MutexLock lock(mutex_);
-  pinned_ = true;
-  if (fd_ == nullptr && fd.valid()) fd_ = std::make_shared<const UniqueFd>(std::move(fd));
+  ++pins_;
+  if (fd_ == nullptr) fd_ = std::move(fd);
+}
+
+void CachedDescriptor::Unpin() {
+  {
+    MutexLock lock(mutex_);
+    if (--pins_ > 0) return;
+  }
+  cache_.Admit(*this);
 }
 
 DescriptorCache::DescriptorCache(int mount_fd, const FileHandle& probe)
@@ -65,11 +73,12 @@ void DescriptorCache::Admit(CachedDescriptor& descriptor) {
   for (size_t looks = 2 * open_.size(); open_.size() > limit_ && looks > 0; --looks) {
     CachedDescriptor& oldest = *open_.front();
     MutexLock oldest_lock(oldest.mutex_);
-    if (!oldest.pinned_ && std::exchange(oldest.used_, false)) {
+    const bool pinned = oldest.pins_ > 0;
+    if (!pinned && std::exchange(oldest.used_, false)) {
       open_.splice(open_.end(), open_, open_.begin());
       continue;
     }
-    if (!oldest.pinned_) closed.push_back(std::exchange(oldest.fd_, nullptr));
+    if (!pinned) closed.push_back(std::exchange(oldest.fd_, nullptr));
     open_.pop_front();
     oldest.listed_ = false;
   }

@@ -31,9 +31,10 @@ class CachedDescriptor {
 
   // Open as long as the result is kept.
   Result<Shared> Get() EXCLUDES(mutex_);
-  // From now on the descriptor stays open: the object may lose its last name, and then cannot be
-  // opened again. `fd` is taken if there is none at the moment.
-  void Pin(UniqueFd fd) EXCLUDES(mutex_);
+  // The descriptor stays open until Unpin has been called as often: an object without a name cannot
+  // be opened again. `fd` is taken if there is none at the moment.
+  void Pin(Shared fd) EXCLUDES(mutex_);
+  void Unpin() EXCLUDES(mutex_);
 
  private:
   friend class DescriptorCache;
@@ -42,7 +43,7 @@ class CachedDescriptor {
   const FileHandle& handle_;
   Mutex mutex_;
   Shared fd_ GUARDED_BY(mutex_);
-  bool pinned_ GUARDED_BY(mutex_);
+  int pins_ GUARDED_BY(mutex_);
   bool used_ GUARDED_BY(mutex_) = true;  // since the cache last looked
   // The cache's: where in its list, guarded by its mutex.
   bool listed_ = false;

@@ -109,11 +109,12 @@ class FileSystem {
   // found the call is undone with unlinkat(removal_flags).
   Result<FoundObject> RecordCreated(meta::Operation& operation, const Inode& parent, int parent_fd,
                                     const char* name, int removal_flags);
-  // The counterpart for names removed: the object the name leads to. Empty where capture does not
+  // The counterpart for names removed: the object the name leads to; null where capture does not
   // want to know.
   struct Victim {
     meta::ObjectRef object;
-    UniqueFd fd;  // kept until the gate is left: the blocks are freed when it is closed
+    // Kept until the gate is left: the blocks are freed when it is closed.
+    InodeTable::KeptOpen kept;
   };
   Result<Victim> FindVictim(const Inode& parent, int parent_fd, const char* name) const;
   static void AnnounceRemoval(meta::Operation& operation, const Victim& victim);

@@ -51,18 +51,45 @@ Inode& InodeTable::Remember(FoundObject found) {
   if (!entry.inode) {
     entry.inode = std::make_unique<Inode>(std::move(found.ref), mount, ++last_generation_,
                                           descriptors_, std::move(found.fd));
+    if (nameless) entry.inode->fd_.Pin(nullptr);
   }
-  if (nameless) entry.inode->fd_.Pin(UniqueFd());
   ++entry.lookups;
   return *entry.inode;
 }
 
-void InodeTable::KeepOpen(const ObjectId& object, int mount_id, int fd) {
-  UniqueFd kept(fcntl(fd, F_DUPFD_CLOEXEC, 0));
-  if (!kept.valid()) return;
+InodeTable::KeptOpen InodeTable::KeepOpen(const ObjectId& object, int mount_id, UniqueFd fd) {
+  KeptOpen kept;
+  kept.fd_ = std::make_shared<const UniqueFd>(std::move(fd));
+  kept.key_ = {object, mount_id == root_mount_id_ ? 0 : mount_id};
   MutexLock lock(mutex_);
-  const auto at = entries_.find(Key{object, mount_id == root_mount_id_ ? 0 : mount_id});
-  if (at != entries_.end()) at->second.inode->fd_.Pin(std::move(kept));
+  const auto at = entries_.find(kept.key_);
+  if (at == entries_.end()) return kept;
+  kept.table_ = this;
+  kept.generation_ = at->second.inode->generation();
+  at->second.inode->fd_.Pin(kept.fd_);
+  return kept;
+}
+
+InodeTable::KeptOpen& InodeTable::KeptOpen::operator=(KeptOpen&& other) noexcept {
+  std::swap(fd_, other.fd_);
+  std::swap(table_, other.table_);
+  std::swap(key_, other.key_);
+  std::swap(generation_, other.generation_);
+  return *this;
+}
+
+InodeTable::KeptOpen::~KeptOpen() {
+  if (table_ == nullptr) return;
+  struct stat now;
+  const bool has_name = fstatat(fd_->get(), "", &now, AT_EMPTY_PATH) == 0 && now.st_nlink > 0;
+  if (has_name) table_->LetClose(key_, generation_);
+}
+
+void InodeTable::LetClose(const Key& key, uint64_t generation) {
+  MutexLock lock(mutex_);
+  const auto at = entries_.find(key);
+  if (at == entries_.end() || at->second.inode->generation() != generation) return;
+  at->second.inode->fd_.Unpin();
 }
 
 void InodeTable::Forget(Inode& inode, uint64_t lookups) {

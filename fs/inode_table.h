@@ -86,7 +86,34 @@ class Inode {
 };
 
 class InodeTable {
+  // Handles, and so ids, are unique within one filesystem only.
+  struct Key {
+    ObjectId id;
+    int mount = 0;
+    friend bool operator==(const Key&, const Key&) = default;
+  };
+
  public:
+  // An object that is about to lose a name: while this lives, the descriptor of its Inode stays
+  // open; afterwards too if that was its last name, because then it cannot be opened again.
+  class KeptOpen {
+   public:
+    KeptOpen() = default;
+    KeptOpen(KeptOpen&& other) noexcept { *this = std::move(other); }
+    KeptOpen& operator=(KeptOpen&& other) noexcept;
+    ~KeptOpen();
+
+    // O_PATH. Only if this was not default-constructed.
+    int fd() const { return fd_->get(); }
+
+   private:
+    friend class InodeTable;
+    CachedDescriptor::Shared fd_;
+    InodeTable* table_ = nullptr;  // null: the kernel does not know the object
+    Key key_;
+    uint64_t generation_ = 0;
+  };
+
   // `directory_fd` is the volume's root.
   static Result<std::unique_ptr<InodeTable>> Create(int directory_fd);
 
@@ -103,17 +130,12 @@ class InodeTable {
   // is not told after all: Forget(inode, 1).
   Inode& Remember(FoundObject found) EXCLUDES(mutex_);
   void Forget(Inode& inode, uint64_t lookups) EXCLUDES(mutex_);
-  // The object of `fd` (O_PATH, borrowed) is about to lose a name, or has none: if the kernel knows
-  // it, its descriptor stays open until it is forgotten.
-  void KeepOpen(const ObjectId& object, int mount_id, int fd) EXCLUDES(mutex_);
+  // The object of `fd` (O_PATH) is about to lose a name.
+  KeptOpen KeepOpen(const ObjectId& object, int mount_id, UniqueFd fd) EXCLUDES(mutex_);
+  // An object that Remember found without a name has been given one.
+  void HasName(Inode& inode) { inode.fd_.Unpin(); }
 
  private:
-  // Handles, and so ids, are unique within one filesystem only.
-  struct Key {
-    ObjectId id;
-    int mount;
-    friend bool operator==(const Key&, const Key&) = default;
-  };
   struct KeyHash {
     size_t operator()(const Key& key) const noexcept {
       return std::hash<ObjectId>()(key.id) + static_cast<size_t>(key.mount);
@@ -125,6 +147,7 @@ class InodeTable {
   };
 
   explicit InodeTable(FoundObject root);
+  void LetClose(const Key& key, uint64_t generation) EXCLUDES(mutex_);
 
   // Before the inodes: they use it.
   const UniqueFd mount_fd_;

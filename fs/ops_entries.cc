@@ -93,6 +93,7 @@ Status FileSystem::Link(Request& request, fuse_ino_t node, fuse_ino_t new_parent
     operation.ChangedAttributes(inode.ref(), meta::kStatAttributes);  // its ctime
   }
   operation.End();
+  if (before.st_nlink == 0) inodes_->HasName(inodes_->Get(node));
   ASSIGN_OR_RETURN(FoundObject linked, FoundObject::ByDescriptor(fd.get()));
   return ReplyEntry(request, std::move(linked));
 }
@@ -102,14 +103,15 @@ Result<FileSystem::Victim> FileSystem::FindVictim(const Inode& parent, int paren
   UniqueFd fd(openat(parent_fd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC));
   if (!fd.valid()) return ErrnoError("look up");
   ASSIGN_OR_RETURN(const IdentifiedObject object, Identify(fd.get(), ""));
-  // If the name is its last, an application may go on using it all the same.
-  inodes_->KeepOpen(object.id, object.mount_id, fd.get());
-  if (!Captures(parent)) return Victim();
-  return Victim{{object.id, object.handle}, std::move(fd)};
+  Victim victim;
+  if (Captures(parent)) victim.object = {object.id, object.handle};
+  victim.kept = inodes_->KeepOpen(object.id, object.mount_id, std::move(fd));
+  return victim;
 }
 
 void FileSystem::AnnounceRemoval(Operation& operation, const Victim& victim) {
-  if (victim.fd.valid()) operation.Unlinking(victim.object.id, victim.fd.get());
+  if (victim.object.id.is_null()) return;
+  operation.Unlinking(victim.object.id, victim.kept.fd());
 }
 
 Status FileSystem::RemoveEntry(Request& request, fuse_ino_t parent, const char* name, int flags) {

@@ -11,7 +11,7 @@ namespace {
 
 // A region that was not touched for one to two windows cools. Long enough that a busy file is not
 // marked again and again, short enough that little has to be compared after a crash.
-constexpr std::chrono::milliseconds kWindow{2000};
+constexpr std::chrono::milliseconds kWindow{5000};
 
 // A directory with more names pending than this (a replica is away) is written down as wholly
 // changed: after a crash its names are compared, and what was born in it is found that way. Writing
