@@ -56,8 +56,8 @@ TEST_F(Descriptors, TemporaryFilesThatGotANameNeedNone) {
     if (!fd.valid() && errno == EOPNOTSUPP) GTEST_SKIP() << "this libfuse has no O_TMPFILE";
     ASSERT_TRUE(fd.valid()) << strerror(errno);
     const std::string name = "/proc/self/fd/" + std::to_string(fd.get());
-    ASSERT_EQ(0, linkat(AT_FDCWD, name.c_str(), AT_FDCWD, At("named", i).c_str(),
-                        AT_SYMLINK_FOLLOW))
+    ASSERT_EQ(0,
+              linkat(AT_FDCWD, name.c_str(), AT_FDCWD, At("named", i).c_str(), AT_SYMLINK_FOLLOW))
         << strerror(errno);
   }
   EXPECT_TRUE(Converges());
