@@ -19,7 +19,7 @@ Tracker::Tracker(const SourceTree& tree, StateWriter& writer, Spill& spill, Reco
     : tree_(tree), writer_(writer), spill_(spill), open_epoch_(recovered.open_epoch.number()) {
   {
     MutexLock lock(layers_mutex_);
-    for (const auto& layer : recovered.layers) layers_.push_back(std::make_shared<Layer>(*layer));
+    layers_ = std::move(recovered.layers);
     cuts_ = std::move(recovered.cuts);
   }
   if (!recovered.open.empty()) {

@@ -126,11 +126,14 @@ class Tracker : public Capture {
   void Unpin(const ObjectId& object, uint8_t parity);
 
   // Cuts (tracker_cuts.cc).
-  Result<std::shared_ptr<FrozenCut>> Freeze(Epoch after, CutMode mode) REQUIRES(cut_mutex_);
+  Result<std::shared_ptr<FrozenCut>> Freeze(Epoch after, CutMode mode)
+      REQUIRES(cut_mutex_) EXCLUDES(layers_mutex_);
   void CloseEpoch(Layer& layer) REQUIRES(cut_mutex_, layers_mutex_);
   Status StoreCut() REQUIRES(cut_mutex_);
-  void MergeOldLayers() EXCLUDES(layers_mutex_);
-  Status CloseGate();
+  void MergeOldLayers() REQUIRES(cut_mutex_) EXCLUDES(layers_mutex_);
+  // Runs `task`, which must be quick, while nobody is inside the gate.
+  template <typename Task>
+  Status WithGateClosed(Task&& task) REQUIRES(cut_mutex_) EXCLUDES(layers_mutex_);
   std::vector<std::shared_ptr<const Layer>> LayersAfter(Epoch epoch) REQUIRES(layers_mutex_);
 
   // Cooling (tracker_cooling.cc); the jobs run on the writer's thread.
@@ -153,7 +156,8 @@ class Tracker : public Capture {
 
   Mutex cut_mutex_;
   Mutex layers_mutex_;
-  std::vector<std::shared_ptr<Layer>> layers_ GUARDED_BY(layers_mutex_);  // oldest first
+  // Oldest first. Changed under cut_mutex_ as well; a layer that stands here does not change.
+  std::vector<std::shared_ptr<const Layer>> layers_ GUARDED_BY(layers_mutex_);
   // The cuts that are known in the database, oldest first.
   std::vector<CutRecord> cuts_ GUARDED_BY(layers_mutex_);
   // The newest cut, if its row could not be written yet.

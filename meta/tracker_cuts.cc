@@ -51,43 +51,49 @@ Status Tracker::StoreCut() {
   return {};
 }
 
-Status Tracker::CloseGate() {
+template <typename Task>
+Status Tracker::WithGateClosed(Task&& task) {
   auto pause = kGatePauseFirst;
-  while (!gate_.Close(kGatePatience)) {
+  while (true) {
+    {
+      MutexLock lock(layers_mutex_);
+      if (gate_.Close(kGatePatience)) {
+        task();
+        gate_.Open();
+        return {};
+      }
+    }
     if (stopping_) return MakeError(ErrorKind::kCancelled, "take a cut: stopping");
     Pause(pause);
     pause = std::min(pause * 2, kGatePauseLongest);
   }
-  return {};
 }
 
-// The gate is closed only for this: nothing in between waits, copies or frees much.
+// The gate is closed only for this: nothing in between waits, copies or frees much. The lock comes
+// first: who has it may be at work on millions of objects, and the writers need not wait for that.
 Result<std::shared_ptr<FrozenCut>> Tracker::Freeze(Epoch after, CutMode mode) {
   auto layer = std::make_shared<Layer>();
   layer->cut.name.id = CutId::Random();
   std::vector<std::shared_ptr<FrozenCut>> ended;
   std::shared_ptr<FrozenCut> cut;
-  RETURN_IF_ERROR(CloseGate());
-  {
-    MutexLock lock(layers_mutex_);
+  RETURN_IF_ERROR(WithGateClosed([&]() REQUIRES(cut_mutex_, layers_mutex_) {
     // What the last run recorded after its newest cut belongs to none yet.
     const bool needs_new =
         mode == CutMode::kFresh || !open_is_empty_.load() || cuts_.empty() ||
         (!layers_.empty() && layers_.back()->cut.name.epoch > cuts_.back().name.epoch);
     if (needs_new) {
       CloseEpoch(*layer);
-      layers_.push_back(layer);
       unstored_cut_ = layer->cut;
+      layers_.push_back(layer);
     }
     cut = std::make_shared<FrozenCut>(needs_new ? layer->cut : cuts_.back(), LayersAfter(after),
                                       tree_, spill_);
-  }
-  const auto kept = std::stable_partition(in_flight_.begin(), in_flight_.end(),
-                                          [](const auto& old) { return old->keeps(); });
-  ended.assign(kept, in_flight_.end());
-  in_flight_.erase(kept, in_flight_.end());
-  in_flight_.push_back(cut);
-  gate_.Open();
+    const auto kept = std::stable_partition(in_flight_.begin(), in_flight_.end(),
+                                            [](const auto& old) { return old->keeps(); });
+    ended.assign(kept, in_flight_.end());
+    in_flight_.erase(kept, in_flight_.end());
+    in_flight_.push_back(cut);
+  }));
   return cut;
 }
 
@@ -107,30 +113,42 @@ void Tracker::CloseEpoch(Layer& layer) {
   open_epoch_ = layer.cut.name.epoch.Next().number();
 }
 
+// The two neighbours that are the smallest together: a layer of millions of objects is copied only
+// when there is another as large beside it. Layers are changed under cut_mutex_ only, so that they
+// can be read here without the other lock.
 void Tracker::MergeOldLayers() {
-  MutexLock lock(layers_mutex_);
-  while (layers_.size() > kMaxLayers) {
-    // Frozen cuts may still read the oldest layer: then it is copied instead of extended.
-    if (layers_[0].use_count() > 1) layers_[0] = std::make_shared<Layer>(*layers_[0]);
-    layers_[0]->MergeNewer(*layers_[1]);
-    layers_.erase(layers_.begin() + 1);
+  while (true) {
+    std::vector<std::shared_ptr<const Layer>> layers;
+    {
+      MutexLock lock(layers_mutex_);
+      if (layers_.size() <= kMaxLayers) return;
+      layers = layers_;
+    }
+    size_t smallest = 0;
+    const auto size = [&layers](size_t i) {
+      return layers[i]->object_count() + layers[i + 1]->object_count();
+    };
+    for (size_t i = 1; i + 1 < layers.size(); ++i) {
+      if (size(i) < size(smallest)) smallest = i;
+    }
+    auto merged = std::make_shared<Layer>(*layers[smallest]);
+    merged->MergeNewer(*layers[smallest + 1]);
+    const auto at = static_cast<std::ptrdiff_t>(smallest);
+    MutexLock lock(layers_mutex_);
+    layers_[smallest] = std::move(merged);
+    layers_.erase(layers_.begin() + at + 1);
   }
 }
 
 Status Tracker::AdvanceBeyond(Epoch epoch) {
   MutexLock cut_lock(cut_mutex_);
   if (open_epoch() > epoch) return {};
-  RETURN_IF_ERROR(CloseGate());
-  open_epoch_ = epoch.Next().number();
-  gate_.Open();
-  return {};
+  return WithGateClosed([&] { open_epoch_ = epoch.Next().number(); });
 }
 
 Status Tracker::Settle() {
   MutexLock cut_lock(cut_mutex_);
-  RETURN_IF_ERROR(CloseGate());
-  gate_.Open();
-  return {};
+  return WithGateClosed([] {});
 }
 
 std::vector<std::shared_ptr<const Layer>> Tracker::LayersAfter(Epoch epoch) {
@@ -196,9 +214,13 @@ Status Tracker::DropThrough(Epoch epoch) {
   }));
   FAULT_POINT("source.drop.after_commit");
   dropped_epoch_ = std::max(dropped_epoch_.load(), epoch.number());
+  std::vector<std::shared_ptr<const Layer>> dropped;  // freed after the lock is released
   MutexLock lock(layers_mutex_);
   std::erase_if(cuts_, [epoch](const CutRecord& cut) { return cut.name.epoch < epoch; });
-  std::erase_if(layers_, [epoch](const auto& layer) { return layer->cut.name.epoch <= epoch; });
+  while (!layers_.empty() && layers_.front()->cut.name.epoch <= epoch) {
+    dropped.push_back(std::move(layers_.front()));
+    layers_.erase(layers_.begin());
+  }
   return {};
 }
 
@@ -215,15 +237,20 @@ std::optional<int64_t> Tracker::OldestChangeAfter(Epoch epoch) {
 
 PendingCounts Tracker::PendingAfter(Epoch epoch) {
   PendingCounts counts;
-  MutexLock lock(layers_mutex_);
-  for (const auto& layer : LayersAfter(epoch)) {
-    for (const ChangeSet& shard : layer->shards) {
-      for (const auto& [object, change] : shard) counts.Add(change);
-    }
-  }
   for (Shard& shard : shards_) {
     MutexLock shard_lock(shard.mutex);
     for (const auto& [object, change] : shard.open) counts.Add(change);
+  }
+  // In this order: if the epoch ends in between, changes are counted twice rather than not at all.
+  std::vector<std::shared_ptr<const Layer>> layers;
+  {
+    MutexLock lock(layers_mutex_);
+    layers = LayersAfter(epoch);
+  }
+  for (const auto& layer : layers) {
+    for (const ChangeSet& shard : layer->shards) {
+      for (const auto& [object, change] : shard) counts.Add(change);
+    }
   }
   return counts;
 }
