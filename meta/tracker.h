@@ -84,6 +84,10 @@ class Tracker : public Capture {
   ObjectChange ChangesAfter(Epoch epoch, const ObjectId& object) EXCLUDES(layers_mutex_);
   size_t hot_objects();
 
+  // Syncs the source and cools what was not touched since the window before (`all`: everything).
+  // Happens every few seconds by itself.
+  Status EndWindow(bool all) EXCLUDES(layers_mutex_);
+
   // Ends background work, syncs the source and writes everything that is pending as dirty rows. No
   // operation may be running. An error: the rows are not all there, but the hot rows are.
   Status Stop();
@@ -138,7 +142,6 @@ class Tracker : public Capture {
 
   // Cooling (tracker_cooling.cc); the jobs run on the writer's thread.
   void RunTicks();
-  Status Tick(bool all);
   Status SyncSource() EXCLUDES(layers_mutex_);
   Status CoolShard(size_t index, bool all);
   Status CoolInTransaction(StateDatabase& database, Shard& shard, bool all,

@@ -42,13 +42,13 @@ void Tracker::RunTicks() {
     }
     if (stopping_) return;
     // What failed has been logged; the marks are still there.
-    (void)Tick(/*all=*/false);
+    (void)EndWindow(/*all=*/false);
     next = CondVar::Clock::now() + kWindow;
   }
 }
 
 // Whatever cools has not been touched since the last tick, so the sync that begins now covers it.
-Status Tracker::Tick(bool all) {
+Status Tracker::EndWindow(bool all) {
   const bool anything_hot = std::ranges::any_of(shards_, [](Shard& shard) {
     MutexLock lock(shard.mutex);
     return !shard.hot.empty();
@@ -185,7 +185,7 @@ Status Tracker::Stop() {
     tick_.NotifyAll();
   }
   if (ticker_.joinable()) ticker_.join();
-  return Tick(/*all=*/true);
+  return EndWindow(/*all=*/true);
 }
 
 }  // namespace tandem::meta
