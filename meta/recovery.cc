@@ -30,8 +30,10 @@ Status ResolveEntries(const SourceTree& tree, const ObjectRef& directory, Object
 
 Result<std::vector<std::shared_ptr<const Layer>>> LoadLayers(StateDatabase& database,
                                                              const SourceTree& tree,
-                                                             int64_t oldest_ns) {
+                                                             int64_t oldest_ns,
+                                                             ChangeSet& deferred) {
   ASSIGN_OR_RETURN(auto dirty, database.LoadDirty());
+  if (auto found = dirty.extract(kDeferredEpoch)) deferred = std::move(found.mapped());
   std::vector<std::shared_ptr<const Layer>> layers;
   for (auto& [epoch, changes] : dirty) {
     auto layer = std::make_shared<Layer>();
@@ -60,6 +62,7 @@ Status ReplaceHotRows(StateDatabase& database, const std::vector<HotRow>& rows,
                       const Layer& suspects) {
   FAULT_POINT("source.recover.before_commit");
   ASSIGN_OR_RETURN(Transaction transaction, Transaction::Begin(database.database()));
+  RETURN_IF_ERROR(database.DropDeferred(ObjectId()));  // they follow as what they are now
   for (const ChangeSet& shard : suspects.shards) {
     for (const auto& [object, change] : shard) {
       RETURN_IF_ERROR(
@@ -84,7 +87,8 @@ Result<Tracker::Recovered> Recover(StateDatabase& database, const SourceTree& tr
   // were, and lag is never understated.
   const int64_t oldest_ns =
       recovered.cuts.empty() ? WallTimeNs() : recovered.cuts.front().wall_time_ns;
-  ASSIGN_OR_RETURN(recovered.layers, LoadLayers(database, tree, oldest_ns));
+  ChangeSet deferred;
+  ASSIGN_OR_RETURN(recovered.layers, LoadLayers(database, tree, oldest_ns, deferred));
 
   Epoch newest = recovered.cuts.empty() ? Epoch() : recovered.cuts.back().name.epoch;
   if (!recovered.layers.empty()) {
@@ -94,6 +98,9 @@ Result<Tracker::Recovered> Recover(StateDatabase& database, const SourceTree& tr
   recovered.open.cut.name.epoch = recovered.open_epoch;
   recovered.open.first_change_ns = oldest_ns;
 
+  for (auto& [object, change] : deferred) {
+    recovered.open.shards[ShardOf(object)].emplace(object, std::move(change));
+  }
   ASSIGN_OR_RETURN(const std::vector<HotRow> hot, database.LoadHot());
   for (const HotRow& row : hot) {
     AddSuspect(row, recovered.open.shards[ShardOf(row.object.id)][row.object.id]);

@@ -2,10 +2,12 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <memory>
 
@@ -122,6 +124,22 @@ std::optional<uint64_t> SourceTree::SizeOf(const ObjectRef& object) const {
     return std::nullopt;
   }
   return static_cast<uint64_t>(stat_buffer.st_size);
+}
+
+std::string SourceTree::PathOf(const ObjectRef& object) const {
+  const auto fd = OpenPath(object);
+  if (!fd || !*fd) return "an object that is gone";
+  const auto path_of = [](int descriptor) {
+    std::array<char, PATH_MAX> path;
+    const ssize_t length = readlink(ProcPath(descriptor).c_str(), path.data(), path.size());
+    return std::string(path.data(), length < 0 ? 0 : static_cast<size_t>(length));
+  };
+  std::string path = path_of((*fd)->get());
+  // A file that was opened by handle alone may hang in the air.
+  if (path.starts_with(path_of(root_fd_) + "/")) return path;
+  struct stat stat_buffer = {};
+  (void)fstatat((*fd)->get(), "", &stat_buffer, AT_EMPTY_PATH);
+  return "the file with inode number " + std::to_string(stat_buffer.st_ino);
 }
 
 Result<std::optional<SourceObject>> SourceTree::Open(const ObjectRef& object) const {

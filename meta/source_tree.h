@@ -64,6 +64,10 @@ class SourceTree {
   // Size of a regular file now. Nothing: it cannot be found out.
   std::optional<uint64_t> SizeOf(const ObjectRef& object) const;
 
+  // What the object is called now, for people; of several names any. Its inode number where the
+  // kernel does not know the name.
+  std::string PathOf(const ObjectRef& object) const;
+
   int root_fd() const { return root_fd_; }
   const ObjectRef& root() const { return root_; }
 

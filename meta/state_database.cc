@@ -56,6 +56,8 @@ constexpr const char* kDropCuts = "DELETE FROM epoch WHERE number<?";
 constexpr const char* kDropRanges = "DELETE FROM dirty_range WHERE epoch<=?";
 constexpr const char* kDropAttrs = "DELETE FROM dirty_attr WHERE epoch<=?";
 constexpr const char* kDropEntries = "DELETE FROM dirty_entry WHERE epoch<=?";
+constexpr const char* kDropDeferred =
+    "DELETE FROM dirty_range WHERE epoch=?1 AND (?2 IS NULL OR object=?2)";
 constexpr const char* kPutReplica = "INSERT OR REPLACE INTO replica VALUES(?,?,?,?,?,?,?,?,?)";
 constexpr const char* kDeleteReplica = "DELETE FROM replica WHERE name=?";
 constexpr const char* kDeleteUnusedObjects =
@@ -128,7 +130,7 @@ Status StateDatabase::Migrate() {
 }
 
 Status StateDatabase::PrepareAll() {
-  const std::array<std::pair<Statement*, const char*>, 18> all = {{
+  const std::array<std::pair<Statement*, const char*>, 19> all = {{
       {&get_, kGet},
       {&put_, kPut},
       {&insert_object_, kInsertObject},
@@ -145,6 +147,7 @@ Status StateDatabase::PrepareAll() {
       {&drop_ranges_, kDropRanges},
       {&drop_attrs_, kDropAttrs},
       {&drop_entries_, kDropEntries},
+      {&drop_deferred_, kDropDeferred},
       {&put_replica_, kPutReplica},
       {&delete_replica_, kDeleteReplica},
   }};
@@ -247,6 +250,16 @@ Status StateDatabase::DropDirty(Epoch epoch) {
     RETURN_IF_ERROR(statement->Bind(1, Number(epoch)).Run());
   }
   return {};
+}
+
+Status StateDatabase::DropDeferred(const ObjectId& object) {
+  drop_deferred_.Bind(1, Number(kDeferredEpoch));
+  if (object.is_null()) {
+    drop_deferred_.BindNull(2);
+  } else {
+    drop_deferred_.Bind(2, object);
+  }
+  return drop_deferred_.Run();
 }
 
 Status StateDatabase::PutReplica(const ReplicaRecord& replica) {

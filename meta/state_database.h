@@ -21,6 +21,9 @@ namespace tandem::meta {
 inline constexpr char kSyncedEpochKey[] = "synced_epoch";
 inline constexpr char kDiskFailedKey[] = "disk_failed";
 
+// The epoch of dirty rows that no cut ends: see Tracker::Defer.
+inline constexpr Epoch kDeferredEpoch{INT64_MAX};
+
 struct CutRecord {
   CutName name;
   int64_t wall_time_ns = 0;
@@ -72,6 +75,8 @@ class StateDatabase {
   Status DropCuts(Epoch epoch);
   // What changed up to and including `epoch` needs no mark any more.
   Status DropDirty(Epoch epoch);
+  // The object's rows of kDeferredEpoch; a null id: everybody's.
+  Status DropDeferred(const ObjectId& object);
   Status PutReplica(const ReplicaRecord& replica);
   Status DeleteReplica(const std::string& name);
   // Object rows that no other row needs.
@@ -95,7 +100,7 @@ class StateDatabase {
   Database database_;
   Statement get_, put_, insert_object_, insert_hot_, delete_hot_, insert_range_, insert_attr_,
       insert_entry_, delete_ranges_, delete_attr_, delete_entries_, insert_cut_, drop_cuts_,
-      drop_ranges_, drop_attrs_, drop_entries_, put_replica_, delete_replica_;
+      drop_ranges_, drop_attrs_, drop_entries_, drop_deferred_, put_replica_, delete_replica_;
 };
 
 }  // namespace tandem::meta

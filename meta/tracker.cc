@@ -44,7 +44,9 @@ Tracker::~Tracker() {
   if (ticker_.joinable()) ticker_.join();
 }
 
-Result<Operation> Tracker::Begin(const Intent& intent) {
+Result<Operation> Tracker::Begin(const Intent& intent) { return Begin(intent, /*alters=*/true); }
+
+Result<Operation> Tracker::Begin(const Intent& intent, bool alters) {
   Operation operation(this);
   std::vector<MarkRequest> missing;
   while (true) {
@@ -57,7 +59,7 @@ Result<Operation> Tracker::Begin(const Intent& intent) {
     FAULT_POINT("source.operation.in_gate");
     // An object needs no mark in the epoch of its birth; if that has just ended, it does.
     if (!relies_on_birth || open_epoch_.load() == epoch) {
-      if (!in_flight_.empty()) Preserve(intent);
+      if (alters && !in_flight_.empty()) Preserve(intent);
       return operation;
     }
     operation.Leave();

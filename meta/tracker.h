@@ -88,6 +88,11 @@ class Tracker : public Capture {
   // Happens every few seconds by itself.
   Status EndWindow(bool all) EXCLUDES(layers_mutex_);
 
+  // `ranges` could not be read for a cut that goes without them. They are pending from now on,
+  // whatever is dropped, and after a while recorded as changed once more. On return they are
+  // written down.
+  Status Defer(const ObjectRef& file, const RangeSet& ranges) EXCLUDES(layers_mutex_);
+
   // Ends background work, syncs the source and writes everything that is pending as dirty rows. No
   // operation may be running. An error: the rows are not all there, but the hot rows are.
   Status Stop();
@@ -109,6 +114,13 @@ class Tracker : public Capture {
     HotRegion region;
     bool durable;
   };
+  struct Deferred {
+    ObjectRef file;
+    ObjectChange change;
+    int64_t since_ns;
+    CondVar::Clock::time_point retry;
+    uint64_t serial;  // of the last Defer
+  };
   struct Cooled {
     ObjectRef object;
     std::vector<HotRegion> regions;
@@ -116,7 +128,8 @@ class Tracker : public Capture {
 
   Shard& ShardFor(const ObjectId& object) { return shards_[ShardOf(object)]; }
 
-  // Operations (tracker.cc).
+  // Operations (tracker.cc). An operation that alters nothing need not preserve anything.
+  Result<Operation> Begin(const Intent& intent, bool alters);
   void PinAndTouch(const Intent::Item& item, Operation& operation,
                    std::vector<MarkRequest>& missing, bool& relies_on_birth);
   static void TouchData(const Intent::Item& item, uint64_t existing_bytes, HotObject& marks,
@@ -130,8 +143,8 @@ class Tracker : public Capture {
   void Unpin(const ObjectId& object, uint8_t parity);
 
   // Cuts (tracker_cuts.cc).
-  Result<std::shared_ptr<FrozenCut>> Freeze(Epoch after, CutMode mode)
-      REQUIRES(cut_mutex_) EXCLUDES(layers_mutex_);
+  Result<std::shared_ptr<FrozenCut>> Freeze(Epoch after, CutMode mode) REQUIRES(cut_mutex_)
+      EXCLUDES(layers_mutex_);
   void CloseEpoch(Layer& layer) REQUIRES(cut_mutex_, layers_mutex_);
   Status StoreCut() REQUIRES(cut_mutex_);
   void MergeOldLayers() REQUIRES(cut_mutex_) EXCLUDES(layers_mutex_);
@@ -146,6 +159,7 @@ class Tracker : public Capture {
   Status CoolShard(size_t index, bool all);
   Status CoolInTransaction(StateDatabase& database, Shard& shard, bool all,
                            std::vector<Cooled>& cooled);
+  Status RetryDeferred() EXCLUDES(layers_mutex_);
   DirtyObject DirtyRowsOf(const ObjectRef& object) REQUIRES(layers_mutex_);
   std::vector<DirtyObject> RowsOfBorn(const DirtyObject& directory) REQUIRES(layers_mutex_);
 
@@ -161,6 +175,8 @@ class Tracker : public Capture {
   Mutex layers_mutex_;
   // Oldest first. Changed under cut_mutex_ as well; a layer that stands here does not change.
   std::vector<std::shared_ptr<const Layer>> layers_ GUARDED_BY(layers_mutex_);
+  std::unordered_map<ObjectId, Deferred> deferred_ GUARDED_BY(layers_mutex_);
+  uint64_t last_deferral_ GUARDED_BY(layers_mutex_) = 0;
   // The cuts that are known in the database, oldest first.
   std::vector<CutRecord> cuts_ GUARDED_BY(layers_mutex_);
   // The newest cut, if its row could not be written yet.

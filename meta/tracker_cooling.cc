@@ -54,7 +54,7 @@ Status Tracker::EndWindow(bool all) {
     return !shard.hot.empty();
   });
   if (anything_hot || synced().number() < dropped_epoch_) RETURN_IF_ERROR(SyncSource());
-  Status first;
+  Status first = RetryDeferred();
   for (size_t i = 0; i < kShards && (all || !stopping_); ++i) {
     const Status status = CoolShard(i, all);
     if (first && !status) first = status;
@@ -143,6 +143,10 @@ Status Tracker::CoolInTransaction(StateDatabase& database, Shard& shard, bool al
 
 DirtyObject Tracker::DirtyRowsOf(const ObjectRef& object) {
   DirtyObject dirty{object, {}};
+  // First, so that a row of the same range is an epoch's rather than a deferred one.
+  if (const auto deferred = deferred_.find(object.id); deferred != deferred_.end()) {
+    dirty.changes.emplace_back(kDeferredEpoch, deferred->second.change);
+  }
   for (const auto& layer : layers_) {
     const ObjectChange* change = layer->Find(object.id);
     if (change != nullptr) dirty.changes.emplace_back(layer->cut.name.epoch, ForDatabase(*change));

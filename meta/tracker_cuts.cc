@@ -225,14 +225,20 @@ Status Tracker::DropThrough(Epoch epoch) {
 }
 
 std::optional<int64_t> Tracker::OldestChangeAfter(Epoch epoch) {
+  std::optional<int64_t> oldest;
+  const auto older = [&oldest](int64_t ns) { oldest = std::min(oldest.value_or(ns), ns); };
   {
     MutexLock lock(layers_mutex_);
+    for (const auto& [id, deferred] : deferred_) older(deferred.since_ns);
     const auto after = LayersAfter(epoch);
-    if (!after.empty()) return after.front()->first_change_ns;
+    if (!after.empty()) {
+      older(after.front()->first_change_ns);
+      return oldest;
+    }
   }
   MutexLock lock(change_mutex_);
-  if (open_is_empty_) return std::nullopt;
-  return open_first_change_ns_;
+  if (!open_is_empty_) older(open_first_change_ns_);
+  return oldest;
 }
 
 PendingCounts Tracker::PendingAfter(Epoch epoch) {
@@ -246,6 +252,7 @@ PendingCounts Tracker::PendingAfter(Epoch epoch) {
   {
     MutexLock lock(layers_mutex_);
     layers = LayersAfter(epoch);
+    for (const auto& [id, deferred] : deferred_) counts.Add(deferred.change);
   }
   for (const auto& layer : layers) {
     for (const ChangeSet& shard : layer->shards) {

@@ -3,6 +3,7 @@
 #include <xxhash.h>
 
 #include <algorithm>
+#include <array>
 
 #include "replica/delta.h"
 
@@ -17,6 +18,17 @@ constexpr size_t kExtentsAtATime = 1024;
 
 // How far content of a rewritten file may have moved and still be found in the old one's.
 constexpr uint64_t kBasisSlack = 4 << 20;
+
+// A file with a damaged part is read in such pieces; after so many bad ones in a row, what is left
+// of what was to be read at once is not tried: a disk may take its time to fail.
+constexpr uint64_t kBlockBytes = 4096;
+constexpr int kInVainAtMost = 16;
+
+// Whether the error says that the disk or what stands on it is damaged in this place.
+bool IsOfTheDisk(const Error& error) {
+  constexpr std::array kCodes = {EIO, EUCLEAN, EBADMSG, ENODATA, EREMOTEIO, EILSEQ};
+  return error.kind() == ErrorKind::kSystem && std::ranges::count(kCodes, error.code()) != 0;
+}
 
 }  // namespace
 
@@ -34,7 +46,7 @@ Result<meta::Attributes> ObjectShipper::Ship(const ObjectId& id, meta::ObjectRea
   ++progress_.objects;
   if (attributes.kind != meta::Kind::kFile) return attributes;
 
-  const Content content{id, object, attributes.size};
+  const Content content{{id, change.handle}, object, attributes.size};
   const ByteRange all{0, attributes.size};
   for (const ByteRange& range : change.data.Within(all)) {
     RETURN_IF_ERROR(ShipRange(content, range, basis));
@@ -49,7 +61,9 @@ Result<meta::Attributes> ObjectShipper::Ship(const ObjectId& id, meta::ObjectRea
 
 Status ObjectShipper::ShipRange(const Content& content, ByteRange range, ObjectId basis) {
   while (!range.empty()) {
-    ASSIGN_OR_RETURN(const meta::Layout layout, content.object.ReadLayout(range, kExtentsAtATime));
+    auto read = content.object.ReadLayout(range, kExtentsAtATime);
+    if (!read && IsOfTheDisk(read.error())) read = meta::Layout{{range}, range.end};
+    ASSIGN_OR_RETURN(const meta::Layout layout, std::move(read));
     uint64_t at = range.start;
     for (const ByteRange& part : layout.data) {
       RETURN_IF_ERROR(ShipHole(content, {at, part.start}));
@@ -65,7 +79,7 @@ Status ObjectShipper::ShipRange(const Content& content, ByteRange range, ObjectI
 Status ObjectShipper::ShipHole(const Content& content, ByteRange range) {
   if (range.empty()) return {};
   DataRecord record;
-  record.object = content.id;
+  record.object = content.file.id;
   record.offset = range.start;
   record.length = range.length();
   record.encoding = Encoding::kHole;
@@ -79,19 +93,54 @@ Status ObjectShipper::ShipData(const Content& content, ByteRange range, ObjectId
   while (!range.empty()) {
     const ByteRange piece{range.start, std::min(range.end, range.start + step)};
     std::string bytes(piece.length(), '\0');
-    ASSIGN_OR_RETURN(const size_t filled, content.object.Read(piece.start, bytes));
+    auto read = content.object.Read(piece.start, bytes);
+    if (!read && IsOfTheDisk(read.error())) {
+      RETURN_IF_ERROR(ShipReadable(content, piece, read.error()));
+      range.start = piece.end;
+      continue;
+    }
+    ASSIGN_OR_RETURN(const size_t filled, std::move(read));
     bytes.resize(filled);
     // Shorter than it was a moment ago: the truncation travels with the next cut.
     if (filled == 0) return {};
     bool sent = false;
     if (compare) {
-      ASSIGN_OR_RETURN(sent, ShipDelta(content.id, piece.start, bytes, basis));
+      ASSIGN_OR_RETURN(sent, ShipDelta(content.file.id, piece.start, bytes, basis));
     }
-    if (!sent) RETURN_IF_ERROR(ShipLiteral(content.id, piece.start, std::move(bytes)));
+    if (!sent) RETURN_IF_ERROR(ShipLiteral(content.file.id, piece.start, std::move(bytes)));
     progress_.content_bytes += piece.length();
     range.start = piece.end;
   }
   return {};
+}
+
+Status ObjectShipper::ShipReadable(const Content& content, ByteRange range, const Error& error) {
+  int in_vain = 0;
+  while (!range.empty() && in_vain < kInVainAtMost) {
+    const ByteRange block{range.start, std::min(range.end, range.start + kBlockBytes)};
+    std::string bytes(block.length(), '\0');
+    auto read = content.object.Read(block.start, bytes);
+    if (read) {
+      bytes.resize(*read);
+      if (bytes.empty()) return {};
+      RETURN_IF_ERROR(ShipLiteral(content.file.id, block.start, std::move(bytes)));
+      in_vain = 0;
+    } else if (IsOfTheDisk(read.error())) {
+      NoteUnreadable(content, block, error);
+      ++in_vain;
+    } else {
+      return tl::unexpected<Error>(std::move(read.error()));
+    }
+    range.start = block.end;
+  }
+  if (!range.empty()) NoteUnreadable(content, range, error);
+  return {};
+}
+
+void ObjectShipper::NoteUnreadable(const Content& content, ByteRange range, const Error& error) {
+  const bool same = !unreadable_.empty() && unreadable_.back().file.id == content.file.id;
+  if (!same) unreadable_.push_back({content.file, {}, error.ToString()});
+  unreadable_.back().ranges.Add(range);
 }
 
 Status ObjectShipper::ShipLiteral(const ObjectId& object, uint64_t offset, std::string bytes) {

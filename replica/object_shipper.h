@@ -4,6 +4,8 @@
 
 #include <atomic>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "meta/change_set.h"
 #include "meta/object_reader.h"
@@ -29,9 +31,17 @@ class ObjectShipper {
   Result<meta::Attributes> Ship(const ObjectId& id, meta::ObjectReader& object,
                                 const meta::ObjectChange& change, ObjectId basis);
 
+  // Content the disk did not give (EIO). Everything else of these files has been shipped.
+  struct Unreadable {
+    meta::ObjectRef file;
+    RangeSet ranges;
+    std::string why;
+  };
+  std::vector<Unreadable> TakeUnreadable() { return std::exchange(unreadable_, {}); }
+
  private:
   struct Content {
-    ObjectId id;
+    meta::ObjectRef file;
     meta::ObjectReader& object;
     uint64_t size;
   };
@@ -39,6 +49,9 @@ class ObjectShipper {
   Status ShipRange(const Content& content, ByteRange range, ObjectId basis);
   Status ShipHole(const Content& content, ByteRange range);
   Status ShipData(const Content& content, ByteRange range, ObjectId basis);
+  // Block by block, because a part of it cannot be read.
+  Status ShipReadable(const Content& content, ByteRange range, const Error& error);
+  void NoteUnreadable(const Content& content, ByteRange range, const Error& error);
   Status ShipLiteral(const ObjectId& object, uint64_t offset, std::string bytes);
   // False: there is nothing to compare with, or nothing gained.
   Result<bool> ShipDelta(const ObjectId& object, uint64_t offset, std::string_view bytes,
@@ -48,6 +61,7 @@ class ObjectShipper {
   StageWriter& stage_;
   ShipProgress& progress_;
   const bool compare_;
+  std::vector<Unreadable> unreadable_;
 };
 
 }  // namespace tandem::replica

@@ -143,6 +143,13 @@ ReplicaStatus Sender::status() {
     status.applied = applied_;
     status.error = error_;
     status.notice = notice_;
+    if (!lacking_.empty()) {
+      if (status.state == ReplicaState::kCurrent) status.state = ReplicaState::kCatchingUp;
+      if (status.error.empty()) status.error = lacking_.begin()->second;
+      if (lacking_.size() > 1) {
+        status.error += " (and " + std::to_string(lacking_.size() - 1) + " other files)";
+      }
+    }
   }
   if (peer_ != nullptr) {
     status.sent_bytes = peer_->sent_bytes();
@@ -183,7 +190,8 @@ Epoch Sender::applied() {
 bool Sender::WaitUntilApplied(Epoch epoch, CondVar::Clock::time_point deadline) {
   MutexLock lock(mutex_);
   while (!stopping_) {
-    if (in_step_ && applied_.epoch >= epoch && tracker_.Knows(applied_)) return true;
+    const bool whole = in_step_ && lacking_.empty();
+    if (whole && applied_.epoch >= epoch && tracker_.Knows(applied_)) return true;
     if (!changed_.WaitUntil(mutex_, deadline)) return false;
   }
   return false;
@@ -378,11 +386,18 @@ Result<CutName> Sender::FillStage(Peer& peer, const Position& position, StageWri
     // Nothing needs to be kept for a pre-copy.
     if (EstimateBytes(*cut) > kPreCopyAbove && round < kMaxRounds) cut->GiveUp();
     ASSIGN_OR_RETURN(const bool walked, cuts.Ship(cut));
+    {
+      MutexLock lock(mutex_);
+      std::erase_if(lacking_, [&cut](const auto& file) {
+        return cut->changes().Find(file.first) != nullptr;
+      });
+    }
     after = cut->cut().name.epoch;
     if (!cut->Finish() || walked) {
       RETURN_IF_ERROR(stage.Flush());
       continue;
     }
+    RETURN_IF_ERROR(DeferUnreadable(cut->cut().name, objects));
     ASSIGN_OR_RETURN(const Reply reply, stage.Commit(cut->cut().name, cut->cut().wall_time_ns));
     if (reply.code != ReplyCode::kMissingObjects) {
       RETURN_IF_ERROR(Peer::ToStatus(reply));
@@ -395,6 +410,23 @@ Result<CutName> Sender::FillStage(Peer& peer, const Position& position, StageWri
     }
     RETURN_IF_ERROR(cuts.ShipMissing(reply.missing));
   }
+}
+
+// The cut goes without what the disk does not give, and says so; unless it gives nothing at all.
+Status Sender::DeferUnreadable(const CutName& cut, ObjectShipper& objects) {
+  const std::vector<ObjectShipper::Unreadable> unreadable = objects.TakeUnreadable();
+  if (unreadable.empty()) return {};
+  RETURN_IF_ERROR(tree_.Sync());
+  for (const auto& [file, ranges, why] : unreadable) {
+    RETURN_IF_ERROR(tracker_.Defer(file, ranges));
+    const std::string text = "cut " + std::to_string(cut.epoch.number()) + " lacks " +
+                             std::to_string(ranges.TotalBytes()) + " bytes of " +
+                             tree_.PathOf(file) + ", tried again every few seconds: " + why;
+    spdlog::error("replica {}: {}", options_.name, text);
+    MutexLock lock(mutex_);
+    lacking_[file.id] = text;
+  }
+  return {};
 }
 
 Status Sender::AwaitApplied(Peer& peer, Position& position, const CutName& cut) {

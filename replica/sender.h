@@ -12,6 +12,7 @@
 #include <optional>
 #include <string>
 #include <thread>
+#include <unordered_map>
 #include <vector>
 
 #include "meta/base/mutex.h"
@@ -105,6 +106,7 @@ class Sender {
   Status CheckStillThere(Peer& peer, Position& position);
   Status Ship(Peer& peer, Position& position);
   Result<CutName> FillStage(Peer& peer, const Position& position, StageWriter& stage);
+  Status DeferUnreadable(const CutName& cut, ObjectShipper& objects) EXCLUDES(mutex_);
   Status AwaitApplied(Peer& peer, Position& position, const CutName& cut);
 
   void SetState(ReplicaState state, std::string error) EXCLUDES(mutex_);
@@ -141,6 +143,8 @@ class Sender {
   std::string notice_ GUARDED_BY(mutex_);
   CutName durable_ GUARDED_BY(mutex_);
   CutName applied_ GUARDED_BY(mutex_);
+  // Files of which the replica's cut lacks a part that could not be read, and why.
+  std::unordered_map<ObjectId, std::string> lacking_ GUARDED_BY(mutex_);
   std::vector<std::shared_ptr<QueuedTask>> tasks_ GUARDED_BY(mutex_);
   std::thread thread_;
 };

@@ -134,6 +134,7 @@ Status Walker::ShipDifference(const meta::ObjectRef& object, const Listed& their
   ASSIGN_OR_RETURN(const meta::Attributes ours, opened->ReadAttributes(meta::WithXattrs::kNo));
   if (MayDiffer(ours, theirs.attributes) || theirs.changed > replica_.compare_after) {
     meta::ObjectChange change;
+    change.handle = object.handle;
     change.attributes = meta::kAllAttributes;
     if (ours.kind == meta::Kind::kFile) change.suspect.Add(ByteRange::Whole());
     RETURN_IF_ERROR(shipper_.Ship(object.id, *opened, change, ObjectId()));

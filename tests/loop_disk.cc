@@ -8,6 +8,7 @@
 #include <filesystem>
 
 #include "meta/base/unique_fd.h"
+#include "tests/files.h"
 #include "tests/process.h"
 
 namespace tandem::test {
@@ -43,7 +44,9 @@ AssertionResult LoopDisk::Make(uint64_t bytes) {
   if (!image.valid() || ftruncate(image.get(), static_cast<off_t>(bytes)) != 0) {
     return AssertionFailure() << "make " << image_;
   }
-  const AssertionResult made = Succeeds({"mkfs." + type_, "-q", image_});
+  std::vector<std::string> command = {"mkfs." + type_, "-q", image_};
+  if (type_ == "btrfs") command.insert(command.end() - 1, {"-m", "single"});
+  const AssertionResult made = Succeeds(command);
   if (!made) return made;
   std::filesystem::create_directories(directory_);
   return MountImage();
@@ -60,10 +63,29 @@ AssertionResult LoopDisk::CutPower(bool flush_log) {
   return AssertionFailure() << "shut down " << directory_ << ": " << strerror(errno);
 }
 
-AssertionResult LoopDisk::Restart() {
+AssertionResult LoopDisk::Unmount() {
   const bool unmounted =
       WaitFor([this] { return umount2(directory_.c_str(), 0) == 0 || errno != EBUSY; });
   if (!unmounted) return AssertionFailure() << directory_ << " is in use";
+  return AssertionSuccess();
+}
+
+AssertionResult LoopDisk::Restart() {
+  const AssertionResult unmounted = Unmount();
+  return unmounted ? MountImage() : unmounted;
+}
+
+AssertionResult LoopDisk::Damage(std::string_view content) {
+  const AssertionResult unmounted = Unmount();
+  if (!unmounted) return unmounted;
+  const UniqueFd image(open(image_.c_str(), O_RDWR | O_CLOEXEC));
+  const std::string disk = Read(image_);
+  const size_t at = disk.find(content);
+  if (at == std::string::npos) return AssertionFailure() << "not found on " << image_;
+  const char flipped = static_cast<char>(~content[0]);
+  if (pwrite(image.get(), &flipped, 1, static_cast<off_t>(at)) != 1 || fsync(image.get()) != 0) {
+    return AssertionFailure() << "write " << image_;
+  }
   return MountImage();
 }
 

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <string>
+#include <string_view>
 
 #include "tests/scratch.h"
 
@@ -11,7 +12,7 @@ namespace tandem::test {
 
 class LoopDisk {
  public:
-  // `type`: ext4 or xfs. Made, and mounted over `directory`, by Make.
+  // `type`: ext4, xfs or btrfs. Made, and mounted over `directory`, by Make.
   LoopDisk(const Scratch& scratch, const std::string& name, std::string type,
            std::string directory);
   ~LoopDisk();
@@ -24,9 +25,14 @@ class LoopDisk {
   // Unmounts, once nobody uses it any more, and mounts it again: the journal is replayed.
   ::testing::AssertionResult Restart();
 
+  // Unmounts, damages the disk in the block where it holds `content`, and mounts it again. Needs a
+  // filesystem that notices: btrfs.
+  ::testing::AssertionResult Damage(std::string_view content);
+
   const std::string& directory() const { return directory_; }
 
  private:
+  ::testing::AssertionResult Unmount();
   ::testing::AssertionResult MountImage();
 
   const std::string image_;

@@ -1,0 +1,84 @@
+// A source with a block that cannot be read: everything else goes on, and status says what is
+// lacking. btrfs, because it gives EIO for a block whose checksum is wrong.
+#include <gmock/gmock.h>
+
+#include "tests/files.h"
+#include "tests/loop_disk.h"
+#include "tests/mount_fixture.h"
+
+namespace tandem::test {
+namespace {
+
+constexpr size_t kMiB = 1 << 20;
+constexpr size_t kBlock = 4096;
+constexpr uint64_t kBad = kMiB + 3 * kBlock;
+
+class DamagedSource : public MountTest {
+ protected:
+  void SetUp() override {
+    MountTest::SetUp();
+    if (IsSkipped()) return;
+    ASSERT_TRUE(disk_.Make(256 * kMiB));
+    Write(source_ + "/file", content_);
+    Write(source_ + "/other", "other");
+    ASSERT_TRUE(disk_.Damage(content_.substr(kBad, kBlock)));
+  }
+
+  std::string file() const { return mount_.path() + "/file"; }
+  std::string OnReplica(const std::string& name) const {
+    return Read(replica_.tree() + "/" + name);
+  }
+  bool Lacks() {
+    return WaitFor([this] { return mount_.ReplicaError().find("lacks") != std::string::npos; });
+  }
+
+  void ExpectEverythingElseGoesOn() {
+    ASSERT_TRUE(Lacks()) << mount_.Status().dump(2);
+    const Json status = mount_.ReplicaStatus();
+    EXPECT_THAT(mount_.ReplicaError(), ::testing::HasSubstr(" 4096 bytes of "));
+    EXPECT_THAT(mount_.ReplicaError(), ::testing::HasSubstr("Input/output error"));
+    EXPECT_NE(status["state"], "current");
+    Write(mount_.path() + "/other", "after it " + std::to_string(++writes_));
+    EXPECT_TRUE(
+        WaitFor([this] { return OnReplica("other") == "after it " + std::to_string(writes_); }));
+    EXPECT_EQ(mount_.Tandem("sync", {"--timeout", "1"}).code, 1);
+    EXPECT_GE(mount_.Status()["pending"]["bytes"], kBlock);
+  }
+  void ExpectMendedByWriting() {
+    WriteAt(file(), kBad, RandomBytes(kBlock, 77));
+    EXPECT_TRUE(Converges());
+    EXPECT_TRUE(mount_.WaitForState("current"));
+    EXPECT_EQ(mount_.ReplicaError(), "");
+  }
+
+  int writes_ = 0;
+  const std::string content_ = RandomBytes(3 * kMiB, 5);
+  LoopDisk disk_{scratch_, "source", "btrfs", source_};
+};
+
+TEST_F(DamagedSource, IsSeededButForWhatCannotBeRead) {
+  ASSERT_TRUE(StartBoth());
+  ExpectEverythingElseGoesOn();
+  std::string expected = content_;
+  std::fill_n(expected.begin() + kBad, kBlock, '\0');
+  EXPECT_EQ(OnReplica("file"), expected);
+  ExpectMendedByWriting();
+}
+
+TEST_F(DamagedSource, IsNotForgottenWhenTheDaemonIsKilled) {
+  ASSERT_TRUE(StartBoth());
+  ASSERT_TRUE(Lacks());
+  for (const bool cleanly : {false, true}) {
+    if (cleanly) {
+      ASSERT_TRUE(mount_.Unmount());
+    } else {
+      mount_.Kill();
+    }
+    ASSERT_TRUE(mount_.Start());
+    ExpectEverythingElseGoesOn();
+  }
+  ExpectMendedByWriting();
+}
+
+}  // namespace
+}  // namespace tandem::test
