@@ -64,7 +64,8 @@ Result<DiskIdentity> ReadDiskIdentity(int source_fd, const std::string& state_di
   return identity;
 }
 
-Result<LastEnd> BeginRun(StateDatabase& database, const DiskIdentity& identity) {
+Result<LastEnd> BeginRun(StateDatabase& database, const DiskIdentity& identity,
+                         bool witnesses_agree) {
   ASSIGN_OR_RETURN(const auto clean, database.Get(kCleanKey));
   ASSIGN_OR_RETURN(const auto failed, database.Get(kDiskFailedKey));
   ASSIGN_OR_RETURN(const auto boot, database.Get(kBootKey));
@@ -77,14 +78,16 @@ Result<LastEnd> BeginRun(StateDatabase& database, const DiskIdentity& identity) 
   } else if (failed == kYes) {
     end = LastEnd::kDiskUnclean;
   } else if (clean == kYes) {
-    end = LastEnd::kClean;
+    end = witnesses_agree ? LastEnd::kClean : LastEnd::kContradicted;
   } else if (before != identity) {
     end = LastEnd::kDiskUnclean;
   }
 
   RETURN_IF_ERROR(database.database().SetSync(Database::Sync::kFull));
   ASSIGN_OR_RETURN(Transaction transaction, Transaction::Begin(database.database()));
-  if (end == LastEnd::kDiskUnclean) RETURN_IF_ERROR(OweReconcile(database));
+  if (end == LastEnd::kDiskUnclean || end == LastEnd::kContradicted) {
+    RETURN_IF_ERROR(OweReconcile(database));
+  }
   RETURN_IF_ERROR(database.Put(kCleanKey, kNo));
   RETURN_IF_ERROR(database.Put(kDiskFailedKey, kNo));
   RETURN_IF_ERROR(database.Put(kBootKey, identity.boot));
@@ -95,9 +98,13 @@ Result<LastEnd> BeginRun(StateDatabase& database, const DiskIdentity& identity) 
   return end;
 }
 
-Status EndRun(StateWriter& writer) {
-  return writer.Do([](StateDatabase& database) { return database.Put(kCleanKey, kYes); },
-                   StateWriter::Durability::kPowerCut);
+Status EndRun(StateWriter& writer, const std::string& witnesses) {
+  return writer.Do(
+      [&witnesses](StateDatabase& database) -> Status {
+        RETURN_IF_ERROR(database.Put(kWitnessesKey, witnesses));
+        return database.Put(kCleanKey, kYes);
+      },
+      StateWriter::Durability::kPowerCut);
 }
 
 }  // namespace tandem::meta

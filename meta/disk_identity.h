@@ -15,10 +15,11 @@
 namespace tandem::meta {
 
 enum class LastEnd {
-  kNone,         // there was no run before, or nothing is known of it
-  kClean,        // it ended in order: the tables are exact
-  kKilled,       // hot marks tell what may have changed
-  kDiskUnclean,  // the above, and every replica has to be reconciled
+  kNone,          // there was no run before, or nothing is known of it
+  kClean,         // it ended in order: the tables are exact
+  kKilled,        // hot marks tell what may have changed
+  kDiskUnclean,   // the above, and every replica has to be reconciled
+  kContradicted,  // it ended in order, but SOURCE has been changed since: likewise
 };
 
 // Which boot of the machine, and which mounts of the two filesystems.
@@ -30,11 +31,12 @@ struct DiskIdentity {
 };
 Result<DiskIdentity> ReadDiskIdentity(int source_fd, const std::string& state_directory);
 
-// Says how the last run ended and begins this one, on stable storage. After kDiskUnclean all
-// replicas are owed a reconcile, which compares the content of whatever they changed after the last
-// cut that is known to have been synced.
-Result<LastEnd> BeginRun(StateDatabase& database, const DiskIdentity& identity);
+// Says how the last run ended and begins this one, on stable storage. After kDiskUnclean and
+// kContradicted all replicas are owed a reconcile, which compares the content of whatever they
+// changed after the last cut that is known to have been synced. `witnesses_agree`: meta/witness.h.
+Result<LastEnd> BeginRun(StateDatabase& database, const DiskIdentity& identity,
+                         bool witnesses_agree);
 // Everything is written down and synced.
-Status EndRun(StateWriter& writer);
+Status EndRun(StateWriter& writer, const std::string& witnesses);
 
 }  // namespace tandem::meta

@@ -15,7 +15,7 @@ inline size_t ShardOf(const ObjectId& object) { return object.low() % kShards; }
 
 struct Layer {
   CutRecord cut;                // that ended the epoch
-  int64_t first_change_ns = 0;  // wall time of the oldest change
+  int64_t first_change_ns = 0;  // BootTimeNs of the oldest change
   std::array<ChangeSet, kShards> shards;
 
   const ObjectChange* Find(const ObjectId& object) const;

@@ -85,8 +85,9 @@ Result<Tracker::Recovered> Recover(StateDatabase& database, const SourceTree& tr
   ASSIGN_OR_RETURN(recovered.cuts, database.LoadCuts());
   // Nobody wrote down when the pending changes were made; after the oldest cut still known they all
   // were, and lag is never understated.
-  const int64_t oldest_ns =
-      recovered.cuts.empty() ? WallTimeNs() : recovered.cuts.front().wall_time_ns;
+  const int64_t age_ns =
+      recovered.cuts.empty() ? 0 : WallTimeNs() - recovered.cuts.front().wall_time_ns;
+  const int64_t oldest_ns = BootTimeNs() - std::max(int64_t{0}, age_ns);
   ChangeSet deferred;
   ASSIGN_OR_RETURN(recovered.layers, LoadLayers(database, tree, oldest_ns, deferred));
 

@@ -20,6 +20,7 @@ namespace tandem::meta {
 // Keys of the `volume` table that more than one file knows; the others stand in disk_identity.cc.
 inline constexpr char kSyncedEpochKey[] = "synced_epoch";
 inline constexpr char kDiskFailedKey[] = "disk_failed";
+inline constexpr char kWitnessesKey[] = "witnesses";
 
 // The epoch of dirty rows that no cut ends: see Tracker::Defer.
 inline constexpr Epoch kDeferredEpoch{INT64_MAX};

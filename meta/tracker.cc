@@ -9,11 +9,18 @@
 
 namespace tandem::meta {
 
-int64_t WallTimeNs() {
+namespace {
+
+int64_t NsBy(clockid_t clock) {
   timespec now;
-  clock_gettime(CLOCK_REALTIME, &now);
+  clock_gettime(clock, &now);
   return now.tv_sec * int64_t{1'000'000'000} + now.tv_nsec;
 }
+
+}  // namespace
+
+int64_t WallTimeNs() { return NsBy(CLOCK_REALTIME); }
+int64_t BootTimeNs() { return NsBy(CLOCK_BOOTTIME); }
 
 Tracker::Tracker(const SourceTree& tree, StateWriter& writer, Spill& spill, Recovered recovered)
     : tree_(tree), writer_(writer), spill_(spill), open_epoch_(recovered.open_epoch.number()) {
@@ -21,6 +28,7 @@ Tracker::Tracker(const SourceTree& tree, StateWriter& writer, Spill& spill, Reco
     MutexLock lock(layers_mutex_);
     layers_ = std::move(recovered.layers);
     cuts_ = std::move(recovered.cuts);
+    recently_changed_.assign(recovered.recently_changed.begin(), recovered.recently_changed.end());
   }
   if (!recovered.open.empty()) {
     open_is_empty_ = false;
@@ -155,7 +163,7 @@ void Tracker::NoteChange() {
   // The first change of an epoch wakes the senders; all others see the flag down and pass.
   if (!open_is_empty_.load() || !open_is_empty_.exchange(false)) return;
   MutexLock lock(change_mutex_);
-  open_first_change_ns_ = WallTimeNs();
+  open_first_change_ns_ = BootTimeNs();
   ++wakes_;
   changed_.NotifyAll();
 }

@@ -14,6 +14,7 @@
 #include <array>
 #include <atomic>
 #include <chrono>
+#include <deque>
 #include <memory>
 #include <optional>
 #include <thread>
@@ -37,6 +38,8 @@ class Tracker : public Capture {
     Epoch open_epoch;
     std::vector<CutRecord> cuts;
     std::vector<std::shared_ptr<const Layer>> layers;
+    // Objects that were changed last, as meta/witness.h knows them.
+    std::vector<ObjectRef> recently_changed;
     // Suspects of hot marks; they belong to the open epoch and stand in the database already.
     Layer open;
   };
@@ -92,6 +95,9 @@ class Tracker : public Capture {
   // whatever is dropped, and after a while recorded as changed once more. On return they are
   // written down.
   Status Defer(const ObjectRef& file, const RangeSet& ranges) EXCLUDES(layers_mutex_);
+
+  // A few of the objects that cooled last, newest last.
+  std::vector<ObjectRef> recently_changed() EXCLUDES(layers_mutex_);
 
   // Ends background work, syncs the source and writes everything that is pending as dirty rows. No
   // operation may be running. An error: the rows are not all there, but the hot rows are.
@@ -160,6 +166,7 @@ class Tracker : public Capture {
   Status CoolInTransaction(StateDatabase& database, Shard& shard, bool all,
                            std::vector<Cooled>& cooled);
   Status RetryDeferred() EXCLUDES(layers_mutex_);
+  void NoteRecentlyChanged(const ObjectRef& object) REQUIRES(layers_mutex_);
   DirtyObject DirtyRowsOf(const ObjectRef& object) REQUIRES(layers_mutex_);
   std::vector<DirtyObject> RowsOfBorn(const DirtyObject& directory) REQUIRES(layers_mutex_);
 
@@ -176,6 +183,7 @@ class Tracker : public Capture {
   // Oldest first. Changed under cut_mutex_ as well; a layer that stands here does not change.
   std::vector<std::shared_ptr<const Layer>> layers_ GUARDED_BY(layers_mutex_);
   std::unordered_map<ObjectId, Deferred> deferred_ GUARDED_BY(layers_mutex_);
+  std::deque<ObjectRef> recently_changed_ GUARDED_BY(layers_mutex_);
   uint64_t last_deferral_ GUARDED_BY(layers_mutex_) = 0;
   // The cuts that are known in the database, oldest first.
   std::vector<CutRecord> cuts_ GUARDED_BY(layers_mutex_);
@@ -204,7 +212,9 @@ class Tracker : public Capture {
   std::thread ticker_;
 };
 
-// Wall time, for people and for lag: nanoseconds since the Unix epoch.
+// Wall time, for people: nanoseconds since the Unix epoch.
 int64_t WallTimeNs();
+// For lag: nanoseconds since this machine was started, whatever happens to the wall clock.
+int64_t BootTimeNs();
 
 }  // namespace tandem::meta

@@ -5,6 +5,7 @@
 #include "meta/base/fault_point.h"
 #include "meta/base/log.h"
 #include "meta/tracker.h"
+#include "meta/witness.h"
 
 namespace tandem::meta {
 namespace {
@@ -126,6 +127,7 @@ Status Tracker::CoolInTransaction(StateDatabase& database, Shard& shard, bool al
       }
     }
     for (const Cooled& one : cooled) {
+      NoteRecentlyChanged(one.object);
       rows.push_back(DirtyRowsOf(one.object));
       const std::vector<DirtyObject> born = RowsOfBorn(rows.back());
       rows.insert(rows.end(), born.begin(), born.end());
@@ -139,6 +141,17 @@ Status Tracker::CoolInTransaction(StateDatabase& database, Shard& shard, bool al
   }
   if (!cooled.empty()) FAULT_POINT("source.cool.before_commit");
   return {};
+}
+
+void Tracker::NoteRecentlyChanged(const ObjectRef& object) {
+  std::erase_if(recently_changed_, [&object](const auto& old) { return old.id == object.id; });
+  recently_changed_.push_back(object);
+  if (recently_changed_.size() > kMaxWitnesses) recently_changed_.pop_front();
+}
+
+std::vector<ObjectRef> Tracker::recently_changed() {
+  MutexLock lock(layers_mutex_);
+  return {recently_changed_.begin(), recently_changed_.end()};
 }
 
 DirtyObject Tracker::DirtyRowsOf(const ObjectRef& object) {

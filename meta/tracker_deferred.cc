@@ -15,7 +15,7 @@ Status Tracker::Defer(const ObjectRef& file, const RangeSet& ranges) {
   {
     MutexLock lock(layers_mutex_);
     Deferred& deferred =
-        deferred_.try_emplace(file.id, Deferred{file, {}, WallTimeNs(), {}, 0}).first->second;
+        deferred_.try_emplace(file.id, Deferred{file, {}, BootTimeNs(), {}, 0}).first->second;
     deferred.change.handle = file.handle;
     deferred.change.data.AddAll(ranges);
     deferred.retry = CondVar::Clock::now() + kRetryAfter;

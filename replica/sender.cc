@@ -25,8 +25,8 @@ constexpr int kMaxCommitTries = 16;
 // A replica that is connected and no further behind than this is current.
 constexpr double kCurrentLagSeconds = 3;
 
-double SecondsSince(int64_t wall_time_ns) {
-  return std::max(0.0, static_cast<double>(meta::WallTimeNs() - wall_time_ns) / 1e9);
+double SecondsSince(int64_t boot_time_ns) {
+  return std::max(0.0, static_cast<double>(meta::BootTimeNs() - boot_time_ns) / 1e9);
 }
 
 }  // namespace
@@ -58,7 +58,7 @@ Sender::Sender(Options options, meta::Tracker& tracker, const meta::SourceTree& 
       tree_(tree),
       retention_(retention),
       on_applied_(std::move(on_applied)),
-      started_ns_(meta::WallTimeNs()),
+      started_ns_(meta::BootTimeNs()),
       reconcile_owed_(options_.reconcile_owed),
       paused_(options_.paused),
       applied_(options_.last_applied) {

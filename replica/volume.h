@@ -56,6 +56,7 @@ class Volume {
   Status OpenDirectories();
   Status OpenCatalog();
   Status SetCatalogAside();
+  Status AdoptCopiedTree();  // volume_copied.cc
   Status RecoverStages();
   Status AdoptStages(const std::vector<std::shared_ptr<Stage>>& stages);
   Status CheckMarker();

@@ -60,6 +60,7 @@ Result<std::unique_ptr<Volume>> Volume::Open(UniqueFd fd, const std::string& pat
 Status Volume::Start() {
   RETURN_IF_ERROR(OpenDirectories());
   RETURN_IF_ERROR(OpenCatalog());
+  RETURN_IF_ERROR(AdoptCopiedTree());
   RETURN_IF_ERROR(RecoverStages());
   return CheckMarker();
 }

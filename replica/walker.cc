@@ -31,7 +31,7 @@ bool MayDiffer(const meta::Attributes& ours, const meta::Attributes& theirs) {
 Status Walker::WalkDirectory(const meta::ObjectRef& directory, WalkDepth depth) {
   if (depth == WalkDepth::kAll) {
     if (replica_.is_empty) {
-      RETURN_IF_ERROR(ShipNew(directory, depth));
+      RETURN_IF_ERROR(ShipNew(directory, depth, ObjectId()));
     } else {
       ASSIGN_OR_RETURN(const std::vector<Listed> known, FindOnReplica({directory.id}));
       RETURN_IF_ERROR(ShipDifference(directory, known.front(), depth));
@@ -42,7 +42,7 @@ Status Walker::WalkDirectory(const meta::ObjectRef& directory, WalkDepth depth) 
 }
 
 Status Walker::WalkNew(const meta::ObjectRef& object) {
-  RETURN_IF_ERROR(ShipNew(object, WalkDepth::kNewOnly));
+  RETURN_IF_ERROR(ShipNew(object, WalkDepth::kNewOnly, ObjectId()));
   return Run();
 }
 
@@ -70,6 +70,9 @@ Status Walker::Visit(const Task& task) {
     ASSIGN_OR_RETURN(theirs, ListReplica(task.directory.id));
   }
   RETURN_IF_ERROR(CompareNames(task, *ours, theirs));
+  if (task.unknown_to_replica && !task.counterpart.is_null()) {
+    ASSIGN_OR_RETURN(theirs, ListReplica(task.counterpart));
+  }
 
   std::vector<Listed> known(ours->size());
   if (!replica_.is_empty && !ours->empty()) {
@@ -78,7 +81,21 @@ Status Walker::Visit(const Task& task) {
     for (const meta::SourceEntry& entry : *ours) ids.push_back(entry.object.id);
     ASSIGN_OR_RETURN(known, FindOnReplica(ids));
   }
-  return CompareObjects(task.depth, *ours, known);
+  return CompareObjects(task.depth, *ours, known, BasesOf(*ours, theirs));
+}
+
+Walker::Bases Walker::BasesOf(const std::vector<meta::SourceEntry>& ours,
+                              const std::vector<Listed>& theirs) {
+  std::unordered_map<std::string_view, ObjectId> by_name;
+  for (const Listed& listed : theirs) by_name.emplace(listed.name, listed.object);
+  Bases bases;
+  for (const meta::SourceEntry& entry : ours) {
+    const auto same = by_name.find(entry.name);
+    if (same != by_name.end() && same->second != entry.object.id) {
+      bases.emplace(entry.object.id, same->second);
+    }
+  }
+  return bases;
 }
 
 Status Walker::CompareNames(const Task& task, const std::vector<meta::SourceEntry>& ours,
@@ -99,11 +116,13 @@ Status Walker::CompareNames(const Task& task, const std::vector<meta::SourceEntr
 }
 
 Status Walker::CompareObjects(WalkDepth depth, const std::vector<meta::SourceEntry>& entries,
-                              const std::vector<Listed>& known) {
+                              const std::vector<Listed>& known, const Bases& bases) {
   for (size_t i = 0; i < entries.size(); ++i) {
     if (!keep_going_()) return MakeError(ErrorKind::kCancelled, "walk the source: stopping");
     if (known[i].object.is_null()) {
-      RETURN_IF_ERROR(ShipNew(entries[i].object, depth));
+      const auto basis = bases.find(entries[i].object.id);
+      RETURN_IF_ERROR(
+          ShipNew(entries[i].object, depth, basis == bases.end() ? ObjectId() : basis->second));
     } else if (depth == WalkDepth::kAll) {
       RETURN_IF_ERROR(ShipDifference(entries[i].object, known[i], depth));
     }
@@ -111,15 +130,15 @@ Status Walker::CompareObjects(WalkDepth depth, const std::vector<meta::SourceEnt
   return {};
 }
 
-Status Walker::ShipNew(const meta::ObjectRef& object, WalkDepth depth) {
+Status Walker::ShipNew(const meta::ObjectRef& object, WalkDepth depth, ObjectId basis) {
   if (shipped_links_.contains(object.id)) return {};
   ASSIGN_OR_RETURN(std::optional<meta::SourceObject> opened, tree_.Open(object));
   if (!opened) return {};
   ASSIGN_OR_RETURN(const meta::Attributes attributes,
-                   shipper_.Ship(object.id, *opened, EverythingOf(object), ObjectId()));
+                   shipper_.Ship(object.id, *opened, EverythingOf(object), basis));
   if (attributes.kind == meta::Kind::kDirectory) {
     // The root is asked for itself, by WalkDirectory.
-    if (object.id != kRootObject) tasks_.push_back({object, true, depth});
+    if (object.id != kRootObject) tasks_.push_back({object, true, depth, basis});
   } else if (attributes.link_count > 1) {
     shipped_links_.insert(object.id);
   }

@@ -9,6 +9,7 @@
 #include <deque>
 #include <functional>
 #include <string>
+#include <unordered_map>
 #include <unordered_set>
 #include <vector>
 
@@ -52,15 +53,22 @@ class Walker {
     meta::ObjectRef directory;
     bool unknown_to_replica;
     WalkDepth depth;
+    // What the replica has in its place; null: nothing.
+    ObjectId counterpart = {};
   };
+  // What the replica has under the names of objects it does not know (a backup was put back, an
+  // editor saved anew): their content may be found there.
+  using Bases = std::unordered_map<ObjectId, ObjectId>;
+  static Bases BasesOf(const std::vector<meta::SourceEntry>& ours,
+                       const std::vector<Listed>& theirs);
 
   Status Run();
   Status Visit(const Task& task);
   Status CompareNames(const Task& task, const std::vector<meta::SourceEntry>& ours,
                       const std::vector<Listed>& theirs);
   Status CompareObjects(WalkDepth depth, const std::vector<meta::SourceEntry>& entries,
-                        const std::vector<Listed>& known);
-  Status ShipNew(const meta::ObjectRef& object, WalkDepth depth);
+                        const std::vector<Listed>& known, const Bases& bases);
+  Status ShipNew(const meta::ObjectRef& object, WalkDepth depth, ObjectId basis);
   Status ShipDifference(const meta::ObjectRef& object, const Listed& theirs, WalkDepth depth);
   Result<std::vector<Listed>> ListReplica(const ObjectId& directory);
   Result<std::vector<Listed>> FindOnReplica(const std::vector<ObjectId>& objects);

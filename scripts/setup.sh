@@ -20,7 +20,7 @@ build_packages=(
   libzstd-dev libxxhash-dev libb2-dev libssl-dev libgtest-dev libgmock-dev)
 # Used by tests and the quickstart: extended attributes, ACLs, loop-mounted filesystems, programs at
 # work on the mount.
-test_packages=(acl attr btrfs-progs e2fsprogs xfsprogs git sqlite3)
+test_packages=(acl attr btrfs-progs e2fsprogs faketime xfsprogs git sqlite3)
 # Needed to build libfuse from its source package; uring and numa for its io_uring transport.
 fuse_packages=(dpkg-dev meson liburing-dev libnuma-dev)
 # PostgreSQL works on the mount in a test. Installing the server must not start one.

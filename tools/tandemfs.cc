@@ -15,6 +15,7 @@
 #include "meta/source_tree.h"
 #include "meta/state_writer.h"
 #include "meta/tracker.h"
+#include "meta/witness.h"
 #include "replica/replication.h"
 #include "tools/control_server.h"
 #include "tools/daemonize.h"
@@ -88,17 +89,24 @@ Result<Engine> StartEngine(const MountArguments& arguments, const std::string& s
   engine.tree = std::make_unique<meta::SourceTree>(std::move(tree));
   ASSIGN_OR_RETURN(const meta::DiskIdentity identity,
                    meta::ReadDiskIdentity(source_fd, engine.state->path()));
-  ASSIGN_OR_RETURN(const meta::LastEnd last_end, meta::BeginRun(database, identity));
+  ASSIGN_OR_RETURN(meta::Witnesses witnesses, meta::HearWitnesses(database, *engine.tree));
+  ASSIGN_OR_RETURN(const meta::LastEnd last_end,
+                   meta::BeginRun(database, identity, witnesses.agree));
   if (last_end == meta::LastEnd::kDiskUnclean) {
     spdlog::warn(
         "the disk of {} or of its state was not unmounted in order, or failed: it may have lost "
-        "what "
-        "was written last. Every replica is reconciled with the source",
+        "what was written last. Every replica is reconciled with the source",
+        source);
+  } else if (last_end == meta::LastEnd::kContradicted) {
+    spdlog::warn(
+        "{} was changed while it was not mounted (a backup was put back?). Every replica is "
+        "reconciled with the source",
         source);
   }
   ASSIGN_OR_RETURN(engine.replicas,
                    ChooseReplicas(database, arguments.replicas, engine.state->database_was_lost()));
   ASSIGN_OR_RETURN(meta::Tracker::Recovered recovered, meta::Recover(database, *engine.tree));
+  recovered.recently_changed = std::move(witnesses.objects);
   ASSIGN_OR_RETURN(engine.checkpointer, meta::Checkpointer::Start(engine.state->path()));
   engine.writer = std::make_unique<meta::StateWriter>(std::move(database));
   engine.spill = std::make_unique<meta::Spill>(engine.state->path(), meta::Spill::Limits());
@@ -147,7 +155,8 @@ Status RunMounted(const MountArguments& arguments, const std::string& source, in
   replication.reset();
   if (engine.tracker != nullptr) {
     RETURN_IF_ERROR(engine.tracker->Stop());
-    RETURN_IF_ERROR(meta::EndRun(*engine.writer));
+    RETURN_IF_ERROR(meta::EndRun(
+        *engine.writer, meta::DescribeWitnesses(*engine.tree, engine.tracker->recently_changed())));
   }
   spdlog::info("{} is unmounted", mountpoint);
   return served_status;

@@ -1,0 +1,103 @@
+// A store that was copied, file by file: a backup put back, a move to another disk. The tree is
+// what it was, but every object in it is another inode than the catalog says.
+#include <fcntl.h>
+
+#include <deque>
+
+#include "meta/base/log.h"
+#include "replica/tree.h"
+#include "replica/volume.h"
+
+namespace tandem::replica {
+namespace {
+
+constexpr size_t kEntriesAtATime = 1000;
+
+// Finds the catalog's objects again, by name. What is not there leaves the catalog.
+class CopiedTree {
+ public:
+  CopiedTree(int root_fd, int hold_fd, Catalog& catalog)
+      : tree_(root_fd, hold_fd, catalog), catalog_(catalog) {}
+
+  Status FindObjects(InodeId root) {
+    RETURN_IF_ERROR(Found(kRootObject, root));
+    directories_.push_back(kRootObject);
+    while (!directories_.empty()) {
+      const ObjectId directory = directories_.front();
+      directories_.pop_front();
+      ASSIGN_OR_RETURN(const Tree::Directory opened, tree_.OpenDirectory(directory));
+      if (opened != nullptr) RETURN_IF_ERROR(FindObjectsIn(directory, opened->get()));
+    }
+    return {};
+  }
+  size_t lacking() const { return lacking_; }
+
+ private:
+  Status FindObjectsIn(ObjectId directory, int directory_fd) {
+    std::string after;
+    while (true) {
+      ASSIGN_OR_RETURN(const auto entries, catalog_.EntriesOf(directory, after, kEntriesAtATime));
+      if (entries.empty()) return {};
+      after = entries.back().name;
+      for (const CatalogEntry& entry : entries) {
+        RETURN_IF_ERROR(FindObject({directory, entry.name}, entry.child, directory_fd));
+      }
+    }
+  }
+
+  Status FindObject(const EntryKey& key, ObjectId object, int directory_fd) {
+    ASSIGN_OR_RETURN(const auto kind, catalog_.FindKind(object));
+    const bool is_directory = kind == meta::Kind::kDirectory;
+    auto fd = OpenBeneath(directory_fd, key.name, O_PATH | (is_directory ? O_DIRECTORY : 0));
+    if (!fd && !MeansAbsent(fd.error())) return tl::unexpected<Error>(std::move(fd.error()));
+    if (!fd || !kind) {
+      ++lacking_;
+      return catalog_.RemoveEntry(key);
+    }
+    ASSIGN_OR_RETURN(const auto inode, InodeAt(fd->get(), ""));
+    RETURN_IF_ERROR(Found(object, inode.value_or(InodeId())));
+    if (is_directory) directories_.push_back(object);
+    return {};
+  }
+
+  Status Found(ObjectId object, InodeId inode) {
+    ASSIGN_OR_RETURN(auto row, catalog_.Find(object));
+    if (!row) return {};
+    row->inode = inode;
+    return catalog_.Put(object, *row, row->changed);
+  }
+
+  Tree tree_;
+  Catalog& catalog_;
+  std::deque<ObjectId> directories_;
+  size_t lacking_ = 0;
+};
+
+}  // namespace
+
+Status Volume::AdoptCopiedTree() {
+  ASSIGN_OR_RETURN(const auto row, writer_->Find(kRootObject));
+  ASSIGN_OR_RETURN(const auto root, InodeAt(root_fd_.get(), ""));
+  if (!row || row->inode == root) return {};
+  const auto marker = ReadMarker(fd_.get());
+  MutexLock lock(mutex_);
+  const bool whole =
+      marker && marker->state == TreeState::kApplied && marker->cut.name == applied_.name;
+  start_notice_ = "tree/ is a copy of the one that replica.db speaks of (a backup put back?)";
+  spdlog::warn("volume {}: {}: its files are looked up by name", identity_.name, start_notice_);
+  ASSIGN_OR_RETURN(Transaction transaction, writer_->Begin());
+  CopiedTree tree(root_fd_.get(), hold_fd_.get(), *writer_);
+  RETURN_IF_ERROR(tree.FindObjects(root.value_or(InodeId())));
+  if (tree.lacking() > 0 || !whole) {
+    // Copied in mid-redo, or in part.
+    spdlog::error(
+        "volume {}: it is of no one moment ({} names are not there): the source has to "
+        "compare everything",
+        identity_.name, tree.lacking());
+    applied_ = {};
+    RETURN_IF_ERROR(writer_->SetApplied(applied_));
+  }
+  return transaction.Commit();
+}
+
+}  // namespace tandem::replica
