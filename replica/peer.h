@@ -1,5 +1,5 @@
 // A replica daemon as tandemfs sees it: typed requests over a RequestSocket, with the session they
-// belong to. One thread; only Close, connected and the byte counts may be used from others.
+// belong to. One thread; only Close, connection and the byte counts may be used from others.
 #pragma once
 
 #include <chrono>
@@ -49,7 +49,7 @@ class Peer {
   static Status ToStatus(const Reply& reply);
 
   const std::string& url() const { return url_; }
-  bool connected() const { return socket_->connected(); }
+  uint64_t connection() const { return socket_->connection(); }
   uint64_t sent_bytes() const { return socket_->sent_bytes(); }
   uint64_t received_bytes() const { return socket_->received_bytes(); }
   void Close() { socket_->Close(); }

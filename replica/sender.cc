@@ -119,9 +119,21 @@ void Sender::SetInStep(bool in_step) {
   in_step_ = in_step;
 }
 
-void Sender::SetPosition(const Position& position) {
+Sender::Inquiry Sender::Inquire() {
+  MutexLock lock(mutex_);
+  return {asks_, peer_->connection()};
+}
+
+bool Sender::HeardLately() {
+  MutexLock lock(mutex_);
+  return heard_.asks == asks_ && heard_.connection == peer_->connection() &&
+         heard_.connection != 0 && CondVar::Clock::now() - last_heard_ < kHeartbeat;
+}
+
+void Sender::SetPosition(const Position& position, const Inquiry& inquiry) {
   {
     MutexLock lock(mutex_);
+    heard_ = inquiry;
     durable_ = position.durable;
     applied_ = position.applied;
     notice_ = position.notice;
@@ -133,9 +145,11 @@ void Sender::SetPosition(const Position& position) {
 ReplicaStatus Sender::status() {
   ReplicaStatus status;
   bool in_step = false;
+  uint64_t heard_connection = 0;
   {
     MutexLock lock(mutex_);
     in_step = in_step_;
+    heard_connection = heard_.connection;
     status.name = options_.name;
     status.url = options_.url;
     status.state = state_;
@@ -157,7 +171,11 @@ ReplicaStatus Sender::status() {
     // The thread may still be waiting for an answer that will not come.
     const bool talks =
         status.state != ReplicaState::kPaused && status.state != ReplicaState::kBlocked;
-    if (talks && !peer_->connected()) status.state = ReplicaState::kConnecting;
+    // What answers on another connection may be another run of the daemon, with another store.
+    const uint64_t connection = peer_->connection();
+    const bool believed =
+        status.state != ReplicaState::kCurrent || connection == heard_connection;
+    if (talks && (connection == 0 || !believed)) status.state = ReplicaState::kConnecting;
   }
   if (!in_step || !tracker_.Knows(status.applied)) {
     // Never in step in this run: all that can be said is that it is at least that far behind.
@@ -188,9 +206,16 @@ Epoch Sender::applied() {
 }
 
 bool Sender::WaitUntilApplied(Epoch epoch, CondVar::Clock::time_point deadline) {
+  uint64_t ask = 0;
+  {
+    MutexLock lock(mutex_);
+    ask = ++asks_;
+    woken_.NotifyAll();
+  }
+  tracker_.WakeAll();
   MutexLock lock(mutex_);
   while (!stopping_) {
-    const bool whole = in_step_ && lacking_.empty();
+    const bool whole = in_step_ && heard_.asks >= ask && lacking_.empty();
     if (whole && applied_.epoch >= epoch && tracker_.Knows(applied_)) return true;
     if (!changed_.WaitUntil(mutex_, deadline)) return false;
   }
@@ -252,8 +277,10 @@ Status Sender::Converse(Peer& peer) {
   hello.volume_name = options_.volume_name;
   hello.volume = options_.volume;
   hello.source = options_.source;
+  const Inquiry inquiry = Inquire();
   ASSIGN_OR_RETURN(Position position, peer.Open(hello));
-  SetPosition(position);
+  SetInStep(false);
+  SetPosition(position, inquiry);
   // Both sides know this cut, and we know all that came after: the increment is exact. First hold,
   // then ask, so that nothing is dropped in between.
   retention_.Hold(options_.name, position.durable.epoch);
@@ -320,9 +347,10 @@ Status Sender::RunTasks(Peer& peer, const Position& position) {
 }
 
 Status Sender::CheckStillThere(Peer& peer, Position& position) {
-  if (peer.connected() && CondVar::Clock::now() - last_heard_ < kHeartbeat) return {};
+  if (HeardLately()) return {};
+  const Inquiry inquiry = Inquire();
   ASSIGN_OR_RETURN(position, peer.AskFor<Position>(WaitApplied{position.applied, 0}));
-  SetPosition(position);
+  SetPosition(position, inquiry);
   return {};
 }
 
@@ -431,6 +459,7 @@ Status Sender::DeferUnreadable(const CutName& cut, ObjectShipper& objects) {
 
 Status Sender::AwaitApplied(Peer& peer, Position& position, const CutName& cut) {
   while (true) {
+    const Inquiry inquiry = Inquire();
     ASSIGN_OR_RETURN(Reply reply, peer.Ask(replica::WaitApplied{cut, kAppliedPollMs}));
     if (stopping_) return MakeError(ErrorKind::kCancelled, "stopping");
     if (reply.code == ReplyCode::kNoSpace || reply.code == ReplyCode::kIoError) {
@@ -452,7 +481,7 @@ Status Sender::AwaitApplied(Peer& peer, Position& position, const CutName& cut) 
       SetState(ReplicaState::kCurrent, "");
       SetInStep(tracker_.Knows(cut));
     }
-    SetPosition(position);
+    SetPosition(position, inquiry);
     if (position.applied == cut) return {};
   }
 }

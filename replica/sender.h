@@ -81,7 +81,8 @@ class Sender {
   ReplicaStatus status() EXCLUDES(mutex_);
   // The epoch it is known to have applied; the first if its cut is none of ours.
   Epoch applied() EXCLUDES(mutex_);
-  // True once the replica has applied `epoch`, false at the deadline.
+  // True once the replica, asked after the call, has said that it has applied `epoch`; false at the
+  // deadline.
   bool WaitUntilApplied(Epoch epoch, CondVar::Clock::time_point deadline) EXCLUDES(mutex_);
 
   // Runs `task` on the sender's thread while nothing is being shipped or applied; `position` is
@@ -110,7 +111,15 @@ class Sender {
   Status AwaitApplied(Peer& peer, Position& position, const CutName& cut);
 
   void SetState(ReplicaState state, std::string error) EXCLUDES(mutex_);
-  void SetPosition(const Position& position) EXCLUDES(mutex_);
+  // What was wanted to be known, and over which connection, when a request was sent whose answer is
+  // a position.
+  struct Inquiry {
+    uint64_t asks = 0;
+    uint64_t connection = 0;
+  };
+  Inquiry Inquire() EXCLUDES(mutex_);
+  void SetPosition(const Position& position, const Inquiry& inquiry) EXCLUDES(mutex_);
+  bool HeardLately() EXCLUDES(mutex_);
   void SetInStep(bool in_step) EXCLUDES(mutex_);
   bool WaitUnlessWoken(std::chrono::milliseconds time) EXCLUDES(mutex_);
   bool paused() EXCLUDES(mutex_);
@@ -138,6 +147,8 @@ class Sender {
   bool paused_ GUARDED_BY(mutex_);
   // The replica itself has said in this run that it is at a cut we know.
   bool in_step_ GUARDED_BY(mutex_) = false;
+  Inquiry heard_ GUARDED_BY(mutex_);  // the newest that was answered
+  uint64_t asks_ GUARDED_BY(mutex_) = 0;
   ReplicaState state_ GUARDED_BY(mutex_) = ReplicaState::kConnecting;
   std::string error_ GUARDED_BY(mutex_);
   std::string notice_ GUARDED_BY(mutex_);

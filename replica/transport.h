@@ -32,7 +32,8 @@ class RequestSocket {
                                              std::chrono::milliseconds timeout) = 0;
   Result<std::string> Ask(std::string request, std::chrono::milliseconds timeout);
 
-  virtual bool connected() const = 0;
+  // The connection there is, counted from 1; 0: none.
+  virtual uint64_t connection() const = 0;
   // Bytes of messages, without what TCP and nng add.
   virtual uint64_t sent_bytes() const = 0;
   virtual uint64_t received_bytes() const = 0;

@@ -31,6 +31,7 @@ constexpr milliseconds kSilence{5000};
 // Connection and traffic of one socket, shared with nng's threads.
 struct Link {
   std::atomic<int> pipes{0};
+  std::atomic<uint64_t> connections{0};  // ever
   std::atomic<uint32_t> pipe_id{0};
   std::atomic<uint64_t> sent{0};
   std::atomic<uint64_t> received{0};
@@ -53,6 +54,7 @@ void OnPipe(nng_pipe pipe, nng_pipe_ev event, void* argument) {
   if (event == NNG_PIPE_EV_ADD_POST) {
     link->Heard();
     link->pipe_id = pipe.id;
+    ++link->connections;
     ++link->pipes;
   } else if (event == NNG_PIPE_EV_REM_POST) {
     uint32_t mine = pipe.id;
@@ -214,7 +216,7 @@ class NngRequestSocket final : public RequestSocket {
     return call;
   }
 
-  bool connected() const override { return link_->pipes > 0; }
+  uint64_t connection() const override { return link_->pipes > 0 ? link_->connections.load() : 0; }
   uint64_t sent_bytes() const override { return link_->sent; }
   uint64_t received_bytes() const override { return link_->received; }
   // nng_close itself waits for the destructor, when no call is left.
