@@ -56,8 +56,9 @@ Result<std::optional<std::string>> MountTypeAt(const std::string& path) {
 // Asks the filesystem itself: the kernel may still remember attributes of a dead one.
 bool IsDead(const std::string& path) {
   struct statx ignored;
+  // ECONNABORTED: it died while it was being asked.
   return statx(AT_FDCWD, path.c_str(), AT_STATX_FORCE_SYNC, STATX_BASIC_STATS, &ignored) != 0 &&
-         errno == ENOTCONN;
+         (errno == ENOTCONN || errno == ECONNABORTED);
 }
 
 bool RunFusermount(const std::string& mountpoint) {

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <cstdio>
+#include <optional>
 
 #include "fs/file_system.h"
 
@@ -86,8 +87,15 @@ Status FileSystem::Rename(Request& request, fuse_ino_t old_parent, const char* o
   const bool changes =
       renaming.moved.id.is_null() || renaming.moved.id != renaming.replaced.object.id;
   if (changes && !exchanges) AnnounceRemoval(operation, renaming.replaced);
-  if (renameat2(from_fd.get(), old_name, to_fd.get(), new_name, flags) != 0) {
-    return ErrnoError("rename");
+  {
+    std::optional<CallerCredentials> credentials;  // for the whiteout, the one thing that is made
+    if ((flags & RENAME_WHITEOUT) != 0) {
+      ASSIGN_OR_RETURN(auto assumed, CallerCredentials::Assume(request.caller()));
+      credentials.emplace(std::move(assumed));
+    }
+    if (renameat2(from_fd.get(), old_name, to_fd.get(), new_name, flags) != 0) {
+      return ErrnoError("rename");
+    }
   }
   if (changes) RecordRenamed(operation, renaming);
   operation.End();

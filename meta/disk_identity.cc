@@ -1,10 +1,12 @@
 #include "meta/disk_identity.h"
 
 #include <fcntl.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 
 #include <algorithm>
 #include <charconv>
+#include <cstdio>
 #include <fstream>
 
 #include "meta/base/unique_fd.h"
@@ -16,10 +18,19 @@
 namespace tandem::meta {
 namespace {
 
+// FS_IOC_GETFSUUID, since Linux 6.9.
+struct FilesystemUuid {
+  uint8_t length;
+  uint8_t bytes[16];
+};
+constexpr unsigned long kGetFilesystemUuid = _IOR(0x15, 0, FilesystemUuid);
+
 constexpr char kCleanKey[] = "clean";
 constexpr char kBootKey[] = "boot";
 constexpr char kSourceMountKey[] = "source_mount";
 constexpr char kStateMountKey[] = "state_mount";
+constexpr char kSourceRootKey[] = "source_root";
+constexpr char kSourcePathKey[] = "source_path";
 constexpr char kYes[] = "yes";
 constexpr char kNo[] = "no";
 
@@ -30,6 +41,46 @@ Result<std::string> MountOf(int fd) {
   }
   return std::to_string(attributes.stx_mnt_id) +
          ((attributes.stx_mask & STATX_MNT_ID_UNIQUE) != 0 ? "" : "?");
+}
+
+// Its file handle, in hexadecimal, and the filesystem's UUID where the kernel tells it: root
+// directories of two filesystems may well have the same handle.
+std::string RootOf(const SourceTree& tree) {
+  std::string bytes = tree.root().handle.bytes;
+  FilesystemUuid uuid = {};
+  if (ioctl(tree.root_fd(), kGetFilesystemUuid, &uuid) == 0) {
+    bytes.append(reinterpret_cast<const char*>(uuid.bytes), sizeof uuid.bytes);
+  }
+  std::string hex;
+  for (const char c : bytes) {
+    char digits[3];
+    snprintf(digits, sizeof digits, "%02x", static_cast<unsigned char>(c));
+    hex += digits;
+  }
+  return hex;
+}
+
+// Whether SOURCE is the directory it was. A wrong one must not be taken for a tree in which nearly
+// everything has been removed.
+Result<bool> IsSameSource(StateDatabase& database, const DiskIdentity& now) {
+  ASSIGN_OR_RETURN(const auto root, database.Get(kSourceRootKey));
+  ASSIGN_OR_RETURN(const auto path, database.Get(kSourcePathKey));
+  if (!root || *root == now.source_root) return true;
+  const std::string advice =
+      "; if every replica is to become what it holds, remove " + database.database().path();
+  if (path != now.source_path) {
+    return MakeError(
+        ErrorKind::kUsage,
+        "the state is that of " + path.value_or("another source") + ", and " + now.source_path +
+            " is another directory: choose another state with --volume or --state" + advice);
+  }
+  if (now.source_is_empty) {
+    return MakeError(ErrorKind::kUsage, now.source_path +
+                                            " is empty and not the directory it was: is its disk "
+                                            "mounted?" +
+                                            advice);
+  }
+  return false;
 }
 
 Result<Epoch> SyncedEpoch(StateDatabase& database) {
@@ -53,14 +104,22 @@ Status OweReconcile(StateDatabase& database) {
 
 }  // namespace
 
-Result<DiskIdentity> ReadDiskIdentity(int source_fd, const std::string& state_directory) {
+Result<DiskIdentity> ReadDiskIdentity(const SourceTree& tree, const std::string& source,
+                                      const std::string& state_directory) {
   DiskIdentity identity;
   std::ifstream boot("/proc/sys/kernel/random/boot_id");
   if (!std::getline(boot, identity.boot)) return ErrnoError(EIO, "read this machine's boot id");
-  ASSIGN_OR_RETURN(identity.source_mount, MountOf(source_fd));
+  ASSIGN_OR_RETURN(identity.source_mount, MountOf(tree.root_fd()));
   const UniqueFd state(open(state_directory.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
   if (!state.valid()) return ErrnoError("open " + state_directory);
   ASSIGN_OR_RETURN(identity.state_mount, MountOf(state.get()));
+  identity.source_root = RootOf(tree);
+  identity.source_path = source;
+  ASSIGN_OR_RETURN(const auto root, tree.Open(tree.root()));
+  if (root) {
+    ASSIGN_OR_RETURN(const auto entries, tree.List(*root));
+    identity.source_is_empty = entries.empty();
+  }
   return identity;
 }
 
@@ -71,16 +130,20 @@ Result<LastEnd> BeginRun(StateDatabase& database, const DiskIdentity& identity,
   ASSIGN_OR_RETURN(const auto boot, database.Get(kBootKey));
   ASSIGN_OR_RETURN(const auto source_mount, database.Get(kSourceMountKey));
   ASSIGN_OR_RETURN(const auto state_mount, database.Get(kStateMountKey));
-  const DiskIdentity before{boot.value_or(""), source_mount.value_or(""), state_mount.value_or("")};
+  ASSIGN_OR_RETURN(const bool same_source, IsSameSource(database, identity));
+  const bool same_disks = boot == identity.boot && source_mount == identity.source_mount &&
+                          state_mount == identity.state_mount;
   LastEnd end = LastEnd::kKilled;
   if (!boot) {
     end = LastEnd::kNone;
   } else if (failed == kYes) {
     end = LastEnd::kDiskUnclean;
   } else if (clean == kYes) {
-    end = witnesses_agree ? LastEnd::kClean : LastEnd::kContradicted;
-  } else if (before != identity) {
+    end = witnesses_agree && same_source ? LastEnd::kClean : LastEnd::kContradicted;
+  } else if (!same_disks) {
     end = LastEnd::kDiskUnclean;
+  } else if (!same_source) {
+    end = LastEnd::kContradicted;
   }
 
   RETURN_IF_ERROR(database.database().SetSync(Database::Sync::kFull));
@@ -93,6 +156,8 @@ Result<LastEnd> BeginRun(StateDatabase& database, const DiskIdentity& identity,
   RETURN_IF_ERROR(database.Put(kBootKey, identity.boot));
   RETURN_IF_ERROR(database.Put(kSourceMountKey, identity.source_mount));
   RETURN_IF_ERROR(database.Put(kStateMountKey, identity.state_mount));
+  RETURN_IF_ERROR(database.Put(kSourceRootKey, identity.source_root));
+  RETURN_IF_ERROR(database.Put(kSourcePathKey, identity.source_path));
   RETURN_IF_ERROR(transaction.Commit());
   RETURN_IF_ERROR(database.database().SetSync(Database::Sync::kNormal));
   return end;

@@ -9,6 +9,7 @@
 #include <string>
 
 #include "meta/base/result.h"
+#include "meta/source_tree.h"
 #include "meta/state_database.h"
 #include "meta/state_writer.h"
 
@@ -22,18 +23,23 @@ enum class LastEnd {
   kContradicted,  // it ended in order, but SOURCE has been changed since: likewise
 };
 
-// Which boot of the machine, and which mounts of the two filesystems.
 struct DiskIdentity {
+  // Which boot of the machine, and which mounts of the two filesystems.
   std::string boot;
   std::string source_mount;
   std::string state_mount;
-  friend bool operator==(const DiskIdentity&, const DiskIdentity&) = default;
+  // Which directory SOURCE is, whatever it is called, and what it is called.
+  std::string source_root;
+  std::string source_path;
+  bool source_is_empty = false;
 };
-Result<DiskIdentity> ReadDiskIdentity(int source_fd, const std::string& state_directory);
+Result<DiskIdentity> ReadDiskIdentity(const SourceTree& tree, const std::string& source,
+                                      const std::string& state_directory);
 
 // Says how the last run ended and begins this one, on stable storage. After kDiskUnclean and
 // kContradicted all replicas are owed a reconcile, which compares the content of whatever they
 // changed after the last cut that is known to have been synced. `witnesses_agree`: meta/witness.h.
+// kUsage: the state speaks of another source.
 Result<LastEnd> BeginRun(StateDatabase& database, const DiskIdentity& identity,
                          bool witnesses_agree);
 // Everything is written down and synced.

@@ -114,13 +114,21 @@ Result<ObjectId> Plan::FinalChild(const EntryKey& key) {
     ASSIGN_OR_RETURN(child, catalog_.ChildOf(key));
   }
   if (child.is_null()) return child;
-  ASSIGN_OR_RETURN(const std::vector<EntryKey> names, FinalNames(child));
-  return std::ranges::find(names, key) != names.end() ? child : ObjectId();
+  ASSIGN_OR_RETURN(const auto kind, FinalKind(child));
+  if (kind == meta::Kind::kDirectory) {
+    ASSIGN_OR_RETURN(const std::vector<EntryKey> names, FinalNames(child));
+    return std::ranges::find(names, key) != names.end() ? child : ObjectId();
+  }
+  // A file may have tens of thousands of names: the others are not looked at.
+  ASSIGN_OR_RETURN(const bool alive, IsDirectoryAlive(key.parent));
+  return alive ? child : ObjectId();
 }
 
 Result<bool> Plan::IsAlive(ObjectId object) {
   if (object == kRootObject) return true;
+  if (const auto known = alive_.find(object); known != alive_.end()) return known->second;
   ASSIGN_OR_RETURN(const std::vector<EntryKey> names, FinalNames(object));
+  alive_.emplace(object, !names.empty());
   return !names.empty();
 }
 
@@ -208,6 +216,7 @@ Status Plan::DropUnreachable() {
   std::erase_if(children_, [&](const auto& child) { return dropped.contains(child.second); });
   std::erase_if(entries_, [&](const auto& entry) { return dropped.contains(&entry.first); });
   life_.clear();
+  alive_.clear();
   // A directory that was to go there, and of which no name speaks now, would stay where it was:
   // only a directory put inside itself comes to that.
   for (const ObjectId child : children) {

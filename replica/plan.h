@@ -86,6 +86,7 @@ class Plan {
   std::unordered_set<ObjectId> dead_;
   std::vector<ObjectId> missing_;
   std::unordered_map<ObjectId, Life> life_;
+  std::unordered_map<ObjectId, bool> alive_;  // of everything else, too
 };
 
 }  // namespace tandem::replica

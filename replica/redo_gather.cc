@@ -49,6 +49,7 @@ Status Gatherer::CleanHold() {
 // ---- Where to look -----------------------------------------------------------------------------
 
 Status Gatherer::CollectNamesOf(ObjectId object) {
+  if (!collected_.insert(object).second) return {};
   ASSIGN_OR_RETURN(const auto names, state_.place.base.NamesOf(object));
   for (const EntryKey& key : names) places_[key.parent].insert(key.name);
   return {};

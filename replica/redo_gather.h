@@ -35,6 +35,7 @@ class Gatherer {
   RedoState& state_;
   // Names at which something may have to go, by directory.
   std::unordered_map<ObjectId, Names> places_;
+  std::unordered_set<ObjectId> collected_;
 };
 
 }  // namespace tandem::replica

@@ -113,7 +113,17 @@ Result<Verifier::Item> Verifier::Resolve(const std::string& path) {
 Status Verifier::Drain() {
   while (!items_.empty() || !postponed_.empty()) {
     if (stopping_) return MakeError(ErrorKind::kCancelled, "verify: stopped");
-    if (items_.empty()) {
+    // Nothing lands on a replica that is blocked, and nobody is there to be asked.
+    const ReplicaStatus status = sender_.status();
+    const bool waits_for_changes = items_.empty();
+    if (status.state == ReplicaState::kBlocked ||
+        (status.state == ReplicaState::kPaused && waits_for_changes)) {
+      return MakeError(ErrorKind::kUnreachable,
+                       "replica " + status.name + " is " + NameOf(status.state) +
+                           (status.error.empty() ? "" : " (" + status.error + ")") +
+                           ": changes that it lacks cannot be judged until it goes on");
+    }
+    if (waits_for_changes) {
       // Nothing else is left. Give the changes a moment to land, then look again.
       sender_.WaitUntilApplied(tracker_.NewestChange(), CondVar::Clock::now() + milliseconds(500));
       items_.insert(items_.end(), std::make_move_iterator(postponed_.begin()),

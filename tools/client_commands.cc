@@ -4,6 +4,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cinttypes>
 #include <cstdio>
@@ -19,7 +20,7 @@ using Clock = std::chrono::steady_clock;
 
 constexpr int kAnswerMs = 5000;
 // A request that waits is split into waits of this length.
-constexpr int kWaitSliceMs = 1000;
+constexpr int kWaitSliceMs = 250;
 
 std::string Bytes(uint64_t bytes) {
   static constexpr const char* kUnits[] = {"B", "KiB", "MiB", "GiB", "TiB"};
@@ -128,9 +129,10 @@ Result<int> RunSync(const SyncOptions& options) {
   RETURN_IF_ERROR(FlushMount(options.mountpoint));
   ASSIGN_OR_RETURN(const Json newest, AskControl(socket, {{"op", "newest"}}, kAnswerMs));
   while (true) {
+    const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - Clock::now()).count();
     const Json request = WithReplica({{"op", "sync"},
                                       {"epoch", newest.value("epoch", uint64_t{0})},
-                                      {"timeout_ms", kWaitSliceMs}},
+                                      {"timeout_ms", std::clamp<int64_t>(left, 1, kWaitSliceMs)}},
                                      options.replica);
     auto reply = AskControl(socket, request, kAnswerMs);
     if (reply) return EXIT_SUCCESS;

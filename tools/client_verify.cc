@@ -29,21 +29,39 @@ struct Outcome {
   size_t repaired = 0;
 };
 
-// Paths below the volume's root, from what the user typed: relative to the mountpoint, or absolute.
+// The way to it without symbolic links; what the path itself is does not matter.
+std::filesystem::path Canonical(const std::filesystem::path& path) {
+  const auto lexical = path.lexically_normal();
+  const auto trimmed = lexical.has_filename() ? lexical : lexical.parent_path();
+  std::error_code error;
+  const auto parent = std::filesystem::canonical(trimmed.parent_path(), error);
+  return error ? trimmed : parent / trimmed.filename();
+}
+
+// JSON is UTF-8, names are any bytes.
+std::string ToHex(const std::string& bytes) {
+  std::string hex;
+  for (const char c : bytes) {
+    char digits[3];
+    snprintf(digits, sizeof digits, "%02x", static_cast<unsigned char>(c));
+    hex += digits;
+  }
+  return hex;
+}
+
+// Paths below the volume's root, in hexadecimal, from what the user typed: relative to the
+// mountpoint, or absolute.
 Result<std::vector<std::string>> PathsBelow(const std::string& mountpoint,
                                             const std::vector<std::string>& paths) {
   std::vector<std::string> below;
   for (const std::string& path : paths) {
     std::string relative = path;
-    if (path.starts_with('/')) {
-      const auto lexical = std::filesystem::path(path).lexically_normal();
-      relative = lexical.lexically_relative(mountpoint).string();
-    }
+    if (path.starts_with('/')) relative = Canonical(path).lexically_relative(mountpoint).string();
     relative = std::filesystem::path(relative).lexically_normal().string();
-    if (relative.starts_with("..")) {
+    if (relative == ".." || relative.starts_with("../")) {
       return MakeError(ErrorKind::kUsage, path + " is not below " + mountpoint);
     }
-    below.push_back(relative);
+    below.push_back(ToHex(relative));
   }
   return below;
 }

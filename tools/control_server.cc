@@ -4,6 +4,8 @@
 #include <sys/file.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <charconv>
 #include <optional>
 
 #include "meta/base/log.h"
@@ -11,7 +13,8 @@
 namespace tandem::tools {
 namespace {
 
-constexpr int kWorkers = 4;
+// Requests that wait (sync) come back every quarter of a second: others get in between.
+constexpr int kWorkers = 16;
 constexpr size_t kMaxRequestBytes = 1 << 20;
 
 std::optional<std::string> ReplicaOf(const Json& request) {
@@ -37,6 +40,20 @@ Json ToJson(const replica::ReplicaStatus& status) {
     json["progress"] = {{"objects", status.objects_walked}, {"bytes", status.bytes_walked}};
   }
   return json;
+}
+
+Result<std::string> FromHex(const std::string& hex) {
+  std::string bytes;
+  for (size_t at = 0; at < hex.size(); at += 2) {
+    unsigned value = 0;
+    const char* const end = hex.data() + std::min(at + 2, hex.size());
+    const auto read = std::from_chars(hex.data() + at, end, value, 16);
+    if (read.ec != std::errc() || read.ptr != hex.data() + at + 2) {
+      return MakeError(ErrorKind::kProtocol, "a path that is not in hexadecimal");
+    }
+    bytes += static_cast<char>(value);
+  }
+  return bytes;
 }
 
 Result<replica::HashAlgorithm> AlgorithmOf(const std::string& name) {
@@ -156,7 +173,9 @@ Result<Json> ControlServer::SetPaused(const Json& request, bool paused) {
 Result<Json> ControlServer::StartVerify(const Json& request) {
   ASSIGN_OR_RETURN(const auto senders, served_.replication->Find(ReplicaOf(request)));
   replica::Verifier::Options options;
-  options.paths = request.value("paths", std::vector<std::string>());
+  for (const std::string& path : request.value("paths", std::vector<std::string>())) {
+    ASSIGN_OR_RETURN(options.paths.emplace_back(), FromHex(path));
+  }
   options.full = request.value("full", false);
   options.repair = request.value("repair", false);
   options.block_size = request.value("block_size", options.block_size);

@@ -3,9 +3,11 @@
 #include <limits.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <charconv>
 #include <cstdlib>
 #include <iostream>
+#include <nlohmann/json.hpp>
 #include <set>
 #include <utility>
 
@@ -41,13 +43,24 @@ std::string DefaultVolume(const std::string& source) {
 }
 
 // The name is a directory's on every replica.
+bool IsUtf8(const std::string& text) {
+  try {
+    (void)nlohmann::json(text).dump();
+    return true;
+  } catch (const nlohmann::json::type_error&) {
+    return false;
+  }
+}
+
 Status CheckVolumeName(const std::string& name) {
-  const bool fits = name.size() <= 200 && name.find('/') == std::string::npos &&
-                    !name.starts_with('.') && !name.empty();
-  if (fits) return {};
-  return MakeError(ErrorKind::kUsage, "\"" + name +
-                                          "\" cannot be a volume's name: give one with --volume, "
-                                          "without a slash and not beginning with a dot");
+  const bool odd = std::ranges::any_of(
+      name, [](char c) { return c == '/' || static_cast<unsigned char>(c) < ' ' || c == 0x7f; });
+  const bool fits = name.size() <= 200 && !odd && !name.starts_with('.') && !name.empty();
+  if (fits && IsUtf8(name)) return {};
+  return MakeError(ErrorKind::kUsage,
+                   "\"" + name +
+                       "\" cannot be a volume's name: give one with --volume, in "
+                       "UTF-8, without a slash and not beginning with a dot");
 }
 
 Result<std::chrono::milliseconds> ParseInterval(const std::string& text) {

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <cstdlib>
+#include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
 
@@ -30,6 +31,27 @@ Status MakeDirectories(const std::string& path) {
 
 bool IsBelow(const std::string& path, const std::string& directory) {
   return path == directory || directory == "/" || path.starts_with(directory + "/");
+}
+
+tl::unexpected<Error> InsideError(const std::string& path, const std::string& directory) {
+  return MakeError(ErrorKind::kUsage, "state directory " + path + " is inside " + directory +
+                                          ", which is replicated: choose another with --state");
+}
+
+// Whether going up from `path` leads through `directory`, whatever either is called.
+Result<bool> LeadsUpTo(const std::string& path, const std::string& directory) {
+  struct stat wanted;
+  if (stat(directory.c_str(), &wanted) != 0) return ErrnoError("stat " + directory);
+  UniqueFd fd(open(path.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+  struct stat before = {};
+  while (true) {
+    struct stat here;
+    if (!fd.valid() || fstat(fd.get(), &here) != 0) return ErrnoError("go up from " + path);
+    if (here.st_dev == wanted.st_dev && here.st_ino == wanted.st_ino) return true;
+    if (here.st_dev == before.st_dev && here.st_ino == before.st_ino) return false;
+    before = here;
+    fd.Reset(openat(fd.get(), "..", O_PATH | O_DIRECTORY | O_CLOEXEC));
+  }
 }
 
 // A tandemfs that has just been unmounted still writes down its state: it is given the time. False,
@@ -70,29 +92,31 @@ std::string StateDirectory::DefaultPath(const std::string& volume) {
 
 Result<StateDirectory> StateDirectory::Open(const std::string& path, const std::string& volume,
                                             const std::vector<std::string>& outside) {
-  // Look where it would be before making anything: not inside what is replicated.
-  std::string existing = path;
-  char resolved[PATH_MAX];
-  while (realpath(existing.c_str(), resolved) == nullptr) {
-    const size_t slash = existing.rfind('/');
-    if (slash == std::string::npos)
-      existing = ".";
-    else
-      existing.resize(std::max<size_t>(slash, 1));
+  // Look where it would be before making anything: not inside what is replicated. Twice, for what
+  // comes after a ".." may be a symbolic link as well.
+  std::string resolved = path;
+  for (int i = 0; i < 2; ++i) {
+    std::error_code error;
+    resolved = std::filesystem::weakly_canonical(resolved, error);
+    if (error) return ErrnoError(error.value(), "find state directory " + path);
   }
   for (const std::string& directory : outside) {
-    if (!IsBelow(resolved, directory)) continue;
-    return MakeError(ErrorKind::kUsage, "state directory " + path + " is inside " + directory +
-                                            ", which is replicated: choose another with --state");
+    if (IsBelow(resolved, directory)) return InsideError(path, directory);
   }
-  RETURN_IF_ERROR(MakeDirectories(path));
-  if (realpath(path.c_str(), resolved) == nullptr) return ErrnoError("find " + path);
-  const std::string lock_path = std::string(resolved) + "/lock";
+  RETURN_IF_ERROR(MakeDirectories(resolved));
+  // Or inside by another mount of the same directory.
+  for (const std::string& directory : outside) {
+    ASSIGN_OR_RETURN(const bool inside, LeadsUpTo(resolved, directory));
+    if (!inside) continue;
+    rmdir(resolved.c_str());
+    return InsideError(path, directory);
+  }
+  const std::string lock_path = resolved + "/lock";
   UniqueFd lock(open(lock_path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
   if (!lock.valid()) return ErrnoError("open " + lock_path);
   if (!LockPatiently(lock.get())) {
     if (errno != EWOULDBLOCK) return ErrnoError("lock " + lock_path);
-    return MakeError(ErrorKind::kUsage, "state directory " + std::string(resolved) +
+    return MakeError(ErrorKind::kUsage, "state directory " + resolved +
                                             " is in use by another tandemfs: end that one, or "
                                             "choose another directory with --state");
   }

@@ -1,9 +1,11 @@
 // tandemd: the replica daemon. Keeps a store and answers the sources that write to its volumes.
+#include <arpa/inet.h>
 #include <signal.h>
 #include <sys/stat.h>
 #include <toml++/toml.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <iostream>
@@ -112,14 +114,23 @@ Status ReadConfig(Settings& settings) {
 }
 
 bool IsLoopback(const std::string& url) {
-  const std::string host = url.substr(url.find("://") + 3);
-  return host.starts_with("127.") || host.starts_with("localhost:") || host.starts_with("[::1]:");
+  std::string host = url.substr(url.find("://") + 3);
+  host.resize(std::min(host.size(), host.rfind(':')));
+  in_addr address;
+  if (inet_pton(AF_INET, host.c_str(), &address) == 1) return (ntohl(address.s_addr) >> 24) == 127;
+  return host == "localhost" || host == "[::1]";
 }
 
 // Plain TCP says everything to everybody on the way.
 Status CheckUrls(const Settings& settings) {
   for (const std::string& url : settings.urls) {
-    if (!url.starts_with("tcp") || settings.insecure_plaintext || IsLoopback(url)) continue;
+    if (url.starts_with("ipc://")) continue;
+    if (!url.starts_with("tcp://")) {
+      return tandem::MakeError(ErrorKind::kUsage,
+                               "listen on " + url + " (tcp://HOST:PORT or ipc:///PATH is expected)",
+                               EINVAL);
+    }
+    if (settings.insecure_plaintext || IsLoopback(url)) continue;
     return tandem::MakeError(
         ErrorKind::kUsage,
         "listen on " + url +

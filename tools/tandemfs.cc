@@ -88,7 +88,7 @@ Result<Engine> StartEngine(const MountArguments& arguments, const std::string& s
   ASSIGN_OR_RETURN(meta::SourceTree tree, meta::SourceTree::Open(source_fd));
   engine.tree = std::make_unique<meta::SourceTree>(std::move(tree));
   ASSIGN_OR_RETURN(const meta::DiskIdentity identity,
-                   meta::ReadDiskIdentity(source_fd, engine.state->path()));
+                   meta::ReadDiskIdentity(*engine.tree, source, engine.state->path()));
   ASSIGN_OR_RETURN(meta::Witnesses witnesses, meta::HearWitnesses(database, *engine.tree));
   ASSIGN_OR_RETURN(const meta::LastEnd last_end,
                    meta::BeginRun(database, identity, witnesses.agree));

@@ -118,6 +118,54 @@ TEST_F(BackupPutBack, OfSourceAndStateTakesTheReplicaBackToo) {
   EXPECT_TRUE(Converges());
 }
 
+TEST_F(BackupPutBack, AnotherSourceWithTheStateIsRefused) {
+  for (const bool cleanly : {true, false}) {
+    if (cleanly) {
+      ASSERT_TRUE(mount_.Unmount());
+    } else {
+      mount_.Kill();
+    }
+    Mount::Options options = mount_.options();
+    options.source = scratch_.Directory(cleanly ? "other" : "another");
+    Write(options.source + "/file", "of another source");
+    Mount other(options);
+    const Outcome refused = Execute(other.Command());
+    EXPECT_EQ(refused.code, 2) << refused;
+    EXPECT_THAT(refused.err, ::testing::HasSubstr(source_)) << refused;
+    ASSERT_TRUE(mount_.Start());
+    EXPECT_TRUE(Converges());
+  }
+}
+
+TEST_F(BackupPutBack, AnEmptyDirectoryInPlaceOfTheSourceIsRefused) {
+  ASSERT_TRUE(mount_.Unmount());
+  stdfs::rename(source_, backup_);
+  stdfs::create_directory(source_);
+  const Outcome refused = Execute(mount_.Command());
+  EXPECT_EQ(refused.code, 2) << refused;
+  EXPECT_THAT(refused.err, ::testing::HasSubstr("is its disk mounted")) << refused;
+  stdfs::remove(source_);
+  stdfs::rename(backup_, source_);
+  ASSERT_TRUE(mount_.Start());
+  EXPECT_TRUE(Converges());
+}
+
+TEST_F(BackupPutBack, AStoreWhoseTreeIsGoneIsFilledAgain) {
+  ASSERT_TRUE(replica_.Stop());
+  stdfs::remove_all(replica_.tree());
+  ASSERT_TRUE(replica_.Start());
+  EXPECT_TRUE(Converges());
+}
+
+TEST_F(BackupPutBack, SyncDoesNotBelieveWhatWasTrueBeforeTheStoreWasWiped) {
+  for (int i = 0; i < 5; ++i) {
+    ASSERT_TRUE(replica_.Stop());
+    stdfs::remove_all(replica_.store());
+    ASSERT_TRUE(replica_.Start());
+    EXPECT_TRUE(Converges());
+  }
+}
+
 TEST_F(BackupPutBack, FilesEditedBehindTheMountInItsAbsenceAreFound) {
   WriteAt(mount_.path() + "/large", kMiB, "changed last");
   ASSERT_TRUE(mount_.Unmount());
