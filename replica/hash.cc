@@ -8,6 +8,9 @@
 #include <xxhash.h>
 
 #include <algorithm>
+#include <span>
+
+#include "meta/base/read_at.h"
 
 namespace tandem::replica {
 namespace {
@@ -89,6 +92,57 @@ void DropCache(int fd, uint64_t offset, uint64_t length) {
   (void)posix_fadvise(fd, start, bytes, POSIX_FADV_DONTNEED);
 }
 
+// Feeds parts of a file to a hasher; holes are known without being read.
+class BlockReader {
+ public:
+  BlockReader(int fd, Hasher& hasher, size_t buffer_bytes)
+      : fd_(fd), hasher_(hasher), buffer_(buffer_bytes, '\0') {}
+
+  bool IsHole(uint64_t start, uint64_t end) {
+    if (start >= next_data_) next_data_ = NextData(start);
+    return end <= next_data_;
+  }
+
+  // How much there was.
+  Result<uint64_t> Hash(uint64_t start, uint64_t end) {
+    uint64_t at = start;
+    while (at < end) {
+      const size_t wanted = std::min<uint64_t>(buffer_.size(), end - at);
+      const std::span<char> into(buffer_.data(), wanted);
+      ASSIGN_OR_RETURN(const size_t got, ReadAt(fd_, at, into));
+      hasher_.Update({buffer_.data(), got});
+      at += got;
+      if (got < wanted) break;
+    }
+    return at - start;
+  }
+
+  void HashZeros(uint64_t length) {
+    std::ranges::fill(buffer_, '\0');
+    while (length > 0) {
+      const size_t part = std::min<uint64_t>(buffer_.size(), length);
+      hasher_.Update({buffer_.data(), part});
+      length -= part;
+    }
+  }
+
+ private:
+  // Where the first data at or after `start` is. Up to the end of the file if there is none, and
+  // `start` if the filesystem does not tell.
+  uint64_t NextData(uint64_t start) const {
+    const off_t data = lseek(fd_, static_cast<off_t>(start), SEEK_DATA);
+    if (data >= 0) return static_cast<uint64_t>(data);
+    struct stat now;
+    if (errno != ENXIO || fstat(fd_, &now) != 0) return start;
+    return static_cast<uint64_t>(now.st_size);
+  }
+
+  const int fd_;
+  Hasher& hasher_;
+  std::string buffer_;
+  uint64_t next_data_ = 0;
+};
+
 }  // namespace
 
 uint32_t DigestSize(HashAlgorithm algorithm) {
@@ -118,23 +172,25 @@ Result<Digests> DigestBlocks(int fd, uint64_t offset, uint64_t length, uint32_t 
   const uint64_t end = std::min(offset + length, digests.file_size);
   if (cache == Cache::kDrop && offset < end) DropCache(fd, offset, end - offset);
 
-  std::string buffer(std::min<size_t>(kReadBytes, block_size), '\0');
+  BlockReader reader(fd, *hasher, std::min<size_t>(kReadBytes, block_size));
+  std::string of_zeros;  // the digest of a whole block that is a hole
   for (uint64_t block = offset; block < end; block += block_size) {
     const uint64_t block_end = std::min(block + block_size, end);
-    for (uint64_t at = block; at < block_end;) {
-      const size_t wanted = std::min<uint64_t>(buffer.size(), block_end - at);
-      const ssize_t got = pread(fd, buffer.data(), wanted, static_cast<off_t>(at));
-      if (got < 0 && errno == EINTR) continue;
-      if (got < 0) return ErrnoError("read");
-      if (got == 0) {  // has become shorter meanwhile
-        digests.file_size = at;
-        if (at > block) digests.digests += hasher->Finish();
-        return digests;
+    if (reader.IsHole(block, block_end)) {
+      const bool whole = block_end - block == block_size;
+      if (!whole || of_zeros.empty()) {
+        reader.HashZeros(block_end - block);
+        of_zeros = hasher->Finish();
       }
-      hasher->Update({buffer.data(), static_cast<size_t>(got)});
-      at += static_cast<uint64_t>(got);
+      digests.digests += of_zeros;
+      continue;
     }
-    digests.digests += hasher->Finish();
+    ASSIGN_OR_RETURN(const uint64_t hashed, reader.Hash(block, block_end));
+    if (hashed > 0) digests.digests += hasher->Finish();
+    if (block + hashed < block_end) {  // has become shorter meanwhile
+      digests.file_size = block + hashed;
+      return digests;
+    }
   }
   return digests;
 }

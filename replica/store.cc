@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <cstdio>
+#include <fstream>
 
 #include "meta/base/log.h"
 #include "replica/removal.h"
@@ -16,6 +17,23 @@ namespace {
 
 constexpr char kLockName[] = ".lock";
 constexpr char kNewPrefix[] = ".new-";
+
+// A store inside a mount would be replicated into itself.
+Status CheckNotOnTandemfs(int fd, const std::string& path) {
+  struct statx attributes;
+  if (statx(fd, "", AT_EMPTY_PATH, STATX_MNT_ID, &attributes) != 0) {
+    return ErrnoError("find out on which mount " + path + " is");
+  }
+  std::ifstream mounts("/proc/self/mountinfo");
+  const std::string id = std::to_string(attributes.stx_mnt_id) + " ";
+  for (std::string line; std::getline(mounts, line);) {
+    if (!line.starts_with(id) || line.find(" - fuse.tandemfs ") == std::string::npos) continue;
+    return MakeError(ErrorKind::kUsage, "use store directory " + path +
+                                            " (it is inside a tandemfs mount and would be "
+                                            "replicated into itself; choose another)");
+  }
+  return {};
+}
 
 }  // namespace
 
@@ -29,6 +47,7 @@ Result<std::unique_ptr<Store>> Store::Open(const std::string& path) {
     return ErrnoError("open store directory " + path +
                       " (give --store a directory tandemd may read and write)");
   }
+  RETURN_IF_ERROR(CheckNotOnTandemfs(fd.get(), path));
   std::unique_ptr<Store> store(new Store(path, std::move(fd)));
   RETURN_IF_ERROR(store->Lock());
   RETURN_IF_ERROR(store->FindVolumes());

@@ -54,6 +54,25 @@ Result<bool> LeadsUpTo(const std::string& path, const std::string& directory) {
   }
 }
 
+// The database knows it too, for whoever loses the file.
+constexpr char kVolumeKey[] = "volume";
+
+std::string Identity(const std::string& volume, VolumeId id) { return id.ToHex() + " " + volume; }
+
+Result<std::optional<VolumeId>> RememberedId(const std::string& directory,
+                                             const std::string& volume) {
+  if (access((directory + "/state.db").c_str(), F_OK) != 0) return std::nullopt;
+  auto database = meta::StateDatabase::Open(directory);
+  if (!database) return std::nullopt;  // OpenDatabase says why
+  ASSIGN_OR_RETURN(const auto text, database->Get(kVolumeKey));
+  if (!text) return std::nullopt;
+  const auto id = VolumeId::FromHex(text->substr(0, text->find(' ')));
+  if (id && *text == Identity(volume, *id)) return id;
+  return MakeError(ErrorKind::kUsage, "state directory " + directory +
+                                          " belongs to another volume (" + *text +
+                                          "): choose another with --state");
+}
+
 // A tandemfs that has just been unmounted still writes down its state: it is given the time. False,
 // with errno, if the lock cannot be had.
 bool LockPatiently(int fd) {
@@ -121,6 +140,7 @@ Result<StateDirectory> StateDirectory::Open(const std::string& path, const std::
                                             "choose another directory with --state");
   }
   StateDirectory directory(resolved, std::move(lock));
+  directory.volume_ = volume;
   RETURN_IF_ERROR(directory.LoadOrCreateIdentity(volume));
   return directory;
 }
@@ -148,12 +168,19 @@ Status StateDirectory::LoadOrCreateIdentity(const std::string& volume) {
     return {};
   }
   if (errno != ENOENT) return ErrnoError("open " + path);
-  volume_id_ = VolumeId::Random();
+  ASSIGN_OR_RETURN(const auto remembered, RememberedId(path_, volume));
+  volume_id_ = remembered.value_or(VolumeId::Random());
   const Json json = {{"name", volume}, {"uuid", volume_id_.ToHex()}};
   return WriteFileDurably(path, json.dump() + "\n");
 }
 
 Result<meta::StateDatabase> StateDirectory::OpenDatabase() {
+  ASSIGN_OR_RETURN(meta::StateDatabase database, OpenOrReplaceDatabase());
+  RETURN_IF_ERROR(database.Put(kVolumeKey, Identity(volume_, volume_id_)));
+  return database;
+}
+
+Result<meta::StateDatabase> StateDirectory::OpenOrReplaceDatabase() {
   struct stat stat_buffer;
   const bool lost =
       stat((path_ + "/state.db").c_str(), &stat_buffer) != 0 || stat_buffer.st_size == 0;

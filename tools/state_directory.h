@@ -36,8 +36,10 @@ class StateDirectory {
   StateDirectory(std::string path, UniqueFd lock)
       : path_(std::move(path)), lock_(std::move(lock)) {}
   Status LoadOrCreateIdentity(const std::string& volume);
+  Result<meta::StateDatabase> OpenOrReplaceDatabase();
 
   std::string path_;
+  std::string volume_;
   UniqueFd lock_;
   VolumeId volume_id_;
   bool is_new_ = true;

@@ -12,6 +12,8 @@
 namespace tandem::test {
 namespace {
 
+namespace stdfs = std::filesystem;
+
 using ::testing::HasSubstr;
 
 class BadInput : public MountTest {
@@ -83,6 +85,19 @@ TEST_F(BadInput, AStateDirectoryInsideTheSourceIsRefused) {
   options().state = scratch_.Path("link/state");
   ExpectRefused("is inside " + source_);
   EXPECT_TRUE(std::filesystem::is_empty(source_));
+}
+
+TEST_F(BadInput, AStateDirectoryInsideTheSourceByAnotherWayIsRefused) {
+  const std::string other = scratch_.Directory("other");
+  ASSERT_EQ(0, mount(source_.c_str(), other.c_str(), nullptr, MS_BIND, nullptr));
+  mount_.options().state = other + "/state";
+  ExpectRefused("inside");
+  EXPECT_FALSE(stdfs::exists(source_ + "/state"));
+  ASSERT_EQ(0, umount(other.c_str()));
+  stdfs::create_directory_symlink(source_, scratch_.Path("link"));
+  mount_.options().state = other + "/missing/../../link/state";
+  ExpectRefused("inside");
+  EXPECT_FALSE(stdfs::exists(source_ + "/state"));
 }
 
 TEST_F(BadInput, AStateDirectoryThatCannotBeWrittenIsRefused) {
@@ -165,13 +180,19 @@ TEST_F(BadInput, TheReplicaDaemonRefusesWhatMakesNoSense) {
   expect_refused({"--store", scratch_.Path("file"), "--listen", url});
   expect_refused({"--store", scratch_.Path("file/below"), "--listen", url});
   expect_refused({"--store", scratch_.Path("store"), "--listen", "nonsense"});
-  expect_refused({"--store", scratch_.Path("store"), "--listen", "tcp://0.0.0.0:17447"});
+  for (const char* open_to_all : {"tcp://0.0.0.0:17447", "tcp://127.evil.example:17447",
+                                  "ws://0.0.0.0:17447/", "tls+tcp://0.0.0.0:17447"}) {
+    expect_refused({"--store", scratch_.Path("store"), "--listen", open_to_all});
+  }
   expect_refused({"--store", scratch_.Path("store"), "--listen", url, "--no-such-option"});
   expect_refused({"--store", scratch_.Path("store"), "--config", scratch_.Path("nothing")});
   // A store or an address that another daemon uses.
   ASSERT_TRUE(replica_.Start());
   expect_refused({"--store", replica_.store(), "--listen", url});
   expect_refused({"--store", scratch_.Path("store"), "--listen", replica_.url()});
+  // Its own source.
+  ASSERT_TRUE(mount_.Start());
+  expect_refused({"--store", mount_.path() + "/store", "--listen", url});
 }
 
 }  // namespace

@@ -65,6 +65,18 @@ INSTANTIATE_TEST_SUITE_P(Database, LostState,
                                            Loss{"Removed", Remove}),
                          [](const auto& one) { return one.param.name; });
 
+using LostIdentity = MountTest;
+
+TEST_F(LostIdentity, IsFoundInTheDatabase) {
+  ASSERT_TRUE(StartBoth());
+  ASSERT_TRUE(mount_.Sync());
+  ASSERT_TRUE(mount_.Unmount());
+  stdfs::remove(mount_.options().state + "/volume.json");
+  ASSERT_TRUE(mount_.Start());
+  Write(mount_.path() + "/later", "goes on");
+  EXPECT_TRUE(Converges());
+}
+
 class OlderState : public MountTest {};
 
 TEST_F(OlderState, IsNotTrustedOverWhatTheReplicaHas) {

@@ -128,6 +128,21 @@ TEST_F(UnusualFiles, HardLinksAcrossDirectoriesStayOneFile) {
   EXPECT_TRUE(Converges());
 }
 
+TEST_F(UnusualFiles, AFileMayHaveThousandsOfNames) {
+  constexpr int kNames = 10'000;
+  Write(At("file"), "one of many");
+  for (const char* kind : {"/a", "/b"}) {
+    ASSERT_EQ(0, mkdir(At(kind).c_str(), 0755));
+    for (int i = 0; i < kNames; ++i) {
+      const std::string name = At(kind) + "/" + std::to_string(i);
+      ASSERT_EQ(0, link(At("file").c_str(), name.c_str())) << strerror(errno);
+    }
+    ASSERT_TRUE(mount_.Sync());
+  }
+  stdfs::remove_all(At("a"));
+  EXPECT_TRUE(Converges());
+}
+
 TEST_F(UnusualFiles, ADirectoryMayBeRenamedWhileItsFilesAreWritten) {
   stdfs::create_directories(At("moving/deep/er"));
   const UniqueFd fd(open(At("moving/deep/er/file").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644));

@@ -178,6 +178,41 @@ TEST_F(Verify, OfPathsLooksAtNothingElse) {
   EXPECT_NE(rest.out.find("xattr: null: "), std::string::npos) << rest;
 }
 
+TEST_F(Verify, OfPathsTakesNamesOfAnyBytes) {
+  const std::vector<std::string> names = {"..data", "...", "\xff\xfe", "a\nb"};
+  for (const std::string& name : names) Write(source_ + "/" + name, "content");
+  ASSERT_TRUE(StartBoth());
+  ASSERT_TRUE(mount_.Sync());
+  for (const std::string& name : names) EXPECT_EQ(mount_.Verify({name}).code, 0);
+  const std::string link = scratch_.Path("link");
+  stdfs::create_directory_symlink(mount_.path(), link);
+  EXPECT_EQ(mount_.Verify({link + "/..data"}).code, 0);
+  Write(replica_.tree() + "/" + names[2], "contenT");
+  EXPECT_EQ(mount_.Verify({names[2]}).code, 4);
+  EXPECT_EQ(mount_.Verify({"../" + names[0]}).code, 16);
+}
+
+TEST_F(Verify, OfALargeSparseFileReadsWhatIsThere) {
+  constexpr off_t kSize = off_t{100} << 30;
+  Write(source_ + "/sparse", "start");
+  ASSERT_EQ(0, truncate((source_ + "/sparse").c_str(), kSize));
+  ASSERT_TRUE(StartBoth());
+  ASSERT_TRUE(mount_.Sync());
+  EXPECT_EQ(mount_.Verify().code, 0);
+  WriteAt(replica_.tree() + "/sparse", kSize / 2, "x");
+  EXPECT_EQ(mount_.Verify().code, 4);
+}
+
+TEST_F(Verify, SaysAtOnceThatItCannotJudgeAPausedReplica) {
+  ASSERT_TRUE(StartBoth());
+  ASSERT_TRUE(mount_.Sync());
+  ASSERT_EQ(mount_.Tandem("pause").code, 0);
+  Write(mount_.path() + "/file", "not sent");
+  const Outcome outcome = mount_.Verify();
+  EXPECT_EQ(outcome.code, 8) << outcome;
+  EXPECT_NE(outcome.err.find("paused"), std::string::npos) << outcome;
+}
+
 TEST_F(Verify, SaysInItsExitCodeWhyItCouldNotRun) {
   ASSERT_TRUE(StartBoth());
   ASSERT_TRUE(mount_.Sync());
