@@ -173,8 +173,7 @@ ReplicaStatus Sender::status() {
         status.state != ReplicaState::kPaused && status.state != ReplicaState::kBlocked;
     // What answers on another connection may be another run of the daemon, with another store.
     const uint64_t connection = peer_->connection();
-    const bool believed =
-        status.state != ReplicaState::kCurrent || connection == heard_connection;
+    const bool believed = status.state != ReplicaState::kCurrent || connection == heard_connection;
     if (talks && (connection == 0 || !believed)) status.state = ReplicaState::kConnecting;
   }
   if (!in_step || !tracker_.Knows(status.applied)) {

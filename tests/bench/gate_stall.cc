@@ -21,10 +21,9 @@
 #include "meta/state_writer.h"
 #include "meta/tracker.h"
 
+namespace tandem::meta {
 namespace {
 
-using namespace tandem;
-using namespace tandem::meta;
 using Clock = std::chrono::steady_clock;
 using std::chrono::milliseconds;
 
@@ -143,20 +142,25 @@ class Bench {
   std::unique_ptr<Tracker> tracker_;
 };
 
-}  // namespace
-
-int main(int argc, char** argv) {
-  if (argc != 4) {
-    std::fprintf(stderr, "usage: gate_stall DIRECTORY OBJECTS SECONDS\n");
-    return 2;
-  }
-  Bench bench(argv[1]);
-  bench.MakePending(std::strtoull(argv[2], nullptr, 10));
-  const std::chrono::seconds time(std::atoi(argv[3]));
+int Run(const char* directory, uint64_t objects, std::chrono::seconds time) {
+  Bench bench(directory);
+  bench.MakePending(objects);
   for (const bool cuts : {true, false}) {
     const std::vector<double> waits = bench.Measure(time, cuts);
     std::printf("%.2f %.2f ", waits[waits.size() * 99 / 100], waits.back());
   }
   std::printf("\n");
   return 0;
+}
+
+}  // namespace
+}  // namespace tandem::meta
+
+int main(int argc, char** argv) {
+  if (argc != 4) {
+    std::fprintf(stderr, "usage: gate_stall DIRECTORY OBJECTS SECONDS\n");
+    return 2;
+  }
+  return tandem::meta::Run(argv[1], std::strtoull(argv[2], nullptr, 10),
+                           std::chrono::seconds(std::atoi(argv[3])));
 }
