@@ -41,7 +41,10 @@ tl::unexpected<Error> InsideError(const std::string& path, const std::string& di
 // Whether going up from `path` leads through `directory`, whatever either is called.
 Result<bool> LeadsUpTo(const std::string& path, const std::string& directory) {
   struct stat wanted;
-  if (stat(directory.c_str(), &wanted) != 0) return ErrnoError("stat " + directory);
+  if (stat(directory.c_str(), &wanted) != 0) {
+    if (errno == ENOENT) return false;
+    return ErrnoError("stat " + directory);
+  }
   UniqueFd fd(open(path.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
   struct stat before = {};
   while (true) {
