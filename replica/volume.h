@@ -108,6 +108,8 @@ class Volume {
   Mutex mutex_;
   CondVar changed_;
   SessionId session_ GUARDED_BY(mutex_);
+  std::string session_source_ GUARDED_BY(mutex_);  // as it says: host:path
+  CondVar::Clock::time_point last_request_ GUARDED_BY(mutex_){};
   std::shared_ptr<Stage> stage_ GUARDED_BY(mutex_);
   std::deque<CutId> closed_stages_ GUARDED_BY(mutex_);
   AppliedCut durable_ GUARDED_BY(mutex_);

@@ -21,6 +21,9 @@ constexpr size_t kClosedStagesKept = 64;
 
 Reply Ok(ReplyBody body = {}) { return {ReplyCode::kOk, "", {}, std::move(body)}; }
 
+// A source that is there says something every two seconds.
+constexpr std::chrono::seconds kSourceSilence{10};
+
 Reply Refuse(ReplyCode code, std::string message) { return {code, std::move(message), {}, {}}; }
 
 std::string Named(const CutName& cut) {
@@ -82,9 +85,20 @@ Reply Volume::Greet(const Hello& hello) {
                       path_ + " away");
   }
   MutexLock commit_lock(commit_mutex_);
+  {
+    MutexLock lock(mutex_);
+    const bool alive = CondVar::Clock::now() - last_request_ < kSourceSilence;
+    if (alive && hello.source != session_source_) {
+      return Refuse(ReplyCode::kRefused,
+                    "volume " + identity_.name + " is being written by " + session_source_ +
+                        ": end one of the two (a state directory was copied?)");
+    }
+  }
   CloseStage();
   MutexLock lock(mutex_);
   session_ = SessionId::Random();
+  session_source_ = hello.source;
+  last_request_ = CondVar::Clock::now();
   changed_.NotifyAll();
   spdlog::info("volume {}: session with {}, at cut {}", identity_.name, hello.source,
                applied_.name.epoch.number());
@@ -97,6 +111,7 @@ Reply Volume::Handle(const Request& request) {
     if (request.session != session_) {
       return Refuse(ReplyCode::kUnknownSession, "another session has begun since; say Hello again");
     }
+    last_request_ = CondVar::Clock::now();
   }
   return std::visit(
       [&](const auto& body) -> Reply {

@@ -68,6 +68,14 @@ TEST_F(Protocol, VersionsWithoutOverlapAreRefused) {
   EXPECT_EQ(client_.Ask(Hello{7, 9, "vol", VolumeId(1, 1), ""}).code, ReplyCode::kVersion);
 }
 
+TEST_F(Protocol, AnotherSourceIsRefusedWhileOneIsThere) {
+  const Hello twin{1, 1, "vol", VolumeId(1, 1), "another host:/source"};
+  const Reply reply = client_.Ask(twin);
+  EXPECT_EQ(reply.code, ReplyCode::kRefused);
+  EXPECT_NE(reply.message.find("is being written by test"), std::string::npos) << reply.message;
+  EXPECT_EQ(client_.Begin().code, ReplyCode::kOk) << "the other session goes on";
+}
+
 TEST_F(Protocol, NewHelloEndsTheOlderSession) {
   ASSERT_EQ(client_.Begin().code, ReplyCode::kOk);
   ReplicaClient newer(*store_);
