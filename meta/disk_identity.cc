@@ -6,9 +6,10 @@
 
 #include <algorithm>
 #include <charconv>
-#include <cstdio>
+#include <filesystem>
 #include <fstream>
 
+#include "meta/base/hex.h"
 #include "meta/base/unique_fd.h"
 
 #ifndef STATX_MNT_ID_UNIQUE
@@ -51,13 +52,7 @@ std::string RootOf(const SourceTree& tree) {
   if (ioctl(tree.root_fd(), kGetFilesystemUuid, &uuid) == 0) {
     bytes.append(reinterpret_cast<const char*>(uuid.bytes), sizeof uuid.bytes);
   }
-  std::string hex;
-  for (const char c : bytes) {
-    char digits[3];
-    snprintf(digits, sizeof digits, "%02x", static_cast<unsigned char>(c));
-    hex += digits;
-  }
-  return hex;
+  return ToHex(bytes);
 }
 
 // Whether SOURCE is the directory it was. A wrong one must not be taken for a tree in which nearly
@@ -74,7 +69,10 @@ Result<bool> IsSameSource(StateDatabase& database, const DiskIdentity& now) {
         "the state is that of " + path.value_or("another source") + ", and " + now.source_path +
             " is another directory: choose another state with --volume or --state" + advice);
   }
-  if (now.source_is_empty) {
+  std::error_code error;
+  const bool empty = std::filesystem::is_empty(now.source_path, error);
+  if (error) return ErrnoError(error.value(), "list " + now.source_path);
+  if (empty) {
     return MakeError(ErrorKind::kUsage, now.source_path +
                                             " is empty and not the directory it was: is its disk "
                                             "mounted?" +
@@ -115,11 +113,6 @@ Result<DiskIdentity> ReadDiskIdentity(const SourceTree& tree, const std::string&
   ASSIGN_OR_RETURN(identity.state_mount, MountOf(state.get()));
   identity.source_root = RootOf(tree);
   identity.source_path = source;
-  ASSIGN_OR_RETURN(const auto root, tree.Open(tree.root()));
-  if (root) {
-    ASSIGN_OR_RETURN(const auto entries, tree.List(*root));
-    identity.source_is_empty = entries.empty();
-  }
   return identity;
 }
 

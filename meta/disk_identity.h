@@ -31,7 +31,6 @@ struct DiskIdentity {
   // Which directory SOURCE is, whatever it is called, and what it is called.
   std::string source_root;
   std::string source_path;
-  bool source_is_empty = false;
 };
 Result<DiskIdentity> ReadDiskIdentity(const SourceTree& tree, const std::string& source,
                                       const std::string& state_directory);

@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <iostream>
 
+#include "meta/base/hex.h"
 #include "tools/client_commands.h"
 #include "tools/control.h"
 
@@ -38,19 +39,8 @@ std::filesystem::path Canonical(const std::filesystem::path& path) {
   return error ? trimmed : parent / trimmed.filename();
 }
 
-// JSON is UTF-8, names are any bytes.
-std::string ToHex(const std::string& bytes) {
-  std::string hex;
-  for (const char c : bytes) {
-    char digits[3];
-    snprintf(digits, sizeof digits, "%02x", static_cast<unsigned char>(c));
-    hex += digits;
-  }
-  return hex;
-}
-
-// Paths below the volume's root, in hexadecimal, from what the user typed: relative to the
-// mountpoint, or absolute.
+// Paths below the volume's root, in hexadecimal (JSON is UTF-8, names are any bytes), from what the
+// user typed: relative to the mountpoint, or absolute.
 Result<std::vector<std::string>> PathsBelow(const std::string& mountpoint,
                                             const std::vector<std::string>& paths) {
   std::vector<std::string> below;

@@ -4,10 +4,9 @@
 #include <sys/file.h>
 #include <unistd.h>
 
-#include <algorithm>
-#include <charconv>
 #include <optional>
 
+#include "meta/base/hex.h"
 #include "meta/base/log.h"
 
 namespace tandem::tools {
@@ -40,20 +39,6 @@ Json ToJson(const replica::ReplicaStatus& status) {
     json["progress"] = {{"objects", status.objects_walked}, {"bytes", status.bytes_walked}};
   }
   return json;
-}
-
-Result<std::string> FromHex(const std::string& hex) {
-  std::string bytes;
-  for (size_t at = 0; at < hex.size(); at += 2) {
-    unsigned value = 0;
-    const char* const end = hex.data() + std::min(at + 2, hex.size());
-    const auto read = std::from_chars(hex.data() + at, end, value, 16);
-    if (read.ec != std::errc() || read.ptr != hex.data() + at + 2) {
-      return MakeError(ErrorKind::kProtocol, "a path that is not in hexadecimal");
-    }
-    bytes += static_cast<char>(value);
-  }
-  return bytes;
 }
 
 Result<replica::HashAlgorithm> AlgorithmOf(const std::string& name) {
@@ -174,7 +159,9 @@ Result<Json> ControlServer::StartVerify(const Json& request) {
   ASSIGN_OR_RETURN(const auto senders, served_.replication->Find(ReplicaOf(request)));
   replica::Verifier::Options options;
   for (const std::string& path : request.value("paths", std::vector<std::string>())) {
-    ASSIGN_OR_RETURN(options.paths.emplace_back(), FromHex(path));
+    auto bytes = FromHex(path);
+    if (!bytes) return MakeError(ErrorKind::kProtocol, "a path that is not in hexadecimal");
+    options.paths.push_back(std::move(*bytes));
   }
   options.full = request.value("full", false);
   options.repair = request.value("repair", false);

@@ -3,16 +3,9 @@
 #include <endian.h>
 #include <sys/random.h>
 
+#include "meta/base/hex.h"
+
 namespace tandem {
-namespace {
-
-std::optional<int> HexDigit(char c) {
-  if (c >= '0' && c <= '9') return c - '0';
-  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-  return std::nullopt;
-}
-
-}  // namespace
 
 template <typename Tag>
 Id128<Tag> Id128<Tag>::Random() {
@@ -26,14 +19,8 @@ Id128<Tag> Id128<Tag>::Random() {
 
 template <typename Tag>
 std::optional<Id128<Tag>> Id128<Tag>::FromHex(std::string_view hex) {
-  if (hex.size() != 2 * kSize) return std::nullopt;
-  uint64_t words[2] = {0, 0};
-  for (size_t i = 0; i < hex.size(); ++i) {
-    const auto digit = HexDigit(hex[i]);
-    if (!digit) return std::nullopt;
-    words[i / 16] = words[i / 16] << 4 | static_cast<uint64_t>(*digit);
-  }
-  return Id128(words[0], words[1]);
+  const auto bytes = tandem::FromHex(hex);
+  return bytes ? FromBytes(*bytes) : std::nullopt;
 }
 
 template <typename Tag>
@@ -54,14 +41,8 @@ std::array<char, Id128<Tag>::kSize> Id128<Tag>::ToBytes() const {
 
 template <typename Tag>
 std::string Id128<Tag>::ToHex() const {
-  static constexpr char kDigits[] = "0123456789abcdef";
-  std::string hex;
-  for (const char c : ToBytes()) {
-    const auto byte = static_cast<unsigned char>(c);
-    hex += kDigits[byte >> 4];
-    hex += kDigits[byte & 15];
-  }
-  return hex;
+  const auto bytes = ToBytes();
+  return tandem::ToHex({bytes.data(), bytes.size()});
 }
 
 template class Id128<struct ObjectIdTag>;
