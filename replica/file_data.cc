@@ -34,6 +34,51 @@ Result<std::string> ReadUpTo(int fd, uint64_t offset, uint64_t length) {
   return bytes;
 }
 
+namespace {
+
+Status CopyData(int from, int to, uint64_t offset, uint64_t end) {
+  constexpr uint64_t kAtATime = 1 << 20;
+  while (offset < end) {
+    auto in = static_cast<off_t>(offset);
+    off_t out = in;
+    const ssize_t copied = copy_file_range(from, &in, to, &out, end - offset, 0);
+    if (copied < 0 && errno == EINTR) continue;
+    if (copied < 0 && errno != EXDEV && errno != EINVAL && errno != EOPNOTSUPP) {
+      return ErrnoError("copy data");
+    }
+    if (copied == 0) return {};
+    if (copied < 0) {
+      ASSIGN_OR_RETURN(const std::string bytes,
+                       ReadUpTo(from, offset, std::min(kAtATime, end - offset)));
+      if (bytes.empty()) return {};
+      RETURN_IF_ERROR(WriteFully(to, bytes, offset));
+      offset += bytes.size();
+    } else {
+      offset += static_cast<uint64_t>(copied);
+    }
+  }
+  return {};
+}
+
+}  // namespace
+
+Status CopyRange(int from, int to, uint64_t offset, uint64_t length) {
+  const uint64_t end = offset + length;
+  while (offset < end) {
+    const off_t data = lseek(from, static_cast<off_t>(offset), SEEK_DATA);
+    if (data < 0 && errno != ENXIO) return ErrnoError("find data to copy");
+    const uint64_t start = data < 0 ? end : std::min(end, static_cast<uint64_t>(data));
+    if (start > offset) RETURN_IF_ERROR(PunchHole(to, offset, start - offset));
+    if (start == end) return {};
+    const off_t hole = lseek(from, static_cast<off_t>(start), SEEK_HOLE);
+    if (hole < 0) return ErrnoError("find the end of data to copy");
+    const uint64_t stop = std::min(end, static_cast<uint64_t>(hole));
+    RETURN_IF_ERROR(CopyData(from, to, start, stop));
+    offset = stop;
+  }
+  return {};
+}
+
 Status PunchHole(int fd, uint64_t offset, uint64_t length) {
   struct stat stat_buffer;
   if (fstat(fd, &stat_buffer) != 0) return ErrnoError("stat");

@@ -58,6 +58,9 @@ enum class Encoding : uint8_t {
   kLiteral = 0,  // `bytes` are the content; bytes.size() == length
   kHole = 1,     // the range is a hole; `bytes` is empty
   kDelta = 2,    // `bytes` is a librsync delta against [basis_offset, +basis_length) of `basis`
+  // Never sent: the bytes, or the hole, stand in a file of the stage's (replica/staged_files.h),
+  // whose inode is `basis`. `fresh`: that file is all the object is from its whole record on.
+  kStaged = 3,
 };
 
 struct DataRecord {
@@ -73,6 +76,10 @@ struct DataRecord {
   // Of deltas: XXH3-64 of the resolved content. If it does not fit, the basis was not what the
   // signature said: kBasisChanged.
   uint64_t checksum = 0;
+  // All of a large object's content travels in this stage: its whole record came before, and its
+  // bytes come in order of sequence, each place again only after what was sent before has been
+  // answered. So the replica may put them where the object will be.
+  bool fresh = false;
 };
 
 // The name leads to `child`, or, null, to nothing. Later records of one name replace earlier ones.

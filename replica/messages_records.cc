@@ -27,7 +27,8 @@ struct RecordWriter {
     return Wrap(wire::CreateDataRecord(builder, &object, record.offset, record.length,
                                        static_cast<wire::Encoding>(record.encoding), bytes,
                                        record.basis.is_null() ? nullptr : &basis,
-                                       record.basis_offset, record.basis_length, record.checksum));
+                                       record.basis_offset, record.basis_length, record.checksum,
+                                       record.fresh));
   }
 
   flatbuffers::Offset<wire::Record> operator()(const EntryRecord& record) const {
@@ -94,6 +95,9 @@ Status CheckData(const DataRecord& record) {
         return Malformed("a delta over a range that cannot be");
       }
       return {};
+    case Encoding::kStaged:
+      if (!record.bytes.empty() || record.basis.is_null()) return Malformed("a staged range");
+      return {};
   }
   return Malformed("unknown encoding");
 }
@@ -109,6 +113,7 @@ Result<Record> Read(WireReader& reader, const wire::DataRecord& table) {
   record.basis_offset = table.basis_offset();
   record.basis_length = table.basis_length();
   record.checksum = table.checksum();
+  record.fresh = table.fresh();
   RETURN_IF_ERROR(CheckData(record));
   return record;
 }

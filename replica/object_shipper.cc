@@ -16,6 +16,9 @@ constexpr uint64_t kDeltaBytes = 4 << 20;
 constexpr uint64_t kWorthComparing = 32 << 10;
 constexpr size_t kExtentsAtATime = 1024;
 
+// From this size on a new file's content is put where it will be moved from.
+constexpr uint64_t kWorthAFile = 1 << 20;
+
 // How far content of a rewritten file may have moved and still be found in the old one's.
 constexpr uint64_t kBasisSlack = 4 << 20;
 
@@ -46,7 +49,11 @@ Result<meta::Attributes> ObjectShipper::Ship(const ObjectId& id, meta::ObjectRea
   ++progress_.objects;
   if (attributes.kind != meta::Kind::kFile) return attributes;
 
-  const Content content{{id, change.handle}, object, attributes.size};
+  const bool fresh = change.whole && attributes.size >= kWorthAFile;
+  // Its bytes are overwritten in place there: in order, once the first are known to be there.
+  if (fresh_.contains(id)) RETURN_IF_ERROR(stage_.Flush());
+  if (fresh) fresh_.insert(id);
+  const Content content{{id, change.handle}, object, attributes.size, fresh};
   const ByteRange all{0, attributes.size};
   for (const ByteRange& range : change.data.Within(all)) {
     RETURN_IF_ERROR(ShipRange(content, range, basis));
@@ -80,6 +87,7 @@ Status ObjectShipper::ShipHole(const Content& content, ByteRange range) {
   if (range.empty()) return {};
   DataRecord record;
   record.object = content.file.id;
+  record.fresh = content.fresh;
   record.offset = range.start;
   record.length = range.length();
   record.encoding = Encoding::kHole;
@@ -105,9 +113,9 @@ Status ObjectShipper::ShipData(const Content& content, ByteRange range, ObjectId
     if (filled == 0) return {};
     bool sent = false;
     if (compare) {
-      ASSIGN_OR_RETURN(sent, ShipDelta(content.file.id, piece.start, bytes, basis));
+      ASSIGN_OR_RETURN(sent, ShipDelta(content, piece.start, bytes, basis));
     }
-    if (!sent) RETURN_IF_ERROR(ShipLiteral(content.file.id, piece.start, std::move(bytes)));
+    if (!sent) RETURN_IF_ERROR(ShipLiteral(content, piece.start, std::move(bytes)));
     progress_.content_bytes += piece.length();
     range.start = piece.end;
   }
@@ -123,7 +131,7 @@ Status ObjectShipper::ShipReadable(const Content& content, ByteRange range, cons
     if (read) {
       bytes.resize(*read);
       if (bytes.empty()) return {};
-      RETURN_IF_ERROR(ShipLiteral(content.file.id, block.start, std::move(bytes)));
+      RETURN_IF_ERROR(ShipLiteral(content, block.start, std::move(bytes)));
       in_vain = 0;
     } else if (IsOfTheDisk(read.error())) {
       NoteUnreadable(content, block, error);
@@ -143,10 +151,11 @@ void ObjectShipper::NoteUnreadable(const Content& content, ByteRange range, cons
   unreadable_.back().ranges.Add(range);
 }
 
-Status ObjectShipper::ShipLiteral(const ObjectId& object, uint64_t offset, std::string bytes) {
+Status ObjectShipper::ShipLiteral(const Content& content, uint64_t offset, std::string bytes) {
   const auto add = [&](uint64_t at, std::string part) {
     DataRecord record;
-    record.object = object;
+    record.object = content.file.id;
+    record.fresh = content.fresh;
     record.offset = at;
     record.length = part.size();
     record.bytes = std::move(part);
@@ -159,9 +168,9 @@ Status ObjectShipper::ShipLiteral(const ObjectId& object, uint64_t offset, std::
   return {};
 }
 
-Result<bool> ObjectShipper::ShipDelta(const ObjectId& object, uint64_t offset,
+Result<bool> ObjectShipper::ShipDelta(const Content& content, uint64_t offset,
                                       std::string_view bytes, ObjectId basis) {
-  const uint64_t slack = basis == object ? 0 : kBasisSlack;
+  const uint64_t slack = basis == content.file.id ? 0 : kBasisSlack;
   GetSignature ask;
   ask.object = basis;
   ask.offset = offset - std::min(offset, slack);
@@ -177,7 +186,8 @@ Result<bool> ObjectShipper::ShipDelta(const ObjectId& object, uint64_t offset,
   if (delta.size() >= bytes.size()) return false;
 
   DataRecord record;
-  record.object = object;
+  record.object = content.file.id;
+  record.fresh = content.fresh;
   record.offset = offset;
   record.length = bytes.size();
   record.encoding = Encoding::kDelta;

@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <string>
+#include <unordered_set>
 #include <utility>
 #include <vector>
 
@@ -44,6 +45,7 @@ class ObjectShipper {
     meta::ObjectRef file;
     meta::ObjectReader& object;
     uint64_t size;
+    bool fresh;  // as in DataRecord
   };
 
   Status ShipRange(const Content& content, ByteRange range, ObjectId basis);
@@ -52,15 +54,16 @@ class ObjectShipper {
   // Block by block, because a part of it cannot be read.
   Status ShipReadable(const Content& content, ByteRange range, const Error& error);
   void NoteUnreadable(const Content& content, ByteRange range, const Error& error);
-  Status ShipLiteral(const ObjectId& object, uint64_t offset, std::string bytes);
+  Status ShipLiteral(const Content& content, uint64_t offset, std::string bytes);
   // False: there is nothing to compare with, or nothing gained.
-  Result<bool> ShipDelta(const ObjectId& object, uint64_t offset, std::string_view bytes,
+  Result<bool> ShipDelta(const Content& content, uint64_t offset, std::string_view bytes,
                          ObjectId basis);
 
   Peer& peer_;
   StageWriter& stage_;
   ShipProgress& progress_;
   const bool compare_;
+  std::unordered_set<ObjectId> fresh_;
   std::vector<Unreadable> unreadable_;
 };
 

@@ -15,6 +15,12 @@ Outline OutlineOf(const std::vector<Record>& records) {
       } else {
         outline.data.push_back({data->object, index});
       }
+      if (data->encoding != Encoding::kStaged || !data->fresh) continue;
+      if (!outline.files.empty() && outline.files.back().object == data->object) {
+        outline.files.back().index = index;
+      } else {
+        outline.files.push_back({data->object, index, data->basis});
+      }
     } else if (const auto* entry = std::get_if<EntryRecord>(&record)) {
       outline.entries.push_back({{entry->parent, entry->name}, entry->child});
     }

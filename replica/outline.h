@@ -24,6 +24,12 @@ struct Outline {
     ObjectId object;
     uint32_t index;  // of the last of successive records
   };
+  // A fresh file of the stage's: all the object is, if its whole record came before.
+  struct File {
+    ObjectId object;
+    uint32_t index;  // of the last of successive records
+    ObjectId inode;  // InodeId's digest
+  };
   struct Entry {
     EntryKey key;
     ObjectId child;
@@ -31,6 +37,7 @@ struct Outline {
 
   std::vector<Object> objects;
   std::vector<Data> data;
+  std::vector<File> files;
   std::vector<Entry> entries;
   uint32_t record_count = 0;
 };

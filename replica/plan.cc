@@ -40,7 +40,7 @@ Status Plan::Collect(const std::vector<std::shared_ptr<Stage>>& stages) {
   uint64_t position = 1;
   for (const auto& stage : stages) {
     for (const Outline* outline : stage->Outlines()) {
-      Collect(*outline, position);
+      Collect(*outline, position, *stage);
       position += outline->record_count;
     }
   }
@@ -51,11 +51,14 @@ Status Plan::Collect(const std::vector<std::shared_ptr<Stage>>& stages) {
   return {};
 }
 
-void Plan::Collect(const Outline& outline, uint64_t first) {
+void Plan::Collect(const Outline& outline, uint64_t first, const Stage& stage) {
   for (const Outline::Object& record : outline.objects) {
     Object& object = objects_[record.object];
     const uint64_t position = first + record.index;
-    if (record.whole) object.whole = position;
+    if (record.whole) {
+      object.whole = position;
+      object.whole_stage = &stage;
+    }
     object.last = std::max(object.last, position);
     object.kind = record.kind;
     object.has_record = true;
@@ -63,6 +66,12 @@ void Plan::Collect(const Outline& outline, uint64_t first) {
   for (const Outline::Data& record : outline.data) {
     Object& object = objects_[record.object];
     object.last = std::max(object.last, first + record.index);
+  }
+  for (const Outline::File& record : outline.files) {
+    Object& object = objects_[record.object];
+    object.file_stage = &stage;
+    object.file = InodeId{record.inode};
+    object.file_position = first + record.index;
   }
   for (const Outline::Entry& entry : outline.entries) entries_[entry.key] = entry.child;
 }
@@ -244,8 +253,21 @@ Status Plan::CheckDirectories() {
 Status Plan::DecideFates() {
   for (auto& [object, planned] : objects_) {
     ASSIGN_OR_RETURN(planned.fate, DecideFate(object, planned));
+    // Of a known object, or one begun anew since, the file's content is copied, or no longer
+    // wanted.
+    if (planned.fate != Fate::kCreate || planned.file_stage != planned.whole_stage ||
+        planned.file_position < planned.whole) {
+      planned.file_stage = nullptr;
+    }
+    if (planned.file_stage != nullptr) files_.emplace(planned.file.digest, object);
   }
   return {};
+}
+
+std::optional<ObjectId> Plan::FindFile(InodeId inode) const {
+  const auto found = files_.find(inode.digest);
+  if (found == files_.end()) return std::nullopt;
+  return found->second;
 }
 
 Result<Plan::Fate> Plan::DecideFate(ObjectId object, const Object& planned) {

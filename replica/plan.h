@@ -35,6 +35,11 @@ class Plan {
     meta::Kind kind = meta::Kind::kFile;  // of the whole record, or of the last
     bool has_record = false;
     Fate fate = Fate::kDrop;
+    const Stage* whole_stage = nullptr;
+    // The stage in whose files all its content of that stage stands; none: nullptr.
+    const Stage* file_stage = nullptr;
+    InodeId file;
+    uint64_t file_position = 0;
   };
 
   // kProtocol: the stages contradict themselves (a directory with two names, or inside itself; an
@@ -49,6 +54,8 @@ class Plan {
   const Object* Find(ObjectId object) const;
   // Names that are set, or (null) removed, in directories that exist in the end.
   const std::unordered_map<EntryKey, ObjectId>& entries() const { return entries_; }
+  // The new object whose content is that inode.
+  std::optional<ObjectId> FindFile(InodeId inode) const;
   // Objects of the catalog that no name leads to in the end.
   const std::unordered_set<ObjectId>& dead() const { return dead_; }
 
@@ -64,7 +71,7 @@ class Plan {
 
   explicit Plan(Catalog& catalog) : catalog_(catalog) {}
   Status Collect(const std::vector<std::shared_ptr<Stage>>& stages);
-  void Collect(const Outline& outline, uint64_t first);
+  void Collect(const Outline& outline, uint64_t first, const Stage& stage);
   Status ResolveEntries();
   Status DropUnreachable();
   Status CheckDirectories();
@@ -84,6 +91,7 @@ class Plan {
   // (child, its name by the stages), by child. The keys are entries_'.
   std::vector<std::pair<ObjectId, const EntryKey*>> children_;
   std::unordered_set<ObjectId> dead_;
+  std::unordered_map<ObjectId, ObjectId> files_;  // by inode, InodeId's digest
   std::vector<ObjectId> missing_;
   std::unordered_map<ObjectId, Life> life_;
   std::unordered_map<ObjectId, bool> alive_;  // of everything else, too

@@ -20,6 +20,7 @@ constexpr size_t kMaxOpenFiles = 128;
 Status ContentWriter::Run(const std::vector<std::shared_ptr<Stage>>& stages) {
   uint64_t position = 1;
   for (const auto& stage : stages) {
+    stage_ = stage.get();
     for (uint64_t sequence = 0; sequence < stage->chunk_count(); ++sequence) {
       ASSIGN_OR_RETURN(const std::vector<Record> records, stage->Read(sequence));
       for (const Record& record : records) {
@@ -40,7 +41,7 @@ Status ContentWriter::Take(const Record& record, uint64_t position) {
   if (planned == nullptr || planned->fate == Plan::Fate::kDrop || position < planned->whole) {
     return {};
   }
-  auto done = about != nullptr ? Take(*about, *planned, position) : Take(*data);
+  auto done = about != nullptr ? Take(*about, *planned, position) : Take(*data, *planned);
   if (done && position == planned->last) done = Complete(object);
   if (!done) {
     const std::string what = "apply changes of object " + object.ToHex();
@@ -49,9 +50,16 @@ Status ContentWriter::Take(const Record& record, uint64_t position) {
   return {};
 }
 
+// Then what this stage says of its content has been done already.
+bool ContentWriter::ComesAsFile(const Plan::Object& planned) const {
+  return planned.file_stage != nullptr && planned.file_stage == stage_;
+}
+
 Status ContentWriter::Take(const ObjectRecord& record, const Plan::Object& planned,
                            uint64_t position) {
-  if (position == planned.whole) {
+  if (position == planned.whole && ComesAsFile(planned)) {
+    RETURN_IF_ERROR(MoveIn(record.object, record.attributes));
+  } else if (position == planned.whole) {
     ASSIGN_OR_RETURN(const UniqueFd standing, planned.fate == Plan::Fate::kKeep
                                                   ? state_.tree.OpenObject(record.object)
                                                   : Result<UniqueFd>(UniqueFd()));
@@ -60,7 +68,7 @@ Status ContentWriter::Take(const ObjectRecord& record, const Plan::Object& plann
     } else if (record.attributes.kind == meta::Kind::kFile) {
       RETURN_IF_ERROR(Truncate(record.object));
     }
-  } else if (record.attributes.kind == meta::Kind::kFile) {
+  } else if (record.attributes.kind == meta::Kind::kFile && !ComesAsFile(planned)) {
     RETURN_IF_ERROR(Shrink(record.object, record.attributes.size));
   }
   Active& active = active_[record.object];
@@ -69,15 +77,26 @@ Status ContentWriter::Take(const ObjectRecord& record, const Plan::Object& plann
   return {};
 }
 
-Status ContentWriter::Take(const DataRecord& record) {
+Status ContentWriter::Take(const DataRecord& record, const Plan::Object& planned) {
+  if (ComesAsFile(planned)) return {};
   ASSIGN_OR_RETURN(const int fd, OpenForWriting(record.object));
-  if (record.encoding == Encoding::kHole) {
+  if (record.encoding == Encoding::kStaged) {
+    RETURN_IF_ERROR(CopyStaged(record, fd));
+  } else if (record.encoding == Encoding::kHole) {
     RETURN_IF_ERROR(PunchHole(fd, record.offset, record.length));
   } else {
     RETURN_IF_ERROR(WriteFully(fd, record.bytes, record.offset));
   }
   FAULT_POINT("replica.redo.data_written");
   return {};
+}
+
+Status ContentWriter::CopyStaged(const DataRecord& record, int fd) {
+  ASSIGN_OR_RETURN(const UniqueFd file, stage_->files().Open(record.object));
+  if (!file.valid()) {
+    return MakeError(ErrorKind::kCorrupt, "find its content among the files of the stage");
+  }
+  return CopyRange(file.get(), fd, record.offset, record.length);
 }
 
 // ---- Making ------------------------------------------------------------------------------------
@@ -114,6 +133,26 @@ Status ContentWriter::Make(ObjectId object, const meta::Attributes& attributes) 
   if (!inode) return ErrnoError(ENOENT, "find hold/" + name);
   state_.Hold(object, *inode);
   FAULT_POINT("replica.redo.object_made");
+  return {};
+}
+
+Status ContentWriter::MoveIn(ObjectId object, const meta::Attributes& attributes) {
+  ASSIGN_OR_RETURN(const auto standing, state_.tree.InodeOf(object));
+  if (standing) return {};
+  const std::string name = Tree::HoldName(object);
+  ASSIGN_OR_RETURN(const bool moved, stage_->files().MoveTo(object, state_.tree.hold_fd(), name));
+  if (!moved) {
+    spdlog::error(
+        "the content of object {} is missing from its stage: made without it; run tandem verify "
+        "--full --repair",
+        object.ToHex());
+    state_.notices.lost = true;
+    return Make(object, attributes);
+  }
+  ASSIGN_OR_RETURN(const auto inode, InodeAt(state_.tree.hold_fd(), name));
+  if (!inode) return ErrnoError(ENOENT, "find hold/" + name);
+  state_.Hold(object, *inode);
+  FAULT_POINT("replica.redo.file_moved");
   return {};
 }
 

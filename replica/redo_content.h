@@ -32,9 +32,13 @@ class ContentWriter {
   };
 
   Status Take(const Record& record, uint64_t position);
+  bool ComesAsFile(const Plan::Object& planned) const;
   Status Take(const ObjectRecord& record, const Plan::Object& planned, uint64_t position);
-  Status Take(const DataRecord& record);
+  Status Take(const DataRecord& record, const Plan::Object& planned);
+  Status CopyStaged(const DataRecord& record, int fd);
   Status Make(ObjectId object, const meta::Attributes& attributes);
+  // Its file goes to hold/, unless the redo before has moved it already.
+  Status MoveIn(ObjectId object, const meta::Attributes& attributes);
   Status MakeNode(const std::string& name, const meta::Attributes& attributes);
   Status Truncate(ObjectId object);
   Status Shrink(ObjectId object, uint64_t size);
@@ -45,6 +49,7 @@ class ContentWriter {
   Status SetSize(ObjectId object, int path_fd, uint64_t size);
 
   RedoState& state_;
+  const Stage* stage_ = nullptr;  // the one being gone through
   std::unordered_map<ObjectId, Active> active_;
   size_t open_files_ = 0;
   std::unordered_map<ObjectId, meta::Attributes> directories_;

@@ -17,7 +17,8 @@ Status Gatherer::Run() {
 
 Result<ObjectId> Gatherer::LastingObjectOf(InodeId inode) {
   ASSIGN_OR_RETURN(const auto object, state_.place.base.FindInode(inode));
-  if (!object) return ObjectId();
+  // Its content came as a file, which the redo before has moved already.
+  if (!object) return state_.plan.FindFile(inode).value_or(ObjectId());
   const Plan::Object* planned = state_.plan.Find(*object);
   const bool replaced = planned != nullptr && planned->fate == Plan::Fate::kReplace;
   return replaced ? ObjectId() : *object;
@@ -114,7 +115,7 @@ Status Gatherer::VisitName(ObjectId directory, int directory_fd, const std::stri
     if (object == wanted) {
       state_.present.insert(key);
       // A hard link may stand where the catalog has the object, or here.
-      if (!state_.held.contains(object)) state_.tree.Placed(object, key);
+      if (!state_.held.contains(object)) state_.tree.Placed(object, key, *inode);
       return {};
     }
     state_.touched.insert(directory);
@@ -162,7 +163,9 @@ Status Gatherer::LinkMissingNames() {
   for (const auto& [key, child] : state_.plan.entries()) {
     if (child.is_null() || state_.present.contains(key) || state_.held.contains(child)) continue;
     const Plan::Object* planned = state_.plan.Find(child);
-    if (planned != nullptr && planned->fate != Plan::Fate::kKeep) continue;
+    const bool stands =
+        planned == nullptr || planned->fate == Plan::Fate::kKeep || planned->file_stage != nullptr;
+    if (!stands) continue;
     RETURN_IF_ERROR(HoldLink(child));
   }
   return {};

@@ -27,7 +27,7 @@ class Gatherer {
   Status VisitName(ObjectId directory, int directory_fd, const std::string& name);
   Status HoldKnown(ObjectId object, InodeId inode, int directory_fd, const std::string& name);
   Result<bool> RescueIfKnown(int directory_fd, const std::string& name);
-  // The catalog's object for which the inode stands, and is to go on standing.
+  // The object for which the inode stands, and is to go on standing.
   Result<ObjectId> LastingObjectOf(InodeId inode);
   Status LinkMissingNames();
   Status HoldLink(ObjectId object);

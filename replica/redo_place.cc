@@ -90,7 +90,8 @@ Status Placer::PlaceAt(ObjectId object, const EntryKey& key, bool last) {
   state_.touched.insert(object);
   if (last) {
     state_.held.erase(object);
-    state_.tree.Placed(object, key);
+    ASSIGN_OR_RETURN(const auto inode, state_.tree.InodeOf(object));
+    state_.tree.Placed(object, key, inode.value_or(InodeId()));
   }
   FAULT_POINT("replica.redo.entry_placed");
   return {};

@@ -4,6 +4,8 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include <cstring>
+
 #include "meta/base/fault_point.h"
 #include "replica/chunk_payload.h"
 #include "replica/little_endian.h"
@@ -57,6 +59,12 @@ struct Stage::Header {
   }
 };
 
+Stage::Stage(int directory_fd, CutId id)
+    : directory_fd_(directory_fd),
+      id_(id),
+      name_(id.ToHex() + kSuffix),
+      files_(directory_fd, id.ToHex() + StagedFiles::kSuffix) {}
+
 bool Stage::IsStageName(std::string_view name) { return name.ends_with(kSuffix); }
 
 std::string Stage::Named(const char* what) const {
@@ -65,8 +73,7 @@ std::string Stage::Named(const char* what) const {
 
 Result<std::shared_ptr<Stage>> Stage::Create(int directory_fd, VolumeId volume, CutId id,
                                              const CutName& base) {
-  std::shared_ptr<Stage> stage(new Stage(directory_fd, id.ToHex() + kSuffix));
-  stage->id_ = id;
+  std::shared_ptr<Stage> stage(new Stage(directory_fd, id));
   stage->base_ = base;
   stage->fd_.Reset(openat(directory_fd, stage->name_.c_str(),
                           O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600));
@@ -102,6 +109,23 @@ Status Stage::WriteFrame(const Header& header, std::string_view payload) {
   }
   end_ += total;
   return {};
+}
+
+bool Stage::BeginTaking(uint64_t sequence) {
+  MutexLock lock(mutex_);
+  while (taking_.contains(sequence)) taken_.Wait(mutex_);
+  if (!removed_) taking_.insert(sequence);
+  return !removed_;
+}
+
+Stage::Taking::Taking(Stage& stage, uint64_t sequence)
+    : stage_(stage), sequence_(sequence), possible_(stage.BeginTaking(sequence)) {}
+
+Stage::Taking::~Taking() {
+  if (!possible_) return;
+  MutexLock lock(stage_.mutex_);
+  stage_.taking_.erase(sequence_);
+  stage_.taken_.NotifyAll();
 }
 
 std::optional<uint64_t> Stage::ReceivedChecksum(uint64_t sequence) const {
@@ -155,6 +179,7 @@ Status Stage::Commit(const CommitRecord& record) {
                                   .Number(record.chunk_count)
                                   .Number(record.digest)
                                   .bytes();
+  RETURN_IF_ERROR(files_.Sync());
   MutexLock lock(mutex_);
   RETURN_IF_ERROR(WriteFrame(Header::For(kCommitFrame, payload), payload));
   FAULT_POINT("replica.commit.before_sync");
@@ -203,17 +228,25 @@ Result<std::vector<Record>> Stage::Read(uint64_t sequence) const {
 }
 
 Status Stage::Remove() {
+  {
+    MutexLock lock(mutex_);
+    removed_ = true;
+    while (!taking_.empty()) taken_.Wait(mutex_);
+  }
+  // First the stage: it must never be found without its files.
   if (unlinkat(directory_fd_, name_.c_str(), 0) != 0 && errno != ENOENT) {
     return ErrnoError(Named("remove"));
   }
-  return {};
+  return files_.Remove();
 }
 
 // ---- Reading back ------------------------------------------------------------------------------
 
 Result<std::shared_ptr<Stage>> Stage::Recover(int directory_fd, const std::string& name,
                                               VolumeId volume) {
-  std::shared_ptr<Stage> stage(new Stage(directory_fd, name));
+  const auto id = CutId::FromHex(name.substr(0, name.size() - std::strlen(kSuffix)));
+  if (!id) return MakeError(ErrorKind::kCorrupt, "take " + name + " for a stage");
+  std::shared_ptr<Stage> stage(new Stage(directory_fd, *id));
   stage->fd_.Reset(openat(directory_fd, name.c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW));
   if (!stage->fd_.valid()) return ErrnoError(stage->Named("open"));
   MutexLock lock(stage->mutex_);
@@ -279,7 +312,9 @@ Status Stage::ReadFrame(const Header& header, uint64_t offset) {
   Unpacker unpacker(payload);
   if (header.kind == kBeginFrame) {
     (void)unpacker.Id<VolumeId>();
-    id_ = unpacker.Id<CutId>();
+    if (unpacker.Id<CutId>() != id_) {
+      return MakeError(ErrorKind::kCorrupt, Named("read (of another name)"));
+    }
     base_.epoch = Epoch(unpacker.Number());
     base_.id = unpacker.Id<CutId>();
   } else if (header.kind == kCommitFrame) {

@@ -2,14 +2,18 @@
 // appended as they come, in any order; the commit record behind them, once on disk, makes the stage
 // a promise: it will be redone after any crash. Without one it never happened.
 //
-// Any thread may append and ask; Commit, Recover and Remove are for one at a time.
+// Large content stands beside it in files of its own (replica/staged_files.h).
+//
+// Any thread may take chunks and ask; Commit, Recover and Remove are for one at a time.
 //
 // Format: frames, each a header of 56 bytes and a payload. All numbers little endian:
 //   magic "TFS1" (4) | kind (4) | sequence (8) | raw_size (8) | payload size (8)
 //   | checksum as received (8) | checksum of the payload (8) | checksum of these 48 bytes (8)
 // kind 1, first: what the stage is: volume (16), stage id (16), base epoch (8), base id (16).
-// kind 2: a chunk: records, zstd-compressed if raw_size is not 0. Deltas have been resolved, so the
-//   payload may differ from what was received; the digest counts the checksum as received.
+// kind 2: a chunk: records, zstd-compressed if raw_size is not 0. Deltas have been resolved and
+// large
+//   content taken out, so the payload may differ from what was received; the digest counts the
+//   checksum as received.
 // kind 3, last: the commit record: cut epoch (8), cut id (16), wall time in ns (8), number of
 // chunks
 //   (8), digest (8). Checksums are XXH3-64. Anything behind the first bad frame was never written.
@@ -18,6 +22,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -26,6 +31,7 @@
 #include "meta/base/unique_fd.h"
 #include "replica/messages.h"
 #include "replica/outline.h"
+#include "replica/staged_files.h"
 
 namespace tandem::replica {
 
@@ -58,8 +64,25 @@ class Stage {
   const CutName& base() const { return base_; }
   const std::string& name() const { return name_; }
 
+  // A chunk that is being taken: waits until no other copy of it is. One at a time for each thread.
+  class Taking {
+   public:
+    Taking(Stage& stage, uint64_t sequence);
+    ~Taking();
+    Taking(const Taking&) = delete;
+    // False: the stage has been removed meanwhile.
+    bool possible() const { return possible_; }
+
+   private:
+    Stage& stage_;
+    const uint64_t sequence_;
+    const bool possible_;
+  };
+
   // The checksum, as received, of a chunk that is here.
   std::optional<uint64_t> ReceivedChecksum(uint64_t sequence) const;
+  StagedFiles& files() { return files_; }
+  const StagedFiles& files() const { return files_; }
   // A sequence number that is here already changes nothing. After an error nothing was added.
   Status Append(const ResolvedChunk& chunk, Outline outline);
   // Chunks 0 to count-1 are here, none else, and their checksums agree with the digest. kProtocol.
@@ -75,6 +98,7 @@ class Stage {
   Result<std::vector<Record>> Read(uint64_t sequence) const;
   // In order of sequence. No Append may run meanwhile.
   std::vector<const Outline*> Outlines() const;
+  // Waits until nothing is being taken any more.
   Status Remove();
 
  private:
@@ -88,7 +112,8 @@ class Stage {
   };
   struct Header;
 
-  Stage(int directory_fd, std::string name) : directory_fd_(directory_fd), name_(std::move(name)) {}
+  Stage(int directory_fd, CutId id);
+  bool BeginTaking(uint64_t sequence);
   Status WriteFrame(const Header& header, std::string_view payload) REQUIRES(mutex_);
   Result<std::optional<Header>> ReadHeader(uint64_t offset) const;
   Result<std::string> ReadPayload(uint64_t offset, uint64_t size, uint64_t checksum) const;
@@ -98,12 +123,16 @@ class Stage {
   std::string Named(const char* what) const;
 
   const int directory_fd_;  // borrowed from the volume
+  const CutId id_;
   const std::string name_;
   UniqueFd fd_;
-  CutId id_;
   CutName base_;
+  StagedFiles files_;
 
   mutable Mutex mutex_;
+  CondVar taken_;
+  std::set<uint64_t> taking_ GUARDED_BY(mutex_);
+  bool removed_ GUARDED_BY(mutex_) = false;
   uint64_t end_ GUARDED_BY(mutex_) = 0;
   std::map<uint64_t, Frame> frames_ GUARDED_BY(mutex_);
   std::optional<CommitRecord> commit_ GUARDED_BY(mutex_);

@@ -157,6 +157,9 @@ void Tree::Held(ObjectId object, InodeId inode) {
   open_.erase(object);
 }
 
-void Tree::Placed(ObjectId object, const EntryKey& key) { moved_[object] = {false, key}; }
+void Tree::Placed(ObjectId object, const EntryKey& key, InodeId inode) {
+  moved_[object] = {false, key};
+  inodes_[object] = inode;
+}
 
 }  // namespace tandem::replica

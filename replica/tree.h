@@ -52,7 +52,7 @@ class Tree {
   // From now on the object is hold/ID, and `inode` stands for it.
   void Held(ObjectId object, InodeId inode);
   // From now on it is where `key` says.
-  void Placed(ObjectId object, const EntryKey& key);
+  void Placed(ObjectId object, const EntryKey& key, InodeId inode);
   // Directories whose mode MakeAccessible has changed on the way.
   const std::unordered_set<ObjectId>& loosened() const { return loosened_; }
 

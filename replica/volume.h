@@ -59,6 +59,7 @@ class Volume {
   Status AdoptCopiedTree();  // volume_copied.cc
   Status RecoverStages();
   Status AdoptStages(const std::vector<std::shared_ptr<Stage>>& stages);
+  Status RemoveStrayFiles(const std::vector<std::string>& names);
   Status CheckMarker();
 
   // ---- Threads
@@ -76,7 +77,8 @@ class Volume {
   Reply Take(const List& list);
   Reply Take(const Find& find);
   Reply Take(const GetDigests& get);
-  Reply CheckAndCommit(const Commit& commit, const std::shared_ptr<Stage>& stage);
+  Reply CheckAndCommit(const Commit& commit, const std::shared_ptr<Stage>& stage)
+      REQUIRES(commit_mutex_);
   std::optional<Reply> CheckPlan(const std::shared_ptr<Stage>& stage);
   std::optional<Reply> ResolveDeltas(std::vector<Record>& records);
   std::optional<Reply> ResolveDelta(DataRecord& record);

@@ -26,6 +26,13 @@ constexpr std::chrono::seconds kSourceSilence{10};
 
 Reply Refuse(ReplyCode code, std::string message) { return {code, std::move(message), {}, {}}; }
 
+bool HasData(const std::vector<Record>& records, Encoding encoding) {
+  return std::ranges::any_of(records, [encoding](const Record& record) {
+    const auto* data = std::get_if<DataRecord>(&record);
+    return data != nullptr && data->encoding == encoding;
+  });
+}
+
 std::string Named(const CutName& cut) {
   return std::to_string(cut.epoch.number()) + " (" + cut.id.ToHex() + ")";
 }
@@ -177,29 +184,32 @@ Reply Volume::Take(const Chunk& chunk) {
   if (ChecksumOf(chunk.payload) != chunk.checksum) {
     return Refuse(ReplyCode::kBadRequest, "a chunk arrived damaged");
   }
+  const Stage::Taking taking(*stage, chunk.sequence);
+  if (!taking.possible()) return Refuse(ReplyCode::kUnknownStage, "the stage has just ended");
   if (const auto here = stage->ReceivedChecksum(chunk.sequence)) {
     if (*here == chunk.checksum) return Ok();
     return Refuse(ReplyCode::kBadRequest, "two chunks have one number");
   }
   auto records = UnpackRecords(chunk.payload, chunk.raw_size);
   if (!records) return Failure(records.error());
-  Outline outline = OutlineOf(*records);
-  ResolvedChunk resolved{chunk.sequence, chunk.raw_size, chunk.checksum, ""};
-  const auto is_delta = [](const Record& record) {
-    const auto* data = std::get_if<DataRecord>(&record);
-    return data != nullptr && data->encoding == Encoding::kDelta;
-  };
-  if (std::ranges::any_of(*records, is_delta)) {
+  if (HasData(*records, Encoding::kStaged)) {
+    return Refuse(ReplyCode::kBadRequest, "content that was not sent");
+  }
+  const bool has_deltas = HasData(*records, Encoding::kDelta);
+  if (has_deltas) {
     if (auto refusal = ResolveDeltas(*records)) return *refusal;
+  }
+  const auto taken_out = stage->files().Take(*records, chunk.sequence);
+  if (!taken_out) return Failure(taken_out.error());
+  ResolvedChunk resolved{chunk.sequence, chunk.raw_size, chunk.checksum, chunk.payload};
+  if (has_deltas || *taken_out) {
     resolved.payload = EncodeRecords(*records);
     resolved.raw_size = 0;
     if (resolved.payload.size() > kMaxMessageBytes) {
       return Refuse(ReplyCode::kBadRequest, "the deltas of a chunk come to more than its limit");
     }
-  } else {
-    resolved.payload = chunk.payload;
   }
-  const auto appended = stage->Append(resolved, std::move(outline));
+  const auto appended = stage->Append(resolved, OutlineOf(*records));
   return appended ? Ok() : Failure(appended.error());
 }
 
@@ -230,16 +240,12 @@ Reply Volume::CheckAndCommit(const Commit& commit, const std::shared_ptr<Stage>&
   if (auto refusal = CheckPlan(stage)) return *refusal;
   const auto committed =
       stage->Commit({commit.cut, commit.wall_time_ns, commit.chunk_count, commit.digest});
-  MutexLock lock(mutex_);
   if (!committed) {
     // Whether the record reached the disk only the next start can tell; until then it did not.
-    stage_.reset();
-    closed_stages_.push_back(stage->id());
-    if (const auto removed = stage->Remove(); !removed) {
-      spdlog::error("volume {}: {}", identity_.name, removed.error().ToString());
-    }
+    CloseStage();
     return Failure(committed.error());
   }
+  MutexLock lock(mutex_);
   stage_.reset();
   closed_stages_.push_back(stage->id());
   if (closed_stages_.size() > kClosedStagesKept) closed_stages_.pop_front();

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <ctime>
+#include <unordered_set>
 
 #include "meta/base/log.h"
 #include "replica/removal.h"
@@ -131,7 +132,29 @@ Status Volume::RecoverStages() {
     if (unlinkat(stage_fd_.get(), name.c_str(), 0) != 0) return ErrnoError("remove " + name);
   }
   std::ranges::sort(stages, {}, [](const auto& stage) { return stage->commit_record().cut.epoch; });
-  return AdoptStages(stages);
+  RETURN_IF_ERROR(AdoptStages(stages));
+  RETURN_IF_ERROR(RemoveStrayFiles(names));
+  // Who committed them may have died before they were on the disk, and the source is told now that
+  // they are durable.
+  MutexLock lock(mutex_);
+  if (!pending_.empty() && syncfs(stage_fd_.get()) != 0) return ErrnoError("sync stages");
+  return {};
+}
+
+// Content whose stage never was, or is no more.
+Status Volume::RemoveStrayFiles(const std::vector<std::string>& names) {
+  std::unordered_set<std::string> known;
+  {
+    MutexLock lock(mutex_);
+    for (const auto* stages : {&pending_, &unsynced_}) {
+      for (const auto& stage : *stages) known.insert(stage->id().ToHex() + StagedFiles::kSuffix);
+    }
+  }
+  for (const std::string& name : names) {
+    if (!name.ends_with(StagedFiles::kSuffix) || known.contains(name)) continue;
+    RETURN_IF_ERROR(StagedFiles(stage_fd_.get(), name).Remove());
+  }
+  return {};
 }
 
 // Stages up to the catalog's cut wait for a sync; from there on each must follow the one before.

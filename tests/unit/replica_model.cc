@@ -239,7 +239,8 @@ void Model::Mutate(std::mt19937& random) {
 
 namespace {
 
-void AddData(std::vector<Record>& records, ObjectId id, const std::string& content, size_t from) {
+void AddData(std::vector<Record>& records, ObjectId id, const std::string& content, size_t from,
+             bool fresh) {
   constexpr size_t kPiece = 4096;
   for (size_t at = from; at < content.size(); at += kPiece) {
     const std::string piece = content.substr(at, kPiece);
@@ -252,7 +253,8 @@ void AddData(std::vector<Record>& records, ObjectId id, const std::string& conte
                                  {},
                                  0,
                                  0,
-                                 0});
+                                 0,
+                                 fresh});
   }
 }
 
@@ -266,11 +268,12 @@ std::vector<Record> RecordsBetween(const Model& before, const Model& after, std:
     if (!is_new && old->second == object) continue;
     records.push_back(ObjectRecord{id, is_new, true, object.attributes});
     if (is_new) {
-      AddData(records, id, object.content, 0);
+      // Some of the new files are moved in, others written.
+      AddData(records, id, object.content, 0, id.low() % 2 == 0);
     } else if (old->second.content != object.content) {
       const auto difference = std::ranges::mismatch(old->second.content, object.content);
       const auto same = static_cast<size_t>(difference.in2 - object.content.begin());
-      AddData(records, id, object.content, same);
+      AddData(records, id, object.content, same, false);
     }
   }
   std::vector<Record> entries;
