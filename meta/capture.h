@@ -75,6 +75,8 @@ class Operation {
   void Born(const ObjectRef& object);
   // Everything about the object must travel again, whatever a replica is thought to have.
   void ChangedWholly(const ObjectRef& object);
+  // Any name in the directory may lead elsewhere.
+  void ChangedNames(const ObjectRef& directory);
   // The object is about to lose what may be its last name (unlink, rmdir, renamed over): to be
   // called before the backing call. `path_fd` is borrowed; a duplicate of it is kept while a cut
   // being shipped still has to read the object.

@@ -24,9 +24,10 @@ void ObjectChange::AddWhole() {
   data.Add(ByteRange::Whole());
 }
 
-void ObjectChange::SetEntry(std::string_view name, ObjectId child, ObjectId replaced) {
+bool ObjectChange::SetEntry(std::string_view name, ObjectId child, ObjectId replaced) {
   const auto [entry, is_new] = entries.try_emplace(std::string(name), EntryChange{child, replaced});
   if (!is_new) entry->second.child = child;
+  return is_new;
 }
 
 void ObjectChange::MergeNewer(const ObjectChange& newer) {

@@ -53,7 +53,8 @@ struct ObjectChange {
 
   void AddData(ByteRange range);
   void AddWhole();
-  void SetEntry(std::string_view name, ObjectId child, ObjectId replaced);
+  // True: nothing was known of the name.
+  bool SetEntry(std::string_view name, ObjectId child, ObjectId replaced);
 
   bool empty() const {
     return data.empty() && suspect.empty() && attributes == kNoAttributes && !whole && !listing &&

@@ -73,10 +73,12 @@ Result<Layout> CutObject::ReadLayout(ByteRange range, size_t limit) {
   } else {
     for (const ByteRange& part : layout.data) data.Add(part);
   }
-  for (const auto& [start, piece] : kept.pieces) {
-    const ByteRange part{std::max(start, seen.start), std::min(piece.end, seen.end)};
+  auto piece = kept.pieces.upper_bound(seen.start);
+  if (piece != kept.pieces.begin()) --piece;
+  for (; piece != kept.pieces.end() && piece->first < seen.end; ++piece) {
+    const ByteRange part{std::max(piece->first, seen.start), std::min(piece->second.end, seen.end)};
     if (part.empty()) continue;
-    if (piece.bytes) {
+    if (piece->second.bytes) {
       data.Add(part);
     } else {
       data.Remove(part);

@@ -114,7 +114,7 @@ FrozenCut::Outcome FrozenCut::PreserveLocked(Shard& shard, const Intent::Item& i
 
   RangeSet needed;
   for (const ByteRange& range : concern.data.Within({0, kept.size})) needed.Add(range);
-  for (const ByteRange& range : kept.content_settled.ToVector()) needed.Remove(range);
+  for (const ByteRange& range : kept.content_settled.Within(item.range)) needed.Remove(range);
   if (needed.empty()) return Outcome::kDone;
   if (!open_live()) return Outcome::kTooMuch;
   if (!live) return Outcome::kTooMuch;

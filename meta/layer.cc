@@ -21,6 +21,14 @@ size_t Layer::object_count() const {
   return count;
 }
 
+uint64_t Layer::CountWeight() const {
+  uint64_t count = 0;
+  for (const ChangeSet& shard : shards) {
+    for (const auto& [object, change] : shard) count += 1 + change.entries.size();
+  }
+  return count;
+}
+
 void Layer::MergeNewer(const Layer& newer) {
   cut = newer.cut;
   if (first_change_ns == 0) first_change_ns = newer.first_change_ns;

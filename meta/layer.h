@@ -17,10 +17,14 @@ struct Layer {
   CutRecord cut;                // that ended the epoch
   int64_t first_change_ns = 0;  // BootTimeNs of the oldest change
   std::array<ChangeSet, kShards> shards;
+  // Objects and names in it: what it costs in memory.
+  uint64_t weight = 0;
 
   const ObjectChange* Find(const ObjectId& object) const;
   bool empty() const;
   size_t object_count() const;
+  uint64_t CountWeight() const;
+  // Leaves `weight` to be counted again.
   void MergeNewer(const Layer& newer);
 };
 

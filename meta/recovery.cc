@@ -43,6 +43,7 @@ Result<std::vector<std::shared_ptr<const Layer>>> LoadLayers(StateDatabase& data
       RETURN_IF_ERROR(ResolveEntries(tree, {object, change.handle}, change));
       layer->shards[ShardOf(object)].emplace(object, std::move(change));
     }
+    layer->weight = layer->CountWeight();
     layers.push_back(std::move(layer));
   }
   return layers;

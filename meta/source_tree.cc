@@ -47,6 +47,11 @@ Result<std::vector<std::string>> ReadNames(int path_fd) {
 
 }  // namespace
 
+bool IsOfTheDisk(const Error& error) {
+  constexpr std::array kCodes = {EIO, EUCLEAN, EBADMSG, ENODATA, EREMOTEIO, EILSEQ};
+  return error.kind() == ErrorKind::kSystem && std::ranges::count(kCodes, error.code()) != 0;
+}
+
 Result<Attributes> SourceObject::ReadAttributes(WithXattrs with_xattrs) const {
   return meta::ReadAttributes(path_fd_.get(), with_xattrs);
 }
@@ -158,15 +163,20 @@ Result<std::optional<ObjectRef>> SourceTree::Lookup(int directory_fd, const char
   return ObjectRef{found->id, std::move(found->handle)};
 }
 
-Result<std::vector<SourceEntry>> SourceTree::List(const SourceObject& directory) const {
+Result<SourceListing> SourceTree::List(const SourceObject& directory) const {
   ASSIGN_OR_RETURN(std::vector<std::string> names, ReadNames(directory.path_fd()));
-  std::vector<SourceEntry> entries;
-  entries.reserve(names.size());
+  SourceListing listing;
+  listing.entries.reserve(names.size());
   for (std::string& name : names) {
-    ASSIGN_OR_RETURN(std::optional<ObjectRef> object, Lookup(directory.path_fd(), name.c_str()));
-    if (object) entries.push_back({std::move(name), std::move(*object)});
+    auto object = Lookup(directory.path_fd(), name.c_str());
+    if (!object && IsOfTheDisk(object.error())) {
+      listing.unreadable.push_back({std::move(name), std::move(object.error())});
+      continue;
+    }
+    RETURN_IF_ERROR(object);
+    if (*object) listing.entries.push_back({std::move(name), std::move(**object)});
   }
-  return entries;
+  return listing;
 }
 
 Result<std::optional<UniqueFd>> SourceTree::Search(const ObjectRef& object) const {

@@ -45,6 +45,20 @@ struct SourceEntry {
   ObjectRef object;
 };
 
+struct SourceListing {
+  // In byte order of names.
+  std::vector<SourceEntry> entries;
+  // What these lead to the disk does not tell.
+  struct Unreadable {
+    std::string name;
+    Error error;
+  };
+  std::vector<Unreadable> unreadable;
+};
+
+// Whether the error says that the disk, or what stands on it, is damaged in this place.
+bool IsOfTheDisk(const Error& error);
+
 class SourceTree {
  public:
   // `root_fd` is borrowed: SOURCE, opened before the mount. Fails if it cannot be identified.
@@ -56,8 +70,8 @@ class SourceTree {
   // The object's id as the volume knows it. Nothing: no such name, or a nested mount's root, which
   // is not replicated.
   Result<std::optional<ObjectRef>> Lookup(int directory_fd, const char* name) const;
-  // All names in the directory but "." and "..", of objects that are replicated, in byte order.
-  Result<std::vector<SourceEntry>> List(const SourceObject& directory) const;
+  // All names in the directory but "." and "..", of objects that are replicated.
+  Result<SourceListing> List(const SourceObject& directory) const;
 
   // Everything written so far is on stable storage when this returns; may take long.
   Status Sync() const;

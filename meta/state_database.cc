@@ -56,8 +56,12 @@ constexpr const char* kDropCuts = "DELETE FROM epoch WHERE number<?";
 constexpr const char* kDropRanges = "DELETE FROM dirty_range WHERE epoch<=?";
 constexpr const char* kDropAttrs = "DELETE FROM dirty_attr WHERE epoch<=?";
 constexpr const char* kDropEntries = "DELETE FROM dirty_entry WHERE epoch<=?";
-constexpr const char* kDropDeferred =
+constexpr const char* kDropDeferredRanges =
     "DELETE FROM dirty_range WHERE epoch=?1 AND (?2 IS NULL OR object=?2)";
+constexpr const char* kDropDeferredAttrs =
+    "DELETE FROM dirty_attr WHERE epoch=?1 AND (?2 IS NULL OR object=?2)";
+constexpr const char* kDropDeferredEntries =
+    "DELETE FROM dirty_entry WHERE epoch=?1 AND (?2 IS NULL OR parent=?2)";
 constexpr const char* kPutReplica = "INSERT OR REPLACE INTO replica VALUES(?,?,?,?,?,?,?,?,?)";
 constexpr const char* kDeleteReplica = "DELETE FROM replica WHERE name=?";
 constexpr const char* kDeleteUnusedObjects =
@@ -130,7 +134,7 @@ Status StateDatabase::Migrate() {
 }
 
 Status StateDatabase::PrepareAll() {
-  const std::array<std::pair<Statement*, const char*>, 19> all = {{
+  const std::array<std::pair<Statement*, const char*>, 21> all = {{
       {&get_, kGet},
       {&put_, kPut},
       {&insert_object_, kInsertObject},
@@ -147,7 +151,9 @@ Status StateDatabase::PrepareAll() {
       {&drop_ranges_, kDropRanges},
       {&drop_attrs_, kDropAttrs},
       {&drop_entries_, kDropEntries},
-      {&drop_deferred_, kDropDeferred},
+      {&drop_deferred_ranges_, kDropDeferredRanges},
+      {&drop_deferred_attrs_, kDropDeferredAttrs},
+      {&drop_deferred_entries_, kDropDeferredEntries},
       {&put_replica_, kPutReplica},
       {&delete_replica_, kDeleteReplica},
   }};
@@ -253,13 +259,17 @@ Status StateDatabase::DropDirty(Epoch epoch) {
 }
 
 Status StateDatabase::DropDeferred(const ObjectId& object) {
-  drop_deferred_.Bind(1, Number(kDeferredEpoch));
-  if (object.is_null()) {
-    drop_deferred_.BindNull(2);
-  } else {
-    drop_deferred_.Bind(2, object);
+  for (Statement* statement :
+       {&drop_deferred_ranges_, &drop_deferred_attrs_, &drop_deferred_entries_}) {
+    statement->Bind(1, Number(kDeferredEpoch));
+    if (object.is_null()) {
+      statement->BindNull(2);
+    } else {
+      statement->Bind(2, object);
+    }
+    RETURN_IF_ERROR(statement->Run());
   }
-  return drop_deferred_.Run();
+  return {};
 }
 
 Status StateDatabase::PutReplica(const ReplicaRecord& replica) {

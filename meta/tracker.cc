@@ -35,6 +35,7 @@ Tracker::Tracker(const SourceTree& tree, StateWriter& writer, Spill& spill, Reco
     MutexLock lock(change_mutex_);
     open_first_change_ns_ = recovered.open.first_change_ns;
   }
+  open_weight_ = recovered.open.CountWeight();
   for (size_t i = 0; i < kShards; ++i) {
     MutexLock lock(shards_[i].mutex);
     shards_[i].open = std::move(recovered.open.shards[i]);
@@ -154,9 +155,10 @@ void Tracker::Unpin(const ObjectId& object, uint8_t parity) {
 }
 
 ObjectChange& Tracker::OpenChange(Shard& shard, const ObjectRef& object) {
-  ObjectChange& change = shard.open[object.id];
-  if (change.handle.bytes.empty()) change.handle = object.handle;
-  return change;
+  const auto [change, is_new] = shard.open.try_emplace(object.id);
+  if (is_new) ++open_weight_;
+  if (change->second.handle.bytes.empty()) change->second.handle = object.handle;
+  return change->second;
 }
 
 void Tracker::NoteChange() {
@@ -199,8 +201,14 @@ size_t Tracker::hot_objects() {
   return count;
 }
 
-// ---- Operation
-// -----------------------------------------------------------------------------------
+uint64_t Tracker::Weight() {
+  uint64_t weight = open_weight_.load();
+  MutexLock lock(layers_mutex_);
+  for (const auto& layer : layers_) weight += layer->weight;
+  return weight;
+}
+
+// ---- Operation ---------------------------------------------------------------------------------
 
 Operation::Operation(Operation&& other) noexcept { *this = std::move(other); }
 
@@ -247,8 +255,18 @@ void Operation::SetEntry(const ObjectRef& directory, std::string_view name, Obje
     Tracker::Shard& shard = tracker_->ShardFor(directory.id);
     MutexLock lock(shard.mutex);
     ObjectChange& change = tracker_->OpenChange(shard, directory);
-    change.SetEntry(name, child, replaced);
+    if (change.SetEntry(name, child, replaced)) ++tracker_->open_weight_;
     change.attributes |= kStatAttributes;
+  }
+  tracker_->NoteChange();
+}
+
+void Operation::ChangedNames(const ObjectRef& directory) {
+  if (tracker_ == nullptr) return;
+  {
+    Tracker::Shard& shard = tracker_->ShardFor(directory.id);
+    MutexLock lock(shard.mutex);
+    tracker_->OpenChange(shard, directory).listing = true;
   }
   tracker_->NoteChange();
 }

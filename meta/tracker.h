@@ -86,15 +86,17 @@ class Tracker : public Capture {
   // What changed of one object after `epoch`.
   ObjectChange ChangesAfter(Epoch epoch, const ObjectId& object) EXCLUDES(layers_mutex_);
   size_t hot_objects();
+  // Objects and names that are remembered as changed, those of different epochs each for itself.
+  uint64_t Weight() EXCLUDES(layers_mutex_);
 
   // Syncs the source and cools what was not touched since the window before (`all`: everything).
   // Happens every few seconds by itself.
   Status EndWindow(bool all) EXCLUDES(layers_mutex_);
 
-  // `ranges` could not be read for a cut that goes without them. They are pending from now on,
-  // whatever is dropped, and after a while recorded as changed once more. On return they are
-  // written down.
-  Status Defer(const ObjectRef& file, const RangeSet& ranges) EXCLUDES(layers_mutex_);
+  // `change` could not be read for a cut that goes without it. It is pending from now on, whatever
+  // is dropped, and after a while recorded once more. On return it is written down. Ranges,
+  // attributes and `listing` count, single names do not.
+  Status Defer(const ObjectRef& object, const ObjectChange& change) EXCLUDES(layers_mutex_);
 
   // A few of the objects that cooled last, newest last.
   std::vector<ObjectRef> recently_changed() EXCLUDES(layers_mutex_);
@@ -121,7 +123,7 @@ class Tracker : public Capture {
     bool durable;
   };
   struct Deferred {
-    ObjectRef file;
+    ObjectRef object;
     ObjectChange change;
     int64_t since_ns;
     CondVar::Clock::time_point retry;
@@ -166,6 +168,7 @@ class Tracker : public Capture {
   Status CoolInTransaction(StateDatabase& database, Shard& shard, bool all,
                            std::vector<Cooled>& cooled);
   Status RetryDeferred() EXCLUDES(layers_mutex_);
+  Status RecordAgain(const ObjectRef& object, const ObjectChange& change);
   void NoteRecentlyChanged(const ObjectRef& object) REQUIRES(layers_mutex_);
   DirtyObject DirtyRowsOf(const ObjectRef& object) REQUIRES(layers_mutex_);
   std::vector<DirtyObject> RowsOfBorn(const DirtyObject& directory) REQUIRES(layers_mutex_);
@@ -177,6 +180,7 @@ class Tracker : public Capture {
   std::array<Shard, kShards> shards_;
   // Written only while the gate is closed.
   std::atomic<uint64_t> open_epoch_;
+  std::atomic<uint64_t> open_weight_{0};
 
   Mutex cut_mutex_;
   Mutex layers_mutex_;

@@ -100,6 +100,7 @@ Result<std::shared_ptr<FrozenCut>> Tracker::Freeze(Epoch after, CutMode mode) {
 void Tracker::CloseEpoch(Layer& layer) {
   layer.cut.name.epoch = Epoch(open_epoch_.load());
   layer.cut.wall_time_ns = WallTimeNs();
+  layer.weight = open_weight_.exchange(0);
   for (size_t i = 0; i < kShards; ++i) {
     MutexLock shard_lock(shards_[i].mutex);
     std::swap(layer.shards[i], shards_[i].open);
@@ -133,6 +134,7 @@ void Tracker::MergeOldLayers() {
     }
     auto merged = std::make_shared<Layer>(*layers[smallest]);
     merged->MergeNewer(*layers[smallest + 1]);
+    merged->weight = merged->CountWeight();
     const auto at = static_cast<std::ptrdiff_t>(smallest);
     MutexLock lock(layers_mutex_);
     layers_[smallest] = std::move(merged);

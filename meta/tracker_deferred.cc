@@ -8,25 +8,38 @@ constexpr std::chrono::seconds kRetryAfter{10};
 
 }  // namespace
 
-Status Tracker::Defer(const ObjectRef& file, const RangeSet& ranges) {
-  ObjectChange change;
-  change.handle = file.handle;
-  change.data = ranges;
+Status Tracker::Defer(const ObjectRef& object, const ObjectChange& change) {
   {
     MutexLock lock(layers_mutex_);
     Deferred& deferred =
-        deferred_.try_emplace(file.id, Deferred{file, {}, BootTimeNs(), {}, 0}).first->second;
-    deferred.change.handle = file.handle;
-    deferred.change.data.AddAll(ranges);
+        deferred_.try_emplace(object.id, Deferred{object, {}, BootTimeNs(), {}, 0}).first->second;
+    deferred.change.handle = object.handle;
+    deferred.change.MergeNewer(change);
     deferred.retry = CondVar::Clock::now() + kRetryAfter;
     deferred.serial = ++last_deferral_;
   }
   return writer_.Do([&](StateDatabase& database) {
-    return database.AddDirty({file, {{kDeferredEpoch, change}}});
+    return database.AddDirty({object, {{kDeferredEpoch, change}}});
   });
 }
 
-// First the ranges are marked and pending as any other change; only then the deferral goes.
+Status Tracker::RecordAgain(const ObjectRef& object, const ObjectChange& change) {
+  for (const ByteRange& range : change.data.ToVector()) {
+    ASSIGN_OR_RETURN(Operation operation, Begin(Intent().Data(object, range), /*alters=*/false));
+    operation.Wrote(object, range);
+  }
+  if (change.listing) {
+    ASSIGN_OR_RETURN(Operation operation, Begin(Intent().Entries(object), /*alters=*/false));
+    operation.ChangedNames(object);
+  }
+  if (change.whole || change.attributes != kNoAttributes) {
+    ASSIGN_OR_RETURN(Operation operation, Begin(Intent().Attributes(object), /*alters=*/false));
+    operation.ChangedAttributes(object, kAllAttributes);
+  }
+  return {};
+}
+
+// First the changes are marked and pending as any other change; only then the deferral goes.
 Status Tracker::RetryDeferred() {
   std::vector<Deferred> due;
   {
@@ -36,12 +49,8 @@ Status Tracker::RetryDeferred() {
     }
   }
   for (const Deferred& deferred : due) {
-    for (const ByteRange& range : deferred.change.data.ToVector()) {
-      ASSIGN_OR_RETURN(Operation operation,
-                       Begin(Intent().Data(deferred.file, range), /*alters=*/false));
-      operation.Wrote(deferred.file, range);
-    }
-    const ObjectId id = deferred.file.id;
+    RETURN_IF_ERROR(RecordAgain(deferred.object, deferred.change));
+    const ObjectId id = deferred.object.id;
     {
       MutexLock lock(layers_mutex_);
       const auto now = deferred_.find(id);

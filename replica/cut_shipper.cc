@@ -1,5 +1,7 @@
 #include "replica/cut_shipper.h"
 
+#include <algorithm>
+
 namespace tandem::replica {
 namespace {
 
@@ -29,13 +31,14 @@ Result<bool> CutShipper::Ship(const std::shared_ptr<meta::FrozenCut>& cut) {
       ASSIGN_OR_RETURN(
           const bool exists,
           ShipObject(*cut, id, change, basis == bases.end() ? ObjectId() : basis->second));
-      // A directory that is gone takes its names with it: the entry that led to it says so.
+      // A directory that is gone takes its names with it: the entry that led to it says so. One
+      // that cannot be read is listed when it can.
       if (!exists) continue;
       for (const auto& [name, entry] : change.entries) {
         RETURN_IF_ERROR(stage_.Add(EntryRecord{id, name, entry.child}));
       }
       if (change.listing) {
-        RETURN_IF_ERROR(walker_.WalkDirectory({id, change.handle}, WalkDepth::kNewOnly));
+        RETURN_IF_ERROR(walker_.WalkChanged({id, change.handle}));
         walked = true;
       }
     }
@@ -47,16 +50,40 @@ Result<bool> CutShipper::ShipObject(meta::FrozenCut& cut, const ObjectId& id,
                                     const meta::ObjectChange& change, ObjectId basis) {
   ASSIGN_OR_RETURN(const std::unique_ptr<meta::ObjectReader> object, cut.Open({id, change.handle}));
   if (object == nullptr) return false;
-  ASSIGN_OR_RETURN(const meta::Attributes attributes, objects_.Ship(id, *object, change, basis));
-  (void)attributes;
-  return true;
+  ASSIGN_OR_RETURN(const auto attributes, objects_.Ship(id, *object, change, basis));
+  return attributes.has_value();
 }
 
 Status CutShipper::ShipMissing(const std::vector<ObjectId>& objects) {
   for (const ObjectId& id : objects) {
-    ASSIGN_OR_RETURN(const std::optional<meta::ObjectRef> object, FindMissing(id));
-    // Gone by now: the next cut says so.
-    if (object) RETURN_IF_ERROR(walker_.WalkNew(*object));
+    auto object = FindMissing(id);
+    if (!object && !meta::IsOfTheDisk(object.error())) {
+      return tl::unexpected<Error>(std::move(object.error()));
+    }
+    bool shipped = false;
+    if (object) {
+      if (!*object) continue;  // gone by now: the next cut says so
+      ASSIGN_OR_RETURN(shipped, walker_.WalkNew(**object));
+    }
+    if (!shipped) RETURN_IF_ERROR(TakeNamesBack(id));
+  }
+  return {};
+}
+
+// What cannot be read cannot be named either. The directories are listed again when it may be.
+Status CutShipper::TakeNamesBack(const ObjectId& object) {
+  meta::ObjectChange listing;
+  listing.listing = true;
+  for (const auto& cut : shipped_) {
+    for (const meta::ChangeSet& shard : cut->changes().shards) {
+      for (const auto& [directory, change] : shard) {
+        for (const auto& [name, entry] : change.entries) {
+          if (entry.child != object) continue;
+          RETURN_IF_ERROR(stage_.Add(EntryRecord{directory, name, ObjectId()}));
+          objects_.NoteUnreadable({directory, change.handle}, listing, name);
+        }
+      }
+    }
   }
   return {};
 }
@@ -83,19 +110,64 @@ Result<std::optional<meta::ObjectRef>> CutShipper::FindMissing(const ObjectId& o
   return std::nullopt;
 }
 
-uint64_t EstimateBytes(meta::FrozenCut& cut) {
-  constexpr uint64_t kPerObject = 512;
+namespace {
+
+constexpr uint64_t kPerObject = 512;
+
+uint64_t LengthOf(const ByteRange& range, const meta::ObjectChange& change) {
   constexpr uint64_t kOfUnknownSize = 64 << 10;
+  if (range.end != ByteRange::kEndOfFile) return range.length();
+  return std::max(kOfUnknownSize, ByteRange{range.start, change.extent}.length());
+}
+
+template <typename Length>
+Result<uint64_t> SumOver(meta::FrozenCut& cut, const Length& length) {
   uint64_t bytes = 0;
   for (const meta::ChangeSet& shard : cut.changes().shards) {
     for (const auto& [id, change] : shard) {
       bytes += kPerObject + change.entries.size() * kPerObject / 4;
       for (const ByteRange& range : change.data.ToVector()) {
-        bytes += range.end == ByteRange::kEndOfFile ? kOfUnknownSize : range.length();
+        ASSIGN_OR_RETURN(const uint64_t part, length(id, change, range));
+        bytes += part;
       }
     }
   }
   return bytes;
+}
+
+Result<uint64_t> DataWithin(meta::SourceObject& file, ByteRange range) {
+  constexpr size_t kExtentsAtATime = 1024;
+  uint64_t bytes = 0;
+  while (!range.empty()) {
+    ASSIGN_OR_RETURN(const meta::Layout layout, file.ReadLayout(range, kExtentsAtATime));
+    for (const ByteRange& part : layout.data) bytes += part.length();
+    range.start = layout.end;
+  }
+  return bytes;
+}
+
+}  // namespace
+
+uint64_t EstimateBytes(meta::FrozenCut& cut) {
+  return SumOver(cut,
+                 [](const ObjectId&, const meta::ObjectChange& change,
+                    const ByteRange& range) -> Result<uint64_t> { return LengthOf(range, change); })
+      .value_or(0);
+}
+
+Result<uint64_t> MeasureBytes(meta::FrozenCut& cut, const meta::SourceTree& tree) {
+  constexpr uint64_t kWorthLooking = 16 << 20;
+  return SumOver(
+      cut,
+      [&tree](const ObjectId& id, const meta::ObjectChange& change,
+              const ByteRange& range) -> Result<uint64_t> {
+        const uint64_t length = LengthOf(range, change);
+        if (length < kWorthLooking) return length;
+        ASSIGN_OR_RETURN(std::optional<meta::SourceObject> file, tree.Open({id, change.handle}));
+        if (!file) return 0;
+        auto data = DataWithin(*file, {range.start, range.start + length});
+        return data ? *data : length;
+      });
 }
 
 }  // namespace tandem::replica

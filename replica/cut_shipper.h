@@ -27,10 +27,11 @@ class CutShipper {
   Status ShipMissing(const std::vector<ObjectId>& objects);
 
  private:
-  // False: there is no such object in the cut.
+  // False: there is no such object in the cut, or it cannot be read.
   Result<bool> ShipObject(meta::FrozenCut& cut, const ObjectId& id,
                           const meta::ObjectChange& change, ObjectId basis);
   Result<std::optional<meta::ObjectRef>> FindMissing(const ObjectId& object);
+  Status TakeNamesBack(const ObjectId& object);
 
   const meta::SourceTree& tree_;
   StageWriter& stage_;
@@ -41,5 +42,7 @@ class CutShipper {
 
 // Roughly how many bytes shipping the cut takes, from what is known without reading anything.
 uint64_t EstimateBytes(meta::FrozenCut& cut);
+// Less roughly: holes do not count.
+Result<uint64_t> MeasureBytes(meta::FrozenCut& cut, const meta::SourceTree& tree);
 
 }  // namespace tandem::replica

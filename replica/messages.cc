@@ -27,7 +27,7 @@ struct BodyWriter {
   auto operator()(const Begin& begin) const {
     const auto stage = ToWire(begin.stage);
     const auto base = ToWire(begin.base);
-    return wire::CreateBegin(builder, &stage, &base).Union();
+    return wire::CreateBegin(builder, &stage, &base, begin.expected_bytes).Union();
   }
   auto operator()(const Chunk& chunk) const {
     const auto payload = WriteBytes(builder, chunk.payload);
@@ -110,7 +110,8 @@ Result<RequestBody> Read(WireReader& reader, const wire::Hello& table) {
 }
 
 Result<RequestBody> Read(WireReader&, const wire::Begin& table) {
-  const Begin begin{FromWire<CutId>(table.stage()), FromWire(*table.base())};
+  const Begin begin{FromWire<CutId>(table.stage()), FromWire(*table.base()),
+                    table.expected_bytes()};
   if (begin.stage.is_null()) return Malformed("a stage without id");
   return begin;
 }

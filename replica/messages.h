@@ -107,6 +107,8 @@ struct Hello {
 struct Begin {
   CutId stage;  // random, names this attempt
   CutName base;
+  // About how much the stage will hold; 0: unknown. kNoSpace if there is not so much room.
+  uint64_t expected_bytes = 0;
 };
 
 // One numbered piece of the stage. `payload` holds records (EncodeRecords), zstd-compressed if

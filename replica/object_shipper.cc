@@ -3,8 +3,8 @@
 #include <xxhash.h>
 
 #include <algorithm>
-#include <array>
 
+#include "meta/source_tree.h"
 #include "replica/delta.h"
 
 namespace tandem::replica {
@@ -27,23 +27,19 @@ constexpr uint64_t kBasisSlack = 4 << 20;
 constexpr uint64_t kBlockBytes = 4096;
 constexpr int kInVainAtMost = 16;
 
-// Whether the error says that the disk or what stands on it is damaged in this place.
-bool IsOfTheDisk(const Error& error) {
-  constexpr std::array kCodes = {EIO, EUCLEAN, EBADMSG, ENODATA, EREMOTEIO, EILSEQ};
-  return error.kind() == ErrorKind::kSystem && std::ranges::count(kCodes, error.code()) != 0;
-}
-
 }  // namespace
 
-Result<meta::Attributes> ObjectShipper::Ship(const ObjectId& id, meta::ObjectReader& object,
-                                             const meta::ObjectChange& change, ObjectId basis) {
-  const bool with_xattrs = change.whole || (change.attributes & meta::kXattrAttributes) != 0;
+Result<std::optional<meta::Attributes>> ObjectShipper::Ship(const ObjectId& id,
+                                                            meta::ObjectReader& object,
+                                                            const meta::ObjectChange& change,
+                                                            ObjectId basis) {
   ObjectRecord record;
   record.object = id;
   record.whole = change.whole;
-  record.with_xattrs = with_xattrs;
-  ASSIGN_OR_RETURN(record.attributes, object.ReadAttributes(with_xattrs ? meta::WithXattrs::kYes
-                                                                        : meta::WithXattrs::kNo));
+  record.with_xattrs = change.whole || (change.attributes & meta::kXattrAttributes) != 0;
+  ASSIGN_OR_RETURN(auto read, ReadAttributes(object, {id, change.handle}, record.with_xattrs));
+  if (!read) return std::nullopt;
+  record.attributes = std::move(*read);
   const meta::Attributes attributes = record.attributes;
   RETURN_IF_ERROR(stage_.Add(std::move(record)));
   ++progress_.objects;
@@ -66,10 +62,33 @@ Result<meta::Attributes> ObjectShipper::Ship(const ObjectId& id, meta::ObjectRea
   return attributes;
 }
 
+Result<std::optional<meta::Attributes>> ObjectShipper::ReadAttributes(
+    const meta::ObjectReader& object, const meta::ObjectRef& ref, bool& with_xattrs) {
+  auto all = object.ReadAttributes(with_xattrs ? meta::WithXattrs::kYes : meta::WithXattrs::kNo);
+  if (all) return std::move(*all);
+  if (!meta::IsOfTheDisk(all.error())) return tl::unexpected<Error>(std::move(all.error()));
+  const std::string why = all.error().ToString();
+  // Extended attributes may stand in a block of their own.
+  if (std::exchange(with_xattrs, false)) {
+    auto some = object.ReadAttributes(meta::WithXattrs::kNo);
+    if (some) {
+      meta::ObjectChange xattrs;
+      xattrs.attributes = meta::kAllAttributes;
+      NoteUnreadable(ref, xattrs, why);
+      return std::move(*some);
+    }
+  }
+  meta::ObjectChange everything;
+  everything.AddWhole();
+  everything.listing = true;
+  NoteUnreadable(ref, everything, why);
+  return std::nullopt;
+}
+
 Status ObjectShipper::ShipRange(const Content& content, ByteRange range, ObjectId basis) {
   while (!range.empty()) {
     auto read = content.object.ReadLayout(range, kExtentsAtATime);
-    if (!read && IsOfTheDisk(read.error())) read = meta::Layout{{range}, range.end};
+    if (!read && meta::IsOfTheDisk(read.error())) read = meta::Layout{{range}, range.end};
     ASSIGN_OR_RETURN(const meta::Layout layout, std::move(read));
     uint64_t at = range.start;
     for (const ByteRange& part : layout.data) {
@@ -102,7 +121,7 @@ Status ObjectShipper::ShipData(const Content& content, ByteRange range, ObjectId
     const ByteRange piece{range.start, std::min(range.end, range.start + step)};
     std::string bytes(piece.length(), '\0');
     auto read = content.object.Read(piece.start, bytes);
-    if (!read && IsOfTheDisk(read.error())) {
+    if (!read && meta::IsOfTheDisk(read.error())) {
       RETURN_IF_ERROR(ShipReadable(content, piece, read.error()));
       range.start = piece.end;
       continue;
@@ -123,6 +142,11 @@ Status ObjectShipper::ShipData(const Content& content, ByteRange range, ObjectId
 }
 
 Status ObjectShipper::ShipReadable(const Content& content, ByteRange range, const Error& error) {
+  const auto note = [&](ByteRange part) {
+    meta::ObjectChange change;
+    change.data.Add(part);
+    NoteUnreadable(content.file, change, error.ToString());
+  };
   int in_vain = 0;
   while (!range.empty() && in_vain < kInVainAtMost) {
     const ByteRange block{range.start, std::min(range.end, range.start + kBlockBytes)};
@@ -133,22 +157,23 @@ Status ObjectShipper::ShipReadable(const Content& content, ByteRange range, cons
       if (bytes.empty()) return {};
       RETURN_IF_ERROR(ShipLiteral(content, block.start, std::move(bytes)));
       in_vain = 0;
-    } else if (IsOfTheDisk(read.error())) {
-      NoteUnreadable(content, block, error);
+    } else if (meta::IsOfTheDisk(read.error())) {
+      note(block);
       ++in_vain;
     } else {
       return tl::unexpected<Error>(std::move(read.error()));
     }
     range.start = block.end;
   }
-  if (!range.empty()) NoteUnreadable(content, range, error);
+  if (!range.empty()) note(range);
   return {};
 }
 
-void ObjectShipper::NoteUnreadable(const Content& content, ByteRange range, const Error& error) {
-  const bool same = !unreadable_.empty() && unreadable_.back().file.id == content.file.id;
-  if (!same) unreadable_.push_back({content.file, {}, error.ToString()});
-  unreadable_.back().ranges.Add(range);
+void ObjectShipper::NoteUnreadable(const meta::ObjectRef& object, const meta::ObjectChange& change,
+                                   const std::string& why) {
+  const bool same = !unreadable_.empty() && unreadable_.back().object.id == object.id;
+  if (!same) unreadable_.push_back({object, {}, why});
+  unreadable_.back().change.MergeNewer(change);
 }
 
 Status ObjectShipper::ShipLiteral(const Content& content, uint64_t offset, std::string bytes) {

@@ -28,16 +28,19 @@ class ObjectShipper {
       : peer_(peer), stage_(stage), progress_(progress), compare_(compare) {}
 
   // `basis`: another object whose content on the replica this one's may resemble (the file it
-  // replaced); null: none. Returns the attributes sent.
-  Result<meta::Attributes> Ship(const ObjectId& id, meta::ObjectReader& object,
-                                const meta::ObjectChange& change, ObjectId basis);
+  // replaced); null: none. Returns the attributes sent; nothing: the disk did not give them (EIO),
+  // and nothing was sent.
+  Result<std::optional<meta::Attributes>> Ship(const ObjectId& id, meta::ObjectReader& object,
+                                               const meta::ObjectChange& change, ObjectId basis);
 
-  // Content the disk did not give (EIO). Everything else of these files has been shipped.
+  // What the disk did not give. Everything else of these objects has been shipped.
   struct Unreadable {
-    meta::ObjectRef file;
-    RangeSet ranges;
+    meta::ObjectRef object;
+    meta::ObjectChange change;
     std::string why;
   };
+  void NoteUnreadable(const meta::ObjectRef& object, const meta::ObjectChange& change,
+                      const std::string& why);
   std::vector<Unreadable> TakeUnreadable() { return std::exchange(unreadable_, {}); }
 
  private:
@@ -48,12 +51,14 @@ class ObjectShipper {
     bool fresh;  // as in DataRecord
   };
 
+  Result<std::optional<meta::Attributes>> ReadAttributes(const meta::ObjectReader& object,
+                                                         const meta::ObjectRef& ref,
+                                                         bool& with_xattrs);
   Status ShipRange(const Content& content, ByteRange range, ObjectId basis);
   Status ShipHole(const Content& content, ByteRange range);
   Status ShipData(const Content& content, ByteRange range, ObjectId basis);
   // Block by block, because a part of it cannot be read.
   Status ShipReadable(const Content& content, ByteRange range, const Error& error);
-  void NoteUnreadable(const Content& content, ByteRange range, const Error& error);
   Status ShipLiteral(const Content& content, uint64_t offset, std::string bytes);
   // False: there is nothing to compare with, or nothing gained.
   Result<bool> ShipDelta(const Content& content, uint64_t offset, std::string_view bytes,

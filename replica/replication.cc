@@ -16,7 +16,7 @@ constexpr std::chrono::milliseconds kDropEvery{100};
 std::unique_ptr<Replication> Replication::Start(Options options, meta::Tracker& tracker,
                                                 const meta::SourceTree& tree,
                                                 meta::StateWriter& writer) {
-  std::unique_ptr<Replication> replication(new Replication(tracker, writer));
+  std::unique_ptr<Replication> replication(new Replication(tracker, writer, options.most_changes));
   {
     MutexLock lock(replication->mutex_);
     replication->records_ = options.replicas;
@@ -35,11 +35,11 @@ std::unique_ptr<Replication> Replication::Start(Options options, meta::Tracker& 
     sender.last_applied = record.applied;
     sender.reconcile_owed = record.reconcile_owed;
     sender.compare_after = record.compare_after;
-    replication->senders_.push_back(
-        std::make_unique<Sender>(std::move(sender), tracker, tree, replication->retention_,
-                                 [self, i](const CutName& durable, const CutName& applied) {
-                                   self->Applied(i, durable, applied);
-                                 }));
+    replication->senders_.push_back(std::make_unique<Sender>(
+        std::move(sender), tracker, tree, replication->retention_,
+        [self, i](const CutName& durable, const CutName& applied, bool owed) {
+          self->Applied(i, durable, applied, owed);
+        }));
   }
   replication->thread_ = std::thread([self] { self->Run(); });
   return replication;
@@ -57,11 +57,12 @@ Replication::~Replication() {
   Remember();
 }
 
-void Replication::Applied(size_t index, const CutName& durable, const CutName& applied) {
+void Replication::Applied(size_t index, const CutName& durable, const CutName& applied,
+                          bool reconcile_owed) {
   MutexLock lock(mutex_);
   records_[index].durable = durable;
   records_[index].applied = applied;
-  records_[index].reconcile_owed = false;
+  records_[index].reconcile_owed = reconcile_owed;
   changed_ = true;
 }
 
@@ -74,18 +75,31 @@ void Replication::Run() {
       }
       if (stopping_) return;
     }
-    Remember();
+    if (const auto replica = retention_.LetGo(most_changes_)) NoteLetGo(*replica);
     // Logged by the writer; what could not be dropped is dropped later.
-    (void)retention_.Drop();
+    if (Remember()) (void)retention_.Drop();
     next = CondVar::Clock::now() + kDropEvery;
   }
 }
 
-void Replication::Remember() {
+// What was suspect of a replica that owes a reconcile is forgotten with it: only its content tells.
+void Replication::NoteLetGo(const std::string& replica) {
+  spdlog::warn(
+      "replica {}: more than {} objects and names have changed since its cut, which is all that is "
+      "remembered: when it is there its tree is compared with the source",
+      replica, most_changes_);
+  MutexLock lock(mutex_);
+  for (meta::ReplicaRecord& record : records_) {
+    if (record.name == replica && record.reconcile_owed) record.compare_after = Epoch();
+  }
+  changed_ = true;
+}
+
+bool Replication::Remember() {
   std::vector<meta::ReplicaRecord> records;
   {
     MutexLock lock(mutex_);
-    if (!std::exchange(changed_, false)) return;
+    if (!std::exchange(changed_, false)) return true;
     records = records_;
   }
   const Status status = writer_.Do([&records](meta::StateDatabase& database) -> Status {
@@ -96,6 +110,7 @@ void Replication::Remember() {
     MutexLock lock(mutex_);
     changed_ = true;
   }
+  return status.has_value();
 }
 
 std::vector<ReplicaStatus> Replication::Statuses() {

@@ -18,11 +18,16 @@ namespace tandem::replica {
 
 class Replication {
  public:
+  // About a gigabyte.
+  static constexpr uint64_t kMostChanges = 2 << 20;
+
   struct Options {
     std::string volume_name;
     VolumeId volume;
     std::string source;
     std::chrono::milliseconds interval{10};
+    // Of changed objects and names that are remembered for replicas that are behind.
+    uint64_t most_changes = kMostChanges;
     std::vector<meta::ReplicaRecord> replicas;
   };
 
@@ -45,12 +50,15 @@ class Replication {
   Result<std::vector<Sender*>> Find(const std::optional<std::string>& replica);
 
  private:
-  Replication(meta::Tracker& tracker, meta::StateWriter& writer)
-      : writer_(writer), retention_(tracker) {}
-  void Applied(size_t index, const CutName& durable, const CutName& applied) EXCLUDES(mutex_);
+  Replication(meta::Tracker& tracker, meta::StateWriter& writer, uint64_t most_changes)
+      : most_changes_(most_changes), writer_(writer), retention_(tracker) {}
+  void Applied(size_t index, const CutName& durable, const CutName& applied, bool reconcile_owed)
+      EXCLUDES(mutex_);
   void Run();
-  void Remember() EXCLUDES(mutex_);
+  void NoteLetGo(const std::string& replica) EXCLUDES(mutex_);
+  bool Remember() EXCLUDES(mutex_);
 
+  const uint64_t most_changes_;
   meta::StateWriter& writer_;
   Retention retention_;
   std::vector<std::unique_ptr<Sender>> senders_;

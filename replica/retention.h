@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <map>
+#include <optional>
 #include <string>
 
 #include "meta/base/mutex.h"
@@ -12,18 +13,47 @@ namespace tandem::replica {
 
 class Retention {
  public:
+  enum class Grip {
+    kLoose,  // may be let go where too much has changed
+    kFirm,   // while a tree is walked: to begin again would not be less
+  };
+
   explicit Retention(meta::Tracker& tracker) : tracker_(tracker) {}
 
   // From now on everything after `epoch` is kept for this replica, and nothing older.
-  void Hold(const std::string& replica, Epoch epoch) EXCLUDES(mutex_) {
+  void Hold(const std::string& replica, Epoch epoch, Grip grip = Grip::kLoose) EXCLUDES(mutex_) {
     MutexLock lock(mutex_);
-    holds_[replica] = epoch;
+    holds_[replica] = {epoch, grip};
   }
 
-  // Nothing is kept for this replica any more: it will be reconciled.
-  void Release(const std::string& replica) EXCLUDES(mutex_) {
+  // False: it was let go, and what has changed since its cut is not known exactly.
+  bool Holds(const std::string& replica) EXCLUDES(mutex_) {
     MutexLock lock(mutex_);
-    holds_.erase(replica);
+    return holds_.contains(replica);
+  }
+
+  // Changes the grip of a replica that is held; false: it is not.
+  bool Regrip(const std::string& replica, Grip grip) EXCLUDES(mutex_) {
+    MutexLock lock(mutex_);
+    const auto hold = holds_.find(replica);
+    if (hold != holds_.end()) hold->second.grip = grip;
+    return hold != holds_.end();
+  }
+
+  // Where more than `most` objects and names are remembered as changed, the replica for which most
+  // of that is kept is let go: memory is bounded, and comparing its tree costs no more than that
+  // would. Returns which.
+  std::optional<std::string> LetGo(uint64_t most) EXCLUDES(mutex_) {
+    if (tracker_.Weight() <= most) return std::nullopt;
+    MutexLock lock(mutex_);
+    auto furthest = holds_.end();
+    for (auto hold = holds_.begin(); hold != holds_.end(); ++hold) {
+      if (furthest == holds_.end() || hold->second.after < furthest->second.after) furthest = hold;
+    }
+    if (furthest == holds_.end() || furthest->second.grip == Grip::kFirm) return std::nullopt;
+    const std::string replica = furthest->first;
+    holds_.erase(furthest);
+    return replica;
   }
 
   // Forgets what nobody holds. Where nobody holds anything, first ends the epoch, so that changes
@@ -35,14 +65,19 @@ class Retention {
       (void)cut;
     }
     Epoch oldest = Epoch(tracker_.open_epoch().number() - 1);
-    for (const auto& [replica, epoch] : holds_) oldest = std::min(oldest, epoch);
+    for (const auto& [replica, held] : holds_) oldest = std::min(oldest, held.after);
     return tracker_.DropThrough(oldest);
   }
 
  private:
+  struct Held {
+    Epoch after;
+    Grip grip = Grip::kLoose;
+  };
+
   meta::Tracker& tracker_;
   Mutex mutex_;
-  std::map<std::string, Epoch> holds_ GUARDED_BY(mutex_);
+  std::map<std::string, Held> holds_ GUARDED_BY(mutex_);
 };
 
 }  // namespace tandem::replica

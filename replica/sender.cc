@@ -10,6 +10,7 @@ namespace tandem::replica {
 namespace {
 
 using std::chrono::milliseconds;
+using Grip = Retention::Grip;
 
 constexpr milliseconds kBackOffFirst{100};
 constexpr milliseconds kBackOffLongest{5000};
@@ -21,12 +22,21 @@ constexpr uint32_t kAppliedPollMs = 1000;
 // one.
 constexpr uint64_t kPreCopyAbove = 64 << 20;
 constexpr int kMaxRounds = 8;
+// A clock that ticks slowly may tick once in so many cuts.
+constexpr uint64_t kCutsInATick = 2;
 constexpr int kMaxCommitTries = 16;
 // A replica that is connected and no further behind than this is current.
 constexpr double kCurrentLagSeconds = 3;
 
 double SecondsSince(int64_t boot_time_ns) {
   return std::max(0.0, static_cast<double>(meta::BootTimeNs() - boot_time_ns) / 1e9);
+}
+
+std::string WhatLacks(const meta::ObjectChange& change) {
+  if (change.whole) return "";
+  if (change.listing) return "names in ";
+  if (!change.data.empty()) return std::to_string(change.data.TotalBytes()) + " bytes of ";
+  return "attributes of ";
 }
 
 }  // namespace
@@ -60,10 +70,14 @@ Sender::Sender(Options options, meta::Tracker& tracker, const meta::SourceTree& 
       on_applied_(std::move(on_applied)),
       started_ns_(meta::BootTimeNs()),
       reconcile_owed_(options_.reconcile_owed),
+      compare_after_(options_.compare_after),
       paused_(options_.paused),
       applied_(options_.last_applied) {
-  if (tracker_.Knows(options_.last_applied)) {
-    retention_.Hold(options_.name, options_.last_applied.epoch);
+  // Until the replica says where it is. Its last cut may be a newer one than is written down, and
+  // after an unclean end what the tables suspect shows nowhere else.
+  if (reconcile_owed_ || options_.last_applied.epoch != Epoch()) {
+    const bool known = !reconcile_owed_ && tracker_.Knows(options_.last_applied);
+    retention_.Hold(options_.name, known ? options_.last_applied.epoch : Epoch());
   }
   auto peer = Peer::Dial(options_.url);
   if (!peer) {
@@ -117,6 +131,7 @@ void Sender::SetState(ReplicaState state, std::string error) {
 void Sender::SetInStep(bool in_step) {
   MutexLock lock(mutex_);
   in_step_ = in_step;
+  changed_.NotifyAll();
 }
 
 Sender::Inquiry Sender::Inquire() {
@@ -161,7 +176,7 @@ ReplicaStatus Sender::status() {
       if (status.state == ReplicaState::kCurrent) status.state = ReplicaState::kCatchingUp;
       if (status.error.empty()) status.error = lacking_.begin()->second;
       if (lacking_.size() > 1) {
-        status.error += " (and " + std::to_string(lacking_.size() - 1) + " other files)";
+        status.error += " (and " + std::to_string(lacking_.size() - 1) + " others)";
       }
     }
   }
@@ -280,28 +295,41 @@ Status Sender::Converse(Peer& peer) {
   ASSIGN_OR_RETURN(Position position, peer.Open(hello));
   SetInStep(false);
   SetPosition(position, inquiry);
-  // Both sides know this cut, and we know all that came after: the increment is exact. First hold,
-  // then ask, so that nothing is dropped in between.
-  retention_.Hold(options_.name, position.durable.epoch);
-  increments_ =
-      !reconcile_owed_ && position.durable.epoch.number() != 0 && tracker_.Knows(position.durable);
-  if (!increments_) retention_.Release(options_.name);
-  SetInStep(increments_);
+  HoldAfter(position.durable);
   if (position.applied != position.durable) {
     RETURN_IF_ERROR(AwaitApplied(peer, position, position.durable));
   }
   if (increments_) {
-    on_applied_(position.durable, position.applied);
+    SetInStep(true);
+    on_applied_(position.durable, position.applied, !uncompared_.empty());
     SetState(ReplicaState::kCurrent, "");
   }
   while (!stopping_) RETURN_IF_ERROR(Step(peer, position));
   return MakeError(ErrorKind::kCancelled, "stopping");
 }
 
+// Both sides know the cut, and we know all that came after: the increment is exact. Otherwise the
+// replica has to be reconciled, and until that is done nothing at all is dropped: what a crash has
+// made suspect stands in no attribute, and another crash must find it again. First hold, then ask,
+// so that nothing is dropped in between.
+void Sender::HoldAfter(const CutName& cut) {
+  // Let go, and nobody knows any more what was suspect.
+  if (reconcile_owed_ && !retention_.Holds(options_.name)) compare_after_ = Epoch();
+  increments_ = false;
+  if (!reconcile_owed_ && cut.epoch != Epoch()) {
+    retention_.Hold(options_.name, cut.epoch);
+    increments_ = tracker_.Knows(cut);
+  }
+  if (!increments_) retention_.Hold(options_.name, Epoch());
+}
+
 Status Sender::Step(Peer& peer, Position& position) {
   RETURN_IF_ERROR(RunTasks(peer, position));
   if (paused()) {
-    SetState(ReplicaState::kPaused, "");
+    SetState(ReplicaState::kPaused, increments_ && !KnowsChanges()
+                                        ? "so much has changed meanwhile that its whole tree "
+                                          "will be compared"
+                                        : "");
     WaitUnlessWoken(kIdleWait);
     return CheckStillThere(peer, position);
   }
@@ -331,11 +359,12 @@ Status Sender::RunTasks(Peer& peer, const Position& position) {
       next->started = true;
     }
     Status status;
-    if (increments_) {
+    if (increments_ && retention_.Regrip(options_.name, Grip::kFirm)) {
       status = next->task(peer, position);
+      retention_.Regrip(options_.name, Grip::kLoose);
     } else {
       status = MakeError(ErrorKind::kUnreachable, "replica " + options_.name +
-                                                      " is not seeded yet: wait for it "
+                                                      " is not in step yet: wait for it "
                                                       "(tandem status)");
     }
     MutexLock lock(mutex_);
@@ -364,16 +393,16 @@ Status Sender::Ship(Peer& peer, Position& position) {
   if (!shipped) {
     // The basis of a delta was not what its signature said; literal bytes always do.
     deltas_ = shipped.error().kind() != ErrorKind::kGivenUp;
-    if (!increments_) retention_.Release(options_.name);
     return tl::unexpected<Error>(std::move(shipped.error()));
   }
   deltas_ = true;
   FAULT_POINT("source.ack.durable");
   RETURN_IF_ERROR(AwaitApplied(peer, position, *shipped));
-  increments_ = true;
   reconcile_owed_ = false;
-  retention_.Hold(options_.name, position.applied.epoch);
-  on_applied_(position.durable, position.applied);
+  HoldAfter(position.applied);
+  if (increments_) SetState(ReplicaState::kCurrent, "");
+  SetInStep(increments_);
+  on_applied_(position.durable, position.applied, !uncompared_.empty());
   FAULT_POINT("source.ack.applied");
   return {};
 }
@@ -382,20 +411,22 @@ Status Sender::Ship(Peer& peer, Position& position) {
 // pre-copies: each ships what changed since the one before.
 Result<CutName> Sender::FillStage(Peer& peer, const Position& position, StageWriter& stage) {
   ObjectShipper objects(peer, stage, progress_, deltas_ && !position.empty);
-  // Without a debt everything the replica has can be told by its attributes, times included.
-  const Epoch compare_after = reconcile_owed_ ? options_.compare_after : Epoch(UINT64_MAX);
-  Walker walker(tree_, peer, stage, objects, {position.empty, compare_after},
+  // Without a debt everything the replica has can be told by its attributes, times included; but
+  // what changed again within one tick of the clock, at its last cut.
+  const uint64_t newest = position.durable.epoch.number();
+  const Epoch compare_after =
+      reconcile_owed_ ? compare_after_ : Epoch(newest - std::min(newest, kCutsInATick));
+  Walker walker(tree_, peer, stage, objects, {position.empty, compare_after}, uncompared_,
                 [this] { return !stopping_ && !paused(); });
   CutShipper cuts(tree_, stage, objects, walker);
   Epoch after = position.durable.epoch;
   if (!increments_) {
     // Everything after this cut is captured and follows; what was before stands in the tree.
     RETURN_IF_ERROR(tracker_.AdvanceBeyond(position.durable.epoch));
-    retention_.Hold(options_.name, Epoch(tracker_.open_epoch().number() - 1));
+    retention_.Regrip(options_.name, Grip::kFirm);
     ASSIGN_OR_RETURN(const auto start, tracker_.TakeCut(Epoch(), meta::Tracker::CutMode::kFresh));
     start->GiveUp();  // the walk is of no one moment anyway
     after = start->cut().name.epoch;
-    retention_.Hold(options_.name, after);
     RETURN_IF_ERROR(walker.WalkDirectory(tree_.root(), WalkDepth::kAll));
     // What is known to have changed shows in no attribute if a power cut took those back.
     if (!position.empty) RETURN_IF_ERROR(cuts.Ship(start));
@@ -409,9 +440,18 @@ Result<CutName> Sender::FillStage(Peer& peer, const Position& position, StageWri
                "replica stays at its cut until they slow down");
     }
     ASSIGN_OR_RETURN(const auto cut, tracker_.TakeCut(after));
+    if (!retention_.Holds(options_.name)) {
+      increments_ = false;
+      return MakeError(ErrorKind::kCancelled, "more has changed than is remembered");
+    }
     last_cut_ = CondVar::Clock::now();
-    // Nothing needs to be kept for a pre-copy.
-    if (EstimateBytes(*cut) > kPreCopyAbove && round < kMaxRounds) cut->GiveUp();
+    if (EstimateBytes(*cut) > kPreCopyAbove && round < kMaxRounds) {
+      cut->GiveUp();  // nothing needs to be kept for a pre-copy
+      if (increments_ && round == 1) {
+        ASSIGN_OR_RETURN(const uint64_t bytes, MeasureBytes(*cut, tree_));
+        RETURN_IF_ERROR(stage.Expect(bytes));
+      }
+    }
     ASSIGN_OR_RETURN(const bool walked, cuts.Ship(cut));
     {
       MutexLock lock(mutex_);
@@ -444,14 +484,14 @@ Status Sender::DeferUnreadable(const CutName& cut, ObjectShipper& objects) {
   const std::vector<ObjectShipper::Unreadable> unreadable = objects.TakeUnreadable();
   if (unreadable.empty()) return {};
   RETURN_IF_ERROR(tree_.Sync());
-  for (const auto& [file, ranges, why] : unreadable) {
-    RETURN_IF_ERROR(tracker_.Defer(file, ranges));
+  for (const auto& [object, change, why] : unreadable) {
+    RETURN_IF_ERROR(tracker_.Defer(object, change));
     const std::string text = "cut " + std::to_string(cut.epoch.number()) + " lacks " +
-                             std::to_string(ranges.TotalBytes()) + " bytes of " +
-                             tree_.PathOf(file) + ", tried again every few seconds: " + why;
+                             WhatLacks(change) + tree_.PathOf(object) +
+                             ", tried again every few seconds: " + why;
     spdlog::error("replica {}: {}", options_.name, text);
     MutexLock lock(mutex_);
-    lacking_[file.id] = text;
+    lacking_[object.id] = text;
   }
   return {};
 }
@@ -476,10 +516,7 @@ Status Sender::AwaitApplied(Peer& peer, Position& position, const CutName& cut) 
     answer->session = position.session;
     position = std::move(*answer);
     // First this: who waits for the position reads the state next.
-    if (position.applied == cut) {
-      SetState(ReplicaState::kCurrent, "");
-      SetInStep(tracker_.Knows(cut));
-    }
+    if (position.applied == cut && increments_) SetState(ReplicaState::kCurrent, "");
     SetPosition(position, inquiry);
     if (position.applied == cut) return {};
   }

@@ -22,6 +22,7 @@
 #include "replica/peer.h"
 #include "replica/retention.h"
 #include "replica/stage_writer.h"
+#include "replica/walker.h"
 
 namespace tandem::replica {
 
@@ -67,8 +68,10 @@ class Sender {
     bool reconcile_owed = false;
     Epoch compare_after;
   };
-  // Called when the replica has reached a new cut.
-  using OnApplied = std::function<void(const CutName& durable, const CutName& applied)>;
+  // Called when the replica has reached a new cut. `reconcile_owed`: its tree has still to be
+  // compared, as something could not be read.
+  using OnApplied =
+      std::function<void(const CutName& durable, const CutName& applied, bool reconcile_owed)>;
 
   // All references must outlive the sender.
   Sender(Options options, meta::Tracker& tracker, const meta::SourceTree& tree,
@@ -102,6 +105,7 @@ class Sender {
 
   void Run();
   Status Converse(Peer& peer);
+  void HoldAfter(const CutName& cut);
   Status Step(Peer& peer, Position& position);
   Status RunTasks(Peer& peer, const Position& position);
   Status CheckStillThere(Peer& peer, Position& position);
@@ -109,6 +113,8 @@ class Sender {
   Result<CutName> FillStage(Peer& peer, const Position& position, StageWriter& stage);
   Status DeferUnreadable(const CutName& cut, ObjectShipper& objects) EXCLUDES(mutex_);
   Status AwaitApplied(Peer& peer, Position& position, const CutName& cut);
+  // Whether what has changed after the replica's cut is known, object by object.
+  bool KnowsChanges() { return increments_ && retention_.Holds(options_.name); }
 
   void SetState(ReplicaState state, std::string error) EXCLUDES(mutex_);
   // What was wanted to be known, and over which connection, when a request was sent whose answer is
@@ -136,6 +142,8 @@ class Sender {
   // be tried, and when the last cut was taken.
   bool increments_ = false;
   bool reconcile_owed_;
+  Epoch compare_after_;
+  Walker::Uncompared uncompared_;
   bool deltas_ = true;
   CondVar::Clock::time_point last_cut_{};
   CondVar::Clock::time_point last_heard_{};
@@ -154,7 +162,7 @@ class Sender {
   std::string notice_ GUARDED_BY(mutex_);
   CutName durable_ GUARDED_BY(mutex_);
   CutName applied_ GUARDED_BY(mutex_);
-  // Files of which the replica's cut lacks a part that could not be read, and why.
+  // Objects of which the replica's cut lacks something that could not be read, and why.
   std::unordered_map<ObjectId, std::string> lacking_ GUARDED_BY(mutex_);
   std::vector<std::shared_ptr<QueuedTask>> tasks_ GUARDED_BY(mutex_);
   std::thread thread_;

@@ -55,10 +55,15 @@ uint64_t DigestOf(const std::vector<uint64_t>& checksums) {
 
 Result<StageWriter> StageWriter::Begin(Peer& peer, const CutName& base) {
   StageWriter writer(peer, CutId::Random(), base);
-  ASSIGN_OR_RETURN(const Reply reply, peer.Ask(replica::Begin{writer.stage_, base}));
+  ASSIGN_OR_RETURN(const Reply reply, peer.Ask(replica::Begin{writer.stage_, base, 0}));
   RETURN_IF_ERROR(Peer::ToStatus(reply));
   FAULT_POINT("source.ship.begun");
   return writer;
+}
+
+Status StageWriter::Expect(uint64_t bytes) {
+  ASSIGN_OR_RETURN(const Reply reply, peer_->Ask(replica::Begin{stage_, base_, bytes}));
+  return Peer::ToStatus(reply);
 }
 
 Status StageWriter::Add(Record record) {

@@ -16,6 +16,8 @@ class StageWriter {
   // Begins a stage on `base`. `peer` must outlive the writer.
   static Result<StageWriter> Begin(Peer& peer, const CutName& base);
 
+  // Asks whether there is room for so much; the error is the replica's.
+  Status Expect(uint64_t bytes);
   Status Add(Record record);
   // Sends what has been added and waits until the replica has all of it.
   Status Flush();

@@ -142,7 +142,12 @@ Status Verifier::RunSlice(Peer& peer, const Position& position) {
   while (!items_.empty() && CondVar::Clock::now() < end && !stopping_) {
     const Item item = std::move(items_.front());
     items_.pop_front();
-    RETURN_IF_ERROR(Judge(peer, position, item));
+    const Status judged = Judge(peer, position, item);
+    if (!judged && meta::IsOfTheDisk(judged.error())) {
+      Report({"unreadable", item.path, judged.error().ToString()});
+      continue;
+    }
+    RETURN_IF_ERROR(judged);
   }
   return {};
 }
@@ -204,8 +209,8 @@ Status Verifier::RepairName(const meta::ObjectRef& directory, const std::string&
     ASSIGN_OR_RETURN(const meta::Attributes attributes,
                      object->ReadAttributes(meta::WithXattrs::kNo));
     if (attributes.kind != meta::Kind::kDirectory) continue;
-    ASSIGN_OR_RETURN(std::vector<meta::SourceEntry> below, tree_.List(*object));
-    for (meta::SourceEntry& one : below) left.emplace_back(*child, std::move(one.name));
+    ASSIGN_OR_RETURN(meta::SourceListing below, tree_.List(*object));
+    for (meta::SourceEntry& one : below.entries) left.emplace_back(*child, std::move(one.name));
   }
   return {};
 }

@@ -24,7 +24,7 @@
 namespace tandem::replica {
 
 struct Difference {
-  std::string kind;  // name, kind, link, attribute, xattr, content
+  std::string kind;  // name, kind, link, attribute, xattr, content, unreadable
   std::string path;  // below the volume's root; "." is the root itself
   std::string what;  // a phrase for people
   bool repaired = false;

@@ -147,7 +147,8 @@ Status Verifier::JudgeListed(const Position& position, const Item& item, meta::S
 Status Verifier::JudgeNames(Peer& peer, const Position& position, const Item& item) {
   ASSIGN_OR_RETURN(const std::optional<meta::SourceObject> directory, tree_.Open(item.object));
   if (!directory) return {};
-  ASSIGN_OR_RETURN(std::vector<meta::SourceEntry> ours, tree_.List(*directory));
+  ASSIGN_OR_RETURN(meta::SourceListing listed, tree_.List(*directory));
+  std::vector<meta::SourceEntry>& ours = listed.entries;
   std::vector<Listed> theirs;
   List ask;
   ask.directory = item.object.id;
@@ -161,6 +162,11 @@ Status Verifier::JudgeNames(Peer& peer, const Position& position, const Item& it
     ask.after = theirs.back().name;
   }
 
+  for (const auto& [name, error] : listed.unreadable) {
+    const auto same = [&name](const auto& entry) { return entry.name == name; };
+    std::erase_if(theirs, same);
+    Report({"unreadable", item.path == "." ? name : item.path + "/" + name, error.ToString()});
+  }
   if (!item.only.empty()) {
     std::erase_if(ours, [&item](const auto& entry) { return entry.name != item.only; });
     std::erase_if(theirs, [&item](const auto& entry) { return entry.name != item.only; });

@@ -77,6 +77,7 @@ class Volume {
   Reply Take(const List& list);
   Reply Take(const Find& find);
   Reply Take(const GetDigests& get);
+  std::optional<Reply> CheckRoom(uint64_t bytes);
   Reply CheckAndCommit(const Commit& commit, const std::shared_ptr<Stage>& stage)
       REQUIRES(commit_mutex_);
   std::optional<Reply> CheckPlan(const std::shared_ptr<Stage>& stage);

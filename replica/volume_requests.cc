@@ -1,5 +1,6 @@
 // What a volume answers to Hello, Begin, Chunk, Commit and WaitApplied, and how it fails.
 #include <fcntl.h>
+#include <sys/statvfs.h>
 
 #include <algorithm>
 
@@ -156,8 +157,24 @@ void Volume::CloseStage() {
   }
 }
 
+// The old tree stays until the new change set is whole: both need room. Better said before anything
+// is sent than when the disk is full.
+std::optional<Reply> Volume::CheckRoom(uint64_t bytes) {
+  struct statvfs room = {};
+  if (fstatvfs(fd_.get(), &room) != 0) return Failure(ErrnoError("ask for room").value());
+  const uint64_t free = room.f_bavail * room.f_frsize;
+  if (bytes <= free) return std::nullopt;
+  constexpr uint64_t kMiB = 1 << 20;
+  return Refuse(ReplyCode::kNoSpace,
+                "volume " + identity_.name + " of the replica: to catch up takes about " +
+                    std::to_string((bytes + kMiB - 1) / kMiB) + " MiB beside the tree, and " +
+                    std::to_string(free / kMiB) + " MiB are free on the filesystem of " + path_ +
+                    ": free space there");
+}
+
 Reply Volume::Take(const Begin& begin) {
   MutexLock commit_lock(commit_mutex_);
+  if (auto refusal = CheckRoom(begin.expected_bytes)) return *refusal;
   if (OpenStage(begin.stage) != nullptr) return Ok();
   {
     MutexLock lock(mutex_);

@@ -31,7 +31,8 @@ bool MayDiffer(const meta::Attributes& ours, const meta::Attributes& theirs) {
 Status Walker::WalkDirectory(const meta::ObjectRef& directory, WalkDepth depth) {
   if (depth == WalkDepth::kAll) {
     if (replica_.is_empty) {
-      RETURN_IF_ERROR(ShipNew(directory, depth, ObjectId()));
+      ASSIGN_OR_RETURN(const bool shipped, ShipNew(directory, depth, ObjectId()));
+      (void)shipped;  // its attributes are noted as lacking; its names are another matter
     } else {
       ASSIGN_OR_RETURN(const std::vector<Listed> known, FindOnReplica({directory.id}));
       RETURN_IF_ERROR(ShipDifference(directory, known.front(), depth));
@@ -41,9 +42,15 @@ Status Walker::WalkDirectory(const meta::ObjectRef& directory, WalkDepth depth) 
   return Run();
 }
 
-Status Walker::WalkNew(const meta::ObjectRef& object) {
-  RETURN_IF_ERROR(ShipNew(object, WalkDepth::kNewOnly, ObjectId()));
-  return Run();
+Status Walker::WalkChanged(const meta::ObjectRef& directory) {
+  const bool all = uncompared_.erase(directory.id) != 0;
+  return WalkDirectory(directory, all ? WalkDepth::kAll : WalkDepth::kNewOnly);
+}
+
+Result<bool> Walker::WalkNew(const meta::ObjectRef& object) {
+  ASSIGN_OR_RETURN(const bool shipped, ShipNew(object, WalkDepth::kNewOnly, ObjectId()));
+  RETURN_IF_ERROR(Run());
+  return shipped;
 }
 
 Status Walker::Run() {
@@ -63,6 +70,10 @@ Status Walker::Visit(const Task& task) {
   if (!ours) {
     // Removed while we looked: that travels as a change of its own.
     if (ours.error().code() == ENOENT || ours.error().code() == ESTALE) return {};
+    if (meta::IsOfTheDisk(ours.error())) {
+      NoteUnreadable(task, ours.error().ToString());
+      return {};
+    }
     return tl::unexpected<Error>(std::move(ours.error()));
   }
   std::vector<Listed> theirs;
@@ -74,14 +85,22 @@ Status Walker::Visit(const Task& task) {
     ASSIGN_OR_RETURN(theirs, ListReplica(task.counterpart));
   }
 
-  std::vector<Listed> known(ours->size());
-  if (!replica_.is_empty && !ours->empty()) {
+  const std::vector<meta::SourceEntry>& entries = ours->entries;
+  std::vector<Listed> known(entries.size());
+  if (!replica_.is_empty && !entries.empty()) {
     std::vector<ObjectId> ids;
-    ids.reserve(ours->size());
-    for (const meta::SourceEntry& entry : *ours) ids.push_back(entry.object.id);
+    ids.reserve(entries.size());
+    for (const meta::SourceEntry& entry : entries) ids.push_back(entry.object.id);
     ASSIGN_OR_RETURN(known, FindOnReplica(ids));
   }
-  return CompareObjects(task.depth, *ours, known, BasesOf(*ours, theirs));
+  return CompareObjects(task, entries, known, BasesOf(entries, theirs));
+}
+
+void Walker::NoteUnreadable(const Task& task, const std::string& why) {
+  meta::ObjectChange change;
+  change.listing = true;
+  shipper_.NoteUnreadable(task.directory, change, why);
+  if (task.depth == WalkDepth::kAll) uncompared_.insert(task.directory.id);
 }
 
 Walker::Bases Walker::BasesOf(const std::vector<meta::SourceEntry>& ours,
@@ -98,11 +117,15 @@ Walker::Bases Walker::BasesOf(const std::vector<meta::SourceEntry>& ours,
   return bases;
 }
 
-Status Walker::CompareNames(const Task& task, const std::vector<meta::SourceEntry>& ours,
+Status Walker::CompareNames(const Task& task, const meta::SourceListing& ours,
                             const std::vector<Listed>& theirs) {
   std::unordered_map<std::string_view, ObjectId> left;
   for (const Listed& listed : theirs) left.emplace(listed.name, listed.object);
-  for (const meta::SourceEntry& entry : ours) {
+  for (const auto& [name, error] : ours.unreadable) {
+    left.erase(name);  // stays there what it is
+    NoteUnreadable(task, name + ": " + error.ToString());
+  }
+  for (const meta::SourceEntry& entry : ours.entries) {
     const auto same = left.find(entry.name);
     if (same == left.end() || same->second != entry.object.id) {
       RETURN_IF_ERROR(stage_.Add(EntryRecord{task.directory.id, entry.name, entry.object.id}));
@@ -115,34 +138,40 @@ Status Walker::CompareNames(const Task& task, const std::vector<meta::SourceEntr
   return {};
 }
 
-Status Walker::CompareObjects(WalkDepth depth, const std::vector<meta::SourceEntry>& entries,
+Status Walker::CompareObjects(const Task& task, const std::vector<meta::SourceEntry>& entries,
                               const std::vector<Listed>& known, const Bases& bases) {
   for (size_t i = 0; i < entries.size(); ++i) {
     if (!keep_going_()) return MakeError(ErrorKind::kCancelled, "walk the source: stopping");
     if (known[i].object.is_null()) {
       const auto basis = bases.find(entries[i].object.id);
-      RETURN_IF_ERROR(
-          ShipNew(entries[i].object, depth, basis == bases.end() ? ObjectId() : basis->second));
-    } else if (depth == WalkDepth::kAll) {
-      RETURN_IF_ERROR(ShipDifference(entries[i].object, known[i], depth));
+      ASSIGN_OR_RETURN(const bool shipped,
+                       ShipNew(entries[i].object, task.depth,
+                               basis == bases.end() ? ObjectId() : basis->second));
+      if (shipped) continue;
+      // It has been named already; without it nothing can be committed.
+      RETURN_IF_ERROR(stage_.Add(EntryRecord{task.directory.id, entries[i].name, ObjectId()}));
+      NoteUnreadable(task, entries[i].name);
+    } else if (task.depth == WalkDepth::kAll) {
+      RETURN_IF_ERROR(ShipDifference(entries[i].object, known[i], task.depth));
     }
   }
   return {};
 }
 
-Status Walker::ShipNew(const meta::ObjectRef& object, WalkDepth depth, ObjectId basis) {
-  if (shipped_links_.contains(object.id)) return {};
+Result<bool> Walker::ShipNew(const meta::ObjectRef& object, WalkDepth depth, ObjectId basis) {
+  if (shipped_links_.contains(object.id)) return true;
   ASSIGN_OR_RETURN(std::optional<meta::SourceObject> opened, tree_.Open(object));
-  if (!opened) return {};
-  ASSIGN_OR_RETURN(const meta::Attributes attributes,
+  if (!opened) return true;  // gone: that travels as a change of its own
+  ASSIGN_OR_RETURN(const std::optional<meta::Attributes> attributes,
                    shipper_.Ship(object.id, *opened, EverythingOf(object), basis));
-  if (attributes.kind == meta::Kind::kDirectory) {
+  if (!attributes) return false;
+  if (attributes->kind == meta::Kind::kDirectory) {
     // The root is asked for itself, by WalkDirectory.
     if (object.id != kRootObject) tasks_.push_back({object, true, depth, basis});
-  } else if (attributes.link_count > 1) {
+  } else if (attributes->link_count > 1) {
     shipped_links_.insert(object.id);
   }
-  return {};
+  return true;
 }
 
 Status Walker::ShipDifference(const meta::ObjectRef& object, const Listed& theirs,
@@ -150,13 +179,21 @@ Status Walker::ShipDifference(const meta::ObjectRef& object, const Listed& their
   if (shipped_links_.contains(object.id)) return {};
   ASSIGN_OR_RETURN(std::optional<meta::SourceObject> opened, tree_.Open(object));
   if (!opened) return {};
-  ASSIGN_OR_RETURN(const meta::Attributes ours, opened->ReadAttributes(meta::WithXattrs::kNo));
+  auto read = opened->ReadAttributes(meta::WithXattrs::kNo);
+  if (!read && meta::IsOfTheDisk(read.error())) {
+    meta::ObjectChange everything;
+    everything.AddWhole();
+    shipper_.NoteUnreadable(object, everything, read.error().ToString());
+    return {};
+  }
+  ASSIGN_OR_RETURN(const meta::Attributes ours, std::move(read));
   if (MayDiffer(ours, theirs.attributes) || theirs.changed > replica_.compare_after) {
     meta::ObjectChange change;
     change.handle = object.handle;
     change.attributes = meta::kAllAttributes;
     if (ours.kind == meta::Kind::kFile) change.suspect.Add(ByteRange::Whole());
-    RETURN_IF_ERROR(shipper_.Ship(object.id, *opened, change, ObjectId()));
+    ASSIGN_OR_RETURN(const auto shipped, shipper_.Ship(object.id, *opened, change, ObjectId()));
+    (void)shipped;  // or noted as lacking
   }
   if (ours.kind == meta::Kind::kDirectory && object.id != kRootObject) {
     tasks_.push_back({object, false, depth});

@@ -31,22 +31,29 @@ class Walker {
     // can take content back from the source and leave size and times.
     Epoch compare_after;
   };
+  // Directories of which something could not be read when all was to be compared.
+  using Uncompared = std::unordered_set<ObjectId>;
+
   // All must outlive the walker. `keep_going` is called between objects; false ends the walk with
   // kCancelled.
   Walker(const meta::SourceTree& tree, Peer& peer, StageWriter& stage, ObjectShipper& shipper,
-         Other replica, std::function<bool()> keep_going)
+         Other replica, Uncompared& uncompared, std::function<bool()> keep_going)
       : tree_(tree),
         peer_(peer),
         stage_(stage),
         shipper_(shipper),
         replica_(replica),
+        uncompared_(uncompared),
         keep_going_(std::move(keep_going)) {}
 
   // Compares the directory's names (and, with kAll, its attributes), and below it all directories
   // that the replica does not know (with kAll: all).
   Status WalkDirectory(const meta::ObjectRef& directory, WalkDepth depth);
-  // Ships an object the replica lacks, and everything below it.
-  Status WalkNew(const meta::ObjectRef& object);
+  // Looks again at what may have changed in a directory: new objects alone, or all that was not
+  // compared when it should have been.
+  Status WalkChanged(const meta::ObjectRef& directory);
+  // Ships an object the replica lacks, and everything below it. False: it cannot be read.
+  Result<bool> WalkNew(const meta::ObjectRef& object);
 
  private:
   struct Task {
@@ -64,11 +71,13 @@ class Walker {
 
   Status Run();
   Status Visit(const Task& task);
-  Status CompareNames(const Task& task, const std::vector<meta::SourceEntry>& ours,
+  Status CompareNames(const Task& task, const meta::SourceListing& ours,
                       const std::vector<Listed>& theirs);
-  Status CompareObjects(WalkDepth depth, const std::vector<meta::SourceEntry>& entries,
+  Status CompareObjects(const Task& task, const std::vector<meta::SourceEntry>& entries,
                         const std::vector<Listed>& known, const Bases& bases);
-  Status ShipNew(const meta::ObjectRef& object, WalkDepth depth, ObjectId basis);
+  // The directory, or what some of its names lead to, cannot be read.
+  void NoteUnreadable(const Task& task, const std::string& why);
+  Result<bool> ShipNew(const meta::ObjectRef& object, WalkDepth depth, ObjectId basis);
   Status ShipDifference(const meta::ObjectRef& object, const Listed& theirs, WalkDepth depth);
   Result<std::vector<Listed>> ListReplica(const ObjectId& directory);
   Result<std::vector<Listed>> FindOnReplica(const std::vector<ObjectId>& objects);
@@ -78,6 +87,7 @@ class Walker {
   StageWriter& stage_;
   ObjectShipper& shipper_;
   const Other replica_;
+  Uncompared& uncompared_;
   const std::function<bool()> keep_going_;
   std::deque<Task> tasks_;
   // Objects with several names are met several times.

@@ -73,6 +73,15 @@ Result<std::chrono::milliseconds> ParseInterval(const std::string& text) {
   return std::chrono::milliseconds(value);
 }
 
+Result<uint64_t> ParseMostChanges(const std::string& text) {
+  uint64_t value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc() || end != text.data() + text.size() || value == 0) {
+    return MakeError(ErrorKind::kUsage, "--max-changes " + text + ": a number from 1 is expected");
+  }
+  return value;
+}
+
 // NAME=URL, or URL alone, whose host and port are then the name.
 ReplicaArgument ParseReplica(const std::string& text) {
   const size_t scheme = text.find("://");
@@ -130,6 +139,8 @@ Status TakeMountOptions(const std::vector<std::string>& lists, MountArguments& a
         arguments.replicas.push_back(ParseReplica(value));
       } else if (key == "interval") {
         ASSIGN_OR_RETURN(arguments.interval, ParseInterval(value));
+      } else if (key == "max_changes" || key == "max-changes") {
+        ASSIGN_OR_RETURN(arguments.most_changes, ParseMostChanges(value));
       } else if (key == "no_capture" || key == "no-capture") {
         arguments.capture = false;
       } else {
@@ -151,6 +162,7 @@ Result<MountArguments> ParseMountArguments(int argc, char** argv) {
   std::vector<std::string> replicas;
   std::vector<std::string> option_lists;
   std::string interval;
+  std::string most_changes;
   bool no_capture = false;
   bool list_fault_points = false;
   CLI::App app(kDescription, "tandemfs");
@@ -166,6 +178,9 @@ Result<MountArguments> ParseMountArguments(int argc, char** argv) {
                  "where to keep state (default: /var/lib/tandemfs/VOLUME for root)");
   app.add_option("--interval", interval,
                  "least time between two cuts in milliseconds (default 10)");
+  app.add_option("--max-changes", most_changes,
+                 "how many changed objects and names are remembered (default 2097152); a replica "
+                 "further behind is compared as a whole");
   app.add_flag("--no-capture", no_capture, "pass through only: replicate nothing");
   app.add_flag("-f,--foreground", arguments.foreground, "stay in the foreground, log to stderr");
   app.add_option("-o", option_lists, "mount options")
@@ -189,6 +204,9 @@ Result<MountArguments> ParseMountArguments(int argc, char** argv) {
   for (const std::string& replica : replicas) arguments.replicas.push_back(ParseReplica(replica));
   if (!interval.empty()) {
     ASSIGN_OR_RETURN(arguments.interval, ParseInterval(interval));
+  }
+  if (!most_changes.empty()) {
+    ASSIGN_OR_RETURN(arguments.most_changes, ParseMostChanges(most_changes));
   }
   RETURN_IF_ERROR(TakeMountOptions(option_lists, arguments));
   RETURN_IF_ERROR(CheckReplicas(arguments.replicas));

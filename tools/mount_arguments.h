@@ -1,5 +1,5 @@
 // The command line of tandemfs, and what mount(8) makes of a line of fstab: the same options may
-// stand after -o (volume=, state=, replica=, interval=, no_capture).
+// stand after -o (volume=, state=, replica=, interval=, max_changes=, no_capture).
 #pragma once
 
 #include <chrono>
@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "meta/base/result.h"
+#include "replica/replication.h"
 
 namespace tandem::tools {
 
@@ -22,6 +23,7 @@ struct MountArguments {
   std::string volume;  // never empty once parsed
   std::string state;   // likewise
   std::chrono::milliseconds interval{10};
+  uint64_t most_changes = replica::Replication::kMostChanges;
   bool capture = true;
   bool foreground = false;
   std::string fuse_options;  // what is left of -o

@@ -139,6 +139,7 @@ Status RunMounted(const MountArguments& arguments, const std::string& source, in
     replicate.volume = engine.state->volume_id();
     replicate.source = HostName() + ":" + source;
     replicate.interval = arguments.interval;
+    replicate.most_changes = arguments.most_changes;
     replicate.replicas = engine.replicas;
     replication = replica::Replication::Start(std::move(replicate), *engine.tracker, *engine.tree,
                                               *engine.writer);

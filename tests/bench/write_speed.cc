@@ -1,6 +1,6 @@
-// write_speed FILE random|sequential SECONDS: overwrites FILE (256 MiB, made if need be) in 4 KiB
-// pieces at random places, or from front to end in 1 MiB pieces, and prints MiB per second of
-// write(2). Buffered, one thread.
+// write_speed FILE random|sequential SECONDS [MIB_PER_SECOND]: overwrites FILE (256 MiB, made if
+// need be) in 4 KiB pieces at random places, or from front to end in 1 MiB pieces, not faster than
+// told, and prints MiB per second of write(2). Buffered, one thread.
 #include <fcntl.h>
 #include <unistd.h>
 
@@ -8,8 +8,10 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <limits>
 #include <random>
 #include <string>
+#include <thread>
 #include <vector>
 
 namespace {
@@ -36,8 +38,8 @@ void MakeFile(int fd) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc != 4) {
-    std::fprintf(stderr, "usage: write_speed FILE random|sequential SECONDS\n");
+  if (argc != 4 && argc != 5) {
+    std::fprintf(stderr, "usage: write_speed FILE random|sequential SECONDS [MIB_PER_SECOND]\n");
     return 2;
   }
   const bool random = std::string(argv[2]) == "random";
@@ -49,6 +51,7 @@ int main(int argc, char** argv) {
   std::vector<char> piece(random ? 4096 : 1 << 20);
   for (char& c : piece) c = static_cast<char>(generator());
   const auto length = std::chrono::duration<double>(std::atof(argv[3]));
+  const double rate = argc == 5 ? std::atof(argv[4]) : std::numeric_limits<double>::infinity();
   const auto start = Clock::now();
   uint64_t bytes = 0;
   do {
@@ -56,6 +59,10 @@ int main(int argc, char** argv) {
     const uint64_t number = random ? generator() % pieces : bytes / piece.size() % pieces;
     WriteAt(fd, piece, number * piece.size());
     bytes += piece.size();
+    const auto due =
+        start + std::chrono::duration_cast<Clock::duration>(
+                    std::chrono::duration<double>(static_cast<double>(bytes) / (1 << 20) / rate));
+    if (due > Clock::now()) std::this_thread::sleep_until(due);
   } while (Clock::now() - start < length);
   const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
   std::printf("%.1f\n", static_cast<double>(bytes) / (1 << 20) / seconds);

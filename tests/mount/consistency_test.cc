@@ -34,10 +34,12 @@ class Invariant3AlwaysOneMoment : public MountTest {
     mount_.options().more = {"--interval", "5"};
   }
 
-  void StartWriting() {
+  // Returns when the first operation after `reached` is done.
+  void StartWriting(uint64_t reached = 0) {
     const std::vector<std::string> command = {Program("tests/causal_writer"), "run", mount_.path(),
                                               std::to_string(kThreads), log_path_};
     writer_ = std::make_unique<Process>(Launch{command});
+    ASSERT_TRUE(WaitFor([&] { return log_.Get(0, reached + 1).ended != 0; })) << writer_->err();
   }
   void StopWriting() {
     writer_->Signal(SIGTERM);
@@ -62,6 +64,7 @@ class Invariant3AlwaysOneMoment : public MountTest {
     if (ReadWhole(marker_path) != before) return;
     ASSERT_EQ(state, "") << before;
     ASSERT_EQ(programs::CheckCausalOrder(log_, last), "") << before;
+    last_ = last;
     if (before == seen_) return;
     seen_ = before;
     ++cuts_seen_;
@@ -99,6 +102,7 @@ class Invariant3AlwaysOneMoment : public MountTest {
   programs::CausalLog log_{log_path_, kThreads};
   std::unique_ptr<Process> writer_;
   std::string seen_;
+  std::vector<uint64_t> last_ = std::vector<uint64_t>(kThreads);  // what it had
   int cuts_seen_ = 0;
 };
 
@@ -149,6 +153,32 @@ TEST_F(Invariant3AlwaysOneMoment, HoweverOftenTheReplicaIsKilled) {
     ASSERT_TRUE(replica_.Start());
   }
   ExpectSeen(10);
+}
+
+TEST_F(Invariant3AlwaysOneMoment, HoweverOftenTheSourceIsKilled) {
+  constexpr int kDisconnected = 3;  // causal_writer's
+  ASSERT_TRUE(StartBoth());
+  ASSERT_TRUE(mount_.Sync());
+  StartWriting();
+  for (int kill = 0; kill < Times(4, 100) && !HasFailure(); ++kill) {
+    LookUntilSeen(cuts_seen_ + 1);
+    LookFor(milliseconds(random_() % 300));
+    mount_.Kill();
+    ASSERT_EQ(writer_->Wait(), kDisconnected) << writer_->err();
+    Look();
+    // What was under way at the kill is there, or not; nothing is there by half.
+    std::vector<uint64_t> source;
+    ASSERT_EQ(programs::ReadCausalTree(source_, kThreads, source), "");
+    for (size_t t = 0; t < source.size(); ++t) {
+      ASSERT_EQ(log_.Get(static_cast<int>(t), source[t] + 1).ended, 0U) << "it had returned";
+      ASSERT_LE(last_[t], source[t]) << "the replica ran ahead of the source";
+    }
+    ASSERT_TRUE(mount_.Start());
+    Look();
+    StartWriting(source[0]);
+  }
+  LookUntilSeen(cuts_seen_ + 1);
+  ExpectSeen(4);
 }
 
 }  // namespace

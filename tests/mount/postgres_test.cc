@@ -5,19 +5,14 @@
 #include <unistd.h>
 
 #include <filesystem>
-#include <fstream>
-#include <map>
-#include <random>
-#include <sstream>
-#include <thread>
+#include <memory>
 
-#include "tests/mount_fixture.h"
+#include "tests/cut_copy.h"
 
 namespace tandem::test {
 namespace {
 
 namespace stdfs = std::filesystem;
-using std::chrono::milliseconds;
 
 // Debian's, of whatever version; empty: there is none.
 std::string PostgresPrograms() {
@@ -91,15 +86,14 @@ class Postgres {
   std::unique_ptr<Process> server_;
 };
 
-class PostgresOnTheMount : public MountTest {
+class PostgresOnTheMount : public CutsUnderLoad {
  protected:
   void SetUp() override {
-    MountTest::SetUp();
-    if (IsSkipped()) return;
-    programs_ = PostgresPrograms();
-    if (programs_.empty()) GTEST_SKIP() << "no PostgreSQL server on this machine";
-    random_.seed(FreshSeed());
-    ASSERT_TRUE(StartBoth());
+    const std::string programs = PostgresPrograms();
+    if (programs.empty()) GTEST_SKIP() << "no PostgreSQL server on this machine";
+    CutsUnderLoad::SetUp();
+    if (IsSkipped() || HasFatalFailure()) return;
+    programs_ = programs;
     const std::string data = mount_.path() + "/database";
     ASSERT_EQ(mkdir(data.c_str(), 0700), 0);
     const passwd* user = getpwnam("postgres");
@@ -112,57 +106,22 @@ class PostgresOnTheMount : public MountTest {
     ASSERT_EQ(made.code, 0) << made;
   }
 
-  // pgbench, and beside it a ledger: each number is committed before it is noted with the time.
+  // pgbench, and beside it a ledger.
   void StartLoad() {
     load_ = std::make_unique<Process>(database_->AsUser(
         {"pgbench", "-n", "-c", "2", "-T", "600", "-h", database_->sockets(), "-U", "postgres"}));
-    const std::string psql =
-        database_->programs() + "psql -qAtX -U postgres -h " + database_->sockets();
-    ledger_ = std::make_unique<Process>(Launch{
-        {"bash", "-c",
-         "n=0; while :; do n=$((n+1)); echo \"insert into ledger values($n) returning id;\"; done"
-         " 2>/dev/null | " +
-             psql + " | while read -r id; do echo \"$id $EPOCHREALTIME\"; done"}});
+    ledger_ =
+        std::make_unique<Ledger>(std::vector<std::string>{programs_ + "psql", "-qAtX", "-U",
+                                                          "postgres", "-h", database_->sockets()},
+                                 "insert into ledger values(?) returning id;");
   }
   void StopLoad() {
     load_->Signal(SIGTERM);
     load_->Wait();
-    EXPECT_EQ(Execute({"pkill", "-TERM", "-P", std::to_string(ledger_->pid())}).code, 0);
-    ledger_->Wait();
+    EXPECT_TRUE(ledger_->Stop());
   }
 
-  // When each ledger number was noted, in nanoseconds.
-  std::map<int64_t, int64_t> Noted() const {
-    std::map<int64_t, int64_t> noted;
-    std::istringstream lines(ledger_->out());
-    int64_t id = 0, seconds = 0, micros = 0;
-    char dot = 0;
-    while (lines >> id >> seconds >> dot >> micros) {
-      noted[id] = seconds * 1'000'000'000 + micros * 1000;
-    }
-    return noted;
-  }
-
-  // Copies the replica's database while the daemon stands still at a cut; returns the cut's time.
-  int64_t CopyAtACut(const std::string& copy) {
-    int64_t time = 0;
-    EXPECT_TRUE(WaitFor([&] {
-      replica_.process().Signal(SIGSTOP);
-      EXPECT_TRUE(WaitFor([this] { return replica_.process().stopped(); }));
-      std::ifstream file(replica_.store() + "/" + kVolume + "/applied");
-      const Json marker = Json::parse(file, nullptr, /*allow_exceptions=*/false);
-      if (marker.is_object() && marker["state"] == "applied") {
-        time = marker["wall_time_ns"];
-        EXPECT_EQ(Execute({"cp", "-a", replica_.tree() + "/database", copy}).code, 0);
-      }
-      replica_.process().Signal(SIGCONT);
-      std::this_thread::sleep_for(milliseconds(random_() % 20));
-      return time != 0;
-    }));
-    return time;
-  }
-
-  void ExpectWhole(const std::string& copy, int64_t cut_time) {
+  void ExpectADatabase(const std::string& copy, int64_t cut_time_ns) {
     stdfs::remove(copy + "/postmaster.pid");
     Postgres replica(programs_, copy, scratch_.Path("sockets-of-copy"));
     ASSERT_TRUE(replica.Start());
@@ -170,40 +129,24 @@ class PostgresOnTheMount : public MountTest {
     ASSERT_EQ(ledger.code, 0) << ledger;
     const int64_t count = std::stoll(ledger.out);
     const int64_t last = std::stoll(ledger.out.substr(ledger.out.find('|') + 1));
-    EXPECT_EQ(count, last) << "a transaction is there without all before it";
-    for (const auto& [id, noted] : Noted()) {
-      if (noted >= cut_time) continue;
-      EXPECT_LE(id, last) << "committed before the cut, and not in it";
-    }
+    ExpectWhole(count, last, ledger_->noted(), cut_time_ns);
     const Outcome check = replica.Run({"pg_amcheck", "--install-missing", "-d", "postgres"});
     EXPECT_EQ(check.code, 0) << check;
-    EXPECT_GE(last, last_seen_);
-    last_seen_ = last;
   }
 
-  std::mt19937_64 random_;
   std::string programs_;
   std::unique_ptr<Postgres> database_;
   std::unique_ptr<Process> load_;
-  std::unique_ptr<Process> ledger_;
-  int64_t last_seen_ = 0;
+  std::unique_ptr<Ledger> ledger_;
 };
 
 TEST_F(PostgresOnTheMount, Invariant3IsADatabaseAtEveryCut) {
   ASSERT_TRUE(mount_.Sync());
   StartLoad();
-  for (int cut = 0; cut < Times(6, 100) && !HasFailure(); ++cut) {
-    std::this_thread::sleep_for(milliseconds(random_() % 500));
-    // Now and then the daemon dies instead, and recovers.
-    if (cut % 3 == 2) {
-      replica_.Kill();
-      ASSERT_TRUE(replica_.Start());
-    }
-    const std::string copy = scratch_.Path("copy");
-    const int64_t time = CopyAtACut(copy);
-    ExpectWhole(copy, time);
-    stdfs::remove_all(copy);
-  }
+  ASSERT_TRUE(ledger_->Begins());
+  CheckCuts(Times(6, 100), "database", [this](const std::string& copy, int64_t cut_time_ns) {
+    ExpectADatabase(copy, cut_time_ns);
+  });
   EXPECT_GT(last_seen_, 0);
   StopLoad();
   database_->Stop();

@@ -110,7 +110,7 @@ TEST_F(SourceTreeTest, ListsEveryNameInByteOrder) {
   std::filesystem::create_directory(Path("directory"));
   std::filesystem::create_symlink("nowhere", Path("link"));
   ASSERT_EQ(mkfifo(Path("fifo").c_str(), 0600), 0);
-  const auto entries = tree_.List(*tree_.Open(tree_.root()).value()).value();
+  const auto entries = tree_.List(*tree_.Open(tree_.root()).value()).value().entries;
   std::vector<std::string> names;
   for (const SourceEntry& entry : entries) names.push_back(entry.name);
   EXPECT_EQ(names, (std::vector<std::string>{".hidden", "B", "a", "b", "directory", "fifo", "link",

@@ -76,10 +76,10 @@ std::string MakeCausalTree(const std::string& directory, int threads) {
   return {};
 }
 
-std::string RunCausalThread(const std::string& directory, int thread, CausalLog& log,
-                            const bool volatile& stop) {
+std::string RunCausalThread(const std::string& directory, int thread, uint64_t reached,
+                            CausalLog& log, const bool volatile& stop) {
   CausalCells cells(DirectoryOf(directory, thread));
-  for (uint64_t number = 1; number < CausalLog::kMaxOperations && !stop; ++number) {
+  for (uint64_t number = reached + 1; number < CausalLog::kMaxOperations && !stop; ++number) {
     const int cell = static_cast<int>(number % kCausalCells);
     log.Begin(thread, number);
     std::string failure = cells.Put(cell, ExpectedIn(cell, number - 1), number);
@@ -87,6 +87,13 @@ std::string RunCausalThread(const std::string& directory, int thread, CausalLog&
     log.End(thread, number);
   }
   return {};
+}
+
+void ResumeCausalLog(CausalLog& log, const std::vector<uint64_t>& last) {
+  for (int t = 0; t < log.threads(); ++t) {
+    const uint64_t reached = last[static_cast<size_t>(t)];
+    if (reached != 0 && log.Get(t, reached).ended == 0) log.End(t, reached);
+  }
 }
 
 std::string ReadCausalTree(const std::string& directory, int threads, std::vector<uint64_t>& last) {

@@ -49,9 +49,15 @@ class CausalLog {
 // wrong.
 std::string MakeCausalTree(const std::string& directory, int threads);
 
-// Performs operations from the first on until `stop` says so, or the operation `last`. Empty: done.
-std::string RunCausalThread(const std::string& directory, int thread, CausalLog& log,
-                            const bool volatile& stop);
+// Performs the operations after `reached` until `stop` says so, or there is no room in the log.
+// Needs InstallBusGuard. Empty: done; otherwise what went wrong.
+std::string RunCausalThread(const std::string& directory, int thread, uint64_t reached,
+                            CausalLog& log, const bool volatile& stop);
+
+// After a run that was broken off: `last`, what ReadCausalTree says of the directory, is to be gone
+// on from. An operation that was under way and is there never returned; it ended by now. One that
+// is not there is performed again, under its number.
+void ResumeCausalLog(CausalLog& log, const std::vector<uint64_t>& last);
 
 // Which operation each thread had got to. Empty: a state that was; otherwise why it never was.
 std::string ReadCausalTree(const std::string& directory, int threads, std::vector<uint64_t>& last);

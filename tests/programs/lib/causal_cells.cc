@@ -11,6 +11,7 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "tests/programs/lib/bus_guard.h"
 #include "tests/programs/lib/causal.h"
 
 namespace tandem::programs {
@@ -76,9 +77,10 @@ std::string StoreNumber(const std::string& path, uint64_t number) {
   void* map = mmap(nullptr, static_cast<size_t>(kFileBytes), PROT_READ | PROT_WRITE, MAP_SHARED,
                    fd.get(), 0);
   if (map == MAP_FAILED) return Failure("map " + path);
-  memcpy(map, &number, sizeof number);
-  const int synced = msync(map, static_cast<size_t>(kFileBytes), MS_SYNC);
-  std::string failure = synced == 0 ? "" : Failure("msync " + path);
+  // Where the page cannot be read any more, as when the mount has died, a store is a SIGBUS.
+  const bool stored = CopyGuarded(map, &number, sizeof number);
+  const bool synced = stored && msync(map, static_cast<size_t>(kFileBytes), MS_SYNC) == 0;
+  std::string failure = synced ? "" : Failure((stored ? "msync " : "store into ") + path);
   munmap(map, static_cast<size_t>(kFileBytes));
   return failure;
 }
