@@ -4,7 +4,7 @@
 namespace tandem::meta {
 namespace {
 
-constexpr std::chrono::seconds kRetryAfter{10};
+constexpr std::chrono::seconds kRetryAfter{5};
 
 }  // namespace
 
@@ -21,6 +21,11 @@ Status Tracker::Defer(const ObjectRef& object, const ObjectChange& change) {
   return writer_.Do([&](StateDatabase& database) {
     return database.AddDirty({object, {{kDeferredEpoch, change}}});
   });
+}
+
+bool Tracker::IsDeferred(const ObjectId& object) {
+  MutexLock lock(layers_mutex_);
+  return deferred_.contains(object);
 }
 
 Status Tracker::RecordAgain(const ObjectRef& object, const ObjectChange& change) {

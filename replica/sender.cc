@@ -333,6 +333,7 @@ Status Sender::Step(Peer& peer, Position& position) {
     WaitUnlessWoken(kIdleWait);
     return CheckStillThere(peer, position);
   }
+  if (increments_ && !KnowsChanges()) return MakeError(ErrorKind::kCancelled, "it was let go");
   if (increments_) {
     const auto deadline = CondVar::Clock::now() + kIdleWait;
     const bool changes = tracker_.WaitForChanges(position.applied.epoch, deadline);
@@ -439,6 +440,7 @@ Result<CutName> Sender::FillStage(Peer& peer, const Position& position, StageWri
                "changes come about as fast as they can be carried: the "
                "replica stays at its cut until they slow down");
     }
+    const std::vector<ObjectId> tried_again = TriedAgain();
     ASSIGN_OR_RETURN(const auto cut, tracker_.TakeCut(after));
     if (!retention_.Holds(options_.name)) {
       increments_ = false;
@@ -455,9 +457,9 @@ Result<CutName> Sender::FillStage(Peer& peer, const Position& position, StageWri
     ASSIGN_OR_RETURN(const bool walked, cuts.Ship(cut));
     {
       MutexLock lock(mutex_);
-      std::erase_if(lacking_, [&cut](const auto& file) {
-        return cut->changes().Find(file.first) != nullptr;
-      });
+      for (const ObjectId& object : tried_again) {
+        if (cut->changes().Find(object) != nullptr) lacking_.erase(object);
+      }
     }
     after = cut->cut().name.epoch;
     if (!cut->Finish() || walked) {
@@ -477,6 +479,17 @@ Result<CutName> Sender::FillStage(Peer& peer, const Position& position, StageWri
     }
     RETURN_IF_ERROR(cuts.ShipMissing(reply.missing));
   }
+}
+
+// What the replica lacks, and the next cut has.
+std::vector<ObjectId> Sender::TriedAgain() {
+  std::vector<ObjectId> lacking;
+  {
+    MutexLock lock(mutex_);
+    for (const auto& [object, text] : lacking_) lacking.push_back(object);
+  }
+  std::erase_if(lacking, [this](const ObjectId& object) { return tracker_.IsDeferred(object); });
+  return lacking;
 }
 
 // The cut goes without what the disk does not give, and says so; unless it gives nothing at all.

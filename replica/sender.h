@@ -111,6 +111,7 @@ class Sender {
   Status CheckStillThere(Peer& peer, Position& position);
   Status Ship(Peer& peer, Position& position);
   Result<CutName> FillStage(Peer& peer, const Position& position, StageWriter& stage);
+  std::vector<ObjectId> TriedAgain() EXCLUDES(mutex_);
   Status DeferUnreadable(const CutName& cut, ObjectShipper& objects) EXCLUDES(mutex_);
   Status AwaitApplied(Peer& peer, Position& position, const CutName& cut);
   // Whether what has changed after the replica's cut is known, object by object.

@@ -140,6 +140,9 @@ TEST_F(PowerCut, ContentThatAloneReachedTheDiskIsMarkedThere) {
   Restart(kSourceAndState);
   ASSERT_EQ(ReadAt(source_ + "/large", kAt, 4), "xxxx")
       << "the case is not what it was meant to be";
+  // The mark is the only trace, and has to outlast the wait for the replica.
+  Write(mount_.path() + "/later", "written after the power cut");
+  ASSERT_TRUE(WaitFor([this] { return mount_.Status()["hot_objects"] == 0; }));
   ASSERT_EQ(mount_.Tandem("resume").code, 0);
   EXPECT_TRUE(Converges());
 }
