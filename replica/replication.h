@@ -25,7 +25,7 @@ class Replication {
     std::string volume_name;
     VolumeId volume;
     std::string source;
-    std::chrono::milliseconds interval{10};
+    std::chrono::milliseconds interval{5};
     // Of changed objects and names that are remembered for replicas that are behind.
     uint64_t most_changes = kMostChanges;
     std::vector<meta::ReplicaRecord> replicas;

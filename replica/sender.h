@@ -59,8 +59,8 @@ class Sender {
     std::string url;
     std::string volume_name;
     VolumeId volume;
-    std::string source;                      // host:path, for messages
-    std::chrono::milliseconds interval{10};  // at least this between two cuts
+    std::string source;                     // host:path, for messages
+    std::chrono::milliseconds interval{5};  // at least this between two cuts
     bool paused = false;
     CutName last_applied;  // as remembered from the last run; epoch 0: nothing is known
     // The whole tree has to be compared, whatever cut the replica is at; and of what it changed

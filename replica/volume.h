@@ -87,6 +87,7 @@ class Volume {
 
   std::shared_ptr<Stage> OpenStage(CutId id);
   void CloseStage() REQUIRES(commit_mutex_);
+  void NoteEnded(CutId stage) REQUIRES(mutex_);
   Position PositionNow() REQUIRES(mutex_);
   Position PositionLocked();
   Reply Failure(const Error& error) const;

@@ -1,15 +1,11 @@
-// What a volume answers to Hello, Begin, Chunk, Commit and WaitApplied, and how it fails.
-#include <fcntl.h>
-#include <sys/statvfs.h>
-
+// What a volume answers to Hello, Commit and WaitApplied, and how it fails.
 #include <algorithm>
 
-#include "meta/base/fault_point.h"
 #include "meta/base/log.h"
-#include "replica/chunk_payload.h"
 #include "replica/inspect.h"
 #include "replica/volume.h"
 #include "replica/volume_inspection.h"
+#include "replica/volume_replies.h"
 
 namespace tandem::replica {
 namespace {
@@ -17,26 +13,8 @@ namespace {
 using std::chrono::milliseconds;
 
 constexpr uint32_t kMaxWaitMs = 60'000;
-// Requests of a stage that has ended may still arrive; they must not do anything.
-constexpr size_t kClosedStagesKept = 64;
-
-Reply Ok(ReplyBody body = {}) { return {ReplyCode::kOk, "", {}, std::move(body)}; }
-
 // A source that is there says something every two seconds.
 constexpr std::chrono::seconds kSourceSilence{10};
-
-Reply Refuse(ReplyCode code, std::string message) { return {code, std::move(message), {}, {}}; }
-
-bool HasData(const std::vector<Record>& records, Encoding encoding) {
-  return std::ranges::any_of(records, [encoding](const Record& record) {
-    const auto* data = std::get_if<DataRecord>(&record);
-    return data != nullptr && data->encoding == encoding;
-  });
-}
-
-std::string Named(const CutName& cut) {
-  return std::to_string(cut.epoch.number()) + " (" + cut.id.ToHex() + ")";
-}
 
 }  // namespace
 
@@ -135,101 +113,6 @@ Reply Volume::Handle(const Request& request) {
       request.body);
 }
 
-// ---- Stages ------------------------------------------------------------------------------------
-
-std::shared_ptr<Stage> Volume::OpenStage(CutId id) {
-  MutexLock lock(mutex_);
-  return stage_ != nullptr && stage_->id() == id ? stage_ : nullptr;
-}
-
-void Volume::CloseStage() {
-  std::shared_ptr<Stage> stage;
-  {
-    MutexLock lock(mutex_);
-    stage.swap(stage_);
-    if (stage == nullptr) return;
-    closed_stages_.push_back(stage->id());
-    if (closed_stages_.size() > kClosedStagesKept) closed_stages_.pop_front();
-  }
-  // A file that stays is discarded at the next start.
-  if (const auto removed = stage->Remove(); !removed) {
-    spdlog::warn("volume {}: {}", identity_.name, removed.error().ToString());
-  }
-}
-
-// The old tree stays until the new change set is whole: both need room. Better said before anything
-// is sent than when the disk is full.
-std::optional<Reply> Volume::CheckRoom(uint64_t bytes) {
-  struct statvfs room = {};
-  if (fstatvfs(fd_.get(), &room) != 0) return Failure(ErrnoError("ask for room").value());
-  const uint64_t free = room.f_bavail * room.f_frsize;
-  if (bytes <= free) return std::nullopt;
-  constexpr uint64_t kMiB = 1 << 20;
-  return Refuse(ReplyCode::kNoSpace,
-                "volume " + identity_.name + " of the replica: to catch up takes about " +
-                    std::to_string((bytes + kMiB - 1) / kMiB) + " MiB beside the tree, and " +
-                    std::to_string(free / kMiB) + " MiB are free on the filesystem of " + path_ +
-                    ": free space there");
-}
-
-Reply Volume::Take(const Begin& begin) {
-  MutexLock commit_lock(commit_mutex_);
-  if (auto refusal = CheckRoom(begin.expected_bytes)) return *refusal;
-  if (OpenStage(begin.stage) != nullptr) return Ok();
-  {
-    MutexLock lock(mutex_);
-    if (std::ranges::find(closed_stages_, begin.stage) != closed_stages_.end()) {
-      return Refuse(ReplyCode::kUnknownStage, "the stage has ended; begin another");
-    }
-    if (begin.base != durable_.name) {
-      return Refuse(ReplyCode::kWrongBase, "the replica is at cut " + Named(durable_.name) +
-                                               ", not at " + Named(begin.base));
-    }
-  }
-  CloseStage();
-  auto stage = Stage::Create(stage_fd_.get(), identity_.volume, begin.stage, begin.base);
-  if (!stage) return Failure(stage.error());
-  FAULT_POINT("replica.stage.begun");
-  MutexLock lock(mutex_);
-  stage_ = std::move(*stage);
-  return Ok();
-}
-
-Reply Volume::Take(const Chunk& chunk) {
-  const std::shared_ptr<Stage> stage = OpenStage(chunk.stage);
-  if (stage == nullptr) return Refuse(ReplyCode::kUnknownStage, "no such stage is open; begin one");
-  if (ChecksumOf(chunk.payload) != chunk.checksum) {
-    return Refuse(ReplyCode::kBadRequest, "a chunk arrived damaged");
-  }
-  const Stage::Taking taking(*stage, chunk.sequence);
-  if (!taking.possible()) return Refuse(ReplyCode::kUnknownStage, "the stage has just ended");
-  if (const auto here = stage->ReceivedChecksum(chunk.sequence)) {
-    if (*here == chunk.checksum) return Ok();
-    return Refuse(ReplyCode::kBadRequest, "two chunks have one number");
-  }
-  auto records = UnpackRecords(chunk.payload, chunk.raw_size);
-  if (!records) return Failure(records.error());
-  if (HasData(*records, Encoding::kStaged)) {
-    return Refuse(ReplyCode::kBadRequest, "content that was not sent");
-  }
-  const bool has_deltas = HasData(*records, Encoding::kDelta);
-  if (has_deltas) {
-    if (auto refusal = ResolveDeltas(*records)) return *refusal;
-  }
-  const auto taken_out = stage->files().Take(*records, chunk.sequence);
-  if (!taken_out) return Failure(taken_out.error());
-  ResolvedChunk resolved{chunk.sequence, chunk.raw_size, chunk.checksum, chunk.payload};
-  if (has_deltas || *taken_out) {
-    resolved.payload = EncodeRecords(*records);
-    resolved.raw_size = 0;
-    if (resolved.payload.size() > kMaxMessageBytes) {
-      return Refuse(ReplyCode::kBadRequest, "the deltas of a chunk come to more than its limit");
-    }
-  }
-  const auto appended = stage->Append(resolved, OutlineOf(*records));
-  return appended ? Ok() : Failure(appended.error());
-}
-
 // ---- Commit ------------------------------------------------------------------------------------
 
 Reply Volume::Take(const Commit& commit) {
@@ -238,8 +121,7 @@ Reply Volume::Take(const Commit& commit) {
     MutexLock lock(mutex_);
     if (commit.cut == durable_.name) return Ok(PositionNow());  // told again
     if (commit.base != durable_.name) {
-      return Refuse(ReplyCode::kWrongBase, "the replica is at cut " + Named(durable_.name) +
-                                               ", not at " + Named(commit.base));
+      return RefuseWrongBase(commit.base, durable_.name);
     }
   }
   const std::shared_ptr<Stage> stage = OpenStage(commit.stage);
@@ -264,8 +146,7 @@ Reply Volume::CheckAndCommit(const Commit& commit, const std::shared_ptr<Stage>&
   }
   MutexLock lock(mutex_);
   stage_.reset();
-  closed_stages_.push_back(stage->id());
-  if (closed_stages_.size() > kClosedStagesKept) closed_stages_.pop_front();
+  NoteEnded(stage->id());
   durable_ = {commit.cut, commit.wall_time_ns};
   pending_.push_back(stage);
   changed_.NotifyAll();

@@ -22,7 +22,7 @@ struct MountArguments {
   std::vector<ReplicaArgument> replicas;
   std::string volume;  // never empty once parsed
   std::string state;   // likewise
-  std::chrono::milliseconds interval{10};
+  std::chrono::milliseconds interval{5};
   uint64_t most_changes = replica::Replication::kMostChanges;
   bool capture = true;
   bool foreground = false;

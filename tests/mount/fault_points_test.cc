@@ -5,6 +5,7 @@
 #include <signal.h>
 
 #include <algorithm>
+#include <numeric>
 #include <sstream>
 
 #include "meta/base/fault_point.h"
@@ -32,10 +33,21 @@ class Faults : public MountTest, public ::testing::WithParamInterface<std::strin
     return {{"TANDEM_FAULT", std::string(point)}};
   }
 
-  Launch EndlessWorkload(uint64_t seed) {
-    return Workload(mount_.path(), seed,
-                    {"--seconds", "0", "--threads", "2", "--tolerate-disconnect", "--max-objects",
-                     "400", "--max-file-bytes", "1M", "--max-total-bytes", "60M"});
+  // `only`: kinds of operation; empty: all of them.
+  Launch EndlessWorkload(uint64_t seed, const std::string& only) {
+    std::vector<std::string> arguments = {"--seconds",
+                                          "0",
+                                          "--threads",
+                                          "2",
+                                          "--tolerate-disconnect",
+                                          "--max-objects",
+                                          "400",
+                                          "--max-file-bytes",
+                                          "4M",
+                                          "--max-total-bytes",
+                                          "60M"};
+    if (!only.empty()) arguments.insert(arguments.end(), {"--only", only});
+    return Workload(mount_.path(), seed, arguments);
   }
 
   void Work(uint64_t seed, const char* ops) {
@@ -45,11 +57,62 @@ class Faults : public MountTest, public ::testing::WithParamInterface<std::strin
 
   // Runs operations until the process dies of its fault.
   void WorkUntilDead(Process& process) {
-    Process workload(EndlessWorkload(2));
+    Process workload(EndlessWorkload(2, ""));
     EXPECT_EQ(process.Wait(), kKilled) << GetParam() << " was never reached\n" << process.err();
     EXPECT_TRUE(StopWorkload(workload));
   }
 };
+
+// The matrix: each point while operations of one kind alone go on. Not every kind meets every
+// point; where it does not, the process is killed wherever it is.
+constexpr const char* kKinds[] = {
+    "create,pwrite,append,write_sequential,writev,copy_range,mmap_store",
+    "create,truncate_down,truncate_up,punch_hole,zero_range,allocate",
+    "create,mkdir,rmdir,unlink,remove_tree,nest_deeply,symlink,mkfifo,mkdevice",
+    "create,mkdir,rename,rename_exchange,rename_noreplace,rename_whiteout,link,unlink",
+    "create,mkdir,chmod,chown,utimens,setxattr,removexattr,set_access_acl,set_default_acl",
+    "create,unlink_open,rename_open,held_file,create_unnamed",
+    "editor_save,log_append,database_commit",
+};
+
+class FaultMatrix : public Faults {
+ protected:
+  // All of them in the long tests, otherwise one, another for each point.
+  static std::vector<std::string> Kinds() {
+    if (LongTests()) return {std::begin(kKinds), std::end(kKinds)};
+    const std::string_view name = GetParam();
+    const auto sum = std::accumulate(name.begin(), name.end(), size_t{0});
+    return {kKinds[sum % std::size(kKinds)]};
+  }
+  void DieOnce(Process& process, const std::string& kind) {
+    Process workload(EndlessWorkload(FreshSeed(), kind));
+    if (!process.Wait(seconds(10))) process.Signal(SIGKILL);
+    EXPECT_EQ(process.Wait(), kKilled) << process.err();
+    EXPECT_TRUE(StopWorkload(workload));
+  }
+};
+
+TEST_P(FaultMatrix, IsSurvived) {
+  const bool of_source = GetParam().starts_with("source.");
+  MakeEveryKind(source_);
+  ASSERT_TRUE(StartBoth());
+  for (const std::string& kind : Kinds()) {
+    SCOPED_TRACE(kind);
+    ASSERT_TRUE(mount_.Sync());
+    if (of_source) {
+      mount_.Kill();
+      const bool started = bool(mount_.Start(Armed(GetParam())));
+      if (started) DieOnce(mount_.process(), kind);
+      ASSERT_TRUE(mount_.Start());
+    } else {
+      replica_.Kill();
+      const bool started = bool(replica_.Start(Armed(GetParam())));
+      if (started) DieOnce(replica_.process(), kind);
+      ASSERT_TRUE(replica_.Start());
+    }
+    ASSERT_TRUE(Converges());
+  }
+}
 
 class SourceFaults : public Faults {};
 
@@ -114,6 +177,9 @@ std::string NameOf(const ::testing::TestParamInfo<std::string_view>& info) {
 
 INSTANTIATE_TEST_SUITE_P(Invariant4Repeatable, SourceFaults,
                          ::testing::ValuesIn(kSourceFaultPoints), NameOf);
+INSTANTIATE_TEST_SUITE_P(OfTheSource, FaultMatrix, ::testing::ValuesIn(kSourceFaultPoints), NameOf);
+INSTANTIATE_TEST_SUITE_P(OfTheReplica, FaultMatrix, ::testing::ValuesIn(kReplicaFaultPoints),
+                         NameOf);
 INSTANTIATE_TEST_SUITE_P(Invariant4Repeatable, ReplicaFaults,
                          ::testing::ValuesIn(kReplicaFaultPoints), NameOf);
 INSTANTIATE_TEST_SUITE_P(Invariant4Repeatable, FaultsWhileSeeding,

@@ -1,0 +1,185 @@
+// One change set: from a cut to the replica's having applied it.
+#include <algorithm>
+
+#include "meta/base/fault_point.h"
+#include "meta/base/log.h"
+#include "replica/cut_shipper.h"
+#include "replica/sender.h"
+
+namespace tandem::replica {
+namespace {
+
+using std::chrono::milliseconds;
+using Grip = Retention::Grip;
+
+constexpr uint32_t kAppliedPollMs = 1000;
+// More than this is pre-copied: shipped from one cut, and the stage committed with a later, smaller
+// one.
+constexpr uint64_t kPreCopyAbove = 64 << 20;
+constexpr int kMaxRounds = 8;
+// A clock that ticks slowly may tick once in so many cuts.
+constexpr uint64_t kCutsInATick = 2;
+constexpr int kMaxCommitTries = 16;
+
+std::string WhatLacks(const meta::ObjectChange& change) {
+  if (change.whole) return "";
+  if (change.listing) return "names in ";
+  if (!change.data.empty()) return std::to_string(change.data.TotalBytes()) + " bytes of ";
+  return "attributes of ";
+}
+
+}  // namespace
+
+Status Sender::Ship(Peer& peer, Position& position) {
+  if (!increments_) {
+    progress_.objects = 0;
+    progress_.content_bytes = 0;
+    SetState(position.empty ? ReplicaState::kSeeding : ReplicaState::kReconciling, "");
+  }
+  ASSIGN_OR_RETURN(StageWriter stage, StageWriter::Begin(peer, position.durable));
+  auto shipped = FillStage(peer, position, stage);
+  if (!shipped) {
+    // The basis of a delta was not what its signature said; literal bytes always do.
+    deltas_ = shipped.error().kind() != ErrorKind::kGivenUp;
+    return tl::unexpected<Error>(std::move(shipped.error()));
+  }
+  deltas_ = true;
+  FAULT_POINT("source.ack.durable");
+  RETURN_IF_ERROR(AwaitApplied(peer, position, *shipped));
+  reconcile_owed_ = false;
+  HoldAfter(position.applied);
+  if (increments_) SetState(ReplicaState::kCurrent, "");
+  SetInStep(increments_);
+  on_applied_(position.durable, position.applied, !uncompared_.empty());
+  FAULT_POINT("source.ack.applied");
+  return {};
+}
+
+// Ships until the replica has made a cut durable; returns which. Rounds before the last are
+// pre-copies: each ships what changed since the one before.
+Result<CutName> Sender::FillStage(Peer& peer, const Position& position, StageWriter& stage) {
+  ObjectShipper objects(peer, stage, progress_, deltas_ && !position.empty);
+  // Without a debt everything the replica has can be told by its attributes, times included; but
+  // what changed again within one tick of the clock, at its last cut.
+  const uint64_t newest = position.durable.epoch.number();
+  const Epoch compare_after =
+      reconcile_owed_ ? compare_after_ : Epoch(newest - std::min(newest, kCutsInATick));
+  Walker walker(tree_, peer, stage, objects, {position.empty, compare_after}, uncompared_,
+                [this] { return !stopping_ && !paused(); });
+  CutShipper cuts(tree_, stage, objects, walker);
+  Epoch after = position.durable.epoch;
+  if (!increments_) {
+    // Everything after this cut is captured and follows; what was before stands in the tree.
+    RETURN_IF_ERROR(tracker_.AdvanceBeyond(position.durable.epoch));
+    retention_.Regrip(options_.name, Grip::kFirm);
+    ASSIGN_OR_RETURN(const auto start, tracker_.TakeCut(Epoch(), meta::Tracker::CutMode::kFresh));
+    start->GiveUp();  // the walk is of no one moment anyway
+    after = start->cut().name.epoch;
+    RETURN_IF_ERROR(walker.WalkDirectory(tree_.root(), WalkDepth::kAll));
+    // What is known to have changed shows in no attribute if a power cut took those back.
+    if (!position.empty) RETURN_IF_ERROR(cuts.Ship(start));
+  }
+  int tries = 0;
+  for (int round = 1;; ++round) {
+    if (stopping_ || paused()) return MakeError(ErrorKind::kCancelled, "fill a stage: stopping");
+    if (increments_ && round == kMaxRounds) {
+      SetState(ReplicaState::kCatchingUp,
+               "changes come about as fast as they can be carried: the "
+               "replica stays at its cut until they slow down");
+    }
+    const std::vector<ObjectId> tried_again = TriedAgain();
+    ASSIGN_OR_RETURN(const auto cut, tracker_.TakeCut(after));
+    if (!retention_.Holds(options_.name)) {
+      increments_ = false;
+      return MakeError(ErrorKind::kCancelled, "more has changed than is remembered");
+    }
+    last_cut_ = CondVar::Clock::now();
+    if (EstimateBytes(*cut) > kPreCopyAbove && round < kMaxRounds) {
+      cut->GiveUp();  // nothing needs to be kept for a pre-copy
+      if (increments_ && round == 1) {
+        ASSIGN_OR_RETURN(const uint64_t bytes, MeasureBytes(*cut, tree_));
+        RETURN_IF_ERROR(stage.Expect(bytes));
+      }
+    }
+    ASSIGN_OR_RETURN(const bool walked, cuts.Ship(cut));
+    {
+      MutexLock lock(mutex_);
+      for (const ObjectId& object : tried_again) {
+        if (cut->changes().Find(object) != nullptr) lacking_.erase(object);
+      }
+    }
+    after = cut->cut().name.epoch;
+    if (!cut->Finish() || walked) {
+      RETURN_IF_ERROR(stage.Flush());
+      continue;
+    }
+    RETURN_IF_ERROR(DeferUnreadable(cut->cut().name, objects));
+    ASSIGN_OR_RETURN(const Reply reply, stage.Commit(cut->cut().name, cut->cut().wall_time_ns));
+    if (reply.code != ReplyCode::kMissingObjects) {
+      RETURN_IF_ERROR(Peer::ToStatus(reply));
+      return cut->cut().name;
+    }
+    if (++tries > kMaxCommitTries) {
+      // It lacks what neither the cuts nor the tree can explain: look at everything.
+      increments_ = false;
+      return tl::unexpected<Error>(Peer::ToStatus(reply).error());
+    }
+    RETURN_IF_ERROR(cuts.ShipMissing(reply.missing));
+  }
+}
+
+// What the replica lacks, and the next cut has.
+std::vector<ObjectId> Sender::TriedAgain() {
+  std::vector<ObjectId> lacking;
+  {
+    MutexLock lock(mutex_);
+    for (const auto& [object, text] : lacking_) lacking.push_back(object);
+  }
+  std::erase_if(lacking, [this](const ObjectId& object) { return tracker_.IsDeferred(object); });
+  return lacking;
+}
+
+// The cut goes without what the disk does not give, and says so; unless it gives nothing at all.
+Status Sender::DeferUnreadable(const CutName& cut, ObjectShipper& objects) {
+  const std::vector<ObjectShipper::Unreadable> unreadable = objects.TakeUnreadable();
+  if (unreadable.empty()) return {};
+  RETURN_IF_ERROR(tree_.Sync());
+  for (const auto& [object, change, why] : unreadable) {
+    RETURN_IF_ERROR(tracker_.Defer(object, change));
+    const std::string text = "cut " + std::to_string(cut.epoch.number()) + " lacks " +
+                             WhatLacks(change) + tree_.PathOf(object) +
+                             ", tried again every few seconds: " + why;
+    spdlog::error("replica {}: {}", options_.name, text);
+    MutexLock lock(mutex_);
+    lacking_[object.id] = text;
+  }
+  return {};
+}
+
+Status Sender::AwaitApplied(Peer& peer, Position& position, const CutName& cut) {
+  while (true) {
+    const Inquiry inquiry = Inquire();
+    ASSIGN_OR_RETURN(Reply reply, peer.Ask(replica::WaitApplied{cut, kAppliedPollMs}));
+    if (stopping_) return MakeError(ErrorKind::kCancelled, "stopping");
+    if (reply.code == ReplyCode::kNoSpace || reply.code == ReplyCode::kIoError) {
+      // The cut is safe there; it is applied when the trouble is over.
+      SetState(ReplicaState::kBlocked, reply.message);
+      WaitUnlessWoken(milliseconds(kAppliedPollMs));
+      continue;
+    }
+    if (reply.code == ReplyCode::kBusy) continue;
+    RETURN_IF_ERROR(Peer::ToStatus(reply));
+    auto* answer = std::get_if<Position>(&reply.body);
+    if (answer == nullptr) {
+      return MakeError(ErrorKind::kProtocol, "wait for apply: answer of another kind");
+    }
+    answer->session = position.session;
+    position = std::move(*answer);
+    // First this: who waits for the position reads the state next.
+    if (position.applied == cut && increments_) SetState(ReplicaState::kCurrent, "");
+    SetPosition(position, inquiry);
+    if (position.applied == cut) return {};
+  }
+}
+
+}  // namespace tandem::replica
