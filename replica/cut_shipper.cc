@@ -89,6 +89,7 @@ Status CutShipper::TakeNamesBack(const ObjectId& object) {
 }
 
 Result<std::optional<meta::ObjectRef>> CutShipper::FindMissing(const ObjectId& object) {
+  if (auto differing = walker_.FindDiffering(object)) return differing;
   for (const auto& cut : shipped_) {
     if (const meta::ObjectChange* change = cut->changes().Find(object)) {
       return meta::ObjectRef{object, change->handle};

@@ -94,7 +94,8 @@ Status ContentWriter::Take(const DataRecord& record, const Plan::Object& planned
 Status ContentWriter::CopyStaged(const DataRecord& record, int fd) {
   ASSIGN_OR_RETURN(const UniqueFd file, stage_->files().Open(record.object));
   if (!file.valid()) {
-    return MakeError(ErrorKind::kCorrupt, "find its content among the files of the stage");
+    NoteLost(record.object);
+    return {};
   }
   return CopyRange(file.get(), fd, record.offset, record.length);
 }
@@ -136,17 +137,23 @@ Status ContentWriter::Make(ObjectId object, const meta::Attributes& attributes) 
   return {};
 }
 
+// Somebody took it away. It must not block the volume for ever.
+void ContentWriter::NoteLost(ObjectId object) {
+  if (!state_.notices.lost) {
+    spdlog::error(
+        "content of object {} is missing from its stage: run tandem verify --full --repair",
+        object.ToHex());
+  }
+  state_.notices.lost = true;
+}
+
 Status ContentWriter::MoveIn(ObjectId object, const meta::Attributes& attributes) {
   ASSIGN_OR_RETURN(const auto standing, state_.tree.InodeOf(object));
   if (standing) return {};
   const std::string name = Tree::HoldName(object);
   ASSIGN_OR_RETURN(const bool moved, stage_->files().MoveTo(object, state_.tree.hold_fd(), name));
   if (!moved) {
-    spdlog::error(
-        "the content of object {} is missing from its stage: made without it; run tandem verify "
-        "--full --repair",
-        object.ToHex());
-    state_.notices.lost = true;
+    NoteLost(object);
     return Make(object, attributes);
   }
   ASSIGN_OR_RETURN(const auto inode, InodeAt(state_.tree.hold_fd(), name));

@@ -35,6 +35,7 @@ class ContentWriter {
   bool ComesAsFile(const Plan::Object& planned) const;
   Status Take(const ObjectRecord& record, const Plan::Object& planned, uint64_t position);
   Status Take(const DataRecord& record, const Plan::Object& planned);
+  void NoteLost(ObjectId object);
   Status CopyStaged(const DataRecord& record, int fd);
   Status Make(ObjectId object, const meta::Attributes& attributes);
   // Its file goes to hold/, unless the redo before has moved it already.

@@ -56,8 +56,10 @@ class Volume {
   Status OpenDirectories();
   Status OpenCatalog();
   Status SetCatalogAside();
-  Status AdoptCopiedTree();  // volume_copied.cc
+  // False: what is there is of no one moment, and no stage leads from it to one (volume_copied.cc).
+  Result<bool> AdoptCopiedTree();
   Status RecoverStages();
+  Status DiscardStages();
   Status AdoptStages(const std::vector<std::shared_ptr<Stage>>& stages);
   Status RemoveStrayFiles(const std::vector<std::string>& names);
   Status CheckMarker();

@@ -3,6 +3,8 @@
 #include <fcntl.h>
 
 #include <deque>
+#include <limits>
+#include <unordered_set>
 
 #include "meta/base/log.h"
 #include "replica/tree.h"
@@ -28,7 +30,7 @@ class CopiedTree {
       ASSIGN_OR_RETURN(const Tree::Directory opened, tree_.OpenDirectory(directory));
       if (opened != nullptr) RETURN_IF_ERROR(FindObjectsIn(directory, opened->get()));
     }
-    return {};
+    return ForgetLost();
   }
   size_t lacking() const { return lacking_; }
 
@@ -52,6 +54,7 @@ class CopiedTree {
     if (!fd && !MeansAbsent(fd.error())) return tl::unexpected<Error>(std::move(fd.error()));
     if (!fd || !kind) {
       ++lacking_;
+      lost_.push_back(object);
       return catalog_.RemoveEntry(key);
     }
     ASSIGN_OR_RETURN(const auto inode, InodeAt(fd->get(), ""));
@@ -60,7 +63,22 @@ class CopiedTree {
     return {};
   }
 
+  // Those that were not found by another name either, with all that is known below them.
+  Status ForgetLost() {
+    while (!lost_.empty()) {
+      const ObjectId object = lost_.front();
+      lost_.pop_front();
+      if (found_.contains(object)) continue;
+      ASSIGN_OR_RETURN(const auto entries,
+                       catalog_.EntriesOf(object, "", std::numeric_limits<int64_t>::max()));
+      for (const CatalogEntry& entry : entries) lost_.push_back(entry.child);
+      RETURN_IF_ERROR(catalog_.Remove(object));
+    }
+    return {};
+  }
+
   Status Found(ObjectId object, InodeId inode) {
+    found_.insert(object);
     ASSIGN_OR_RETURN(auto row, catalog_.Find(object));
     if (!row) return {};
     row->inode = inode;
@@ -70,15 +88,17 @@ class CopiedTree {
   Tree tree_;
   Catalog& catalog_;
   std::deque<ObjectId> directories_;
+  std::unordered_set<ObjectId> found_;
+  std::deque<ObjectId> lost_;
   size_t lacking_ = 0;
 };
 
 }  // namespace
 
-Status Volume::AdoptCopiedTree() {
+Result<bool> Volume::AdoptCopiedTree() {
   ASSIGN_OR_RETURN(const auto row, writer_->Find(kRootObject));
   ASSIGN_OR_RETURN(const auto root, InodeAt(root_fd_.get(), ""));
-  if (!row || row->inode == root) return {};
+  if (!row || row->inode == root) return true;
   const auto marker = ReadMarker(fd_.get());
   MutexLock lock(mutex_);
   const bool whole =
@@ -88,7 +108,8 @@ Status Volume::AdoptCopiedTree() {
   ASSIGN_OR_RETURN(Transaction transaction, writer_->Begin());
   CopiedTree tree(root_fd_.get(), hold_fd_.get(), *writer_);
   RETURN_IF_ERROR(tree.FindObjects(root.value_or(InodeId())));
-  if (tree.lacking() > 0 || !whole) {
+  const bool usable = tree.lacking() == 0 && whole;
+  if (!usable) {
     // Copied in mid-redo, or in part.
     spdlog::error(
         "volume {}: it is of no one moment ({} names are not there): the source has to "
@@ -97,7 +118,8 @@ Status Volume::AdoptCopiedTree() {
     applied_ = {};
     RETURN_IF_ERROR(writer_->SetApplied(applied_));
   }
-  return transaction.Commit();
+  RETURN_IF_ERROR(transaction.Commit());
+  return usable;
 }
 
 }  // namespace tandem::replica

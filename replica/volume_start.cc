@@ -61,8 +61,8 @@ Result<std::unique_ptr<Volume>> Volume::Open(UniqueFd fd, const std::string& pat
 Status Volume::Start() {
   RETURN_IF_ERROR(OpenDirectories());
   RETURN_IF_ERROR(OpenCatalog());
-  RETURN_IF_ERROR(AdoptCopiedTree());
-  RETURN_IF_ERROR(RecoverStages());
+  ASSIGN_OR_RETURN(const bool usable, AdoptCopiedTree());
+  RETURN_IF_ERROR(usable ? RecoverStages() : DiscardStages());
   return CheckMarker();
 }
 
@@ -155,6 +155,20 @@ Status Volume::RemoveStrayFiles(const std::vector<std::string>& names) {
     RETURN_IF_ERROR(StagedFiles(stage_fd_.get(), name).Remove());
   }
   return {};
+}
+
+Status Volume::DiscardStages() {
+  ASSIGN_OR_RETURN(const auto names, NamesIn(stage_fd_.get()));
+  for (const std::string& name : names) {
+    if (Stage::IsStageName(name) && unlinkat(stage_fd_.get(), name.c_str(), 0) != 0) {
+      return ErrnoError("remove " + name);
+    }
+  }
+  {
+    MutexLock lock(mutex_);
+    durable_ = applied_;
+  }
+  return RemoveStrayFiles(names);
 }
 
 // Stages up to the catalog's cut wait for a sync; from there on each must follow the one before.

@@ -53,6 +53,12 @@ Result<bool> Walker::WalkNew(const meta::ObjectRef& object) {
   return shipped;
 }
 
+std::optional<meta::ObjectRef> Walker::FindDiffering(const ObjectId& object) const {
+  const auto found = differing_.find(object);
+  if (found == differing_.end()) return std::nullopt;
+  return meta::ObjectRef{object, found->second};
+}
+
 Status Walker::Run() {
   while (!tasks_.empty()) {
     const Task task = std::move(tasks_.front());
@@ -194,6 +200,7 @@ Status Walker::ShipDifference(const meta::ObjectRef& object, const Listed& their
     if (ours.kind == meta::Kind::kFile) change.suspect.Add(ByteRange::Whole());
     ASSIGN_OR_RETURN(const auto shipped, shipper_.Ship(object.id, *opened, change, ObjectId()));
     (void)shipped;  // or noted as lacking
+    differing_.emplace(object.id, object.handle);
   }
   if (ours.kind == meta::Kind::kDirectory && object.id != kRootObject) {
     tasks_.push_back({object, false, depth});

@@ -54,6 +54,8 @@ class Walker {
   Status WalkChanged(const meta::ObjectRef& directory);
   // Ships an object the replica lacks, and everything below it. False: it cannot be read.
   Result<bool> WalkNew(const meta::ObjectRef& object);
+  // One that was found to differ, and shipped as such.
+  std::optional<meta::ObjectRef> FindDiffering(const ObjectId& object) const;
 
  private:
   struct Task {
@@ -92,6 +94,7 @@ class Walker {
   std::deque<Task> tasks_;
   // Objects with several names are met several times.
   std::unordered_set<ObjectId> shipped_links_;
+  std::unordered_map<ObjectId, FileHandle> differing_;
 };
 
 }  // namespace tandem::replica

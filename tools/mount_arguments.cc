@@ -176,8 +176,7 @@ Result<MountArguments> ParseMountArguments(int argc, char** argv) {
   app.add_option("--volume", arguments.volume, "the volume's name (default: SOURCE's last part)");
   app.add_option("--state", arguments.state,
                  "where to keep state (default: /var/lib/tandemfs/VOLUME for root)");
-  app.add_option("--interval", interval,
-                 "least time between two cuts in milliseconds (default 5)");
+  app.add_option("--interval", interval, "least time between two cuts in milliseconds (default 5)");
   app.add_option("--max-changes", most_changes,
                  "how many changed objects and names are remembered (default 2097152); a replica "
                  "further behind is compared as a whole");

@@ -157,6 +157,15 @@ TEST_F(BackupPutBack, AStoreWhoseTreeIsGoneIsFilledAgain) {
   EXPECT_TRUE(Converges());
 }
 
+TEST_F(BackupPutBack, WhatWasTakenFromTheTreeIsSentAgainWhenAllIsCompared) {
+  ASSERT_TRUE(mount_.Unmount());
+  ASSERT_TRUE(stdfs::remove(replica_.tree() + "/large"));
+  Write(source_ + "/large", RandomBytes(kMiB, 17));
+  stdfs::remove(mount_.options().state + "/state.db");  // so all is
+  ASSERT_TRUE(mount_.Start());
+  EXPECT_TRUE(Converges());
+}
+
 TEST_F(BackupPutBack, SyncDoesNotBelieveWhatWasTrueBeforeTheStoreWasWiped) {
   for (int i = 0; i < 5; ++i) {
     ASSERT_TRUE(replica_.Stop());

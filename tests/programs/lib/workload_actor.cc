@@ -58,7 +58,9 @@ bool Actor::TryTransfer(const char* call, ssize_t result, size_t wanted) {
   if (static_cast<size_t>(result) == wanted) return true;
   const Failure failure{call, 0};
   if (!failure_) failure_ = failure;
-  if (!unexpected_ && !config_->tolerate_no_space) unexpected_ = failure;
+  // Of a large transfer a part may be done when the mount goes away.
+  const bool died = config_->tolerate_disconnect && MountIsGone();
+  if (!unexpected_ && !config_->tolerate_no_space && !died) unexpected_ = failure;
   return false;
 }
 
