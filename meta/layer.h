@@ -10,6 +10,7 @@
 
 namespace tandem::meta {
 
+inline constexpr uint64_t kRangesPerWeight = 4;
 inline constexpr size_t kShards = 64;
 inline size_t ShardOf(const ObjectId& object) { return object.low() % kShards; }
 
@@ -17,7 +18,7 @@ struct Layer {
   CutRecord cut;                // that ended the epoch
   int64_t first_change_ns = 0;  // BootTimeNs of the oldest change
   std::array<ChangeSet, kShards> shards;
-  // Objects and names in it: what it costs in memory.
+  // Objects and names in it, and ranges, of which some cost as much: its memory.
   uint64_t weight = 0;
 
   const ObjectChange* Find(const ObjectId& object) const;

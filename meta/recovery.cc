@@ -18,12 +18,22 @@ Status ResolveEntries(const SourceTree& tree, const ObjectRef& directory, Object
     change.listing = false;
     return {};
   }
-  ASSIGN_OR_RETURN(const Attributes attributes, opened->ReadAttributes(WithXattrs::kNo));
-  if (attributes.kind != Kind::kDirectory) change.listing = false;
-  for (auto& [name, entry] : change.entries) {
-    ASSIGN_OR_RETURN(const std::optional<ObjectRef> child,
-                     tree.Lookup(opened->path_fd(), name.c_str()));
-    entry.child = child ? child->id : ObjectId();
+  const auto attributes = opened->ReadAttributes(WithXattrs::kNo);
+  if (attributes && attributes->kind != Kind::kDirectory) change.listing = false;
+  if (!attributes && !IsOfTheDisk(attributes.error())) {
+    return tl::unexpected<Error>(attributes.error());
+  }
+  for (auto entry = change.entries.begin(); entry != change.entries.end();) {
+    auto child = tree.Lookup(opened->path_fd(), entry->first.c_str());
+    if (!child && IsOfTheDisk(child.error())) {
+      // The disk does not tell: listing the directory meets it again, and says so.
+      change.listing = true;
+      entry = change.entries.erase(entry);
+      continue;
+    }
+    RETURN_IF_ERROR(child);
+    entry->second.child = *child ? (*child)->id : ObjectId();
+    ++entry;
   }
   return {};
 }

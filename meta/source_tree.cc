@@ -48,7 +48,7 @@ Result<std::vector<std::string>> ReadNames(int path_fd) {
 }  // namespace
 
 bool IsOfTheDisk(const Error& error) {
-  constexpr std::array kCodes = {EIO, EUCLEAN, EBADMSG, ENODATA, EREMOTEIO, EILSEQ};
+  constexpr std::array kCodes = {EIO, EUCLEAN, EBADMSG, ENODATA, EILSEQ};
   return error.kind() == ErrorKind::kSystem && std::ranges::count(kCodes, error.code()) != 0;
 }
 

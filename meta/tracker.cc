@@ -202,7 +202,8 @@ size_t Tracker::hot_objects() {
 }
 
 uint64_t Tracker::Weight() {
-  uint64_t weight = open_weight_.load();
+  const auto ranges = static_cast<uint64_t>(std::max<int64_t>(0, open_ranges_.load()));
+  uint64_t weight = open_weight_.load() + ranges / kRangesPerWeight;
   MutexLock lock(layers_mutex_);
   for (const auto& layer : layers_) weight += layer->weight;
   return weight;
@@ -230,7 +231,9 @@ void Operation::Wrote(const ObjectRef& file, ByteRange range) {
     Tracker::Shard& shard = tracker_->ShardFor(file.id);
     MutexLock lock(shard.mutex);
     ObjectChange& change = tracker_->OpenChange(shard, file);
+    const size_t ranges = change.data.count();
     change.AddData(range);
+    tracker_->open_ranges_ += static_cast<int64_t>(change.data.count() - ranges);
     change.attributes |= kStatAttributes;
   }
   tracker_->NoteChange();

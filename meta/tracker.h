@@ -86,7 +86,8 @@ class Tracker : public Capture {
   // What changed of one object after `epoch`.
   ObjectChange ChangesAfter(Epoch epoch, const ObjectId& object) EXCLUDES(layers_mutex_);
   size_t hot_objects();
-  // Objects and names that are remembered as changed, those of different epochs each for itself.
+  // Objects, names and (a quarter each) ranges that are remembered as changed, those of different
+  // epochs each for itself.
   uint64_t Weight() EXCLUDES(layers_mutex_);
 
   // Syncs the source and cools what was not touched since the window before (`all`: everything).
@@ -183,6 +184,7 @@ class Tracker : public Capture {
   // Written only while the gate is closed.
   std::atomic<uint64_t> open_epoch_;
   std::atomic<uint64_t> open_weight_{0};
+  std::atomic<int64_t> open_ranges_{0};
 
   Mutex cut_mutex_;
   Mutex layers_mutex_;

@@ -156,10 +156,6 @@ std::vector<ObjectRef> Tracker::recently_changed() {
 
 DirtyObject Tracker::DirtyRowsOf(const ObjectRef& object) {
   DirtyObject dirty{object, {}};
-  // First, so that a row of the same range is an epoch's rather than a deferred one.
-  if (const auto deferred = deferred_.find(object.id); deferred != deferred_.end()) {
-    dirty.changes.emplace_back(kDeferredEpoch, deferred->second.change);
-  }
   for (const auto& layer : layers_) {
     const ObjectChange* change = layer->Find(object.id);
     if (change != nullptr) dirty.changes.emplace_back(layer->cut.name.epoch, ForDatabase(*change));
@@ -168,6 +164,11 @@ DirtyObject Tracker::DirtyRowsOf(const ObjectRef& object) {
   MutexLock lock(shard.mutex);
   if (const auto open = shard.open.find(object.id); open != shard.open.end()) {
     dirty.changes.emplace_back(open_epoch(), ForDatabase(open->second));
+  }
+  // Last, so that a row of the same range stays until it has been tried again; by then the epochs'
+  // part has a hot row over it.
+  if (const auto deferred = deferred_.find(object.id); deferred != deferred_.end()) {
+    dirty.changes.emplace_back(kDeferredEpoch, deferred->second.change);
   }
   return dirty;
 }

@@ -100,7 +100,8 @@ Result<std::shared_ptr<FrozenCut>> Tracker::Freeze(Epoch after, CutMode mode) {
 void Tracker::CloseEpoch(Layer& layer) {
   layer.cut.name.epoch = Epoch(open_epoch_.load());
   layer.cut.wall_time_ns = WallTimeNs();
-  layer.weight = open_weight_.exchange(0);
+  const auto ranges = static_cast<uint64_t>(std::max<int64_t>(0, open_ranges_.exchange(0)));
+  layer.weight = open_weight_.exchange(0) + ranges / kRangesPerWeight;
   for (size_t i = 0; i < kShards; ++i) {
     MutexLock shard_lock(shards_[i].mutex);
     std::swap(layer.shards[i], shards_[i].open);

@@ -1,6 +1,7 @@
 #include "replica/cut_shipper.h"
 
 #include <algorithm>
+#include <set>
 
 namespace tandem::replica {
 namespace {
@@ -38,7 +39,7 @@ Result<bool> CutShipper::Ship(const std::shared_ptr<meta::FrozenCut>& cut) {
         RETURN_IF_ERROR(stage_.Add(EntryRecord{id, name, entry.child}));
       }
       if (change.listing) {
-        RETURN_IF_ERROR(walker_.WalkChanged({id, change.handle}));
+        RETURN_IF_ERROR(walker_.WalkDirectory({id, change.handle}, WalkDepth::kNewOnly));
         walked = true;
       }
     }
@@ -54,18 +55,19 @@ Result<bool> CutShipper::ShipObject(meta::FrozenCut& cut, const ObjectId& id,
   return attributes.has_value();
 }
 
-Status CutShipper::ShipMissing(const std::vector<ObjectId>& objects) {
+Status CutShipper::ShipMissing(const std::vector<ObjectId>& objects, IfGone if_gone) {
   for (const ObjectId& id : objects) {
     auto object = FindMissing(id);
     if (!object && !meta::IsOfTheDisk(object.error())) {
       return tl::unexpected<Error>(std::move(object.error()));
     }
     bool shipped = false;
-    if (object) {
-      if (!*object) continue;  // gone by now: the next cut says so
+    if (object && *object) {
       ASSIGN_OR_RETURN(shipped, walker_.WalkNew(**object));
+    } else if (object) {
+      shipped = true;  // gone by now: the next cut says so
     }
-    if (!shipped) RETURN_IF_ERROR(TakeNamesBack(id));
+    if (!shipped || if_gone == IfGone::kTakeNamesBack) RETURN_IF_ERROR(TakeNamesBack(id));
   }
   return {};
 }
@@ -74,11 +76,12 @@ Status CutShipper::ShipMissing(const std::vector<ObjectId>& objects) {
 Status CutShipper::TakeNamesBack(const ObjectId& object) {
   meta::ObjectChange listing;
   listing.listing = true;
-  for (const auto& cut : shipped_) {
-    for (const meta::ChangeSet& shard : cut->changes().shards) {
+  std::set<EntryKey> later;  // what cuts shipped afterwards say
+  for (auto cut = shipped_.rbegin(); cut != shipped_.rend(); ++cut) {
+    for (const meta::ChangeSet& shard : (*cut)->changes().shards) {
       for (const auto& [directory, change] : shard) {
         for (const auto& [name, entry] : change.entries) {
-          if (entry.child != object) continue;
+          if (!later.insert({directory, name}).second || entry.child != object) continue;
           RETURN_IF_ERROR(stage_.Add(EntryRecord{directory, name, ObjectId()}));
           objects_.NoteUnreadable({directory, change.handle}, listing, name);
         }
@@ -118,7 +121,8 @@ constexpr uint64_t kPerObject = 512;
 uint64_t LengthOf(const ByteRange& range, const meta::ObjectChange& change) {
   constexpr uint64_t kOfUnknownSize = 64 << 10;
   if (range.end != ByteRange::kEndOfFile) return range.length();
-  return std::max(kOfUnknownSize, ByteRange{range.start, change.extent}.length());
+  if (change.extent == 0) return kOfUnknownSize;
+  return ByteRange{range.start, change.extent}.length();
 }
 
 template <typename Length>
@@ -158,17 +162,20 @@ uint64_t EstimateBytes(meta::FrozenCut& cut) {
 
 Result<uint64_t> MeasureBytes(meta::FrozenCut& cut, const meta::SourceTree& tree) {
   constexpr uint64_t kWorthLooking = 16 << 20;
-  return SumOver(
-      cut,
-      [&tree](const ObjectId& id, const meta::ObjectChange& change,
-              const ByteRange& range) -> Result<uint64_t> {
-        const uint64_t length = LengthOf(range, change);
-        if (length < kWorthLooking) return length;
-        ASSIGN_OR_RETURN(std::optional<meta::SourceObject> file, tree.Open({id, change.handle}));
-        if (!file) return 0;
-        auto data = DataWithin(*file, {range.start, range.start + length});
-        return data ? *data : length;
-      });
+  return SumOver(cut,
+                 [&tree](const ObjectId& id, const meta::ObjectChange& change,
+                         const ByteRange& range) -> Result<uint64_t> {
+                   const bool open_ended = range.end == ByteRange::kEndOfFile;
+                   if (!open_ended && range.length() < kWorthLooking) return range.length();
+                   auto file = tree.Open({id, change.handle});
+                   if (!file || !*file) return 0;
+                   const auto now = (*file)->ReadAttributes(meta::WithXattrs::kNo);
+                   if (!now || now->kind != meta::Kind::kFile) return 0;
+                   const ByteRange there{range.start, std::min(range.end, now->size)};
+                   if (there.length() < kWorthLooking) return there.length();
+                   auto data = DataWithin(**file, there);
+                   return data ? *data : there.length();
+                 });
 }
 
 }  // namespace tandem::replica

@@ -22,9 +22,14 @@ class CutShipper {
   // no one moment; another, newer cut has to follow before the stage is committed.
   Result<bool> Ship(const std::shared_ptr<meta::FrozenCut>& cut);
 
+  enum class IfGone {
+    kNextCutSaysSo,
+    // Newer cuts have been shipped, and still name it: it is there, and cannot be read.
+    kTakeNamesBack,
+  };
   // The replica lacks these: ships them whole, with everything below. They were named by entries of
-  // cuts shipped before; what is gone by now is passed over.
-  Status ShipMissing(const std::vector<ObjectId>& objects);
+  // cuts shipped before.
+  Status ShipMissing(const std::vector<ObjectId>& objects, IfGone if_gone);
 
  private:
   // False: there is no such object in the cut, or it cannot be read.

@@ -38,7 +38,7 @@ int ErrnoOf(ReplyCode code) {
     case ReplyCode::kNotFound:
       return ENOENT;
     default:
-      return EIO;
+      return EREMOTEIO;  // never taken for an error of a disk here
   }
 }
 

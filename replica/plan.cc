@@ -255,8 +255,8 @@ Status Plan::DecideFates() {
     ASSIGN_OR_RETURN(planned.fate, DecideFate(object, planned));
     // Of a known object, or one begun anew since, the file's content is copied, or no longer
     // wanted.
-    if (planned.fate != Fate::kCreate || planned.file_stage != planned.whole_stage ||
-        planned.file_position < planned.whole) {
+    if (planned.fate != Fate::kCreate || planned.kind != meta::Kind::kFile ||
+        planned.file_stage != planned.whole_stage || planned.file_position < planned.whole) {
       planned.file_stage = nullptr;
     }
     if (planned.file_stage != nullptr) files_.emplace(planned.file.digest, object);

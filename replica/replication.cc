@@ -68,6 +68,7 @@ void Replication::Applied(size_t index, const CutName& durable, const CutName& a
 
 void Replication::Run() {
   auto next = CondVar::Clock::now() + kDropEvery;
+  bool dropped = true;
   while (true) {
     {
       MutexLock lock(mutex_);
@@ -75,22 +76,30 @@ void Replication::Run() {
       }
       if (stopping_) return;
     }
-    if (const auto replica = retention_.LetGo(most_changes_)) NoteLetGo(*replica);
+    // Only where that frees something: on a full disk nothing is dropped.
+    const auto replica = dropped ? retention_.LetGo(most_changes_) : std::nullopt;
+    if (replica) NoteLetGo(*replica);
     // Logged by the writer; what could not be dropped is dropped later.
-    if (Remember()) (void)retention_.Drop();
+    dropped = Remember() && retention_.Drop();
     next = CondVar::Clock::now() + kDropEvery;
   }
 }
 
-// What was suspect of a replica that owes a reconcile is forgotten with it: only its content tells.
+// What was suspect of a replica that owes a reconcile, and what it lacks, is forgotten with it:
+// only its content tells.
 void Replication::NoteLetGo(const std::string& replica) {
   spdlog::warn(
       "replica {}: more than {} objects and names have changed since its cut, which is all that is "
       "remembered: when it is there its tree is compared with the source",
       replica, most_changes_);
+  const bool lacks = std::ranges::any_of(senders_, [&replica](const auto& sender) {
+    return sender->name() == replica && sender->LacksSomething();
+  });
   MutexLock lock(mutex_);
   for (meta::ReplicaRecord& record : records_) {
-    if (record.name == replica && record.reconcile_owed) record.compare_after = Epoch();
+    if (record.name != replica || !(record.reconcile_owed || lacks)) continue;
+    record.reconcile_owed = true;
+    record.compare_after = Epoch();
   }
   changed_ = true;
 }

@@ -168,8 +168,11 @@ Status Sender::Converse(Peer& peer) {
 // made suspect stands in no attribute, and another crash must find it again. First hold, then ask,
 // so that nothing is dropped in between.
 void Sender::HoldAfter(const CutName& cut) {
-  // Let go, and nobody knows any more what was suspect.
-  if (reconcile_owed_ && !retention_.Holds(options_.name)) compare_after_ = Epoch();
+  // Let go, and nobody knows any more what was suspect, or lacking.
+  if (!retention_.Holds(options_.name)) {
+    reconcile_owed_ = reconcile_owed_ || !Lacking().empty();
+    compare_after_ = Epoch();
+  }
   increments_ = false;
   if (!reconcile_owed_ && cut.epoch != Epoch()) {
     retention_.Hold(options_.name, cut.epoch);

@@ -84,6 +84,8 @@ class Sender {
   ReplicaStatus status() EXCLUDES(mutex_);
   // The epoch it is known to have applied; the first if its cut is none of ours.
   Epoch applied() EXCLUDES(mutex_);
+  // Its cut goes without something that could not be read.
+  bool LacksSomething() EXCLUDES(mutex_);
   // True once the replica, asked after the call, has said that it has applied `epoch`; false at the
   // deadline.
   bool WaitUntilApplied(Epoch epoch, CondVar::Clock::time_point deadline) EXCLUDES(mutex_);
@@ -111,7 +113,8 @@ class Sender {
   Status CheckStillThere(Peer& peer, Position& position);
   Status Ship(Peer& peer, Position& position);
   Result<CutName> FillStage(Peer& peer, const Position& position, StageWriter& stage);
-  std::vector<ObjectId> TriedAgain() EXCLUDES(mutex_);
+  std::vector<ObjectId> Lacking() EXCLUDES(mutex_);
+  bool Heal() EXCLUDES(mutex_);
   Status DeferUnreadable(const CutName& cut, ObjectShipper& objects) EXCLUDES(mutex_);
   Status AwaitApplied(Peer& peer, Position& position, const CutName& cut);
   // Whether what has changed after the replica's cut is known, object by object.
@@ -144,6 +147,8 @@ class Sender {
   bool increments_ = false;
   bool reconcile_owed_;
   Epoch compare_after_;
+  Epoch walked_after_;                   // what the last walk of everything compared the content of
+  std::unordered_set<ObjectId> healed_;  // lacking, and now in the stage
   Walker::Uncompared uncompared_;
   bool deltas_ = true;
   CondVar::Clock::time_point last_cut_{};
@@ -164,7 +169,11 @@ class Sender {
   CutName durable_ GUARDED_BY(mutex_);
   CutName applied_ GUARDED_BY(mutex_);
   // Objects of which the replica's cut lacks something that could not be read, and why.
-  std::unordered_map<ObjectId, std::string> lacking_ GUARDED_BY(mutex_);
+  struct Lack {
+    std::string text;
+    int64_t since_ns;  // BootTimeNs
+  };
+  std::unordered_map<ObjectId, Lack> lacking_ GUARDED_BY(mutex_);
   std::vector<std::shared_ptr<QueuedTask>> tasks_ GUARDED_BY(mutex_);
   std::thread thread_;
 };

@@ -36,9 +36,11 @@ Status Sender::Ship(Peer& peer, Position& position) {
     progress_.content_bytes = 0;
     SetState(position.empty ? ReplicaState::kSeeding : ReplicaState::kReconciling, "");
   }
+  healed_.clear();
   ASSIGN_OR_RETURN(StageWriter stage, StageWriter::Begin(peer, position.durable));
   auto shipped = FillStage(peer, position, stage);
   if (!shipped) {
+    retention_.Regrip(options_.name, Grip::kLoose);
     // The basis of a delta was not what its signature said; literal bytes always do.
     deltas_ = shipped.error().kind() != ErrorKind::kGivenUp;
     return tl::unexpected<Error>(std::move(shipped.error()));
@@ -46,11 +48,13 @@ Status Sender::Ship(Peer& peer, Position& position) {
   deltas_ = true;
   FAULT_POINT("source.ack.durable");
   RETURN_IF_ERROR(AwaitApplied(peer, position, *shipped));
-  reconcile_owed_ = false;
+  // What could not be compared when all was can be now: once more, then.
+  reconcile_owed_ = Heal();
+  if (reconcile_owed_) compare_after_ = walked_after_;
   HoldAfter(position.applied);
   if (increments_) SetState(ReplicaState::kCurrent, "");
   SetInStep(increments_);
-  on_applied_(position.durable, position.applied, !uncompared_.empty());
+  on_applied_(position.durable, position.applied, reconcile_owed_ || !uncompared_.empty());
   FAULT_POINT("source.ack.applied");
   return {};
 }
@@ -71,7 +75,12 @@ Result<CutName> Sender::FillStage(Peer& peer, const Position& position, StageWri
   if (!increments_) {
     // Everything after this cut is captured and follows; what was before stands in the tree.
     RETURN_IF_ERROR(tracker_.AdvanceBeyond(position.durable.epoch));
-    retention_.Regrip(options_.name, Grip::kFirm);
+    if (!retention_.Regrip(options_.name, Grip::kFirm)) {
+      return MakeError(ErrorKind::kCancelled, "more has changed than is remembered");
+    }
+    walked_after_ = compare_after;
+    uncompared_.clear();
+    for (const ObjectId& object : Lacking()) healed_.insert(object);
     ASSIGN_OR_RETURN(const auto start, tracker_.TakeCut(Epoch(), meta::Tracker::CutMode::kFresh));
     start->GiveUp();  // the walk is of no one moment anyway
     after = start->cut().name.epoch;
@@ -87,7 +96,9 @@ Result<CutName> Sender::FillStage(Peer& peer, const Position& position, StageWri
                "changes come about as fast as they can be carried: the "
                "replica stays at its cut until they slow down");
     }
-    const std::vector<ObjectId> tried_again = TriedAgain();
+    // What the replica lacks and is not waiting any more is in the cut.
+    std::vector<ObjectId> tried_again = Lacking();
+    std::erase_if(tried_again, [this](const ObjectId& id) { return tracker_.IsDeferred(id); });
     ASSIGN_OR_RETURN(const auto cut, tracker_.TakeCut(after));
     if (!retention_.Holds(options_.name)) {
       increments_ = false;
@@ -102,11 +113,8 @@ Result<CutName> Sender::FillStage(Peer& peer, const Position& position, StageWri
       }
     }
     ASSIGN_OR_RETURN(const bool walked, cuts.Ship(cut));
-    {
-      MutexLock lock(mutex_);
-      for (const ObjectId& object : tried_again) {
-        if (cut->changes().Find(object) != nullptr) lacking_.erase(object);
-      }
+    for (const ObjectId& object : tried_again) {
+      if (cut->changes().Find(object) != nullptr) healed_.insert(object);
     }
     after = cut->cut().name.epoch;
     if (!cut->Finish() || walked) {
@@ -121,22 +129,33 @@ Result<CutName> Sender::FillStage(Peer& peer, const Position& position, StageWri
     }
     if (++tries > kMaxCommitTries) {
       // It lacks what neither the cuts nor the tree can explain: look at everything.
-      increments_ = false;
+      reconcile_owed_ = true;
+      compare_after_ = Epoch(UINT64_MAX);
       return tl::unexpected<Error>(Peer::ToStatus(reply).error());
     }
-    RETURN_IF_ERROR(cuts.ShipMissing(reply.missing));
+    const bool long_since = tries > kMaxCommitTries / 2;
+    RETURN_IF_ERROR(cuts.ShipMissing(reply.missing, long_since
+                                                        ? CutShipper::IfGone::kTakeNamesBack
+                                                        : CutShipper::IfGone::kNextCutSaysSo));
   }
 }
 
-// What the replica lacks, and the next cut has.
-std::vector<ObjectId> Sender::TriedAgain() {
+std::vector<ObjectId> Sender::Lacking() {
+  MutexLock lock(mutex_);
   std::vector<ObjectId> lacking;
-  {
-    MutexLock lock(mutex_);
-    for (const auto& [object, text] : lacking_) lacking.push_back(object);
-  }
-  std::erase_if(lacking, [this](const ObjectId& object) { return tracker_.IsDeferred(object); });
+  for (const auto& [object, lack] : lacking_) lacking.push_back(object);
   return lacking;
+}
+
+// The replica has applied what was tried again. True: of some of that not everything was compared.
+bool Sender::Heal() {
+  bool uncompared = false;
+  MutexLock lock(mutex_);
+  for (const ObjectId& object : healed_) {
+    lacking_.erase(object);
+    uncompared |= uncompared_.contains(object);
+  }
+  return uncompared;
 }
 
 // The cut goes without what the disk does not give, and says so; unless it gives nothing at all.
@@ -150,8 +169,9 @@ Status Sender::DeferUnreadable(const CutName& cut, ObjectShipper& objects) {
                              WhatLacks(change) + tree_.PathOf(object) +
                              ", tried again every few seconds: " + why;
     spdlog::error("replica {}: {}", options_.name, text);
+    healed_.erase(object.id);
     MutexLock lock(mutex_);
-    lacking_[object.id] = text;
+    lacking_.try_emplace(object.id, Lack{"", meta::BootTimeNs()}).first->second.text = text;
   }
   return {};
 }

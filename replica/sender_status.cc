@@ -52,7 +52,10 @@ ReplicaStatus Sender::status() {
     status.notice = notice_;
     if (!lacking_.empty()) {
       if (status.state == ReplicaState::kCurrent) status.state = ReplicaState::kCatchingUp;
-      if (status.error.empty()) status.error = lacking_.begin()->second;
+      if (status.error.empty()) status.error = lacking_.begin()->second.text;
+      for (const auto& [object, lack] : lacking_) {
+        status.lag_seconds = std::max(status.lag_seconds, SecondsSince(lack.since_ns));
+      }
       if (lacking_.size() > 1) {
         status.error += " (and " + std::to_string(lacking_.size() - 1) + " others)";
       }
@@ -71,7 +74,7 @@ ReplicaStatus Sender::status() {
   }
   if (!in_step || !tracker_.Knows(status.applied)) {
     // Never in step in this run: all that can be said is that it is at least that far behind.
-    status.lag_seconds = SecondsSince(started_ns_);
+    status.lag_seconds = std::max(status.lag_seconds, SecondsSince(started_ns_));
   }
   if (const auto oldest = tracker_.OldestChangeAfter(status.applied.epoch)) {
     status.lag_seconds = std::max(status.lag_seconds, SecondsSince(*oldest));
@@ -95,6 +98,11 @@ ReplicaStatus Sender::status() {
 Epoch Sender::applied() {
   MutexLock lock(mutex_);
   return in_step_ && tracker_.Knows(applied_) ? applied_.epoch : Epoch();
+}
+
+bool Sender::LacksSomething() {
+  MutexLock lock(mutex_);
+  return !lacking_.empty();
 }
 
 bool Sender::WaitUntilApplied(Epoch epoch, CondVar::Clock::time_point deadline) {

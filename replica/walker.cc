@@ -42,11 +42,6 @@ Status Walker::WalkDirectory(const meta::ObjectRef& directory, WalkDepth depth) 
   return Run();
 }
 
-Status Walker::WalkChanged(const meta::ObjectRef& directory) {
-  const bool all = uncompared_.erase(directory.id) != 0;
-  return WalkDirectory(directory, all ? WalkDepth::kAll : WalkDepth::kNewOnly);
-}
-
 Result<bool> Walker::WalkNew(const meta::ObjectRef& object) {
   ASSIGN_OR_RETURN(const bool shipped, ShipNew(object, WalkDepth::kNewOnly, ObjectId()));
   RETURN_IF_ERROR(Run());
@@ -75,7 +70,8 @@ Status Walker::Visit(const Task& task) {
   auto ours = tree_.List(*directory);
   if (!ours) {
     // Removed while we looked: that travels as a change of its own.
-    if (ours.error().code() == ENOENT || ours.error().code() == ESTALE) return {};
+    const int code = ours.error().code();
+    if (code == ENOENT || code == ESTALE || code == ENOTDIR) return {};
     if (meta::IsOfTheDisk(ours.error())) {
       NoteUnreadable(task, ours.error().ToString());
       return {};
@@ -189,7 +185,9 @@ Status Walker::ShipDifference(const meta::ObjectRef& object, const Listed& their
   if (!read && meta::IsOfTheDisk(read.error())) {
     meta::ObjectChange everything;
     everything.AddWhole();
+    everything.listing = true;  // it may be a directory
     shipper_.NoteUnreadable(object, everything, read.error().ToString());
+    uncompared_.insert(object.id);
     return {};
   }
   ASSIGN_OR_RETURN(const meta::Attributes ours, std::move(read));

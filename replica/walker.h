@@ -31,7 +31,7 @@ class Walker {
     // can take content back from the source and leave size and times.
     Epoch compare_after;
   };
-  // Directories of which something could not be read when all was to be compared.
+  // Objects of which something could not be read when all was to be compared.
   using Uncompared = std::unordered_set<ObjectId>;
 
   // All must outlive the walker. `keep_going` is called between objects; false ends the walk with
@@ -49,9 +49,6 @@ class Walker {
   // Compares the directory's names (and, with kAll, its attributes), and below it all directories
   // that the replica does not know (with kAll: all).
   Status WalkDirectory(const meta::ObjectRef& directory, WalkDepth depth);
-  // Looks again at what may have changed in a directory: new objects alone, or all that was not
-  // compared when it should have been.
-  Status WalkChanged(const meta::ObjectRef& directory);
   // Ships an object the replica lacks, and everything below it. False: it cannot be read.
   Result<bool> WalkNew(const meta::ObjectRef& object);
   // One that was found to differ, and shipped as such.
