@@ -162,10 +162,11 @@ Status Verifier::JudgeNames(Peer& peer, const Position& position, const Item& it
     ask.after = theirs.back().name;
   }
 
-  for (const auto& [name, error] : listed.unreadable) {
-    const auto same = [&name](const auto& entry) { return entry.name == name; };
-    std::erase_if(theirs, same);
-    Report({"unreadable", item.path == "." ? name : item.path + "/" + name, error.ToString()});
+  for (const auto& unreadable : listed.unreadable) {
+    const std::string& name = unreadable.name;
+    std::erase_if(theirs, [&name](const auto& entry) { return entry.name == name; });
+    Report({"unreadable", item.path == "." ? name : item.path + "/" + name,
+            unreadable.error.ToString()});
   }
   if (!item.only.empty()) {
     std::erase_if(ours, [&item](const auto& entry) { return entry.name != item.only; });
