@@ -22,7 +22,7 @@ constexpr size_t kMiB = 1 << 20;
 
 // Leaves so much, of what root may use as well if it is nothing; returns the file to be removed.
 std::string FillUp(const std::string& directory, size_t free_bytes) {
-  const std::string filler = directory + "/filler";
+  std::string filler = directory + "/filler";
   for (const size_t size : {64 << 10, 4 << 10}) {
     const std::string piece(size, 'x');
     std::ofstream file(filler, std::ios::binary | std::ios::app);
