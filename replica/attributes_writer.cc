@@ -6,6 +6,9 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <vector>
+
 namespace tandem::replica {
 namespace {
 
@@ -42,21 +45,55 @@ bool CannotBeHere(int fd, int code) {
          (code == ENOSPC && HasSpace(fd));
 }
 
+Status RemoveXattr(const std::string& path, const std::string& name, Notices& notices) {
+  if (removexattr(path.c_str(), name.c_str()) == 0 || errno == ENODATA) return {};
+  if (!IsDenied(errno)) return ErrnoError("remove extended attribute " + name);
+  notices.xattrs = true;
+  return {};
+}
+
+using XattrOrder = std::vector<const meta::Xattrs::value_type*>;
+
+// Returns whether all of them are there now; if not, for want of room or permission.
+Result<bool> SetXattrs(int fd, const std::string& path, const XattrOrder& order) {
+  bool all = true;
+  for (const auto* xattr : order) {
+    const auto& [name, value] = *xattr;
+    if (setxattr(path.c_str(), name.c_str(), value.data(), value.size(), 0) == 0) continue;
+    if (!CannotBeHere(fd, errno)) return ErrnoError("set extended attribute " + name);
+    all = false;
+  }
+  return all;
+}
+
+// ext4 keeps all of an object's attributes in its inode and one block, full to the last byte as the
+// case may be. So old values go before new ones come; and as it depends on the order in which they
+// come whether they fit in both, all of them are set anew from either end if need be.
 Status WriteXattrs(int fd, const meta::Xattrs& now, const meta::Xattrs& wanted, Notices& notices) {
   const std::string path = meta::ProcPath(fd);
   for (const auto& [name, value] : now) {
-    if (wanted.contains(name)) continue;
-    if (removexattr(path.c_str(), name.c_str()) == 0 || errno == ENODATA) continue;
-    if (!IsDenied(errno)) return ErrnoError("remove extended attribute " + name);
-    notices.xattrs = true;
+    const auto kept = wanted.find(name);
+    if (kept != wanted.end() && kept->second == value) continue;
+    RETURN_IF_ERROR(RemoveXattr(path, name, notices));
   }
-  for (const auto& [name, value] : wanted) {
-    const auto standing = now.find(name);
-    if (standing != now.end() && standing->second == value) continue;
-    if (setxattr(path.c_str(), name.c_str(), value.data(), value.size(), 0) == 0) continue;
-    if (!CannotBeHere(fd, errno)) return ErrnoError("set extended attribute " + name);
-    notices.xattrs = true;
+  XattrOrder missing;
+  for (const auto& xattr : wanted) {
+    const auto standing = now.find(xattr.first);
+    if (standing == now.end() || standing->second != xattr.second) missing.push_back(&xattr);
   }
+  ASSIGN_OR_RETURN(bool all, SetXattrs(fd, path, missing));
+  if (all) return {};
+
+  XattrOrder order;
+  for (const auto& xattr : wanted) order.push_back(&xattr);
+  std::ranges::stable_sort(order, std::greater<>(),
+                           [](const auto* xattr) { return xattr->second.size(); });
+  for (int attempt = 0; attempt < 2 && !all; ++attempt) {
+    for (const auto* xattr : order) RETURN_IF_ERROR(RemoveXattr(path, xattr->first, notices));
+    ASSIGN_OR_RETURN(all, SetXattrs(fd, path, order));
+    std::ranges::reverse(order);
+  }
+  if (!all) notices.xattrs = true;
   return {};
 }
 

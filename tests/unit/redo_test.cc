@@ -288,6 +288,15 @@ TEST_F(Redo, DefaultAclsDoNotLeak) {
   Cut();
 }
 
+// ext4 has about 4000 bytes for all of them: there is no moment at which both large ones fit.
+TEST_F(Redo, ExtendedAttributesThatExchangeTheirSizesFit) {
+  model_.Make("f", Kind::kFile, "content");
+  model_.Change("f", 0644, 0, {{"user.a", "small"}, {"user.b", std::string(3500, 'b')}});
+  Cut();
+  model_.Change("f", 0644, 0, {{"user.a", std::string(3500, 'a')}, {"user.b", "small"}});
+  Cut();
+}
+
 TEST_F(Redo, RandomHistoriesEndAlike) {
   for (int cut = 0; cut < 150; ++cut) {
     for (unsigned steps = random_() % 30 + 1; steps > 0; --steps) model_.Mutate(random_);
