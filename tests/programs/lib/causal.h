@@ -24,7 +24,7 @@ class CausalLog {
     uint64_t begun;  // 0: not yet
     uint64_t ended;
   };
-  static constexpr uint64_t kMaxOperations = uint64_t{1} << 21;  // of each thread
+  static constexpr uint64_t kMaxOperations = uint64_t{1} << 24;  // of each thread
 
   // Creates the file if need be. Ends the program if that cannot be done.
   CausalLog(const std::string& path, int threads);
