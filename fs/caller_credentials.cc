@@ -12,12 +12,15 @@
 namespace tandem::fs {
 namespace {
 
-// Once a thread: a umask of its own. By default it is the process's.
-Status SeparateUmask() {
-  thread_local bool separate = false;
-  if (separate) return {};
-  if (unshare(CLONE_FS) != 0) return ErrnoError("unshare the umask");
-  separate = true;
+// The umask of this thread, which has one of its own from the first time on (by default it is the
+// process's). Whoever makes a file here asks for it, so nobody puts it back.
+Status SetUmask(mode_t wanted) {
+  constexpr mode_t kNone = ~mode_t{0};
+  thread_local mode_t current = kNone;
+  if (current == wanted) return {};
+  if (current == kNone && unshare(CLONE_FS) != 0) return ErrnoError("unshare the umask");
+  umask(wanted);
+  current = wanted;
   return {};
 }
 
@@ -45,8 +48,8 @@ bool BecomeGroup(gid_t gid) {
 }  // namespace
 
 Result<CallerCredentials> CallerCredentials::Assume(const fuse_ctx& caller) {
-  RETURN_IF_ERROR(SeparateUmask());
-  CallerCredentials credentials(umask(caller.umask));
+  RETURN_IF_ERROR(SetUmask(caller.umask));
+  CallerCredentials credentials;
   // Without privilege all callers are ourselves.
   const bool differs = caller.uid != geteuid() || caller.gid != getegid();
   if (differs && geteuid() == 0) {
@@ -56,16 +59,12 @@ Result<CallerCredentials> CallerCredentials::Assume(const fuse_ctx& caller) {
 }
 
 CallerCredentials::CallerCredentials(CallerCredentials&& other) noexcept
-    : previous_umask_(other.previous_umask_),
-      active_(std::exchange(other.active_, false)),
-      switched_(std::exchange(other.switched_, false)) {}
+    : switched_(std::exchange(other.switched_, false)) {}
 
 CallerCredentials::~CallerCredentials() {
-  if (switched_) {
-    setfsuid(geteuid());
-    setfsgid(getegid());
-  }
-  if (active_) umask(previous_umask_);
+  if (!switched_) return;
+  setfsuid(geteuid());
+  setfsgid(getegid());
 }
 
 Status CallerCredentials::SwitchTo(uid_t uid, gid_t gid) {

@@ -21,11 +21,9 @@ class CallerCredentials {
   ~CallerCredentials();
 
  private:
-  explicit CallerCredentials(mode_t previous_umask) : previous_umask_(previous_umask) {}
+  CallerCredentials() = default;
   Status SwitchTo(uid_t uid, gid_t gid);
 
-  mode_t previous_umask_;
-  bool active_ = true;
   bool switched_ = false;
 };
 

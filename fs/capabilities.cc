@@ -8,8 +8,6 @@
 //   FLOCK_LOCKS, POSIX_LOCKS  Locks stay in the kernel.
 //   HANDLE_KILLPRIV     Would have us clear setuid and setgid bits whoever writes; a writer with
 //                       CAP_FSETID keeps them. Off, the kernel decides and sends a setattr.
-//   HANDLE_KILLPRIV_V2  The kernel then says, request by request, whether to clear them, but
-//                       libfuse's API does not pass that on (FUSE_WRITE_KILL_SUIDGID).
 //   IOCTL_DIR           There are no ioctls yet.
 //   PASSTHROUGH         Writes must not bypass capture.
 //   SPLICE_READ         A pipe (at most 1 MiB) cannot hold our largest request: libfuse would make,
@@ -61,7 +59,7 @@ void FileSystem::Initialise(void* user_data, fuse_conn_info* connection) {
   Set(connection, FUSE_CAP_DONT_MASK, true);
   Set(connection, FUSE_CAP_EXPLICIT_INVAL_DATA, true);
   Set(connection, FUSE_CAP_PARALLEL_DIROPS, true);
-  Set(connection, FUSE_CAP_POSIX_ACL, self.has_acls_);
+  Set(connection, FUSE_CAP_POSIX_ACL, self.backing_.has_acls);
   Set(connection, FUSE_CAP_READDIRPLUS, true);
   Set(connection, FUSE_CAP_READDIRPLUS_AUTO, true);
   Set(connection, FUSE_CAP_SPLICE_MOVE, true);
@@ -69,7 +67,14 @@ void FileSystem::Initialise(void* user_data, fuse_conn_info* connection) {
   Set(connection, FUSE_CAP_WRITEBACK_CACHE, self.settings_.writeback);
 #if FUSE_VERSION >= FUSE_MAKE_VERSION(3, 17)
   Set(connection, FUSE_CAP_DIRECT_IO_ALLOW_MMAP, true);
-  Set(connection, FUSE_CAP_HANDLE_KILLPRIV_V2, false);
+#if defined(TANDEM_HAVE_FUSE_KILL_SUIDGID)
+  constexpr bool kTellsWhenToClear = true;
+#else
+  constexpr bool kTellsWhenToClear = false;
+#endif
+  // With it the kernel asks for security.capability before the first write to a file, not before
+  // every one, and tells with each request whether setuid and setgid bits go.
+  Set(connection, FUSE_CAP_HANDLE_KILLPRIV_V2, kTellsWhenToClear);
   // No handler can be interrupted.
   connection->no_interrupt = 1;
 #endif

@@ -19,75 +19,103 @@ size_t LimitFromProcess() {
 
 }  // namespace
 
-CachedDescriptor::CachedDescriptor(DescriptorCache& cache, const FileHandle& handle, UniqueFd fd)
-    : cache_(cache),
-      handle_(handle),
-      fd_(std::make_shared<const UniqueFd>(std::move(fd))),
-      pins_(handle.bytes.empty() || !cache.opens_by_handle() ? 1 : 0) {
-  if (pins_ == 0) cache_.Admit(*this);
-}
-
-CachedDescriptor::~CachedDescriptor() { cache_.Remove(*this); }
-
-Result<CachedDescriptor::Shared> CachedDescriptor::Get() {
-  Shared fd;
-  {
-    MutexLock lock(mutex_);
-    used_ = true;
-    if (fd_ != nullptr) return fd_;
-    ASSIGN_OR_RETURN(UniqueFd opened, OpenByHandle(cache_.mount_fd_, handle_, O_PATH | O_NOFOLLOW));
-    fd_ = std::make_shared<const UniqueFd>(std::move(opened));
-    fd = fd_;
-  }
-  cache_.Admit(*this);
-  return fd;
-}
-
-void CachedDescriptor::Pin(Shared fd) {
-  MutexLock lock(mutex_);
-  ++pins_;
-  if (fd_ == nullptr) fd_ = std::move(fd);
-}
-
-void CachedDescriptor::Unpin() {
-  {
-    MutexLock lock(mutex_);
-    if (--pins_ > 0) return;
-  }
-  cache_.Admit(*this);
-}
+// ---- DescriptorCache ---------------------------------------------------------------------------
 
 DescriptorCache::DescriptorCache(int mount_fd, const FileHandle& probe)
     : mount_fd_(mount_fd),
-      opens_by_handle_(!probe.bytes.empty() && OpenByHandle(mount_fd, probe, O_PATH)),
-      limit_(LimitFromProcess()) {}
+      opens_by_handle_(!probe.empty() && OpenByHandle(mount_fd, probe, O_PATH)),
+      limit_(std::max<size_t>(1, LimitFromProcess() / kDivisions)) {}
 
-void DescriptorCache::Admit(CachedDescriptor& descriptor) {
-  // Outlive the locks: closing the last descriptor of an unlinked file frees its blocks.
-  std::list<CachedDescriptor::Shared> closed;
-  MutexLock lock(mutex_);
-  if (!descriptor.listed_) {
-    descriptor.place_ = open_.insert(open_.end(), &descriptor);
-    descriptor.listed_ = true;
-  }
-  for (size_t looks = 2 * open_.size(); open_.size() > limit_ && looks > 0; --looks) {
-    CachedDescriptor& oldest = *open_.front();
-    MutexLock oldest_lock(oldest.mutex_);
-    const bool pinned = oldest.pins_ > 0;
-    if (!pinned && std::exchange(oldest.used_, false)) {
-      open_.splice(open_.end(), open_, open_.begin());
-      continue;
-    }
-    if (!pinned) closed.push_back(std::exchange(oldest.fd_, nullptr));
-    open_.pop_front();
-    oldest.listed_ = false;
-  }
+DescriptorCache::Division& DescriptorCache::DivisionOf(const CachedDescriptor& descriptor) {
+  // Inodes lie at least a hundred bytes apart.
+  const auto address = reinterpret_cast<uintptr_t>(&descriptor);
+  return divisions_[(address >> 7) % kDivisions];
 }
 
-void DescriptorCache::Remove(CachedDescriptor& descriptor) {
-  MutexLock lock(mutex_);
-  if (descriptor.listed_) open_.erase(descriptor.place_);
-  descriptor.listed_ = false;
+std::vector<DescriptorCache::Shared> DescriptorCache::Admit(Division& division,
+                                                            CachedDescriptor& descriptor) {
+  std::vector<Shared> closed;
+  Open& admitted = *descriptor.open_;
+  if (!admitted.listed) {
+    admitted.owner = &descriptor;
+    admitted.place = division.open.insert(division.open.end(), &admitted);
+    admitted.listed = true;
+  }
+  for (size_t looks = 2 * division.open.size(); division.open.size() > limit_ && looks > 0;
+       --looks) {
+    Open& oldest = *division.open.front();
+    const bool pinned = oldest.owner->pins_ > 0;
+    if (!pinned && std::exchange(oldest.used, false)) {
+      division.open.splice(division.open.end(), division.open, division.open.begin());
+      continue;
+    }
+    Unlist(division, oldest);
+    if (!pinned) closed.push_back(std::move(oldest.owner->open_));
+  }
+  return closed;
+}
+
+void DescriptorCache::Unlist(Division& division, Open& open) {
+  if (!std::exchange(open.listed, false)) return;
+  division.open.erase(open.place);
+}
+
+// ---- CachedDescriptor --------------------------------------------------------------------------
+
+CachedDescriptor::Use::Use(UniqueFd fd) : open_(std::make_shared<DescriptorCache::Open>()) {
+  open_->fd = std::move(fd);
+}
+
+CachedDescriptor::CachedDescriptor(DescriptorCache& cache, const FileHandle& handle, UniqueFd fd) {
+  if (handle.empty() || !cache.opens_by_handle()) pins_ = 1;
+  if (!fd.valid()) return;
+  open_ = std::make_shared<DescriptorCache::Open>();
+  open_->fd = std::move(fd);
+}
+
+void CachedDescriptor::Close(DescriptorCache& cache) {
+  Shared closed;
+  DescriptorCache::Division& division = cache.DivisionOf(*this);
+  MutexLock lock(division.mutex);
+  if (open_ != nullptr) DescriptorCache::Unlist(division, *open_);
+  closed = std::move(open_);
+}
+
+Result<CachedDescriptor::Use> CachedDescriptor::Get(DescriptorCache& cache,
+                                                    const FileHandle& handle) {
+  DescriptorCache::Division& division = cache.DivisionOf(*this);
+  {
+    MutexLock lock(division.mutex);
+    if (open_ != nullptr) {
+      open_->used = true;
+      return Use(open_);
+    }
+  }
+  auto opened = std::make_shared<DescriptorCache::Open>();
+  ASSIGN_OR_RETURN(opened->fd, OpenByHandle(cache.mount_fd(), handle, O_PATH | O_NOFOLLOW));
+  std::vector<Shared> closed;
+  MutexLock lock(division.mutex);
+  // Another thread may have been quicker.
+  if (open_ != nullptr) return Use(open_);
+  open_ = opened;
+  closed = cache.Admit(division, *this);
+  return Use(std::move(opened));
+}
+
+CachedDescriptor::Use CachedDescriptor::Pin(DescriptorCache& cache, UniqueFd fd) {
+  Use use(std::move(fd));
+  MutexLock lock(cache.DivisionOf(*this).mutex);
+  ++pins_;
+  if (open_ == nullptr) open_ = use.open_;
+  // What is not needed is closed after the mutex is released.
+  return open_ == use.open_ ? use : Use(open_);
+}
+
+std::vector<CachedDescriptor::Shared> CachedDescriptor::Unpin(DescriptorCache& cache) {
+  DescriptorCache::Division& division = cache.DivisionOf(*this);
+  MutexLock lock(division.mutex);
+  if (--pins_ > 0 || open_ == nullptr) return {};
+  return cache.Admit(division, *this);
 }
 
 }  // namespace tandem::fs

@@ -1,13 +1,16 @@
-// O_PATH descriptors of inodes, a bounded number of them: an inode's descriptor may be closed when
-// nobody uses it and is opened again by handle when it is needed (open_by_handle_at, which needs
-// CAP_DAC_READ_SEARCH; without it every inode keeps its own). Second chance decides which goes.
+// O_PATH descriptors of inodes, a bounded number of them: one that nobody uses may be closed and is
+// opened again by handle when it is needed (open_by_handle_at, which needs CAP_DAC_READ_SEARCH;
+// without it every inode keeps its own). Second chance decides which goes.
 //
-// Any thread. Lock order: the cache's mutex, then an inode's.
+// Any thread. The cache is divided, each division with a mutex of its own, which is a leaf: nothing
+// is opened or closed while it is held.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <list>
 #include <memory>
+#include <vector>
 
 #include "meta/base/mutex.h"
 #include "meta/base/result.h"
@@ -16,39 +19,7 @@
 
 namespace tandem::fs {
 
-class DescriptorCache;
-
-// One inode's place in the cache. Lives as long as the inode.
-class CachedDescriptor {
- public:
-  using Shared = std::shared_ptr<const UniqueFd>;
-
-  // `handle` is borrowed for the lifetime; empty: the descriptor is never closed.
-  CachedDescriptor(DescriptorCache& cache, const FileHandle& handle, UniqueFd fd);
-  ~CachedDescriptor();
-  CachedDescriptor(const CachedDescriptor&) = delete;
-  CachedDescriptor& operator=(const CachedDescriptor&) = delete;
-
-  // Open as long as the result is kept.
-  Result<Shared> Get() EXCLUDES(mutex_);
-  // The descriptor stays open until Unpin has been called as often: an object without a name cannot
-  // be opened again. `fd` is taken if there is none at the moment.
-  void Pin(Shared fd) EXCLUDES(mutex_);
-  void Unpin() EXCLUDES(mutex_);
-
- private:
-  friend class DescriptorCache;
-
-  DescriptorCache& cache_;
-  const FileHandle& handle_;
-  Mutex mutex_;
-  Shared fd_ GUARDED_BY(mutex_);
-  int pins_ GUARDED_BY(mutex_);
-  bool used_ GUARDED_BY(mutex_) = true;  // since the cache last looked
-  // The cache's: where in its list, guarded by its mutex.
-  bool listed_ = false;
-  std::list<CachedDescriptor*>::iterator place_;
-};
+class CachedDescriptor;
 
 class DescriptorCache {
  public:
@@ -57,17 +28,81 @@ class DescriptorCache {
   DescriptorCache(int mount_fd, const FileHandle& probe);
 
   bool opens_by_handle() const { return opens_by_handle_; }
+  int mount_fd() const { return mount_fd_; }
 
  private:
   friend class CachedDescriptor;
-  void Admit(CachedDescriptor& descriptor) EXCLUDES(mutex_);
-  void Remove(CachedDescriptor& descriptor) EXCLUDES(mutex_);
+
+  struct Open {
+    UniqueFd fd;
+    CachedDescriptor* owner = nullptr;
+    bool used = true;  // since the cache last looked; guarded by the division's mutex
+    // Where in the division's list; only if it is listed.
+    std::list<Open*>::iterator place;
+    bool listed = false;
+  };
+  using Shared = std::shared_ptr<Open>;
+  struct Division {
+    Mutex mutex;
+    std::list<Open*> open GUARDED_BY(mutex);
+  };
+  static constexpr size_t kDivisions = 16;
+
+  Division& DivisionOf(const CachedDescriptor& descriptor);
+  // Lists what `descriptor` holds, so that it may be closed, and takes away what is too much.
+  // Returned, so that it is closed after the mutex is released: closing the last descriptor of an
+  // unlinked file frees its blocks.
+  [[nodiscard]] std::vector<Shared> Admit(Division& division, CachedDescriptor& descriptor)
+      REQUIRES(division.mutex);
+  static void Unlist(Division& division, Open& open) REQUIRES(division.mutex);
 
   const int mount_fd_;
   const bool opens_by_handle_;
-  const size_t limit_;
-  Mutex mutex_;
-  std::list<CachedDescriptor*> open_ GUARDED_BY(mutex_);
+  const size_t limit_;  // of a division
+  std::array<Division, kDivisions> divisions_;
+};
+
+// One inode's place in the cache. Lives as long as the inode.
+class CachedDescriptor {
+ public:
+  using Shared = DescriptorCache::Shared;
+
+  // A descriptor in use: open as long as this is kept.
+  class Use {
+   public:
+    Use() = default;
+    // Of no inode in particular.
+    explicit Use(UniqueFd fd);
+
+    // Not of a default-constructed one.
+    int get() const { return open_->fd.get(); }
+
+   private:
+    friend class CachedDescriptor;
+    explicit Use(Shared open) : open_(std::move(open)) {}
+    Shared open_;
+  };
+
+  // `fd` may be none if it can be opened by `handle`; if it cannot, it must be there, and stays
+  // open for good.
+  CachedDescriptor(DescriptorCache& cache, const FileHandle& handle, UniqueFd fd);
+  // Of whatever is open.
+  void Close(DescriptorCache& cache);
+
+  // `handle` as at construction.
+  Result<Use> Get(DescriptorCache& cache, const FileHandle& handle);
+  // The descriptor stays open until Unpin has been called as often: an object without a name cannot
+  // be opened again. `fd`, the object's, is taken if there is none at the moment.
+  Use Pin(DescriptorCache& cache, UniqueFd fd);
+  // What is returned is closed when it goes: hold no lock then.
+  [[nodiscard]] std::vector<Shared> Unpin(DescriptorCache& cache);
+
+ private:
+  friend class DescriptorCache;
+
+  // Both guarded by the mutex of the division the descriptor belongs to.
+  Shared open_;
+  uint32_t pins_ = 0;
 };
 
 }  // namespace tandem::fs

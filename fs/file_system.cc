@@ -1,7 +1,10 @@
 #include "fs/file_system.h"
 
+#include <linux/magic.h>
+#include <sys/vfs.h>
 #include <sys/xattr.h>
 
+#include <algorithm>
 #include <exception>
 #include <new>
 
@@ -9,6 +12,10 @@
 
 namespace tandem::fs {
 namespace {
+
+#ifndef BCACHEFS_SUPER_MAGIC
+#define BCACHEFS_SUPER_MAGIC 0xca451a4e
+#endif
 
 // Errors of system calls are the application's to see; anything else is a failure of our own.
 void Report(const Error& error) {
@@ -44,15 +51,24 @@ bool HasAcls(const InodeFd& directory) {
          errno != EOPNOTSUPP;
 }
 
+// Those known to have nothing to do when a descriptor is closed; network filesystems write then,
+// and tell what went wrong.
+bool ClosesSilently(const InodeFd& directory) {
+  constexpr long kSilent[] = {EXT4_SUPER_MAGIC, XFS_SUPER_MAGIC,  BTRFS_SUPER_MAGIC,
+                              TMPFS_MAGIC,      F2FS_SUPER_MAGIC, BCACHEFS_SUPER_MAGIC};
+  struct statfs found;
+  return fstatfs(directory.get(), &found) == 0 &&
+         std::ranges::find(kSilent, static_cast<long>(found.f_type)) != std::end(kSilent);
+}
+
 }  // namespace
 
 Result<std::unique_ptr<FileSystem>> FileSystem::Create(int source_fd, meta::Capture* capture,
                                                        Settings settings) {
   ASSIGN_OR_RETURN(auto inodes, InodeTable::Create(source_fd));
-  ASSIGN_OR_RETURN(const InodeFd root, inodes->root().Descriptor());
-  const bool has_acls = HasAcls(root);
-  return std::unique_ptr<FileSystem>(
-      new FileSystem(std::move(inodes), capture, settings, has_acls));
+  ASSIGN_OR_RETURN(const InodeFd root, inodes->Descriptor(inodes->root()));
+  const Backing backing = {.has_acls = HasAcls(root), .closes_silently = ClosesSilently(root)};
+  return std::unique_ptr<FileSystem>(new FileSystem(std::move(inodes), capture, settings, backing));
 }
 
 const fuse_lowlevel_ops& FileSystem::Operations() {

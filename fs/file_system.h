@@ -94,9 +94,16 @@ class FileSystem {
 
   // ---- What handlers share --------------------------------------------------------------------
 
+  // What of the backing filesystem we behave by.
+  struct Backing {
+    bool has_acls = false;
+    // close(2) gives no errors of its own there.
+    bool closes_silently = false;
+  };
+
   FileSystem(std::unique_ptr<InodeTable> inodes, meta::Capture* capture, Settings settings,
-             bool has_acls)
-      : inodes_(std::move(inodes)), capture_(capture), settings_(settings), has_acls_(has_acls) {}
+             Backing backing)
+      : inodes_(std::move(inodes)), capture_(capture), settings_(settings), backing_(backing) {}
 
   static void Initialise(void* user_data, fuse_conn_info* connection);
 
@@ -105,10 +112,17 @@ class FileSystem {
   // Enters capture if the object concerned is captured; all objects of an intent are, or none.
   Result<meta::Operation> Begin(const Inode& inode, const meta::Intent& intent);
 
+  // Whether a change of the object's content takes anything from its mode and attributes. `fd` may
+  // be O_PATH.
+  static bool LosesPrivileges(const Inode& inode, int fd);
+
   // After the backing call that made `name`: finds the new object and records it. If it cannot be
   // found the call is undone with unlinkat(removal_flags).
   Result<FoundObject> RecordCreated(meta::Operation& operation, const Inode& parent, int parent_fd,
                                     const char* name, int removal_flags);
+  Result<FoundObject> RecordFound(meta::Operation& operation, const Inode& parent, int parent_fd,
+                                  const char* name, int removal_flags,
+                                  Result<FoundObject> found);
   // The counterpart for names removed: the object the name leads to; null where capture does not
   // want to know.
   struct Victim {
@@ -138,8 +152,7 @@ class FileSystem {
   HandleTable<OpenDirectory> directories_;
   meta::Capture* const capture_;
   const Settings settings_;
-  // Whether the backing filesystem keeps POSIX ACLs.
-  const bool has_acls_;
+  const Backing backing_;
 };
 
 }  // namespace tandem::fs

@@ -1,35 +1,40 @@
 #include "fs/inode_table.h"
 
 #include <fcntl.h>
+#include <malloc.h>
 
 #include <algorithm>
+#include <utility>
 
 namespace tandem::fs {
+namespace {
 
-Result<FoundObject> FoundObject::ByName(int directory_fd, const char* name) {
-  UniqueFd fd(openat(directory_fd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC));
-  if (!fd.valid()) return ErrnoError("look up");
-  return Describe(std::move(fd));
-}
-
-Result<FoundObject> FoundObject::ByDescriptor(int fd) {
-  UniqueFd path_fd(open(FdPath(fd).c_str(), O_PATH | O_CLOEXEC));
-  if (!path_fd.valid()) return ErrnoError("look up");
-  return Describe(std::move(path_fd));
-}
-
-Result<FoundObject> FoundObject::Describe(UniqueFd fd) {
+// What (fd, name) leads to; an empty name is the descriptor's own object.
+Result<FoundObject> Describe(int fd, const char* name) {
   FoundObject found;
-  if (fstatat(fd.get(), "", &found.attributes, AT_EMPTY_PATH) != 0) return ErrnoError("stat");
-  ASSIGN_OR_RETURN(IdentifiedObject object, Identify(fd.get(), ""));
-  found.fd = std::move(fd);
+  const int flags = *name == '\0' ? AT_EMPTY_PATH : AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT;
+  if (fstatat(fd, name, &found.attributes, flags) != 0) return ErrnoError("look up");
+  ASSIGN_OR_RETURN(IdentifiedObject object, Identify(fd, name));
   found.ref = {object.id, std::move(object.handle)};
   found.mount_id = object.mount_id;
   return found;
 }
 
+Result<FoundObject> DescribeOpened(UniqueFd fd) {
+  if (!fd.valid()) return ErrnoError("look up");
+  ASSIGN_OR_RETURN(FoundObject found, Describe(fd.get(), ""));
+  found.fd = std::move(fd);
+  return found;
+}
+
+UniqueFd OpenPath(int directory_fd, const char* name) {
+  return UniqueFd(openat(directory_fd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC));
+}
+
+}  // namespace
+
 Result<std::unique_ptr<InodeTable>> InodeTable::Create(int directory_fd) {
-  ASSIGN_OR_RETURN(FoundObject found, FoundObject::ByName(directory_fd, "."));
+  ASSIGN_OR_RETURN(FoundObject found, DescribeOpened(OpenPath(directory_fd, ".")));
   return std::unique_ptr<InodeTable>(new InodeTable(std::move(found)));
 }
 
@@ -38,42 +43,154 @@ Result<std::unique_ptr<InodeTable>> InodeTable::Create(int directory_fd) {
 InodeTable::InodeTable(FoundObject root)
     : mount_fd_(openat(root.fd.get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC)),
       descriptors_(mount_fd_.get(), root.ref.handle),
-      // Without a handle, so that its descriptor stays open.
-      root_(std::make_unique<Inode>(meta::ObjectRef{kRootObject, {}}, 0, 0, descriptors_,
-                                    std::move(root.fd))),
-      root_mount_id_(root.mount_id) {}
+      root_mount_id_(root.mount_id),
+      root_([&] {
+        // Without a handle, so that its descriptor stays open.
+        root.ref = {kRootObject, {}};
+        return new Inode(std::move(root), 0, 0, descriptors_);
+      }()) {}
+
+InodeTable::~InodeTable() {
+  for (Shard& shard : shards_) {
+    MutexLock lock(shard.mutex);
+    for (Inode* inode : shard.chains) {
+      while (inode != nullptr) delete std::exchange(inode, inode->next_);
+    }
+  }
+}
+
+// ---- Finding and opening -----------------------------------------------------------------------
+
+Result<FoundObject> InodeTable::Find(int directory_fd, const char* name) const {
+  if (descriptors_.opens_by_handle()) {
+    ASSIGN_OR_RETURN(FoundObject found, Describe(directory_fd, name));
+    if (found.mount_id == root_mount_id_ && !found.ref.handle.empty()) return found;
+  }
+  return DescribeOpened(OpenPath(directory_fd, name));
+}
+
+Result<FoundObject> InodeTable::FindOpen(int fd) const {
+  ASSIGN_OR_RETURN(FoundObject found, Describe(fd, ""));
+  const bool can_be_opened = descriptors_.opens_by_handle() && found.mount_id == root_mount_id_ &&
+                             !found.ref.handle.empty() && found.attributes.st_nlink > 0;
+  if (can_be_opened) return found;
+  found.fd.Reset(open(FdPath(fd).c_str(), O_PATH | O_CLOEXEC));
+  if (!found.fd.valid()) return ErrnoError("look up");
+  return found;
+}
+
+Result<UniqueFd> InodeTable::Open(const Inode& inode, int flags) {
+  if (descriptors_.opens_by_handle() && inode.in_volume() && !inode.ref_.handle.empty()) {
+    Result<UniqueFd> fd = OpenByHandle(mount_fd_.get(), inode.ref_.handle, flags);
+    // Without a name it may be found by its own descriptor only.
+    if (fd || fd.error().code() != ESTALE) return fd;
+  }
+  ASSIGN_OR_RETURN(const InodeFd inode_fd, Descriptor(inode));
+  // The path is a link, to the object itself.
+  UniqueFd fd(open(inode_fd.path().c_str(), (flags & ~O_NOFOLLOW) | O_CLOEXEC));
+  if (!fd.valid()) return ErrnoError("open");
+  return fd;
+}
+
+// ---- The table ---------------------------------------------------------------------------------
+
+Inode** InodeTable::PlaceOf(Shard& shard, const ObjectId& object, int mount) {
+  const size_t chain = HashOf(object, mount) / kShards % shard.chains.size();
+  Inode** place = &shard.chains[chain];
+  while (*place != nullptr && ((*place)->ref_.id != object || (*place)->mount_ != mount)) {
+    place = &(*place)->next_;
+  }
+  return place;
+}
+
+void InodeTable::Rehash(Shard& shard, size_t chains) {
+  std::vector<Inode*> old(chains);
+  old.swap(shard.chains);
+  for (Inode* inode : old) {
+    while (inode != nullptr) {
+      Inode* const moved = std::exchange(inode, inode->next_);
+      moved->next_ = nullptr;
+      *PlaceOf(shard, moved->ref_.id, moved->mount_) = moved;
+    }
+  }
+}
 
 Inode& InodeTable::Remember(FoundObject found) {
-  const int mount = found.mount_id == root_mount_id_ ? 0 : found.mount_id;
+  const int mount = MountOf(found.mount_id);
   const bool nameless = found.attributes.st_nlink == 0;  // O_TMPFILE
-  MutexLock lock(mutex_);
-  Entry& entry = entries_[Key{found.ref.id, mount}];
-  if (!entry.inode) {
-    entry.inode = std::make_unique<Inode>(std::move(found.ref), mount, ++last_generation_,
-                                          descriptors_, std::move(found.fd));
-    if (nameless) entry.inode->fd_.Pin(nullptr);
+  Shard& shard = ShardOf(found.ref.id, mount);
+  MutexLock lock(shard.mutex);
+  Inode** place = PlaceOf(shard, found.ref.id, mount);
+  if (*place == nullptr) {
+    if (shard.count == shard.chains.size()) {
+      Rehash(shard, 2 * shard.count);
+      place = PlaceOf(shard, found.ref.id, mount);
+    }
+    UniqueFd fd = nameless ? std::move(found.fd) : UniqueFd();
+    *place = new Inode(std::move(found), mount, ++last_generation_, descriptors_);
+    ++shard.count;
+    if (nameless) (void)(*place)->fd_.Pin(descriptors_, std::move(fd));
   }
-  ++entry.lookups;
-  return *entry.inode;
+  ++(*place)->lookups_;
+  return **place;
+}
+
+void InodeTable::Forget(Inode& inode, uint64_t lookups) {
+  if (&inode == root_.get()) return;
+  Shard& shard = ShardOf(inode.ref_.id, inode.mount_);
+  {
+    MutexLock lock(shard.mutex);
+    inode.lookups_ -= std::min(lookups, inode.lookups_);
+    if (inode.lookups_ > 0) return;
+    *PlaceOf(shard, inode.ref_.id, inode.mount_) = inode.next_;
+    --shard.count;
+    constexpr size_t kSparse = 8;
+    if (shard.chains.size() > kSparse * shard.count + kSparse) {
+      Rehash(shard, shard.chains.size() / 2);
+    }
+  }
+  Destroy(&inode);
+}
+
+void InodeTable::Destroy(Inode* inode) {
+  // May free the blocks of an unlinked file.
+  inode->fd_.Close(descriptors_);
+  delete inode;
+  constexpr size_t kWorthATrim = 1 << 17;
+  if (++destroyed_ < kWorthATrim) return;
+  destroyed_ = 0;
+  malloc_trim(0);
 }
 
 InodeTable::KeptOpen InodeTable::KeepOpen(const ObjectId& object, int mount_id, UniqueFd fd) {
-  KeptOpen kept;
-  kept.fd_ = std::make_shared<const UniqueFd>(std::move(fd));
-  kept.key_ = {object, mount_id == root_mount_id_ ? 0 : mount_id};
-  MutexLock lock(mutex_);
-  const auto at = entries_.find(kept.key_);
-  if (at == entries_.end()) return kept;
+  const int mount = MountOf(mount_id);
+  Shard& shard = ShardOf(object, mount);
+  MutexLock lock(shard.mutex);
+  Inode* const inode = *PlaceOf(shard, object, mount);
+  if (inode == nullptr) return KeptOpen(CachedDescriptor::Use(std::move(fd)));
+  KeptOpen kept(inode->fd_.Pin(descriptors_, std::move(fd)));
   kept.table_ = this;
-  kept.generation_ = at->second.inode->generation();
-  at->second.inode->fd_.Pin(kept.fd_);
+  kept.object_ = object;
+  kept.mount_ = mount;
+  kept.generation_ = inode->generation();
   return kept;
 }
 
+void InodeTable::LetClose(const ObjectId& object, int mount, uint64_t generation) {
+  std::vector<CachedDescriptor::Shared> closed;
+  Shard& shard = ShardOf(object, mount);
+  MutexLock lock(shard.mutex);
+  Inode* const inode = *PlaceOf(shard, object, mount);
+  if (inode != nullptr && inode->generation() == generation) {
+    closed = inode->fd_.Unpin(descriptors_);
+  }
+}
+
 InodeTable::KeptOpen& InodeTable::KeptOpen::operator=(KeptOpen&& other) noexcept {
-  std::swap(fd_, other.fd_);
+  std::swap(use_, other.use_);
   std::swap(table_, other.table_);
-  std::swap(key_, other.key_);
+  std::swap(object_, other.object_);
+  std::swap(mount_, other.mount_);
   std::swap(generation_, other.generation_);
   return *this;
 }
@@ -81,27 +198,8 @@ InodeTable::KeptOpen& InodeTable::KeptOpen::operator=(KeptOpen&& other) noexcept
 InodeTable::KeptOpen::~KeptOpen() {
   if (table_ == nullptr) return;
   struct stat now;
-  const bool has_name = fstatat(fd_->get(), "", &now, AT_EMPTY_PATH) == 0 && now.st_nlink > 0;
-  if (has_name) table_->LetClose(key_, generation_);
-}
-
-void InodeTable::LetClose(const Key& key, uint64_t generation) {
-  MutexLock lock(mutex_);
-  const auto at = entries_.find(key);
-  if (at == entries_.end() || at->second.inode->generation() != generation) return;
-  at->second.inode->fd_.Unpin();
-}
-
-void InodeTable::Forget(Inode& inode, uint64_t lookups) {
-  if (&inode == root_.get()) return;
-  // Outlives the lock: closing the last descriptor of an unlinked file frees its blocks.
-  std::unique_ptr<Inode> forgotten;
-  MutexLock lock(mutex_);
-  const auto at = entries_.find(Key{inode.ref().id, inode.mount_});
-  at->second.lookups -= std::min(lookups, at->second.lookups);
-  if (at->second.lookups > 0) return;
-  forgotten = std::move(at->second.inode);
-  entries_.erase(at);
+  const bool has_name = fstatat(fd(), "", &now, AT_EMPTY_PATH) == 0 && now.st_nlink > 0;
+  if (has_name) table_->LetClose(object_, mount_, generation_);
 }
 
 }  // namespace tandem::fs

@@ -3,14 +3,19 @@
 // the kernel sends no forget for a node that a running request names, so that handlers use the
 // Inodes of their request without holding anything.
 //
+// There is one for each of a million files that somebody has listed, so they are small: where
+// objects can be opened by handle, finding one opens nothing.
+//
 // Any thread.
 #pragma once
 
 #include <sys/stat.h>
 
+#include <array>
+#include <atomic>
 #include <cstdint>
 #include <memory>
-#include <unordered_map>
+#include <vector>
 
 #include "fs/descriptor_cache.h"
 #include "fs/fd_path.h"
@@ -24,50 +29,29 @@ namespace tandem::fs {
 // An O_PATH descriptor of an Inode, good for as long as this value lives.
 class InodeFd {
  public:
-  int get() const { return fd_->get(); }
+  explicit InodeFd(CachedDescriptor::Use use) : use_(std::move(use)) {}
+  int get() const { return use_.get(); }
   FdPath path() const { return FdPath(get()); }
 
  private:
-  friend class Inode;
-  explicit InodeFd(CachedDescriptor::Shared fd) : fd_(std::move(fd)) {}
-  CachedDescriptor::Shared fd_;
+  CachedDescriptor::Use use_;
 };
 
 // An object as it was found: by name, or through a descriptor.
 struct FoundObject {
-  UniqueFd fd;  // O_PATH
   meta::ObjectRef ref;
   int mount_id = 0;
   struct stat attributes;
-
-  // ENOENT and the like when the name leads nowhere. Symlinks are not followed.
-  static Result<FoundObject> ByName(int directory_fd, const char* name);
-  static Result<FoundObject> ByDescriptor(int fd);
-
- private:
-  static Result<FoundObject> Describe(UniqueFd fd);
+  UniqueFd fd;  // O_PATH; none where the object can be opened by its handle
 };
 
 class Inode {
  public:
-  // `mount` is 0 on the volume's own mount, otherwise the id of a mount below it.
-  Inode(meta::ObjectRef ref, int mount, uint64_t generation, DescriptorCache& cache, UniqueFd fd)
-      : ref_(std::move(ref)),
-        mount_(mount),
-        generation_(generation),
-        // Handles of other mounts cannot be opened through the volume's.
-        handle_(mount == 0 ? ref_.handle : FileHandle()),
-        fd_(cache, handle_, std::move(fd)) {}
-
   const meta::ObjectRef& ref() const { return ref_; }
   // Whether the object belongs to the volume: what is mounted below SOURCE passes through.
   bool in_volume() const { return mount_ == 0; }
   // Tells this Inode from an earlier one at the same address.
   uint64_t generation() const { return generation_; }
-  Result<InodeFd> Descriptor() const {
-    ASSIGN_OR_RETURN(CachedDescriptor::Shared fd, fd_.Get());
-    return InodeFd(std::move(fd));
-  }
 
   // The inode number shown for number `backing` of this object's filesystem: the same in the
   // volume. All we show has one st_dev, so numbers from other mounts are moved out of the way.
@@ -76,23 +60,30 @@ class Inode {
     return backing ^ (static_cast<ino_t>(mount_) << kMountShift);
   }
 
+  // Whether it is known that a write takes nothing from the object's mode and attributes: no
+  // setuid or setgid bit, no capability (fs/privileges.h). Changes of those make it unknown.
+  bool KnownPlain() const { return plain_.load(std::memory_order_relaxed); }
+  void SetKnownPlain(bool plain) const { plain_.store(plain, std::memory_order_relaxed); }
+
  private:
   friend class InodeTable;
+
+  Inode(FoundObject found, int mount, uint64_t generation, DescriptorCache& cache)
+      : ref_(std::move(found.ref)),
+        fd_(cache, mount == 0 ? ref_.handle : FileHandle(), std::move(found.fd)),
+        generation_(generation),
+        mount_(mount) {}
+
   const meta::ObjectRef ref_;
-  const int mount_;
-  const uint64_t generation_;
-  const FileHandle handle_;
   mutable CachedDescriptor fd_;
+  Inode* next_ = nullptr;  // in the table's chain, guarded by its mutex, as is lookups_
+  uint64_t lookups_ = 0;
+  const uint64_t generation_;
+  const int mount_;  // 0 on the volume's own mount, otherwise the id of a mount below it
+  mutable std::atomic<bool> plain_{false};
 };
 
 class InodeTable {
-  // Handles, and so ids, are unique within one filesystem only.
-  struct Key {
-    ObjectId id;
-    int mount = 0;
-    friend bool operator==(const Key&, const Key&) = default;
-  };
-
  public:
   // An object that is about to lose a name: while this lives, the descriptor of its Inode stays
   // open; afterwards too if that was its last name, because then it cannot be opened again.
@@ -104,18 +95,21 @@ class InodeTable {
     ~KeptOpen();
 
     // O_PATH. Only if this was not default-constructed.
-    int fd() const { return fd_->get(); }
+    int fd() const { return use_.get(); }
 
    private:
     friend class InodeTable;
-    CachedDescriptor::Shared fd_;
+    explicit KeptOpen(CachedDescriptor::Use use) : use_(std::move(use)) {}
+    CachedDescriptor::Use use_;
     InodeTable* table_ = nullptr;  // null: the kernel does not know the object
-    Key key_;
+    ObjectId object_;
+    int mount_ = 0;
     uint64_t generation_ = 0;
   };
 
   // `directory_fd` is the volume's root.
   static Result<std::unique_ptr<InodeTable>> Create(int directory_fd);
+  ~InodeTable();
 
   const Inode& root() const { return *root_; }
   // `node` came from the kernel.
@@ -126,37 +120,63 @@ class InodeTable {
     return &inode == root_.get() ? FUSE_ROOT_ID : reinterpret_cast<fuse_ino_t>(&inode);
   }
 
+  Result<InodeFd> Descriptor(const Inode& inode) {
+    ASSIGN_OR_RETURN(CachedDescriptor::Use use, inode.fd_.Get(descriptors_, inode.ref_.handle));
+    return InodeFd(std::move(use));
+  }
+  Result<InodeFd> Descriptor(fuse_ino_t node) { return Descriptor(Get(node)); }
+  // A descriptor to read or write the object by; `flags` as for open(2), without O_CREAT.
+  Result<UniqueFd> Open(const Inode& inode, int flags);
+
+  // ENOENT and the like when the name leads nowhere. Symlinks are not followed. Name and
+  // attributes are looked at one after the other: the kernel's lock on the directory keeps the name
+  // from changing in between.
+  Result<FoundObject> Find(int directory_fd, const char* name) const;
+  // The object of a descriptor.
+  Result<FoundObject> FindOpen(int fd) const;
+
   // The Inode of what was found, counting one lookup that the kernel is about to be told of. If it
   // is not told after all: Forget(inode, 1).
-  Inode& Remember(FoundObject found) EXCLUDES(mutex_);
-  void Forget(Inode& inode, uint64_t lookups) EXCLUDES(mutex_);
+  Inode& Remember(FoundObject found);
+  void Forget(Inode& inode, uint64_t lookups);
   // The object of `fd` (O_PATH) is about to lose a name.
-  KeptOpen KeepOpen(const ObjectId& object, int mount_id, UniqueFd fd) EXCLUDES(mutex_);
+  KeptOpen KeepOpen(const ObjectId& object, int mount_id, UniqueFd fd);
   // An object that Remember found without a name has been given one.
-  void HasName(Inode& inode) { inode.fd_.Unpin(); }
+  void HasName(Inode& inode) { (void)inode.fd_.Unpin(descriptors_); }
 
  private:
-  struct KeyHash {
-    size_t operator()(const Key& key) const noexcept {
-      return std::hash<ObjectId>()(key.id) + static_cast<size_t>(key.mount);
-    }
+  // A hash table of the Inodes, chained through them.
+  struct Shard {
+    Mutex mutex;
+    std::vector<Inode*> chains GUARDED_BY(mutex) = std::vector<Inode*>(1);
+    size_t count GUARDED_BY(mutex) = 0;
   };
-  struct Entry {
-    std::unique_ptr<Inode> inode;
-    uint64_t lookups = 0;
-  };
+  static constexpr size_t kShards = 16;
 
   explicit InodeTable(FoundObject root);
-  void LetClose(const Key& key, uint64_t generation) EXCLUDES(mutex_);
+  int MountOf(int mount_id) const { return mount_id == root_mount_id_ ? 0 : mount_id; }
+  // Handles, and so ids, are unique within one filesystem only.
+  static size_t HashOf(const ObjectId& object, int mount) {
+    return std::hash<ObjectId>()(object) + static_cast<size_t>(mount);
+  }
+  Shard& ShardOf(const ObjectId& object, int mount) {
+    return shards_[HashOf(object, mount) % kShards];
+  }
+  // Where in its chain the Inode's pointer stands, or is to stand.
+  static Inode** PlaceOf(Shard& shard, const ObjectId& object, int mount) REQUIRES(shard.mutex);
+  static void Rehash(Shard& shard, size_t chains) REQUIRES(shard.mutex);
+  void LetClose(const ObjectId& object, int mount, uint64_t generation);
+  void Destroy(Inode* inode);
 
   // Before the inodes: they use it.
   const UniqueFd mount_fd_;
   DescriptorCache descriptors_;
-  const std::unique_ptr<Inode> root_;
   const int root_mount_id_;
-  Mutex mutex_;
-  std::unordered_map<Key, Entry, KeyHash> entries_ GUARDED_BY(mutex_);
-  uint64_t last_generation_ GUARDED_BY(mutex_) = 0;
+  const std::unique_ptr<Inode> root_;
+  std::array<Shard, kShards> shards_;
+  std::atomic<uint64_t> last_generation_{0};
+  // Destroyed since memory was last given back to the system.
+  std::atomic<size_t> destroyed_{0};
 };
 
 }  // namespace tandem::fs

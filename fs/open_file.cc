@@ -26,12 +26,12 @@ Status OpenFile::SyncIfAsked() const {
   return {};
 }
 
-void OpenFile::Describe(fuse_file_info& info) const {
+void OpenFile::Describe(fuse_file_info& info, bool closes_silently) const {
   info.direct_io = (flags_ & O_DIRECT) != 0;
   // Whatever changes the file comes through this mount, so cached pages outlive the open.
   info.keep_cache = 1;
-  // Closing a descriptor that never wrote has no error to report.
-  info.noflush = (flags_ & O_ACCMODE) == O_RDONLY;
+  // Nor has closing a descriptor that never wrote.
+  info.noflush = closes_silently || (flags_ & O_ACCMODE) == O_RDONLY;
 #if FUSE_VERSION >= FUSE_MAKE_VERSION(3, 15)
   info.parallel_direct_writes = info.direct_io;
 #endif

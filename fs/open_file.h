@@ -30,8 +30,9 @@ class OpenFile {
   // Makes durable what a write through an O_SYNC or O_DSYNC descriptor wrote.
   Status SyncIfAsked() const;
 
-  // Tells the kernel how to treat the file. `fh` is the caller's to set.
-  void Describe(fuse_file_info& info) const;
+  // Tells the kernel how to treat the file. `closes_silently`: closing it has no error to report,
+  // whatever was done to it. `fh` is the caller's to set.
+  void Describe(fuse_file_info& info, bool closes_silently) const;
 
  private:
   OpenFile(UniqueFd fd, int flags) : fd_(std::move(fd)), flags_(flags) {}

@@ -6,14 +6,20 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <optional>
 
 #include "fs/cache_policy.h"
 #include "fs/file_system.h"
+#include "fs/privileges.h"
 
 namespace tandem::fs {
 namespace {
 
 using meta::Intent;
+
+#ifndef FUSE_SET_ATTR_KILL_SUID
+#define FUSE_SET_ATTR_KILL_SUID 0
+#endif
 
 constexpr int kSetsOwner = FUSE_SET_ATTR_UID | FUSE_SET_ATTR_GID;
 constexpr int kSetsTimes = FUSE_SET_ATTR_ATIME | FUSE_SET_ATTR_MTIME;
@@ -61,7 +67,7 @@ ByteRange ChangedByResize(off_t size, off_t new_size) {
 
 Status FileSystem::GetAttributes(Request& request, fuse_ino_t node, fuse_file_info* info) {
   const Inode& inode = inodes_->Get(node);
-  ASSIGN_OR_RETURN(const InodeFd fd, inode.Descriptor());
+  ASSIGN_OR_RETURN(const InodeFd fd, inodes_->Descriptor(inode));
   ASSIGN_OR_RETURN(struct stat attributes,
                    StatOf(info != nullptr ? files_.Get(info->fh).fd() : fd.get()));
   attributes.st_ino = inode.PublicNumber(attributes.st_ino);
@@ -73,7 +79,7 @@ Status FileSystem::GetAttributes(Request& request, fuse_ino_t node, fuse_file_in
 Status FileSystem::Statx(Request& request, fuse_ino_t node, int flags, int mask,
                          fuse_file_info* /*info*/) {
   const Inode& inode = inodes_->Get(node);
-  ASSIGN_OR_RETURN(const InodeFd fd, inode.Descriptor());
+  ASSIGN_OR_RETURN(const InodeFd fd, inodes_->Descriptor(inode));
   struct statx attributes;
   if (statx(fd.get(), "", AT_EMPTY_PATH | (flags & AT_STATX_SYNC_TYPE),
             static_cast<unsigned>(mask) | STATX_BASIC_STATS, &attributes) != 0) {
@@ -90,14 +96,16 @@ Status FileSystem::Statx(Request& request, fuse_ino_t node, int flags, int mask,
 Status FileSystem::SetAttributes(Request& request, fuse_ino_t node, struct stat* wanted, int to_set,
                                  fuse_file_info* info) {
   const Inode& inode = inodes_->Get(node);
-  ASSIGN_OR_RETURN(const InodeFd inode_fd, inode.Descriptor());
+  ASSIGN_OR_RETURN(const InodeFd inode_fd, inodes_->Descriptor(inode));
   const int fd = inode_fd.get();
   Intent intent;
+  bool loses = false;
   if ((to_set & FUSE_SET_ATTR_SIZE) != 0) {
     ASSIGN_OR_RETURN(const struct stat before, StatOf(fd));
     intent.Data(inode.ref(), ChangedByResize(before.st_size, wanted->st_size));
+    loses = LosesPrivileges(inode, fd);
   }
-  if ((to_set & (kSetsOwner | FUSE_SET_ATTR_MODE | kSetsTimes)) != 0) {
+  if (loses || (to_set & (kSetsOwner | FUSE_SET_ATTR_MODE | kSetsTimes)) != 0) {
     intent.Attributes(inode.ref());
   }
   ASSIGN_OR_RETURN(meta::Operation operation, Begin(inode, intent));
@@ -109,10 +117,17 @@ Status FileSystem::SetAttributes(Request& request, fuse_ino_t node, struct stat*
   }
   if ((to_set & FUSE_SET_ATTR_MODE) != 0) {
     RETURN_IF_ERROR(SetMode(fd, wanted->st_mode));
+    inode.SetKnownPlain(false);
     operation.ChangedAttributes(inode.ref(), meta::kAllAttributes);
   }
   if ((to_set & FUSE_SET_ATTR_SIZE) != 0) {
     const int open_fd = info != nullptr ? files_.Get(info->fh).fd() : -1;
+    std::optional<WithoutSetidCapability> without;
+    if (loses && (to_set & FUSE_SET_ATTR_KILL_SUID) != 0) {
+      ASSIGN_OR_RETURN(WithoutSetidCapability dropped, WithoutSetidCapability::Drop());
+      without.emplace(std::move(dropped));
+    }
+    if (loses) operation.ChangedAttributes(inode.ref(), meta::kAllAttributes);
     RETURN_IF_ERROR(Resize(operation, inode, fd, open_fd, wanted->st_size));
   }
   if ((to_set & kSetsTimes) != 0) {
@@ -137,7 +152,7 @@ Status FileSystem::Resize(meta::Operation& operation, const Inode& inode, int fd
 }
 
 Status FileSystem::ReadLink(Request& request, fuse_ino_t node) {
-  ASSIGN_OR_RETURN(const InodeFd fd, inodes_->Get(node).Descriptor());
+  ASSIGN_OR_RETURN(const InodeFd fd, inodes_->Descriptor(node));
   char target[PATH_MAX + 1];
   const ssize_t length = readlinkat(fd.get(), "", target, sizeof target - 1);
   if (length < 0) return ErrnoError("read symlink");
@@ -147,7 +162,7 @@ Status FileSystem::ReadLink(Request& request, fuse_ino_t node) {
 }
 
 Status FileSystem::Statfs(Request& request, fuse_ino_t node) {
-  ASSIGN_OR_RETURN(const InodeFd fd, inodes_->Get(node).Descriptor());
+  ASSIGN_OR_RETURN(const InodeFd fd, inodes_->Descriptor(node));
   struct statvfs statistics;
   if (fstatvfs(fd.get(), &statistics) != 0) return ErrnoError("statfs");
   request.ReplyStatfs(statistics);

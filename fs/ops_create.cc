@@ -30,12 +30,13 @@ Result<UniqueFd> OpenNew(const fuse_ctx& caller, int directory_fd, const char* n
 Status FileSystem::CreateFile(Request& request, fuse_ino_t parent, const char* name, mode_t mode,
                               fuse_file_info* info) {
   const Inode& directory = inodes_->Get(parent);
-  ASSIGN_OR_RETURN(const InodeFd directory_fd, directory.Descriptor());
+  ASSIGN_OR_RETURN(const InodeFd directory_fd, inodes_->Descriptor(directory));
   ASSIGN_OR_RETURN(Operation operation, Begin(directory, Intent().Entries(directory.ref())));
   ASSIGN_OR_RETURN(UniqueFd fd, OpenNew(request.caller(), directory_fd.get(), name, mode,
                                         info->flags, settings_.writeback));
   ASSIGN_OR_RETURN(FoundObject made,
-                   RecordCreated(operation, directory, directory_fd.get(), name, 0));
+                   RecordFound(operation, directory, directory_fd.get(), name, 0,
+                               inodes_->FindOpen(fd.get())));
   operation.End();
   ASSIGN_OR_RETURN(auto file, OpenFile::Adopt(std::move(fd), info->flags));
   return ReplyCreated(request, std::move(made), std::move(file), *info);
@@ -46,7 +47,7 @@ Status FileSystem::CreateFile(Request& request, fuse_ino_t parent, const char* n
 // linked in.
 Status FileSystem::CreateTemporary(Request& request, fuse_ino_t parent, mode_t mode,
                                    fuse_file_info* info) {
-  ASSIGN_OR_RETURN(const InodeFd directory_fd, inodes_->Get(parent).Descriptor());
+  ASSIGN_OR_RETURN(const InodeFd directory_fd, inodes_->Descriptor(parent));
   UniqueFd fd;
   {
     ASSIGN_OR_RETURN(const auto credentials, CallerCredentials::Assume(request.caller()));
@@ -54,7 +55,7 @@ Status FileSystem::CreateTemporary(Request& request, fuse_ino_t parent, mode_t m
     fd.Reset(open(directory_fd.path().c_str(), flags | O_TMPFILE | (info->flags & O_EXCL), mode));
     if (!fd.valid()) return ErrnoError("create a nameless file");
   }
-  ASSIGN_OR_RETURN(FoundObject made, FoundObject::ByDescriptor(fd.get()));
+  ASSIGN_OR_RETURN(FoundObject made, inodes_->FindOpen(fd.get()));
   ASSIGN_OR_RETURN(auto file, OpenFile::Adopt(std::move(fd), info->flags));
   return ReplyCreated(request, std::move(made), std::move(file), *info);
 }
@@ -64,7 +65,9 @@ Status FileSystem::ReplyCreated(Request& request, FoundObject found, std::unique
                                 fuse_file_info& info) {
   Inode* inode = nullptr;
   const fuse_entry_param entry = EntryOf(std::move(found), &inode);
-  file->Describe(info);
+  // What has just been made has no attributes but those of default ACLs.
+  inode->SetKnownPlain((entry.attr.st_mode & (S_ISUID | S_ISGID)) == 0);
+  file->Describe(info, backing_.closes_silently && inode->in_volume());
   info.fh = files_.Add(std::move(file));
   if (!request.ReplyCreate(entry, info)) {
     files_.Remove(info.fh);

@@ -5,8 +5,10 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <optional>
 
 #include "fs/file_system.h"
+#include "fs/privileges.h"
 
 namespace tandem::fs {
 namespace {
@@ -26,7 +28,38 @@ fuse_bufvec BufferOn(int fd, off_t offset, size_t size) {
   return buffer;
 }
 
+Intent IntentToWrite(const Inode& inode, ByteRange range, bool loses_privileges) {
+  Intent intent;
+  intent.Data(inode.ref(), range);
+  if (loses_privileges) intent.Attributes(inode.ref());
+  return intent;
+}
+
+// Whether the kernel asks for the setuid and setgid bits to go. (Where it cannot ask, it has
+// cleared them before.)
+bool ClearsSetid([[maybe_unused]] const fuse_file_info& info) {
+#if defined(TANDEM_HAVE_FUSE_KILL_SUIDGID)
+  return info.kill_suidgid != 0;
+#else
+  return false;
+#endif
+}
+
+Status ActWithoutSetid(bool needed, std::optional<WithoutSetidCapability>& without) {
+  if (!needed) return {};
+  ASSIGN_OR_RETURN(WithoutSetidCapability dropped, WithoutSetidCapability::Drop());
+  without.emplace(std::move(dropped));
+  return {};
+}
+
 }  // namespace
+
+bool FileSystem::LosesPrivileges(const Inode& inode, int fd) {
+  if (inode.KnownPlain()) return false;
+  const Result<bool> has = HasPrivileges(fd);
+  if (has && !*has) inode.SetKnownPlain(true);
+  return !has || *has;
+}
 
 Status FileSystem::Read(Request& request, fuse_ino_t /*node*/, size_t size, off_t offset,
                         fuse_file_info* info) {
@@ -40,15 +73,20 @@ Status FileSystem::Write(Request& request, fuse_ino_t node, fuse_bufvec* data, o
   const Inode& inode = inodes_->Get(node);
   const OpenFile& file = files_.Get(info->fh);
   const size_t size = fuse_buf_size(data);
+  const bool loses = LosesPrivileges(inode, file.fd());
   ASSIGN_OR_RETURN(Operation operation,
-                   Begin(inode, Intent().Data(inode.ref(), RangeOf(offset, size))));
+                   Begin(inode, IntentToWrite(inode, RangeOf(offset, size), loses)));
   fuse_bufvec backing = BufferOn(file.fd(), offset, size);
-  const ssize_t written = fuse_buf_copy(&backing, data, static_cast<fuse_buf_copy_flags>(0));
+  ssize_t written;
+  {
+    std::optional<WithoutSetidCapability> without;
+    if (loses) RETURN_IF_ERROR(ActWithoutSetid(ClearsSetid(*info), without));
+    written = fuse_buf_copy(&backing, data, static_cast<fuse_buf_copy_flags>(0));
+  }
   // A write that failed (EIO) may have changed some of its range.
   operation.Wrote(inode.ref(),
                   RangeOf(offset, written < 0 ? size : static_cast<uint64_t>(written)));
-  // The kernel takes capabilities away before it sends a write, but not before a mapped page.
-  if (info->writepage != 0) operation.ChangedAttributes(inode.ref(), meta::kXattrAttributes);
+  if (loses) operation.ChangedAttributes(inode.ref(), meta::kAllAttributes);
   operation.End();
   if (written < 0) return ErrnoError(static_cast<int>(-written), "write");
   if (info->writepage == 0) RETURN_IF_ERROR(file.SyncIfAsked());
@@ -63,12 +101,20 @@ Status FileSystem::Allocate(Request& request, fuse_ino_t node, int mode, off_t o
   const bool shifts = (mode & (FALLOC_FL_COLLAPSE_RANGE | FALLOC_FL_INSERT_RANGE)) != 0;
   const ByteRange range = shifts ? ByteRange::From(static_cast<uint64_t>(offset))
                                  : RangeOf(offset, static_cast<uint64_t>(length));
-  ASSIGN_OR_RETURN(Operation operation, Begin(inode, Intent().Data(inode.ref(), range)));
   const OpenFile& file = files_.Get(info->fh);
-  const int result = fallocate(file.fd(), mode, offset, length);
-  const int code = errno;
+  const bool loses = LosesPrivileges(inode, file.fd());
+  ASSIGN_OR_RETURN(Operation operation, Begin(inode, IntentToWrite(inode, range, loses)));
+  int result;
+  int code;
+  {
+    std::optional<WithoutSetidCapability> without;
+    if (loses) RETURN_IF_ERROR(ActWithoutSetid(!HasSetidCapability(request.caller().pid, request.caller().uid), without));
+    result = fallocate(file.fd(), mode, offset, length);
+    code = errno;
+  }
   // One that failed (ENOSPC) may have got part of the way.
   operation.Wrote(inode.ref(), range);
+  if (loses) operation.ChangedAttributes(inode.ref(), meta::kAllAttributes);
   operation.End();
   if (result != 0) return ErrnoError(code, "fallocate");
   RETURN_IF_ERROR(file.SyncIfAsked());
@@ -84,14 +130,22 @@ Status FileSystem::CopyRange(Request& request, fuse_ino_t /*from*/, off_t from_o
   length = std::min(length, kMaxCopy);
   const Inode& inode = inodes_->Get(to);
   const ByteRange range = RangeOf(to_offset, length);
-  ASSIGN_OR_RETURN(Operation operation, Begin(inode, Intent().Data(inode.ref(), range)));
   const OpenFile& file = files_.Get(to_info->fh);
+  const bool loses = LosesPrivileges(inode, file.fd());
+  ASSIGN_OR_RETURN(Operation operation, Begin(inode, IntentToWrite(inode, range, loses)));
   off_t to_position = to_offset;
-  const ssize_t copied = copy_file_range(files_.Get(from_info->fh).fd(), &from_offset, file.fd(),
-                                         &to_position, length, static_cast<unsigned>(flags));
-  const int code = errno;
+  ssize_t copied;
+  int code;
+  {
+    std::optional<WithoutSetidCapability> without;
+    if (loses) RETURN_IF_ERROR(ActWithoutSetid(!HasSetidCapability(request.caller().pid, request.caller().uid), without));
+    copied = copy_file_range(files_.Get(from_info->fh).fd(), &from_offset, file.fd(), &to_position,
+                             length, static_cast<unsigned>(flags));
+    code = errno;
+  }
   operation.Wrote(inode.ref(),
                   copied < 0 ? range : RangeOf(to_offset, static_cast<uint64_t>(copied)));
+  if (loses) operation.ChangedAttributes(inode.ref(), meta::kAllAttributes);
   operation.End();
   if (copied < 0) return ErrnoError(code, "copy_file_range");
   RETURN_IF_ERROR(file.SyncIfAsked());

@@ -57,10 +57,9 @@ fuse_entry_param BareEntry(const dirent64& entry, ino_t number) {
 }  // namespace
 
 Status FileSystem::OpenDir(Request& request, fuse_ino_t node, fuse_file_info* info) {
-  ASSIGN_OR_RETURN(const InodeFd inode_fd, inodes_->Get(node).Descriptor());
-  UniqueFd fd(open(inode_fd.path().c_str(),
-                   O_RDONLY | O_DIRECTORY | O_CLOEXEC | (info->flags & O_NOATIME)));
-  if (!fd.valid()) return ErrnoError("open directory");
+  ASSIGN_OR_RETURN(UniqueFd fd,
+                   inodes_->Open(inodes_->Get(node),
+                                 O_RDONLY | O_DIRECTORY | (info->flags & O_NOATIME)));
   info->fh = directories_.Add(std::make_unique<OpenDirectory>(std::move(fd)));
   if (!request.ReplyOpen(*info)) directories_.Remove(info->fh);
   return {};
@@ -85,7 +84,7 @@ Status FileSystem::ReadDirPlus(Request& request, fuse_ino_t node, size_t size, o
   std::vector<Inode*> announced;
   const auto add = [&](const dirent64& entry) {
     if (!IsDotOrDotDot(entry.d_name)) {
-      Result<FoundObject> found = FoundObject::ByName(directory.fd(), entry.d_name);
+      Result<FoundObject> found = inodes_->Find(directory.fd(), entry.d_name);
       if (found) {
         Inode* child = nullptr;
         const fuse_entry_param parameters = EntryOf(std::move(*found), &child);

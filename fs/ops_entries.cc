@@ -14,7 +14,13 @@ using meta::Operation;
 
 Result<FoundObject> FileSystem::RecordCreated(Operation& operation, const Inode& parent,
                                               int parent_fd, const char* name, int removal_flags) {
-  Result<FoundObject> found = FoundObject::ByName(parent_fd, name);
+  return RecordFound(operation, parent, parent_fd, name, removal_flags,
+                     inodes_->Find(parent_fd, name));
+}
+
+Result<FoundObject> FileSystem::RecordFound(Operation& operation, const Inode& parent,
+                                            int parent_fd, const char* name, int removal_flags,
+                                            Result<FoundObject> found) {
   if (!found) {
     // Out of descriptors or memory: rather no object than one that capture does not know.
     unlinkat(parent_fd, name, removal_flags);
@@ -29,7 +35,7 @@ Result<FoundObject> FileSystem::RecordCreated(Operation& operation, const Inode&
 Status FileSystem::MakeNode(Request& request, fuse_ino_t parent, const char* name, mode_t mode,
                             dev_t device) {
   const Inode& directory = inodes_->Get(parent);
-  ASSIGN_OR_RETURN(const InodeFd directory_fd, directory.Descriptor());
+  ASSIGN_OR_RETURN(const InodeFd directory_fd, inodes_->Descriptor(directory));
   ASSIGN_OR_RETURN(Operation operation, Begin(directory, Intent().Entries(directory.ref())));
   {
     ASSIGN_OR_RETURN(const auto credentials, CallerCredentials::Assume(request.caller()));
@@ -44,7 +50,7 @@ Status FileSystem::MakeNode(Request& request, fuse_ino_t parent, const char* nam
 Status FileSystem::MakeDirectory(Request& request, fuse_ino_t parent, const char* name,
                                  mode_t mode) {
   const Inode& directory = inodes_->Get(parent);
-  ASSIGN_OR_RETURN(const InodeFd directory_fd, directory.Descriptor());
+  ASSIGN_OR_RETURN(const InodeFd directory_fd, inodes_->Descriptor(directory));
   ASSIGN_OR_RETURN(Operation operation, Begin(directory, Intent().Entries(directory.ref())));
   {
     ASSIGN_OR_RETURN(const auto credentials, CallerCredentials::Assume(request.caller()));
@@ -59,7 +65,7 @@ Status FileSystem::MakeDirectory(Request& request, fuse_ino_t parent, const char
 Status FileSystem::MakeSymlink(Request& request, const char* target, fuse_ino_t parent,
                                const char* name) {
   const Inode& directory = inodes_->Get(parent);
-  ASSIGN_OR_RETURN(const InodeFd directory_fd, directory.Descriptor());
+  ASSIGN_OR_RETURN(const InodeFd directory_fd, inodes_->Descriptor(directory));
   ASSIGN_OR_RETURN(Operation operation, Begin(directory, Intent().Entries(directory.ref())));
   {
     ASSIGN_OR_RETURN(const auto credentials, CallerCredentials::Assume(request.caller()));
@@ -75,8 +81,8 @@ Status FileSystem::Link(Request& request, fuse_ino_t node, fuse_ino_t new_parent
                         const char* new_name) {
   const Inode& inode = inodes_->Get(node);
   const Inode& directory = inodes_->Get(new_parent);
-  ASSIGN_OR_RETURN(const InodeFd fd, inode.Descriptor());
-  ASSIGN_OR_RETURN(const InodeFd directory_fd, directory.Descriptor());
+  ASSIGN_OR_RETURN(const InodeFd fd, inodes_->Descriptor(inode));
+  ASSIGN_OR_RETURN(const InodeFd directory_fd, inodes_->Descriptor(directory));
   struct stat before;
   if (fstatat(fd.get(), "", &before, AT_EMPTY_PATH) != 0) return ErrnoError("stat");
   Intent intent;
@@ -94,7 +100,7 @@ Status FileSystem::Link(Request& request, fuse_ino_t node, fuse_ino_t new_parent
   }
   operation.End();
   if (before.st_nlink == 0) inodes_->HasName(inodes_->Get(node));
-  ASSIGN_OR_RETURN(FoundObject linked, FoundObject::ByDescriptor(fd.get()));
+  ASSIGN_OR_RETURN(FoundObject linked, inodes_->FindOpen(fd.get()));
   return ReplyEntry(request, std::move(linked));
 }
 
@@ -116,7 +122,7 @@ void FileSystem::AnnounceRemoval(Operation& operation, const Victim& victim) {
 
 Status FileSystem::RemoveEntry(Request& request, fuse_ino_t parent, const char* name, int flags) {
   const Inode& directory = inodes_->Get(parent);
-  ASSIGN_OR_RETURN(const InodeFd directory_fd, directory.Descriptor());
+  ASSIGN_OR_RETURN(const InodeFd directory_fd, inodes_->Descriptor(directory));
   ASSIGN_OR_RETURN(const Victim victim, FindVictim(directory, directory_fd.get(), name));
   ASSIGN_OR_RETURN(Operation operation, Begin(directory, Intent().Entries(directory.ref())));
   AnnounceRemoval(operation, victim);

@@ -6,8 +6,8 @@
 namespace tandem::fs {
 
 Status FileSystem::Lookup(Request& request, fuse_ino_t parent, const char* name) {
-  ASSIGN_OR_RETURN(const InodeFd parent_fd, inodes_->Get(parent).Descriptor());
-  Result<FoundObject> found = FoundObject::ByName(parent_fd.get(), name);
+  ASSIGN_OR_RETURN(const InodeFd parent_fd, inodes_->Descriptor(parent));
+  Result<FoundObject> found = inodes_->Find(parent_fd.get(), name);
   if (found) return ReplyEntry(request, std::move(*found));
   if (found.error().code() != ENOENT) return tl::unexpected<Error>(std::move(found.error()));
   // That there is nothing may be remembered too.

@@ -7,13 +7,11 @@
 namespace tandem::fs {
 
 Status FileSystem::Open(Request& request, fuse_ino_t node, fuse_file_info* info) {
-  ASSIGN_OR_RETURN(const InodeFd inode_fd, inodes_->Get(node).Descriptor());
-  // The path is a link, to the object itself.
-  const int flags = OpenFile::BackingFlags(info->flags, settings_.writeback) & ~O_NOFOLLOW;
-  UniqueFd fd(open(inode_fd.path().c_str(), flags));
-  if (!fd.valid()) return ErrnoError("open");
+  const Inode& inode = inodes_->Get(node);
+  ASSIGN_OR_RETURN(UniqueFd fd, inodes_->Open(inode, OpenFile::BackingFlags(
+                                                         info->flags, settings_.writeback)));
   ASSIGN_OR_RETURN(auto file, OpenFile::Adopt(std::move(fd), info->flags));
-  file->Describe(*info);
+  file->Describe(*info, backing_.closes_silently && inode.in_volume());
   info->fh = files_.Add(std::move(file));
   if (!request.ReplyOpen(*info)) files_.Remove(info->fh);
   return {};

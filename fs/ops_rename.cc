@@ -69,8 +69,8 @@ Status FileSystem::Rename(Request& request, fuse_ino_t old_parent, const char* o
                           fuse_ino_t new_parent, const char* new_name, unsigned flags) {
   const Inode& from = inodes_->Get(old_parent);
   const Inode& to = inodes_->Get(new_parent);
-  ASSIGN_OR_RETURN(const InodeFd from_fd, from.Descriptor());
-  ASSIGN_OR_RETURN(const InodeFd to_fd, to.Descriptor());
+  ASSIGN_OR_RETURN(const InodeFd from_fd, inodes_->Descriptor(from));
+  ASSIGN_OR_RETURN(const InodeFd to_fd, inodes_->Descriptor(to));
   Renaming renaming{from, from_fd.get(), old_name, to, to_fd.get(), new_name, flags};
   RETURN_IF_ERROR(FindRenamed(renaming));
   Intent intent;

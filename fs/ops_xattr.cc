@@ -3,9 +3,11 @@
 #include <sys/xattr.h>
 
 #include <algorithm>
+#include <cstring>
 #include <string_view>
 
 #include "fs/file_system.h"
+#include "fs/privileges.h"
 
 namespace tandem::fs {
 namespace {
@@ -42,11 +44,12 @@ Status ReplyValue(Request& request, size_t size, Call call) {
 Status FileSystem::SetXattr(Request& request, fuse_ino_t node, const char* name, const char* value,
                             size_t size, int flags) {
   const Inode& inode = inodes_->Get(node);
-  ASSIGN_OR_RETURN(const InodeFd fd, inode.Descriptor());
+  ASSIGN_OR_RETURN(const InodeFd fd, inodes_->Descriptor(inode));
   ASSIGN_OR_RETURN(Operation operation, Begin(inode, Intent().Attributes(inode.ref())));
   if (setxattr(fd.path().c_str(), name, value, size, flags) != 0) {
     return ErrnoError("set extended attribute");
   }
+  inode.SetKnownPlain(false);
   operation.ChangedAttributes(inode.ref(), ChangedBy(name));
   operation.End();
   request.Succeed();
@@ -55,7 +58,7 @@ Status FileSystem::SetXattr(Request& request, fuse_ino_t node, const char* name,
 
 Status FileSystem::RemoveXattr(Request& request, fuse_ino_t node, const char* name) {
   const Inode& inode = inodes_->Get(node);
-  ASSIGN_OR_RETURN(const InodeFd fd, inode.Descriptor());
+  ASSIGN_OR_RETURN(const InodeFd fd, inodes_->Descriptor(inode));
   ASSIGN_OR_RETURN(Operation operation, Begin(inode, Intent().Attributes(inode.ref())));
   if (removexattr(fd.path().c_str(), name) != 0) return ErrnoError("remove extended attribute");
   operation.ChangedAttributes(inode.ref(), ChangedBy(name));
@@ -65,18 +68,22 @@ Status FileSystem::RemoveXattr(Request& request, fuse_ino_t node, const char* na
 }
 
 Status FileSystem::GetXattr(Request& request, fuse_ino_t node, const char* name, size_t size) {
-  ASSIGN_OR_RETURN(const InodeFd fd, inodes_->Get(node).Descriptor());
+  // The kernel asks before the first write to each file.
+  if (inodes_->Get(node).KnownPlain() && std::strcmp(name, kCapabilityXattr) == 0) {
+    return ErrnoError(ENODATA, "read extended attribute");
+  }
+  ASSIGN_OR_RETURN(const InodeFd fd, inodes_->Descriptor(node));
   return ReplyValue(request, size, [&](char* value, size_t length) {
     const ssize_t result = getxattr(fd.path().c_str(), name, value, length);
     // Below a mount without ACLs, in a volume that has them: the kernel must hear that there is
     // none, for it takes any other error as the outcome of its permission check.
-    if (result < 0 && errno == EOPNOTSUPP && has_acls_ && IsAcl(name)) errno = ENODATA;
+    if (result < 0 && errno == EOPNOTSUPP && backing_.has_acls && IsAcl(name)) errno = ENODATA;
     return result;
   });
 }
 
 Status FileSystem::ListXattrs(Request& request, fuse_ino_t node, size_t size) {
-  ASSIGN_OR_RETURN(const InodeFd fd, inodes_->Get(node).Descriptor());
+  ASSIGN_OR_RETURN(const InodeFd fd, inodes_->Descriptor(node));
   return ReplyValue(request, size, [&](char* names, size_t length) {
     return listxattr(fd.path().c_str(), names, length);
   });

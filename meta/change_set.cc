@@ -31,7 +31,7 @@ bool ObjectChange::SetEntry(std::string_view name, ObjectId child, ObjectId repl
 }
 
 void ObjectChange::MergeNewer(const ObjectChange& newer) {
-  if (handle.bytes.empty()) handle = newer.handle;
+  if (handle.empty()) handle = newer.handle;
   data.AddAll(newer.data);
   if (data.count() > kMaxRanges) data.Coarsen(kMaxRanges / 2);
   extent = std::max(extent, newer.extent);

@@ -47,7 +47,7 @@ Result<std::string> MountOf(int fd) {
 // Its file handle, in hexadecimal, and the filesystem's UUID where the kernel tells it: root
 // directories of two filesystems may well have the same handle.
 std::string RootOf(const SourceTree& tree) {
-  std::string bytes = tree.root().handle.bytes;
+  std::string bytes(tree.root().handle.bytes());
   FilesystemUuid uuid = {};
   if (ioctl(tree.root_fd(), kGetFilesystemUuid, &uuid) == 0) {
     bytes.append(reinterpret_cast<const char*>(uuid.bytes), sizeof uuid.bytes);

@@ -7,9 +7,23 @@
 #include <sys/stat.h>
 #include <xxhash.h>
 
+#include <algorithm>
 #include <cstring>
+#include <string>
 
 namespace tandem {
+
+FileHandle::FileHandle(std::string_view bytes) {
+  if (bytes.size() > UINT8_MAX) return;
+  size_ = static_cast<uint8_t>(bytes.size());
+  if (bytes.size() > sizeof space_) space_.far = new char[bytes.size()];
+  std::copy(bytes.begin(), bytes.end(), bytes.size() > sizeof space_ ? space_.far : space_.here);
+}
+
+FileHandle::~FileHandle() {
+  if (size_ > sizeof space_) delete[] space_.far;
+}
+
 namespace {
 
 // Since Linux 6.5: a handle good for identification, from filesystems that cannot open by it.
@@ -17,7 +31,7 @@ namespace {
 #define AT_HANDLE_FID 0x200
 #endif
 
-ObjectId HashOf(const std::string& bytes) {
+ObjectId HashOf(std::string_view bytes) {
   const XXH128_hash_t hash = XXH3_128bits(bytes.data(), bytes.size());
   // Keep clear of the null id and of the root's.
   return hash.high64 == 0 ? ObjectId(1, hash.low64) : ObjectId(hash.high64, hash.low64);
@@ -32,7 +46,7 @@ Result<IdentifiedObject> IdentifyByInode(int directory_fd, const char* name) {
   const uint64_t parts[3] = {stat_buffer.stx_ino,
                              static_cast<uint64_t>(stat_buffer.stx_btime.tv_sec),
                              stat_buffer.stx_btime.tv_nsec};
-  return IdentifiedObject{HashOf(std::string(reinterpret_cast<const char*>(parts), sizeof parts)),
+  return IdentifiedObject{HashOf({reinterpret_cast<const char*>(parts), sizeof parts}),
                           {},
                           static_cast<int>(stat_buffer.stx_mnt_id)};
 }
@@ -60,28 +74,28 @@ Result<IdentifiedObject> Identify(int directory_fd, const char* name) {
     return ErrnoError(std::string("identify ") + (*name == '\0' ? "descriptor" : name));
   }
   const uint32_t type = htole32(static_cast<uint32_t>(buffer.handle.handle_type));
-  FileHandle handle;
-  handle.bytes.assign(reinterpret_cast<const char*>(&type), sizeof type);
-  handle.bytes.append(reinterpret_cast<const char*>(buffer.handle.f_handle),
-                      buffer.handle.handle_bytes);
-  const ObjectId id = HashOf(handle.bytes);
+  char bytes[sizeof type + MAX_HANDLE_SZ];
+  std::memcpy(bytes, &type, sizeof type);
+  std::memcpy(bytes + sizeof type, buffer.handle.f_handle, buffer.handle.handle_bytes);
+  FileHandle handle({bytes, sizeof type + buffer.handle.handle_bytes});
+  const ObjectId id = HashOf(handle.bytes());
   return IdentifiedObject{id, std::move(handle), mount_id};
 }
 
 Result<UniqueFd> OpenByHandle(int mount_fd, const FileHandle& handle, int flags) {
+  const std::string_view bytes = handle.bytes();
   uint32_t type = 0;
-  if (handle.bytes.size() < sizeof type || handle.bytes.size() > sizeof type + MAX_HANDLE_SZ) {
+  if (bytes.size() < sizeof type || bytes.size() > sizeof type + MAX_HANDLE_SZ) {
     return ErrnoError(EOPNOTSUPP, "open by handle");
   }
   union {
     file_handle handle;
     char space[sizeof(file_handle) + MAX_HANDLE_SZ];
   } buffer;
-  std::memcpy(&type, handle.bytes.data(), sizeof type);
+  std::memcpy(&type, bytes.data(), sizeof type);
   buffer.handle.handle_type = static_cast<int>(le32toh(type));
-  buffer.handle.handle_bytes = static_cast<unsigned>(handle.bytes.size() - sizeof type);
-  std::memcpy(buffer.handle.f_handle, handle.bytes.data() + sizeof type,
-              buffer.handle.handle_bytes);
+  buffer.handle.handle_bytes = static_cast<unsigned>(bytes.size() - sizeof type);
+  std::memcpy(buffer.handle.f_handle, bytes.data() + sizeof type, buffer.handle.handle_bytes);
   const int fd = open_by_handle_at(mount_fd, &buffer.handle, flags | O_CLOEXEC);
   if (fd < 0) return ErrnoError("open by handle");
   return UniqueFd(fd);

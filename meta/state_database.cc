@@ -176,7 +176,7 @@ Status StateDatabase::Put(const std::string& key, const std::string& value) {
 }
 
 Status StateDatabase::InsertObject(const ObjectRef& object) {
-  return insert_object_.Bind(1, object.id).BindBlob(2, object.handle.bytes).Run();
+  return insert_object_.Bind(1, object.id).BindBlob(2, object.handle.bytes()).Run();
 }
 
 Status StateDatabase::InsertHot(const ObjectRef& object, HotRegion region, MarkKind kind) {
@@ -298,7 +298,7 @@ Result<std::vector<HotRow>> StateDatabase::LoadHot() {
     ASSIGN_OR_RETURN(const bool more, row.Step());
     if (!more) return rows;
     rows.push_back(
-        {{row.Id<ObjectId>(0), {std::string(row.Bytes(2))}}, HotRegion::FromCode(row.Int(1))});
+        {{row.Id<ObjectId>(0), FileHandle(row.Bytes(2))}, HotRegion::FromCode(row.Int(1))});
   }
 }
 
@@ -306,7 +306,7 @@ Result<std::map<Epoch, ChangeSet>> StateDatabase::LoadDirty() {
   std::map<Epoch, ChangeSet> dirty;
   const auto change_of = [&dirty](const Statement& row, int epoch, int handle) -> ObjectChange& {
     ObjectChange& change = dirty[EpochAt(row, epoch)][row.Id<ObjectId>(0)];
-    change.handle.bytes = std::string(row.Bytes(handle));
+    change.handle = FileHandle(row.Bytes(handle));
     return change;
   };
   const auto for_each = [this](const char* sql, const auto& take) -> Status {

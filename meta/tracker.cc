@@ -157,7 +157,7 @@ void Tracker::Unpin(const ObjectId& object, uint8_t parity) {
 ObjectChange& Tracker::OpenChange(Shard& shard, const ObjectRef& object) {
   const auto [change, is_new] = shard.open.try_emplace(object.id);
   if (is_new) ++open_weight_;
-  if (change->second.handle.bytes.empty()) change->second.handle = object.handle;
+  if (change->second.handle.empty()) change->second.handle = object.handle;
   return change->second;
 }
 

@@ -23,7 +23,7 @@ std::string DescribeWitnesses(const SourceTree& tree, const std::vector<ObjectRe
   const auto add = [&](const ObjectRef& object) {
     const Json time = ChangeTimeOf(tree, object);
     if (time.is_null()) return;  // removed since
-    const std::string& handle = object.handle.bytes;
+    const std::string_view handle = object.handle.bytes();
     witnesses.push_back({{"id", object.id.ToHex()},
                          {"handle", std::vector<uint8_t>(handle.begin(), handle.end())},
                          {"changed", time}});
@@ -43,7 +43,7 @@ Result<Witnesses> HearWitnesses(StateDatabase& database, const SourceTree& tree)
     for (const Json& witness : Json::parse(*text)) {
       const auto handle = witness.at("handle").get<std::vector<uint8_t>>();
       const auto id = ObjectId::FromHex(witness.at("id").get<std::string>());
-      ObjectRef object{id.value_or(ObjectId()), {std::string(handle.begin(), handle.end())}};
+      ObjectRef object{id.value_or(ObjectId()), FileHandle(std::string(handle.begin(), handle.end()))};
       if (ChangeTimeOf(tree, object) != witness.at("changed")) heard.agree = false;
       heard.objects.push_back(std::move(object));
     }

@@ -54,14 +54,14 @@ TEST(ObjectChange, TheNewerOneWinsWhereTheyContradictEachOther) {
   older.SetEntry("moved", kA, kB);
   older.AddData({0, 10});
   older.attributes = kStatAttributes;
-  newer.handle.bytes = "handle";
+  newer.handle = FileHandle("handle");
   newer.SetEntry("moved", kC, kA);
   newer.SetEntry("gone", kNothing, kA);
   newer.AddData({20, 30});
   newer.suspect.Add({40, 50});
   newer.attributes = kXattrAttributes;
   older.MergeNewer(newer);
-  EXPECT_EQ(older.handle.bytes, "handle");
+  EXPECT_EQ(older.handle.bytes(), "handle");
   EXPECT_EQ(older.entries.size(), 3u);
   EXPECT_EQ(older.entries.at("kept").child, kA);
   EXPECT_EQ(older.entries.at("moved").child, kC);

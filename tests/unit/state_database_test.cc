@@ -12,8 +12,8 @@
 namespace tandem::meta {
 namespace {
 
-const ObjectRef kFile{ObjectId(7, 1), {"file's handle"}};
-const ObjectRef kDirectory{ObjectId(7, 2), {std::string("\0\1 binary", 9)}};
+const ObjectRef kFile{ObjectId(7, 1), FileHandle("file's handle")};
+const ObjectRef kDirectory{ObjectId(7, 2), FileHandle(std::string_view("\0\1 binary", 9))};
 
 class StateDatabaseTest : public testing::Test {
  protected:
@@ -204,7 +204,7 @@ TEST_F(StateDatabaseTest, ADamagedPageIsCorrupt) {
   {
     StateDatabase database = Open();
     for (uint64_t i = 0; i < 2000; ++i) {
-      ASSERT_TRUE(database.InsertHot({ObjectId(1, i), {"handle"}}, HotRegion::Attributes()));
+      ASSERT_TRUE(database.InsertHot({ObjectId(1, i), FileHandle("handle")}, HotRegion::Attributes()));
     }
     ASSERT_TRUE(database.database().Checkpoint(Database::CheckpointMode::kPassive));
   }

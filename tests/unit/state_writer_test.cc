@@ -141,7 +141,7 @@ TEST_F(StateWriterTest, TheLogStaysSmallUnderALoadThatNeverPauses) {
   for (uint64_t i = 0; std::chrono::steady_clock::now() < end; ++i) {
     ASSERT_TRUE(writer_->Do([&](StateDatabase& database) {
       written += 3 * 4096;
-      return database.InsertHot({ObjectId(3, i * 0x9e3779b97f4a7c15), {"handle"}},
+      return database.InsertHot({ObjectId(3, i * 0x9e3779b97f4a7c15), FileHandle("handle")},
                                 HotRegion::Attributes());
     }));
     largest = std::max<uint64_t>(largest, std::filesystem::file_size(wal));

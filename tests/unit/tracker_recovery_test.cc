@@ -164,7 +164,7 @@ TEST_F(RecoveryTest, ADirectoryWithALongBacklogIsWrittenDownAsWhollyChanged) {
   // As a program would make them, but without the files.
   for (uint64_t i = 0; i < kNames; ++i) {
     Operation operation = directory_.Begin(Intent().Entries(directory_.tree().root()));
-    const ObjectRef child{ObjectId(99, i), {"handle of a file"}};
+    const ObjectRef child{ObjectId(99, i), FileHandle("handle of a file")};
     operation.SetEntry(directory_.tree().root(), "name" + std::to_string(i), child.id, ObjectId());
     operation.Born(child);
   }

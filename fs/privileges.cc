@@ -1,0 +1,66 @@
+#include "fs/privileges.h"
+
+#include <fcntl.h>
+#include <linux/capability.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+#include <fstream>
+#include <string>
+#include <utility>
+
+#include "fs/fd_path.h"
+
+namespace tandem::fs {
+namespace {
+
+constexpr uint32_t kSetid = 1U << CAP_FSETID;
+
+// Changes the calling thread's effective capabilities, of which CAP_FSETID is in the first word.
+// Returns whether CAP_FSETID was among them.
+Result<bool> SetSetidCapability(bool on) {
+  __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
+  __user_cap_data_struct sets[_LINUX_CAPABILITY_U32S_3];
+  if (syscall(SYS_capget, &header, sets) != 0) return ErrnoError("read capabilities");
+  const bool was_on = (sets[0].effective & kSetid) != 0;
+  if (was_on == on) return was_on;
+  sets[0].effective ^= kSetid;
+  if (syscall(SYS_capset, &header, sets) != 0) return ErrnoError("set capabilities");
+  return was_on;
+}
+
+}  // namespace
+
+Result<bool> HasPrivileges(int fd) {
+  struct stat found;
+  if (fstatat(fd, "", &found, AT_EMPTY_PATH) != 0) return ErrnoError("stat");
+  if ((found.st_mode & (S_ISUID | S_ISGID)) != 0) return true;
+  return getxattr(FdPath(fd).c_str(), kCapabilityXattr, nullptr, 0) >= 0;
+}
+
+bool HasSetidCapability(pid_t tid, uid_t uid) {
+  std::ifstream status("/proc/" + std::to_string(tid) + "/status");
+  for (std::string word; status >> word;) {
+    if (word != "CapEff:") continue;
+    uint64_t effective = 0;
+    if (status >> std::hex >> effective) return (effective & kSetid) != 0;
+  }
+  return uid == 0;
+}
+
+Result<WithoutSetidCapability> WithoutSetidCapability::Drop() {
+  WithoutSetidCapability without;
+  ASSIGN_OR_RETURN(without.dropped_, SetSetidCapability(false));
+  return without;
+}
+
+WithoutSetidCapability::WithoutSetidCapability(WithoutSetidCapability&& other) noexcept
+    : dropped_(std::exchange(other.dropped_, false)) {}
+
+WithoutSetidCapability::~WithoutSetidCapability() {
+  if (dropped_) (void)SetSetidCapability(true);
+}
+
+}  // namespace tandem::fs
