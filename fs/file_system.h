@@ -33,6 +33,8 @@ class FileSystem {
 
   // For fuse_session_new, whose user data must be the FileSystem.
   static const fuse_lowlevel_ops& Operations();
+  // Before it serves anybody. Borrowed.
+  void Attach(fuse_session* session) { session_ = session; }
 
  private:
   // Handlers reply themselves when they succeed and return the error otherwise.
@@ -115,6 +117,9 @@ class FileSystem {
   // Whether a change of the object's content takes anything from its mode and attributes. `fd` may
   // be O_PATH.
   static bool LosesPrivileges(const Inode& inode, int fd);
+  // The kernel goes on showing, and obeying, the mode it knows when a write takes bits from it.
+  // Outside the gate, before the reply.
+  void MakeKernelForgetAttributes(fuse_ino_t node);
 
   // After the backing call that made `name`: finds the new object and records it. If it cannot be
   // found the call is undone with unlinkat(removal_flags).
@@ -153,6 +158,7 @@ class FileSystem {
   meta::Capture* const capture_;
   const Settings settings_;
   const Backing backing_;
+  fuse_session* session_ = nullptr;
 };
 
 }  // namespace tandem::fs

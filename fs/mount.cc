@@ -95,6 +95,7 @@ Status FileSystemMount::MountSession(fuse_args* arguments) {
   if (session_ == nullptr) {
     return MakeError(ErrorKind::kUsage, "mount options: " + errors.Text());
   }
+  file_system_->Attach(session_);
   if (fuse_session_mount(session_, mountpoint_.c_str()) != 0) {
     return MakeError(ErrorKind::kSystem, "mount on " + mountpoint_ + " (" + errors.Text() + ")");
   }

@@ -61,6 +61,11 @@ bool FileSystem::LosesPrivileges(const Inode& inode, int fd) {
   return !has || *has;
 }
 
+void FileSystem::MakeKernelForgetAttributes(fuse_ino_t node) {
+  constexpr off_t kNoContent = -1;
+  fuse_lowlevel_notify_inval_inode(session_, node, kNoContent, 0);
+}
+
 Status FileSystem::Read(Request& request, fuse_ino_t /*node*/, size_t size, off_t offset,
                         fuse_file_info* info) {
   fuse_bufvec data = BufferOn(files_.Get(info->fh).fd(), offset, size);
@@ -88,6 +93,7 @@ Status FileSystem::Write(Request& request, fuse_ino_t node, fuse_bufvec* data, o
                   RangeOf(offset, written < 0 ? size : static_cast<uint64_t>(written)));
   if (loses) operation.ChangedAttributes(inode.ref(), meta::kAllAttributes);
   operation.End();
+  if (loses) MakeKernelForgetAttributes(node);
   if (written < 0) return ErrnoError(static_cast<int>(-written), "write");
   if (info->writepage == 0) RETURN_IF_ERROR(file.SyncIfAsked());
   request.ReplyWritten(static_cast<size_t>(written));
@@ -116,6 +122,7 @@ Status FileSystem::Allocate(Request& request, fuse_ino_t node, int mode, off_t o
   operation.Wrote(inode.ref(), range);
   if (loses) operation.ChangedAttributes(inode.ref(), meta::kAllAttributes);
   operation.End();
+  if (loses) MakeKernelForgetAttributes(node);
   if (result != 0) return ErrnoError(code, "fallocate");
   RETURN_IF_ERROR(file.SyncIfAsked());
   request.Succeed();
@@ -147,6 +154,7 @@ Status FileSystem::CopyRange(Request& request, fuse_ino_t /*from*/, off_t from_o
                   copied < 0 ? range : RangeOf(to_offset, static_cast<uint64_t>(copied)));
   if (loses) operation.ChangedAttributes(inode.ref(), meta::kAllAttributes);
   operation.End();
+  if (loses) MakeKernelForgetAttributes(to);
   if (copied < 0) return ErrnoError(code, "copy_file_range");
   RETURN_IF_ERROR(file.SyncIfAsked());
   request.ReplyWritten(static_cast<size_t>(copied));
