@@ -5,7 +5,8 @@ namespace tandem::fs {
 
 // Seconds that attributes, and where names lead (or that they lead nowhere), stay valid. Every
 // change comes through the mount and the kernel keeps its caches straight, so this bounds only how
-// long an edit made behind the mount stays unseen.
-inline constexpr double kCacheSeconds = 1.0;
+// long an edit made behind the mount, which is outside capture, may stay unseen. With one second
+// instead, git status in a tree it has just seen asked for each of its files again.
+inline constexpr double kCacheSeconds = 3600.0;
 
 }  // namespace tandem::fs

@@ -13,8 +13,8 @@
 //   SPLICE_READ         A pipe (at most 1 MiB) cannot hold our largest request: libfuse would make,
 //   try
 //                       and drop one for every request. (Replies are spliced: SPLICE_WRITE.)
-//   SETXATTR_EXT, SECURITY_CTX, ALLOW_IDMAP, OVER_IO_URING  Not handled; libfuse turns the last on
-//                       itself where -o io_uring asks for it.
+//   OVER_IO_URING       libfuse turns it on itself where -o io_uring asks for it.
+//   SETXATTR_EXT, SECURITY_CTX, ALLOW_IDMAP  Not handled.
 #include "fs/file_system.h"
 
 namespace tandem::fs {

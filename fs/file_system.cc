@@ -22,28 +22,6 @@ void Report(const Error& error) {
   if (error.kind() != ErrorKind::kSystem) spdlog::error("{}", error.ToString());
 }
 
-// What libfuse calls for a handler: the boundary at which exceptions stop and errors become
-// replies.
-template <auto kHandler>
-struct Trampoline;
-template <typename... Arguments, Status (FileSystem::*kHandler)(Request&, Arguments...)>
-struct Trampoline<kHandler> {
-  static void Call(fuse_req_t raw, Arguments... arguments) {
-    auto* const file_system = static_cast<FileSystem*>(fuse_req_userdata(raw));
-    Request request(raw);
-    try {
-      const Status status = (file_system->*kHandler)(request, arguments...);
-      if (status) return;
-      Report(status.error());
-      request.Fail(status.error());
-    } catch (const std::bad_alloc&) {
-      spdlog::error("out of memory in a filesystem operation");
-    } catch (const std::exception& e) {
-      spdlog::error("exception in a filesystem operation: {}", e.what());
-    }
-  }
-};
-
 // Kernel and backing filesystem must agree that there are ACLs: with FUSE_CAP_POSIX_ACL the kernel
 // takes "not supported" for an error in every permission check.
 bool HasAcls(const InodeFd& directory) {
@@ -69,6 +47,33 @@ Result<std::unique_ptr<FileSystem>> FileSystem::Create(int source_fd, meta::Capt
   ASSIGN_OR_RETURN(const InodeFd root, inodes->Descriptor(inodes->root()));
   const Backing backing = {.has_acls = HasAcls(root), .closes_silently = ClosesSilently(root)};
   return std::unique_ptr<FileSystem>(new FileSystem(std::move(inodes), capture, settings, backing));
+}
+
+// What libfuse calls for a handler: the boundary at which exceptions stop and errors become
+// replies.
+template <typename... Arguments, Status (FileSystem::*kHandler)(Request&, Arguments...)>
+struct FileSystem::Trampoline<kHandler> {
+  static void Call(fuse_req_t raw, Arguments... arguments) {
+    auto* const file_system = static_cast<FileSystem*>(fuse_req_userdata(raw));
+    Request request(raw);
+    file_system->NoteTransport(request);
+    try {
+      const Status status = (file_system->*kHandler)(request, arguments...);
+      if (status) return;
+      Report(status.error());
+      request.Fail(status.error());
+    } catch (const std::bad_alloc&) {
+      spdlog::error("out of memory in a filesystem operation");
+    } catch (const std::exception& e) {
+      spdlog::error("exception in a filesystem operation: {}", e.what());
+    }
+  }
+};
+
+void FileSystem::NoteTransport([[maybe_unused]] const Request& request) {
+#if FUSE_VERSION >= FUSE_MAKE_VERSION(3, 18)
+  if (!over_io_uring() && fuse_req_is_uring(request.raw())) over_io_uring_ = true;
+#endif
 }
 
 const fuse_lowlevel_ops& FileSystem::Operations() {

@@ -6,6 +6,7 @@
 // libfuse calls the handlers from its threads, at the same time.
 #pragma once
 
+#include <atomic>
 #include <memory>
 
 #include "fs/caller_credentials.h"
@@ -35,6 +36,8 @@ class FileSystem {
   static const fuse_lowlevel_ops& Operations();
   // Before it serves anybody. Borrowed.
   void Attach(fuse_session* session) { session_ = session; }
+  // Whether any request has come over io_uring.
+  bool over_io_uring() const { return over_io_uring_.load(std::memory_order_relaxed); }
 
  private:
   // Handlers reply themselves when they succeed and return the error otherwise.
@@ -107,6 +110,9 @@ class FileSystem {
              Backing backing)
       : inodes_(std::move(inodes)), capture_(capture), settings_(settings), backing_(backing) {}
 
+  template <auto kHandler>
+  struct Trampoline;
+  void NoteTransport(const Request& request);
   static void Initialise(void* user_data, fuse_conn_info* connection);
 
   // Whether changes of the object, or of names in it, are captured.
@@ -159,6 +165,7 @@ class FileSystem {
   const Settings settings_;
   const Backing backing_;
   fuse_session* session_ = nullptr;
+  std::atomic<bool> over_io_uring_{false};
 };
 
 }  // namespace tandem::fs

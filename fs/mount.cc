@@ -1,15 +1,13 @@
 #include "fs/mount.h"
 
 #include <fcntl.h>
-#include <poll.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-#include <csignal>
 
 #include "fs/file_system.h"
 #include "fs/mount_options.h"
 #include "fs/process_setup.h"
+#include "fs/serving_threads.h"
 #include "fs/session_log.h"
 #include "fs/stop_watcher.h"
 #include "meta/base/log.h"
@@ -45,18 +43,6 @@ Status CheckNotBelow(const MountOptions& options, const std::string& mountpoint)
   }
 }
 
-#if FUSE_VERSION < FUSE_MAKE_VERSION(3, 17)
-// Up to 3.16 fuse_session_exit sets a flag that the loop's thread, waiting on a semaphore, sees
-// only if a signal wakes it: this one, which does nothing else.
-int WakeSignal() { return SIGRTMIN; }
-
-void InstallWakeSignal() {
-  struct sigaction action = {};
-  action.sa_handler = [](int) {};  // without SA_RESTART
-  sigaction(WakeSignal(), &action, nullptr);
-}
-#endif
-
 }  // namespace
 
 Result<std::unique_ptr<FileSystemMount>> FileSystemMount::Create(const MountOptions& options) {
@@ -70,17 +56,19 @@ Result<std::unique_ptr<FileSystemMount>> FileSystemMount::Create(const MountOpti
                                                         {.writeback = session.writeback}));
   ASSIGN_OR_RETURN(auto watcher, StopWatcher::Create());
   std::unique_ptr<FileSystemMount> mount(new FileSystemMount(
-      std::move(mountpoint), std::move(file_system), std::move(watcher), session.max_threads));
+      std::move(mountpoint), std::move(file_system), std::move(watcher), session));
   RETURN_IF_ERROR(mount->MountSession(session.arguments.get()));
   return mount;
 }
 
 FileSystemMount::FileSystemMount(std::string mountpoint, std::unique_ptr<FileSystem> file_system,
-                                 std::unique_ptr<StopWatcher> watcher, unsigned max_threads)
+                                 std::unique_ptr<StopWatcher> watcher,
+                                 const SessionOptions& options)
     : mountpoint_(std::move(mountpoint)),
       file_system_(std::move(file_system)),
       watcher_(std::move(watcher)),
-      max_threads_(max_threads) {}
+      max_threads_(options.max_threads),
+      io_uring_(options.io_uring) {}
 
 FileSystemMount::~FileSystemMount() {
   if (session_ == nullptr) return;
@@ -100,18 +88,14 @@ Status FileSystemMount::MountSession(fuse_args* arguments) {
     return MakeError(ErrorKind::kSystem, "mount on " + mountpoint_ + " (" + errors.Text() + ")");
   }
   mounted_ = true;
+  threads_ = std::make_unique<ServingThreads>(session_, max_threads_);
   return {};
 }
 
 Status FileSystemMount::Run() {
   BecomeFlusher();
-#if FUSE_VERSION < FUSE_MAKE_VERSION(3, 17)
-  InstallWakeSignal();
-#endif
-  run_thread_ = pthread_self();
   RETURN_IF_ERROR(watcher_->Start([this] { LeaveLoop(); }));
   const int result = Serve();
-  left_loop_ = true;
   // Also what ends LeaveLoop if it is still asking a filesystem that nobody serves any more.
   fuse_session_unmount(session_);
   mounted_ = false;
@@ -125,14 +109,21 @@ Status FileSystemMount::Run() {
 }
 
 int FileSystemMount::Serve() {
+  if (!io_uring_) return threads_->Run();
+#if FUSE_VERSION >= FUSE_MAKE_VERSION(3, 18)
+  // libfuse's loop also stops the threads of its rings.
   fuse_loop_config* const config = fuse_loop_cfg_create();
   if (config == nullptr) return -ENOMEM;
-  fuse_loop_cfg_set_clone_fd(config, 1);
   fuse_loop_cfg_set_max_threads(config, max_threads_);
   const int result = fuse_session_loop_mt(session_, config);
   fuse_loop_cfg_destroy(config);
   return result;
+#else
+  return -ENOSYS;
+#endif
 }
+
+bool FileSystemMount::OverIoUring() const { return file_system_->over_io_uring(); }
 
 void FileSystemMount::Stop() { watcher_->Request(); }
 
@@ -143,13 +134,7 @@ void FileSystemMount::LeaveLoop() {
     if (root.valid()) syncfs(root.get());
   }
   fuse_session_exit(session_);
-#if FUSE_VERSION < FUSE_MAKE_VERSION(3, 17)
-  constexpr int kMilliseconds = 5;
-  while (!left_loop_) {
-    pthread_kill(run_thread_, WakeSignal());
-    poll(nullptr, 0, kMilliseconds);
-  }
-#endif
+  if (!io_uring_) threads_->Interrupt();
 }
 
 }  // namespace tandem::fs

@@ -10,9 +10,6 @@
 // the FileSystemMount; no operation is inside it any more once Run has returned.
 #pragma once
 
-#include <pthread.h>
-
-#include <atomic>
 #include <memory>
 #include <string>
 
@@ -27,7 +24,9 @@ struct fuse_session;
 namespace tandem::fs {
 
 class FileSystem;
+class ServingThreads;
 class StopWatcher;
+struct SessionOptions;
 
 struct MountOptions {
   // The directory to show, opened before the mount (any access mode, O_PATH will do). Borrowed for
@@ -62,12 +61,16 @@ class FileSystemMount {
   // Makes Run return soon, now or as soon as it is called. Does not wait; a handler may call it.
   void Stop();
 
+  // Whether requests come over io_uring: the kernel must allow it (module parameter
+  // fuse.enable_uring), and libfuse be 3.18.
+  bool OverIoUring() const;
+
   // What MountOptions::mountpoint is really called.
   const std::string& mountpoint() const { return mountpoint_; }
 
  private:
   FileSystemMount(std::string mountpoint, std::unique_ptr<FileSystem> file_system,
-                  std::unique_ptr<StopWatcher> watcher, unsigned max_threads);
+                  std::unique_ptr<StopWatcher> watcher, const SessionOptions& options);
   Status MountSession(fuse_args* arguments);
   int Serve();
   // In the watcher's thread, while the others still serve.
@@ -77,10 +80,10 @@ class FileSystemMount {
   const std::unique_ptr<FileSystem> file_system_;
   const std::unique_ptr<StopWatcher> watcher_;
   const unsigned max_threads_;
+  const bool io_uring_;  // asked for
   fuse_session* session_ = nullptr;
   bool mounted_ = false;
-  pthread_t run_thread_ = {};
-  std::atomic<bool> left_loop_ = false;
+  std::unique_ptr<ServingThreads> threads_;
 };
 
 }  // namespace tandem::fs

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdlib>
+#include <fstream>
 #include <string_view>
 
 namespace tandem::fs {
@@ -12,11 +13,14 @@ namespace {
 struct Parsed {
   int writeback;
   unsigned max_threads;
+  int io_uring;
 };
 
 const fuse_opt kOptions[] = {
     {"writeback", offsetof(Parsed, writeback), 1},
     {"max_threads=%u", offsetof(Parsed, max_threads), 0},
+    {"io_uring", offsetof(Parsed, io_uring), 1},
+    {"no_io_uring", offsetof(Parsed, io_uring), 0},
     FUSE_OPT_KEY("defaults", FUSE_OPT_KEY_DISCARD),
     FUSE_OPT_KEY("auto", FUSE_OPT_KEY_DISCARD),
     FUSE_OPT_KEY("noauto", FUSE_OPT_KEY_DISCARD),
@@ -43,6 +47,13 @@ int ProcessOther(void* /*data*/, const char* argument, int key, fuse_args* /*arg
   return key == FUSE_OPT_KEY_OPT && for_mount ? kDrop : kKeep;
 }
 
+bool KernelOffersIoUring() {
+  std::ifstream parameter("/sys/module/fuse/parameters/enable_uring");
+  char value = 'N';
+  parameter >> value;
+  return value == 'Y';
+}
+
 // "-o", "fsname=...,default_permissions,...": permissions are checked by the kernel, from mode and
 // ACL, for whoever the caller is; a daemon of root would check nothing.
 bool AddDefaults(fuse_args* arguments, const std::string& fs_name) {
@@ -67,7 +78,7 @@ Result<SessionOptions> SessionOptions::Parse(const std::string& comma_list,
                               fuse_opt_add_arg(arguments, comma_list.c_str()) != 0)) {
     return ErrnoError(ENOMEM, "mount options");
   }
-  Parsed parsed = {0, kDefaultThreads};
+  Parsed parsed = {0, kDefaultThreads, KernelOffersIoUring() ? 1 : 0};
   if (fuse_opt_parse(arguments, &parsed, kOptions, ProcessOther) != 0) {
     return MakeError(ErrorKind::kUsage, "mount options not understood: -o " + comma_list);
   }
@@ -75,6 +86,12 @@ Result<SessionOptions> SessionOptions::Parse(const std::string& comma_list,
   if (parsed.max_threads < 2) return MakeError(ErrorKind::kUsage, "max_threads: at least 2");
   options.writeback = parsed.writeback != 0;
   options.max_threads = parsed.max_threads;
+#if FUSE_VERSION >= FUSE_MAKE_VERSION(3, 18)
+  options.io_uring = parsed.io_uring != 0;
+  if (options.io_uring && fuse_opt_add_arg(arguments, "-oio_uring") != 0) {
+    return ErrnoError(ENOMEM, "mount options");
+  }
+#endif
   return options;
 }
 

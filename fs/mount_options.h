@@ -32,6 +32,8 @@ struct SessionOptions {
 
   bool writeback = false;
   unsigned max_threads = kDefaultThreads;
+  // Requests over io_uring: where the kernel offers it, unless -o no_io_uring says otherwise.
+  bool io_uring = false;
   // For fuse_session_new.
   FuseArguments arguments;
 

@@ -60,6 +60,9 @@ Status FileSystem::OpenDir(Request& request, fuse_ino_t node, fuse_file_info* in
   ASSIGN_OR_RETURN(UniqueFd fd,
                    inodes_->Open(inodes_->Get(node),
                                  O_RDONLY | O_DIRECTORY | (info->flags & O_NOATIME)));
+  // Listings too are remembered, until something is made or removed in the directory.
+  info->keep_cache = 1;
+  info->cache_readdir = 1;
   info->fh = directories_.Add(std::make_unique<OpenDirectory>(std::move(fd)));
   if (!request.ReplyOpen(*info)) directories_.Remove(info->fh);
   return {};

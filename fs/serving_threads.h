@@ -1,0 +1,62 @@
+// The threads that read requests from the kernel and run the handlers.
+//
+// The kernel wakes whoever has waited longest, so of many idle threads each request would meet
+// another one, on another processor, with cold caches. Therefore at most two wait in read(2) (two,
+// so that a request which comes while another is being handled needs nobody to wake a thread for
+// it); the rest are parked, and one is woken, or started, when nobody waits any more. Handlers may
+// wait (for a commit, for the disk): up to `max_threads` run at the same time.
+//
+// Made and run by one thread; Interrupt may be called from any.
+#pragma once
+
+#include <pthread.h>
+
+#include <vector>
+
+#include "fs/fuse_api.h"
+#include "meta/base/mutex.h"
+
+namespace tandem::fs {
+
+class ServingThreads {
+ public:
+  // `session` is borrowed.
+  ServingThreads(fuse_session* session, unsigned max_threads);
+  ~ServingThreads();
+  ServingThreads(const ServingThreads&) = delete;
+  ServingThreads& operator=(const ServingThreads&) = delete;
+
+  // Serves in this thread and in others until the session is exited, or unmounted. Returns 0 or a
+  // negative errno. Call once.
+  int Run() EXCLUDES(mutex_);
+
+  // Makes Run return once what is being handled has been answered. The session must have been
+  // exited (fuse_session_exit). Returns when Run is about to.
+  void Interrupt() EXCLUDES(mutex_);
+
+ private:
+  static constexpr unsigned kReaders = 2;
+
+  static void* ThreadEntry(void* self);
+  void Serve() EXCLUDES(mutex_);
+  // Waits until another reader is needed. False: it is over.
+  bool BecomeReader() EXCLUDES(mutex_);
+  // This thread has something to do now.
+  void CeaseReading() EXCLUDES(mutex_);
+  void End(int result) EXCLUDES(mutex_);
+
+  fuse_session* const session_;
+  const unsigned max_threads_;
+  Mutex mutex_;
+  CondVar needed_;  // of parked threads
+  CondVar ended_one_;
+  std::vector<pthread_t> threads_ GUARDED_BY(mutex_);  // beside the one that is in Run
+  pthread_t first_ GUARDED_BY(mutex_) = {};
+  unsigned serving_ GUARDED_BY(mutex_) = 0;
+  unsigned readers_ GUARDED_BY(mutex_) = 0;
+  unsigned parked_ GUARDED_BY(mutex_) = 0;
+  bool over_ GUARDED_BY(mutex_) = false;
+  int result_ GUARDED_BY(mutex_) = 0;
+};
+
+}  // namespace tandem::fs

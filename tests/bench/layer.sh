@@ -1,0 +1,199 @@
+#!/usr/bin/env bash
+# How fast the mount is, beside the directory beneath it and other filesystems in user space, all
+# measured in this run: ratios of medians. Each round each layer gets a fresh ext4 of its own in an
+# image file (a filesystem where much was deleted lately makes files slowly) and does everything.
+# usage: tests/bench/layer.sh [ROUNDS [WORKLOAD...]]
+# Needs root, scripts/setup.sh --with-tests --with-fuse-examples, and for all peers the packages
+# bindfs and mergerfs. TANDEM_BENCH_LAYERS chooses among the layers. Takes about half a minute a
+# layer and round. Quiet machine, please.
+set -euo pipefail
+# shellcheck source=tests/bench/common.sh
+source "$(dirname "$0")/common.sh"
+rounds=${1:-5}
+shift $(($# ? 1 : 0))
+read -r -a layers <<<"${TANDEM_BENCH_LAYERS:-native passthrough_hp passthrough_hp_nocache bindfs mergerfs no_capture tandemfs tandemfs_writeback}"
+# In the order in which they are run: later ones use what earlier ones left.
+all=(overwrite overwrite_2 overwrite_4 overwrite_8 append read_cold small_files
+  small_files_2 small_files_4 small_files_8 untar git_add git_status_cold git_status_warm find_cold find_warm remove
+  sqlite_wal sqlite_delete pgbench)
+workloads=("${@:-${all[@]}}")
+
+image=$scratch/image
+disk=$scratch/disk
+tarball=$scratch/tree.tar
+results=$scratch/results
+mkdir "$disk" "$results"
+passthrough_hp=$root/build/deps/fuse3/examples/example/passthrough_hp
+postgres_bin=$(printf '%s\n' /usr/lib/postgresql/*/bin | tail -n 1)
+
+finish_disk() {
+  mountpoint -q "$mount" && umount -l "$mount"
+  mountpoint -q "$disk" && umount -l "$disk"
+  finish
+}
+trap finish_disk EXIT
+
+# ---- Layers ------------------------------------------------------------------------------------
+
+fresh_disk() {
+  rm -f "$image"
+  truncate -s 8G "$image"
+  mkfs.ext4 -q -F -E lazy_itable_init=1,lazy_journal_init=1 "$image"
+  mount -o loop,noinit_itable "$image" "$disk"
+  mkdir "$disk/source"
+  chmod 777 "$disk/source"
+  rm -rf "$scratch/state"
+}
+
+mount_layer() {
+  local tandemfs=("$bin/tandemfs" "$disk/source" "$mount" --volume bench --state "$scratch/state")
+  case $1 in
+    native) mount --bind "$disk/source" "$mount" ;;
+    passthrough_hp) background "$passthrough_hp" --nopassthrough "$disk/source" "$mount" ;;
+    passthrough_hp_nocache) background "$passthrough_hp" --nopassthrough --nocache "$disk/source" "$mount" ;;
+    bindfs) bindfs "$disk/source" "$mount" ;;
+    mergerfs) mergerfs -o cache.files=auto-full "$disk/source" "$mount" ;;
+    no_capture) "${tandemfs[@]}" --no-capture ;;
+    tandemfs) "${tandemfs[@]}" ;;
+    tandemfs_writeback) "${tandemfs[@]}" -o writeback ;;
+    *) echo "no such layer: $1" >&2 && return 1 ;;
+  esac
+  until mountpoint -q "$mount"; do sleep 0.05; done
+}
+
+# Until the daemon is gone too: it still holds the disk.
+unmount_layer() {
+  umount "$mount"
+  until umount "$disk" 2>/dev/null; do sleep 0.05; done
+}
+
+has_layer() {
+  case $1 in
+    passthrough_hp*) [[ -x $passthrough_hp ]] ;;
+    bindfs | mergerfs) command -v "$1" >/dev/null ;;
+    *) true ;;
+  esac
+}
+
+# ---- Workloads: each prints a rate, more is better ---------------------------------------------
+
+per_second() { # COMMAND...: how often a second it could be run
+  local begin=$EPOCHREALTIME
+  "$@" >/dev/null
+  awk -v begin="$begin" -v end="$EPOCHREALTIME" 'BEGIN { printf "%.4f\n", 1 / (end - begin) }'
+}
+drop_caches() { sync && echo 3 >/proc/sys/vm/drop_caches; }
+# at_once N COMMAND...: N of them, with %N in their arguments; the sum of what they print.
+at_once() {
+  local n=$1 i
+  shift
+  for ((i = 0; i < n; ++i)); do "${@//%N/$i}" & done | awk '{ sum += $1 } END { print sum }'
+}
+
+overwrite() { "$bin/tests/write_speed" "$mount/speed" random 2; }
+overwrite_N() {
+  local i
+  for ((i = 0; i < $1; ++i)); do [[ -e $mount/speed$i ]] || cp "$mount/speed" "$mount/speed$i"; done
+  at_once "$1" "$bin/tests/write_speed" "$mount/speed%N" random 2
+}
+overwrite_2() { overwrite_N 2; }
+overwrite_4() { overwrite_N 4; }
+overwrite_8() { overwrite_N 8; }
+append() { "$bin/tests/write_speed" "$mount/speed" sequential 2; }
+read_cold() {
+  drop_caches
+  per_second dd if="$mount/speed" of=/dev/null bs=1M status=none
+}
+small_files_N() {
+  local i
+  mkdir "$mount/small$1"
+  for ((i = 0; i < $1; ++i)); do mkdir "$mount/small$1/$i"; done
+  at_once "$1" "$bin/tests/small_files" "$mount/small$1/%N" $((10000 / $1))
+}
+small_files() { small_files_N 1; }
+small_files_2() { small_files_N 2; }
+small_files_4() { small_files_N 4; }
+small_files_8() { small_files_N 8; }
+untar() { mkdir "$mount/tree" && per_second tar xf "$tarball" -C "$mount/tree"; }
+git_add() {
+  git -C "$mount/tree" init -q
+  git config --global --replace-all safe.directory '*' 2>/dev/null || true
+  per_second git -C "$mount/tree" add .
+}
+git_status_cold() {
+  drop_caches
+  per_second git -C "$mount/tree" status --porcelain
+}
+git_status_warm() { per_second git -C "$mount/tree" status --porcelain; }
+find_cold() {
+  drop_caches
+  per_second find "$mount/tree" -newer "$tarball"
+}
+find_warm() { per_second find "$mount/tree" -newer "$tarball"; }
+remove() { per_second rm -r "$mount/tree"; }
+sqlite() { # JOURNAL COMMITS
+  local i database=$mount/database-$1
+  sqlite3 "$database" "PRAGMA journal_mode=$1; CREATE TABLE t(i INTEGER PRIMARY KEY, x)" >/dev/null
+  {
+    echo "PRAGMA synchronous=FULL;"
+    for ((i = 0; i < $2; ++i)); do echo "INSERT INTO t(x) VALUES(randomblob(100));"; done
+  } >"$scratch/statements"
+  per_second sqlite3 "$database" ".read $scratch/statements"
+}
+sqlite_wal() { sqlite wal 1000; }
+sqlite_delete() { sqlite delete 300; }
+pgbench() {
+  local data=$mount/postgres socket=$scratch/socket as=(setpriv --reuid postgres --regid postgres --init-groups)
+  mkdir -p "$data" "$socket"
+  chmod 755 "$scratch"
+  chown postgres "$data" "$socket"
+  "${as[@]}" "$postgres_bin/initdb" -D "$data" -A trust >/dev/null
+  "${as[@]}" "$postgres_bin/pg_ctl" -D "$data" -w -l "$socket/log" \
+    -o "-c listen_addresses='' -c unix_socket_directories=$socket" start >/dev/null
+  "${as[@]}" "$postgres_bin/pgbench" -h "$socket" -i -s 5 postgres >/dev/null 2>&1
+  "${as[@]}" "$postgres_bin/pgbench" -h "$socket" -c 2 -T 5 postgres 2>/dev/null |
+    awk '/^tps/ { print $3 }'
+  "${as[@]}" "$postgres_bin/pg_ctl" -D "$data" -w -m fast stop >/dev/null
+}
+
+# ---- All of it ---------------------------------------------------------------------------------
+
+needed() {
+  local workload=$1
+  [[ " ${workloads[*]} " == *" $workload "* ]]
+}
+tar cf "$tarball" -C /usr include 2>/dev/null
+usable=()
+for layer in "${layers[@]}"; do
+  if has_layer "$layer"; then usable+=("$layer"); else echo "left out, not installed: $layer" >&2; fi
+done
+for ((round = 0; round < rounds; ++round)); do
+  for layer in "${usable[@]}"; do
+    fresh_disk
+    mount_layer "$layer"
+    for workload in "${all[@]}"; do
+      needed "$workload" || continue
+      # Some peers cannot do everything: that is a result too.
+      rate=$(set -e && "$workload" 2>>"$scratch/log") || rate=0
+      echo "${rate:-0}" >>"$results/$workload.$layer"
+      printf '%s: %s %s\n' "$layer" "$workload" "$rate" >&2
+    done
+    unmount_layer
+  done
+done
+
+printf '| rates, as ratios to the directory beneath |'
+printf ' %s |' "${usable[@]}"
+printf '\n|---|'
+printf -- '---|%.0s' "${usable[@]}"
+printf '\n'
+for workload in "${all[@]}"; do
+  needed "$workload" || continue
+  base=$(median <"$results/$workload.${usable[0]}")
+  printf '| %s |' "$workload"
+  for layer in "${usable[@]}"; do
+    rate=$(median <"$results/$workload.$layer")
+    if [[ $rate == 0 ]]; then printf ' fails |'; else printf ' %s |' "$(ratio "$rate" "$base")"; fi
+  done
+  printf '\n'
+done
