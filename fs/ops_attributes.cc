@@ -91,6 +91,8 @@ Status FileSystem::Statx(Request& request, fuse_ino_t node, int flags, int mask,
 }
 #endif
 
+// A request that sets nothing is a chown that names neither owner nor group: it sets the ctime.
+//
 // A change of owner comes before the mode: it clears setuid bits, which the kernel then sends, as
 // they are to be, in the mode of the same request. Times come last, for a change of size sets them.
 Status FileSystem::SetAttributes(Request& request, fuse_ino_t node, struct stat* wanted, int to_set,
@@ -98,6 +100,8 @@ Status FileSystem::SetAttributes(Request& request, fuse_ino_t node, struct stat*
   const Inode& inode = inodes_->Get(node);
   ASSIGN_OR_RETURN(const InodeFd inode_fd, inodes_->Descriptor(inode));
   const int fd = inode_fd.get();
+  const bool sets_owner = (to_set & kSetsOwner) != 0 ||
+                          (to_set & (FUSE_SET_ATTR_MODE | FUSE_SET_ATTR_SIZE | kSetsTimes)) == 0;
   Intent intent;
   bool loses = false;
   if ((to_set & FUSE_SET_ATTR_SIZE) != 0) {
@@ -105,13 +109,13 @@ Status FileSystem::SetAttributes(Request& request, fuse_ino_t node, struct stat*
     intent.Data(inode.ref(), ChangedByResize(before.st_size, wanted->st_size));
     loses = LosesPrivileges(inode, fd);
   }
-  if (loses || (to_set & (kSetsOwner | FUSE_SET_ATTR_MODE | kSetsTimes)) != 0) {
+  if (loses || sets_owner || (to_set & (FUSE_SET_ATTR_MODE | kSetsTimes)) != 0) {
     intent.Attributes(inode.ref());
   }
   ASSIGN_OR_RETURN(meta::Operation operation, Begin(inode, intent));
   // Each step is recorded by itself: a later one may fail. Owner and mode have effect on ACLs and
   // capabilities, which are extended attributes.
-  if ((to_set & kSetsOwner) != 0) {
+  if (sets_owner) {
     RETURN_IF_ERROR(SetOwner(fd, *wanted, to_set));
     operation.ChangedAttributes(inode.ref(), meta::kAllAttributes);
   }
