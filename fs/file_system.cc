@@ -113,6 +113,7 @@ const fuse_lowlevel_ops& FileSystem::Operations() {
     table.getxattr = &Trampoline<&FileSystem::GetXattr>::Call;
     table.listxattr = &Trampoline<&FileSystem::ListXattrs>::Call;
     table.removexattr = &Trampoline<&FileSystem::RemoveXattr>::Call;
+    table.ioctl = &Trampoline<&FileSystem::Control>::Call;
 #if FUSE_VERSION >= FUSE_MAKE_VERSION(3, 17)
     table.tmpfile = &Trampoline<&FileSystem::CreateTemporary>::Call;
 #endif

@@ -97,6 +97,10 @@ class FileSystem {
   Status ListXattrs(Request& request, fuse_ino_t node, size_t size);
   Status RemoveXattr(Request& request, fuse_ino_t node, const char* name);
 
+  Status Control(Request& request, fuse_ino_t node, unsigned number, void* argument,
+                 fuse_file_info* info, unsigned flags, const void* in, size_t in_size,
+                 size_t out_size);
+
   // ---- What handlers share --------------------------------------------------------------------
 
   // What of the backing filesystem we behave by.

@@ -88,6 +88,10 @@ void Request::ReplyOffset(off_t offset) { fuse_reply_lseek(Answer(), offset); }
 
 void Request::ReplyXattrSize(size_t size) { fuse_reply_xattr(Answer(), size); }
 
+void Request::ReplyControl(std::string_view bytes) {
+  fuse_reply_ioctl(Answer(), 0, bytes.data(), bytes.size());
+}
+
 void Request::ReplyStatfs(const struct statvfs& statistics) {
   fuse_reply_statfs(Answer(), &statistics);
 }

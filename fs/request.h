@@ -47,6 +47,7 @@ class Request {
   void ReplyWritten(size_t count);
   void ReplyOffset(off_t offset);
   void ReplyXattrSize(size_t size);
+  void ReplyControl(std::string_view bytes);  // to an ioctl
   void ReplyStatfs(const struct statvfs& statistics);
 
  private:
