@@ -8,7 +8,6 @@
 //   FLOCK_LOCKS, POSIX_LOCKS  Locks stay in the kernel.
 //   HANDLE_KILLPRIV     Would have us clear setuid and setgid bits whoever writes; a writer with
 //                       CAP_FSETID keeps them. Off, the kernel decides and sends a setattr.
-//   IOCTL_DIR           There are no ioctls yet.
 //   PASSTHROUGH         Writes must not bypass capture.
 //   SPLICE_READ         A pipe (at most 1 MiB) cannot hold our largest request: libfuse would make,
 //   try
@@ -49,7 +48,6 @@ void FileSystem::Initialise(void* user_data, fuse_conn_info* connection) {
   Set(connection, FUSE_CAP_FLOCK_LOCKS, false);
   Set(connection, FUSE_CAP_POSIX_LOCKS, false);
   Set(connection, FUSE_CAP_HANDLE_KILLPRIV, false);
-  Set(connection, FUSE_CAP_IOCTL_DIR, false);
   Set(connection, FUSE_CAP_SPLICE_READ, false);
 
   Set(connection, FUSE_CAP_ASYNC_DIO, true);
@@ -58,6 +56,7 @@ void FileSystem::Initialise(void* user_data, fuse_conn_info* connection) {
   // The umask is for us to apply, because a default ACL overrides it.
   Set(connection, FUSE_CAP_DONT_MASK, true);
   Set(connection, FUSE_CAP_EXPLICIT_INVAL_DATA, true);
+  Set(connection, FUSE_CAP_IOCTL_DIR, true);
   Set(connection, FUSE_CAP_PARALLEL_DIROPS, true);
   Set(connection, FUSE_CAP_POSIX_ACL, self.backing_.has_acls);
   Set(connection, FUSE_CAP_READDIRPLUS, true);
