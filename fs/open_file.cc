@@ -10,13 +10,12 @@ int OpenFile::BackingFlags(int flags, bool writeback) {
   return backing;
 }
 
-Result<std::unique_ptr<OpenFile>> OpenFile::Adopt(UniqueFd fd, int flags) {
+Result<std::unique_ptr<OpenFile>> OpenFile::Adopt(UniqueFd fd, int flags, bool append_only) {
   // O_DIRECT had to be asked for, since the backing filesystem may refuse it, but our buffers are
   // not aligned.
-  if ((flags & O_DIRECT) != 0 && fcntl(fd.get(), F_SETFL, flags & O_NOATIME) != 0) {
-    return ErrnoError("open");
-  }
-  return std::unique_ptr<OpenFile>(new OpenFile(std::move(fd), flags));
+  const int kept = (flags & O_NOATIME) | (append_only ? O_APPEND : 0);
+  if ((flags & O_DIRECT) != 0 && fcntl(fd.get(), F_SETFL, kept) != 0) return ErrnoError("open");
+  return std::unique_ptr<OpenFile>(new OpenFile(std::move(fd), flags, append_only));
 }
 
 Status OpenFile::SyncIfAsked() const {

@@ -16,16 +16,19 @@ class OpenFile {
  public:
   // What to open the backing file with when an application opens with `flags`, creation flags
   // aside:
-  //   O_APPEND goes: the kernel sends offsets, and pwrite would append regardless of them.
+  //   O_APPEND goes: the kernel sends offsets, and pwrite would append regardless of them. Only a
+  //   file that may be opened in no other way (chattr +a) keeps it: append_only.
   //   O_SYNC and O_DSYNC go: the sync belongs after the gate (SyncIfAsked).
   //   O_TRUNC goes: the kernel sends a truncation of its own.
   //   O_WRONLY becomes O_RDWR if the kernel caches writes, for it reads to fill pages.
   static int BackingFlags(int flags, bool writeback);
 
-  // Takes over a descriptor opened with BackingFlags(flags).
-  static Result<std::unique_ptr<OpenFile>> Adopt(UniqueFd fd, int flags);
+  // Takes over a descriptor opened with BackingFlags(flags), and O_APPEND if `append_only`.
+  static Result<std::unique_ptr<OpenFile>> Adopt(UniqueFd fd, int flags, bool append_only = false);
 
   int fd() const { return fd_.get(); }
+  // Every write appends, whatever its offset.
+  bool append_only() const { return append_only_; }
 
   // Makes durable what a write through an O_SYNC or O_DSYNC descriptor wrote.
   Status SyncIfAsked() const;
@@ -35,10 +38,12 @@ class OpenFile {
   void Describe(fuse_file_info& info, bool closes_silently) const;
 
  private:
-  OpenFile(UniqueFd fd, int flags) : fd_(std::move(fd)), flags_(flags) {}
+  OpenFile(UniqueFd fd, int flags, bool append_only)
+      : fd_(std::move(fd)), flags_(flags), append_only_(append_only) {}
 
   const UniqueFd fd_;
   const int flags_;  // as the application gave them
+  const bool append_only_;
 };
 
 }  // namespace tandem::fs

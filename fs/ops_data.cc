@@ -2,6 +2,7 @@
 // writes.
 #include <fcntl.h>
 #include <linux/falloc.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -52,6 +53,15 @@ Status ActWithoutSetid(bool needed, std::optional<WithoutSetidCapability>& witho
   return {};
 }
 
+// The kernel does not know that the file may only be appended to, and may send another offset (of a
+// page stored through a mapping). Appends come one at a time.
+Status CheckAppends(const OpenFile& file, off_t offset) {
+  struct stat now;
+  if (fstat(file.fd(), &now) != 0) return ErrnoError("stat");
+  if (offset != now.st_size) return ErrnoError(EPERM, "write");
+  return {};
+}
+
 }  // namespace
 
 bool FileSystem::LosesPrivileges(const Inode& inode, int fd) {
@@ -77,6 +87,7 @@ Status FileSystem::Write(Request& request, fuse_ino_t node, fuse_bufvec* data, o
                          fuse_file_info* info) {
   const Inode& inode = inodes_->Get(node);
   const OpenFile& file = files_.Get(info->fh);
+  if (file.append_only()) RETURN_IF_ERROR(CheckAppends(file, offset));
   const size_t size = fuse_buf_size(data);
   const bool loses = LosesPrivileges(inode, file.fd());
   ASSIGN_OR_RETURN(Operation operation,

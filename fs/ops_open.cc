@@ -8,9 +8,13 @@ namespace tandem::fs {
 
 Status FileSystem::Open(Request& request, fuse_ino_t node, fuse_file_info* info) {
   const Inode& inode = inodes_->Get(node);
-  ASSIGN_OR_RETURN(UniqueFd fd, inodes_->Open(inode, OpenFile::BackingFlags(
-                                                         info->flags, settings_.writeback)));
-  ASSIGN_OR_RETURN(auto file, OpenFile::Adopt(std::move(fd), info->flags));
+  const int flags = OpenFile::BackingFlags(info->flags, settings_.writeback);
+  Result<UniqueFd> fd = inodes_->Open(inode, flags);
+  const bool append_only =
+      !fd && fd.error().code() == EPERM && (info->flags & O_APPEND) != 0;
+  if (append_only) fd = inodes_->Open(inode, flags | O_APPEND);
+  if (!fd) return tl::unexpected<Error>(std::move(fd.error()));
+  ASSIGN_OR_RETURN(auto file, OpenFile::Adopt(std::move(*fd), info->flags, append_only));
   file->Describe(*info, backing_.closes_silently && inode.in_volume());
   info->fh = files_.Add(std::move(file));
   if (!request.ReplyOpen(*info)) files_.Remove(info->fh);
