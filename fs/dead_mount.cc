@@ -8,47 +8,21 @@
 
 #include <climits>
 #include <cstdlib>
-#include <fstream>
 #include <memory>
 #include <optional>
-#include <sstream>
 
+#include "fs/mount_table.h"
 #include "meta/base/log.h"
 
 namespace tandem::fs {
 namespace {
 
-// mountinfo writes blanks, newlines and backslashes as \ooo.
-std::string Unescape(const std::string& text) {
-  std::string plain;
-  for (size_t i = 0; i < text.size(); ++i) {
-    constexpr size_t kDigits = 3;
-    if (text[i] == '\\' && i + kDigits < text.size()) {
-      plain += static_cast<char>(std::stoi(text.substr(i + 1, kDigits), nullptr, 8));
-      i += kDigits;
-    } else {
-      plain += text[i];
-    }
-  }
-  return plain;
-}
-
-// The type of the topmost mount at exactly `path`, if one is there. A line of mountinfo (proc(5)):
-// "36 35 98:0 /root /mount/point rw,noatime master:1 - type source super-options".
+// The type of the topmost mount at exactly `path`, if one is there.
 Result<std::optional<std::string>> MountTypeAt(const std::string& path) {
-  std::ifstream table("/proc/self/mountinfo");
-  if (!table) return ErrnoError("open /proc/self/mountinfo");
+  ASSIGN_OR_RETURN(const auto mounts, ReadMountTable());
   std::optional<std::string> type;
-  for (std::string line; std::getline(table, line);) {
-    std::istringstream fields(line);
-    std::string skipped;
-    std::string mountpoint;
-    fields >> skipped >> skipped >> skipped >> skipped >> mountpoint;
-    if (Unescape(mountpoint) != path) continue;
-    const size_t separator = line.find(" - ");
-    if (separator == std::string::npos) continue;
-    const size_t start = separator + 3;
-    type = line.substr(start, line.find(' ', start) - start);
+  for (const MountedFilesystem& mount : mounts) {
+    if (mount.path == path) type = mount.type;
   }
   return type;
 }

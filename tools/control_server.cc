@@ -6,6 +6,7 @@
 
 #include <optional>
 
+#include "fs/mount_table.h"
 #include "meta/base/hex.h"
 #include "meta/base/log.h"
 
@@ -134,6 +135,10 @@ Json ControlServer::Status() {
     for (const auto& replica : served_.replication->Statuses()) {
       status["replicas"].push_back(ToJson(replica));
     }
+  }
+  // Best effort: what is mounted may change at any time.
+  if (const auto below = fs::MountsBelow(served_.source_fd, served_.source)) {
+    status["not_replicated"] = *below;
   }
   status["pending"] = {{"bytes", pending.bytes},
                        {"ranges", pending.ranges},

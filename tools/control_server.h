@@ -24,6 +24,7 @@ class ControlServer {
     std::string volume;
     std::string source;
     std::string mountpoint;
+    int source_fd = -1;
     // Null without capture: status says so, everything else is refused.
     meta::Tracker* tracker = nullptr;
     const meta::SourceTree* tree = nullptr;

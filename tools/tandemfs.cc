@@ -144,9 +144,9 @@ Status RunMounted(const MountArguments& arguments, const std::string& source, in
     replication = replica::Replication::Start(std::move(replicate), *engine.tracker, *engine.tree,
                                               *engine.writer);
   }
-  ControlServer::Served served{arguments.volume,  source,
-                               mountpoint,        engine.tracker.get(),
-                               engine.tree.get(), replication.get()};
+  ControlServer::Served served{
+      arguments.volume,  source,           mountpoint, source_fd, engine.tracker.get(),
+      engine.tree.get(), replication.get()};
   ASSIGN_OR_RETURN(auto control, ControlServer::Start(std::move(served)));
   RETURN_IF_ERROR(background.Ready());
   spdlog::info("{} is mounted at {} as volume {}", source, mountpoint, arguments.volume);
