@@ -6,9 +6,9 @@
 
 #include <cstdlib>
 #include <filesystem>
-#include <fstream>
 #include <iostream>
-#include <sstream>
+
+#include "fs/mount_table.h"
 
 namespace tandem::test {
 namespace {
@@ -61,12 +61,10 @@ std::string Scratch::Directory(const std::string& name) const {
 
 std::vector<std::string> MountsBelow(const std::string& path) {
   std::vector<std::string> found;
-  std::ifstream table("/proc/self/mountinfo");
-  for (std::string line; std::getline(table, line);) {
-    std::istringstream fields(line);
-    std::string mountpoint;
-    for (int field = 0; field < 5; ++field) fields >> mountpoint;
-    if (mountpoint == path || mountpoint.starts_with(path + "/")) found.push_back(mountpoint);
+  const auto mounts = fs::ReadMountTable();
+  if (!mounts) return found;
+  for (const fs::MountedFilesystem& mount : *mounts) {
+    if (mount.path == path || mount.path.starts_with(path + "/")) found.push_back(mount.path);
   }
   return found;
 }
