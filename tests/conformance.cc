@@ -1,5 +1,6 @@
 #include "tests/conformance.h"
 
+#include <fcntl.h>
 #include <grp.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -101,6 +102,11 @@ void Conformance::SetUp() {
   if (auto unmounted = mount_.Unmount(); !unmounted) return unmounted;
   mount_.options().more = std::move(options);
   return mount_.Start();
+}
+
+bool Conformance::HasNamelessFiles() const {
+  const UniqueFd fd(open(mount_.path().c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600));
+  return fd.valid();
 }
 
 void Conformance::ExpectSame(const std::string& name, const Calls& calls, const User& user) {

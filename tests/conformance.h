@@ -56,6 +56,9 @@ class Conformance : public MountTest {
   // For mounts with other options: before the test's first ExpectSame.
   ::testing::AssertionResult MountAgain(std::vector<std::string> options);
 
+  // libfuse 3.14 cannot pass O_TMPFILE on.
+  bool HasNamelessFiles() const;
+
   // Where the test's own calls go.
   std::string OnMount(const std::string& name) const { return mount_.path() + "/" + name; }
   std::string Beneath(const std::string& name) const { return native_ + "/" + name; }
