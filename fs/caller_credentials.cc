@@ -1,10 +1,12 @@
 #include "fs/caller_credentials.h"
 
+#include <linux/capability.h>
 #include <linux/securebits.h>
 #include <sched.h>
 #include <sys/fsuid.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <utility>
@@ -35,6 +37,29 @@ void KeepCapabilities() {
   done = true;
 }
 
+// With CAP_SYS_RESOURCE a thread may exceed quotas and use the blocks kept for root. It stays as it
+// is until the next caller wants it otherwise, which is seldom.
+void LetExceedLimits(bool may) {
+  enum class State { kUnknown, kMay, kMayNot };
+  // A new thread has the capabilities of the one that started it.
+  thread_local State state = State::kUnknown;
+  const State wanted = may ? State::kMay : State::kMayNot;
+  if (state == wanted) return;
+  __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
+  __user_cap_data_struct sets[_LINUX_CAPABILITY_U32S_3];
+  if (syscall(SYS_capget, &header, sets) != 0) return;
+  __user_cap_data_struct& set = sets[CAP_TO_INDEX(CAP_SYS_RESOURCE)];
+  constexpr uint32_t kMask = CAP_TO_MASK(CAP_SYS_RESOURCE);
+  set.effective = may ? set.effective | (set.permitted & kMask) : set.effective & ~kMask;
+  if (syscall(SYS_capset, &header, sets) == 0) state = wanted;
+}
+
+// Whether callers may be others than ourselves.
+bool ServesEverybody() {
+  static const bool root = geteuid() == 0;
+  return root;
+}
+
 // These two report no errors; asking for the impossible id -1 returns the current one.
 bool BecomeUser(uid_t uid) {
   setfsuid(uid);
@@ -50,9 +75,9 @@ bool BecomeGroup(gid_t gid) {
 Result<CallerCredentials> CallerCredentials::Assume(const fuse_ctx& caller) {
   RETURN_IF_ERROR(SetUmask(caller.umask));
   CallerCredentials credentials;
-  // Without privilege all callers are ourselves.
-  const bool differs = caller.uid != geteuid() || caller.gid != getegid();
-  if (differs && geteuid() == 0) {
+  if (!ServesEverybody()) return credentials;
+  LetExceedLimits(caller.uid == 0);
+  if (caller.uid != 0 || caller.gid != getegid()) {
     RETURN_IF_ERROR(credentials.SwitchTo(caller.uid, caller.gid));
   }
   return credentials;
@@ -72,6 +97,19 @@ Status CallerCredentials::SwitchTo(uid_t uid, gid_t gid) {
   switched_ = true;
   if (!BecomeGroup(gid) || !BecomeUser(uid)) return ErrnoError(EPERM, "act for the caller");
   return {};
+}
+
+CallerLimits::CallerLimits(const fuse_ctx& caller) {
+  if (!ServesEverybody()) return;
+  LetExceedLimits(caller.uid == 0);
+  if (caller.uid == 0) return;
+  KeepCapabilities();
+  setfsuid(caller.uid);  // ext4 asks who it is
+  switched_ = true;
+}
+
+CallerLimits::~CallerLimits() {
+  if (switched_) setfsuid(0);
 }
 
 }  // namespace tandem::fs

@@ -27,4 +27,19 @@ class CallerCredentials {
   bool switched_ = false;
 };
 
+// While it lives, quotas and the blocks a filesystem keeps for root are to the thread what they are
+// to the caller: for a backing call that takes space and creates nothing. (CallerCredentials has
+// the same effect.) Of a caller's capabilities we know only that root has them. As far as we are
+// allowed to.
+class CallerLimits {
+ public:
+  explicit CallerLimits(const fuse_ctx& caller);
+  CallerLimits(const CallerLimits&) = delete;
+  CallerLimits& operator=(const CallerLimits&) = delete;
+  ~CallerLimits();
+
+ private:
+  bool switched_ = false;
+};
+
 }  // namespace tandem::fs

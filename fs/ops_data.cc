@@ -46,6 +46,8 @@ bool ClearsSetid([[maybe_unused]] const fuse_file_info& info) {
 #endif
 }
 
+bool MayKeepSetid(const fuse_ctx& caller) { return HasSetidCapability(caller.pid, caller.uid); }
+
 Status ActWithoutSetid(bool needed, std::optional<WithoutSetidCapability>& without) {
   if (!needed) return {};
   ASSIGN_OR_RETURN(WithoutSetidCapability dropped, WithoutSetidCapability::Drop());
@@ -95,6 +97,7 @@ Status FileSystem::Write(Request& request, fuse_ino_t node, fuse_bufvec* data, o
   fuse_bufvec backing = BufferOn(file.fd(), offset, size);
   ssize_t written;
   {
+    const CallerLimits limits(request.caller());
     std::optional<WithoutSetidCapability> without;
     if (loses) RETURN_IF_ERROR(ActWithoutSetid(ClearsSetid(*info), without));
     written = fuse_buf_copy(&backing, data, static_cast<fuse_buf_copy_flags>(0));
@@ -124,8 +127,9 @@ Status FileSystem::Allocate(Request& request, fuse_ino_t node, int mode, off_t o
   int result;
   int code;
   {
+    const CallerLimits limits(request.caller());
     std::optional<WithoutSetidCapability> without;
-    if (loses) RETURN_IF_ERROR(ActWithoutSetid(!HasSetidCapability(request.caller().pid, request.caller().uid), without));
+    if (loses) RETURN_IF_ERROR(ActWithoutSetid(!MayKeepSetid(request.caller()), without));
     result = fallocate(file.fd(), mode, offset, length);
     code = errno;
   }
@@ -155,8 +159,9 @@ Status FileSystem::CopyRange(Request& request, fuse_ino_t /*from*/, off_t from_o
   ssize_t copied;
   int code;
   {
+    const CallerLimits limits(request.caller());
     std::optional<WithoutSetidCapability> without;
-    if (loses) RETURN_IF_ERROR(ActWithoutSetid(!HasSetidCapability(request.caller().pid, request.caller().uid), without));
+    if (loses) RETURN_IF_ERROR(ActWithoutSetid(!MayKeepSetid(request.caller()), without));
     copied = copy_file_range(files_.Get(from_info->fh).fd(), &from_offset, file.fd(), &to_position,
                              length, static_cast<unsigned>(flags));
     code = errno;

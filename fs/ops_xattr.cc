@@ -46,8 +46,11 @@ Status FileSystem::SetXattr(Request& request, fuse_ino_t node, const char* name,
   const Inode& inode = inodes_->Get(node);
   ASSIGN_OR_RETURN(const InodeFd fd, inodes_->Descriptor(inode));
   ASSIGN_OR_RETURN(Operation operation, Begin(inode, Intent().Attributes(inode.ref())));
-  if (setxattr(fd.path().c_str(), name, value, size, flags) != 0) {
-    return ErrnoError("set extended attribute");
+  {
+    const CallerLimits limits(request.caller());
+    if (setxattr(fd.path().c_str(), name, value, size, flags) != 0) {
+      return ErrnoError("set extended attribute");
+    }
   }
   inode.SetKnownPlain(false);
   operation.ChangedAttributes(inode.ref(), ChangedBy(name));

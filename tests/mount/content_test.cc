@@ -4,6 +4,7 @@
 #include <linux/falloc.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/statvfs.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -18,6 +19,7 @@
 #include "meta/base/unique_fd.h"
 #include "tests/conformance.h"
 #include "tests/files.h"
+#include "tests/loop_disk.h"
 
 namespace tandem::test {
 namespace {
@@ -424,6 +426,48 @@ TEST_F(Content, TheLimitOfFileSizeIsTheCallers) {
     }
     transcript.State(path);
   });
+}
+
+TEST_F(Content, TheBlocksKeptForRootAreRootsAlone) {
+  const std::string source = scratch_.Directory("disk");
+  LoopDisk disk(scratch_, "disk", "ext4", source);
+  ASSERT_TRUE(disk.Make(64 << 20));
+  Mount::Options options = OptionsOf("disk-mount");
+  options.source = source;
+  options.replicas.clear();
+  Mount mount(options);
+  ASSERT_TRUE(mount.Start());
+  const auto free_blocks = [&] {
+    const UniqueFd root = Open(source, O_RDONLY | O_DIRECTORY);
+    syncfs(root.get());
+    struct statvfs statistics = {};
+    fstatvfs(root.get(), &statistics);
+    return statistics.f_bfree;
+  };
+  const auto all = free_blocks();
+  const auto megabytes_for = [&](const User& user, const std::string& directory) {
+    const std::string path = directory + "/filled";
+    {
+      const UniqueFd fd = Open(path, O_RDWR | O_CREAT | O_TRUNC);
+      EXPECT_EQ(0, fchown(fd.get(), user.uid, user.gid));
+      const auto fill = [&](Transcript&) {
+        const std::string bytes(1 << 20, 'x');
+        while (write(fd.get(), bytes.data(), bytes.size()) > 0) {
+        }
+      };
+      InProcess(fill, user);
+    }
+    const auto size = static_cast<double>(Lstat(path).st_size);
+    EXPECT_EQ(0, unlink(path.c_str()));
+    // What was open through the mount is closed beneath a little later.
+    EXPECT_TRUE(WaitFor([&] { return free_blocks() + 16 >= all; }));
+    return size / (1 << 20);
+  };
+  const User user{12'001, 12'001};
+  const double beneath = megabytes_for(user, source);
+  EXPECT_NEAR(megabytes_for(user, mount.path()), beneath, 1);
+  EXPECT_GT(megabytes_for({}, mount.path()), beneath + 2);
+  EXPECT_NEAR(megabytes_for(user, mount.path()), beneath, 1);
 }
 
 TEST_F(Content, ProgramsThatRunAreBusy) {
