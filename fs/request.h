@@ -22,6 +22,8 @@ class Request {
 
   // Who asks. Valid until the reply.
   const fuse_ctx& caller() const { return *fuse_req_ctx(request_); }
+  // Whether that is one of the caller's groups. Reads /proc.
+  bool CallerIsIn(gid_t group) const;
   // For fuse_add_direntry and the like.
   fuse_req_t raw() const { return request_; }
 

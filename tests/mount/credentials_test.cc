@@ -248,6 +248,40 @@ TEST_F(Credentials, OnlyOwnersChangeModeOwnerAndTimes) {
   }
 }
 
+TEST_F(Credentials, AnAclSetByOneOutsideTheGroupTakesSetgid) {
+  Prepare("setgid", [&](const std::string& directory, Transcript&) {
+    for (const char* name : {"/file", "/directory"}) {
+      const std::string path = directory + name;
+      if (path.ends_with("file")) {
+        Write(path, "text");
+      } else {
+        ASSERT_EQ(0, mkdir(path.c_str(), 0777));
+      }
+    }
+  });
+  for (const User& user : kUsers) {
+    for (const gid_t group : {kStaff, kOthers}) {
+      for (const std::string& place : {OnMount("setgid"), Beneath("setgid")}) {
+        for (const char* name : {"/file", "/directory"}) {
+          ASSERT_EQ(0, chown((place + name).c_str(), user.uid, group));
+          ASSERT_EQ(0, chmod((place + name).c_str(), 02775));
+        }
+      }
+      ExpectSameTo(user, "setgid", [](const std::string& directory, Transcript& transcript) {
+        for (const char* name : {"/file", "/directory"}) {
+          const std::string path = directory + name;
+          transcript.Call("default", Execute({"setfacl", "-m", "d:u:1:rwx", path}).code);
+          transcript.State(path);
+          transcript.Call("set", Execute({"setfacl", "-m", "u:12005:rwx", path}).code);
+          transcript.State(path);
+          transcript.Call("remove", Execute({"setfacl", "-b", path}).code);
+          transcript.State(path);
+        }
+      });
+    }
+  }
+}
+
 TEST_F(Credentials, StickyDirectoriesProtectWhatIsNotOnesOwn) {
   for (const mode_t mode : {01777, 01775, 0777}) {
     for (const User& user : kUsers) {
