@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
 
 #include "meta/base/unique_fd.h"
@@ -33,6 +34,12 @@ std::string ReadAll(int fd) {
     if (length > 0) text.append(buffer, static_cast<size_t>(length));
   }
   return text;
+}
+
+std::vector<std::string> GivenOptions() {
+  const char* list = std::getenv("TANDEM_TEST_OPTIONS");
+  if (list == nullptr || *list == '\0') return {};
+  return {"-o", list};
 }
 
 }  // namespace
@@ -95,6 +102,7 @@ void Conformance::SetUp() {
   // Users other than root have to come as far.
   ASSERT_EQ(0, chmod(scratch_.path().c_str(), 0755));
   mount_.options().replicas.clear();
+  mount_.options().more = GivenOptions();
   ASSERT_TRUE(mount_.Start());
 }
 

@@ -45,6 +45,7 @@ using Calls = std::function<void(const std::string& directory, Transcript& trans
 std::string InProcess(const std::function<void(Transcript&)>& calls, const User& user = {});
 
 // A mount without a replica, and a directory of the filesystem beneath that is not mounted.
+// TANDEM_TEST_OPTIONS adds mount options: "writeback".
 class Conformance : public MountTest {
  protected:
   void SetUp() override;

@@ -386,6 +386,7 @@ TEST_F(Attributes, NumbersAreTheSourcesAndStayTheSame) {
       EXPECT_EQ(here.st_rdev, beneath.st_rdev) << path;
       EXPECT_EQ(here.st_blocks, beneath.st_blocks) << path;
       EXPECT_EQ(here.st_size, beneath.st_size) << path;
+      EXPECT_EQ(here.st_blksize, beneath.st_blksize) << path;
       if (i == 0) Execute({"sh", "-c", "echo 2 > /proc/sys/vm/drop_caches"});
       if (objects > 3) break;
     }

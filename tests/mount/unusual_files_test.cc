@@ -1,6 +1,7 @@
 // What programs do with files beside reading and writing, and names beside the usual ones.
 #include <fcntl.h>
 #include <linux/fs.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -180,6 +181,30 @@ TEST_F(UnusualFiles, ADirectoryMayTakeThePlaceOfItsParent) {
   EXPECT_TRUE(Converges());
   stdfs::remove_all(At("a"));
   stdfs::create_directories(At("a/b"));
+  EXPECT_TRUE(Converges());
+}
+
+TEST_F(UnusualFiles, FlagsOfFilesHoldNothingUp) {
+  const auto set_flags = [&](const std::string& name, int flags) {
+    const UniqueFd fd(open(At(name).c_str(), O_RDONLY | O_CLOEXEC));
+    EXPECT_EQ(0, ioctl(fd.get(), FS_IOC_SETFLAGS, &flags)) << name << ": " << strerror(errno);
+  };
+  Write(At("log"), "begun\n");
+  stdfs::create_directory(At("kept"));
+  Write(At("kept/file"), "kept");
+  ASSERT_TRUE(Converges());
+  set_flags("log", FS_APPEND_FL);
+  set_flags("kept", FS_IMMUTABLE_FL);
+  const UniqueFd log(open(At("log").c_str(), O_WRONLY | O_APPEND | O_CLOEXEC));
+  ASSERT_TRUE(log.valid()) << strerror(errno);
+  for (int i = 0; i < 1000; ++i) EXPECT_EQ(5, write(log.get(), "line\n", 5));
+  EXPECT_NE(0, unlink(At("kept/file").c_str()));
+  EXPECT_TRUE(Converges());
+  EXPECT_EQ(stdfs::file_size(replica_.tree() + "/log"), 5006u);
+  set_flags("log", 0);
+  set_flags("kept", 0);
+  stdfs::remove_all(At("kept"));
+  WriteAt(At("log"), 3, "anywhere");
   EXPECT_TRUE(Converges());
 }
 
