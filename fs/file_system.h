@@ -136,8 +136,7 @@ class FileSystem {
   Result<FoundObject> RecordCreated(meta::Operation& operation, const Inode& parent, int parent_fd,
                                     const char* name, int removal_flags);
   Result<FoundObject> RecordFound(meta::Operation& operation, const Inode& parent, int parent_fd,
-                                  const char* name, int removal_flags,
-                                  Result<FoundObject> found);
+                                  const char* name, int removal_flags, Result<FoundObject> found);
   // The counterpart for names removed: the object the name leads to; null where capture does not
   // want to know.
   struct Victim {

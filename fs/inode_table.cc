@@ -162,6 +162,13 @@ void InodeTable::Destroy(Inode* inode) {
   malloc_trim(0);
 }
 
+fuse_ino_t InodeTable::NodeOf(const ObjectId& object) {
+  Shard& shard = ShardOf(object, 0);
+  MutexLock lock(shard.mutex);
+  const Inode* const inode = *PlaceOf(shard, object, 0);
+  return inode == nullptr ? 0 : NodeOf(*inode);
+}
+
 InodeTable::KeptOpen InodeTable::KeepOpen(const ObjectId& object, int mount_id, UniqueFd fd) {
   const int mount = MountOf(mount_id);
   Shard& shard = ShardOf(object, mount);

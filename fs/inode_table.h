@@ -120,6 +120,9 @@ class InodeTable {
     return &inode == root_.get() ? FUSE_ROOT_ID : reinterpret_cast<fuse_ino_t>(&inode);
   }
 
+  // Of an object of the volume; 0 if the kernel does not know it.
+  fuse_ino_t NodeOf(const ObjectId& object);
+
   Result<InodeFd> Descriptor(const Inode& inode) {
     ASSIGN_OR_RETURN(CachedDescriptor::Use use, inode.fd_.Get(descriptors_, inode.ref_.handle));
     return InodeFd(std::move(use));

@@ -34,9 +34,8 @@ Status FileSystem::CreateFile(Request& request, fuse_ino_t parent, const char* n
   ASSIGN_OR_RETURN(Operation operation, Begin(directory, Intent().Entries(directory.ref())));
   ASSIGN_OR_RETURN(UniqueFd fd, OpenNew(request.caller(), directory_fd.get(), name, mode,
                                         info->flags, settings_.writeback));
-  ASSIGN_OR_RETURN(FoundObject made,
-                   RecordFound(operation, directory, directory_fd.get(), name, 0,
-                               inodes_->FindOpen(fd.get())));
+  ASSIGN_OR_RETURN(FoundObject made, RecordFound(operation, directory, directory_fd.get(), name, 0,
+                                                 inodes_->FindOpen(fd.get())));
   operation.End();
   ASSIGN_OR_RETURN(auto file, OpenFile::Adopt(std::move(fd), info->flags));
   return ReplyCreated(request, std::move(made), std::move(file), *info);

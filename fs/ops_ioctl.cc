@@ -54,6 +54,7 @@ Status FileSystem::Control(Request& request, fuse_ino_t node, unsigned number, v
   }
   operation.ChangedAttributes(inode.ref(), meta::kStatAttributes);
   operation.End();
+  MakeKernelForgetAttributes(node);  // it does not know that the ctime is another now
   request.ReplyControl({});
   return {};
 }

@@ -10,8 +10,7 @@ Status FileSystem::Open(Request& request, fuse_ino_t node, fuse_file_info* info)
   const Inode& inode = inodes_->Get(node);
   const int flags = OpenFile::BackingFlags(info->flags, settings_.writeback);
   Result<UniqueFd> fd = inodes_->Open(inode, flags);
-  const bool append_only =
-      !fd && fd.error().code() == EPERM && (info->flags & O_APPEND) != 0;
+  const bool append_only = !fd && fd.error().code() == EPERM && (info->flags & O_APPEND) != 0;
   if (append_only) fd = inodes_->Open(inode, flags | O_APPEND);
   if (!fd) return tl::unexpected<Error>(std::move(fd.error()));
   ASSIGN_OR_RETURN(auto file, OpenFile::Adopt(std::move(*fd), info->flags, append_only));

@@ -99,6 +99,9 @@ Status FileSystem::Rename(Request& request, fuse_ino_t old_parent, const char* o
   }
   if (changes) RecordRenamed(operation, renaming);
   operation.End();
+  // What xfs does to the mtime of a directory that changes places is news to the kernel.
+  const fuse_ino_t moved = &to == &from ? 0 : inodes_->NodeOf(renaming.moved.id);
+  if (moved != 0) MakeKernelForgetAttributes(moved);
   request.Succeed();
   return {};
 }

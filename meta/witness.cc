@@ -43,7 +43,8 @@ Result<Witnesses> HearWitnesses(StateDatabase& database, const SourceTree& tree)
     for (const Json& witness : Json::parse(*text)) {
       const auto handle = witness.at("handle").get<std::vector<uint8_t>>();
       const auto id = ObjectId::FromHex(witness.at("id").get<std::string>());
-      ObjectRef object{id.value_or(ObjectId()), FileHandle(std::string(handle.begin(), handle.end()))};
+      ObjectRef object{id.value_or(ObjectId()),
+                       FileHandle(std::string(handle.begin(), handle.end()))};
       if (ChangeTimeOf(tree, object) != witness.at("changed")) heard.agree = false;
       heard.objects.push_back(std::move(object));
     }

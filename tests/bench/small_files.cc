@@ -1,5 +1,5 @@
-// small_files DIRECTORY COUNT [BYTES]: makes COUNT files of BYTES (default 4096) bytes in DIRECTORY,
-// a hundred a subdirectory, each by open, write and close, and prints files per second.
+// small_files DIRECTORY COUNT [BYTES]: makes COUNT files of BYTES (default 4096) bytes in
+// DIRECTORY, a hundred a subdirectory, each by open, write and close, and prints files per second.
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>

@@ -381,8 +381,11 @@ TEST_F(Content, ReadAndWriteErrors) {
     transcript.Call("before the start", pread(reader.get(), buffer, 1, -1));
     transcript.Call("at the end", pread(reader.get(), buffer, 8, 4));
     transcript.Call("behind the end", pread(reader.get(), buffer, 8, 400));
-    transcript.Call("bad memory", read(reader.get(), reinterpret_cast<char*>(8), 4));
-    transcript.Call("from bad memory", write(writer.get(), reinterpret_cast<char*>(8), 4));
+    // Through a volatile, or the compiler warns of what is meant.
+    const volatile uintptr_t bad_address = 8;
+    char* const bad = reinterpret_cast<char*>(bad_address);
+    transcript.Call("bad memory", read(reader.get(), bad, 4));
+    transcript.Call("from bad memory", write(writer.get(), bad, 4));
     transcript.Call("nothing", write(writer.get(), nullptr, 0));
     transcript.Call("truncate a reader", ftruncate(reader.get(), 1));
     transcript.Call("negative", ftruncate(writer.get(), -1));

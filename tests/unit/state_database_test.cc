@@ -204,7 +204,8 @@ TEST_F(StateDatabaseTest, ADamagedPageIsCorrupt) {
   {
     StateDatabase database = Open();
     for (uint64_t i = 0; i < 2000; ++i) {
-      ASSERT_TRUE(database.InsertHot({ObjectId(1, i), FileHandle("handle")}, HotRegion::Attributes()));
+      ASSERT_TRUE(
+          database.InsertHot({ObjectId(1, i), FileHandle("handle")}, HotRegion::Attributes()));
     }
     ASSERT_TRUE(database.database().Checkpoint(Database::CheckpointMode::kPassive));
   }
