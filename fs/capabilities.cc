@@ -42,7 +42,7 @@ void Set(fuse_conn_info* connection, unsigned capability, bool wanted) {
 }  // namespace
 
 void FileSystem::Initialise(void* user_data, fuse_conn_info* connection) {
-  const auto& self = *static_cast<const FileSystem*>(user_data);
+  auto& self = *static_cast<FileSystem*>(user_data);
   Set(connection, FUSE_CAP_ATOMIC_O_TRUNC, false);
   Set(connection, FUSE_CAP_AUTO_INVAL_DATA, false);
   Set(connection, FUSE_CAP_FLOCK_LOCKS, false);
@@ -78,6 +78,10 @@ void FileSystem::Initialise(void* user_data, fuse_conn_info* connection) {
   connection->no_interrupt = 1;
 #endif
   connection->max_write = kMaxWrite;
+#if FUSE_VERSION >= FUSE_MAKE_VERSION(3, 18)
+  constexpr unsigned kKnowsEpochs = 44;
+  if (connection->proto_minor >= kKnowsEpochs) self.directory_seconds_ = kCacheSeconds;
+#endif
 }
 
 }  // namespace tandem::fs

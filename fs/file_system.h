@@ -9,6 +9,7 @@
 #include <atomic>
 #include <memory>
 
+#include "fs/cache_policy.h"
 #include "fs/caller_credentials.h"
 #include "fs/fuse_api.h"
 #include "fs/handle_table.h"
@@ -36,6 +37,8 @@ class FileSystem {
   static const fuse_lowlevel_ops& Operations();
   // Before it serves anybody. Borrowed.
   void Attach(fuse_session* session) { session_ = session; }
+  // Something was mounted below SOURCE, or unmounted. Any thread.
+  void MountsHaveChanged();
   // Whether any request has come over io_uring.
   bool over_io_uring() const { return over_io_uring_.load(std::memory_order_relaxed); }
 
@@ -168,6 +171,8 @@ class FileSystem {
   const Settings settings_;
   const Backing backing_;
   fuse_session* session_ = nullptr;
+  // How long a name that leads to a directory stays valid; set when the session begins.
+  double directory_seconds_ = kUntoldCacheSeconds;
   std::atomic<bool> over_io_uring_{false};
 };
 

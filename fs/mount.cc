@@ -6,6 +6,7 @@
 
 #include "fs/file_system.h"
 #include "fs/mount_options.h"
+#include "fs/mount_watcher.h"
 #include "fs/process_setup.h"
 #include "fs/serving_threads.h"
 #include "fs/session_log.h"
@@ -58,6 +59,9 @@ Result<std::unique_ptr<FileSystemMount>> FileSystemMount::Create(const MountOpti
   std::unique_ptr<FileSystemMount> mount(new FileSystemMount(
       std::move(mountpoint), std::move(file_system), std::move(watcher), session));
   RETURN_IF_ERROR(mount->MountSession(session.arguments.get()));
+  ASSIGN_OR_RETURN(mount->mount_watcher_,
+                   MountWatcher::Start(options.source_fd, options.source,
+                                       [fs = mount->file_system_.get()] { fs->MountsHaveChanged(); }));
   return mount;
 }
 
@@ -71,6 +75,7 @@ FileSystemMount::FileSystemMount(std::string mountpoint, std::unique_ptr<FileSys
       io_uring_(options.io_uring) {}
 
 FileSystemMount::~FileSystemMount() {
+  mount_watcher_.reset();
   if (session_ == nullptr) return;
   if (mounted_) fuse_session_unmount(session_);
   fuse_session_destroy(session_);
@@ -96,6 +101,7 @@ Status FileSystemMount::Run() {
   BecomeFlusher();
   RETURN_IF_ERROR(watcher_->Start([this] { LeaveLoop(); }));
   const int result = Serve();
+  mount_watcher_.reset();
   // Also what ends LeaveLoop if it is still asking a filesystem that nobody serves any more.
   fuse_session_unmount(session_);
   mounted_ = false;

@@ -24,13 +24,15 @@ struct fuse_session;
 namespace tandem::fs {
 
 class FileSystem;
+class MountWatcher;
 class ServingThreads;
 class StopWatcher;
 struct SessionOptions;
 
 struct MountOptions {
-  // The directory to show, opened before the mount (any access mode, O_PATH will do). Borrowed for
-  // the duration of Create. `source` is its name for messages only: it is never resolved again.
+  // The directory to show, opened before the mount (any access mode, O_PATH will do); it must stay
+  // open for as long as the FileSystemMount lives. `source` is its name, in messages and in the
+  // mount table: it is never resolved again.
   int source_fd = -1;
   std::string source;
   std::string mountpoint;
@@ -84,6 +86,7 @@ class FileSystemMount {
   fuse_session* session_ = nullptr;
   bool mounted_ = false;
   std::unique_ptr<ServingThreads> threads_;
+  std::unique_ptr<MountWatcher> mount_watcher_;
 };
 
 }  // namespace tandem::fs

@@ -37,6 +37,16 @@ Status SetOwner(int fd, const struct stat& wanted, int to_set) {
   return {};
 }
 
+// Anybody may chown to neither owner nor group, but it takes setuid and setgid bits away, which is a
+// change of mode and the owner's to make. The kernel leaves that to us.
+Status CheckChownOfNothing(int fd, const fuse_ctx& caller) {
+  ASSIGN_OR_RETURN(const struct stat now, StatOf(fd));
+  const bool takes_bits = (now.st_mode & S_ISUID) != 0 ||
+                          (now.st_mode & (S_ISGID | S_IXGRP)) == (S_ISGID | S_IXGRP);
+  if (S_ISDIR(now.st_mode) || !takes_bits || caller.uid == 0 || caller.uid == now.st_uid) return {};
+  return ErrnoError(EPERM, "chown");
+}
+
 Status SetMode(int fd, mode_t mode) {
   constexpr mode_t kPermissions = 07777;
   if (chmod(FdPath(fd).c_str(), mode & kPermissions) != 0) return ErrnoError("chmod");
@@ -116,6 +126,7 @@ Status FileSystem::SetAttributes(Request& request, fuse_ino_t node, struct stat*
   // Each step is recorded by itself: a later one may fail. Owner and mode have effect on ACLs and
   // capabilities, which are extended attributes.
   if (sets_owner) {
+    if ((to_set & kSetsOwner) == 0) RETURN_IF_ERROR(CheckChownOfNothing(fd, request.caller()));
     RETURN_IF_ERROR(SetOwner(fd, *wanted, to_set));
     operation.ChangedAttributes(inode.ref(), meta::kAllAttributes);
   }

@@ -39,8 +39,14 @@ fuse_entry_param FileSystem::EntryOf(FoundObject found, Inode** inode) {
   entry.generation = (*inode)->generation();
   entry.attr.st_ino = (*inode)->PublicNumber(entry.attr.st_ino);
   entry.attr_timeout = kCacheSeconds;
-  entry.entry_timeout = kCacheSeconds;
+  entry.entry_timeout = S_ISDIR(entry.attr.st_mode) ? directory_seconds_ : kCacheSeconds;
   return entry;
+}
+
+void FileSystem::MountsHaveChanged() {
+#if FUSE_VERSION >= FUSE_MAKE_VERSION(3, 18)
+  fuse_lowlevel_notify_increment_epoch(session_);
+#endif
 }
 
 Status FileSystem::ReplyEntry(Request& request, FoundObject found) {

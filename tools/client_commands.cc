@@ -63,6 +63,7 @@ void PrintStatus(const Json& status) {
          Bytes(Number(pending, "bytes")).c_str(), Number(pending, "ranges"),
          Number(status, "hot_objects"));
   for (const Json& replica : status.value("replicas", Json::array())) PrintReplica(replica);
+  if (status.value("io_uring", false)) printf("  requests come over io_uring\n");
   for (const std::string& path : status.value("not_replicated", std::vector<std::string>())) {
     printf("  not replicated: %s, another filesystem mounted there\n", path.c_str());
   }

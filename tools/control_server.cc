@@ -136,6 +136,7 @@ Json ControlServer::Status() {
       status["replicas"].push_back(ToJson(replica));
     }
   }
+  status["io_uring"] = served_.over_io_uring();
   // Best effort: what is mounted may change at any time.
   if (const auto below = fs::MountsBelow(served_.source_fd, served_.source)) {
     status["not_replicated"] = *below;

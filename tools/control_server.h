@@ -2,6 +2,7 @@
 // Requests are answered on threads of the server's own; everything given must outlive it.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -29,6 +30,7 @@ class ControlServer {
     meta::Tracker* tracker = nullptr;
     const meta::SourceTree* tree = nullptr;
     replica::Replication* replication = nullptr;
+    std::function<bool()> over_io_uring;
   };
 
   static Result<std::unique_ptr<ControlServer>> Start(Served served);

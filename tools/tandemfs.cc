@@ -51,7 +51,9 @@ Result<std::string> Resolve(const std::string& path) {
   return std::string(resolved);
 }
 
-// The command line's replicas, with what is remembered of them; without any, those of last time.
+// The command line's replicas, with what is remembered of them; without any, those of last time. One
+// that nothing is remembered of may have seen cuts of this source all the same (a power cut has
+// taken its row back, or it had another name): if it is not empty, everything is compared with it.
 Result<std::vector<meta::ReplicaRecord>> ChooseReplicas(
     meta::StateDatabase& database, const std::vector<ReplicaArgument>& arguments,
     bool database_was_lost) {
@@ -60,6 +62,7 @@ Result<std::vector<meta::ReplicaRecord>> ChooseReplicas(
   std::vector<meta::ReplicaRecord> chosen;
   for (const ReplicaArgument& argument : arguments) {
     meta::ReplicaRecord record;
+    record.reconcile_owed = true;
     for (const meta::ReplicaRecord& old : known) {
       if (old.name == argument.name) record = old;
     }
@@ -146,7 +149,7 @@ Status RunMounted(const MountArguments& arguments, const std::string& source, in
   }
   ControlServer::Served served{
       arguments.volume,  source,           mountpoint, source_fd, engine.tracker.get(),
-      engine.tree.get(), replication.get()};
+      engine.tree.get(), replication.get(), [&mount] { return mount->OverIoUring(); }};
   ASSIGN_OR_RETURN(auto control, ControlServer::Start(std::move(served)));
   RETURN_IF_ERROR(background.Ready());
   spdlog::info("{} is mounted at {} as volume {}", source, mountpoint, arguments.volume);

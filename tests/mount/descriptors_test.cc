@@ -3,6 +3,8 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include <fstream>
+
 #include "meta/base/unique_fd.h"
 #include "tests/files.h"
 #include "tests/mount_fixture.h"
@@ -27,6 +29,16 @@ class LowLimit {
  private:
   rlimit before_;
 };
+
+// Of a process, in bytes: what it has allocated and touched.
+size_t AnonymousMemory(pid_t pid) {
+  std::ifstream status("/proc/" + std::to_string(pid) + "/status");
+  for (std::string word; status >> word;) {
+    size_t kib = 0;
+    if (word == "RssAnon:" && status >> kib) return kib << 10;
+  }
+  return 0;
+}
 
 class Descriptors : public MountTest {
  protected:
@@ -61,6 +73,35 @@ TEST_F(Descriptors, TemporaryFilesThatGotANameNeedNone) {
         << strerror(errno);
   }
   EXPECT_TRUE(Converges());
+}
+
+// The kernel keeps what find has seen; the daemon has a hundred bytes for each and gives them back.
+TEST_F(Descriptors, ATreeThatWasListedCostsLittleMemoryAndIsForgotten) {
+  constexpr int kDirectories = 40;
+  constexpr int kInEach = 1000;
+  constexpr size_t kMostPerObject = 150;
+  constexpr size_t kSlack = 4 << 20;
+  for (int d = 0; d < kDirectories; ++d) {
+    const std::string directory = source_ + "/d" + std::to_string(d);
+    ASSERT_EQ(0, mkdir(directory.c_str(), 0755));
+    for (int i = 0; i < kInEach; ++i) {
+      ASSERT_EQ(0, mknod((directory + "/" + std::to_string(i)).c_str(), S_IFREG | 0644, 0));
+    }
+  }
+  const auto list = [this] {
+    const Outcome outcome = Execute({"find", mount_.path(), "-size", "+1", "-newer", source_});
+    ASSERT_EQ(outcome.code, 0) << outcome;
+  };
+  const size_t before = AnonymousMemory(mount_.process().pid());
+  list();
+  const size_t after = AnonymousMemory(mount_.process().pid());
+  EXPECT_LT(after, before + kDirectories * kInEach * kMostPerObject + kSlack);
+  // Again and again forgotten: it must not add up.
+  for (int round = 0; round < 4; ++round) {
+    Write("/proc/sys/vm/drop_caches", "2");
+    list();
+  }
+  EXPECT_LT(AnonymousMemory(mount_.process().pid()), after + kSlack);
 }
 
 TEST_F(Descriptors, ReplacedFilesInUseStayReadable) {

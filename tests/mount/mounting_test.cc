@@ -147,8 +147,10 @@ TEST_F(Mounting, MountsBelowTheSourceShowAreNotReplicatedAndStatusSaysSo) {
   EXPECT_NE(mount_.Tandem("status").out.find("not replicated: " + below), std::string::npos);
   // One that comes later, and one on it.
   const std::string later = source_ + "/later";
-  stdfs::create_directories(later);
+  stdfs::create_directories(At("later"));  // so that the kernel remembers it
   ASSERT_EQ(0, mount("tmpfs", later.c_str(), "tmpfs", 0, nullptr)) << strerror(errno);
+  Write(later + "/inside", "of the other filesystem");
+  EXPECT_TRUE(WaitFor([this] { return stdfs::exists(At("later/inside")); }));
   stdfs::create_directories(later + "/on it");
   ASSERT_EQ(0, mount("tmpfs", (later + "/on it").c_str(), "tmpfs", 0, nullptr)) << strerror(errno);
   EXPECT_EQ(mount_.Status()["not_replicated"], Json::array({later, later + "/on it", below}));
