@@ -65,6 +65,31 @@ INSTANTIATE_TEST_SUITE_P(Database, LostState,
                                            Loss{"Removed", Remove}),
                          [](const auto& one) { return one.param.name; });
 
+// As after a power cut of source and state: the row is gone, and content with it that shows in no
+// size and no time.
+class LostRow : public MountTest {};
+
+TEST_F(LostRow, OfAReplicaHasEverythingCompared) {
+  const std::string path = source_ + "/file";
+  Write(path, RandomBytes(100'000));
+  for (int i = 0; i < 20; ++i) Write(source_ + "/other" + std::to_string(i), "");
+  ASSERT_TRUE(StartBoth());
+  // So that the file is none of those the replica changed last.
+  for (int i = 0; i < 20; ++i) {
+    Write(mount_.path() + "/other" + std::to_string(i), RandomBytes(100));
+    ASSERT_TRUE(mount_.Sync());
+  }
+  mount_.Kill();
+  const struct stat before = Lstat(path);
+  WriteAt(path, 0, std::string(4096, '\0'));
+  SetTimes(path, before.st_atim, before.st_mtim);
+  const Outcome deleted = Execute(
+      {"sqlite3", mount_.options().state + "/state.db", "DELETE FROM replica; SELECT changes();"});
+  ASSERT_EQ(deleted.out, "1\n") << deleted;
+  ASSERT_TRUE(mount_.Start());
+  EXPECT_TRUE(Converges());
+}
+
 using LostIdentity = MountTest;
 
 TEST_F(LostIdentity, IsFoundInTheDatabase) {
