@@ -7,7 +7,7 @@ usage() {
   cat <<'USAGE'
 usage: scripts/test.sh [OPTION]... [CTEST-ARGUMENT]...
   --long   also the long versions of the tests (TANDEM_TEST_LONG=1)
-  --asan, --tsan, --faults, --packaged-fuse
+  --asan, --tsan, --faults, --clang, --packaged-fuse
            test that kind of build (see scripts/build.sh) instead of build/
 For example: scripts/test.sh -L unit, scripts/test.sh -R 'Mount.*Rename'.
 Where CI=true, a test that skips itself is a failure.
@@ -19,7 +19,7 @@ ctest_options=()
 for argument in "$@"; do
   case $argument in
     --long) export TANDEM_TEST_LONG=1 ;;
-    --asan | --tsan | --faults | --packaged-fuse) build_options+=("$argument") ;;
+    --asan | --tsan | --faults | --clang | --packaged-fuse) build_options+=("$argument") ;;
     -h | --help) usage && exit 0 ;;
     *) ctest_options+=("$argument") ;;
   esac

@@ -26,6 +26,9 @@ mkdir "$disk" "$results"
 passthrough_hp=$root/build/deps/fuse3/examples/example/passthrough_hp
 postgres_bin=$(printf '%s\n' /usr/lib/postgresql/*/bin | tail -n 1)
 
+# passthrough_hp keeps a descriptor for each object.
+ulimit -n "$(ulimit -Hn)"
+
 finish_disk() {
   mountpoint -q "$mount" && umount -l "$mount"
   mountpoint -q "$disk" && umount -l "$disk"
@@ -47,10 +50,11 @@ fresh_disk() {
 
 mount_layer() {
   local tandemfs=("$bin/tandemfs" "$disk/source" "$mount" --volume bench --state "$scratch/state")
+  local peer=("$passthrough_hp" --nopassthrough -o allow_other)
   case $1 in
     native) mount --bind "$disk/source" "$mount" ;;
-    passthrough_hp) background "$passthrough_hp" --nopassthrough "$disk/source" "$mount" ;;
-    passthrough_hp_nocache) background "$passthrough_hp" --nopassthrough --nocache "$disk/source" "$mount" ;;
+    passthrough_hp) background "${peer[@]}" "$disk/source" "$mount" ;;
+    passthrough_hp_nocache) background "${peer[@]}" --nocache "$disk/source" "$mount" ;;
     bindfs) bindfs "$disk/source" "$mount" ;;
     mergerfs) mergerfs -o cache.files=auto-full "$disk/source" "$mount" ;;
     no_capture) "${tandemfs[@]}" --no-capture ;;
