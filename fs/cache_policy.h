@@ -9,8 +9,8 @@ namespace tandem::fs {
 // instead, git status in a tree it has just seen asked for each of its files again.
 inline constexpr double kCacheSeconds = 3600.0;
 
-// Of names that lead to directories, where the kernel cannot be told that something was mounted below
-// SOURCE (before Linux 6.16, or libfuse 3.18).
+// Of names that lead to directories, where the kernel cannot be told that something was mounted
+// below SOURCE (before Linux 6.16, or libfuse 3.18).
 inline constexpr double kUntoldCacheSeconds = 1.0;
 
 }  // namespace tandem::fs

@@ -59,9 +59,10 @@ Result<std::unique_ptr<FileSystemMount>> FileSystemMount::Create(const MountOpti
   std::unique_ptr<FileSystemMount> mount(new FileSystemMount(
       std::move(mountpoint), std::move(file_system), std::move(watcher), session));
   RETURN_IF_ERROR(mount->MountSession(session.arguments.get()));
-  ASSIGN_OR_RETURN(mount->mount_watcher_,
-                   MountWatcher::Start(options.source_fd, options.source,
-                                       [fs = mount->file_system_.get()] { fs->MountsHaveChanged(); }));
+  ASSIGN_OR_RETURN(mount->mount_watcher_, MountWatcher::Start(options.source_fd, options.source,
+                                                              [fs = mount->file_system_.get()] {
+                                                                fs->MountsHaveChanged();
+                                                              }));
   return mount;
 }
 

@@ -42,7 +42,8 @@ MountWatcher::~MountWatcher() {
 
 void MountWatcher::Watch(int source_fd, const std::string& source,
                          const std::function<void()>& changed) {
-  std::vector<std::string> known = MountsBelow(source_fd, source).value_or(std::vector<std::string>());
+  std::vector<std::string> known =
+      MountsBelow(source_fd, source).value_or(std::vector<std::string>());
   pollfd watched[] = {{finish_.get(), POLLIN, 0}, {table_.get(), POLLPRI, 0}};
   while (true) {
     if (poll(watched, std::size(watched), -1) < 0 && errno != EINTR) {

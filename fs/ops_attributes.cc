@@ -37,12 +37,12 @@ Status SetOwner(int fd, const struct stat& wanted, int to_set) {
   return {};
 }
 
-// Anybody may chown to neither owner nor group, but it takes setuid and setgid bits away, which is a
-// change of mode and the owner's to make. The kernel leaves that to us.
+// Anybody may chown to neither owner nor group, but it takes setuid and setgid bits away, which is
+// a change of mode and the owner's to make. The kernel leaves that to us.
 Status CheckChownOfNothing(int fd, const fuse_ctx& caller) {
   ASSIGN_OR_RETURN(const struct stat now, StatOf(fd));
-  const bool takes_bits = (now.st_mode & S_ISUID) != 0 ||
-                          (now.st_mode & (S_ISGID | S_IXGRP)) == (S_ISGID | S_IXGRP);
+  const bool takes_bits =
+      (now.st_mode & S_ISUID) != 0 || (now.st_mode & (S_ISGID | S_IXGRP)) == (S_ISGID | S_IXGRP);
   if (S_ISDIR(now.st_mode) || !takes_bits || caller.uid == 0 || caller.uid == now.st_uid) return {};
   return ErrnoError(EPERM, "chown");
 }

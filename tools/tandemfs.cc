@@ -51,8 +51,8 @@ Result<std::string> Resolve(const std::string& path) {
   return std::string(resolved);
 }
 
-// The command line's replicas, with what is remembered of them; without any, those of last time. One
-// that nothing is remembered of may have seen cuts of this source all the same (a power cut has
+// The command line's replicas, with what is remembered of them; without any, those of last time.
+// One that nothing is remembered of may have seen cuts of this source all the same (a power cut has
 // taken its row back, or it had another name): if it is not empty, everything is compared with it.
 Result<std::vector<meta::ReplicaRecord>> ChooseReplicas(
     meta::StateDatabase& database, const std::vector<ReplicaArgument>& arguments,
@@ -147,9 +147,10 @@ Status RunMounted(const MountArguments& arguments, const std::string& source, in
     replication = replica::Replication::Start(std::move(replicate), *engine.tracker, *engine.tree,
                                               *engine.writer);
   }
-  ControlServer::Served served{
-      arguments.volume,  source,           mountpoint, source_fd, engine.tracker.get(),
-      engine.tree.get(), replication.get(), [&mount] { return mount->OverIoUring(); }};
+  ControlServer::Served served{arguments.volume,     source,
+                               mountpoint,           source_fd,
+                               engine.tracker.get(), engine.tree.get(),
+                               replication.get(),    [&mount] { return mount->OverIoUring(); }};
   ASSIGN_OR_RETURN(auto control, ControlServer::Start(std::move(served)));
   RETURN_IF_ERROR(background.Ready());
   spdlog::info("{} is mounted at {} as volume {}", source, mountpoint, arguments.volume);
