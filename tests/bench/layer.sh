@@ -83,7 +83,7 @@ has_layer() {
 
 per_second() { # COMMAND...: how often a second it could be run
   local begin=$EPOCHREALTIME
-  "$@" >/dev/null
+  "$@" >/dev/null || return
   awk -v begin="$begin" -v end="$EPOCHREALTIME" 'BEGIN { printf "%.4f\n", 1 / (end - begin) }'
 }
 drop_caches() { sync && echo 3 >/proc/sys/vm/drop_caches; }
@@ -125,10 +125,11 @@ git_add() {
   per_second git -C "$mount/tree" add .
 }
 git_status_cold() {
+  [[ -e $mount/tree/.git/index ]] || return
   drop_caches
   per_second git -C "$mount/tree" status --porcelain
 }
-git_status_warm() { per_second git -C "$mount/tree" status --porcelain; }
+git_status_warm() { [[ -e $mount/tree/.git/index ]] && per_second git -C "$mount/tree" status --porcelain; }
 find_cold() {
   drop_caches
   per_second find "$mount/tree" -newer "$tarball"
