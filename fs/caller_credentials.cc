@@ -6,10 +6,11 @@
 #include <sys/fsuid.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <utility>
+
+#include "fs/privileges.h"
 
 namespace tandem::fs {
 namespace {
@@ -45,13 +46,7 @@ void LetExceedLimits(bool may) {
   thread_local State state = State::kUnknown;
   const State wanted = may ? State::kMay : State::kMayNot;
   if (state == wanted) return;
-  __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
-  __user_cap_data_struct sets[_LINUX_CAPABILITY_U32S_3];
-  if (syscall(SYS_capget, &header, sets) != 0) return;
-  __user_cap_data_struct& set = sets[CAP_TO_INDEX(CAP_SYS_RESOURCE)];
-  constexpr uint32_t kMask = CAP_TO_MASK(CAP_SYS_RESOURCE);
-  set.effective = may ? set.effective | (set.permitted & kMask) : set.effective & ~kMask;
-  if (syscall(SYS_capset, &header, sets) == 0) state = wanted;
+  if (SetEffectiveCapability(CAP_SYS_RESOURCE, may)) state = wanted;
 }
 
 // Whether callers may be others than ourselves.

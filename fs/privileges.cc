@@ -14,24 +14,20 @@
 #include "fs/fd_path.h"
 
 namespace tandem::fs {
-namespace {
 
-constexpr uint32_t kSetid = 1U << CAP_FSETID;
-
-// Changes the calling thread's effective capabilities, of which CAP_FSETID is in the first word.
-// Returns whether CAP_FSETID was among them.
-Result<bool> SetSetidCapability(bool on) {
+Result<bool> SetEffectiveCapability(unsigned capability, bool on) {
   __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
   __user_cap_data_struct sets[_LINUX_CAPABILITY_U32S_3];
   if (syscall(SYS_capget, &header, sets) != 0) return ErrnoError("read capabilities");
-  const bool was_on = (sets[0].effective & kSetid) != 0;
-  if (was_on == on) return was_on;
-  sets[0].effective ^= kSetid;
+  __user_cap_data_struct& set = sets[CAP_TO_INDEX(capability)];
+  const uint32_t mask = CAP_TO_MASK(capability);
+  const bool was_on = (set.effective & mask) != 0;
+  const uint32_t wanted = on ? set.effective | (set.permitted & mask) : set.effective & ~mask;
+  if (wanted == set.effective) return was_on;
+  set.effective = wanted;
   if (syscall(SYS_capset, &header, sets) != 0) return ErrnoError("set capabilities");
   return was_on;
 }
-
-}  // namespace
 
 Result<bool> HasPrivileges(int fd) {
   struct stat found;
@@ -45,14 +41,14 @@ bool HasSetidCapability(pid_t tid, uid_t uid) {
   for (std::string word; status >> word;) {
     if (word != "CapEff:") continue;
     uint64_t effective = 0;
-    if (status >> std::hex >> effective) return (effective & kSetid) != 0;
+    if (status >> std::hex >> effective) return ((effective >> CAP_FSETID) & 1) != 0;
   }
   return uid == 0;
 }
 
 Result<WithoutSetidCapability> WithoutSetidCapability::Drop() {
   WithoutSetidCapability without;
-  ASSIGN_OR_RETURN(without.dropped_, SetSetidCapability(false));
+  ASSIGN_OR_RETURN(without.dropped_, SetEffectiveCapability(CAP_FSETID, false));
   return without;
 }
 
@@ -60,7 +56,7 @@ WithoutSetidCapability::WithoutSetidCapability(WithoutSetidCapability&& other) n
     : dropped_(std::exchange(other.dropped_, false)) {}
 
 WithoutSetidCapability::~WithoutSetidCapability() {
-  if (dropped_) (void)SetSetidCapability(true);
+  if (dropped_) (void)SetEffectiveCapability(CAP_FSETID, true);
 }
 
 }  // namespace tandem::fs

@@ -17,6 +17,10 @@ inline constexpr char kCapabilityXattr[] = "security.capability";
 // Whether a write would find something to take away. `fd` may be O_PATH.
 Result<bool> HasPrivileges(int fd);
 
+// Adds a capability to the calling thread's effective set, if it is permitted, or takes it away.
+// Returns whether it was there before.
+Result<bool> SetEffectiveCapability(unsigned capability, bool on);
+
 // Whether the thread `tid` has CAP_FSETID; if that cannot be told, whether its user is root.
 bool HasSetidCapability(pid_t tid, uid_t uid);
 
