@@ -66,8 +66,14 @@ void FileSystem::Initialise(void* user_data, fuse_conn_info* connection) {
   Set(connection, FUSE_CAP_WRITEBACK_CACHE, self.settings_.writeback);
 #if FUSE_VERSION >= FUSE_MAKE_VERSION(3, 17)
   Set(connection, FUSE_CAP_DIRECT_IO_ALLOW_MMAP, true);
-  // Off: a request to strip bits looks like a chown of nothing, which is the owner's alone.
-  Set(connection, FUSE_CAP_HANDLE_KILLPRIV_V2, false);
+#if defined(TANDEM_HAVE_FUSE_KILL_SUIDGID)
+  constexpr bool kTellsWhenToClear = true;
+#else
+  constexpr bool kTellsWhenToClear = false;
+#endif
+  // With it the kernel asks for security.capability before the first write to a file, not before
+  // every one, and tells with each request whether setuid and setgid bits go.
+  Set(connection, FUSE_CAP_HANDLE_KILLPRIV_V2, kTellsWhenToClear);
   // No handler can be interrupted.
   connection->no_interrupt = 1;
 #endif

@@ -15,6 +15,7 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "fs/descriptor_cache.h"
@@ -65,8 +66,11 @@ class Inode {
   bool KnownPlain() const { return plain_.load(std::memory_order_relaxed); }
   void SetKnownPlain(bool plain) const { plain_.store(plain, std::memory_order_relaxed); }
 
+  bool IsOpenForWriting() const { return writers_.load(std::memory_order_relaxed) != 0; }
+
  private:
   friend class InodeTable;
+  friend class OpenToWrite;
 
   Inode(FoundObject found, int mount, uint64_t generation, DescriptorCache& cache)
       : ref_(std::move(found.ref)),
@@ -81,6 +85,22 @@ class Inode {
   const uint64_t generation_;
   const int mount_;  // 0 on the volume's own mount, otherwise the id of a mount below it
   mutable std::atomic<bool> plain_{false};
+  mutable std::atomic<uint32_t> writers_{0};
+};
+
+// Has its Inode count as open for writing for as long as this lives. The kernel forgets no object
+// that it has open.
+class OpenToWrite {
+ public:
+  explicit OpenToWrite(const Inode& inode) : inode_(&inode) { ++inode_->writers_; }
+  OpenToWrite(OpenToWrite&& other) noexcept : inode_(std::exchange(other.inode_, nullptr)) {}
+  OpenToWrite& operator=(OpenToWrite&&) = delete;
+  ~OpenToWrite() {
+    if (inode_ != nullptr) --inode_->writers_;
+  }
+
+ private:
+  const Inode* inode_;
 };
 
 class InodeTable {

@@ -25,6 +25,10 @@ Status OpenFile::SyncIfAsked() const {
   return {};
 }
 
+void OpenFile::BelongsTo(const Inode& inode) {
+  if ((flags_ & O_ACCMODE) != O_RDONLY) writes_.emplace(inode);
+}
+
 void OpenFile::Describe(fuse_file_info& info, bool closes_silently) const {
   info.direct_io = (flags_ & O_DIRECT) != 0;
   // Whatever changes the file comes through this mount, so cached pages outlive the open.

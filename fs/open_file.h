@@ -1,12 +1,14 @@
-// A file an application has open. Immutable once made: any thread may use it between open and
+// A file an application has open. Immutable once opened: any thread may use it between open and
 // release.
 #pragma once
 
 #include <fcntl.h>
 
 #include <memory>
+#include <optional>
 
 #include "fs/fuse_api.h"
+#include "fs/inode_table.h"
 #include "meta/base/result.h"
 #include "meta/base/unique_fd.h"
 
@@ -33,6 +35,9 @@ class OpenFile {
   // Makes durable what a write through an O_SYNC or O_DSYNC descriptor wrote.
   Status SyncIfAsked() const;
 
+  // Which object this is, before it is added to the open files.
+  void BelongsTo(const Inode& inode);
+
   // Tells the kernel how to treat the file. `closes_silently`: closing it has no error to report,
   // whatever was done to it. `fh` is the caller's to set.
   void Describe(fuse_file_info& info, bool closes_silently) const;
@@ -44,6 +49,7 @@ class OpenFile {
   const UniqueFd fd_;
   const int flags_;  // as the application gave them
   const bool append_only_;
+  std::optional<OpenToWrite> writes_;
 };
 
 }  // namespace tandem::fs

@@ -1,12 +1,12 @@
 // stat, chmod, chown, truncate, utimens; readlink and statfs.
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <linux/limits.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <optional>
 
 #include "fs/cache_policy.h"
 #include "fs/file_system.h"
@@ -37,14 +37,15 @@ Status SetOwner(int fd, const struct stat& wanted, int to_set) {
   return {};
 }
 
-// Anybody may chown to neither owner nor group, but it takes setuid and setgid bits away, which is
-// a change of mode and the owner's to make. The kernel leaves that to us.
-Status CheckChownOfNothing(int fd, const fuse_ctx& caller) {
+// Whether a chown to neither owner nor group, which takes setuid and setgid bits away, would take
+// some that are not the caller's to take.
+Result<bool> TakesBitsOfOthers(const Request& request, int fd) {
   ASSIGN_OR_RETURN(const struct stat now, StatOf(fd));
-  const bool takes_bits =
-      (now.st_mode & S_ISUID) != 0 || (now.st_mode & (S_ISGID | S_IXGRP)) == (S_ISGID | S_IXGRP);
-  if (S_ISDIR(now.st_mode) || !takes_bits || caller.uid == 0 || caller.uid == now.st_uid) return {};
-  return ErrnoError(EPERM, "chown");
+  if (S_ISDIR(now.st_mode) || request.caller().uid == now.st_uid) return false;
+  const bool takes_setgid = (now.st_mode & S_ISGID) != 0 &&
+                            ((now.st_mode & S_IXGRP) != 0 || !request.CallerIsIn(now.st_gid));
+  if (!takes_setgid && (now.st_mode & S_ISUID) == 0) return false;
+  return !HasCapability(CAP_FOWNER, request.caller());
 }
 
 Status SetMode(int fd, mode_t mode) {
@@ -101,7 +102,9 @@ Status FileSystem::Statx(Request& request, fuse_ino_t node, int flags, int mask,
 }
 #endif
 
-// A request that sets nothing is a chown that names neither owner nor group: it sets the ctime.
+// A request that sets nothing is a chown that names neither owner nor group: it sets the ctime, and
+// takes setuid and setgid bits away, which is the owner's to do. The kernel leaves that to us. But
+// it sends the same before somebody writes to a file that has such bits; they go with the write.
 //
 // A change of owner comes before the mode: it clears setuid bits, which the kernel then sends, as
 // they are to be, in the mode of the same request. Times come last, for a change of size sets them.
@@ -112,6 +115,11 @@ Status FileSystem::SetAttributes(Request& request, fuse_ino_t node, struct stat*
   const int fd = inode_fd.get();
   const bool sets_owner = (to_set & kSetsOwner) != 0 ||
                           (to_set & (FUSE_SET_ATTR_MODE | FUSE_SET_ATTR_SIZE | kSetsTimes)) == 0;
+  if (sets_owner && (to_set & kSetsOwner) == 0) {
+    ASSIGN_OR_RETURN(const bool refused, TakesBitsOfOthers(request, fd));
+    if (refused && inode.IsOpenForWriting()) return GetAttributes(request, node, info);
+    if (refused) return ErrnoError(EPERM, "chown");
+  }
   Intent intent;
   bool loses = false;
   if ((to_set & FUSE_SET_ATTR_SIZE) != 0) {
@@ -126,7 +134,8 @@ Status FileSystem::SetAttributes(Request& request, fuse_ino_t node, struct stat*
   // Each step is recorded by itself: a later one may fail. Owner and mode have effect on ACLs and
   // capabilities, which are extended attributes.
   if (sets_owner) {
-    if ((to_set & kSetsOwner) == 0) RETURN_IF_ERROR(CheckChownOfNothing(fd, request.caller()));
+    const bool takes_setid = !HasCapability(CAP_FSETID, request.caller());
+    ASSIGN_OR_RETURN(const auto without, WithoutSetidCapability::DropIf(takes_setid, request, fd));
     RETURN_IF_ERROR(SetOwner(fd, *wanted, to_set));
     operation.ChangedAttributes(inode.ref(), meta::kAllAttributes);
   }
@@ -137,11 +146,8 @@ Status FileSystem::SetAttributes(Request& request, fuse_ino_t node, struct stat*
   }
   if ((to_set & FUSE_SET_ATTR_SIZE) != 0) {
     const int open_fd = info != nullptr ? files_.Get(info->fh).fd() : -1;
-    std::optional<WithoutSetidCapability> without;
-    if (loses && (to_set & FUSE_SET_ATTR_KILL_SUID) != 0) {
-      ASSIGN_OR_RETURN(WithoutSetidCapability dropped, WithoutSetidCapability::Drop());
-      without.emplace(std::move(dropped));
-    }
+    const bool takes_setid = loses && (to_set & FUSE_SET_ATTR_KILL_SUID) != 0;
+    ASSIGN_OR_RETURN(const auto without, WithoutSetidCapability::DropIf(takes_setid, request, fd));
     if (loses) operation.ChangedAttributes(inode.ref(), meta::kAllAttributes);
     RETURN_IF_ERROR(Resize(operation, inode, fd, open_fd, wanted->st_size));
   }

@@ -1,12 +1,12 @@
 // Content: read, write, fallocate, copy_file_range, lseek. Stores through shared mappings arrive as
 // writes.
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <linux/falloc.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <optional>
 
 #include "fs/file_system.h"
 #include "fs/privileges.h"
@@ -46,14 +46,7 @@ bool ClearsSetid([[maybe_unused]] const fuse_file_info& info) {
 #endif
 }
 
-bool MayKeepSetid(const fuse_ctx& caller) { return HasSetidCapability(caller.pid, caller.uid); }
-
-Status ActWithoutSetid(bool needed, std::optional<WithoutSetidCapability>& without) {
-  if (!needed) return {};
-  ASSIGN_OR_RETURN(WithoutSetidCapability dropped, WithoutSetidCapability::Drop());
-  without.emplace(std::move(dropped));
-  return {};
-}
+bool MayKeepSetid(const Request& request) { return HasCapability(CAP_FSETID, request.caller()); }
 
 // The kernel does not know that the file may only be appended to, and may send another offset (of a
 // page stored through a mapping). Appends come one at a time.
@@ -98,8 +91,8 @@ Status FileSystem::Write(Request& request, fuse_ino_t node, fuse_bufvec* data, o
   ssize_t written;
   {
     const CallerLimits limits(request.caller());
-    std::optional<WithoutSetidCapability> without;
-    if (loses) RETURN_IF_ERROR(ActWithoutSetid(ClearsSetid(*info), without));
+    ASSIGN_OR_RETURN(const auto without, WithoutSetidCapability::DropIf(loses && ClearsSetid(*info),
+                                                                        request, file.fd()));
     written = fuse_buf_copy(&backing, data, static_cast<fuse_buf_copy_flags>(0));
   }
   // A write that failed (EIO) may have changed some of its range.
@@ -128,8 +121,8 @@ Status FileSystem::Allocate(Request& request, fuse_ino_t node, int mode, off_t o
   int code;
   {
     const CallerLimits limits(request.caller());
-    std::optional<WithoutSetidCapability> without;
-    if (loses) RETURN_IF_ERROR(ActWithoutSetid(!MayKeepSetid(request.caller()), without));
+    ASSIGN_OR_RETURN(const auto without, WithoutSetidCapability::DropIf(
+                                             loses && !MayKeepSetid(request), request, file.fd()));
     result = fallocate(file.fd(), mode, offset, length);
     code = errno;
   }
@@ -160,8 +153,8 @@ Status FileSystem::CopyRange(Request& request, fuse_ino_t /*from*/, off_t from_o
   int code;
   {
     const CallerLimits limits(request.caller());
-    std::optional<WithoutSetidCapability> without;
-    if (loses) RETURN_IF_ERROR(ActWithoutSetid(!MayKeepSetid(request.caller()), without));
+    ASSIGN_OR_RETURN(const auto without, WithoutSetidCapability::DropIf(
+                                             loses && !MayKeepSetid(request), request, file.fd()));
     copied = copy_file_range(files_.Get(from_info->fh).fd(), &from_offset, file.fd(), &to_position,
                              length, static_cast<unsigned>(flags));
     code = errno;

@@ -1,5 +1,6 @@
 // Extended attributes, POSIX ACLs among them.
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <linux/limits.h>
 #include <sys/stat.h>
 #include <sys/xattr.h>
@@ -19,23 +20,9 @@ using meta::Operation;
 
 bool IsAcl(std::string_view name) { return name.starts_with("system.posix_acl_"); }
 
-// Whoever sets an ACL without being in the object's group loses its setgid bit; the backing
-// filesystem takes us for root, who does not.
-bool TakesSetgid(const Request& request, const InodeFd& fd, std::string_view name) {
-  struct stat now;
-  return name == "system.posix_acl_access" && request.caller().uid != 0 &&
-         fstatat(fd.get(), "", &now, AT_EMPTY_PATH) == 0 && (now.st_mode & S_ISGID) != 0 &&
-         !request.CallerIsIn(now.st_gid);
-}
-
-Status ClearSetgid(const InodeFd& fd) {
-  constexpr mode_t kPermissions = 07777;
-  struct stat now;
-  if (fstatat(fd.get(), "", &now, AT_EMPTY_PATH) != 0) return ErrnoError("stat");
-  if (chmod(fd.path().c_str(), now.st_mode & kPermissions & ~S_ISGID) != 0) {
-    return ErrnoError("clear setgid");
-  }
-  return {};
+// Whoever sets an ACL without being in the object's group loses its setgid bit.
+bool MayTakeSetgid(const Request& request, std::string_view name) {
+  return name == "system.posix_acl_access" && !HasCapability(CAP_FSETID, request.caller());
 }
 
 // An ACL is also the mode, and the other way round.
@@ -66,17 +53,17 @@ Status FileSystem::SetXattr(Request& request, fuse_ino_t node, const char* name,
                             size_t size, int flags) {
   const Inode& inode = inodes_->Get(node);
   ASSIGN_OR_RETURN(const InodeFd fd, inodes_->Descriptor(inode));
-  const bool takes_setgid = TakesSetgid(request, fd, name);
   ASSIGN_OR_RETURN(Operation operation, Begin(inode, Intent().Attributes(inode.ref())));
   {
     const CallerLimits limits(request.caller());
+    ASSIGN_OR_RETURN(const auto without, WithoutSetidCapability::DropIf(
+                                             MayTakeSetgid(request, name), request, fd.get()));
     if (setxattr(fd.path().c_str(), name, value, size, flags) != 0) {
       return ErrnoError("set extended attribute");
     }
   }
   inode.SetKnownPlain(false);
   operation.ChangedAttributes(inode.ref(), ChangedBy(name));
-  if (takes_setgid) RETURN_IF_ERROR(ClearSetgid(fd));
   operation.End();
   request.Succeed();
   return {};

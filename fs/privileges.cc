@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <linux/capability.h>
+#include <sys/fsuid.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/xattr.h>
@@ -36,26 +37,39 @@ Result<bool> HasPrivileges(int fd) {
   return getxattr(FdPath(fd).c_str(), kCapabilityXattr, nullptr, 0) >= 0;
 }
 
-bool HasSetidCapability(pid_t tid, uid_t uid) {
-  std::ifstream status("/proc/" + std::to_string(tid) + "/status");
+bool HasCapability(unsigned capability, const fuse_ctx& caller) {
+  std::ifstream status("/proc/" + std::to_string(caller.pid) + "/status");
   for (std::string word; status >> word;) {
     if (word != "CapEff:") continue;
     uint64_t effective = 0;
-    if (status >> std::hex >> effective) return ((effective >> CAP_FSETID) & 1) != 0;
+    if (status >> std::hex >> effective) return ((effective >> capability) & 1) != 0;
   }
-  return uid == 0;
+  return caller.uid == 0;
 }
 
-Result<WithoutSetidCapability> WithoutSetidCapability::Drop() {
+Result<WithoutSetidCapability> WithoutSetidCapability::Drop(const Request& request, int fd) {
+  struct stat file;
+  if (fstatat(fd, "", &file, AT_EMPTY_PATH) != 0) return ErrnoError("stat");
   WithoutSetidCapability without;
   ASSIGN_OR_RETURN(without.dropped_, SetEffectiveCapability(CAP_FSETID, false));
+  // Without CAP_SETGID we are our only caller.
+  setfsgid(request.CallerIsIn(file.st_gid) ? file.st_gid : request.caller().gid);
+  without.changed_group_ = true;
   return without;
 }
 
+Result<WithoutSetidCapability> WithoutSetidCapability::DropIf(bool needed, const Request& request,
+                                                              int fd) {
+  if (needed) return Drop(request, fd);
+  return WithoutSetidCapability();
+}
+
 WithoutSetidCapability::WithoutSetidCapability(WithoutSetidCapability&& other) noexcept
-    : dropped_(std::exchange(other.dropped_, false)) {}
+    : dropped_(std::exchange(other.dropped_, false)),
+      changed_group_(std::exchange(other.changed_group_, false)) {}
 
 WithoutSetidCapability::~WithoutSetidCapability() {
+  if (changed_group_) setfsgid(getegid());
   if (dropped_) (void)SetEffectiveCapability(CAP_FSETID, true);
 }
 

@@ -1,13 +1,14 @@
 // What a change of content takes away from a file: its setuid and setgid bits, unless whoever
 // changes it has CAP_FSETID, and its capabilities (the attribute security.capability) in any case.
-// The backing filesystem does so by itself, for whom it takes us to be: hence all that is to be
-// done is to be without CAP_FSETID where the caller is.
+// A setgid bit without the group's right to execute goes only if the caller is not in the group.
+// The backing filesystem does so by itself, for whom it takes us to be.
 //
 // Any thread.
 #pragma once
 
 #include <sys/types.h>
 
+#include "fs/request.h"
 #include "meta/base/result.h"
 
 namespace tandem::fs {
@@ -21,13 +22,16 @@ Result<bool> HasPrivileges(int fd);
 // Returns whether it was there before.
 Result<bool> SetEffectiveCapability(unsigned capability, bool on);
 
-// Whether the thread `tid` has CAP_FSETID; if that cannot be told, whether its user is root.
-bool HasSetidCapability(pid_t tid, uid_t uid);
+// Whether the caller has a capability; if that cannot be told, whether it is root.
+bool HasCapability(unsigned capability, const fuse_ctx& caller);
 
-// The calling thread is without CAP_FSETID while this lives.
+// While it lives, the calling thread is without CAP_FSETID, and in the group of the file `fd` if
+// and only if the caller is. For callers without CAP_FSETID.
 class WithoutSetidCapability {
  public:
-  static Result<WithoutSetidCapability> Drop();
+  static Result<WithoutSetidCapability> Drop(const Request& request, int fd);
+  // Only if `needed`: otherwise it changes nothing.
+  static Result<WithoutSetidCapability> DropIf(bool needed, const Request& request, int fd);
   WithoutSetidCapability(WithoutSetidCapability&& other) noexcept;
   WithoutSetidCapability& operator=(WithoutSetidCapability&&) = delete;
   ~WithoutSetidCapability();
@@ -35,6 +39,7 @@ class WithoutSetidCapability {
  private:
   WithoutSetidCapability() = default;
   bool dropped_ = false;
+  bool changed_group_ = false;
 };
 
 }  // namespace tandem::fs

@@ -131,6 +131,22 @@ void Conformance::ExpectSame(const std::string& name, const Calls& calls, const 
   EXPECT_FALSE(texts[1].empty());
 }
 
+void Conformance::Prepare(const std::string& name, const Calls& calls) {
+  for (const std::string& directory : {OnMount(name), Beneath(name)}) {
+    ASSERT_EQ(0, mkdir(directory.c_str(), 0755)) << strerror(errno);
+    Transcript ignored;
+    calls(directory, ignored);
+  }
+}
+
+void Conformance::ExpectSameTo(const User& user, const std::string& name, const Calls& calls) {
+  const auto in = [&](const std::string& directory) {
+    return InProcess([&](Transcript& transcript) { calls(directory, transcript); }, user);
+  };
+  EXPECT_EQ(in(OnMount(name)), in(Beneath(name)))
+      << name << ": through the mount, and beneath, by user " << user.uid;
+}
+
 void Conformance::ExpectSameTrees(const std::string& name) {
   EXPECT_TRUE(SameTrees(OnMount(name), Beneath(name), {"--ignore-mtime", "--no-holes"}));
   EXPECT_TRUE(SameTrees(source_ + "/" + name, Beneath(name), {"--ignore-mtime", "--no-holes"}));

@@ -52,6 +52,10 @@ class Conformance : public MountTest {
 
   // Each in a new directory `name` of the two, which the user may write to.
   void ExpectSame(const std::string& name, const Calls& calls, const User& user = {});
+  // In two parts: first the same by root on both sides, in new directories `name`,
+  void Prepare(const std::string& name, const Calls& calls);
+  // then what gives the same to `user` in those directories.
+  void ExpectSameTo(const User& user, const std::string& name, const Calls& calls);
   // What the calls did to the two directories `name` is the same as well, times aside.
   void ExpectSameTrees(const std::string& name);
   // For mounts with other options: before the test's first ExpectSame.

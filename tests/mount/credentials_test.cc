@@ -19,25 +19,7 @@ constexpr uid_t kBob = 12'002;
 constexpr gid_t kStaff = 12'100;
 constexpr gid_t kOthers = 12'101;
 
-class Credentials : public Conformance {
- protected:
-  // The same on both sides, as root.
-  void Prepare(const std::string& name, const Calls& calls) {
-    for (const std::string& directory : {OnMount(name), Beneath(name)}) {
-      ASSERT_EQ(0, mkdir(directory.c_str(), 0755));
-      Transcript ignored;
-      calls(directory, ignored);
-    }
-  }
-  // What they give to `user` in those directories.
-  void ExpectSameTo(const User& user, const std::string& name, const Calls& calls) {
-    const auto in = [&](const std::string& directory) {
-      return InProcess([&](Transcript& transcript) { calls(directory, transcript); }, user);
-    };
-    EXPECT_EQ(in(OnMount(name)), in(Beneath(name)))
-        << name << ": through the mount, and beneath, by user " << user.uid;
-  }
-};
+class Credentials : public Conformance {};
 
 long MakeSocket(const std::string& path) {
   const UniqueFd fd(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
