@@ -1,5 +1,7 @@
 #include "fs/serving_threads.h"
 
+#include <sys/sysinfo.h>
+
 #include <cerrno>
 #include <csignal>
 #include <cstdlib>
@@ -28,7 +30,7 @@ class Buffer {
 }  // namespace
 
 ServingThreads::ServingThreads(fuse_session* session, unsigned max_threads)
-    : session_(session), max_threads_(max_threads) {
+    : session_(session), max_threads_(max_threads), policy_(static_cast<unsigned>(get_nprocs())) {
   InstallWakeSignal();
 }
 
@@ -42,7 +44,13 @@ int ServingThreads::Run() {
     first_ = pthread_self();
     serving_ = 1;
   }
+  pthread_t watch;
+  if (const int error = pthread_create(&watch, nullptr, &ServingThreads::WatchEntry, this);
+      error != 0) {
+    return -error;
+  }
   Serve();
+  pthread_join(watch, nullptr);
   std::vector<pthread_t> threads;
   {
     MutexLock lock(mutex_);
@@ -72,9 +80,17 @@ void* ServingThreads::ThreadEntry(void* self) {
   return nullptr;
 }
 
+void* ServingThreads::WatchEntry(void* self) {
+  pthread_setname_np(pthread_self(), "watch");
+  static_cast<ServingThreads*>(self)->Watch();
+  return nullptr;
+}
+
 void ServingThreads::Serve() {
+  using Clock = std::chrono::steady_clock;
   Buffer buffer;
   while (BecomeReader()) {
+    const Clock::time_point asked = Clock::now();
     int received = -EINTR;
     while (received == -EINTR && fuse_session_exited(session_) == 0) {
       received = fuse_session_receive_buf(session_, buffer.get());
@@ -84,8 +100,10 @@ void ServingThreads::Serve() {
       End(received == -EINTR ? 0 : received);
       break;
     }
+    const Clock::time_point began = Clock::now();
     CeaseReading();
     fuse_session_process_buf(session_, buffer.get());
+    policy_.Handled(began - asked, Clock::now() - began);
   }
   MutexLock lock(mutex_);
   --serving_;
@@ -94,7 +112,7 @@ void ServingThreads::Serve() {
 
 bool ServingThreads::BecomeReader() {
   MutexLock lock(mutex_);
-  while (!over_ && readers_ >= kReaders) {
+  while (!over_ && readers_ >= policy_.Readers()) {
     ++parked_;
     needed_.Wait(mutex_);
     --parked_;
@@ -106,7 +124,16 @@ bool ServingThreads::BecomeReader() {
 
 void ServingThreads::CeaseReading() {
   MutexLock lock(mutex_);
-  if (--readers_ > 0 || over_) return;
+  ++received_;
+  if (!watching_) {
+    watching_ = true;
+    watched_.NotifyOne();
+  }
+  if (--readers_ == 0 && policy_.Readers() > 1) Recruit();
+}
+
+void ServingThreads::Recruit() {
+  if (over_) return;
   if (parked_ > 0) {
     needed_.NotifyOne();
     return;
@@ -119,6 +146,27 @@ void ServingThreads::CeaseReading() {
   ++serving_;
 }
 
+void ServingThreads::Watch() {
+  constexpr std::chrono::milliseconds kTick(1);
+  constexpr int kQuietTicks = 100;  // after which it sleeps
+  MutexLock lock(mutex_);
+  watching_ = true;
+  uint64_t seen = received_;
+  int quiet = 0;
+  while (!over_) {
+    if (quiet == kQuietTicks) {
+      watching_ = false;
+      while (!watching_ && !over_) watched_.Wait(mutex_);
+      quiet = 0;
+      seen = received_;
+    }
+    watched_.WaitFor(mutex_, kTick);
+    quiet = received_ == seen ? quiet + 1 : 0;
+    seen = received_;
+    if (quiet > 0 && readers_ == 0) Recruit();
+  }
+}
+
 void ServingThreads::End(int result) {
   fuse_session_exit(session_);
   MutexLock lock(mutex_);
@@ -126,6 +174,7 @@ void ServingThreads::End(int result) {
   over_ = true;
   result_ = result;
   needed_.NotifyAll();
+  watched_.NotifyAll();
 }
 
 }  // namespace tandem::fs

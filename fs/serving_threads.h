@@ -1,10 +1,9 @@
 // The threads that read requests from the kernel and run the handlers.
 //
-// The kernel wakes whoever has waited longest, so of many idle threads each request would meet
-// another one, on another processor, with cold caches. Therefore at most two wait in read(2) (two,
-// so that a request which comes while another is being handled needs nobody to wake a thread for
-// it); the rest are parked, and one is woken, or started, when nobody waits any more. Handlers may
-// wait (for a commit, for the disk): up to `max_threads` run at the same time.
+// One or two wait in read(2), as reader_policy.h says; the rest are parked. With two, another one
+// is woken, or started, when nobody waits any more: handlers may wait (for a commit, for the disk),
+// and up to `max_threads` run at the same time. With one, which handles what it reads, that is only
+// done when a handler takes longer than a tick of the watch.
 //
 // Made and run by one thread; Interrupt may be called from any.
 #pragma once
@@ -14,6 +13,7 @@
 #include <vector>
 
 #include "fs/fuse_api.h"
+#include "fs/reader_policy.h"
 #include "meta/base/mutex.h"
 
 namespace tandem::fs {
@@ -35,26 +35,33 @@ class ServingThreads {
   void Interrupt() EXCLUDES(mutex_);
 
  private:
-  static constexpr unsigned kReaders = 2;
-
   static void* ThreadEntry(void* self);
+  static void* WatchEntry(void* self);
   void Serve() EXCLUDES(mutex_);
   // Waits until another reader is needed. False: it is over.
   bool BecomeReader() EXCLUDES(mutex_);
   // This thread has something to do now.
   void CeaseReading() EXCLUDES(mutex_);
+  // Nobody reads, and somebody should.
+  void Recruit() REQUIRES(mutex_);
+  // Recruits when the only reader is held up in a handler.
+  void Watch() EXCLUDES(mutex_);
   void End(int result) EXCLUDES(mutex_);
 
   fuse_session* const session_;
   const unsigned max_threads_;
+  ReaderPolicy policy_;
   Mutex mutex_;
   CondVar needed_;  // of parked threads
+  CondVar watched_;
   CondVar ended_one_;
   std::vector<pthread_t> threads_ GUARDED_BY(mutex_);  // beside the one that is in Run
   pthread_t first_ GUARDED_BY(mutex_) = {};
   unsigned serving_ GUARDED_BY(mutex_) = 0;
   unsigned readers_ GUARDED_BY(mutex_) = 0;
   unsigned parked_ GUARDED_BY(mutex_) = 0;
+  uint64_t received_ GUARDED_BY(mutex_) = 0;  // requests
+  bool watching_ GUARDED_BY(mutex_) = false;  // otherwise the watch sleeps until a request comes
   bool over_ GUARDED_BY(mutex_) = false;
   int result_ GUARDED_BY(mutex_) = 0;
 };

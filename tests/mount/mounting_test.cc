@@ -1,13 +1,19 @@
 // Ways to mount, and ways to end: each leaves nothing behind, and none takes long.
 #include <fcntl.h>
+#include <linux/fs.h>
 #include <pwd.h>
 #include <signal.h>
+#include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <filesystem>
+#include <optional>
+#include <thread>
+#include <vector>
 
 #include "meta/base/unique_fd.h"
 #include "tests/files.h"
@@ -206,6 +212,52 @@ TEST_F(SourceOnADisk, ShutDownBeneathItGivesErrorsAndEnds) {
   mount_.process().Signal(SIGTERM);
   EXPECT_TRUE(mount_.process().Wait(kSoon).has_value());
   EXPECT_FALSE(IsMounted());
+}
+
+// A filesystem that nobody can change, as for a snapshot, while this lives.
+class Frozen {
+ public:
+  explicit Frozen(const std::string& directory)
+      : fd_(open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)) {
+    EXPECT_EQ(0, ioctl(fd_.get(), FIFREEZE, 0)) << strerror(errno);
+  }
+  Frozen(Frozen&&) = delete;
+  ~Frozen() { EXPECT_EQ(0, ioctl(fd_.get(), FITHAW, 0)) << strerror(errno); }
+
+ private:
+  const UniqueFd fd_;
+};
+
+TEST_F(SourceOnADisk, FrozenBeneathItHoldsUpNobodyButWriters) {
+  constexpr int kWriters = 6;
+  Write(At("other"), "other");
+  ASSERT_TRUE(mount_.Sync());
+  std::atomic<int> begun{0};
+  std::atomic<int> done{0};
+  std::vector<std::jthread> writers;
+  std::optional<Frozen> frozen(source_);
+  for (int i = 0; i < kWriters; ++i) {
+    writers.emplace_back([&, i] {
+      const UniqueFd fd(open(At("file").c_str(), O_WRONLY | O_CLOEXEC));
+      ++begun;
+      EXPECT_EQ(pwrite(fd.get(), "x", 1, 10 + i), 1) << strerror(errno);
+      ++done;
+    });
+  }
+  EXPECT_TRUE(WaitFor([&] { return begun == kWriters; }));
+  const auto begin = Clock::now();
+  for (int i = 0; i < 500; ++i) {
+    struct stat none;
+    EXPECT_EQ(-1, stat(At("none" + std::to_string(i)).c_str(), &none));
+    EXPECT_EQ(errno, ENOENT);
+  }
+  EXPECT_EQ(Read(At("other")), "other");
+  EXPECT_LT(Clock::now() - begin, kSoon);
+  EXPECT_EQ(done, 0);
+  frozen.reset();
+  writers.clear();
+  ASSERT_TRUE(mount_.Sync());
+  EXPECT_TRUE(SameTrees(source_, replica_.tree()));
 }
 
 // ---- mount(8)
