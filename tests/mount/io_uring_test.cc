@@ -1,0 +1,81 @@
+// Requests over io_uring, where the kernel can: turned on for the test, and off again.
+#include <fstream>
+
+#include "fs/fuse_api.h"
+#include "tests/files.h"
+#include "tests/mount_fixture.h"
+
+#if FUSE_VERSION >= FUSE_MAKE_VERSION(3, 18)
+
+namespace tandem::test {
+namespace {
+
+constexpr char kParameter[] = "/sys/module/fuse/parameters/enable_uring";
+
+std::string Parameter() {
+  std::string value;
+  std::ifstream(kParameter) >> value;
+  return value;
+}
+
+bool SetParameter(const std::string& value) {
+  std::ofstream(kParameter) << value << std::flush;
+  return Parameter() == value;
+}
+
+class IoUring : public MountTest {
+ protected:
+  void SetUp() override {
+    MountTest::SetUp();
+    if (IsSkipped()) return;
+    before_ = Parameter();
+    if (!SetParameter("Y")) GTEST_SKIP() << "this kernel has no FUSE over io_uring";
+  }
+  void TearDown() override {
+    if (!before_.empty()) SetParameter(before_);
+    MountTest::TearDown();
+  }
+  bool InUse() {
+    const Outcome status = mount_.Tandem("status");
+    return status.out.find("requests come over io_uring") != std::string::npos;
+  }
+
+ private:
+  std::string before_;
+};
+
+TEST_F(IoUring, CarriesEverything) {
+  ASSERT_TRUE(StartBoth());
+  for (const char* threads : {"1", "4"}) {
+    const Outcome outcome =
+        Execute(Workload(mount_.path(), FreshSeed(), {"--ops", "1500", "--threads", threads}));
+    EXPECT_EQ(outcome.code, 0) << outcome;
+  }
+  EXPECT_TRUE(InUse()) << mount_.Tandem("status");
+  EXPECT_TRUE(Converges());
+  EXPECT_TRUE(SameTrees(source_, mount_.path()));
+  ASSERT_TRUE(mount_.Unmount());
+}
+
+TEST_F(IoUring, KilledInTheMiddleNothingIsLost) {
+  ASSERT_TRUE(StartBoth());
+  Process workload(Workload(mount_.path(), FreshSeed(),
+                            {"--seconds", "0", "--threads", "3", "--tolerate-disconnect"}));
+  ASSERT_TRUE(WaitFor([this] { return InUse(); }));
+  mount_.Kill();
+  EXPECT_TRUE(StopWorkload(workload));
+  ASSERT_TRUE(mount_.Start());
+  EXPECT_TRUE(Converges());
+}
+
+TEST_F(IoUring, IsLeftAloneWhereAskedTo) {
+  mount_.options().more = {"-o", "no_io_uring"};
+  ASSERT_TRUE(StartBoth());
+  Write(mount_.path() + "/file", "text");
+  EXPECT_FALSE(InUse());
+}
+
+}  // namespace
+}  // namespace tandem::test
+
+#endif
