@@ -2,11 +2,13 @@
 //
 // One is best while handlers only compute: it stays on its processor with warm caches, and leaves
 // the others to those who make the requests. (Of two waiting threads the kernel wakes the one that
-// has waited longest: they take turns, each with cold caches.) More are needed where handlers wait
-// for a disk or a commit, and where one thread is always busy while processors are idle. Both are
-// seen in how long requests take, so one that takes long counts for several that do not.
+// has waited longest: they take turns, each with cold caches.) Two are needed where handlers wait
+// for a disk or a commit, and where one thread is always busy while processors are idle. What the
+// one thread does is looked at once a tick, which shows how its time goes. How long requests take
+// would not show it: a thread that must let others run is slow too, and then another one is the
+// last thing it needs.
 //
-// Any thread; what several say at the same time may get lost, which does no harm.
+// Tick by one thread, Readers by any.
 #pragma once
 
 #include <algorithm>
@@ -15,34 +17,54 @@
 
 namespace tandem::fs {
 
+// What the thread that serves requests is found doing.
+enum class ServingActivity {
+  kReading,  // waits for a request
+  kRunning,  // handles one: computes, or would if it had a processor
+  kBlocked,  // handles one, and waits
+};
+
 class ReaderPolicy {
  public:
-  using Duration = std::chrono::steady_clock::duration;
+  static constexpr std::chrono::milliseconds kTick{1};
 
   explicit ReaderPolicy(unsigned processors) : spare_processors_(processors >= kManyProcessors) {}
 
-  // A thread has waited for a request and then handled it.
-  void Handled(Duration waited, Duration took) {
-    const bool others_would_help = took > kLong || (spare_processors_ && waited * kBusy < took);
-    const int demand = demand_.load(std::memory_order_relaxed);
-    const int now = others_would_help ? std::min(demand + kWeight, kMaxDemand) : demand - 1;
-    if (now >= 0) demand_.store(now, std::memory_order_relaxed);
+  // With one reader: what it does. With two: anything.
+  void Tick(ServingActivity activity) {
+    const int left = left_.load(std::memory_order_relaxed);
+    if (left > 0) {
+      left_.store(left - 1, std::memory_order_relaxed);
+      ticks_of_one_ = 0;
+      return;
+    }
+    ++ticks_of_one_;
+    running_ = activity == ServingActivity::kRunning ? running_ + 1 : 0;
+    const bool would_help =
+        activity == ServingActivity::kBlocked || (spare_processors_ && running_ >= kAlwaysBusy);
+    if (!would_help) return;
+    // The sooner the need shows again, the longer it is taken to last.
+    const bool again = ticks_of_one_ <= kSoon;
+    ticks_of_two_ = again ? std::min(2 * ticks_of_two_, kMostTicksOfTwo) : kTicksOfTwo;
+    left_.store(ticks_of_two_, std::memory_order_relaxed);
   }
 
-  unsigned Readers() const { return demand_.load(std::memory_order_relaxed) > 0 ? 2 : 1; }
+  unsigned Readers() const { return left_.load(std::memory_order_relaxed) > 0 ? 2 : 1; }
 
  private:
-  // Longer than what a handler that meets cached data takes.
-  static constexpr std::chrono::microseconds kLong{150};
-  // A thread that waits a quarter of the time or less has requests waiting for it.
-  static constexpr int kBusy = 4;
-  static constexpr int kWeight = 8;
-  static constexpr int kMaxDemand = 256;
+  // After these one has to do, for a tick at least, to see whether it does.
+  static constexpr int kTicksOfTwo = 4;
+  static constexpr int kMostTicksOfTwo = 128;
+  static constexpr int kSoon = 4;
+  static constexpr int kAlwaysBusy = 8;  // ticks
   // With fewer, those who make requests need the others.
   static constexpr unsigned kManyProcessors = 4;
 
   const bool spare_processors_;
-  std::atomic<int> demand_{0};
+  int running_ = 0;  // ticks in a row
+  int ticks_of_one_ = kSoon;
+  int ticks_of_two_ = kTicksOfTwo;
+  std::atomic<int> left_{0};  // ticks with two readers
 };
 
 }  // namespace tandem::fs

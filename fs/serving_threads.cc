@@ -1,10 +1,15 @@
 #include "fs/serving_threads.h"
 
+#include <fcntl.h>
 #include <sys/sysinfo.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <csignal>
 #include <cstdlib>
+#include <string_view>
+
+#include "meta/base/unique_fd.h"
 
 namespace tandem::fs {
 namespace {
@@ -39,15 +44,15 @@ ServingThreads::~ServingThreads() {
 }
 
 int ServingThreads::Run() {
-  {
-    MutexLock lock(mutex_);
-    first_ = pthread_self();
-    serving_ = 1;
-  }
   pthread_t watch;
   if (const int error = pthread_create(&watch, nullptr, &ServingThreads::WatchEntry, this);
       error != 0) {
     return -error;
+  }
+  {
+    MutexLock lock(mutex_);
+    first_ = pthread_self();
+    serving_ = 1;
   }
   Serve();
   pthread_join(watch, nullptr);
@@ -87,10 +92,9 @@ void* ServingThreads::WatchEntry(void* self) {
 }
 
 void ServingThreads::Serve() {
-  using Clock = std::chrono::steady_clock;
   Buffer buffer;
+  const UniqueFd state(open("/proc/thread-self/stat", O_RDONLY | O_CLOEXEC));
   while (BecomeReader()) {
-    const Clock::time_point asked = Clock::now();
     int received = -EINTR;
     while (received == -EINTR && fuse_session_exited(session_) == 0) {
       received = fuse_session_receive_buf(session_, buffer.get());
@@ -100,10 +104,8 @@ void ServingThreads::Serve() {
       End(received == -EINTR ? 0 : received);
       break;
     }
-    const Clock::time_point began = Clock::now();
-    CeaseReading();
+    CeaseReading(state.get());
     fuse_session_process_buf(session_, buffer.get());
-    policy_.Handled(began - asked, Clock::now() - began);
   }
   MutexLock lock(mutex_);
   --serving_;
@@ -122,9 +124,10 @@ bool ServingThreads::BecomeReader() {
   return true;
 }
 
-void ServingThreads::CeaseReading() {
+void ServingThreads::CeaseReading(int state) {
   MutexLock lock(mutex_);
   ++received_;
+  handler_state_ = state;
   if (!watching_) {
     watching_ = true;
     watched_.NotifyOne();
@@ -147,24 +150,43 @@ void ServingThreads::Recruit() {
 }
 
 void ServingThreads::Watch() {
-  constexpr std::chrono::milliseconds kTick(1);
-  constexpr int kQuietTicks = 100;  // after which it sleeps
-  MutexLock lock(mutex_);
-  watching_ = true;
-  uint64_t seen = received_;
-  int quiet = 0;
-  while (!over_) {
-    if (quiet == kQuietTicks) {
-      watching_ = false;
-      while (!watching_ && !over_) watched_.Wait(mutex_);
-      quiet = 0;
-      seen = received_;
-    }
-    watched_.WaitFor(mutex_, kTick);
-    quiet = received_ == seen ? quiet + 1 : 0;
-    seen = received_;
-    if (quiet > 0 && readers_ == 0) Recruit();
+  while (AwaitTick()) {
+    const ServingActivity activity = Look();
+    policy_.Tick(activity);
+    if (activity != ServingActivity::kBlocked) continue;
+    MutexLock lock(mutex_);
+    if (readers_ == 0) Recruit();
   }
+}
+
+bool ServingThreads::AwaitTick() {
+  constexpr int kTicksToSleep = 100;
+  MutexLock lock(mutex_);
+  quiet_ticks_ = received_ == seen_ ? quiet_ticks_ + 1 : 0;
+  if (quiet_ticks_ >= kTicksToSleep && readers_ > 0) {
+    watching_ = false;
+    while (!watching_ && !over_) watched_.Wait(mutex_);
+  }
+  watching_ = true;
+  seen_ = received_;
+  if (!over_) watched_.WaitFor(mutex_, ReaderPolicy::kTick);
+  return !over_;
+}
+
+ServingActivity ServingThreads::Look() {
+  int state;
+  {
+    MutexLock lock(mutex_);
+    if (readers_ > 0) return ServingActivity::kReading;
+    state = handler_state_;
+  }
+  // The letter after the name, proc(5). Threads, and so their descriptors, stay until it is over.
+  char line[64];
+  const ssize_t length = pread(state, line, sizeof line, 0);
+  const std::string_view text(line, length > 0 ? static_cast<size_t>(length) : 0);
+  const size_t name_end = text.rfind(") ");
+  const bool running = name_end != text.npos && text.substr(name_end + 2).starts_with('R');
+  return running ? ServingActivity::kRunning : ServingActivity::kBlocked;
 }
 
 void ServingThreads::End(int result) {

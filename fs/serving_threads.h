@@ -3,7 +3,7 @@
 // One or two wait in read(2), as reader_policy.h says; the rest are parked. With two, another one
 // is woken, or started, when nobody waits any more: handlers may wait (for a commit, for the disk),
 // and up to `max_threads` run at the same time. With one, which handles what it reads, that is only
-// done when a handler takes longer than a tick of the watch.
+// done when the watch, which looks once a tick, finds it blocked.
 //
 // Made and run by one thread; Interrupt may be called from any.
 #pragma once
@@ -40,12 +40,14 @@ class ServingThreads {
   void Serve() EXCLUDES(mutex_);
   // Waits until another reader is needed. False: it is over.
   bool BecomeReader() EXCLUDES(mutex_);
-  // This thread has something to do now.
-  void CeaseReading() EXCLUDES(mutex_);
+  // This thread has something to do now. `state`: its line in /proc.
+  void CeaseReading(int state) EXCLUDES(mutex_);
   // Nobody reads, and somebody should.
   void Recruit() REQUIRES(mutex_);
-  // Recruits when the only reader is held up in a handler.
   void Watch() EXCLUDES(mutex_);
+  // Waits for the next tick; for the next request, if there was none lately. False: it is over.
+  bool AwaitTick() EXCLUDES(mutex_);
+  ServingActivity Look() EXCLUDES(mutex_);
   void End(int result) EXCLUDES(mutex_);
 
   fuse_session* const session_;
@@ -62,6 +64,9 @@ class ServingThreads {
   unsigned parked_ GUARDED_BY(mutex_) = 0;
   uint64_t received_ GUARDED_BY(mutex_) = 0;  // requests
   bool watching_ GUARDED_BY(mutex_) = false;  // otherwise the watch sleeps until a request comes
+  uint64_t seen_ GUARDED_BY(mutex_) = 0;      // how many requests, at the last tick
+  int quiet_ticks_ GUARDED_BY(mutex_) = 0;
+  int handler_state_ GUARDED_BY(mutex_) = -1;  // of who received the last request
   bool over_ GUARDED_BY(mutex_) = false;
   int result_ GUARDED_BY(mutex_) = 0;
 };

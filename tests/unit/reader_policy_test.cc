@@ -5,53 +5,69 @@
 namespace tandem::fs {
 namespace {
 
-using std::chrono::microseconds;
-
 constexpr unsigned kFew = 2;
 constexpr unsigned kMany = 16;
 
-void Repeat(ReaderPolicy& policy, int times, microseconds waited, microseconds took) {
-  for (int i = 0; i < times; ++i) policy.Handled(waited, took);
+void Repeat(ReaderPolicy& policy, int ticks, ServingActivity activity) {
+  for (int i = 0; i < ticks; ++i) policy.Tick(activity);
 }
 
-TEST(ReaderPolicy, OneIsEnoughForShortRequests) {
+TEST(ReaderPolicy, OneIsEnoughWhileThereIsTimeToWait) {
   ReaderPolicy policy(kMany);
   EXPECT_EQ(policy.Readers(), 1u);
-  Repeat(policy, 1000, microseconds(15), microseconds(15));
-  EXPECT_EQ(policy.Readers(), 1u);
-}
-
-TEST(ReaderPolicy, HandlersThatWaitWantAnother) {
-  ReaderPolicy policy(kFew);
-  Repeat(policy, 1, microseconds(15), microseconds(2000));
-  EXPECT_EQ(policy.Readers(), 2u);
-}
-
-TEST(ReaderPolicy, OneLongRequestIsSoonForgotten) {
-  ReaderPolicy policy(kFew);
-  Repeat(policy, 1, microseconds(15), microseconds(2000));
-  Repeat(policy, 10, microseconds(15), microseconds(15));
-  EXPECT_EQ(policy.Readers(), 1u);
-}
-
-TEST(ReaderPolicy, OneLongInSomeIsRemembered) {
-  ReaderPolicy policy(kFew);
   for (int i = 0; i < 100; ++i) {
-    Repeat(policy, 1, microseconds(15), microseconds(2000));
-    Repeat(policy, 5, microseconds(15), microseconds(15));
-    EXPECT_EQ(policy.Readers(), 2u);
+    Repeat(policy, 4, ServingActivity::kRunning);
+    Repeat(policy, 1, ServingActivity::kReading);
+    EXPECT_EQ(policy.Readers(), 1u);
   }
-  // Not for ever.
-  Repeat(policy, 1000, microseconds(15), microseconds(15));
+}
+
+TEST(ReaderPolicy, OneThatIsBlockedGetsHelpForAWhile) {
+  ReaderPolicy policy(kFew);
+  Repeat(policy, 1, ServingActivity::kBlocked);
+  EXPECT_EQ(policy.Readers(), 2u);
+  Repeat(policy, 2, ServingActivity::kReading);
+  EXPECT_EQ(policy.Readers(), 2u);
+  Repeat(policy, 10, ServingActivity::kReading);
   EXPECT_EQ(policy.Readers(), 1u);
 }
 
-TEST(ReaderPolicy, ABusyThreadGetsHelpWhereProcessorsAreIdle) {
+// Ticks until one reader has to do again.
+int TicksOfTwo(ReaderPolicy& policy) {
+  int ticks = 0;
+  for (policy.Tick(ServingActivity::kBlocked); policy.Readers() == 2; ++ticks) {
+    policy.Tick(ServingActivity::kReading);
+  }
+  return ticks;
+}
+
+TEST(ReaderPolicy, TheSoonerItIsBlockedAgainTheLonger) {
+  ReaderPolicy policy(kFew);
+  const int first = TicksOfTwo(policy);
+  const int second = TicksOfTwo(policy);
+  EXPECT_GT(second, first);
+  EXPECT_GT(TicksOfTwo(policy), second);
+  Repeat(policy, 10, ServingActivity::kRunning);
+  EXPECT_EQ(TicksOfTwo(policy), first);
+}
+
+TEST(ReaderPolicy, WhereOneIsOftenBlockedThereAreTwoMostOfTheTime) {
+  ReaderPolicy policy(kFew);
+  int two = 0;
+  for (int i = 0; i < 1000; ++i) {
+    policy.Tick(ServingActivity::kBlocked);
+    if (policy.Readers() == 2) ++two;
+  }
+  EXPECT_GT(two, 900);
+  EXPECT_LT(two, 1000);  // it is asked now and then
+}
+
+TEST(ReaderPolicy, ABusyOneGetsHelpWhereProcessorsAreIdle) {
   ReaderPolicy few(kFew);
-  Repeat(few, 100, microseconds(1), microseconds(15));
+  Repeat(few, 100, ServingActivity::kRunning);
   EXPECT_EQ(few.Readers(), 1u);
   ReaderPolicy many(kMany);
-  Repeat(many, 100, microseconds(1), microseconds(15));
+  Repeat(many, 10, ServingActivity::kRunning);
   EXPECT_EQ(many.Readers(), 2u);
 }
 
