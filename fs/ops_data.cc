@@ -29,6 +29,23 @@ fuse_bufvec BufferOn(int fd, off_t offset, size_t size) {
   return buffer;
 }
 
+// The kernel's cache of the file beneath is made of pieces as large as what is written at once, and
+// ext4 (Linux 6.18) then goes through all blocks of a piece for each small overwrite in it: a piece
+// of 1 MiB makes that three times slower. Returns a negative errno if nothing was written.
+ssize_t WriteInPieces(int fd, fuse_bufvec& data, off_t offset, size_t size) {
+  constexpr size_t kPiece = 128 << 10;
+  size_t written = 0;
+  while (written < size) {
+    const size_t wanted = std::min(kPiece, size - written);
+    fuse_bufvec piece = BufferOn(fd, offset + static_cast<off_t>(written), wanted);
+    const ssize_t result = fuse_buf_copy(&piece, &data, static_cast<fuse_buf_copy_flags>(0));
+    if (result < 0 && written == 0) return result;
+    if (result > 0) written += static_cast<size_t>(result);
+    if (result < static_cast<ssize_t>(wanted)) break;
+  }
+  return static_cast<ssize_t>(written);
+}
+
 Intent IntentToWrite(const Inode& inode, ByteRange range, bool loses_privileges) {
   Intent intent;
   intent.Data(inode.ref(), range);
@@ -87,13 +104,12 @@ Status FileSystem::Write(Request& request, fuse_ino_t node, fuse_bufvec* data, o
   const bool loses = LosesPrivileges(inode, file.fd());
   ASSIGN_OR_RETURN(Operation operation,
                    Begin(inode, IntentToWrite(inode, RangeOf(offset, size), loses)));
-  fuse_bufvec backing = BufferOn(file.fd(), offset, size);
   ssize_t written;
   {
     const CallerLimits limits(request.caller());
     ASSIGN_OR_RETURN(const auto without, WithoutSetidCapability::DropIf(loses && ClearsSetid(*info),
                                                                         request, file.fd()));
-    written = fuse_buf_copy(&backing, data, static_cast<fuse_buf_copy_flags>(0));
+    written = WriteInPieces(file.fd(), *data, offset, size);
   }
   // A write that failed (EIO) may have changed some of its range.
   operation.Wrote(inode.ref(),
