@@ -33,7 +33,7 @@ fuse_bufvec BufferOn(int fd, off_t offset, size_t size) {
 // ext4 (Linux 6.18) then goes through all blocks of a piece for each small overwrite in it: a piece
 // of 1 MiB makes that three times slower. Returns a negative errno if nothing was written.
 ssize_t WriteInPieces(int fd, fuse_bufvec& data, off_t offset, size_t size) {
-  constexpr size_t kPiece = 128 << 10;
+  constexpr size_t kPiece = 64 << 10;
   size_t written = 0;
   while (written < size) {
     const size_t wanted = std::min(kPiece, size - written);
