@@ -98,8 +98,6 @@ class Tracker : public Capture {
   // is dropped, and after a while recorded once more. On return it is written down. Ranges,
   // attributes and `listing` count, single names do not.
   Status Defer(const ObjectRef& object, const ObjectChange& change) EXCLUDES(layers_mutex_);
-  // False: nothing of it waits to be recorded once more.
-  bool IsDeferred(const ObjectId& object) EXCLUDES(layers_mutex_);
 
   // A few of the objects that cooled last, newest last.
   std::vector<ObjectRef> recently_changed() EXCLUDES(layers_mutex_);

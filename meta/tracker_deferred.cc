@@ -23,11 +23,6 @@ Status Tracker::Defer(const ObjectRef& object, const ObjectChange& change) {
   });
 }
 
-bool Tracker::IsDeferred(const ObjectId& object) {
-  MutexLock lock(layers_mutex_);
-  return deferred_.contains(object);
-}
-
 Status Tracker::RecordAgain(const ObjectRef& object, const ObjectChange& change) {
   for (const ByteRange& range : change.data.ToVector()) {
     ASSIGN_OR_RETURN(Operation operation, Begin(Intent().Data(object, range), /*alters=*/false));

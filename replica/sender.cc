@@ -170,7 +170,7 @@ Status Sender::Converse(Peer& peer) {
 void Sender::HoldAfter(const CutName& cut) {
   // Let go, and nobody knows any more what was suspect, or lacking.
   if (!retention_.Holds(options_.name)) {
-    reconcile_owed_ = reconcile_owed_ || !Lacking().empty();
+    reconcile_owed_ = reconcile_owed_ || LacksSomething();
     compare_after_ = Epoch();
   }
   increments_ = false;

@@ -18,6 +18,7 @@
 #include "meta/base/mutex.h"
 #include "meta/source_tree.h"
 #include "meta/tracker.h"
+#include "replica/lacking.h"
 #include "replica/object_shipper.h"
 #include "replica/peer.h"
 #include "replica/retention.h"
@@ -113,7 +114,6 @@ class Sender {
   Status CheckStillThere(Peer& peer, Position& position);
   Status Ship(Peer& peer, Position& position);
   Result<CutName> FillStage(Peer& peer, const Position& position, StageWriter& stage);
-  std::vector<ObjectId> Lacking() EXCLUDES(mutex_);
   bool Heal() EXCLUDES(mutex_);
   Status DeferUnreadable(const CutName& cut, ObjectShipper& objects) EXCLUDES(mutex_);
   Status AwaitApplied(Peer& peer, Position& position, const CutName& cut);
@@ -147,8 +147,7 @@ class Sender {
   bool increments_ = false;
   bool reconcile_owed_;
   Epoch compare_after_;
-  Epoch walked_after_;                   // what the last walk of everything compared the content of
-  std::unordered_set<ObjectId> healed_;  // lacking, and now in the stage
+  Epoch walked_after_;  // what the last walk of everything compared the content of
   Walker::Uncompared uncompared_;
   bool deltas_ = true;
   CondVar::Clock::time_point last_cut_{};
@@ -168,12 +167,7 @@ class Sender {
   std::string notice_ GUARDED_BY(mutex_);
   CutName durable_ GUARDED_BY(mutex_);
   CutName applied_ GUARDED_BY(mutex_);
-  // Objects of which the replica's cut lacks something that could not be read, and why.
-  struct Lack {
-    std::string text;
-    int64_t since_ns;  // BootTimeNs
-  };
-  std::unordered_map<ObjectId, Lack> lacking_ GUARDED_BY(mutex_);
+  Lacking lacking_ GUARDED_BY(mutex_);
   std::vector<std::shared_ptr<QueuedTask>> tasks_ GUARDED_BY(mutex_);
   std::thread thread_;
 };

@@ -36,7 +36,10 @@ Status Sender::Ship(Peer& peer, Position& position) {
     progress_.content_bytes = 0;
     SetState(position.empty ? ReplicaState::kSeeding : ReplicaState::kReconciling, "");
   }
-  healed_.clear();
+  {
+    MutexLock lock(mutex_);
+    lacking_.BeginStage();
+  }
   ASSIGN_OR_RETURN(StageWriter stage, StageWriter::Begin(peer, position.durable));
   auto shipped = FillStage(peer, position, stage);
   if (!shipped) {
@@ -80,7 +83,10 @@ Result<CutName> Sender::FillStage(Peer& peer, const Position& position, StageWri
     }
     walked_after_ = compare_after;
     uncompared_.clear();
-    for (const ObjectId& object : Lacking()) healed_.insert(object);
+    {
+      MutexLock lock(mutex_);
+      lacking_.StageAll();
+    }
     ASSIGN_OR_RETURN(const auto start, tracker_.TakeCut(Epoch(), meta::Tracker::CutMode::kFresh));
     start->GiveUp();  // the walk is of no one moment anyway
     after = start->cut().name.epoch;
@@ -96,9 +102,6 @@ Result<CutName> Sender::FillStage(Peer& peer, const Position& position, StageWri
                "changes come about as fast as they can be carried: the "
                "replica stays at its cut until they slow down");
     }
-    // What the replica lacks and is not waiting any more is in the cut.
-    std::vector<ObjectId> tried_again = Lacking();
-    std::erase_if(tried_again, [this](const ObjectId& id) { return tracker_.IsDeferred(id); });
     ASSIGN_OR_RETURN(const auto cut, tracker_.TakeCut(after));
     if (!retention_.Holds(options_.name)) {
       increments_ = false;
@@ -113,8 +116,9 @@ Result<CutName> Sender::FillStage(Peer& peer, const Position& position, StageWri
       }
     }
     ASSIGN_OR_RETURN(const bool walked, cuts.Ship(cut));
-    for (const ObjectId& object : tried_again) {
-      if (cut->changes().Find(object) != nullptr) healed_.insert(object);
+    {
+      MutexLock lock(mutex_);
+      lacking_.Stage(cut->changes());
     }
     after = cut->cut().name.epoch;
     if (!cut->Finish() || walked) {
@@ -140,21 +144,11 @@ Result<CutName> Sender::FillStage(Peer& peer, const Position& position, StageWri
   }
 }
 
-std::vector<ObjectId> Sender::Lacking() {
-  MutexLock lock(mutex_);
-  std::vector<ObjectId> lacking;
-  for (const auto& [object, lack] : lacking_) lacking.push_back(object);
-  return lacking;
-}
-
 // The replica has applied what was tried again. True: of some of that not everything was compared.
 bool Sender::Heal() {
   bool uncompared = false;
   MutexLock lock(mutex_);
-  for (const ObjectId& object : healed_) {
-    lacking_.erase(object);
-    uncompared |= uncompared_.contains(object);
-  }
+  for (const ObjectId& object : lacking_.StageApplied()) uncompared |= uncompared_.contains(object);
   return uncompared;
 }
 
@@ -169,9 +163,8 @@ Status Sender::DeferUnreadable(const CutName& cut, ObjectShipper& objects) {
                              WhatLacks(change) + tree_.PathOf(object) +
                              ", tried again every few seconds: " + why;
     spdlog::error("replica {}: {}", options_.name, text);
-    healed_.erase(object.id);
     MutexLock lock(mutex_);
-    lacking_.try_emplace(object.id, Lack{"", meta::BootTimeNs()}).first->second.text = text;
+    lacking_.NoteUnreadable(object.id, change, text);
   }
   return {};
 }

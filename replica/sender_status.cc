@@ -52,12 +52,12 @@ ReplicaStatus Sender::status() {
     status.notice = notice_;
     if (!lacking_.empty()) {
       if (status.state == ReplicaState::kCurrent) status.state = ReplicaState::kCatchingUp;
-      if (status.error.empty()) status.error = lacking_.begin()->second.text;
-      for (const auto& [object, lack] : lacking_) {
+      if (status.error.empty()) status.error = lacking_.lacks().begin()->second.text;
+      for (const auto& [object, lack] : lacking_.lacks()) {
         status.lag_seconds = std::max(status.lag_seconds, SecondsSince(lack.since_ns));
       }
-      if (lacking_.size() > 1) {
-        status.error += " (and " + std::to_string(lacking_.size() - 1) + " others)";
+      if (lacking_.lacks().size() > 1) {
+        status.error += " (and " + std::to_string(lacking_.lacks().size() - 1) + " others)";
       }
     }
   }
