@@ -59,11 +59,18 @@ Replication::~Replication() {
 
 void Replication::Applied(size_t index, const CutName& durable, const CutName& applied,
                           bool reconcile_owed) {
-  MutexLock lock(mutex_);
-  records_[index].durable = durable;
-  records_[index].applied = applied;
-  records_[index].reconcile_owed = reconcile_owed;
-  changed_ = true;
+  bool paid;
+  {
+    MutexLock lock(mutex_);
+    meta::ReplicaRecord& record = records_[index];
+    paid = record.reconcile_owed && !reconcile_owed;
+    record.durable = durable;
+    record.applied = applied;
+    record.reconcile_owed = reconcile_owed;
+    changed_ = true;
+  }
+  // Before the replica is called current: a crash after that is to cost no second reconcile.
+  if (paid) (void)Remember();
 }
 
 void Replication::Run() {
@@ -105,13 +112,17 @@ void Replication::NoteLetGo(const std::string& replica) {
 }
 
 bool Replication::Remember() {
-  std::vector<meta::ReplicaRecord> records;
   {
     MutexLock lock(mutex_);
     if (!std::exchange(changed_, false)) return true;
-    records = records_;
   }
-  const Status status = writer_.Do([&records](meta::StateDatabase& database) -> Status {
+  const Status status = writer_.Do([this](meta::StateDatabase& database) -> Status {
+    std::vector<meta::ReplicaRecord> records;
+    {
+      // Read here, where one write follows the other: none may take back a later one.
+      MutexLock lock(mutex_);
+      records = records_;
+    }
     for (const meta::ReplicaRecord& record : records) RETURN_IF_ERROR(database.PutReplica(record));
     return {};
   });

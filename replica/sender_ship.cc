@@ -55,9 +55,9 @@ Status Sender::Ship(Peer& peer, Position& position) {
   reconcile_owed_ = Heal();
   if (reconcile_owed_) compare_after_ = walked_after_;
   HoldAfter(position.applied);
+  on_applied_(position.durable, position.applied, reconcile_owed_ || !uncompared_.empty());
   if (increments_) SetState(ReplicaState::kCurrent, "");
   SetInStep(increments_);
-  on_applied_(position.durable, position.applied, reconcile_owed_ || !uncompared_.empty());
   FAULT_POINT("source.ack.applied");
   return {};
 }
