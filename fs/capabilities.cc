@@ -15,6 +15,7 @@
 //   OVER_IO_URING       libfuse turns it on itself where -o io_uring asks for it.
 //   SETXATTR_EXT, SECURITY_CTX, ALLOW_IDMAP  Not handled.
 #include "fs/file_system.h"
+#include "fs/privileges.h"
 
 namespace tandem::fs {
 namespace {
@@ -66,14 +67,9 @@ void FileSystem::Initialise(void* user_data, fuse_conn_info* connection) {
   Set(connection, FUSE_CAP_WRITEBACK_CACHE, self.settings_.writeback);
 #if FUSE_VERSION >= FUSE_MAKE_VERSION(3, 17)
   Set(connection, FUSE_CAP_DIRECT_IO_ALLOW_MMAP, true);
-#if defined(TANDEM_HAVE_FUSE_KILL_SUIDGID)
-  constexpr bool kTellsWhenToClear = true;
-#else
-  constexpr bool kTellsWhenToClear = false;
-#endif
   // With it the kernel asks for security.capability before the first write to a file, not before
   // every one, and tells with each request whether setuid and setgid bits go.
-  Set(connection, FUSE_CAP_HANDLE_KILLPRIV_V2, kTellsWhenToClear);
+  Set(connection, FUSE_CAP_HANDLE_KILLPRIV_V2, kKernelTellsWhenToClear);
   // No handler can be interrupted.
   connection->no_interrupt = 1;
 #endif

@@ -146,7 +146,9 @@ Status FileSystem::SetAttributes(Request& request, fuse_ino_t node, struct stat*
   }
   if ((to_set & FUSE_SET_ATTR_SIZE) != 0) {
     const int open_fd = info != nullptr ? files_.Get(info->fh).fd() : -1;
-    const bool takes_setid = loses && (to_set & FUSE_SET_ATTR_KILL_SUID) != 0;
+    const bool asked = kKernelTellsWhenToClear ? (to_set & FUSE_SET_ATTR_KILL_SUID) != 0
+                                               : !HasCapability(CAP_FSETID, request.caller());
+    const bool takes_setid = loses && asked;
     ASSIGN_OR_RETURN(const auto without, WithoutSetidCapability::DropIf(takes_setid, request, fd));
     if (loses) operation.ChangedAttributes(inode.ref(), meta::kAllAttributes);
     RETURN_IF_ERROR(Resize(operation, inode, fd, open_fd, wanted->st_size));

@@ -53,17 +53,18 @@ Intent IntentToWrite(const Inode& inode, ByteRange range, bool loses_privileges)
   return intent;
 }
 
-// Whether the kernel asks for the setuid and setgid bits to go. (Where it cannot ask, it has
-// cleared them before.)
-bool ClearsSetid([[maybe_unused]] const fuse_file_info& info) {
+// Whether setuid and setgid bits go: by the caller's capabilities,
+bool TakesSetid(const Request& request) { return !HasCapability(CAP_FSETID, request.caller()); }
+
+// or as the kernel says, where it does.
+bool TakesSetid(const Request& request, [[maybe_unused]] const fuse_file_info& info) {
 #if defined(TANDEM_HAVE_FUSE_KILL_SUIDGID)
+  (void)request;
   return info.kill_suidgid != 0;
 #else
-  return false;
+  return TakesSetid(request);
 #endif
 }
-
-bool MayKeepSetid(const Request& request) { return HasCapability(CAP_FSETID, request.caller()); }
 
 // The kernel does not know that the file may only be appended to, and may send another offset (of a
 // page stored through a mapping). Appends come one at a time.
@@ -107,13 +108,13 @@ Status FileSystem::Write(Request& request, fuse_ino_t node, fuse_bufvec* data, o
   ssize_t written;
   {
     const CallerLimits limits(request.caller());
-    ASSIGN_OR_RETURN(const auto without, WithoutSetidCapability::DropIf(loses && ClearsSetid(*info),
-                                                                        request, file.fd()));
+    ASSIGN_OR_RETURN(
+        const auto without,
+        WithoutSetidCapability::DropIf(loses && TakesSetid(request, *info), request, file.fd()));
     written = WriteInPieces(file.fd(), *data, offset, size);
   }
-  // A write that failed (EIO) may have changed some of its range.
-  operation.Wrote(inode.ref(),
-                  RangeOf(offset, written < 0 ? size : static_cast<uint64_t>(written)));
+  // One that failed or ended early (EIO, ENOSPC) may have changed more than it says.
+  operation.Wrote(inode.ref(), RangeOf(offset, size));
   if (loses) operation.ChangedAttributes(inode.ref(), meta::kAllAttributes);
   operation.End();
   if (loses) MakeKernelForgetAttributes(node);
@@ -138,7 +139,7 @@ Status FileSystem::Allocate(Request& request, fuse_ino_t node, int mode, off_t o
   {
     const CallerLimits limits(request.caller());
     ASSIGN_OR_RETURN(const auto without, WithoutSetidCapability::DropIf(
-                                             loses && !MayKeepSetid(request), request, file.fd()));
+                                             loses && TakesSetid(request), request, file.fd()));
     result = fallocate(file.fd(), mode, offset, length);
     code = errno;
   }
@@ -170,7 +171,7 @@ Status FileSystem::CopyRange(Request& request, fuse_ino_t /*from*/, off_t from_o
   {
     const CallerLimits limits(request.caller());
     ASSIGN_OR_RETURN(const auto without, WithoutSetidCapability::DropIf(
-                                             loses && !MayKeepSetid(request), request, file.fd()));
+                                             loses && TakesSetid(request), request, file.fd()));
     copied = copy_file_range(files_.Get(from_info->fh).fd(), &from_offset, file.fd(), &to_position,
                              length, static_cast<unsigned>(flags));
     code = errno;

@@ -15,6 +15,14 @@ namespace tandem::fs {
 
 inline constexpr char kCapabilityXattr[] = "security.capability";
 
+// Whether the kernel tells with a request that setuid and setgid bits are to go
+// (FUSE_HANDLE_KILLPRIV_V2). Otherwise it clears most itself, before.
+#if defined(TANDEM_HAVE_FUSE_KILL_SUIDGID)
+inline constexpr bool kKernelTellsWhenToClear = true;
+#else
+inline constexpr bool kKernelTellsWhenToClear = false;
+#endif
+
 // Whether a write would find something to take away. `fd` may be O_PATH.
 Result<bool> HasPrivileges(int fd);
 
