@@ -27,7 +27,7 @@ for objects in 10 10000 "$files"; do
     "$bin/tests/write_speed" "$mount/speed" random 2 >>"$scratch/overwrite.$objects"
     "$bin/tests/small_files" "$(mktemp -d -p "$mount/work")" 2000 >>"$scratch/create.$objects"
   done
-  echo "pending: $(field dirty_objects) objects" >&2
+  echo "pending: $(field objects) objects" >&2
 done
 for kind in overwrite create; do
   what="4 KiB random overwrites" unit=MiB/s
