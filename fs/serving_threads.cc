@@ -175,10 +175,12 @@ bool ServingThreads::AwaitTick() {
 
 ServingActivity ServingThreads::Look() {
   int state;
+  uint64_t request;
   {
     MutexLock lock(mutex_);
     if (readers_ > 0) return ServingActivity::kReading;
     state = handler_state_;
+    request = received_;
   }
   // The letter after the name, proc(5). Threads, and so their descriptors, stay until it is over.
   char line[64];
@@ -186,7 +188,10 @@ ServingActivity ServingThreads::Look() {
   const std::string_view text(line, length > 0 ? static_cast<size_t>(length) : 0);
   const size_t name_end = text.rfind(") ");
   const bool running = name_end != text.npos && text.substr(name_end + 2).starts_with('R');
-  return running ? ServingActivity::kRunning : ServingActivity::kBlocked;
+  MutexLock lock(mutex_);
+  // It may have come to the end, and wait for the next, since.
+  const bool same = readers_ == 0 && received_ == request;
+  return running || !same ? ServingActivity::kRunning : ServingActivity::kBlocked;
 }
 
 void ServingThreads::End(int result) {

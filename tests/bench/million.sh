@@ -19,6 +19,10 @@ mounted --replica "$(url_of 1)"
 synced 600
 stopped "$replica"
 
+# Not measured: the first writes after a start mark and fill caches.
+"$bin/tests/write_speed" "$mount/speed" random 2 >/dev/null
+"$bin/tests/small_files" "$(mktemp -d -p "$mount/work")" 5000 >/dev/null
+
 made=0
 for objects in 10 10000 "$files"; do
   "$bin/tests/small_files" "$(mktemp -d -p "$mount/new")" $((objects - made)) 0 >/dev/null
