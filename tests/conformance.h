@@ -38,6 +38,12 @@ struct User {
   std::vector<gid_t> groups = {};
 };
 
+// Users and groups that no machine has.
+inline constexpr uid_t kAlice = 12'001;
+inline constexpr uid_t kBob = 12'002;
+inline constexpr gid_t kStaff = 12'100;
+inline constexpr gid_t kOthers = 12'101;
+
 using Calls = std::function<void(const std::string& directory, Transcript& transcript)>;
 
 // What the calls give when another process makes them, of that user if one is given; a signal that

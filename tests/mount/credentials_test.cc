@@ -14,11 +14,6 @@
 namespace tandem::test {
 namespace {
 
-constexpr uid_t kAlice = 12'001;
-constexpr uid_t kBob = 12'002;
-constexpr gid_t kStaff = 12'100;
-constexpr gid_t kOthers = 12'101;
-
 class Credentials : public Conformance {};
 
 long MakeSocket(const std::string& path) {

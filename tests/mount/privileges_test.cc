@@ -18,10 +18,6 @@
 namespace tandem::test {
 namespace {
 
-constexpr uid_t kAlice = 12'001;
-constexpr uid_t kBob = 12'002;
-constexpr gid_t kStaff = 12'100;
-constexpr gid_t kOthers = 12'101;
 constexpr size_t kSize = 16 << 10;
 
 // Root, who is in the file's group and who is not, who owns it and who does not.
