@@ -16,12 +16,9 @@ void Subtract(meta::ObjectChange& change, const meta::ObjectChange& other) {
       change.suspect.Remove(range);
     }
   }
-  if (other.whole || other.attributes != meta::kNoAttributes) {
-    change.attributes = meta::kNoAttributes;
-    change.whole = false;
-  }
+  change.attributes &= static_cast<uint8_t>(~other.attributes);
+  if (change.attributes == meta::kNoAttributes) change.whole = false;
   if (other.whole || other.listing) change.listing = false;
-  for (const auto& [name, entry] : other.entries) change.entries.erase(name);
 }
 
 }  // namespace

@@ -80,6 +80,22 @@ TEST_F(LackingTest, AWalkBringsAllButWhatItCannotRead) {
   EXPECT_THAT(lacking_.StageApplied(), IsEmpty());
 }
 
+// As when the block of its extended attributes cannot be read, and it is written to.
+TEST_F(LackingTest, TimesDoNotBringExtendedAttributes) {
+  Lacking lacking;
+  meta::ObjectChange all;
+  all.attributes = meta::kAllAttributes;
+  lacking.NoteUnreadable(kFile, all, "attributes");
+  meta::Layer layer;
+  layer.shards[meta::ShardOf(kFile)][kFile].attributes = meta::kStatAttributes;
+  lacking.BeginStage();
+  lacking.Stage(layer);
+  EXPECT_THAT(lacking.StageApplied(), IsEmpty());
+  layer.shards[meta::ShardOf(kFile)][kFile].attributes = meta::kXattrAttributes;
+  lacking.Stage(layer);
+  EXPECT_THAT(lacking.StageApplied(), ElementsAre(kFile));
+}
+
 TEST_F(LackingTest, AnUnreadableObjectIsBroughtByItsAttributesContentAndNames) {
   meta::ObjectChange everything;
   everything.AddWhole();
