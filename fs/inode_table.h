@@ -15,7 +15,6 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
-#include <utility>
 #include <vector>
 
 #include "fs/descriptor_cache.h"
@@ -92,15 +91,12 @@ class Inode {
 // that it has open.
 class OpenToWrite {
  public:
-  explicit OpenToWrite(const Inode& inode) : inode_(&inode) { ++inode_->writers_; }
-  OpenToWrite(OpenToWrite&& other) noexcept : inode_(std::exchange(other.inode_, nullptr)) {}
-  OpenToWrite& operator=(OpenToWrite&&) = delete;
-  ~OpenToWrite() {
-    if (inode_ != nullptr) --inode_->writers_;
-  }
+  explicit OpenToWrite(const Inode& inode) : inode_(inode) { ++inode_.writers_; }
+  OpenToWrite(OpenToWrite&&) = delete;
+  ~OpenToWrite() { --inode_.writers_; }
 
  private:
-  const Inode* inode_;
+  const Inode& inode_;
 };
 
 class InodeTable {

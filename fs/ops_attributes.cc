@@ -113,9 +113,10 @@ Status FileSystem::SetAttributes(Request& request, fuse_ino_t node, struct stat*
   const Inode& inode = inodes_->Get(node);
   ASSIGN_OR_RETURN(const InodeFd inode_fd, inodes_->Descriptor(inode));
   const int fd = inode_fd.get();
-  const bool sets_owner = (to_set & kSetsOwner) != 0 ||
-                          (to_set & (FUSE_SET_ATTR_MODE | FUSE_SET_ATTR_SIZE | kSetsTimes)) == 0;
-  if (sets_owner && (to_set & kSetsOwner) == 0) {
+  const bool sets_nothing =
+      (to_set & (kSetsOwner | FUSE_SET_ATTR_MODE | FUSE_SET_ATTR_SIZE | kSetsTimes)) == 0;
+  const bool sets_owner = sets_nothing || (to_set & kSetsOwner) != 0;
+  if (sets_nothing) {
     ASSIGN_OR_RETURN(const bool refused, TakesBitsOfOthers(request, fd));
     if (refused && inode.IsOpenForWriting()) return GetAttributes(request, node, info);
     if (refused) return ErrnoError(EPERM, "chown");
@@ -134,8 +135,8 @@ Status FileSystem::SetAttributes(Request& request, fuse_ino_t node, struct stat*
   // Each step is recorded by itself: a later one may fail. Owner and mode have effect on ACLs and
   // capabilities, which are extended attributes.
   if (sets_owner) {
-    const bool takes_setid = !HasCapability(CAP_FSETID, request.caller());
-    ASSIGN_OR_RETURN(const auto without, WithoutSetidCapability::DropIf(takes_setid, request, fd));
+    ASSIGN_OR_RETURN(const bool takes_setgid, MayLoseSetgid(request, fd));
+    ASSIGN_OR_RETURN(const auto without, WithoutSetidCapability::DropIf(takes_setgid, request, fd));
     RETURN_IF_ERROR(SetOwner(fd, *wanted, to_set));
     operation.ChangedAttributes(inode.ref(), meta::kAllAttributes);
   }

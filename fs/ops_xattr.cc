@@ -1,6 +1,5 @@
 // Extended attributes, POSIX ACLs among them.
 #include <fcntl.h>
-#include <linux/capability.h>
 #include <linux/limits.h>
 #include <sys/stat.h>
 #include <sys/xattr.h>
@@ -21,8 +20,9 @@ using meta::Operation;
 bool IsAcl(std::string_view name) { return name.starts_with("system.posix_acl_"); }
 
 // Whoever sets an ACL without being in the object's group loses its setgid bit.
-bool MayTakeSetgid(const Request& request, std::string_view name) {
-  return name == "system.posix_acl_access" && !HasCapability(CAP_FSETID, request.caller());
+Result<bool> TakesSetgid(const Request& request, int fd, std::string_view name) {
+  if (name != "system.posix_acl_access") return false;
+  return MayLoseSetgid(request, fd);
 }
 
 // An ACL is also the mode, and the other way round.
@@ -56,8 +56,9 @@ Status FileSystem::SetXattr(Request& request, fuse_ino_t node, const char* name,
   ASSIGN_OR_RETURN(Operation operation, Begin(inode, Intent().Attributes(inode.ref())));
   {
     const CallerLimits limits(request.caller());
-    ASSIGN_OR_RETURN(const auto without, WithoutSetidCapability::DropIf(
-                                             MayTakeSetgid(request, name), request, fd.get()));
+    ASSIGN_OR_RETURN(const bool takes_setgid, TakesSetgid(request, fd.get(), name));
+    ASSIGN_OR_RETURN(const auto without,
+                     WithoutSetidCapability::DropIf(takes_setgid, request, fd.get()));
     if (setxattr(fd.path().c_str(), name, value, size, flags) != 0) {
       return ErrnoError("set extended attribute");
     }

@@ -47,21 +47,23 @@ bool HasCapability(unsigned capability, const fuse_ctx& caller) {
   return caller.uid == 0;
 }
 
-Result<WithoutSetidCapability> WithoutSetidCapability::Drop(const Request& request, int fd) {
+Result<bool> MayLoseSetgid(const Request& request, int fd) {
   struct stat file;
   if (fstatat(fd, "", &file, AT_EMPTY_PATH) != 0) return ErrnoError("stat");
+  return (file.st_mode & S_ISGID) != 0 && !HasCapability(CAP_FSETID, request.caller());
+}
+
+Result<WithoutSetidCapability> WithoutSetidCapability::DropIf(bool needed, const Request& request,
+                                                              int fd) {
   WithoutSetidCapability without;
+  if (!needed) return without;
+  struct stat file;
+  if (fstatat(fd, "", &file, AT_EMPTY_PATH) != 0) return ErrnoError("stat");
   ASSIGN_OR_RETURN(without.dropped_, SetEffectiveCapability(CAP_FSETID, false));
   // Without CAP_SETGID we are our only caller.
   setfsgid(request.CallerIsIn(file.st_gid) ? file.st_gid : request.caller().gid);
   without.changed_group_ = true;
   return without;
-}
-
-Result<WithoutSetidCapability> WithoutSetidCapability::DropIf(bool needed, const Request& request,
-                                                              int fd) {
-  if (needed) return Drop(request, fd);
-  return WithoutSetidCapability();
 }
 
 WithoutSetidCapability::WithoutSetidCapability(WithoutSetidCapability&& other) noexcept

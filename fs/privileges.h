@@ -33,11 +33,14 @@ Result<bool> SetEffectiveCapability(unsigned capability, bool on);
 // Whether the caller has a capability; if that cannot be told, whether it is root.
 bool HasCapability(unsigned capability, const fuse_ctx& caller);
 
+// Whether the file `fd` is setgid and its bit depends on who the caller is: one without CAP_FSETID
+// may lose it by a chown or by setting an ACL.
+Result<bool> MayLoseSetgid(const Request& request, int fd);
+
 // While it lives, the calling thread is without CAP_FSETID, and in the group of the file `fd` if
 // and only if the caller is. For callers without CAP_FSETID.
 class WithoutSetidCapability {
  public:
-  static Result<WithoutSetidCapability> Drop(const Request& request, int fd);
   // Only if `needed`: otherwise it changes nothing.
   static Result<WithoutSetidCapability> DropIf(bool needed, const Request& request, int fd);
   WithoutSetidCapability(WithoutSetidCapability&& other) noexcept;
