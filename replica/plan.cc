@@ -199,12 +199,11 @@ Result<bool> Plan::IsDirectoryAlive(ObjectId directory) {
 
 Status Plan::ResolveEntries() {
   for (const auto& [key, child] : entries_) {
-    ASSIGN_OR_RETURN(const auto parent_kind, FinalKind(key.parent));
-    if (!parent_kind) missing_.push_back(key.parent);
     if (child.is_null()) continue;
     ASSIGN_OR_RETURN(const auto kind, FinalKind(child));
     if (kind) continue;
-    // Unless the directory is there in the end, nobody asks for what is in it.
+    // Unless the directory is there in the end, nobody asks for what is in it: it may have come and
+    // gone since the replica's cut, and only its names were sent.
     ASSIGN_OR_RETURN(const bool alive, IsDirectoryAlive(key.parent));
     if (alive) missing_.push_back(child);
   }

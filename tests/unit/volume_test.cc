@@ -142,8 +142,8 @@ TEST_F(Protocol, UnknownObjectsAreNamedAndMayFollow) {
   ASSERT_EQ(client_.Begin().code, ReplyCode::kOk);
   const ObjectId directory(4, 4);
   ASSERT_EQ(client_
-                .Ask(client_.MakeChunk(
-                    {EntryRecord{kRootObject, "f", kFile}, EntryRecord{directory, "g", {}}}))
+                .Ask(client_.MakeChunk({EntryRecord{kRootObject, "f", kFile},
+                                        EntryRecord{kRootObject, "d", directory}}))
                 .code,
             ReplyCode::kOk);
   const Reply reply = client_.Ask(client_.MakeCommit(client_.NextCut()));
@@ -154,10 +154,20 @@ TEST_F(Protocol, UnknownObjectsAreNamedAndMayFollow) {
   attributes.kind = meta::Kind::kDirectory;
   attributes.permissions = 0755;
   records.push_back(ObjectRecord{directory, true, true, attributes});
-  records.push_back(EntryRecord{kRootObject, "d", directory});
   ASSERT_EQ(client_.Ask(client_.MakeChunk(records)).code, ReplyCode::kOk);
   EXPECT_EQ(client_.Finish(client_.NextCut()).code, ReplyCode::kOk);
   EXPECT_EQ(Content("f"), "now");
+}
+
+// A directory that was made and removed while it was being walked: its names were sent, it was not.
+TEST_F(Protocol, NamesInADirectoryThatNobodyNamesCountForNothing) {
+  const ObjectId directory(4, 4);
+  ASSERT_EQ(client_
+                .Ship({EntryRecord{directory, "f", kFile}, EntryRecord{directory, "g", {}},
+                       EntryRecord{directory, "d", ObjectId(5, 5)}})
+                .code,
+            ReplyCode::kOk);
+  EXPECT_TRUE(std::filesystem::is_empty(scratch_.path() + "/vol/tree"));
 }
 
 TEST_F(Protocol, DirectoriesInsideThemselvesAreRefused) {
