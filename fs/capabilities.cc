@@ -10,8 +10,7 @@
 //                       CAP_FSETID keeps them. Off, the kernel decides and sends a setattr.
 //   PASSTHROUGH         Writes must not bypass capture.
 //   SPLICE_READ         A pipe (at most 1 MiB) cannot hold our largest request: libfuse would make,
-//   try
-//                       and drop one for every request. (Replies are spliced: SPLICE_WRITE.)
+//                       try and drop one for every request. (Replies are spliced: SPLICE_WRITE.)
 //   OVER_IO_URING       libfuse turns it on itself where -o io_uring asks for it.
 //   SETXATTR_EXT, SECURITY_CTX, ALLOW_IDMAP  Not handled.
 #include "fs/file_system.h"

@@ -72,13 +72,31 @@ std::vector<HotRegion> HotObject::WithoutDurableMark(ByteRange range) const {
   return missing;
 }
 
+std::vector<HotRegion> HotObject::TouchAhead(const std::vector<HotRegion>& regions,
+                                             uint64_t bytes) {
+  constexpr uint64_t kMostBytes = 256 << 20;
+  std::vector<HotRegion> ahead;
+  if (regions.empty() || bytes == 0) return ahead;
+  uint64_t open = BitsFor({0, bytes}, shift_) & ~durable_;
+  for (const HotRegion region : regions) open &= ~(uint64_t{1} << region.index());
+  // In the order in which a file is written: what follows the last of them, then from the start.
+  const int next = (regions.back().index() + 1) % HotRegion::kPerFile;
+  uint64_t left = std::min(static_cast<uint64_t>(std::popcount(durable_)), kMostBytes >> shift_);
+  for (open = std::rotr(open, next); left > 0 && open != 0; --left, open &= open - 1) {
+    const int index = (std::countr_zero(open) + next) % HotRegion::kPerFile;
+    touched_.data |= uint64_t{1} << index;
+    ahead.push_back(HotRegion::Data(shift_, index));
+  }
+  return ahead;
+}
+
 void HotObject::Marked(HotRegion region, bool durable) {
   if (region.is_attributes()) {
     marked_.attributes = true;
   } else if (region.is_entries()) {
     marked_.entries = true;
   } else if (region.code() / HotRegion::kPerFile == shift_) {
-    const uint64_t bit = uint64_t{1} << (region.code() % HotRegion::kPerFile);
+    const uint64_t bit = uint64_t{1} << region.index();
     marked_.data |= bit;
     if (durable) durable_ |= bit;
   } else {

@@ -39,6 +39,8 @@ class HotRegion {
   constexpr int64_t code() const { return code_; }
   constexpr bool is_attributes() const { return code_ == -1; }
   constexpr bool is_entries() const { return code_ == -2; }
+  // Of data regions.
+  constexpr int index() const { return static_cast<int>(code_ % kPerFile); }
   // Of data regions. An impossible code (a damaged row) covers the whole file.
   ByteRange range() const;
 
@@ -53,6 +55,11 @@ class HotObject {
   std::vector<HotRegion> TouchData(ByteRange range);
   // Of a range just touched: the regions whose mark is not on stable storage yet.
   std::vector<HotRegion> WithoutDurableMark(ByteRange range) const;
+  // While a file needs one durable mark after the other, touches those to make with these
+  // `regions`, and returns them: as many as there are by now, but no more than 256 MiB, of what
+  // comes next within `bytes`. A durable mark waits for the disk, whatever it covers; and what is
+  // marked in vain is compared in vain after a crash.
+  std::vector<HotRegion> TouchAhead(const std::vector<HotRegion>& regions, uint64_t bytes);
   std::vector<HotRegion> TouchAttributes();
   std::vector<HotRegion> TouchEntries();
   // The region's row is committed; `durable`: to stable storage.

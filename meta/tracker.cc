@@ -115,6 +115,9 @@ void Tracker::TouchData(const Intent::Item& item, uint64_t existing_bytes, HotOb
   const ByteRange in_place{item.range.start, std::min(item.range.end, existing_bytes)};
   const std::vector<HotRegion> undurable = marks.WithoutDurableMark(in_place);
   for (const HotRegion region : undurable) missing.push_back({*item.object, region, true});
+  for (const HotRegion region : marks.TouchAhead(undurable, existing_bytes)) {
+    missing.push_back({*item.object, region, true});
+  }
   for (const HotRegion region : unmarked) {
     if (std::ranges::find(undurable, region) == undurable.end()) {
       missing.push_back({*item.object, region, false});

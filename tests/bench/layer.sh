@@ -11,7 +11,7 @@ set -euo pipefail
 source "$(dirname "$0")/common.sh"
 rounds=${1:-5}
 shift $(($# ? 1 : 0))
-read -r -a layers <<<"${TANDEM_BENCH_LAYERS:-native passthrough_hp passthrough_hp_nocache bindfs mergerfs no_capture tandemfs tandemfs_writeback}"
+read -r -a layers <<<"${TANDEM_BENCH_LAYERS:-native memory_fs passthrough_hp passthrough_hp_nocache bindfs mergerfs no_capture tandemfs tandemfs_writeback}"
 # In the order in which they are run: later ones use what earlier ones left.
 all=(overwrite overwrite_2 overwrite_4 overwrite_8 append read_cold small_files
   small_files_2 small_files_4 small_files_8 untar git_add git_status_cold git_status_warm find_cold find_warm remove
@@ -56,6 +56,7 @@ mount_layer() {
     passthrough_hp) background "${peer[@]}" "$disk/source" "$mount" ;;
     passthrough_hp_nocache) background "${peer[@]}" --nocache "$disk/source" "$mount" ;;
     bindfs) bindfs "$disk/source" "$mount" ;;
+    memory_fs) background "$bin/tests/memory_fs" "$mount" ;;
     mergerfs) mergerfs -o cache.files=auto-full "$disk/source" "$mount" ;;
     no_capture) "${tandemfs[@]}" --no-capture ;;
     tandemfs) "${tandemfs[@]}" ;;

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <random>
 
 namespace tandem::meta {
 namespace {
@@ -90,6 +91,66 @@ TEST(HotObject, WhatATouchReturnsCoversTheTouchedBytes) {
     for (const HotRegion region : object.TouchData(range)) covered.Add(region.range());
     EXPECT_TRUE(covered.Contains(range)) << range.start << " to " << range.end;
   }
+}
+
+// How many durable marks, each of which waits for the disk, it takes to write all over a file.
+int MarksFor(HotObject& object, const std::vector<uint64_t>& offsets, uint64_t bytes) {
+  int marks = 0;
+  for (const uint64_t offset : offsets) {
+    (void)object.TouchData({offset, offset + 1});
+    const auto undurable = object.WithoutDurableMark({offset, offset + 1});
+    if (undurable.empty()) continue;
+    ++marks;
+    const auto ahead = object.TouchAhead(undurable, bytes);
+    for (const HotRegion region : undurable) {
+      EXPECT_FALSE(Has(ahead, region));
+      object.Marked(region, /*durable=*/true);
+    }
+    for (const HotRegion region : ahead) {
+      EXPECT_LT(region.range().start, bytes);
+      object.Marked(region, /*durable=*/true);
+    }
+  }
+  return marks;
+}
+
+std::vector<uint64_t> OffsetsEvery(uint64_t step, uint64_t bytes) {
+  std::vector<uint64_t> offsets;
+  for (uint64_t at = 0; at < bytes; at += step) offsets.push_back(at);
+  return offsets;
+}
+
+TEST(HotObject, AFileThatIsWrittenAllOverIsMarkedInFewSteps) {
+  auto offsets = OffsetsEvery(4 * kMiB, 256 * kMiB);
+  HotObject in_order;
+  EXPECT_EQ(MarksFor(in_order, offsets, 256 * kMiB), 7);
+  std::mt19937 random(1);
+  std::ranges::shuffle(offsets, random);
+  HotObject at_random;
+  EXPECT_LE(MarksFor(at_random, offsets, 256 * kMiB), 7);
+}
+
+TEST(HotObject, OneThatIsWrittenInOnePlaceIsMarkedThere) {
+  HotObject object;
+  EXPECT_EQ(MarksFor(object, {0, 1, 2}, 256 * kMiB), 1);
+  EXPECT_EQ(object.WithoutDurableMark({4 * kMiB, 256 * kMiB}).size(), 63u);
+}
+
+TEST(HotObject, LargeRegionsAreNotMarkedAhead) {
+  HotObject object;
+  constexpr uint64_t kBytes = 100ull << 30;
+  (void)object.TouchData({kBytes - 1, kBytes});  // now it knows how large they are
+  EXPECT_EQ(MarksFor(object, OffsetsEvery(2048 * kMiB, kBytes), kBytes), 50);
+}
+
+TEST(HotObject, WhatIsMarkedAheadCoolsUnlessItIsTouched) {
+  HotObject object;
+  EXPECT_EQ(MarksFor(object, {0, 4 * kMiB}, 256 * kMiB), 2);  // and one ahead
+  EXPECT_TRUE(object.EndWindow(false).empty());
+  Operate(object, {0, 8 * kMiB});
+  const auto cooled = object.EndWindow(false);
+  ASSERT_EQ(cooled.size(), 1u);
+  EXPECT_EQ(cooled[0], HotRegion::Data(22, 2));
 }
 
 TEST(HotObject, ARegionCoolsAfterAWholeWindowWithoutTouch) {
