@@ -27,6 +27,8 @@ class FileSystem {
   struct Settings {
     // The kernel collects writes in its cache instead of sending each at once.
     bool writeback = false;
+    // No access time moves because of what is read through the mount.
+    bool noatime = false;
   };
 
   // `source_fd` is used during the call only. `capture` (may be null) is borrowed.
@@ -124,6 +126,9 @@ class FileSystem {
 
   // Whether changes of the object, or of names in it, are captured.
   bool Captures(const Inode& inode) const { return capture_ != nullptr && inode.in_volume(); }
+  // What an application has opened is read through `fd`: that moves no access time if the mount is
+  // to be so. Objects of other owners are left out where we are not root.
+  void HeedNoatime(int fd) const;
   // Enters capture if the object concerned is captured; all objects of an intent are, or none.
   Result<meta::Operation> Begin(const Inode& inode, const meta::Intent& intent);
 

@@ -54,7 +54,8 @@ Result<std::unique_ptr<FileSystemMount>> FileSystemMount::Create(const MountOpti
   RETURN_IF_ERROR(CheckNotBelow(options, mountpoint));
   ASSIGN_OR_RETURN(auto session, SessionOptions::Parse(options.fuse_options, options.fs_name));
   ASSIGN_OR_RETURN(auto file_system, FileSystem::Create(options.source_fd, options.capture,
-                                                        {.writeback = session.writeback}));
+                                                        {.writeback = session.writeback,
+                                                         .noatime = session.noatime}));
   ASSIGN_OR_RETURN(auto watcher, StopWatcher::Create());
   std::unique_ptr<FileSystemMount> mount(new FileSystemMount(
       std::move(mountpoint), std::move(file_system), std::move(watcher), session));

@@ -12,12 +12,14 @@ namespace {
 
 struct Parsed {
   int writeback;
+  int noatime;
   unsigned max_threads;
   int io_uring;
 };
 
 const fuse_opt kOptions[] = {
     {"writeback", offsetof(Parsed, writeback), 1},
+    {"noatime", offsetof(Parsed, noatime), 1},
     {"max_threads=%u", offsetof(Parsed, max_threads), 0},
     {"io_uring", offsetof(Parsed, io_uring), 1},
     {"no_io_uring", offsetof(Parsed, io_uring), 0},
@@ -29,7 +31,7 @@ const fuse_opt kOptions[] = {
     FUSE_OPT_KEY("user", FUSE_OPT_KEY_DISCARD),
     FUSE_OPT_KEY("users", FUSE_OPT_KEY_DISCARD),
     FUSE_OPT_KEY("nouser", FUSE_OPT_KEY_DISCARD),
-    // The backing filesystem keeps access times.
+    // The backing filesystem keeps access times, in its way.
     FUSE_OPT_KEY("atime", FUSE_OPT_KEY_DISCARD),
     FUSE_OPT_KEY("relatime", FUSE_OPT_KEY_DISCARD),
     FUSE_OPT_KEY("norelatime", FUSE_OPT_KEY_DISCARD),
@@ -78,7 +80,7 @@ Result<SessionOptions> SessionOptions::Parse(const std::string& comma_list,
                               fuse_opt_add_arg(arguments, comma_list.c_str()) != 0)) {
     return ErrnoError(ENOMEM, "mount options");
   }
-  Parsed parsed = {0, kDefaultThreads, KernelOffersIoUring() ? 1 : 0};
+  Parsed parsed = {0, 0, kDefaultThreads, KernelOffersIoUring() ? 1 : 0};
   if (fuse_opt_parse(arguments, &parsed, kOptions, ProcessOther) != 0) {
     return MakeError(ErrorKind::kUsage, "mount options not understood: -o " + comma_list);
   }
@@ -86,6 +88,10 @@ Result<SessionOptions> SessionOptions::Parse(const std::string& comma_list,
   if (parsed.max_threads < 2) return MakeError(ErrorKind::kUsage, "max_threads: at least 2");
   options.writeback = parsed.writeback != 0;
   options.max_threads = parsed.max_threads;
+  options.noatime = parsed.noatime != 0;
+  if (options.noatime && fuse_opt_add_arg(arguments, "-onoatime") != 0) {
+    return ErrnoError(ENOMEM, "mount options");
+  }
 #if FUSE_VERSION >= FUSE_MAKE_VERSION(3, 18)
   options.io_uring = parsed.io_uring != 0;
   if (options.io_uring && fuse_opt_add_arg(arguments, "-oio_uring") != 0) {

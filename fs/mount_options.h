@@ -1,8 +1,9 @@
 // What -o accepts. Beyond libfuse's own options (fsname, ro, dev, suid, io_uring, ...):
 //   writeback        the kernel collects writes in its cache
+//   noatime          no read that comes through the mount moves an access time, beneath it either
 //   max_threads=N    threads that serve requests
 // Options that concern only mount(8) and the boot (defaults, noauto, nofail, _netdev, user, x-...,
-// the atime family) are accepted and dropped. allow_other is the default for root.
+// the rest of the atime family) are accepted and dropped. allow_other is the default for root.
 #pragma once
 
 #include <string>
@@ -31,6 +32,7 @@ struct SessionOptions {
   static constexpr unsigned kDefaultThreads = 16;
 
   bool writeback = false;
+  bool noatime = false;
   unsigned max_threads = kDefaultThreads;
   // Requests over io_uring: where the kernel offers it, unless -o no_io_uring says otherwise.
   bool io_uring = false;

@@ -13,8 +13,10 @@ int OpenFile::BackingFlags(int flags, bool writeback) {
 Result<std::unique_ptr<OpenFile>> OpenFile::Adopt(UniqueFd fd, int flags, bool append_only) {
   // O_DIRECT had to be asked for, since the backing filesystem may refuse it, but our buffers are
   // not aligned.
-  const int kept = (flags & O_NOATIME) | (append_only ? O_APPEND : 0);
-  if ((flags & O_DIRECT) != 0 && fcntl(fd.get(), F_SETFL, kept) != 0) return ErrnoError("open");
+  const bool direct = (flags & O_DIRECT) != 0;
+  if (direct && fcntl(fd.get(), F_SETFL, fcntl(fd.get(), F_GETFL) & ~O_DIRECT) != 0) {
+    return ErrnoError("open");
+  }
   return std::unique_ptr<OpenFile>(new OpenFile(std::move(fd), flags, append_only));
 }
 

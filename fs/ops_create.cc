@@ -66,6 +66,7 @@ Status FileSystem::ReplyCreated(Request& request, FoundObject found, std::unique
   const fuse_entry_param entry = EntryOf(std::move(found), &inode);
   // What has just been made has no attributes but those of default ACLs.
   inode->SetKnownPlain((entry.attr.st_mode & (S_ISUID | S_ISGID)) == 0);
+  HeedNoatime(file->fd());
   file->BelongsTo(*inode);
   file->Describe(info, backing_.closes_silently && inode->in_volume());
   info.fh = files_.Add(std::move(file));

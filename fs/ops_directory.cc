@@ -59,6 +59,7 @@ fuse_entry_param BareEntry(const dirent64& entry, ino_t number) {
 Status FileSystem::OpenDir(Request& request, fuse_ino_t node, fuse_file_info* info) {
   ASSIGN_OR_RETURN(UniqueFd fd, inodes_->Open(inodes_->Get(node),
                                               O_RDONLY | O_DIRECTORY | (info->flags & O_NOATIME)));
+  HeedNoatime(fd.get());
   // Listings too are remembered, until something is made or removed in the directory.
   info->keep_cache = 1;
   info->cache_readdir = 1;

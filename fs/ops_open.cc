@@ -14,11 +14,16 @@ Status FileSystem::Open(Request& request, fuse_ino_t node, fuse_file_info* info)
   if (append_only) fd = inodes_->Open(inode, flags | O_APPEND);
   if (!fd) return tl::unexpected<Error>(std::move(fd.error()));
   ASSIGN_OR_RETURN(auto file, OpenFile::Adopt(std::move(*fd), info->flags, append_only));
+  HeedNoatime(file->fd());
   file->BelongsTo(inode);
   file->Describe(*info, backing_.closes_silently && inode.in_volume());
   info->fh = files_.Add(std::move(file));
   if (!request.ReplyOpen(*info)) files_.Remove(info->fh);
   return {};
+}
+
+void FileSystem::HeedNoatime(int fd) const {
+  if (settings_.noatime) (void)fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NOATIME);
 }
 
 // Closing a duplicate gives the errors that close would give (a network filesystem's, EDQUOT).

@@ -25,7 +25,7 @@ constexpr char kDescription[] =
 constexpr char kFooter[] =
     "The same options may stand after -o, for mount(8) and fstab:\n"
     "  volume=NAME, state=DIR, replica=[NAME=]URL, interval=MS, no_capture\n"
-    "and beside them FUSE's: ro, dev, suid, allow_other, writeback, max_threads=N, ...\n"
+    "and beside them FUSE's: ro, dev, suid, noatime, allow_other, writeback, max_threads=N, ...\n"
     "\n"
     "It returns when the mount is usable. It ends with fusermount3 -u MOUNTPOINT, umount, or "
     "SIGTERM.\n"

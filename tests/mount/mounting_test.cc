@@ -338,6 +338,33 @@ TEST_F(ByMount, OptionsMeanWhatTheyMeanElsewhere) {
   EXPECT_TRUE(Ends());
 }
 
+TEST_F(ByMount, NoatimeGoesForTheDirectoryBeneathToo) {
+  const auto accessed = [this](const std::string& name) {
+    struct stat found = {};
+    stat((source_ + "/" + name).c_str(), &found);
+    return found.st_atim.tv_sec;
+  };
+  constexpr timespec kLongAgo[2] = {{1'000'000'000, 0}, {0, UTIME_OMIT}};
+  const auto read_all = [&](const std::string& options) {
+    for (const char* name : {"directory", "directory/file"}) {
+      ASSERT_EQ(0, utimensat(AT_FDCWD, (source_ + "/" + name).c_str(), kLongAgo, 0));
+    }
+    ASSERT_EQ(MountBy({"-t", "fuse.tandemfs", source_, mount_.path(), "-o", Options(options)}).code,
+              0);
+    EXPECT_EQ(Read(At("directory/file")), "text");
+    EXPECT_EQ(Execute({"ls", At("directory")}).out, "file\n");
+    EXPECT_TRUE(Ends());
+  };
+  std::filesystem::create_directory(source_ + "/directory");
+  Write(source_ + "/directory/file", "text");
+  read_all(",noatime");
+  EXPECT_EQ(accessed("directory"), 1'000'000'000);
+  EXPECT_EQ(accessed("directory/file"), 1'000'000'000);
+  read_all("");
+  EXPECT_GT(accessed("directory"), 1'000'000'000);
+  EXPECT_GT(accessed("directory/file"), 1'000'000'000);
+}
+
 TEST_F(ByMount, ALineOfFstabIsEnough) {
   ASSERT_TRUE(replica_.Start());
   const std::string fstab = scratch_.Path("fstab");
