@@ -30,9 +30,9 @@ Result<std::optional<std::string>> MountTypeAt(const std::string& path) {
 // Asks the filesystem itself: the kernel may still remember attributes of a dead one.
 bool IsDead(const std::string& path) {
   struct statx ignored;
-  // ECONNABORTED: it died while it was being asked.
+  // ECONNABORTED, and over io_uring ECANCELED: it died while it was being asked.
   return statx(AT_FDCWD, path.c_str(), AT_STATX_FORCE_SYNC, STATX_BASIC_STATS, &ignored) != 0 &&
-         (errno == ENOTCONN || errno == ECONNABORTED);
+         (errno == ENOTCONN || errno == ECONNABORTED || errno == ECANCELED);
 }
 
 bool RunFusermount(const std::string& mountpoint) {

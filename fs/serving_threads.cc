@@ -44,15 +44,18 @@ ServingThreads::~ServingThreads() {
 }
 
 int ServingThreads::Run() {
-  pthread_t watch;
-  if (const int error = pthread_create(&watch, nullptr, &ServingThreads::WatchEntry, this);
-      error != 0) {
-    return -error;
-  }
   {
     MutexLock lock(mutex_);
     first_ = pthread_self();
     serving_ = 1;
+  }
+  // From here on there may be other threads, which count themselves.
+  pthread_t watch;
+  if (const int error = pthread_create(&watch, nullptr, &ServingThreads::WatchEntry, this);
+      error != 0) {
+    MutexLock lock(mutex_);
+    serving_ = 0;
+    return -error;
   }
   Serve();
   pthread_join(watch, nullptr);
@@ -178,7 +181,7 @@ ServingActivity ServingThreads::Look() {
   uint64_t request;
   {
     MutexLock lock(mutex_);
-    if (readers_ > 0) return ServingActivity::kReading;
+    if (readers_ > 0 || received_ == 0) return ServingActivity::kReading;
     state = handler_state_;
     request = received_;
   }

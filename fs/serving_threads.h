@@ -59,7 +59,7 @@ class ServingThreads {
   CondVar ended_one_;
   std::vector<pthread_t> threads_ GUARDED_BY(mutex_);  // beside the one that is in Run
   pthread_t first_ GUARDED_BY(mutex_) = {};
-  unsigned serving_ GUARDED_BY(mutex_) = 0;
+  unsigned serving_ GUARDED_BY(mutex_) = 0;  // threads in Serve, or on their way into it
   unsigned readers_ GUARDED_BY(mutex_) = 0;
   unsigned parked_ GUARDED_BY(mutex_) = 0;
   uint64_t received_ GUARDED_BY(mutex_) = 0;  // requests

@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <sys/statvfs.h>
 
+#include <atomic>
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
@@ -26,7 +27,7 @@ using tandem::programs::RunCausalThread;
 
 constexpr int kDisconnected = 3;
 
-bool volatile stop = false;
+std::atomic<bool> stop = false;  // lock-free: set by a signal
 
 // Of what it is asked nothing is cached.
 bool IsDead(const std::string& mount) {

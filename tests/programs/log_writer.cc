@@ -39,7 +39,7 @@ constexpr uint64_t kLongestPayload = 1000;
 // Full files that are merged into one; of a kind, so that old records are rarely copied again.
 constexpr size_t kMergedAtOnce = 4;
 
-bool volatile stop = false;
+std::atomic<bool> stop = false;  // lock-free: set by a signal
 
 [[noreturn]] void Die(const std::string& what) {
   fprintf(stderr, "%s: %s\n", what.c_str(), strerror(errno));

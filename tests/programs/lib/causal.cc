@@ -77,7 +77,7 @@ std::string MakeCausalTree(const std::string& directory, int threads) {
 }
 
 std::string RunCausalThread(const std::string& directory, int thread, uint64_t reached,
-                            CausalLog& log, const bool volatile& stop) {
+                            CausalLog& log, const std::atomic<bool>& stop) {
   CausalCells cells(DirectoryOf(directory, thread));
   for (uint64_t number = reached + 1; number < CausalLog::kMaxOperations && !stop; ++number) {
     const int cell = static_cast<int>(number % kCausalCells);

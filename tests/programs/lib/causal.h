@@ -8,6 +8,7 @@
 // that has an operation must have all that ended before that one began.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -52,7 +53,7 @@ std::string MakeCausalTree(const std::string& directory, int threads);
 // Performs the operations after `reached` until `stop` says so, or there is no room in the log.
 // Needs InstallBusGuard. Empty: done; otherwise what went wrong.
 std::string RunCausalThread(const std::string& directory, int thread, uint64_t reached,
-                            CausalLog& log, const bool volatile& stop);
+                            CausalLog& log, const std::atomic<bool>& stop);
 
 // After a run that was broken off: `last`, what ReadCausalTree says of the directory, is to be gone
 // on from. An operation that was under way and is there never returned; it ended by now. One that

@@ -28,6 +28,9 @@ bool IsExpectedError(int error) {
   }
 }
 
-bool IsDisconnect(int error) { return error == ENOTCONN || error == ECONNABORTED; }
+// ECANCELED: of requests that stood in the rings of an io_uring.
+bool IsDisconnect(int error) {
+  return error == ENOTCONN || error == ECONNABORTED || error == ECANCELED;
+}
 
 }  // namespace tandem::workload
