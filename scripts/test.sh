@@ -39,6 +39,7 @@ fi
 # newer kernels use: setarch takes it away.
 export ASAN_OPTIONS=${ASAN_OPTIONS:-detect_leaks=1:abort_on_error=1}
 export UBSAN_OPTIONS=${UBSAN_OPTIONS:-print_stacktrace=1}
+export TSAN_OPTIONS=${TSAN_OPTIONS:-atexit_sleep_ms=0:suppressions=$root/tests/tsan.supp}
 run=()
 [[ " ${build_options[*]} " != *" --tsan "* ]] || run=(setarch -R)
 
