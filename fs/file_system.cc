@@ -1,6 +1,7 @@
 #include "fs/file_system.h"
 
 #include <linux/magic.h>
+#include <pthread.h>
 #include <sys/vfs.h>
 #include <sys/xattr.h>
 
@@ -49,12 +50,29 @@ Result<std::unique_ptr<FileSystem>> FileSystem::Create(int source_fd, meta::Capt
   return std::unique_ptr<FileSystem>(new FileSystem(std::move(inodes), capture, settings, backing));
 }
 
+// libfuse ends the threads of its rings by pthread_cancel, wherever they are. A handler ends first:
+// what it has done must be recorded.
+class Uncancelled {
+ public:
+  Uncancelled() { pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &before_); }
+  ~Uncancelled() {
+    int ignored;
+    pthread_setcancelstate(before_, &ignored);
+  }
+  Uncancelled(const Uncancelled&) = delete;
+  Uncancelled& operator=(const Uncancelled&) = delete;
+
+ private:
+  int before_ = PTHREAD_CANCEL_ENABLE;
+};
+
 // What libfuse calls for a handler: the boundary at which exceptions stop and errors become
 // replies.
 template <typename... Arguments, Status (FileSystem::*kHandler)(Request&, Arguments...)>
 struct FileSystem::Trampoline<kHandler> {
   static void Call(fuse_req_t raw, Arguments... arguments) {
     auto* const file_system = static_cast<FileSystem*>(fuse_req_userdata(raw));
+    const Uncancelled uncancelled;
     Request request(raw);
     file_system->NoteTransport(request);
     try {

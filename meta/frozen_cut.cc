@@ -206,22 +206,24 @@ bool FrozenCut::Clone(SourceObject& live, Kept& kept) {
 bool FrozenCut::Finish() {
   State expected = State::kKeeping;
   const bool whole = state_.compare_exchange_strong(expected, State::kFinished);
-  DropKept();
+  DropKept(/*and_unlinked=*/true);
   return whole;
 }
 
 void FrozenCut::GiveUp() {
   State expected = State::kKeeping;
-  if (state_.compare_exchange_strong(expected, State::kGivenUp)) DropKept();
+  if (state_.compare_exchange_strong(expected, State::kGivenUp)) {
+    DropKept(/*and_unlinked=*/false);  // somebody may still be reading them
+  }
 }
 
-void FrozenCut::DropKept() {
+void FrozenCut::DropKept(bool and_unlinked) {
   for (Shard& shard : shards_) {
     std::unordered_map<ObjectId, Kept> kept;
     std::unordered_map<ObjectId, UniqueFd> unlinked;
     MutexLock lock(shard.mutex);
     kept.swap(shard.kept);
-    if (state_ == State::kFinished) unlinked.swap(shard.unlinked);
+    if (and_unlinked) unlinked.swap(shard.unlinked);
   }
 }
 

@@ -115,7 +115,7 @@ class FrozenCut {
   Outcome KeepContent(SourceObject& live, const std::vector<ByteRange>& ranges, Kept& kept);
   Outcome KeepRange(SourceObject& live, ByteRange range, uint64_t& left, Kept& kept);
   bool Clone(SourceObject& live, Kept& kept);
-  void DropKept();
+  void DropKept(bool and_unlinked);
 
   const CutRecord cut_;
   const std::vector<std::shared_ptr<const Layer>> layers_;

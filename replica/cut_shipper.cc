@@ -42,7 +42,25 @@ Result<bool> CutShipper::Ship(const std::shared_ptr<meta::FrozenCut>& cut) {
         RETURN_IF_ERROR(walker_.WalkDirectory({id, change.handle}, WalkDepth::kNewOnly));
         walked = true;
       }
+      ASSIGN_OR_RETURN(const bool passed_by, WalkPassedBy(*cut, change));
+      walked |= passed_by;
     }
+  }
+  return walked;
+}
+
+// Objects that came to these names, and that a walk of everything has not met. Those that are whole
+// in the cut are shipped as such.
+Result<bool> CutShipper::WalkPassedBy(meta::FrozenCut& cut, const meta::ObjectChange& directory) {
+  bool walked = false;
+  for (const auto& [name, entry] : directory.entries) {
+    if (entry.child.is_null() || !walker_.HasPassedBy(entry.child)) continue;
+    const meta::ObjectChange* change = cut.changes().Find(entry.child);
+    if (change != nullptr && change->whole) continue;
+    ASSIGN_OR_RETURN(const auto found, FindMissing(entry.child));
+    if (!found) continue;  // gone by now
+    RETURN_IF_ERROR(walker_.WalkPassedBy(*found));
+    walked = true;
   }
   return walked;
 }

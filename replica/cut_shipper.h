@@ -35,6 +35,7 @@ class CutShipper {
   // False: there is no such object in the cut, or it cannot be read.
   Result<bool> ShipObject(meta::FrozenCut& cut, const ObjectId& id,
                           const meta::ObjectChange& change, ObjectId basis);
+  Result<bool> WalkPassedBy(meta::FrozenCut& cut, const meta::ObjectChange& directory);
   Result<std::optional<meta::ObjectRef>> FindMissing(const ObjectId& object);
   Status TakeNamesBack(const ObjectId& object);
 

@@ -45,15 +45,19 @@ std::unique_ptr<Replication> Replication::Start(Options options, meta::Tracker& 
   return replication;
 }
 
-Replication::~Replication() {
+void Replication::Stop() {
   for (const auto& sender : senders_) sender->Stop();
-  senders_.clear();
+}
+
+Replication::~Replication() {
+  Stop();
   {
     MutexLock lock(mutex_);
     stopping_ = true;
     wake_.NotifyAll();
   }
   thread_.join();
+  senders_.clear();
   Remember();
 }
 

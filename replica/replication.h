@@ -36,6 +36,8 @@ class Replication {
                                             const meta::SourceTree& tree,
                                             meta::StateWriter& writer);
   ~Replication();
+  // Whoever waits for a replica is told so at once. Nothing is sent any more.
+  void Stop();
 
   std::vector<ReplicaStatus> Statuses();
   // What all replicas have applied; the first epoch if there is none.

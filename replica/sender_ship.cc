@@ -1,5 +1,6 @@
 // One change set: from a cut to the replica's having applied it.
 #include <algorithm>
+#include <unordered_set>
 
 #include "meta/base/fault_point.h"
 #include "meta/base/log.h"
@@ -94,7 +95,8 @@ Result<CutName> Sender::FillStage(Peer& peer, const Position& position, StageWri
     // What is known to have changed shows in no attribute if a power cut took those back.
     if (!position.empty) RETURN_IF_ERROR(cuts.Ship(start));
   }
-  int tries = 0;
+  int tries = 0;  // to send what had been asked for before
+  std::unordered_set<ObjectId> asked_for;
   for (int round = 1;; ++round) {
     if (stopping_ || paused()) return MakeError(ErrorKind::kCancelled, "fill a stage: stopping");
     if (increments_ && round == kMaxRounds) {
@@ -131,7 +133,9 @@ Result<CutName> Sender::FillStage(Peer& peer, const Position& position, StageWri
       RETURN_IF_ERROR(Peer::ToStatus(reply));
       return cut->cut().name;
     }
-    if (++tries > kMaxCommitTries) {
+    bool again = reply.missing.empty();
+    for (const ObjectId& object : reply.missing) again |= !asked_for.insert(object).second;
+    if (again && ++tries > kMaxCommitTries) {
       // It lacks what neither the cuts nor the tree can explain: look at everything.
       reconcile_owed_ = true;
       compare_after_ = Epoch(UINT64_MAX);

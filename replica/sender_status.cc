@@ -131,7 +131,7 @@ Status Sender::RunTask(Task task, CondVar::Clock::time_point deadline) {
   }
   tracker_.WakeAll();
   MutexLock lock(mutex_);
-  while (!queued->finished && !stopping_) {
+  while (!queued->finished && (queued->started || !stopping_)) {
     const bool in_time = changed_.WaitUntil(mutex_, deadline);
     if (!in_time && !queued->started) {
       std::erase(tasks_, queued);
@@ -141,7 +141,10 @@ Status Sender::RunTask(Task task, CondVar::Clock::time_point deadline) {
     }
     if (!in_time) deadline += std::chrono::seconds(1);  // it is running: wait for its end
   }
-  if (!queued->finished) return MakeError(ErrorKind::kCancelled, "stopping");
+  if (!queued->finished) {
+    std::erase(tasks_, queued);
+    return MakeError(ErrorKind::kCancelled, "stopping");
+  }
   return std::move(queued->status);
 }
 

@@ -31,9 +31,12 @@ bool MayDiffer(const meta::Attributes& ours, const meta::Attributes& theirs) {
 Status Walker::WalkDirectory(const meta::ObjectRef& directory, WalkDepth depth) {
   if (depth == WalkDepth::kAll) {
     if (replica_.is_empty) {
-      ASSIGN_OR_RETURN(const bool shipped, ShipNew(directory, depth, ObjectId()));
+      ASSIGN_OR_RETURN(const bool shipped,
+                       ShipNew(directory, {directory, true, depth}, ObjectId()));
       (void)shipped;  // its attributes are noted as lacking; its names are another matter
     } else {
+      compares_all_ = true;
+      met_.insert(directory.id);
       ASSIGN_OR_RETURN(const std::vector<Listed> known, FindOnReplica({directory.id}));
       RETURN_IF_ERROR(ShipDifference(directory, known.front(), depth));
     }
@@ -43,9 +46,20 @@ Status Walker::WalkDirectory(const meta::ObjectRef& directory, WalkDepth depth) 
 }
 
 Result<bool> Walker::WalkNew(const meta::ObjectRef& object) {
-  ASSIGN_OR_RETURN(const bool shipped, ShipNew(object, WalkDepth::kNewOnly, ObjectId()));
+  Task like{object, true, compares_all_ ? WalkDepth::kAll : WalkDepth::kNewOnly};
+  like.check_disk = true;
+  shipped_links_.erase(object.id);  // but what was shipped was not enough
+  ASSIGN_OR_RETURN(const bool shipped, ShipNew(object, like, ObjectId()));
   RETURN_IF_ERROR(Run());
   return shipped;
+}
+
+Status Walker::WalkPassedBy(const meta::ObjectRef& object) {
+  met_.insert(object.id);
+  ASSIGN_OR_RETURN(const std::vector<Listed> known, FindOnReplica({object.id}));
+  if (known.front().object.is_null()) return {};  // the replica will ask for it
+  RETURN_IF_ERROR(ShipDifference(object, known.front(), WalkDepth::kAll));
+  return Run();
 }
 
 std::optional<meta::ObjectRef> Walker::FindDiffering(const ObjectId& object) const {
@@ -88,14 +102,23 @@ Status Walker::Visit(const Task& task) {
   }
 
   const std::vector<meta::SourceEntry>& entries = ours->entries;
-  std::vector<Listed> known(entries.size());
-  if (!replica_.is_empty && !entries.empty()) {
-    std::vector<ObjectId> ids;
-    ids.reserve(entries.size());
-    for (const meta::SourceEntry& entry : entries) ids.push_back(entry.object.id);
-    ASSIGN_OR_RETURN(known, FindOnReplica(ids));
-  }
+  ASSIGN_OR_RETURN(const std::vector<Listed> known, FindKnown(task, entries));
   return CompareObjects(task, entries, known, BasesOf(entries, theirs));
+}
+
+Result<std::vector<Listed>> Walker::FindKnown(const Task& task,
+                                              const std::vector<meta::SourceEntry>& entries) {
+  if (replica_.is_empty || entries.empty()) return std::vector<Listed>(entries.size());
+  std::vector<ObjectId> ids;
+  ids.reserve(entries.size());
+  for (const meta::SourceEntry& entry : entries) ids.push_back(entry.object.id);
+  ASSIGN_OR_RETURN(std::vector<Listed> known, FindOnReplica(ids));
+  if (!task.check_disk) return known;
+  ASSIGN_OR_RETURN(const std::vector<Listed> there, FindOnReplica(ids, Origin::kDisk));
+  for (size_t i = 0; i < known.size(); ++i) {
+    if (there[i].object.is_null()) known[i] = {};
+  }
+  return known;
 }
 
 void Walker::NoteUnreadable(const Task& task, const std::string& why) {
@@ -144,23 +167,24 @@ Status Walker::CompareObjects(const Task& task, const std::vector<meta::SourceEn
                               const std::vector<Listed>& known, const Bases& bases) {
   for (size_t i = 0; i < entries.size(); ++i) {
     if (!keep_going_()) return MakeError(ErrorKind::kCancelled, "walk the source: stopping");
+    const bool first_met = compares_all_ && met_.insert(entries[i].object.id).second;
     if (known[i].object.is_null()) {
       const auto basis = bases.find(entries[i].object.id);
-      ASSIGN_OR_RETURN(const bool shipped,
-                       ShipNew(entries[i].object, task.depth,
-                               basis == bases.end() ? ObjectId() : basis->second));
+      ASSIGN_OR_RETURN(
+          const bool shipped,
+          ShipNew(entries[i].object, task, basis == bases.end() ? ObjectId() : basis->second));
       if (shipped) continue;
       // It has been named already; without it nothing can be committed.
       RETURN_IF_ERROR(stage_.Add(EntryRecord{task.directory.id, entries[i].name, ObjectId()}));
       NoteUnreadable(task, entries[i].name);
-    } else if (task.depth == WalkDepth::kAll) {
-      RETURN_IF_ERROR(ShipDifference(entries[i].object, known[i], task.depth));
+    } else if (task.depth == WalkDepth::kAll || first_met) {
+      RETURN_IF_ERROR(ShipDifference(entries[i].object, known[i], WalkDepth::kAll));
     }
   }
   return {};
 }
 
-Result<bool> Walker::ShipNew(const meta::ObjectRef& object, WalkDepth depth, ObjectId basis) {
+Result<bool> Walker::ShipNew(const meta::ObjectRef& object, const Task& like, ObjectId basis) {
   if (shipped_links_.contains(object.id)) return true;
   ASSIGN_OR_RETURN(std::optional<meta::SourceObject> opened, tree_.Open(object));
   if (!opened) return true;  // gone: that travels as a change of its own
@@ -169,7 +193,9 @@ Result<bool> Walker::ShipNew(const meta::ObjectRef& object, WalkDepth depth, Obj
   if (!attributes) return false;
   if (attributes->kind == meta::Kind::kDirectory) {
     // The root is asked for itself, by WalkDirectory.
-    if (object.id != kRootObject) tasks_.push_back({object, true, depth, basis});
+    if (object.id != kRootObject) {
+      tasks_.push_back({object, true, like.depth, like.check_disk, basis});
+    }
   } else if (attributes->link_count > 1) {
     shipped_links_.insert(object.id);
   }
@@ -192,10 +218,11 @@ Status Walker::ShipDifference(const meta::ObjectRef& object, const Listed& their
   }
   ASSIGN_OR_RETURN(const meta::Attributes ours, std::move(read));
   if (MayDiffer(ours, theirs.attributes) || theirs.changed > replica_.compare_after) {
-    meta::ObjectChange change;
+    const bool same_kind = ours.kind == theirs.attributes.kind;
+    meta::ObjectChange change = same_kind ? meta::ObjectChange() : EverythingOf(object);
     change.handle = object.handle;
     change.attributes = meta::kAllAttributes;
-    if (ours.kind == meta::Kind::kFile) change.suspect.Add(ByteRange::Whole());
+    if (same_kind && ours.kind == meta::Kind::kFile) change.suspect.Add(ByteRange::Whole());
     ASSIGN_OR_RETURN(const auto shipped, shipper_.Ship(object.id, *opened, change, ObjectId()));
     (void)shipped;  // or noted as lacking
     differing_.emplace(object.id, object.handle);
@@ -225,11 +252,13 @@ Result<std::vector<Listed>> Walker::ListReplica(const ObjectId& directory) {
   }
 }
 
-Result<std::vector<Listed>> Walker::FindOnReplica(const std::vector<ObjectId>& objects) {
+Result<std::vector<Listed>> Walker::FindOnReplica(const std::vector<ObjectId>& objects,
+                                                  Origin origin) {
   std::vector<Listed> all;
   all.reserve(objects.size());
   for (size_t at = 0; at < objects.size(); at += kFindAtATime) {
     Find ask;
+    ask.origin = origin;
     const size_t end = std::min(objects.size(), at + kFindAtATime);
     ask.objects.assign(objects.begin() + static_cast<ptrdiff_t>(at),
                        objects.begin() + static_cast<ptrdiff_t>(end));

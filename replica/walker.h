@@ -49,8 +49,15 @@ class Walker {
   // Compares the directory's names (and, with kAll, its attributes), and below it all directories
   // that the replica does not know (with kAll: all).
   Status WalkDirectory(const meta::ObjectRef& directory, WalkDepth depth);
-  // Ships an object the replica lacks, and everything below it. False: it cannot be read.
+  // Ships an object the replica lacks, and everything below it that is not in its tree either.
+  // False: it cannot be read.
   Result<bool> WalkNew(const meta::ObjectRef& object);
+  // A walk of everything meets no object that moves meanwhile from where it has yet to go to where
+  // it has been. Whether this is such a one, for all that is known; a cut names it, where it is
+  // now.
+  bool HasPassedBy(const ObjectId& object) const { return compares_all_ && !met_.contains(object); }
+  // Compares one that was passed by, and everything below it.
+  Status WalkPassedBy(const meta::ObjectRef& object);
   // One that was found to differ, and shipped as such.
   std::optional<meta::ObjectRef> FindDiffering(const ObjectId& object) const;
 
@@ -59,6 +66,9 @@ class Walker {
     meta::ObjectRef directory;
     bool unknown_to_replica;
     WalkDepth depth;
+    // Whether what the replica knows is believed to be there. Not below what somebody has taken
+    // from its tree.
+    bool check_disk = false;
     // What the replica has in its place; null: nothing.
     ObjectId counterpart = {};
   };
@@ -76,10 +86,14 @@ class Walker {
                         const std::vector<Listed>& known, const Bases& bases);
   // The directory, or what some of its names lead to, cannot be read.
   void NoteUnreadable(const Task& task, const std::string& why);
-  Result<bool> ShipNew(const meta::ObjectRef& object, WalkDepth depth, ObjectId basis);
+  // All the same as `like`, but for the object and what the replica has in its place.
+  Result<bool> ShipNew(const meta::ObjectRef& object, const Task& like, ObjectId basis);
   Status ShipDifference(const meta::ObjectRef& object, const Listed& theirs, WalkDepth depth);
   Result<std::vector<Listed>> ListReplica(const ObjectId& directory);
-  Result<std::vector<Listed>> FindOnReplica(const std::vector<ObjectId>& objects);
+  Result<std::vector<Listed>> FindOnReplica(const std::vector<ObjectId>& objects,
+                                            Origin origin = Origin::kDatabase);
+  Result<std::vector<Listed>> FindKnown(const Task& task,
+                                        const std::vector<meta::SourceEntry>& entries);
 
   const meta::SourceTree& tree_;
   Peer& peer_;
@@ -92,6 +106,9 @@ class Walker {
   // Objects with several names are met several times.
   std::unordered_set<ObjectId> shipped_links_;
   std::unordered_map<ObjectId, FileHandle> differing_;
+  // From the first walk of everything on, if there is something to compare with.
+  bool compares_all_ = false;
+  std::unordered_set<ObjectId> met_;  // then
 };
 
 }  // namespace tandem::replica

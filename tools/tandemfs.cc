@@ -156,6 +156,7 @@ Status RunMounted(const MountArguments& arguments, const std::string& source, in
   spdlog::info("{} is mounted at {} as volume {}", source, mountpoint, arguments.volume);
 
   Status served_status = mount->Run();
+  if (replication != nullptr) replication->Stop();  // or what is asked through control would wait
   control.reset();
   replication.reset();
   if (engine.tracker != nullptr) {

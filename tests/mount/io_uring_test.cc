@@ -1,4 +1,6 @@
 // Requests over io_uring, where the kernel can: turned on for the test, and off again.
+#include <signal.h>
+
 #include <fstream>
 
 #include "fs/fuse_api.h"
@@ -66,6 +68,21 @@ TEST_F(IoUring, KilledInTheMiddleNothingIsLost) {
   EXPECT_TRUE(StopWorkload(workload));
   ASSERT_TRUE(mount_.Start());
   EXPECT_TRUE(Converges());
+}
+
+// libfuse cancels the threads of its rings then.
+TEST_F(IoUring, EndedInTheMiddleNothingIsLost) {
+  ASSERT_TRUE(StartBoth());
+  for (int i = 0; i < Times(5, 50); ++i) {
+    Process workload(Workload(mount_.path(), FreshSeed(),
+                              {"--seconds", "0", "--threads", "3", "--tolerate-disconnect"}));
+    ASSERT_TRUE(WaitFor([this] { return InUse(); }));
+    mount_.process().Signal(SIGTERM);
+    EXPECT_EQ(mount_.process().Wait(), 0) << mount_.process().err();
+    EXPECT_TRUE(StopWorkload(workload));
+    ASSERT_TRUE(mount_.Start());
+    EXPECT_TRUE(Converges());
+  }
 }
 
 TEST_F(IoUring, IsLeftAloneWhereAskedTo) {
