@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <filesystem>
 #include <map>
 #include <random>
 #include <thread>
@@ -210,6 +211,21 @@ TEST_F(FrozenCutTest, WhatIsKeptIsFreedWithTheCut) {
   EXPECT_GE(directory_.spill().memory_used(), kFileBytes);
   cut.reset();
   EXPECT_EQ(directory_.spill().memory_used(), 0u);
+}
+
+TEST_F(FrozenCutTest, WhatWasGivenUpKeepsNoDescriptorsOnceItHasBeenRead) {
+  const auto open_descriptors = [] {
+    return std::distance(std::filesystem::directory_iterator("/proc/self/fd"),
+                         std::filesystem::directory_iterator());
+  };
+  directory_.CreateFile("file");
+  const auto before = open_descriptors();
+  const auto cut = Cut();
+  directory_.Remove("file");
+  EXPECT_GT(open_descriptors(), before);
+  cut->GiveUp();
+  EXPECT_FALSE(cut->Finish());
+  EXPECT_EQ(open_descriptors(), before);
 }
 
 // Beyond memory to the file, beyond the file the cut goes: never the operation.
