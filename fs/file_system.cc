@@ -40,16 +40,6 @@ bool ClosesSilently(const InodeFd& directory) {
          std::ranges::find(kSilent, static_cast<long>(found.f_type)) != std::end(kSilent);
 }
 
-}  // namespace
-
-Result<std::unique_ptr<FileSystem>> FileSystem::Create(int source_fd, meta::Capture* capture,
-                                                       Settings settings) {
-  ASSIGN_OR_RETURN(auto inodes, InodeTable::Create(source_fd));
-  ASSIGN_OR_RETURN(const InodeFd root, inodes->Descriptor(inodes->root()));
-  const Backing backing = {.has_acls = HasAcls(root), .closes_silently = ClosesSilently(root)};
-  return std::unique_ptr<FileSystem>(new FileSystem(std::move(inodes), capture, settings, backing));
-}
-
 // libfuse ends the threads of its rings by pthread_cancel, wherever they are. A handler ends first:
 // what it has done must be recorded.
 class Uncancelled {
@@ -65,6 +55,16 @@ class Uncancelled {
  private:
   int before_ = PTHREAD_CANCEL_ENABLE;
 };
+
+}  // namespace
+
+Result<std::unique_ptr<FileSystem>> FileSystem::Create(int source_fd, meta::Capture* capture,
+                                                       Settings settings) {
+  ASSIGN_OR_RETURN(auto inodes, InodeTable::Create(source_fd));
+  ASSIGN_OR_RETURN(const InodeFd root, inodes->Descriptor(inodes->root()));
+  const Backing backing = {.has_acls = HasAcls(root), .closes_silently = ClosesSilently(root)};
+  return std::unique_ptr<FileSystem>(new FileSystem(std::move(inodes), capture, settings, backing));
+}
 
 // What libfuse calls for a handler: the boundary at which exceptions stop and errors become
 // replies.

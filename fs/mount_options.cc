@@ -20,6 +20,7 @@ struct Parsed {
 const fuse_opt kOptions[] = {
     {"writeback", offsetof(Parsed, writeback), 1},
     {"noatime", offsetof(Parsed, noatime), 1},
+    FUSE_OPT_KEY("noatime", FUSE_OPT_KEY_KEEP),  // the mount's, too
     {"max_threads=%u", offsetof(Parsed, max_threads), 0},
     {"io_uring", offsetof(Parsed, io_uring), 1},
     {"no_io_uring", offsetof(Parsed, io_uring), 0},
@@ -89,9 +90,6 @@ Result<SessionOptions> SessionOptions::Parse(const std::string& comma_list,
   options.writeback = parsed.writeback != 0;
   options.max_threads = parsed.max_threads;
   options.noatime = parsed.noatime != 0;
-  if (options.noatime && fuse_opt_add_arg(arguments, "-onoatime") != 0) {
-    return ErrnoError(ENOMEM, "mount options");
-  }
 #if FUSE_VERSION >= FUSE_MAKE_VERSION(3, 18)
   options.io_uring = parsed.io_uring != 0;
   if (options.io_uring && fuse_opt_add_arg(arguments, "-oio_uring") != 0) {

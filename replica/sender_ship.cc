@@ -139,11 +139,9 @@ Result<CutName> Sender::FillStage(Peer& peer, const Position& position, StageWri
       // It lacks what neither the cuts nor the tree can explain: look at everything.
       reconcile_owed_ = true;
       compare_after_ = Epoch(UINT64_MAX);
-      spdlog::error(
-          "replica {}: object {} was sent {} times, and is lacking still: all is compared",
-          options_.name, reply.missing.empty() ? ObjectId().ToHex() : reply.missing.front().ToHex(),
-          kMaxCommitTries);
-      return tl::unexpected<Error>(Peer::ToStatus(reply).error());
+      const std::string first = reply.missing.empty() ? "" : " " + reply.missing.front().ToHex();
+      return tl::unexpected<Error>(
+          Peer::ToStatus(reply).error().Within("commit without object" + first));
     }
     const bool long_since = tries > kMaxCommitTries / 2;
     RETURN_IF_ERROR(cuts.ShipMissing(reply.missing, long_since

@@ -38,7 +38,7 @@ Status Walker::WalkDirectory(const meta::ObjectRef& directory, WalkDepth depth) 
       compares_all_ = true;
       met_.insert(directory.id);
       ASSIGN_OR_RETURN(const std::vector<Listed> known, FindOnReplica({directory.id}));
-      RETURN_IF_ERROR(ShipDifference(directory, known.front(), depth));
+      RETURN_IF_ERROR(ShipDifference(directory, known.front()));
     }
   }
   tasks_.push_back({directory, replica_.is_empty, depth});
@@ -46,8 +46,8 @@ Status Walker::WalkDirectory(const meta::ObjectRef& directory, WalkDepth depth) 
 }
 
 Result<bool> Walker::WalkNew(const meta::ObjectRef& object) {
-  Task like{object, true, compares_all_ ? WalkDepth::kAll : WalkDepth::kNewOnly};
-  like.check_disk = true;
+  const WalkDepth depth = compares_all_ ? WalkDepth::kAll : WalkDepth::kNewOnly;
+  const Task like{object, true, depth, /*check_disk=*/true};
   shipped_links_.erase(object.id);  // but what was shipped was not enough
   ASSIGN_OR_RETURN(const bool shipped, ShipNew(object, like, ObjectId()));
   RETURN_IF_ERROR(Run());
@@ -58,7 +58,7 @@ Status Walker::WalkPassedBy(const meta::ObjectRef& object) {
   met_.insert(object.id);
   ASSIGN_OR_RETURN(const std::vector<Listed> known, FindOnReplica({object.id}));
   if (known.front().object.is_null()) return {};  // the replica will ask for it
-  RETURN_IF_ERROR(ShipDifference(object, known.front(), WalkDepth::kAll));
+  RETURN_IF_ERROR(ShipDifference(object, known.front()));
   return Run();
 }
 
@@ -178,7 +178,7 @@ Status Walker::CompareObjects(const Task& task, const std::vector<meta::SourceEn
       RETURN_IF_ERROR(stage_.Add(EntryRecord{task.directory.id, entries[i].name, ObjectId()}));
       NoteUnreadable(task, entries[i].name);
     } else if (task.depth == WalkDepth::kAll || first_met) {
-      RETURN_IF_ERROR(ShipDifference(entries[i].object, known[i], WalkDepth::kAll));
+      RETURN_IF_ERROR(ShipDifference(entries[i].object, known[i]));
     }
   }
   return {};
@@ -202,8 +202,7 @@ Result<bool> Walker::ShipNew(const meta::ObjectRef& object, const Task& like, Ob
   return true;
 }
 
-Status Walker::ShipDifference(const meta::ObjectRef& object, const Listed& theirs,
-                              WalkDepth depth) {
+Status Walker::ShipDifference(const meta::ObjectRef& object, const Listed& theirs) {
   if (shipped_links_.contains(object.id)) return {};
   ASSIGN_OR_RETURN(std::optional<meta::SourceObject> opened, tree_.Open(object));
   if (!opened) return {};
@@ -228,7 +227,7 @@ Status Walker::ShipDifference(const meta::ObjectRef& object, const Listed& their
     differing_.emplace(object.id, object.handle);
   }
   if (ours.kind == meta::Kind::kDirectory && object.id != kRootObject) {
-    tasks_.push_back({object, false, depth});
+    tasks_.push_back({object, false, WalkDepth::kAll});
   } else if (ours.link_count > 1) {
     shipped_links_.insert(object.id);
   }

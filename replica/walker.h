@@ -88,7 +88,8 @@ class Walker {
   void NoteUnreadable(const Task& task, const std::string& why);
   // All the same as `like`, but for the object and what the replica has in its place.
   Result<bool> ShipNew(const meta::ObjectRef& object, const Task& like, ObjectId basis);
-  Status ShipDifference(const meta::ObjectRef& object, const Listed& theirs, WalkDepth depth);
+  // And, of a directory, has everything below it compared.
+  Status ShipDifference(const meta::ObjectRef& object, const Listed& theirs);
   Result<std::vector<Listed>> ListReplica(const ObjectId& directory);
   Result<std::vector<Listed>> FindOnReplica(const std::vector<ObjectId>& objects,
                                             Origin origin = Origin::kDatabase);

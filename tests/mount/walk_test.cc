@@ -1,6 +1,5 @@
 // Walks of the tree (replica/walker.h), and what happens meanwhile.
 #include <filesystem>
-#include <thread>
 
 #include "tests/files.h"
 #include "tests/mount_fixture.h"
@@ -9,7 +8,6 @@ namespace tandem::test {
 namespace {
 
 namespace stdfs = std::filesystem;
-using std::chrono::milliseconds;
 
 class Walk : public MountTest {
  protected:
@@ -47,8 +45,10 @@ TEST_F(Walk, WhatMovesToWhereItHasBeenIsComparedToo) {
   ASSERT_TRUE(mount_.WaitForState("reconciling"));
   const std::string deep_in_mount = mount_.path() + deep.substr(source_.size());
   for (int i = 0; i < kMoving; ++i) {
+    const uint64_t sent = mount_.SentBytes();
     stdfs::rename(deep_in_mount + moving(i), mount_.path() + "/early" + moving(i));
-    std::this_thread::sleep_for(milliseconds(5));  // spread over the walk
+    // Spread over the walk: it asks the replica at every step.
+    ASSERT_TRUE(WaitFor([&] { return mount_.SentBytes() > sent || mount_.State() == "current"; }));
   }
   EXPECT_TRUE(Converges());
 }
