@@ -7,6 +7,10 @@ namespace {
 
 constexpr int kSchemaVersion = 1;
 
+// The log goes into the database file when it has 1,000 pages: nobody else reads, so that it always
+// begins afresh afterwards. What a part has overwritten is kept in memory: /var/tmp may be full.
+constexpr char kSettings[] = "PRAGMA wal_autocheckpoint=1000; PRAGMA temp_store=MEMORY";
+
 // `inode` is InodeId; times are split so that nothing is lost; `cut` is the epoch of the cut that
 // last changed the row. Blobs of ids are 16 bytes, big endian.
 constexpr char kSchema[] =
@@ -63,7 +67,8 @@ Catalog::Catalog(Database database, std::unique_ptr<Statements> statements)
 Catalog::~Catalog() = default;
 
 Result<std::unique_ptr<Catalog>> Catalog::Open(const std::string& path) {
-  ASSIGN_OR_RETURN(Database database, Database::Open(path, Database::Sync::kNormal));
+  ASSIGN_OR_RETURN(Database database, Database::Open(path, Database::Sync::kFull));
+  RETURN_IF_ERROR(database.Execute(kSettings));
   ASSIGN_OR_RETURN(const int version, database.UserVersion());
   if (version > kSchemaVersion) {
     return MakeError(ErrorKind::kUsage,
@@ -75,15 +80,6 @@ Result<std::unique_ptr<Catalog>> Catalog::Open(const std::string& path) {
     RETURN_IF_ERROR(database.SetUserVersion(kSchemaVersion));
     RETURN_IF_ERROR(transaction.Commit());
   }
-  return Prepare(std::move(database));
-}
-
-Result<std::unique_ptr<Catalog>> Catalog::OpenReader(const std::string& path) {
-  ASSIGN_OR_RETURN(Database database, Database::OpenReadOnly(path));
-  return Prepare(std::move(database));
-}
-
-Result<std::unique_ptr<Catalog>> Catalog::Prepare(Database database) {
   auto statements = std::make_unique<Statements>();
   const std::pair<Statement*, const char*> all[] = {
       {&statements->find, kFind},
@@ -199,6 +195,16 @@ Result<bool> Catalog::IsEmpty() {
   ASSIGN_OR_RETURN(const bool found, statements_->any.Step());
   statements_->any.Reset();
   return !found;
+}
+
+Result<Savepoint> Catalog::Begin() {
+  if (!database_.InTransaction()) RETURN_IF_ERROR(database_.Execute("BEGIN IMMEDIATE"));
+  return Savepoint::Begin(database_);
+}
+
+Status Catalog::Keep() {
+  if (!database_.InTransaction()) return {};
+  return database_.Execute("COMMIT");
 }
 
 Status Catalog::Put(ObjectId object, const CatalogObject& value, Epoch cut) {

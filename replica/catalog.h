@@ -1,10 +1,12 @@
 // replica.db: what the replica has applied, as the source described it. Objects with the source's
 // attributes and the inode that stands for them in tree/, names, and the cut all this belongs to.
-// It changes in one transaction a cut, the last step of a redo: until then it is the base the redo
-// starts from, and after a crash starts from again.
 //
-// A Catalog belongs to one thread at a time. The redo owns the only one that writes; readers have
-// their own. The schema stands in replica/STORE.md and in catalog.cc.
+// Two steps. All that a redo changes is one part of an open transaction, undone if the redo fails.
+// Keep commits the transaction, with the cuts in it, to stable storage; whoever calls it has brought
+// the tree there before. So after any crash the catalog is at a cut that the tree on the disk has
+// reached, and the stages from there on lead to the last one.
+//
+// One thread at a time. The schema stands in replica/STORE.md and in catalog.cc.
 #pragma once
 
 #include <memory>
@@ -48,8 +50,6 @@ class Catalog {
  public:
   // Opens or creates. kCorrupt: no database, or a damaged one.
   static Result<std::unique_ptr<Catalog>> Open(const std::string& path);
-  // Sees what the writer has committed.
-  static Result<std::unique_ptr<Catalog>> OpenReader(const std::string& path);
   ~Catalog();
 
   Result<std::optional<CatalogObject>> Find(ObjectId object);
@@ -65,8 +65,10 @@ class Catalog {
   // There is no name.
   Result<bool> IsEmpty();
 
-  // The rest only within a transaction. `cut` is noted as the one that last changed the row.
-  Result<Transaction> Begin() { return Transaction::Begin(database_); }
+  // Opens the transaction if none is open, and a part of it. The calls that change something are
+  // made within a part; `cut` is noted as the one that last changed the row. An error may have
+  // undone more than the part: all since the last Keep. Applied() tells.
+  Result<Savepoint> Begin();
   Status Put(ObjectId object, const CatalogObject& value, Epoch cut);
   // The object and the names in it.
   Status Remove(ObjectId object);
@@ -75,17 +77,12 @@ class Catalog {
   Status RemoveEntry(const EntryKey& key);
   Status SetApplied(const AppliedCut& cut);
 
-  // Moves the write-ahead log into the database file; not within a transaction.
-  // Passive: this connection is the only writer.
-  Status Checkpoint() {
-    RETURN_IF_ERROR(database_.Checkpoint(Database::CheckpointMode::kPassive));
-    return {};
-  }
+  // Commits what is in the transaction, durably; not within a part.
+  Status Keep();
 
  private:
   struct Statements;
   Catalog(Database database, std::unique_ptr<Statements> statements);
-  static Result<std::unique_ptr<Catalog>> Prepare(Database database);
 
   Database database_;
   std::unique_ptr<Statements> statements_;  // ends before database_

@@ -1,7 +1,5 @@
 #include "replica/redo.h"
 
-#include <unistd.h>
-
 #include <algorithm>
 
 #include "meta/base/fault_point.h"
@@ -56,7 +54,7 @@ Status FinishDirectories(RedoState& state, const ContentWriter& content) {
     if (recorded != content.directories().end()) {
       RETURN_IF_ERROR(WriteAttributes(fd.get(), recorded->second, state.notices));
     } else {
-      ASSIGN_OR_RETURN(const auto row, state.place.base.Find(directory));
+      ASSIGN_OR_RETURN(const auto row, state.place.catalog.Find(directory));
       if (row) RETURN_IF_ERROR(WriteAttributes(fd.get(), row->attributes, state.notices));
     }
     FAULT_POINT("replica.redo.attributes_set");
@@ -65,26 +63,26 @@ Status FinishDirectories(RedoState& state, const ContentWriter& content) {
 }
 
 Status RecordEntries(RedoState& state) {
-  Catalog& writer = state.place.writer;
+  Catalog& catalog = state.place.catalog;
   for (const auto& [key, child] : state.plan.entries()) {
     if (child.is_null()) {
-      RETURN_IF_ERROR(writer.RemoveEntry(key));
+      RETURN_IF_ERROR(catalog.RemoveEntry(key));
       continue;
     }
     ASSIGN_OR_RETURN(const auto kind, state.plan.FinalKind(child));
     if (kind == meta::Kind::kDirectory) {
       // Its name before, if the stages do not speak of that.
-      ASSIGN_OR_RETURN(const auto names, state.place.base.NamesOf(child));
+      ASSIGN_OR_RETURN(const auto names, catalog.NamesOf(child));
       for (const EntryKey& name : names) {
-        if (!state.plan.entries().contains(name)) RETURN_IF_ERROR(writer.RemoveEntry(name));
+        if (!state.plan.entries().contains(name)) RETURN_IF_ERROR(catalog.RemoveEntry(name));
       }
     }
-    RETURN_IF_ERROR(writer.SetEntry(key, child, state.epoch));
+    RETURN_IF_ERROR(catalog.SetEntry(key, child, state.epoch));
   }
   for (const auto& [object, planned] : state.plan.objects()) {
-    if (planned.fate == Plan::Fate::kReplace) RETURN_IF_ERROR(writer.RemoveNamesIn(object));
+    if (planned.fate == Plan::Fate::kReplace) RETURN_IF_ERROR(catalog.RemoveNamesIn(object));
   }
-  for (const ObjectId object : state.plan.dead()) RETURN_IF_ERROR(writer.Remove(object));
+  for (const ObjectId object : state.plan.dead()) RETURN_IF_ERROR(catalog.Remove(object));
   return {};
 }
 
@@ -112,23 +110,18 @@ Status Redo(const RedoPlace& place, const std::vector<std::shared_ptr<Stage>>& s
   RETURN_IF_ERROR(WriteMarker(place.volume_fd, marker));
   FAULT_POINT("replica.redo.begun");
 
-  ASSIGN_OR_RETURN(const std::unique_ptr<Plan> plan, Plan::Make(stages, place.base));
+  ASSIGN_OR_RETURN(const std::unique_ptr<Plan> plan, Plan::Make(stages, place.catalog));
   if (!plan->missing().empty()) {
     return MakeError(ErrorKind::kCorrupt, "apply a stage that speaks of unknown objects");
   }
   RedoState state(place, *plan, notices, commit.cut.epoch);
-  ASSIGN_OR_RETURN(Transaction transaction, place.writer.Begin());
+  ASSIGN_OR_RETURN(Savepoint part, place.catalog.Begin());
   RETURN_IF_ERROR(Arrange(state, stages));
   RETURN_IF_ERROR(RecordEntries(state));
   const AppliedCut applied{commit.cut, commit.wall_time_ns};
-  RETURN_IF_ERROR(place.writer.SetApplied(applied));
-  FAULT_POINT("replica.redo.before_database");
-  // The catalog may reach the disk at any moment from its commit on. It must never be there before
-  // the tree it speaks of: a power cut would leave a tree that is behind, and nobody would redo it.
-  if (syncfs(place.volume_fd) != 0) return ErrnoError("sync the store's filesystem");
-  FAULT_POINT("replica.redo.tree_synced");
-  RETURN_IF_ERROR(transaction.Commit());
-  FAULT_POINT("replica.redo.after_database");
+  RETURN_IF_ERROR(place.catalog.SetApplied(applied));
+  RETURN_IF_ERROR(part.Release());
+  FAULT_POINT("replica.redo.catalog_changed");
 
   marker.state = TreeState::kApplied;
   marker.cut = applied;

@@ -1,15 +1,17 @@
 // Brings tree/ and the catalog from one cut to a later one: committed stages, redone. Repeatable:
 // whatever a redo that was killed, or failed, has left behind, the next one ends in the same state.
 //
-// How: the catalog stays at the base until the end, in one transaction. Objects are recognised by
-// their inode.
+// How: the names in the catalog stay those of the base until the end, and a redo that fails leaves
+// the catalog at the base. Objects are recognised by their inode.
 //   gather   Every known object whose name changes goes to stage/hold/ID. What stands at a name the
 //            stages set, and is unknown, comes from a redo that was interrupted: it is removed.
 //   content  New objects are made in hold/; data is written, holes are punched, files get their
 //            size and attributes.
 //   place    Objects go from hold/ to their names.
 //   remove   What is still in hold/ has no name left.
-//   finish   Directories get their attributes, deepest first; then the catalog's transaction.
+//   finish   Directories get their attributes, deepest first; then the catalog its names and its cut.
+// Nothing of it is on stable storage then: the stages have to stay until the filesystem was synced
+// and the catalog kept (Catalog::Keep), in that order.
 // One thread. Format of what is in hold/: replica/STORE.md.
 #pragma once
 
@@ -32,8 +34,7 @@ struct RedoPlace {
   int volume_fd;
   int root_fd;
   int hold_fd;
-  Catalog& base;  // a reader: sees the base until the writer has committed
-  Catalog& writer;
+  Catalog& catalog;
   Marker marker;  // of the state before
   const std::atomic<bool>& stopping;
 };
@@ -45,7 +46,7 @@ struct RedoState {
         plan(plan_in),
         notices(notices_in),
         epoch(epoch_in),
-        tree(place_in.root_fd, place_in.hold_fd, place_in.base) {}
+        tree(place_in.root_fd, place_in.hold_fd, place_in.catalog) {}
 
   const RedoPlace& place;
   Plan& plan;

@@ -164,7 +164,7 @@ Status ContentWriter::MoveIn(ObjectId object, const meta::Attributes& attributes
 }
 
 Status ContentWriter::MakeLost(ObjectId object) {
-  ASSIGN_OR_RETURN(const auto row, state_.place.base.Find(object));
+  ASSIGN_OR_RETURN(const auto row, state_.place.catalog.Find(object));
   if (!row)
     return MakeError(ErrorKind::kCorrupt, "find object " + object.ToHex() + " in replica.db");
   spdlog::warn(
@@ -179,7 +179,7 @@ Status ContentWriter::MakeLost(ObjectId object) {
     RETURN_IF_ERROR(SetSize(object, fd.get(), row->attributes.size));
   }
   RETURN_IF_ERROR(WriteAttributes(fd.get(), row->attributes, state_.notices));
-  return state_.place.writer.Put(object, {*inode, row->attributes}, state_.epoch);
+  return state_.place.catalog.Put(object, {*inode, row->attributes}, state_.epoch);
 }
 
 // Content ended here once, though later records may let the file grow again: what was behind must
@@ -232,7 +232,7 @@ Result<int> ContentWriter::OpenForWriting(ObjectId object) {
 Result<meta::Attributes> ContentWriter::FinalAttributes(ObjectId object, Active& active) {
   std::optional<CatalogObject> row;
   if (!active.attributes || !active.xattrs) {
-    ASSIGN_OR_RETURN(row, state_.place.base.Find(object));
+    ASSIGN_OR_RETURN(row, state_.place.catalog.Find(object));
   }
   meta::Attributes attributes;
   if (active.attributes) {
@@ -271,7 +271,7 @@ Status ContentWriter::Complete(ObjectId object) {
   ASSIGN_OR_RETURN(const auto inode, object == kRootObject ? InodeAt(state_.place.root_fd, "")
                                                            : state_.tree.InodeOf(object));
   if (!inode) return ErrnoError(ENOENT, "find inode");
-  RETURN_IF_ERROR(state_.place.writer.Put(object, {*inode, attributes}, state_.epoch));
+  RETURN_IF_ERROR(state_.place.catalog.Put(object, {*inode, attributes}, state_.epoch));
   if (attributes.kind == meta::Kind::kDirectory) {
     directories_[object] = std::move(attributes);
   } else {

@@ -16,7 +16,7 @@ Status Gatherer::Run() {
 }
 
 Result<ObjectId> Gatherer::LastingObjectOf(InodeId inode) {
-  ASSIGN_OR_RETURN(const auto object, state_.place.base.FindInode(inode));
+  ASSIGN_OR_RETURN(const auto object, state_.place.catalog.FindInode(inode));
   // Its content came as a file, which the redo before has moved already.
   if (!object) return state_.plan.FindFile(inode).value_or(ObjectId());
   const Plan::Object* planned = state_.plan.Find(*object);
@@ -51,7 +51,7 @@ Status Gatherer::CleanHold() {
 
 Status Gatherer::CollectNamesOf(ObjectId object) {
   if (!collected_.insert(object).second) return {};
-  ASSIGN_OR_RETURN(const auto names, state_.place.base.NamesOf(object));
+  ASSIGN_OR_RETURN(const auto names, state_.place.catalog.NamesOf(object));
   for (const EntryKey& key : names) places_[key.parent].insert(key.name);
   return {};
 }

@@ -16,8 +16,12 @@ using std::chrono::milliseconds;
 
 constexpr milliseconds kRetryRedo{1000};
 constexpr milliseconds kSyncPause{1000};
-// Stages that wait for a sync may take so much disk before it is hurried.
+// Stages that wait for a sync may take so much disk, and so many descriptors, before it is hurried.
 constexpr uint64_t kUnsyncedBytes = 256 << 20;
+constexpr size_t kUnsyncedStages = 512;
+// Syncs that hold up nobody, before the one that holds up redoes: until one is as quick as this.
+constexpr int kFreeSyncs = 3;
+constexpr milliseconds kQuickSync{20};
 
 // A library of ours may throw (out of memory); threads end here, so exceptions do too.
 template <typename Work>
@@ -44,6 +48,10 @@ Volume::~Volume() {
   Stop();
   if (redo_thread_.joinable()) redo_thread_.join();
   if (sync_thread_.joinable()) sync_thread_.join();
+  // So that the next start has nothing to redo, and a copy of the store is of one moment.
+  if (const auto done = Guarded([this] { return SyncOnce(); }); !done) {
+    spdlog::error("volume {}: {}", identity_.name, done.error().ToString());
+  }
 }
 
 // ---- Redo --------------------------------------------------------------------------------------
@@ -65,6 +73,8 @@ void Volume::RunRedo() {
 
 // pending_ stays as it is meanwhile: a commit waits until it is empty.
 bool Volume::RedoOnce() {
+  MutexLock catalog_lock(catalog_mutex_);
+  const auto complete = Guarded([this]() NO_THREAD_SAFETY_ANALYSIS { return RedoWhatWasLost(); });
   std::vector<std::shared_ptr<Stage>> stages;
   Notices notices;
   Marker marker{identity_, TreeState::kApplied, {}};
@@ -74,9 +84,9 @@ bool Volume::RedoOnce() {
     notices = notices_;
     marker.cut = applied_;
   }
-  const RedoPlace place{fd_.get(), root_fd_.get(), hold_fd_.get(), *base_,
-                        *writer_,  marker,         stopping_};
-  const auto done = Guarded([&] { return Redo(place, stages, notices); });
+  const RedoPlace place{fd_.get(), root_fd_.get(), hold_fd_.get(), *catalog_, marker, stopping_};
+  const auto done =
+      complete ? Guarded([&] { return Redo(place, stages, notices); }) : complete;
   MutexLock lock(mutex_);
   notices_ = notices;
   if (!done) {
@@ -104,8 +114,6 @@ bool Volume::RedoOnce() {
 // ---- Sync --------------------------------------------------------------------------------------
 
 void Volume::RunSync() {
-  // Opened when there is something to do: opening checks the whole database.
-  std::unique_ptr<Catalog> catalog;
   while (true) {
     {
       MutexLock lock(mutex_);
@@ -114,37 +122,65 @@ void Volume::RunSync() {
       const auto hurry = [this]() NO_THREAD_SAFETY_ANALYSIS {
         uint64_t bytes = 0;
         for (const auto& stage : unsynced_) bytes += stage->file_bytes();
-        return bytes > kUnsyncedBytes;
+        return bytes > kUnsyncedBytes || unsynced_.size() > kUnsyncedStages;
       };
       while (!stopping_ && !hurry() && changed_.WaitUntil(mutex_, deadline)) {
       }
       if (stopping_) return;
     }
-    const auto done = Guarded([&]() -> Status {
-      if (catalog == nullptr) {
-        ASSIGN_OR_RETURN(catalog, Catalog::Open(path_ + "/replica.db"));
-      }
-      return SyncOnce(catalog.get());
-    });
+    const auto done = Guarded([this] { return SyncOnce(); });
     if (!done) spdlog::error("volume {}: {}", identity_.name, done.error().ToString());
   }
 }
 
-// What was applied before the sync began no longer needs its stage afterwards.
-Status Volume::SyncOnce(Catalog* catalog) {
-  std::vector<std::shared_ptr<Stage>> stages;
+Status Volume::SyncOnce() {
   {
     MutexLock lock(mutex_);
-    stages = unsynced_;
+    if (unsynced_.empty()) return {};
   }
-  if (syncfs(fd_.get()) != 0) return ErrnoError("sync filesystem of " + path_);
+  // Redoes go on meanwhile, and leave less and less for the sync that has to hold them up.
+  for (int i = 0; i < kFreeSyncs; ++i) {
+    const auto begun = CondVar::Clock::now();
+    if (syncfs(fd_.get()) != 0) return ErrnoError("sync filesystem of " + path_);
+    if (CondVar::Clock::now() - begun < kQuickSync) break;
+  }
+  ASSIGN_OR_RETURN(const auto stages, KeepApplied());
   for (const auto& stage : stages) RETURN_IF_ERROR(stage->Remove());
-  FAULT_POINT("replica.redo.stage_removed");
-  {
-    MutexLock lock(mutex_);
-    unsynced_.erase(unsynced_.begin(), unsynced_.begin() + static_cast<ptrdiff_t>(stages.size()));
+  FAULT_POINT("replica.sync.stage_removed");
+  MutexLock lock(mutex_);
+  unsynced_.erase(unsynced_.begin(), unsynced_.begin() + static_cast<ptrdiff_t>(stages.size()));
+  return {};
+}
+
+Result<std::vector<std::shared_ptr<Stage>>> Volume::KeepApplied() {
+  MutexLock catalog_lock(catalog_mutex_);
+  // The catalog must never be on the disk before the tree it speaks of: a power cut would leave a
+  // tree that is behind, and nobody would redo it.
+  if (syncfs(fd_.get()) != 0) return ErrnoError("sync filesystem of " + path_);
+  FAULT_POINT("replica.sync.tree_synced");
+  if (auto kept = catalog_->Keep(); !kept) {
+    RETURN_IF_ERROR(RedoWhatWasLost());
+    return tl::unexpected<Error>(std::move(kept.error()));
   }
-  return catalog->Checkpoint();
+  FAULT_POINT("replica.sync.catalog_kept");
+  MutexLock lock(mutex_);
+  return unsynced_;
+}
+
+Status Volume::RedoWhatWasLost() {
+  ASSIGN_OR_RETURN(const AppliedCut kept, catalog_->Applied());
+  MutexLock lock(mutex_);
+  if (kept.name == applied_.name) return {};
+  const auto lost = std::ranges::find_if(unsynced_, [&kept](const auto& stage) {
+    return stage->commit_record().cut.epoch > kept.name.epoch;
+  });
+  spdlog::warn("volume {}: the catalog is back at cut {}: {} cuts are applied again",
+               identity_.name, kept.name.epoch.number(), unsynced_.end() - lost);
+  pending_.insert(pending_.begin(), lost, unsynced_.end());
+  unsynced_.erase(lost, unsynced_.end());
+  applied_ = kept;
+  changed_.NotifyAll();
+  return {};
 }
 
 }  // namespace tandem::replica

@@ -3,7 +3,7 @@
 // means when it is lost or repeated, replica/STORE.md for what is on disk.
 //
 // Any thread may call Greet and Handle, and they may wait. A thread of the volume redoes committed
-// stages, another syncs the filesystem and removes stages that are no longer needed.
+// stages, another keeps what was applied and removes stages that are no longer needed.
 //
 // Order of locks: commit_mutex_, then catalog_mutex_, then mutex_.
 #pragma once
@@ -68,7 +68,12 @@ class Volume {
   void RunRedo();
   bool RedoOnce();
   void RunSync();
-  Status SyncOnce(Catalog* catalog);
+  Status SyncOnce();
+  // Brings what was applied to stable storage, tree and catalog. Returns the stages that are no
+  // longer needed.
+  Result<std::vector<std::shared_ptr<Stage>>> KeepApplied();
+  // Stages of which the catalog does not know any more are to be redone.
+  Status RedoWhatWasLost() REQUIRES(catalog_mutex_);
 
   // ---- Requests
   Reply Take(const Begin& begin);
@@ -102,12 +107,9 @@ class Volume {
   UniqueFd stage_fd_;
   UniqueFd hold_fd_;
 
-  // The redo's own.
-  std::unique_ptr<Catalog> writer_;
-  std::unique_ptr<Catalog> base_;
-
   Mutex commit_mutex_;  // Greet, Begin and Commit, one at a time
 
+  // Held by a redo from beginning to end.
   Mutex catalog_mutex_;
   std::unique_ptr<Catalog> catalog_ GUARDED_BY(catalog_mutex_);
 
@@ -121,9 +123,9 @@ class Volume {
   AppliedCut durable_ GUARDED_BY(mutex_);
   AppliedCut applied_ GUARDED_BY(mutex_);
   bool empty_ GUARDED_BY(mutex_) = true;
-  // Committed, to be redone, as one.
+  // Committed, to be redone, as one. They begin where the catalog is.
   std::vector<std::shared_ptr<Stage>> pending_ GUARDED_BY(mutex_);
-  // Applied, but not yet known to be on stable storage.
+  // Applied, but not yet known to be on stable storage. All up to the cut of the catalog.
   std::vector<std::shared_ptr<Stage>> unsynced_ GUARDED_BY(mutex_);
   int inspections_ GUARDED_BY(mutex_) = 0;
   std::optional<Error> blocked_ GUARDED_BY(mutex_);

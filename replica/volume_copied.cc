@@ -96,7 +96,8 @@ class CopiedTree {
 }  // namespace
 
 Result<bool> Volume::AdoptCopiedTree() {
-  ASSIGN_OR_RETURN(const auto row, writer_->Find(kRootObject));
+  MutexLock catalog_lock(catalog_mutex_);
+  ASSIGN_OR_RETURN(const auto row, catalog_->Find(kRootObject));
   ASSIGN_OR_RETURN(const auto root, InodeAt(root_fd_.get(), ""));
   if (!row || row->inode == root) return true;
   const auto marker = ReadMarker(fd_.get());
@@ -105,8 +106,8 @@ Result<bool> Volume::AdoptCopiedTree() {
       marker && marker->state == TreeState::kApplied && marker->cut.name == applied_.name;
   start_notice_ = "tree/ is a copy of the one that replica.db speaks of (a backup put back?)";
   spdlog::warn("volume {}: {}: its files are looked up by name", identity_.name, start_notice_);
-  ASSIGN_OR_RETURN(Transaction transaction, writer_->Begin());
-  CopiedTree tree(root_fd_.get(), hold_fd_.get(), *writer_);
+  ASSIGN_OR_RETURN(Savepoint part, catalog_->Begin());
+  CopiedTree tree(root_fd_.get(), hold_fd_.get(), *catalog_);
   RETURN_IF_ERROR(tree.FindObjects(root.value_or(InodeId())));
   const bool usable = tree.lacking() == 0 && whole;
   if (!usable) {
@@ -116,9 +117,10 @@ Result<bool> Volume::AdoptCopiedTree() {
         "compare everything",
         identity_.name, tree.lacking());
     applied_ = {};
-    RETURN_IF_ERROR(writer_->SetApplied(applied_));
+    RETURN_IF_ERROR(catalog_->SetApplied(applied_));
   }
-  RETURN_IF_ERROR(transaction.Commit());
+  RETURN_IF_ERROR(part.Release());
+  RETURN_IF_ERROR(catalog_->Keep());
   return usable;
 }
 

@@ -36,6 +36,13 @@ void DropDefaultAcl(int directory_fd) {
   (void)removexattr(meta::ProcPath(directory_fd).c_str(), "system.posix_acl_default");
 }
 
+// The tree has left the cut the catalog is at.
+bool IsBeyond(const Marker& marker, const CutName& catalog) {
+  if (catalog.epoch == Epoch()) return false;
+  if (marker.cut.name == catalog) return marker.state == TreeState::kApplying;
+  return marker.cut.name.epoch > catalog.epoch;
+}
+
 }  // namespace
 
 Status Volume::Prepare(int fd, const VolumeIdentity& identity) {
@@ -80,23 +87,21 @@ Status Volume::OpenDirectories() {
 
 Status Volume::OpenCatalog() {
   const std::string path = path_ + "/" + kCatalogName;
-  auto writer = Catalog::Open(path);
-  if (!writer && writer.error().kind() == ErrorKind::kCorrupt) {
+  auto catalog = Catalog::Open(path);
+  if (!catalog && catalog.error().kind() == ErrorKind::kCorrupt) {
     spdlog::error("volume {}: {}: set aside; the source has to send everything again",
-                  identity_.name, writer.error().ToString());
+                  identity_.name, catalog.error().ToString());
     RETURN_IF_ERROR(SetCatalogAside());
-    writer = Catalog::Open(path);
+    catalog = Catalog::Open(path);
     MutexLock lock(mutex_);
     start_notice_ = "replica.db was damaged and has been set aside";
   }
-  if (!writer) return tl::unexpected<Error>(std::move(writer.error()));
-  writer_ = std::move(*writer);
-  ASSIGN_OR_RETURN(base_, Catalog::OpenReader(path));
+  if (!catalog) return tl::unexpected<Error>(std::move(catalog.error()));
   MutexLock catalog_lock(catalog_mutex_);
-  ASSIGN_OR_RETURN(catalog_, Catalog::OpenReader(path));
+  catalog_ = std::move(*catalog);
   MutexLock lock(mutex_);
-  ASSIGN_OR_RETURN(applied_, writer_->Applied());
-  ASSIGN_OR_RETURN(empty_, writer_->IsEmpty());
+  ASSIGN_OR_RETURN(applied_, catalog_->Applied());
+  ASSIGN_OR_RETURN(empty_, catalog_->IsEmpty());
   return {};
 }
 
@@ -191,13 +196,14 @@ Status Volume::AdoptStages(const std::vector<std::shared_ptr<Stage>>& stages) {
   return {};
 }
 
-// A tree on its way to a cut whose stage is no more (a damaged disk; a commit that nobody was told
-// of cannot be it) is at no cut at all.
+// A tree on its way to a cut, or at one, whose stage is no more and of which the catalog knows
+// nothing (a damaged disk; a commit that nobody was told of cannot be it), is at no cut at all.
 Status Volume::CheckMarker() {
+  MutexLock catalog_lock(catalog_mutex_);
   MutexLock lock(mutex_);
   if (!pending_.empty()) return {};  // its redo writes the marker
   const auto before = ReadMarker(fd_.get());
-  if (before && before->state == TreeState::kApplying && before->cut.name == applied_.name) {
+  if (before && IsBeyond(*before, applied_.name)) {
     spdlog::error(
         "volume {}: the change set being applied is lost; the source has to compare "
         "everything",
@@ -205,9 +211,10 @@ Status Volume::CheckMarker() {
     start_notice_ = "a change set was lost while it was being applied";
     applied_ = {};
     durable_ = {};
-    ASSIGN_OR_RETURN(Transaction transaction, writer_->Begin());
-    RETURN_IF_ERROR(writer_->SetApplied(applied_));
-    RETURN_IF_ERROR(transaction.Commit());
+    ASSIGN_OR_RETURN(Savepoint part, catalog_->Begin());
+    RETURN_IF_ERROR(catalog_->SetApplied(applied_));
+    RETURN_IF_ERROR(part.Release());
+    RETURN_IF_ERROR(catalog_->Keep());
   }
   const bool whole = applied_.name.epoch != Epoch();
   return WriteMarker(fd_.get(),

@@ -49,18 +49,15 @@ const char* PragmaFor(Database::Sync sync) {
 
 }  // namespace
 
-Result<Database> Database::OpenWith(const std::string& path, int flags) {
+Result<Database> Database::Open(const std::string& path, Sync sync) {
   sqlite3* handle = nullptr;
-  const int code = sqlite3_open_v2(path.c_str(), &handle, flags | SQLITE_OPEN_NOMUTEX, nullptr);
+  const int code = sqlite3_open_v2(
+      path.c_str(), &handle, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX,
+      nullptr);
   Database database(handle, path);
   if (code != SQLITE_OK) return database.Failure("open database");
   sqlite3_extended_result_codes(handle, 1);
   sqlite3_busy_timeout(handle, kBusyTimeoutMs);
-  return database;
-}
-
-Result<Database> Database::Open(const std::string& path, Sync sync) {
-  ASSIGN_OR_RETURN(Database database, OpenWith(path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE));
   RETURN_IF_ERROR(database.Execute("PRAGMA journal_mode=WAL; PRAGMA wal_autocheckpoint=0"));
   RETURN_IF_ERROR(database.SetSync(sync));
   ASSIGN_OR_RETURN(Statement check, database.Prepare("PRAGMA quick_check(1)"));
@@ -72,10 +69,6 @@ Result<Database> Database::Open(const std::string& path, Sync sync) {
   }
   check.Reset();
   return database;
-}
-
-Result<Database> Database::OpenReadOnly(const std::string& path) {
-  return OpenWith(path, SQLITE_OPEN_READONLY);
 }
 
 Database::Database(Database&& other) noexcept
@@ -132,6 +125,8 @@ Status Database::SetUserVersion(int version) {
 }
 
 int64_t Database::RowsChanged() const { return sqlite3_changes64(handle_); }
+
+bool Database::InTransaction() const { return sqlite3_get_autocommit(handle_) == 0; }
 
 Statement::Statement(Statement&& other) noexcept : handle_(std::exchange(other.handle_, nullptr)) {}
 
@@ -201,6 +196,23 @@ std::string_view Statement::Bytes(int column) const {
 
 bool Statement::IsNull(int column) const {
   return sqlite3_column_type(handle_, column) == SQLITE_NULL;
+}
+
+Result<Savepoint> Savepoint::Begin(Database& database) {
+  RETURN_IF_ERROR(database.Execute("SAVEPOINT part"));
+  return Savepoint(database);
+}
+
+Savepoint::~Savepoint() {
+  // Without a transaction SQLite has already rolled back all of it by itself.
+  if (database_ == nullptr || !database_->InTransaction()) return;
+  (void)database_->Execute("ROLLBACK TO part; RELEASE part");
+}
+
+Status Savepoint::Release() {
+  RETURN_IF_ERROR(database_->Execute("RELEASE part"));
+  database_ = nullptr;
+  return {};
 }
 
 Result<Transaction> Transaction::Begin(Database& database) {

@@ -29,7 +29,6 @@ class Database {
   // Opens or creates `path` in WAL mode without automatic checkpoints. A file that is no database,
   // or fails its quick check, gives ErrorKind::kCorrupt.
   static Result<Database> Open(const std::string& path, Sync sync);
-  static Result<Database> OpenReadOnly(const std::string& path);
 
   Database(Database&& other) noexcept;
   Database& operator=(Database&& other) noexcept;
@@ -49,12 +48,13 @@ class Database {
   // PRAGMA user_version: the schema's number; 0 in a new database.
   Result<int> UserVersion();
   Status SetUserVersion(int version);
+  // SQLite ends a transaction by itself, rolled back, on some errors (a full disk, EIO).
+  bool InTransaction() const;
   int64_t RowsChanged() const;
   const std::string& path() const { return path_; }
 
  private:
   Database(sqlite3* handle, std::string path) : handle_(handle), path_(std::move(path)) {}
-  static Result<Database> OpenWith(const std::string& path, int flags);
   tl::unexpected<Error> Failure(const std::string& what) const;
 
   sqlite3* handle_ = nullptr;
@@ -99,6 +99,20 @@ class Statement {
   tl::unexpected<Error> Failure() const;
 
   sqlite3_stmt* handle_ = nullptr;
+};
+
+// Part of a transaction that is open already: undone unless Release was called and succeeded.
+class Savepoint {
+ public:
+  static Result<Savepoint> Begin(Database& database);
+  Savepoint(Savepoint&& other) noexcept : database_(std::exchange(other.database_, nullptr)) {}
+  Savepoint& operator=(Savepoint&&) = delete;
+  ~Savepoint();
+  Status Release();
+
+ private:
+  explicit Savepoint(Database& database) : database_(&database) {}
+  Database* database_;
 };
 
 // BEGIN IMMEDIATE … COMMIT; rolled back unless Commit was called and succeeded.

@@ -32,9 +32,9 @@ inline constexpr std::string_view kReplicaFaultPoints[] = {
     "replica.commit.before_sync", "replica.commit.after_sync",   "replica.redo.begun",
     "replica.redo.held",          "replica.redo.object_made",    "replica.redo.file_moved",
     "replica.redo.data_written",  "replica.redo.entry_placed",   "replica.redo.entries_placed",
-    "replica.redo.removed",       "replica.redo.attributes_set", "replica.redo.before_database",
-    "replica.redo.tree_synced",   "replica.redo.after_database", "replica.redo.marker_written",
-    "replica.redo.stage_removed",
+    "replica.redo.removed",       "replica.redo.attributes_set", "replica.redo.catalog_changed",
+    "replica.redo.marker_written", "replica.sync.tree_synced", "replica.sync.catalog_kept",
+    "replica.sync.stage_removed",
 };
 
 namespace internal {

@@ -191,7 +191,7 @@ INSTANTIATE_TEST_SUITE_P(Invariant4Repeatable, FaultsWhileSeeding,
                                            std::string_view("replica.stage.chunk_written"),
                                            std::string_view("replica.commit.after_sync"),
                                            std::string_view("replica.redo.entry_placed"),
-                                           std::string_view("replica.redo.after_database")),
+                                           std::string_view("replica.redo.catalog_changed")),
                          NameOf);
 
 }  // namespace

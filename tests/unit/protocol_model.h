@@ -46,7 +46,7 @@ enum class Flaw : uint8_t {
   kCommitUnchecked,     // a commit is taken whatever its base, and whether its stage is open
   kCommitUnsynced,      // a commit is acknowledged before it is on stable storage
   kStagesRemovedEarly,  // before a sync covers what came of them
-  kCatalogBeforeTree,   // the catalog's transaction does not wait for a sync of the tree
+  kCatalogBeforeTree,   // the catalog is kept without a sync of the tree
   kMarkerLate,          // redo does not say that it has begun
   kMarkerEarly,         // redo says that it is done when it begins
   kStagesForgotten,     // a start does not redo what is committed
@@ -149,7 +149,7 @@ struct Replica {
   Files tree = {};
   Files synced_tree = {};
   Catalog catalog = {};
-  Catalog synced_catalog = {};
+  Catalog kept_catalog = {};
   uint8_t committed = 0;  // stages on disk
   uint8_t marker_cut = 0;
   uint8_t marker_applied = 0;
@@ -244,7 +244,9 @@ class ProtocolModel {
   bool TakeBegin(State& state, int stage) const;
   bool TakeCommit(State& state, int stage) const;
   bool Redo(State& state, int first_file) const;
-  void SyncStore(State& state) const;
+  void Keep(State& state) const;
+  void RemoveStages(State& state) const;
+  void LoseTransaction(State& state) const;
   void Start(State& state) const;
   uint8_t Pending(const State& state) const;
   bool Reads(const State& state) const;

@@ -8,8 +8,7 @@ namespace {
 
 constexpr uint8_t kBegun = 1;
 constexpr uint8_t kFirstFile = 2;  // one bit a file
-constexpr uint8_t kTreeSynced = kFirstFile << kFiles;
-constexpr uint8_t kCatalogWritten = kTreeSynced << 1;
+constexpr uint8_t kCatalogChanged = kFirstFile << kFiles;
 
 uint8_t Bit(int stage) { return static_cast<uint8_t>(1 << stage); }
 
@@ -121,15 +120,8 @@ bool ProtocolModel::Redo(State& state, int first_file) const {
     replica.redo |= bit;
     return true;
   }
-  if ((replica.redo & kTreeSynced) == 0) {
-    replica.redo |= kTreeSynced;
-    if (Has(Flaw::kCatalogBeforeTree)) return true;
-    replica.synced_tree = replica.tree;
-    replica.synced_catalog = replica.catalog;
-    return true;
-  }
-  if ((replica.redo & kCatalogWritten) == 0) {
-    replica.redo |= kCatalogWritten;
+  if ((replica.redo & kCatalogChanged) == 0) {
+    replica.redo |= kCatalogChanged;
     replica.catalog.cut = cut;
     replica.has_applied = std::max(replica.has_applied, EpochOf(state, cut));
     for (int file = 0; file < kFiles; ++file) {
@@ -146,22 +138,37 @@ bool ProtocolModel::Redo(State& state, int first_file) const {
   return true;
 }
 
-void ProtocolModel::SyncStore(State& state) const {
+// Volume::KeepApplied. That a crash comes between its two halves is one of the crashes before it.
+void ProtocolModel::Keep(State& state) const {
   Replica& replica = state.replica;
-  if (!Has(Flaw::kStagesRemovedEarly)) {
-    replica.synced_tree = replica.tree;
-    replica.synced_catalog = replica.catalog;
-  }
+  if (!Has(Flaw::kCatalogBeforeTree)) replica.synced_tree = replica.tree;
+  replica.kept_catalog = replica.catalog;
+}
+
+// The rest of Volume::SyncOnce: redoes may have gone on since.
+void ProtocolModel::RemoveStages(State& state) const {
+  Replica& replica = state.replica;
+  const uint8_t last =
+      Has(Flaw::kStagesRemovedEarly) ? replica.applied : replica.kept_catalog.cut;
   ForEachStage(state, replica.committed, [&](uint8_t stage, uint8_t epoch) {
-    if (epoch <= EpochOf(state, replica.applied)) Remove(replica.committed, stage);
+    if (epoch <= EpochOf(state, last)) Remove(replica.committed, stage);
   });
+}
+
+// SQLite gives up the transaction; Volume::RedoWhatWasLost.
+void ProtocolModel::LoseTransaction(State& state) const {
+  Replica& replica = state.replica;
+  replica.catalog = replica.kept_catalog;
+  replica.applied = replica.catalog.cut;
+  replica.redo = 0;
 }
 
 // Volume::RecoverStages and CheckMarker.
 void ProtocolModel::Start(State& state) const {
   Replica& replica = state.replica;
-  replica.session = replica.open = replica.closed = replica.redo = 0;
-  replica.applied = replica.durable = replica.catalog.cut;
+  replica.session = replica.open = replica.closed = 0;
+  LoseTransaction(state);
+  replica.durable = replica.applied;
   ForEachStage(state, replica.committed, [&](uint8_t stage, uint8_t epoch) {
     if (epoch <= EpochOf(state, replica.applied)) return;
     if (state.stages[stage].base == replica.durable && !Has(Flaw::kStagesForgotten)) {
@@ -171,9 +178,12 @@ void ProtocolModel::Start(State& state) const {
     }
   });
   if (Pending(state) != 0) return;
-  if (replica.marker_applied == 0 && replica.marker_cut == replica.applied &&
-      replica.applied != 0) {
-    replica.applied = replica.durable = replica.catalog.cut = 0;
+  const bool beyond =
+      replica.marker_cut == replica.applied
+          ? replica.marker_applied == 0
+          : EpochOf(state, replica.marker_cut) > EpochOf(state, replica.applied);
+  if (beyond && replica.applied != 0) {
+    replica.applied = replica.durable = replica.catalog.cut = replica.kept_catalog.cut = 0;
   }
   replica.marker_applied = replica.applied != 0;
   replica.marker_cut = replica.applied;
@@ -214,11 +224,15 @@ void ProtocolModel::ReplicaSteps(const State& state, std::vector<Step>& steps) c
     }
     add("redo, from file", file, next);
   }
-  if (state.replica_power_cuts < bounds_.replica_power_cuts) {
+  if (!may_crash) return;
+  if (state.replica.redo == 0) {
     State next = state;
-    SyncStore(next);
-    add("sync store", 0, next);
+    Keep(next);
+    add("keep what was applied", 0, next);
   }
+  State next = state;
+  RemoveStages(next);
+  add("remove stages", 0, next);
 }
 
 void ProtocolModel::ReplicaCrashes(const State& state, std::vector<Step>& steps) const {
@@ -227,18 +241,20 @@ void ProtocolModel::ReplicaCrashes(const State& state, std::vector<Step>& steps)
     ++next.replica_kills;
     Start(next);
     steps.push_back({"kill replica", 0, next});
+    next = state;
+    ++next.replica_kills;
+    LoseTransaction(next);
+    steps.push_back({"the replica's disk is full", 0, next});
   }
   if (state.replica_power_cuts >= bounds_.replica_power_cuts) return;
-  for (int lost = 0; lost < 1 << (kFiles + 1); ++lost) {
+  for (int lost = 0; lost < 1 << kFiles; ++lost) {
     State next = state;
     ++next.replica_power_cuts;
     Replica& replica = next.replica;
     for (int file = 0; file < kFiles; ++file) {
       if ((lost >> file & 1) != 0) replica.tree[file] = replica.synced_tree[file];
     }
-    if ((lost >> kFiles & 1) != 0) replica.catalog = replica.synced_catalog;
     replica.synced_tree = replica.tree;
-    replica.synced_catalog = replica.catalog;
     replica.marker_of_this_boot = 0;
     if (Has(Flaw::kCommitUnsynced)) replica.committed = 0;
     Start(next);

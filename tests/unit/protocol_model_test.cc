@@ -186,7 +186,7 @@ INSTANTIATE_TEST_SUITE_P(
     Replica, ProtocolModelOmission,
     testing::Values(Omission{"BaseOfACommit", Flaw::kCommitUnchecked, kNetwork, kRest},
                     Omission{"SyncOfACommit", Flaw::kCommitUnsynced, kReplicaPower, kAck},
-                    Omission{"SyncBeforeRemoval", Flaw::kStagesRemovedEarly, kReplicaPower, kTree},
+                    Omission{"KeepBeforeRemoval", Flaw::kStagesRemovedEarly, kReplicaPower, kAck},
                     Omission{"TreeBeforeCatalog", Flaw::kCatalogBeforeTree, kReplicaPower, kTree},
                     Omission{"MarkerBeforeRedo", Flaw::kMarkerLate, kReplicaPower, kTree},
                     Omission{"MarkerAfterRedo", Flaw::kMarkerEarly, kReplicaPower, kTree},

@@ -23,7 +23,7 @@ State ProtocolModel::First() const {
   state.source.synced_database = state.source.database;
   Replica& replica = state.replica;
   replica.tree = replica.synced_tree = state.source.live;
-  replica.catalog = replica.synced_catalog = {1, {1, 1}, {1, 1}};
+  replica.catalog = replica.kept_catalog = {1, {1, 1}, {1, 1}};
   replica.marker_cut = replica.marker_applied = replica.durable = replica.applied = 1;
   replica.has_applied = 1;
   return state;
@@ -45,9 +45,10 @@ void Forget(State& state, const Bounds& bounds) {
     source.database.compare_after = source.owed != 0 ? before.compare_after : uint8_t{0};
     source.synced = source.dropped = source.unrecorded = 0;
   }
-  if (state.replica_power_cuts >= bounds.replica_power_cuts) {
-    replica.synced_tree = {};
-    replica.synced_catalog = {};
+  const bool power_cuts_of_replica = state.replica_power_cuts < bounds.replica_power_cuts;
+  if (!power_cuts_of_replica) replica.synced_tree = {};
+  if (!power_cuts_of_replica && state.replica_kills >= bounds.replica_kills) {
+    replica.kept_catalog = {};
     for (uint8_t stage = 1; stage <= state.stage_count; ++stage) {
       const bool applied =
           EpochOf(state, state.stages[stage].cut) <= EpochOf(state, replica.applied);

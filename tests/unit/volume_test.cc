@@ -3,6 +3,12 @@
 
 #include <gtest/gtest.h>
 
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <csignal>
 #include <fstream>
 
 #include "replica/delta.h"
@@ -29,6 +35,44 @@ std::vector<Record> NewFile(ObjectId id, const std::string& name, const std::str
           DataRecord{id, 0, content.size(), Encoding::kLiteral, content, {}, 0, 0, 0},
           EntryRecord{kRootObject, name, id}};
 }
+
+Record Overwrite(const std::string& content) {
+  return DataRecord{kFile, 0, content.size(), Encoding::kLiteral, content, {}, 0, 0, 0};
+}
+
+std::vector<std::filesystem::path> StagesIn(const std::string& store) {
+  std::vector<std::filesystem::path> stages;
+  for (const auto& file : std::filesystem::directory_iterator(store + "/vol/stage")) {
+    if (file.path().extension() == ".stage") stages.push_back(file.path());
+  }
+  return stages;
+}
+
+// Polls; false after half a minute.
+template <typename Condition>
+bool ComesTrue(const Condition& condition) {
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+  while (!condition()) {
+    if (std::chrono::steady_clock::now() > deadline) return false;
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  }
+  return true;
+}
+
+// No file of this process grows beyond it. Threads of other tests have ended.
+class FileSizeLimit {
+ public:
+  explicit FileSizeLimit(rlim_t bytes) {
+    signal(SIGXFSZ, SIG_IGN);
+    getrlimit(RLIMIT_FSIZE, &before_);
+    const rlimit limit{bytes, before_.rlim_max};
+    setrlimit(RLIMIT_FSIZE, &limit);
+  }
+  ~FileSizeLimit() { setrlimit(RLIMIT_FSIZE, &before_); }
+
+ private:
+  rlimit before_{};
+};
 
 class Protocol : public testing::Test {
  protected:
@@ -267,6 +311,85 @@ TEST_F(Protocol, DamagedDatabaseIsSetAsideAndSaid) {
   ASSERT_EQ(client_.Ship(NewFile(ObjectId(6, 6), "g", "again")).code, ReplyCode::kOk);
   EXPECT_EQ(Content("g"), "again");
   EXPECT_FALSE(std::filesystem::exists(scratch_.path() + "/vol/tree/f"));
+}
+
+// SQLite undoes the whole transaction when it cannot write it.
+TEST_F(Protocol, CutsThatTheCatalogLosesAreAppliedAgain) {
+  ASSERT_EQ(client_.Ship(NewFile(kFile, "f", "first")).code, ReplyCode::kOk);
+  Restart();  // kept
+  ASSERT_EQ(client_.Greet().code, ReplyCode::kOk);
+  const auto marker = [this] {
+    struct stat status = {};
+    stat((scratch_.path() + "/vol/applied").c_str(), &status);
+    return status.st_ino;
+  };
+  {
+    const FileSizeLimit limit(2048);  // less than a page of the write-ahead log
+    ASSERT_EQ(client_.Ship({Overwrite("again")}).code, ReplyCode::kOk);
+    ASSERT_EQ(client_.Ship(NewFile(ObjectId(4, 4), "g", "second")).code, ReplyCode::kOk);
+    // Each redo says twice in the marker what it does.
+    const auto before = marker();
+    ASSERT_TRUE(ComesTrue([&] { return marker() != before; })) << "nothing was applied again";
+    ASSERT_EQ(client_.WaitApplied(client_.base()).code, ReplyCode::kOk);
+    EXPECT_EQ(Content("f"), "again");
+    EXPECT_EQ(Content("g"), "second");
+    EXPECT_EQ(StagesIn(scratch_.path()).size(), 2U);
+  }
+  ASSERT_TRUE(ComesTrue([this] { return StagesIn(scratch_.path()).empty(); }));
+  const CutName cut = client_.base();
+  Restart();
+  const Reply reply = client_.Greet();
+  ASSERT_EQ(reply.code, ReplyCode::kOk) << reply.message;
+  EXPECT_EQ(std::get<Position>(reply.body).applied, cut);
+  ASSERT_EQ(client_.Ship({Overwrite("third")}).code, ReplyCode::kOk);
+  EXPECT_EQ(Content("f"), "third");
+}
+
+// A daemon that was killed with a cut in the tree that the catalog does not have yet.
+class KilledDaemon : public testing::Test {
+ protected:
+  void SetUp() override {
+    const pid_t child = fork();
+    if (child == 0) {
+      auto store = Store::Open(scratch_.path()).value();
+      ReplicaClient client(*store);
+      bool good = client.Greet().code == ReplyCode::kOk &&
+                  client.Ship(NewFile(kFile, "f", "first")).code == ReplyCode::kOk;
+      store.reset();  // keeps it
+      store = Store::Open(scratch_.path()).value();
+      client.Use(*store);
+      good = good && client.Greet().code == ReplyCode::kOk &&
+             client.Ship({Overwrite("again")}).code == ReplyCode::kOk;
+      _exit(good ? 0 : 1);
+    }
+    int status = 0;
+    ASSERT_EQ(waitpid(child, &status, 0), child);
+    ASSERT_EQ(status, 0);
+  }
+  // What it says when it starts again.
+  Position Start() {
+    store_ = Store::Open(scratch_.path()).value();
+    ReplicaClient client(*store_);
+    const Reply reply = client.Greet();
+    EXPECT_EQ(reply.code, ReplyCode::kOk) << reply.message;
+    return std::get<Position>(reply.body);
+  }
+
+  ScratchDirectory scratch_;
+  std::unique_ptr<Store> store_;
+};
+
+TEST_F(KilledDaemon, AppliesTheCutAgain) {
+  ASSERT_EQ(StagesIn(scratch_.path()).size(), 1U);
+  EXPECT_EQ(Start().durable.epoch, Epoch(2));
+}
+
+TEST_F(KilledDaemon, WithoutTheStageIsNowhere) {
+  for (const auto& stage : StagesIn(scratch_.path())) std::filesystem::remove(stage);
+  const Position position = Start();
+  EXPECT_EQ(position.durable, CutName());
+  EXPECT_EQ(position.applied, CutName());
+  EXPECT_NE(position.notice.find("lost"), std::string::npos) << position.notice;
 }
 
 // Invariant 5: names planted in the tree lead nowhere else.
