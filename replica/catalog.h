@@ -2,9 +2,9 @@
 // attributes and the inode that stands for them in tree/, names, and the cut all this belongs to.
 //
 // Two steps. All that a redo changes is one part of an open transaction, undone if the redo fails.
-// Keep commits the transaction, with the cuts in it, to stable storage; whoever calls it has brought
-// the tree there before. So after any crash the catalog is at a cut that the tree on the disk has
-// reached, and the stages from there on lead to the last one.
+// Keep commits the transaction, with the cuts in it, to stable storage; whoever calls it has
+// brought the tree there before. So after any crash the catalog is at a cut that the tree on the
+// disk has reached, and the stages from there on lead to the last one.
 //
 // One thread at a time. The schema stands in replica/STORE.md and in catalog.cc.
 #pragma once

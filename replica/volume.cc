@@ -19,9 +19,6 @@ constexpr milliseconds kSyncPause{1000};
 // Stages that wait for a sync may take so much disk, and so many descriptors, before it is hurried.
 constexpr uint64_t kUnsyncedBytes = 256 << 20;
 constexpr size_t kUnsyncedStages = 512;
-// Syncs that hold up nobody, before the one that holds up redoes: until one is as quick as this.
-constexpr int kFreeSyncs = 3;
-constexpr milliseconds kQuickSync{20};
 
 // A library of ours may throw (out of memory); threads end here, so exceptions do too.
 template <typename Work>
@@ -85,8 +82,7 @@ bool Volume::RedoOnce() {
     marker.cut = applied_;
   }
   const RedoPlace place{fd_.get(), root_fd_.get(), hold_fd_.get(), *catalog_, marker, stopping_};
-  const auto done =
-      complete ? Guarded([&] { return Redo(place, stages, notices); }) : complete;
+  const auto done = complete ? Guarded([&] { return Redo(place, stages, notices); }) : complete;
   MutexLock lock(mutex_);
   notices_ = notices;
   if (!done) {
@@ -138,12 +134,8 @@ Status Volume::SyncOnce() {
     MutexLock lock(mutex_);
     if (unsynced_.empty()) return {};
   }
-  // Redoes go on meanwhile, and leave less and less for the sync that has to hold them up.
-  for (int i = 0; i < kFreeSyncs; ++i) {
-    const auto begun = CondVar::Clock::now();
-    if (syncfs(fd_.get()) != 0) return ErrnoError("sync filesystem of " + path_);
-    if (CondVar::Clock::now() - begun < kQuickSync) break;
-  }
+  // Redoes go on meanwhile, and leave little for the sync that has to hold them up.
+  if (syncfs(fd_.get()) != 0) return ErrnoError("sync filesystem of " + path_);
   ASSIGN_OR_RETURN(const auto stages, KeepApplied());
   for (const auto& stage : stages) RETURN_IF_ERROR(stage->Remove());
   FAULT_POINT("replica.sync.stage_removed");

@@ -51,9 +51,9 @@ const char* PragmaFor(Database::Sync sync) {
 
 Result<Database> Database::Open(const std::string& path, Sync sync) {
   sqlite3* handle = nullptr;
-  const int code = sqlite3_open_v2(
-      path.c_str(), &handle, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX,
-      nullptr);
+  const int code =
+      sqlite3_open_v2(path.c_str(), &handle,
+                      SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, nullptr);
   Database database(handle, path);
   if (code != SQLITE_OK) return database.Failure("open database");
   sqlite3_extended_result_codes(handle, 1);

@@ -148,8 +148,7 @@ void ProtocolModel::Keep(State& state) const {
 // The rest of Volume::SyncOnce: redoes may have gone on since.
 void ProtocolModel::RemoveStages(State& state) const {
   Replica& replica = state.replica;
-  const uint8_t last =
-      Has(Flaw::kStagesRemovedEarly) ? replica.applied : replica.kept_catalog.cut;
+  const uint8_t last = Has(Flaw::kStagesRemovedEarly) ? replica.applied : replica.kept_catalog.cut;
   ForEachStage(state, replica.committed, [&](uint8_t stage, uint8_t epoch) {
     if (epoch <= EpochOf(state, last)) Remove(replica.committed, stage);
   });
@@ -178,10 +177,9 @@ void ProtocolModel::Start(State& state) const {
     }
   });
   if (Pending(state) != 0) return;
-  const bool beyond =
-      replica.marker_cut == replica.applied
-          ? replica.marker_applied == 0
-          : EpochOf(state, replica.marker_cut) > EpochOf(state, replica.applied);
+  const bool beyond = replica.marker_cut == replica.applied
+                          ? replica.marker_applied == 0
+                          : EpochOf(state, replica.marker_cut) > EpochOf(state, replica.applied);
   if (beyond && replica.applied != 0) {
     replica.applied = replica.durable = replica.catalog.cut = replica.kept_catalog.cut = 0;
   }
