@@ -20,12 +20,12 @@ Status ResolveEntries(const SourceTree& tree, const ObjectRef& directory, Object
   }
   const auto attributes = opened->ReadAttributes(WithXattrs::kNo);
   if (attributes && attributes->kind != Kind::kDirectory) change.listing = false;
-  if (!attributes && !IsOfTheDisk(attributes.error())) {
+  if (!attributes && !IsUnreadable(attributes.error())) {
     return tl::unexpected<Error>(attributes.error());
   }
   for (auto entry = change.entries.begin(); entry != change.entries.end();) {
     auto child = tree.Lookup(opened->path_fd(), entry->first.c_str());
-    if (!child && IsOfTheDisk(child.error())) {
+    if (!child && IsUnreadable(child.error())) {
       // The disk does not tell: listing the directory meets it again, and says so.
       change.listing = true;
       entry = change.entries.erase(entry);

@@ -47,8 +47,8 @@ Result<std::vector<std::string>> ReadNames(int path_fd) {
 
 }  // namespace
 
-bool IsOfTheDisk(const Error& error) {
-  constexpr std::array kCodes = {EIO, EUCLEAN, EBADMSG, ENODATA, EILSEQ};
+bool IsUnreadable(const Error& error) {
+  constexpr std::array kCodes = {EIO, EUCLEAN, EBADMSG, ENODATA, EILSEQ, EACCES, EPERM};
   return error.kind() == ErrorKind::kSystem && std::ranges::count(kCodes, error.code()) != 0;
 }
 
@@ -169,7 +169,7 @@ Result<SourceListing> SourceTree::List(const SourceObject& directory) const {
   listing.entries.reserve(names.size());
   for (std::string& name : names) {
     auto object = Lookup(directory.path_fd(), name.c_str());
-    if (!object && IsOfTheDisk(object.error())) {
+    if (!object && IsUnreadable(object.error())) {
       listing.unreadable.push_back({std::move(name), std::move(object.error())});
       continue;
     }
@@ -190,7 +190,9 @@ Result<std::optional<UniqueFd>> SourceTree::Search(const ObjectRef& object) cons
     auto names = ReadNames(directory.get());
     if (!names) continue;  // gone, or not ours to read
     for (const std::string& name : *names) {
-      ASSIGN_OR_RETURN(const std::optional<ObjectRef> found, Lookup(directory.get(), name.c_str()));
+      auto looked_up = Lookup(directory.get(), name.c_str());
+      if (!looked_up && IsUnreadable(looked_up.error())) continue;
+      ASSIGN_OR_RETURN(const std::optional<ObjectRef> found, std::move(looked_up));
       if (!found) continue;
       UniqueFd fd(openat(directory.get(), name.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC));
       if (!fd.valid()) continue;

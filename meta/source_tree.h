@@ -48,7 +48,7 @@ struct SourceEntry {
 struct SourceListing {
   // In byte order of names.
   std::vector<SourceEntry> entries;
-  // What these lead to the disk does not tell.
+  // What these lead to cannot be found out.
   struct Unreadable {
     std::string name;
     Error error;
@@ -56,8 +56,9 @@ struct SourceListing {
   std::vector<Unreadable> unreadable;
 };
 
-// Whether the error says that the disk, or what stands on it, is damaged in this place.
-bool IsOfTheDisk(const Error& error);
+// Whether the error is one of this one object: the disk is damaged there, or it is not ours to read
+// (a user's mount over files of others). All else can still be read.
+bool IsUnreadable(const Error& error);
 
 class SourceTree {
  public:

@@ -76,7 +76,7 @@ Result<bool> CutShipper::ShipObject(meta::FrozenCut& cut, const ObjectId& id,
 Status CutShipper::ShipMissing(const std::vector<ObjectId>& objects, IfGone if_gone) {
   for (const ObjectId& id : objects) {
     auto object = FindMissing(id);
-    if (!object && !meta::IsOfTheDisk(object.error())) {
+    if (!object && !meta::IsUnreadable(object.error())) {
       return tl::unexpected<Error>(std::move(object.error()));
     }
     bool shipped = false;

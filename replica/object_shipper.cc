@@ -66,7 +66,7 @@ Result<std::optional<meta::Attributes>> ObjectShipper::ReadAttributes(
     const meta::ObjectReader& object, const meta::ObjectRef& ref, bool& with_xattrs) {
   auto all = object.ReadAttributes(with_xattrs ? meta::WithXattrs::kYes : meta::WithXattrs::kNo);
   if (all) return std::move(*all);
-  if (!meta::IsOfTheDisk(all.error())) return tl::unexpected<Error>(std::move(all.error()));
+  if (!meta::IsUnreadable(all.error())) return tl::unexpected<Error>(std::move(all.error()));
   const std::string why = all.error().ToString();
   // Extended attributes may stand in a block of their own.
   if (std::exchange(with_xattrs, false)) {
@@ -88,7 +88,7 @@ Result<std::optional<meta::Attributes>> ObjectShipper::ReadAttributes(
 Status ObjectShipper::ShipRange(const Content& content, ByteRange range, ObjectId basis) {
   while (!range.empty()) {
     auto read = content.object.ReadLayout(range, kExtentsAtATime);
-    if (!read && meta::IsOfTheDisk(read.error())) read = meta::Layout{{range}, range.end};
+    if (!read && meta::IsUnreadable(read.error())) read = meta::Layout{{range}, range.end};
     ASSIGN_OR_RETURN(const meta::Layout layout, std::move(read));
     uint64_t at = range.start;
     for (const ByteRange& part : layout.data) {
@@ -121,7 +121,7 @@ Status ObjectShipper::ShipData(const Content& content, ByteRange range, ObjectId
     const ByteRange piece{range.start, std::min(range.end, range.start + step)};
     std::string bytes(piece.length(), '\0');
     auto read = content.object.Read(piece.start, bytes);
-    if (!read && meta::IsOfTheDisk(read.error())) {
+    if (!read && meta::IsUnreadable(read.error())) {
       RETURN_IF_ERROR(ShipReadable(content, piece, read.error()));
       range.start = piece.end;
       continue;
@@ -157,7 +157,7 @@ Status ObjectShipper::ShipReadable(const Content& content, ByteRange range, cons
       if (bytes.empty()) return {};
       RETURN_IF_ERROR(ShipLiteral(content, block.start, std::move(bytes)));
       in_vain = 0;
-    } else if (meta::IsOfTheDisk(read.error())) {
+    } else if (meta::IsUnreadable(read.error())) {
       note(block);
       ++in_vain;
     } else {

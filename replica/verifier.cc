@@ -143,7 +143,7 @@ Status Verifier::RunSlice(Peer& peer, const Position& position) {
     const Item item = std::move(items_.front());
     items_.pop_front();
     const Status judged = Judge(peer, position, item);
-    if (!judged && meta::IsOfTheDisk(judged.error())) {
+    if (!judged && meta::IsUnreadable(judged.error())) {
       Report({"unreadable", item.path, judged.error().ToString()});
       continue;
     }

@@ -86,7 +86,7 @@ Status Walker::Visit(const Task& task) {
     // Removed while we looked: that travels as a change of its own.
     const int code = ours.error().code();
     if (code == ENOENT || code == ESTALE || code == ENOTDIR) return {};
-    if (meta::IsOfTheDisk(ours.error())) {
+    if (meta::IsUnreadable(ours.error())) {
       NoteUnreadable(task, ours.error().ToString());
       return {};
     }
@@ -207,7 +207,7 @@ Status Walker::ShipDifference(const meta::ObjectRef& object, const Listed& their
   ASSIGN_OR_RETURN(std::optional<meta::SourceObject> opened, tree_.Open(object));
   if (!opened) return {};
   auto read = opened->ReadAttributes(meta::WithXattrs::kNo);
-  if (!read && meta::IsOfTheDisk(read.error())) {
+  if (!read && meta::IsUnreadable(read.error())) {
     meta::ObjectChange everything;
     everything.AddWhole();
     everything.listing = true;  // it may be a directory

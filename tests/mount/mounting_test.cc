@@ -451,5 +451,36 @@ TEST_F(AsUser, AUserMountsADirectoryOfItsOwn) {
   EXPECT_EQ(Execute(ByUser({"fusermount3", "-u", mount_.path()})).code, 0);
 }
 
+TEST_F(AsUser, WhatTheUserMayNotReadHoldsUpNothingElse) {
+  const std::string secret = source_ + "/secret";
+  const std::string closed = source_ + "/closed";
+  Write(secret, "of root");
+  ASSERT_EQ(0, chmod(secret.c_str(), 0600));
+  ASSERT_TRUE(stdfs::create_directory(closed));
+  Write(closed + "/file", "of root too");
+  ASSERT_EQ(0, chmod(closed.c_str(), 0700));
+  ASSERT_TRUE(replica_.Start());
+  const Outcome mounted = Execute(ByUser({Program("tandemfs"), source_, mount_.path(), "--volume",
+                                          "own", "--replica", "one=" + replica_.url()}));
+  ASSERT_EQ(mounted.code, 0) << mounted;
+  const auto status = [&] {
+    return Execute(ByUser({Program("tandem"), "status", mount_.path()})).out;
+  };
+  const auto on_replica = [&](const std::string& name) {
+    const std::string path = replica_.tree("own") + "/" + name;
+    return stdfs::exists(path) ? Read(path) : "";
+  };
+  EXPECT_TRUE(WaitFor([&] { return status().find("Permission denied") != std::string::npos; }))
+      << status();
+  ASSERT_EQ(Execute(ByUser({"sh", "-c", "echo mine > " + mount_.path() + "/mine"})).code, 0);
+  EXPECT_TRUE(WaitFor([&] { return on_replica("mine") == "mine\n"; })) << status();
+  // What is lacking comes when it may be read.
+  ASSERT_EQ(0, chmod(secret.c_str(), 0644));
+  ASSERT_EQ(0, chmod(closed.c_str(), 0755));
+  EXPECT_TRUE(WaitFor([&] { return on_replica("secret") == "of root"; })) << status();
+  EXPECT_TRUE(WaitFor([&] { return on_replica("closed/file") == "of root too"; })) << status();
+  EXPECT_EQ(Execute(ByUser({"fusermount3", "-u", mount_.path()})).code, 0);
+}
+
 }  // namespace
 }  // namespace tandem::test
