@@ -219,6 +219,7 @@ Status Plan::DropUnreachable() {
     ASSIGN_OR_RETURN(const bool alive, IsDirectoryAlive(key.parent));
     if (alive) continue;
     dropped.insert(&key);
+    passing_names_.push_back(key);
     if (!child.is_null()) children.push_back(child);
   }
   std::erase_if(children_, [&](const auto& child) { return dropped.contains(child.second); });

@@ -54,6 +54,9 @@ class Plan {
   const Object* Find(ObjectId object) const;
   // Names that are set, or (null) removed, in directories that exist in the end.
   const std::unordered_map<EntryKey, ObjectId>& entries() const { return entries_; }
+  // Names that the stages speak of, in directories that do not exist in the end. They lead nowhere
+  // then, but a redo before, of some of the stages, may have put there what moved on later.
+  const std::vector<EntryKey>& passing_names() const { return passing_names_; }
   // The new object whose content is that inode.
   std::optional<ObjectId> FindFile(InodeId inode) const;
   // Objects of the catalog that no name leads to in the end.
@@ -88,6 +91,7 @@ class Plan {
   Catalog& catalog_;
   std::unordered_map<ObjectId, Object> objects_;
   std::unordered_map<EntryKey, ObjectId> entries_;
+  std::vector<EntryKey> passing_names_;
   // (child, its name by the stages), by child. The keys are entries_'.
   std::vector<std::pair<ObjectId, const EntryKey*>> children_;
   std::unordered_set<ObjectId> dead_;

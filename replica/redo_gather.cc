@@ -62,6 +62,7 @@ Status Gatherer::CollectPlaces() {
     // A child that moves stands at a name of its own, which may be in a directory that goes.
     if (!child.is_null()) RETURN_IF_ERROR(CollectNamesOf(child));
   }
+  for (const EntryKey& key : state_.plan.passing_names()) places_[key.parent].insert(key.name);
   for (const auto& [object, planned] : state_.plan.objects()) {
     if (planned.fate == Plan::Fate::kReplace) RETURN_IF_ERROR(CollectNamesOf(object));
   }

@@ -22,10 +22,16 @@ lag_row() {
     "<= 10 ms, <= 100 ms"
 }
 
-# What nobody can be faster than on this disk, now, with nothing of ours at work.
-read -r p50 p99 < <("$bin/tests/disk_wait" "$scratch/disk_wait" "$count")
+# What nobody who writes durably to this disk can be faster than, now.
+# disk_row BESIDE-WHAT
+disk_row() {
+  local p50 p99
+  read -r p50 p99 < <("$bin/tests/disk_wait" "$scratch/disk_wait" "$count")
+  row "for comparison: fdatasync of 4 KiB on the same disk, $1, p50, p99" "$p50 ms, $p99 ms" "-"
+}
+
 head_of_table
-row "for comparison: fdatasync of 4 KiB on the same disk, p50, p99" "$p50 ms, $p99 ms" "-"
+disk_row "nothing else"
 for replicas in 1 3; do
   pids=()
   trees=()
@@ -51,6 +57,7 @@ for replicas in 1 3; do
   load_pid=$!
   sleep 2
   lag_row "$what, beside $half MiB/s of 4 KiB random overwrites (half capacity)" "${trees[@]}"
+  disk_row "beside the same"
   stopped "$load_pid"
   synced 600
   unmounted

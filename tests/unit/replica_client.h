@@ -31,6 +31,15 @@ class ScratchDirectory {
   std::string path_;
 };
 
+// Change sets of the volume that have been committed and not yet kept.
+inline std::vector<std::filesystem::path> StagesIn(const std::string& store) {
+  std::vector<std::filesystem::path> stages;
+  for (const auto& file : std::filesystem::directory_iterator(store + "/vol/stage")) {
+    if (file.path().extension() == ".stage") stages.push_back(file.path());
+  }
+  return stages;
+}
+
 class ReplicaClient {
  public:
   explicit ReplicaClient(Store& store, std::string volume = "vol", VolumeId id = VolumeId(1, 1))

@@ -4,8 +4,6 @@
 #include <gtest/gtest.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include <csignal>
 #include <fstream>
@@ -37,14 +35,6 @@ std::vector<Record> NewFile(ObjectId id, const std::string& name, const std::str
 
 Record Overwrite(const std::string& content) {
   return DataRecord{kFile, 0, content.size(), Encoding::kLiteral, content, {}, 0, 0, 0};
-}
-
-std::vector<std::filesystem::path> StagesIn(const std::string& store) {
-  std::vector<std::filesystem::path> stages;
-  for (const auto& file : std::filesystem::directory_iterator(store + "/vol/stage")) {
-    if (file.path().extension() == ".stage") stages.push_back(file.path());
-  }
-  return stages;
 }
 
 // Polls; false after half a minute.
@@ -342,53 +332,6 @@ TEST_F(Protocol, CutsThatTheCatalogLosesAreAppliedAgain) {
   EXPECT_EQ(std::get<Position>(reply.body).applied, cut);
   ASSERT_EQ(client_.Ship({Overwrite("third")}).code, ReplyCode::kOk);
   EXPECT_EQ(Content("f"), "third");
-}
-
-// A daemon that was killed with a cut in the tree that the catalog does not have yet.
-class KilledDaemon : public testing::Test {
- protected:
-  void SetUp() override {
-    const pid_t child = fork();
-    if (child == 0) {
-      auto store = Store::Open(scratch_.path()).value();
-      ReplicaClient client(*store);
-      bool good = client.Greet().code == ReplyCode::kOk &&
-                  client.Ship(NewFile(kFile, "f", "first")).code == ReplyCode::kOk;
-      store.reset();  // keeps it
-      store = Store::Open(scratch_.path()).value();
-      client.Use(*store);
-      good = good && client.Greet().code == ReplyCode::kOk &&
-             client.Ship({Overwrite("again")}).code == ReplyCode::kOk;
-      _exit(good ? 0 : 1);
-    }
-    int status = 0;
-    ASSERT_EQ(waitpid(child, &status, 0), child);
-    ASSERT_EQ(status, 0);
-  }
-  // What it says when it starts again.
-  Position Start() {
-    store_ = Store::Open(scratch_.path()).value();
-    ReplicaClient client(*store_);
-    const Reply reply = client.Greet();
-    EXPECT_EQ(reply.code, ReplyCode::kOk) << reply.message;
-    return std::get<Position>(reply.body);
-  }
-
-  ScratchDirectory scratch_;
-  std::unique_ptr<Store> store_;
-};
-
-TEST_F(KilledDaemon, AppliesTheCutAgain) {
-  ASSERT_EQ(StagesIn(scratch_.path()).size(), 1U);
-  EXPECT_EQ(Start().durable.epoch, Epoch(2));
-}
-
-TEST_F(KilledDaemon, WithoutTheStageIsNowhere) {
-  for (const auto& stage : StagesIn(scratch_.path())) std::filesystem::remove(stage);
-  const Position position = Start();
-  EXPECT_EQ(position.durable, CutName());
-  EXPECT_EQ(position.applied, CutName());
-  EXPECT_NE(position.notice.find("lost"), std::string::npos) << position.notice;
 }
 
 // Invariant 5: names planted in the tree lead nowhere else.

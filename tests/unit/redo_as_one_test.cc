@@ -1,0 +1,160 @@
+// A daemon that was killed, or lost power: the catalog is at one cut, the tree at a later one, and
+// the stages lead to a cut that is later still. They are redone as one, from the catalog's.
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cstdlib>
+
+#include "tests/unit/replica_client.h"
+#include "tests/unit/replica_model.h"
+
+namespace tandem::replica {
+namespace {
+
+using meta::Kind;
+using Cuts = std::vector<std::vector<Record>>;
+
+class RedoAsOne : public testing::Test {
+ protected:
+  void SetUp() override {
+    if (geteuid() != 0) GTEST_SKIP() << "needs root: owners and devices are compared";
+  }
+  void Cut() {
+    cuts_.push_back(RecordsBetween(states_.back(), model_, random_));
+    states_.push_back(model_);
+  }
+  // The first `kept` cuts are in the catalog, the first `applied` in the tree, all in stages.
+  void Prepare(const std::string& store, size_t kept, size_t applied) {
+    ASSERT_NO_FATAL_FAILURE(ShipAndDie(store, kept, applied));
+    if (applied == cuts_.size()) return;
+    // The other store moves into its tree what comes as a file.
+    for (size_t cut = applied; cut < cuts_.size(); ++cut) {
+      for (Record& record : cuts_[cut]) {
+        if (auto* data = std::get_if<DataRecord>(&record)) data->fresh = false;
+      }
+    }
+    const ScratchDirectory ahead;
+    ASSERT_NO_FATAL_FAILURE(ShipAndDie(ahead.path(), applied, cuts_.size()));
+    for (const auto& stage : StagesIn(ahead.path())) {
+      std::filesystem::copy_file(stage, store + "/vol/stage/" + stage.filename().string());
+    }
+  }
+  // What the daemon says when it has started again and applied what it had.
+  void Start(const std::string& store, Position& position) {
+    const auto opened = Store::Open(store).value();
+    ReplicaClient client(*opened);
+    const Reply reply = client.Greet();
+    ASSERT_EQ(reply.code, ReplyCode::kOk) << reply.message;
+    ASSERT_EQ(client.WaitApplied(client.base()).code, ReplyCode::kOk);
+    position = std::get<Position>(client.Greet().body);
+  }
+  void ExpectLast(const std::string& store) {
+    Position position;
+    ASSERT_NO_FATAL_FAILURE(Start(store, position));
+    EXPECT_EQ(position.applied.epoch.number(), cuts_.size());
+    EXPECT_EQ(position.notice, "");
+    ASSERT_EQ(Difference(PictureOf(states_.back()), PictureOf(store + "/vol/tree")), "");
+  }
+
+  std::mt19937 random_{4711};
+  Model model_;
+  Cuts cuts_;
+  std::vector<Model> states_{[] {
+    Model nothing;
+    nothing.objects.clear();
+    return nothing;
+  }()};
+
+ private:
+  // In a process of its own, which ends its store after `kept` cuts and then no more.
+  void ShipAndDie(const std::string& path, size_t kept, size_t last) {
+    const pid_t child = fork();
+    if (child == 0) {
+      bool good = true;
+      for (const size_t end : {kept, last}) {
+        auto store = Store::Open(path).value();
+        ReplicaClient client(*store);
+        good = good && client.Greet().code == ReplyCode::kOk;
+        while (good && client.base().epoch.number() < end) {
+          good = client.Ship(cuts_[client.base().epoch.number()]).code == ReplyCode::kOk;
+        }
+        if (end == last) _exit(good ? 0 : 1);
+      }
+    }
+    int status = 0;
+    ASSERT_EQ(waitpid(child, &status, 0), child);
+    ASSERT_EQ(status, 0);
+    ASSERT_EQ(StagesIn(path).size(), last - kept);
+  }
+};
+
+TEST_F(RedoAsOne, AppliesTheCutAgain) {
+  model_.Make("f", Kind::kFile, "first");
+  Cut();
+  model_.Write("f", 0, "again");
+  Cut();
+  const ScratchDirectory store;
+  ASSERT_NO_FATAL_FAILURE(Prepare(store.path(), 1, 2));
+  ExpectLast(store.path());
+}
+
+TEST_F(RedoAsOne, WithoutTheStageTheTreeIsNowhere) {
+  model_.Make("f", Kind::kFile, "first");
+  Cut();
+  model_.Write("f", 0, "again");
+  Cut();
+  const ScratchDirectory store;
+  ASSERT_NO_FATAL_FAILURE(Prepare(store.path(), 1, 2));
+  for (const auto& stage : StagesIn(store.path())) std::filesystem::remove(stage);
+  Position position;
+  ASSERT_NO_FATAL_FAILURE(Start(store.path(), position));
+  EXPECT_EQ(position.durable, CutName());
+  EXPECT_EQ(position.applied, CutName());
+  EXPECT_NE(position.notice.find("lost"), std::string::npos) << position.notice;
+}
+
+// From the first cut to the third no name leads through the directory.
+TEST_F(RedoAsOne, FindsWhatIsOnItsWayThroughADirectoryThatGoes) {
+  model_.Make("f", Kind::kFile, "content");
+  model_.Make("o", Kind::kFile, "other");
+  model_.Make("d", Kind::kDirectory);
+  Cut();
+  model_.Make("d/made", Kind::kDirectory);
+  model_.Rename("f", "d/f");
+  model_.Rename("o", "d/made/o");
+  Cut();
+  model_.Rename("d/f", "g");
+  model_.Rename("d/made/o", "p");
+  model_.Remove("d");
+  Cut();
+  const ScratchDirectory store;
+  ASSERT_NO_FATAL_FAILURE(Prepare(store.path(), 1, 2));
+  ExpectLast(store.path());
+}
+
+// TANDEM_TEST_ROUNDS=N for more; the seed of each round is part of what a failure prints.
+TEST_F(RedoAsOne, LeadsFromAnyCatalogAndAnyTreeToTheLastCut) {
+  const char* rounds = getenv("TANDEM_TEST_ROUNDS");
+  std::mt19937 seeds(1);
+  for (int round = rounds != nullptr ? atoi(rounds) : 20; round > 0; --round) {
+    const auto seed = static_cast<unsigned>(seeds());
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    random_.seed(seed);
+    model_ = Model();
+    cuts_.clear();
+    states_.resize(1);
+    for (size_t cut = 0; cut < 5; ++cut) {
+      for (unsigned steps = 1 + random_() % 30; steps > 0; --steps) model_.Mutate(random_);
+      Cut();
+    }
+    const size_t kept = random_() % 4;
+    const size_t applied = kept + 1 + random_() % (5 - kept);
+    const ScratchDirectory store;
+    ASSERT_NO_FATAL_FAILURE(Prepare(store.path(), kept, applied)) << kept << " " << applied;
+    ASSERT_NO_FATAL_FAILURE(ExpectLast(store.path())) << kept << " " << applied;
+  }
+}
+
+}  // namespace
+}  // namespace tandem::replica
