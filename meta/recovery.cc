@@ -12,7 +12,13 @@ namespace {
 // gone keeps its removed names out of the cut by not being there to be listed.
 Status ResolveEntries(const SourceTree& tree, const ObjectRef& directory, ObjectChange& change) {
   if (change.entries.empty() && !change.listing) return {};
-  ASSIGN_OR_RETURN(const std::optional<SourceObject> opened, tree.Open(directory));
+  auto found = tree.Open(directory);
+  if (!found && IsUnreadable(found.error())) {
+    change.entries.clear();
+    change.listing = true;
+    return {};
+  }
+  ASSIGN_OR_RETURN(const std::optional<SourceObject> opened, std::move(found));
   if (!opened) {
     change.entries.clear();
     change.listing = false;

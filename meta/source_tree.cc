@@ -47,9 +47,15 @@ Result<std::vector<std::string>> ReadNames(int path_fd) {
 
 }  // namespace
 
+bool IsForbidden(const Error& error) {
+  return error.kind() == ErrorKind::kSystem && (error.code() == EACCES || error.code() == EPERM);
+}
+
 bool IsUnreadable(const Error& error) {
-  constexpr std::array kCodes = {EIO, EUCLEAN, EBADMSG, ENODATA, EILSEQ, EACCES, EPERM};
-  return error.kind() == ErrorKind::kSystem && std::ranges::count(kCodes, error.code()) != 0;
+  constexpr std::array kCodes = {EIO, EUCLEAN, EBADMSG, ENODATA, EILSEQ};
+  const bool damaged =
+      error.kind() == ErrorKind::kSystem && std::ranges::count(kCodes, error.code()) != 0;
+  return damaged || IsForbidden(error);
 }
 
 Result<Attributes> SourceObject::ReadAttributes(WithXattrs with_xattrs) const {
@@ -184,14 +190,24 @@ Result<std::optional<UniqueFd>> SourceTree::Search(const ObjectRef& object) cons
   if (!root.valid()) return ErrnoError("open root of source");
   std::vector<UniqueFd> directories;
   directories.push_back(std::move(root));
+  std::optional<Error> closed;
+  const auto note = [&closed](const UniqueFd& directory, const Error& error) {
+    struct stat stat_buffer;
+    const bool known = fstatat(directory.get(), "", &stat_buffer, AT_EMPTY_PATH) == 0;
+    if (IsForbidden(error) && known && stat_buffer.st_uid == geteuid()) closed = error;
+  };
   while (!directories.empty()) {
     const UniqueFd directory = std::move(directories.back());
     directories.pop_back();
-    auto names = ReadNames(directory.get());
+    const auto names = ReadNames(directory.get());
+    if (!names) note(directory, names.error());
     if (!names) continue;  // gone, or not ours to read
     for (const std::string& name : *names) {
       auto looked_up = Lookup(directory.get(), name.c_str());
-      if (!looked_up && IsUnreadable(looked_up.error())) continue;
+      if (!looked_up && IsUnreadable(looked_up.error())) {
+        note(directory, looked_up.error());
+        continue;
+      }
       ASSIGN_OR_RETURN(const std::optional<ObjectRef> found, std::move(looked_up));
       if (!found) continue;
       UniqueFd fd(openat(directory.get(), name.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC));
@@ -203,6 +219,7 @@ Result<std::optional<UniqueFd>> SourceTree::Search(const ObjectRef& object) cons
       }
     }
   }
+  if (closed) return tl::unexpected<Error>(std::move(*closed).Within("search for an object"));
   return std::nullopt;
 }
 

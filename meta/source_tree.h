@@ -59,6 +59,8 @@ struct SourceListing {
 // Whether the error is one of this one object: the disk is damaged there, or it is not ours to read
 // (a user's mount over files of others). All else can still be read.
 bool IsUnreadable(const Error& error);
+// The latter.
+bool IsForbidden(const Error& error);
 
 class SourceTree {
  public:
@@ -89,7 +91,9 @@ class SourceTree {
  private:
   SourceTree(int root_fd, ObjectRef root, int mount_id)
       : root_fd_(root_fd), root_(std::move(root)), mount_id_(mount_id) {}
-  // By walking the tree; for those who may not open by handle.
+  // By walking the tree; for those who may not open by handle. Fails if it may be in a directory
+  // that its owner, us, has closed since; nobody has changed anything through us in those of
+  // others.
   Result<std::optional<UniqueFd>> Search(const ObjectRef& object) const;
 
   int root_fd_;

@@ -207,6 +207,11 @@ Status Catalog::Keep() {
   return database_.Execute("COMMIT");
 }
 
+void Catalog::Discard() {
+  // That it fails means that SQLite has done it by itself.
+  if (database_.InTransaction()) (void)database_.Execute("ROLLBACK");
+}
+
 Status Catalog::Put(ObjectId object, const CatalogObject& value, Epoch cut) {
   const meta::Attributes& attributes = value.attributes;
   return statements_->put.Bind(1, object)

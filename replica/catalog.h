@@ -77,8 +77,11 @@ class Catalog {
   Status RemoveEntry(const EntryKey& key);
   Status SetApplied(const AppliedCut& cut);
 
-  // Commits what is in the transaction, durably; not within a part.
+  // Commits what is in the transaction, durably; not within a part. Takes it for nothing if there
+  // is none: it may have been undone.
   Status Keep();
+  // Undoes it.
+  void Discard();
 
  private:
   struct Statements;

@@ -67,7 +67,12 @@ Result<bool> CutShipper::WalkPassedBy(meta::FrozenCut& cut, const meta::ObjectCh
 
 Result<bool> CutShipper::ShipObject(meta::FrozenCut& cut, const ObjectId& id,
                                     const meta::ObjectChange& change, ObjectId basis) {
-  ASSIGN_OR_RETURN(const std::unique_ptr<meta::ObjectReader> object, cut.Open({id, change.handle}));
+  auto opened = cut.Open({id, change.handle});
+  if (!opened && meta::IsUnreadable(opened.error())) {
+    objects_.NoteUnreadable({id, change.handle}, change, opened.error().ToString());
+    return false;
+  }
+  ASSIGN_OR_RETURN(const std::unique_ptr<meta::ObjectReader> object, std::move(opened));
   if (object == nullptr) return false;
   ASSIGN_OR_RETURN(const auto attributes, objects_.Ship(id, *object, change, basis));
   return attributes.has_value();

@@ -29,6 +29,13 @@ constexpr int kInVainAtMost = 16;
 
 }  // namespace
 
+meta::ObjectChange EverythingUnreadable() {
+  meta::ObjectChange everything;
+  everything.AddWhole();
+  everything.listing = true;  // it may be a directory
+  return everything;
+}
+
 Result<std::optional<meta::Attributes>> ObjectShipper::Ship(const ObjectId& id,
                                                             meta::ObjectReader& object,
                                                             const meta::ObjectChange& change,
@@ -78,16 +85,20 @@ Result<std::optional<meta::Attributes>> ObjectShipper::ReadAttributes(
       return std::move(*some);
     }
   }
-  meta::ObjectChange everything;
-  everything.AddWhole();
-  everything.listing = true;
-  NoteUnreadable(ref, everything, why);
+  NoteUnreadable(ref, EverythingUnreadable(), why);
   return std::nullopt;
 }
 
 Status ObjectShipper::ShipRange(const Content& content, ByteRange range, ObjectId basis) {
   while (!range.empty()) {
     auto read = content.object.ReadLayout(range, kExtentsAtATime);
+    if (!read && meta::IsForbidden(read.error())) {
+      meta::ObjectChange change;
+      change.data.Add(range);
+      NoteUnreadable(content.file, change, read.error().ToString());
+      return {};
+    }
+    // Which parts of it can be read shows when they are read.
     if (!read && meta::IsUnreadable(read.error())) read = meta::Layout{{range}, range.end};
     ASSIGN_OR_RETURN(const meta::Layout layout, std::move(read));
     uint64_t at = range.start;

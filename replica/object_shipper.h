@@ -21,6 +21,9 @@ struct ShipProgress {
   std::atomic<uint64_t> content_bytes{0};  // of content looked at, whatever it took to send it
 };
 
+// Of an object nothing of which can be read.
+meta::ObjectChange EverythingUnreadable();
+
 class ObjectShipper {
  public:
   // All must outlive the shipper. `compare`: whether deltas may be used at all.

@@ -120,13 +120,13 @@ Status Redo(const RedoPlace& place, const std::vector<std::shared_ptr<Stage>>& s
   RETURN_IF_ERROR(RecordEntries(state));
   const AppliedCut applied{commit.cut, commit.wall_time_ns};
   RETURN_IF_ERROR(place.catalog.SetApplied(applied));
-  RETURN_IF_ERROR(part.Release());
-  FAULT_POINT("replica.redo.catalog_changed");
-
   marker.state = TreeState::kApplied;
   marker.cut = applied;
   RETURN_IF_ERROR(WriteMarker(place.volume_fd, marker));
   FAULT_POINT("replica.redo.marker_written");
+  // Last: the catalog must not be at the cut if anything is to be done again.
+  RETURN_IF_ERROR(part.Release());
+  FAULT_POINT("replica.redo.catalog_changed");
   return {};
 }
 

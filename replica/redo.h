@@ -9,8 +9,8 @@
 //            size and attributes.
 //   place    Objects go from hold/ to their names.
 //   remove   What is still in hold/ has no name left.
-//   finish   Directories get their attributes, deepest first; then the catalog its names and its
-//   cut.
+//   finish   Directories get their attributes, deepest first; the catalog its names and its cut.
+//            The marker says so; what the catalog got counts from then on.
 // Nothing of it is on stable storage then: the stages have to stay until the filesystem was synced
 // and the catalog kept (Catalog::Keep), in that order.
 // One thread. Format of what is in hold/: replica/STORE.md.

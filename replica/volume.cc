@@ -96,8 +96,10 @@ bool Volume::RedoOnce() {
     changed_.NotifyAll();
     return false;
   }
-  if (blocked_) spdlog::info("volume {}: applying goes on", identity_.name);
-  blocked_.reset();
+  if (blocked_ && !sync_failed_) {
+    spdlog::info("volume {}: applying goes on", identity_.name);
+    blocked_.reset();
+  }
   const CommitRecord commit = stages.back()->commit_record();
   applied_ = {commit.cut, commit.wall_time_ns};
   empty_ = false;
@@ -125,7 +127,12 @@ void Volume::RunSync() {
       if (stopping_) return;
     }
     const auto done = Guarded([this] { return SyncOnce(); });
-    if (!done) spdlog::error("volume {}: {}", identity_.name, done.error().ToString());
+    if (done) continue;
+    spdlog::error("volume {}: {}", identity_.name, done.error().ToString());
+    MutexLock lock(mutex_);
+    const auto deadline = CondVar::Clock::now() + kSyncPause;
+    while (!stopping_ && changed_.WaitUntil(mutex_, deadline)) {
+    }
   }
 }
 
@@ -135,7 +142,12 @@ Status Volume::SyncOnce() {
     if (unsynced_.empty()) return {};
   }
   // Redoes go on meanwhile, and leave little for the sync that has to hold them up.
-  if (syncfs(fd_.get()) != 0) return ErrnoError("sync filesystem of " + path_);
+  if (syncfs(fd_.get()) != 0) {
+    const Error error = ErrnoError("sync filesystem of " + path_).value();
+    MutexLock catalog_lock(catalog_mutex_);
+    RedoWhatWasNotKept(error);
+    return tl::unexpected<Error>(error);
+  }
   ASSIGN_OR_RETURN(const auto stages, KeepApplied());
   for (const auto& stage : stages) RETURN_IF_ERROR(stage->Remove());
   FAULT_POINT("replica.sync.stage_removed");
@@ -146,17 +158,39 @@ Status Volume::SyncOnce() {
 
 Result<std::vector<std::shared_ptr<Stage>>> Volume::KeepApplied() {
   MutexLock catalog_lock(catalog_mutex_);
+  RETURN_IF_ERROR(RedoWhatWasLost());
   // The catalog must never be on the disk before the tree it speaks of: a power cut would leave a
   // tree that is behind, and nobody would redo it.
-  if (syncfs(fd_.get()) != 0) return ErrnoError("sync filesystem of " + path_);
+  if (syncfs(fd_.get()) != 0) {
+    const Error error = ErrnoError("sync filesystem of " + path_).value();
+    RedoWhatWasNotKept(error);
+    return tl::unexpected<Error>(error);
+  }
   FAULT_POINT("replica.sync.tree_synced");
-  if (auto kept = catalog_->Keep(); !kept) {
-    RETURN_IF_ERROR(RedoWhatWasLost());
-    return tl::unexpected<Error>(std::move(kept.error()));
+  if (const auto kept = catalog_->Keep(); !kept) {
+    RedoWhatWasNotKept(kept.error());
+    return tl::unexpected<Error>(kept.error());
   }
   FAULT_POINT("replica.sync.catalog_kept");
   MutexLock lock(mutex_);
+  if (std::exchange(sync_failed_, false)) {
+    spdlog::info("volume {}: what is applied reaches the disk again", identity_.name);
+    blocked_.reset();
+    changed_.NotifyAll();
+  }
   return unsynced_;
+}
+
+void Volume::RedoWhatWasNotKept(const Error& why) {
+  catalog_->Discard();
+  {
+    MutexLock lock(mutex_);
+    sync_failed_ = true;
+    blocked_ = why;
+    changed_.NotifyAll();
+  }
+  // If it cannot be done now, whoever uses the catalog next does it first.
+  (void)RedoWhatWasLost();
 }
 
 Status Volume::RedoWhatWasLost() {

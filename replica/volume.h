@@ -74,6 +74,11 @@ class Volume {
   Result<std::vector<std::shared_ptr<Stage>>> KeepApplied();
   // Stages of which the catalog does not know any more are to be redone.
   Status RedoWhatWasLost() REQUIRES(catalog_mutex_);
+  // After a sync that failed nobody knows what is on the disk, and the next one may say that all is
+  // well: all that was not kept is done again.
+  void RedoWhatWasNotKept(const Error& why) REQUIRES(catalog_mutex_);
+  // Looks whether the catalog is where the tree is; otherwise what to answer to who wants to read.
+  std::optional<Reply> CheckCatalog() REQUIRES(catalog_mutex_);
 
   // ---- Requests
   Reply Take(const Begin& begin);
@@ -129,6 +134,7 @@ class Volume {
   std::vector<std::shared_ptr<Stage>> unsynced_ GUARDED_BY(mutex_);
   int inspections_ GUARDED_BY(mutex_) = 0;
   std::optional<Error> blocked_ GUARDED_BY(mutex_);
+  bool sync_failed_ GUARDED_BY(mutex_) = false;  // the last time; blocked_ says how
   Notices notices_ GUARDED_BY(mutex_);
   std::string start_notice_ GUARDED_BY(mutex_);
   std::atomic<bool> stopping_{false};

@@ -25,6 +25,7 @@ Reply Answer(ReplyBody body) { return {ReplyCode::kOk, "", {}, std::move(body)};
 // The caller holds an Inspection.
 std::optional<Reply> Volume::OpenForReading(ObjectId object, UniqueFd& fd) {
   MutexLock lock(catalog_mutex_);
+  if (auto refusal = CheckCatalog()) return *refusal;
   Tree tree(root_fd_.get(), hold_fd_.get(), *catalog_);
   auto opened = OpenFile(tree, object);
   if (!opened) return Failure(opened.error());
@@ -56,6 +57,7 @@ Reply Volume::Take(const List& list) {
   const Inspection inspection(*this);
   if (inspection.refusal()) return *inspection.refusal();
   MutexLock lock(catalog_mutex_);
+  if (auto refusal = CheckCatalog()) return *refusal;
   Tree tree(root_fd_.get(), hold_fd_.get(), *catalog_);
   auto listing = ListNames(*catalog_, tree, list);
   if (!listing) return Failure(listing.error());
@@ -66,6 +68,7 @@ Reply Volume::Take(const Find& find) {
   const Inspection inspection(*this);
   if (inspection.refusal()) return *inspection.refusal();
   MutexLock lock(catalog_mutex_);
+  if (auto refusal = CheckCatalog()) return *refusal;
   Tree tree(root_fd_.get(), hold_fd_.get(), *catalog_);
   auto found = FindObjects(*catalog_, tree, find);
   return found ? Answer(std::move(*found)) : Failure(found.error());

@@ -158,6 +158,7 @@ std::optional<Reply> Volume::CheckPlan(const std::shared_ptr<Stage>& stage) {
   const Inspection inspection(*this);
   if (inspection.refusal()) return inspection.refusal();
   MutexLock lock(catalog_mutex_);
+  if (auto refusal = CheckCatalog()) return refusal;
   auto plan = Plan::Make({stage}, *catalog_);
   if (!plan) return Failure(plan.error());
   std::vector<ObjectId> missing = (*plan)->missing();
@@ -173,6 +174,14 @@ std::optional<Reply> Volume::CheckPlan(const std::shared_ptr<Stage>& stage) {
                "the replica lacks objects; send them whole",
                std::move(missing),
                {}};
+}
+
+// It may have been set back while the caller waited for it.
+std::optional<Reply> Volume::CheckCatalog() {
+  if (const auto done = RedoWhatWasLost(); !done) return Failure(done.error());
+  MutexLock lock(mutex_);
+  if (pending_.empty()) return std::nullopt;
+  return BusyReply();
 }
 
 Reply Volume::Take(const WaitApplied& wait, SessionId session) {

@@ -36,11 +36,12 @@ void DropDefaultAcl(int directory_fd) {
   (void)removexattr(meta::ProcPath(directory_fd).c_str(), "system.posix_acl_default");
 }
 
-// The tree has left the cut the catalog is at.
-bool IsBeyond(const Marker& marker, const CutName& catalog) {
+// The tree has left the cut the catalog is at, or is on its way there again (a catalog that was
+// committed, but said that it was not). A catalog is kept only after the marker has told of its
+// cut.
+bool IsElsewhere(const Marker& marker, const CutName& catalog) {
   if (catalog.epoch == Epoch()) return false;
-  if (marker.cut.name == catalog) return marker.state == TreeState::kApplying;
-  return marker.cut.name.epoch > catalog.epoch;
+  return marker.state != TreeState::kApplied || marker.cut.name.epoch > catalog.epoch;
 }
 
 }  // namespace
@@ -196,14 +197,14 @@ Status Volume::AdoptStages(const std::vector<std::shared_ptr<Stage>>& stages) {
   return {};
 }
 
-// A tree on its way to a cut, or at one, whose stage is no more and of which the catalog knows
-// nothing (a damaged disk; a commit that nobody was told of cannot be it), is at no cut at all.
+// A tree on its way to a cut, or at one of which the catalog knows nothing, with no stage that
+// leads there (a damaged disk; a commit that nobody was told of cannot be it), is at no cut at all.
 Status Volume::CheckMarker() {
   MutexLock catalog_lock(catalog_mutex_);
   MutexLock lock(mutex_);
   if (!pending_.empty()) return {};  // its redo writes the marker
   const auto before = ReadMarker(fd_.get());
-  if (before && IsBeyond(*before, applied_.name)) {
+  if (before && IsElsewhere(*before, applied_.name)) {
     spdlog::error(
         "volume {}: the change set being applied is lost; the source has to compare "
         "everything",

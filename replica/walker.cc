@@ -79,7 +79,12 @@ Status Walker::Run() {
 }
 
 Status Walker::Visit(const Task& task) {
-  ASSIGN_OR_RETURN(const std::optional<meta::SourceObject> directory, tree_.Open(task.directory));
+  auto opened = tree_.Open(task.directory);
+  if (!opened && meta::IsUnreadable(opened.error())) {
+    NoteUnreadable(task, opened.error().ToString());
+    return {};
+  }
+  ASSIGN_OR_RETURN(const std::optional<meta::SourceObject> directory, std::move(opened));
   if (!directory) return {};
   auto ours = tree_.List(*directory);
   if (!ours) {
@@ -186,7 +191,12 @@ Status Walker::CompareObjects(const Task& task, const std::vector<meta::SourceEn
 
 Result<bool> Walker::ShipNew(const meta::ObjectRef& object, const Task& like, ObjectId basis) {
   if (shipped_links_.contains(object.id)) return true;
-  ASSIGN_OR_RETURN(std::optional<meta::SourceObject> opened, tree_.Open(object));
+  auto found = tree_.Open(object);
+  if (!found && meta::IsUnreadable(found.error())) {
+    shipper_.NoteUnreadable(object, EverythingUnreadable(), found.error().ToString());
+    return false;
+  }
+  ASSIGN_OR_RETURN(std::optional<meta::SourceObject> opened, std::move(found));
   if (!opened) return true;  // gone: that travels as a change of its own
   ASSIGN_OR_RETURN(const std::optional<meta::Attributes> attributes,
                    shipper_.Ship(object.id, *opened, EverythingOf(object), basis));
@@ -204,17 +214,17 @@ Result<bool> Walker::ShipNew(const meta::ObjectRef& object, const Task& like, Ob
 
 Status Walker::ShipDifference(const meta::ObjectRef& object, const Listed& theirs) {
   if (shipped_links_.contains(object.id)) return {};
-  ASSIGN_OR_RETURN(std::optional<meta::SourceObject> opened, tree_.Open(object));
+  const auto unreadable = [&](const Error& error) {
+    shipper_.NoteUnreadable(object, EverythingUnreadable(), error.ToString());
+    uncompared_.insert(object.id);
+    return Status();
+  };
+  auto found = tree_.Open(object);
+  if (!found && meta::IsUnreadable(found.error())) return unreadable(found.error());
+  ASSIGN_OR_RETURN(std::optional<meta::SourceObject> opened, std::move(found));
   if (!opened) return {};
   auto read = opened->ReadAttributes(meta::WithXattrs::kNo);
-  if (!read && meta::IsUnreadable(read.error())) {
-    meta::ObjectChange everything;
-    everything.AddWhole();
-    everything.listing = true;  // it may be a directory
-    shipper_.NoteUnreadable(object, everything, read.error().ToString());
-    uncompared_.insert(object.id);
-    return {};
-  }
+  if (!read && meta::IsUnreadable(read.error())) return unreadable(read.error());
   ASSIGN_OR_RETURN(const meta::Attributes ours, std::move(read));
   if (MayDiffer(ours, theirs.attributes) || theirs.changed > replica_.compare_after) {
     const bool same_kind = ours.kind == theirs.attributes.kind;

@@ -28,12 +28,15 @@ inline constexpr std::string_view kSourceFaultPoints[] = {
 
 // Points passed by tandemd.
 inline constexpr std::string_view kReplicaFaultPoints[] = {
-    "replica.stage.begun",         "replica.stage.file_written",  "replica.stage.chunk_written",
-    "replica.commit.before_sync",  "replica.commit.after_sync",   "replica.redo.begun",
-    "replica.redo.held",           "replica.redo.object_made",    "replica.redo.file_moved",
-    "replica.redo.data_written",   "replica.redo.entry_placed",   "replica.redo.entries_placed",
-    "replica.redo.removed",        "replica.redo.attributes_set", "replica.redo.catalog_changed",
-    "replica.redo.marker_written", "replica.sync.tree_synced",    "replica.sync.catalog_kept",
+    "replica.stage.begun",         "replica.stage.file_written",
+    "replica.stage.chunk_written", "replica.commit.before_sync",
+    "replica.commit.after_sync",   "replica.redo.begun",
+    "replica.redo.held",           "replica.redo.object_made",
+    "replica.redo.file_moved",     "replica.redo.data_written",
+    "replica.redo.entry_placed",   "replica.redo.entries_placed",
+    "replica.redo.removed",        "replica.redo.attributes_set",
+    "replica.redo.marker_written", "replica.redo.catalog_changed",
+    "replica.sync.tree_synced",    "replica.sync.catalog_kept",
     "replica.sync.stage_removed",
 };
 

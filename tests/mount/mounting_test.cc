@@ -479,6 +479,18 @@ TEST_F(AsUser, WhatTheUserMayNotReadHoldsUpNothingElse) {
   ASSERT_EQ(0, chmod(closed.c_str(), 0755));
   EXPECT_TRUE(WaitFor([&] { return on_replica("secret") == "of root"; })) << status();
   EXPECT_TRUE(WaitFor([&] { return on_replica("closed/file") == "of root too"; })) << status();
+  // Closed before the cut that has the change could be sent.
+  const auto by_user = [&](const std::string& script) {
+    return Execute(ByUser({"sh", "-c", "cd " + mount_.path() + " && " + script})).code;
+  };
+  ASSERT_EQ(Execute(ByUser({Program("tandem"), "pause", mount_.path()})).code, 0);
+  ASSERT_EQ(by_user("mkdir own && echo one > own/file && echo two > own/other && chmod 0 own"), 0);
+  ASSERT_EQ(Execute(ByUser({Program("tandem"), "resume", mount_.path()})).code, 0);
+  EXPECT_TRUE(WaitFor([&] { return status().find("Permission denied") != std::string::npos; }))
+      << status();
+  ASSERT_EQ(by_user("chmod 755 own"), 0);
+  EXPECT_TRUE(WaitFor([&] { return on_replica("own/file") == "one\n"; })) << status();
+  EXPECT_TRUE(WaitFor([&] { return on_replica("own/other") == "two\n"; })) << status();
   EXPECT_EQ(Execute(ByUser({"fusermount3", "-u", mount_.path()})).code, 0);
 }
 

@@ -8,7 +8,7 @@ namespace {
 
 constexpr uint8_t kBegun = 1;
 constexpr uint8_t kFirstFile = 2;  // one bit a file
-constexpr uint8_t kCatalogChanged = kFirstFile << kFiles;
+constexpr uint8_t kMarkerWritten = kFirstFile << kFiles;
 
 uint8_t Bit(int stage) { return static_cast<uint8_t>(1 << stage); }
 
@@ -120,21 +120,22 @@ bool ProtocolModel::Redo(State& state, int first_file) const {
     replica.redo |= bit;
     return true;
   }
-  if ((replica.redo & kCatalogChanged) == 0) {
-    replica.redo |= kCatalogChanged;
-    replica.catalog.cut = cut;
-    replica.has_applied = std::max(replica.has_applied, EpochOf(state, cut));
-    for (int file = 0; file < kFiles; ++file) {
-      if (!In(holds, file)) continue;
-      replica.catalog.times[file] = files[file].times;
-      replica.catalog.changed[file] = EpochOf(state, cut);
-    }
+  if ((replica.redo & kMarkerWritten) == 0) {
+    replica.redo |= kMarkerWritten;
+    replica.marker_cut = cut;
+    replica.marker_applied = 1;
+    replica.marker_of_this_boot = 1;
     return true;
   }
+  replica.catalog.cut = cut;
+  replica.has_applied = std::max(replica.has_applied, EpochOf(state, cut));
+  for (int file = 0; file < kFiles; ++file) {
+    if (!In(holds, file)) continue;
+    replica.catalog.times[file] = files[file].times;
+    replica.catalog.changed[file] = EpochOf(state, cut);
+  }
+  replica.applied = cut;
   replica.redo = 0;
-  replica.applied = replica.marker_cut = cut;
-  replica.marker_applied = 1;
-  replica.marker_of_this_boot = 1;
   return true;
 }
 
@@ -177,10 +178,9 @@ void ProtocolModel::Start(State& state) const {
     }
   });
   if (Pending(state) != 0) return;
-  const bool beyond = replica.marker_cut == replica.applied
-                          ? replica.marker_applied == 0
-                          : EpochOf(state, replica.marker_cut) > EpochOf(state, replica.applied);
-  if (beyond && replica.applied != 0) {
+  const bool elsewhere = replica.marker_applied == 0 ||
+                         EpochOf(state, replica.marker_cut) > EpochOf(state, replica.applied);
+  if (elsewhere && replica.applied != 0) {
     replica.applied = replica.durable = replica.catalog.cut = replica.kept_catalog.cut = 0;
   }
   replica.marker_applied = replica.applied != 0;
