@@ -2,8 +2,8 @@
 // one change from the catalog's state. Which names lead where in the end, which objects are made,
 // kept or made anew, and which are left without a name. Nothing here touches the tree.
 //
-// One thread. Refers to the catalog, which must not change, and holds about 100 bytes for each
-// object and 200 for each entry of the stages.
+// One thread. Refers to the catalog, in which names must not change, and holds about 100 bytes for
+// each object and 200 for each entry of the stages.
 #pragma once
 
 #include <memory>
