@@ -310,7 +310,7 @@ TEST_F(Protocol, CutsThatTheCatalogLosesAreAppliedAgain) {
   const auto marker = [this] {
     struct stat status = {};
     stat((scratch_.path() + "/vol/applied").c_str(), &status);
-    return status.st_ino;
+    return std::pair(status.st_mtim.tv_sec, status.st_mtim.tv_nsec);
   };
   {
     const FileSizeLimit limit(2048);  // less than a page of the write-ahead log
