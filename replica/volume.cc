@@ -60,11 +60,14 @@ void Volume::RunRedo() {
       while (!stopping_ && (pending_.empty() || inspections_ > 0)) changed_.Wait(mutex_);
       if (stopping_) return;
     }
-    if (RedoOnce()) continue;
-    MutexLock lock(mutex_);
-    const auto deadline = CondVar::Clock::now() + kRetryRedo;
-    while (!stopping_ && changed_.WaitUntil(mutex_, deadline)) {
-    }
+    if (!RedoOnce()) Pause(kRetryRedo);
+  }
+}
+
+void Volume::Pause(CondVar::Clock::duration time) {
+  const auto deadline = CondVar::Clock::now() + time;
+  MutexLock lock(mutex_);
+  while (!stopping_ && changed_.WaitUntil(mutex_, deadline)) {
   }
 }
 
@@ -129,11 +132,13 @@ void Volume::RunSync() {
     const auto done = Guarded([this] { return SyncOnce(); });
     if (done) continue;
     spdlog::error("volume {}: {}", identity_.name, done.error().ToString());
-    MutexLock lock(mutex_);
-    const auto deadline = CondVar::Clock::now() + kSyncPause;
-    while (!stopping_ && changed_.WaitUntil(mutex_, deadline)) {
-    }
+    Pause(kSyncPause);
   }
+}
+
+Status Volume::SyncTree() {
+  if (syncfs(fd_.get()) != 0) return ErrnoError("sync filesystem of " + path_);
+  return {};
 }
 
 Status Volume::SyncOnce() {
@@ -142,11 +147,9 @@ Status Volume::SyncOnce() {
     if (unsynced_.empty()) return {};
   }
   // Redoes go on meanwhile, and leave little for the sync that has to hold them up.
-  if (syncfs(fd_.get()) != 0) {
-    const Error error = ErrnoError("sync filesystem of " + path_).value();
+  if (auto synced = SyncTree(); !synced) {
     MutexLock catalog_lock(catalog_mutex_);
-    RedoWhatWasNotKept(error);
-    return tl::unexpected<Error>(error);
+    return RedoWhatWasNotKept(std::move(synced.error()));
   }
   ASSIGN_OR_RETURN(const auto stages, KeepApplied());
   for (const auto& stage : stages) RETURN_IF_ERROR(stage->Remove());
@@ -161,16 +164,9 @@ Result<std::vector<std::shared_ptr<Stage>>> Volume::KeepApplied() {
   RETURN_IF_ERROR(RedoWhatWasLost());
   // The catalog must never be on the disk before the tree it speaks of: a power cut would leave a
   // tree that is behind, and nobody would redo it.
-  if (syncfs(fd_.get()) != 0) {
-    const Error error = ErrnoError("sync filesystem of " + path_).value();
-    RedoWhatWasNotKept(error);
-    return tl::unexpected<Error>(error);
-  }
+  if (auto synced = SyncTree(); !synced) return RedoWhatWasNotKept(std::move(synced.error()));
   FAULT_POINT("replica.sync.tree_synced");
-  if (const auto kept = catalog_->Keep(); !kept) {
-    RedoWhatWasNotKept(kept.error());
-    return tl::unexpected<Error>(kept.error());
-  }
+  if (auto kept = catalog_->Keep(); !kept) return RedoWhatWasNotKept(std::move(kept.error()));
   FAULT_POINT("replica.sync.catalog_kept");
   MutexLock lock(mutex_);
   if (std::exchange(sync_failed_, false)) {
@@ -181,7 +177,7 @@ Result<std::vector<std::shared_ptr<Stage>>> Volume::KeepApplied() {
   return unsynced_;
 }
 
-void Volume::RedoWhatWasNotKept(const Error& why) {
+tl::unexpected<Error> Volume::RedoWhatWasNotKept(Error why) {
   catalog_->Discard();
   {
     MutexLock lock(mutex_);
@@ -191,6 +187,7 @@ void Volume::RedoWhatWasNotKept(const Error& why) {
   }
   // If it cannot be done now, whoever uses the catalog next does it first.
   (void)RedoWhatWasLost();
+  return tl::unexpected<Error>(std::move(why));
 }
 
 Status Volume::RedoWhatWasLost() {

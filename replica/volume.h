@@ -68,6 +68,9 @@ class Volume {
   void RunRedo();
   bool RedoOnce();
   void RunSync();
+  // Returns earlier only to stop.
+  void Pause(CondVar::Clock::duration time);
+  Status SyncTree();
   Status SyncOnce();
   // Brings what was applied to stable storage, tree and catalog. Returns the stages that are no
   // longer needed.
@@ -76,7 +79,8 @@ class Volume {
   Status RedoWhatWasLost() REQUIRES(catalog_mutex_);
   // After a sync that failed nobody knows what is on the disk, and the next one may say that all is
   // well: all that was not kept is done again.
-  void RedoWhatWasNotKept(const Error& why) REQUIRES(catalog_mutex_);
+  // Returns `why`.
+  tl::unexpected<Error> RedoWhatWasNotKept(Error why) REQUIRES(catalog_mutex_);
   // Looks whether the catalog is where the tree is; otherwise what to answer to who wants to read.
   std::optional<Reply> CheckCatalog() REQUIRES(catalog_mutex_);
 

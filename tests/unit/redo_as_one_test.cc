@@ -24,6 +24,12 @@ class RedoAsOne : public testing::Test {
     cuts_.push_back(RecordsBetween(states_.back(), model_, random_));
     states_.push_back(model_);
   }
+  void TwoCutsOfAFile() {
+    model_.Make("f", Kind::kFile, "first");
+    Cut();
+    model_.Write("f", 0, "again");
+    Cut();
+  }
   // The first `kept` cuts are in the catalog, the first `applied` in the tree, all in stages.
   void Prepare(const std::string& store, size_t kept, size_t applied) {
     ASSERT_NO_FATAL_FAILURE(ShipAndDie(store, kept, applied));
@@ -60,11 +66,7 @@ class RedoAsOne : public testing::Test {
   std::mt19937 random_{4711};
   Model model_;
   Cuts cuts_;
-  std::vector<Model> states_{[] {
-    Model nothing;
-    nothing.objects.clear();
-    return nothing;
-  }()};
+  std::vector<Model> states_{Model::Nothing()};
 
  private:
   // In a process of its own, which ends its store after `kept` cuts and then no more.
@@ -90,20 +92,14 @@ class RedoAsOne : public testing::Test {
 };
 
 TEST_F(RedoAsOne, AppliesTheCutAgain) {
-  model_.Make("f", Kind::kFile, "first");
-  Cut();
-  model_.Write("f", 0, "again");
-  Cut();
+  TwoCutsOfAFile();
   const ScratchDirectory store;
   ASSERT_NO_FATAL_FAILURE(Prepare(store.path(), 1, 2));
   ExpectLast(store.path());
 }
 
 TEST_F(RedoAsOne, WithoutTheStageTheTreeIsNowhere) {
-  model_.Make("f", Kind::kFile, "first");
-  Cut();
-  model_.Write("f", 0, "again");
-  Cut();
+  TwoCutsOfAFile();
   const ScratchDirectory store;
   ASSERT_NO_FATAL_FAILURE(Prepare(store.path(), 1, 2));
   for (const auto& stage : StagesIn(store.path())) std::filesystem::remove(stage);

@@ -26,9 +26,7 @@ struct History {
 
   explicit History(unsigned seed) {
     std::mt19937 random(seed);
-    Model nothing;
-    nothing.objects.clear();
-    states.push_back(nothing);
+    states.push_back(Model::Nothing());
     records.emplace_back();
     Model model;
     for (int cut = 1; cut <= kCuts; ++cut) {

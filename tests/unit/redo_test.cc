@@ -49,11 +49,7 @@ class Redo : public testing::Test {
   std::unique_ptr<Store> store_;
   std::unique_ptr<ReplicaClient> client_;
   Model model_;
-  Model shipped_ = [] {
-    Model nothing;
-    nothing.objects.clear();
-    return nothing;
-  }();
+  Model shipped_ = Model::Nothing();
   std::mt19937 random_{4711};
 };
 

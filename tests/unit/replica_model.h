@@ -24,6 +24,12 @@ struct Model {
   int64_t clock = 1'600'000'000;
 
   Model();
+  // Not even a root: what a new replica has.
+  static Model Nothing() {
+    Model nothing;
+    nothing.objects.clear();
+    return nothing;
+  }
   ObjectId At(const std::string& path) const;  // null: nothing there
   ObjectId Make(const std::string& path, meta::Kind kind, const std::string& content = "");
   void Write(const std::string& path, size_t offset, const std::string& bytes);

@@ -10,6 +10,7 @@
 
 #include "replica/delta.h"
 #include "replica/hash.h"
+#include "tests/process.h"
 #include "tests/unit/replica_client.h"
 
 namespace tandem::replica {
@@ -35,17 +36,6 @@ std::vector<Record> NewFile(ObjectId id, const std::string& name, const std::str
 
 Record Overwrite(const std::string& content) {
   return DataRecord{kFile, 0, content.size(), Encoding::kLiteral, content, {}, 0, 0, 0};
-}
-
-// Polls; false after half a minute.
-template <typename Condition>
-bool ComesTrue(const Condition& condition) {
-  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(30);
-  while (!condition()) {
-    if (std::chrono::steady_clock::now() > deadline) return false;
-    std::this_thread::sleep_for(std::chrono::milliseconds(10));
-  }
-  return true;
 }
 
 // No file of this process grows beyond it. Threads of other tests have ended.
@@ -318,14 +308,15 @@ TEST_F(Protocol, CutsThatTheCatalogLosesAreAppliedAgain) {
     ASSERT_EQ(client_.Ship(NewFile(ObjectId(4, 4), "g", "second")).code, ReplyCode::kOk);
     // Each redo says twice in the marker what it does.
     const auto before = marker();
-    ASSERT_TRUE(ComesTrue([&] { return marker() != before; })) << "nothing was applied again";
-    EXPECT_TRUE(ComesTrue([this] {
+    ASSERT_TRUE(test::WaitFor([&] { return marker() != before; })) << "nothing was applied again";
+    EXPECT_TRUE(test::WaitFor([this] {
       return client_.Ask(WaitApplied{client_.base(), 100}).code == ReplyCode::kIoError;
     })) << "nobody is told";
-    EXPECT_TRUE(ComesTrue([this] { return Content("f") == "again" && Content("g") == "second"; }));
+    EXPECT_TRUE(
+        test::WaitFor([this] { return Content("f") == "again" && Content("g") == "second"; }));
     EXPECT_EQ(StagesIn(scratch_.path()).size(), 2U);
   }
-  ASSERT_TRUE(ComesTrue([this] { return StagesIn(scratch_.path()).empty(); }));
+  ASSERT_TRUE(test::WaitFor([this] { return StagesIn(scratch_.path()).empty(); }));
   ASSERT_EQ(client_.WaitApplied(client_.base()).code, ReplyCode::kOk);
   const CutName cut = client_.base();
   Restart();
