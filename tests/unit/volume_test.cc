@@ -11,6 +11,7 @@
 #include "replica/delta.h"
 #include "replica/hash.h"
 #include "tests/process.h"
+#include "tests/unit/failing_calls.h"
 #include "tests/unit/replica_client.h"
 
 namespace tandem::replica {
@@ -324,6 +325,61 @@ TEST_F(Protocol, CutsThatTheCatalogLosesAreAppliedAgain) {
   ASSERT_EQ(reply.code, ReplyCode::kOk) << reply.message;
   EXPECT_EQ(std::get<Position>(reply.body).applied, cut);
   ASSERT_EQ(client_.Ship({Overwrite("third")}).code, ReplyCode::kOk);
+  EXPECT_EQ(Content("f"), "third");
+}
+
+// After a sync that failed the next may succeed, though the disk does not have what was to be
+// synced.
+TEST_F(Protocol, ASyncThatFailedIsNotMadeGoodByTheNext) {
+  for (const int nth : {1, 2}) {  // the one while redoes go on, and the one that holds them up
+    SCOPED_TRACE(nth);
+    const std::string content = "written " + std::to_string(nth);
+    const auto records = nth == 1 ? NewFile(kFile, "f", content) : std::vector{Overwrite(content)};
+    ASSERT_TRUE(test::WaitFor([this] { return StagesIn(scratch_.path()).empty(); }));
+    test::FailSync(nth);
+    ASSERT_EQ(client_.Ship(records).code, ReplyCode::kOk);
+    std::ofstream(scratch_.path() + "/vol/tree/f") << "lost!";
+    ASSERT_FALSE(test::HasFailed()) << "too slow for this test";
+    EXPECT_TRUE(test::WaitFor([&] { return Content("f") == content; })) << Content("f");
+    EXPECT_TRUE(test::HasFailed());
+    EXPECT_TRUE(test::WaitFor([this] {
+      return client_.Ask(WaitApplied{client_.base(), 100}).code == ReplyCode::kIoError;
+    })) << "nobody is told";
+    ASSERT_TRUE(test::WaitFor([this] {
+      return client_.Ask(WaitApplied{client_.base(), 100}).code == ReplyCode::kOk;
+    })) << "never ends";
+  }
+  const CutName cut = client_.base();
+  Restart();
+  const Reply reply = client_.Greet();
+  ASSERT_EQ(reply.code, ReplyCode::kOk) << reply.message;
+  EXPECT_EQ(std::get<Position>(reply.body).applied, cut);
+  EXPECT_EQ(Content("f"), "written 2");
+}
+
+// All is in the tree, but it may not be said: then it is not in the catalog either.
+TEST_F(Protocol, ACutWhoseMarkerCannotBeWrittenIsAppliedAgain) {
+  ASSERT_EQ(client_.Ship(NewFile(kFile, "f", "first")).code, ReplyCode::kOk);
+  test::FailMarker(2);  // the first says that it begins
+  const Record removed = EntryRecord{kRootObject, "f", ObjectId()};
+  ASSERT_EQ(client_.Begin().code, ReplyCode::kOk);
+  auto records = NewFile(ObjectId(4, 4), "g", "second");
+  records.push_back(removed);
+  ASSERT_EQ(client_.Ask(client_.MakeChunk(records)).code, ReplyCode::kOk);
+  EXPECT_EQ(client_.Finish(client_.NextCut()).code, ReplyCode::kIoError);
+  EXPECT_TRUE(test::HasFailed());
+  EXPECT_TRUE(test::WaitFor([this] {
+    return client_.Ask(WaitApplied{client_.base(), 100}).code == ReplyCode::kOk;
+  }));
+  for (const bool restarted : {false, true}) {
+    if (restarted) Restart();
+    const Reply reply = client_.Greet();
+    ASSERT_EQ(reply.code, ReplyCode::kOk) << reply.message;
+    EXPECT_EQ(std::get<Position>(reply.body).applied, client_.base());
+    EXPECT_EQ(Content("g"), "second");
+    EXPECT_FALSE(std::filesystem::exists(scratch_.path() + "/vol/tree/f"));
+  }
+  ASSERT_EQ(client_.Ship(NewFile(kFile, "f", "third")).code, ReplyCode::kOk);
   EXPECT_EQ(Content("f"), "third");
 }
 
