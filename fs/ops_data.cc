@@ -10,6 +10,7 @@
 
 #include "fs/file_system.h"
 #include "fs/privileges.h"
+#include "meta/base/write_piece.h"
 
 namespace tandem::fs {
 namespace {
@@ -29,14 +30,11 @@ fuse_bufvec BufferOn(int fd, off_t offset, size_t size) {
   return buffer;
 }
 
-// The kernel's cache of the file beneath is made of pieces as large as what is written at once, and
-// ext4 (Linux 6.18) then goes through all blocks of a piece for each small overwrite in it: a piece
-// of 1 MiB makes that three times slower. Returns a negative errno if nothing was written.
+// Returns a negative errno if nothing was written.
 ssize_t WriteInPieces(int fd, fuse_bufvec& data, off_t offset, size_t size) {
-  constexpr size_t kPiece = 64 << 10;
   size_t written = 0;
   while (written < size) {
-    const size_t wanted = std::min(kPiece, size - written);
+    const size_t wanted = std::min(kWritePiece, size - written);
     fuse_bufvec piece = BufferOn(fd, offset + static_cast<off_t>(written), wanted);
     const ssize_t result = fuse_buf_copy(&piece, &data, static_cast<fuse_buf_copy_flags>(0));
     if (result < 0 && written == 0) return result;

@@ -6,11 +6,14 @@
 
 #include <algorithm>
 
+#include "meta/base/write_piece.h"
+
 namespace tandem::replica {
 
 Status WriteFully(int fd, std::string_view bytes, uint64_t offset) {
   while (!bytes.empty()) {
-    const ssize_t written = pwrite(fd, bytes.data(), bytes.size(), static_cast<off_t>(offset));
+    const size_t piece = std::min(bytes.size(), kWritePiece);
+    const ssize_t written = pwrite(fd, bytes.data(), piece, static_cast<off_t>(offset));
     if (written < 0 && errno == EINTR) continue;
     if (written < 0) return ErrnoError("write data");
     bytes.remove_prefix(static_cast<size_t>(written));

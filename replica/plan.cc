@@ -13,6 +13,12 @@ tl::unexpected<Error> Contradiction(const std::string& what, ObjectId object) {
 
 using NamedChild = std::pair<ObjectId, const EntryKey*>;
 
+// Everything from its whole record on that its stage says of its content.
+bool IsAllInAFile(const Plan::Object& object) {
+  return object.kind == meta::Kind::kFile && object.file_stage != nullptr &&
+         object.file_stage == object.whole_stage && object.file_position >= object.whole;
+}
+
 bool ByChild(const NamedChild& a, const NamedChild& b) { return a.first < b.first; }
 
 }  // namespace
@@ -253,12 +259,10 @@ Status Plan::CheckDirectories() {
 Status Plan::DecideFates() {
   for (auto& [object, planned] : objects_) {
     ASSIGN_OR_RETURN(planned.fate, DecideFate(object, planned));
-    // Of a known object, or one begun anew since, the file's content is copied, or no longer
-    // wanted.
-    if (planned.fate != Fate::kCreate || planned.kind != meta::Kind::kFile ||
-        planned.file_stage != planned.whole_stage || planned.file_position < planned.whole) {
-      planned.file_stage = nullptr;
-    }
+    // Of an object that stays where it is, or was begun anew since, the file's content is copied,
+    // or no longer wanted.
+    const bool made = planned.fate == Fate::kCreate || planned.fate == Fate::kReplace;
+    if (!made || !IsAllInAFile(planned)) planned.file_stage = nullptr;
     if (planned.file_stage != nullptr) files_.emplace(planned.file.digest, object);
   }
   return {};
@@ -281,9 +285,12 @@ Result<Plan::Fate> Plan::DecideFate(ObjectId object, const Object& planned) {
     return Contradiction("another kind", object);
   }
   if (planned.whole == 0) return Fate::kKeep;
-  // What has no content is as quickly made anew as changed.
+  // What has no content is as quickly made anew as changed. So is what has all of it in a file;
+  // which a redo of some of the stages may have moved in already, if the object was dead between
+  // two of them.
   const bool changeable = *known == meta::Kind::kFile || *known == meta::Kind::kDirectory;
-  return planned.kind == *known && changeable ? Fate::kKeep : Fate::kReplace;
+  const bool stays = planned.kind == *known && changeable && !IsAllInAFile(planned);
+  return stays ? Fate::kKeep : Fate::kReplace;
 }
 
 Status Plan::FindDead() {

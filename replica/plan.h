@@ -25,7 +25,7 @@ class Plan {
     kDrop,     // no name leads to it in the end: records about it count for nothing
     kKeep,     // the catalog knows it: changed where it is
     kCreate,   // new
-    kReplace,  // known, but what stands for it must be made anew (of another kind, a new target)
+    kReplace,  // known, but what stands for it is made anew (of another kind, all in a file)
   };
   struct Object {
     // Records are counted through all stages, from 1. What came before `whole` counts for nothing

@@ -58,7 +58,7 @@ bool ContentWriter::ComesAsFile(const Plan::Object& planned) const {
 Status ContentWriter::Take(const ObjectRecord& record, const Plan::Object& planned,
                            uint64_t position) {
   if (position == planned.whole && ComesAsFile(planned)) {
-    RETURN_IF_ERROR(MoveIn(record.object, record.attributes));
+    RETURN_IF_ERROR(MoveIn(record.object, planned.file, record.attributes));
   } else if (position == planned.whole) {
     ASSIGN_OR_RETURN(const UniqueFd standing, planned.fate == Plan::Fate::kKeep
                                                   ? state_.tree.OpenObject(record.object)
@@ -147,9 +147,9 @@ void ContentWriter::NoteLost(ObjectId object) {
   state_.notices.lost = true;
 }
 
-Status ContentWriter::MoveIn(ObjectId object, const meta::Attributes& attributes) {
+Status ContentWriter::MoveIn(ObjectId object, InodeId file, const meta::Attributes& attributes) {
   ASSIGN_OR_RETURN(const auto standing, state_.tree.InodeOf(object));
-  if (standing) return {};
+  if (standing == file) return {};
   const std::string name = Tree::HoldName(object);
   ASSIGN_OR_RETURN(const bool moved, stage_->files().MoveTo(object, state_.tree.hold_fd(), name));
   if (!moved) {

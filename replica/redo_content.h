@@ -39,7 +39,7 @@ class ContentWriter {
   Status CopyStaged(const DataRecord& record, int fd);
   Status Make(ObjectId object, const meta::Attributes& attributes);
   // Its file goes to hold/, unless the redo before has moved it already.
-  Status MoveIn(ObjectId object, const meta::Attributes& attributes);
+  Status MoveIn(ObjectId object, InodeId file, const meta::Attributes& attributes);
   Status MakeNode(const std::string& name, const meta::Attributes& attributes);
   Status Truncate(ObjectId object);
   Status Shrink(ObjectId object, uint64_t size);

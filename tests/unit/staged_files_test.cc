@@ -131,15 +131,17 @@ TEST_F(StagedContent, IsNotOvertakenByWhatWasSentBefore) {
   EXPECT_EQ(InTree(), Bytes(kSize, 'a'));
 }
 
-TEST_F(StagedContent, OfAKnownObjectIsCopied) {
+TEST_F(StagedContent, OfAKnownObjectTakesThePlaceOfWhatWasThere) {
   SendName();
-  Send({About(5, true), Data(0, "small", false)});
+  Send({EntryRecord{kRootObject, "another", kFile}, About(5, true), Data(0, "small", false)});
   Finish();
-  const ino_t inode = InodeOf(scratch_.path() + "/vol/tree/file");
   ASSERT_EQ(client_->Begin().code, ReplyCode::kOk);
   Send({About(kSize + 3, true), Hole(0, 4096, true), Data(4096, Bytes(kSize - 4093, 'c'), true)});
+  const ino_t staged = InodeOf(Staged());
   Finish();
-  EXPECT_EQ(InodeOf(scratch_.path() + "/vol/tree/file"), inode);
+  for (const char* name : {"/vol/tree/file", "/vol/tree/another"}) {
+    EXPECT_EQ(InodeOf(scratch_.path() + name), staged) << name;
+  }
   EXPECT_EQ(InTree(), Bytes(4096, '\0') + Bytes(kSize - 4093, 'c'));
 }
 

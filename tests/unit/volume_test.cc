@@ -357,6 +357,35 @@ TEST_F(Protocol, ASyncThatFailedIsNotMadeGoodByTheNext) {
   EXPECT_EQ(Content("f"), "written 2");
 }
 
+// Applied again as one, the cuts say that the object was there all the time, but its content has
+// been moved to where it came back.
+TEST_F(Protocol, WhatWentAndCameBackKeepsItsContentWhenItIsAppliedAgain) {
+  const std::string content(2 << 20, 'c');
+  const auto with_file = [&] {
+    auto records = NewFile(kFile, "f", content);
+    std::get<DataRecord>(records[1]).fresh = true;
+    return records;
+  };
+  ASSERT_EQ(client_.Ship(with_file()).code, ReplyCode::kOk);
+  ASSERT_TRUE(test::WaitFor([this] { return StagesIn(scratch_.path()).empty(); }));
+  test::FailSync(1);
+  ASSERT_EQ(client_.Ship({EntryRecord{kRootObject, "f", ObjectId()}}).code, ReplyCode::kOk);
+  ASSERT_EQ(client_.Ship(with_file()).code, ReplyCode::kOk);
+  ASSERT_FALSE(test::HasFailed()) << "too slow for this test";
+  ASSERT_TRUE(test::WaitFor([] { return test::HasFailed(); }));
+  Reply reply;
+  ASSERT_TRUE(test::WaitFor([&] {
+    reply = client_.Ask(WaitApplied{client_.base(), 100});
+    return reply.code == ReplyCode::kOk && StagesIn(scratch_.path()).empty();
+  }));
+  EXPECT_EQ(std::get<Position>(reply.body).notice, "");
+  EXPECT_TRUE(Content("f") == content);
+  Restart();
+  ASSERT_EQ(client_.Greet().code, ReplyCode::kOk);
+  ASSERT_EQ(client_.Ship({Overwrite("again")}).code, ReplyCode::kOk);
+  EXPECT_TRUE(Content("f") == "again" + content.substr(5));
+}
+
 // All is in the tree, but it may not be said: then it is not in the catalog either.
 TEST_F(Protocol, ACutWhoseMarkerCannotBeWrittenIsAppliedAgain) {
   ASSERT_EQ(client_.Ship(NewFile(kFile, "f", "first")).code, ReplyCode::kOk);
