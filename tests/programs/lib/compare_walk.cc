@@ -26,7 +26,9 @@ Fd OpenDirectory(int parent, const char* name, int extra_flags) {
 std::optional<std::vector<std::string>> ListNames(int directory) {
   Fd copy = OpenDirectory(directory, ".", 0);
   if (!copy.ok()) return std::nullopt;
-  DIR* stream = fdopendir(copy.Release());
+  DIR* stream = fdopendir(copy.get());
+  if (stream == nullptr) return std::nullopt;
+  (void)copy.Release();
   std::vector<std::string> names;
   errno = 0;
   while (const dirent* entry = readdir(stream)) {

@@ -30,7 +30,10 @@ std::vector<std::string> ListDirectory(Actor& actor, int directory) {
   std::vector<std::string> names;
   Fd copy(openat(directory, ".", kOpenDirectory));
   if (!actor.Observe("open", copy.get())) return names;
-  DIR* stream = fdopendir(copy.Release());
+  DIR* stream = fdopendir(copy.get());
+  // The mount may have died since.
+  if (!actor.Observe("fdopendir", stream == nullptr ? -1 : 0)) return names;
+  (void)copy.Release();
   errno = 0;
   while (const dirent* entry = readdir(stream)) {
     const std::string name = entry->d_name;
