@@ -70,7 +70,8 @@ bool WriteUnseen(int fd, const std::string& text) {
 // disk.
 Status Replace(int directory_fd, const std::string& name, const std::string& text) {
   const std::string other = name + ".new";
-  UniqueFd fd(openat(directory_fd, other.c_str(), O_WRONLY | O_CLOEXEC | O_NOFOLLOW));
+  // O_NONBLOCK: whatever stands there, it is not waited for.
+  UniqueFd fd(openat(directory_fd, other.c_str(), O_WRONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
   if (!fd.valid() || !WriteUnseen(fd.get(), text)) {
     if (unlinkat(directory_fd, other.c_str(), 0) != 0 && errno != ENOENT) {
       return ErrnoError("remove " + other);
