@@ -147,6 +147,9 @@ Status Verifier::JudgeListed(const Position& position, const Item& item, meta::S
 Status Verifier::JudgeNames(Peer& peer, const Position& position, const Item& item) {
   ASSIGN_OR_RETURN(const std::optional<meta::SourceObject> directory, tree_.Open(item.object));
   if (!directory) return {};
+  ASSIGN_OR_RETURN(const meta::Attributes attributes,
+                   directory->ReadAttributes(meta::WithXattrs::kNo));
+  if (attributes.link_count == 0) return {};  // removed since it was met, but in use
   ASSIGN_OR_RETURN(meta::SourceListing listed, tree_.List(*directory));
   std::vector<meta::SourceEntry>& ours = listed.entries;
   std::vector<Listed> theirs;
@@ -228,7 +231,8 @@ Status Verifier::JudgeContent(Peer& peer, const Position& position, const Item& 
   ASSIGN_OR_RETURN(const meta::Attributes attributes,
                    object->ReadAttributes(meta::WithXattrs::kNo));
   const ByteRange window{item.offset, std::min(attributes.size, item.offset + kContentWindow)};
-  if (window.empty()) return {};
+  // Removed since it was met, but in use: the replica may have removed it.
+  if (window.empty() || attributes.link_count == 0) return {};
   ASSIGN_OR_RETURN(const std::vector<ByteRange> differing,
                    DifferingBlocks(peer, item, *object, window));
   bool postponed = false;

@@ -1,4 +1,5 @@
 // tandem verify finds each kind of difference on a replica's disk, names it, and mends it.
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <sys/xattr.h>
 #include <unistd.h>
@@ -201,6 +202,24 @@ TEST_F(Verify, OfALargeSparseFileReadsWhatIsThere) {
   EXPECT_EQ(mount_.Verify().code, 0);
   WriteAt(replica_.tree() + "/sparse", kSize / 2, "x");
   EXPECT_EQ(mount_.Verify().code, 4);
+}
+
+// It can still be opened by its handle, but the replica has removed it. At several moments of the
+// verify: whether one is in the middle of the file cannot be seen from outside.
+TEST_F(Verify, WhileAFileInUseIsRemovedFindsNothing) {
+  ASSERT_TRUE(StartBoth());
+  const std::string path = mount_.path() + "/large";
+  const std::string content(256 << 20, 'x');  // read in several pieces
+  for (const int moment_ms : {20, 40, 60, 80}) {
+    Write(path, content);
+    ASSERT_TRUE(mount_.Sync());
+    const UniqueFd in_use(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+    ASSERT_TRUE(in_use.valid());
+    Process verify({{Program("tandem"), "verify", mount_.path()}});
+    (void)verify.Wait(milliseconds(moment_ms));
+    ASSERT_EQ(0, unlink(path.c_str()));
+    EXPECT_EQ(verify.Wait(), 0) << moment_ms << ": " << verify.out() << verify.err();
+  }
 }
 
 TEST_F(Verify, SaysAtOnceThatItCannotJudgeAPausedReplica) {
