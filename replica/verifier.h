@@ -86,8 +86,12 @@ class Verifier {
   Status JudgeName(const Position& position, const Item& directory, const meta::SourceEntry* ours,
                    const Listed* theirs);
   Status JudgeContent(Peer& peer, const Position& position, const Item& item);
-  Result<std::vector<ByteRange>> DifferingBlocks(Peer& peer, const Item& item,
-                                                 meta::SourceObject& object, ByteRange window);
+  struct Comparison {
+    std::vector<ByteRange> differing;  // whole blocks; adjacent ones come as one range
+    bool same_size = true;
+  };
+  Result<Comparison> Compare(Peer& peer, const Item& item, meta::SourceObject& object,
+                             ByteRange window);
 
   // Whether the difference just seen may be a change that has not landed yet.
   using IsPending = std::function<bool(const meta::ObjectChange&)>;

@@ -233,12 +233,13 @@ Status Verifier::JudgeContent(Peer& peer, const Position& position, const Item& 
   const ByteRange window{item.offset, std::min(attributes.size, item.offset + kContentWindow)};
   // Removed since it was met, but in use: the replica may have removed it.
   if (window.empty() || attributes.link_count == 0) return {};
-  ASSIGN_OR_RETURN(const std::vector<ByteRange> differing,
-                   DifferingBlocks(peer, item, *object, window));
+  ASSIGN_OR_RETURN(const Comparison comparison, Compare(peer, item, *object, window));
   bool postponed = false;
-  for (const ByteRange& block : differing) {
+  for (const ByteRange& block : comparison.differing) {
     ASSIGN_OR_RETURN(const bool pending,
-                     Pending(position, item.object.id, [&block](const meta::ObjectChange& change) {
+                     Pending(position, item.object.id, [&](const meta::ObjectChange& change) {
+                       // Zeros up to where a write began behind the old end are in no range.
+                       if (!comparison.same_size && !change.empty()) return true;
                        return change.data.Intersects(block) || change.suspect.Intersects(block) ||
                               change.whole;
                      }));
@@ -265,10 +266,8 @@ Status Verifier::JudgeContent(Peer& peer, const Position& position, const Item& 
   return {};
 }
 
-// Adjacent differing blocks come as one range.
-Result<std::vector<ByteRange>> Verifier::DifferingBlocks(Peer& peer, const Item& item,
-                                                         meta::SourceObject& object,
-                                                         ByteRange window) {
+Result<Verifier::Comparison> Verifier::Compare(Peer& peer, const Item& item,
+                                               meta::SourceObject& object, ByteRange window) {
   GetDigests ask;
   ask.object = item.object.id;
   ask.offset = window.start;
@@ -289,7 +288,9 @@ Result<std::vector<ByteRange>> Verifier::DifferingBlocks(Peer& peer, const Item&
   if (theirs == nullptr) return MakeError(ErrorKind::kProtocol, "digests: answer of another kind");
 
   const size_t size = DigestSize(options_.algorithm);
-  std::vector<ByteRange> differing;
+  Comparison comparison;
+  comparison.same_size = ours.file_size == theirs->file_size;
+  std::vector<ByteRange>& differing = comparison.differing;
   for (uint64_t i = 0; window.start + i * options_.block_size < window.end; ++i) {
     const bool same =
         (i + 1) * size <= ours.digests.size() && (i + 1) * size <= theirs->digests.size() &&
@@ -303,7 +304,7 @@ Result<std::vector<ByteRange>> Verifier::DifferingBlocks(Peer& peer, const Item&
       differing.push_back(block);
     }
   }
-  return differing;
+  return comparison;
 }
 
 }  // namespace tandem::replica
