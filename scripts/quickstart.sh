@@ -51,6 +51,7 @@ free_port() {
 # start_replica STORE: a daemon in the background; sets url and replica_pid.
 start_replica() {
   local log=$1.log ready
+  : >"$log" # it is read below, perhaps before the daemon's shell has made it
   url=tcp://127.0.0.1:$(free_port)
   setsid "$bin/tandemd" --store "$1" --listen "$url" >"$log" 2>&1 </dev/null &
   replica_pid=$!
