@@ -1,10 +1,8 @@
 #include "replica/marker.h"
 
 #include <fcntl.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
-#include <csignal>
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
@@ -27,64 +25,23 @@ Result<std::string> ReadSmall(int directory_fd, const char* path) {
   return std::string(text, static_cast<size_t>(got));
 }
 
-constexpr int kCreate = O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW;
-
-Status WriteWhole(int fd, const std::string& text, const std::string& name) {
-  const ssize_t written = pwrite(fd, text.data(), text.size(), 0);
-  if (written < 0) return ErrnoError("write " + name);
-  if (static_cast<size_t>(written) != text.size()) return ErrnoError(ENOSPC, "write " + name);
-  return {};
-}
-
-Status Rename(int directory_fd, const std::string& from, const std::string& to) {
-  if (renameat(directory_fd, from.c_str(), directory_fd, to.c_str()) == 0) return {};
-  return ErrnoError("rename " + from + " to " + to);
-}
-
-// Never seen half written, and durable.
-Status WriteDurably(int directory_fd, const std::string& name, const std::string& text) {
+// Never seen half written. A new file each time: one that is written again in place, unsynced, may
+// come out of a power cut with its older text under a name that lasted, and say "applied" of a tree
+// in mid-redo.
+Status Replace(int directory_fd, const std::string& name, const std::string& text, bool durable) {
   const std::string fresh = name + ".new";
-  const UniqueFd fd(openat(directory_fd, fresh.c_str(), kCreate | O_TRUNC, 0644));
+  const UniqueFd fd(openat(directory_fd, fresh.c_str(),
+                           O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644));
   if (!fd.valid()) return ErrnoError("create " + fresh);
-  RETURN_IF_ERROR(WriteWhole(fd.get(), text, fresh));
-  if (fsync(fd.get()) != 0) return ErrnoError("sync " + fresh);
-  RETURN_IF_ERROR(Rename(directory_fd, fresh, name));
-  if (fsync(directory_fd) != 0) return ErrnoError("sync directory of " + name);
+  const ssize_t written = write(fd.get(), text.data(), text.size());
+  if (written < 0) return ErrnoError("write " + fresh);
+  if (static_cast<size_t>(written) != text.size()) return ErrnoError(ENOSPC, "write " + fresh);
+  if (durable && fsync(fd.get()) != 0) return ErrnoError("sync " + fresh);
+  if (renameat(directory_fd, fresh.c_str(), directory_fd, name.c_str()) != 0) {
+    return ErrnoError("rename " + fresh + " to " + name);
+  }
+  if (durable && fsync(directory_fd) != 0) return ErrnoError("sync directory of " + name);
   return {};
-}
-
-// Writes `text` into the file unless somebody else has it open: a write lease is granted to its
-// only opener (fcntl(2)), and makes others wait who open it meanwhile.
-bool WriteUnseen(int fd, const std::string& text) {
-  struct stat status = {};
-  // Who breaks a lease has SIGIO sent to its holder, which ends a process; this one is ignored.
-  if (fcntl(fd, F_SETSIG, SIGURG) != 0 || fcntl(fd, F_SETLEASE, F_WRLCK) != 0) return false;
-  const auto size = static_cast<off_t>(text.size());
-  const bool written = pwrite(fd, text.data(), text.size(), 0) == size && fstat(fd, &status) == 0 &&
-                       (status.st_size == size || ftruncate(fd, size) == 0);
-  return fcntl(fd, F_SETLEASE, F_UNLCK) == 0 && written;
-}
-
-// Never seen half written. Two files take turns under the name: it changes twice with every cut,
-// and a file that is created costs an inode, and on ext4, where it replaces another, a write to the
-// disk.
-Status Replace(int directory_fd, const std::string& name, const std::string& text) {
-  const std::string other = name + ".new";
-  // O_NONBLOCK: whatever stands there, it is not waited for.
-  UniqueFd fd(openat(directory_fd, other.c_str(), O_WRONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
-  if (!fd.valid() || !WriteUnseen(fd.get(), text)) {
-    if (unlinkat(directory_fd, other.c_str(), 0) != 0 && errno != ENOENT) {
-      return ErrnoError("remove " + other);
-    }
-    fd.Reset(openat(directory_fd, other.c_str(), kCreate | O_EXCL, 0644));
-    if (!fd.valid()) return ErrnoError("create " + other);
-    RETURN_IF_ERROR(WriteWhole(fd.get(), text, other));
-  }
-  if (renameat2(directory_fd, other.c_str(), directory_fd, name.c_str(), RENAME_EXCHANGE) == 0) {
-    return {};
-  }
-  // It is not there yet, or this filesystem cannot exchange.
-  return Rename(directory_fd, other, name);
 }
 
 // A volume's name need not be UTF-8.
@@ -111,7 +68,7 @@ const std::string& BootId() {
 Status WriteIdentity(int volume_fd, const VolumeIdentity& identity) {
   const nlohmann::json json = {
       {"format", kFormat}, {"volume", identity.volume.ToHex()}, {"name", identity.name}};
-  return WriteDurably(volume_fd, kIdentityName, ToText(json));
+  return Replace(volume_fd, kIdentityName, ToText(json), true);
 }
 
 Result<VolumeIdentity> ReadIdentity(int volume_fd) {
@@ -134,7 +91,7 @@ Status WriteMarker(int volume_fd, const Marker& marker) {
                                {"cut", marker.cut.name.id.ToHex()},
                                {"wall_time_ns", marker.cut.wall_time_ns},
                                {"boot", BootId()}};
-  return Replace(volume_fd, kName, ToText(json));
+  return Replace(volume_fd, kName, ToText(json), false);
 }
 
 std::optional<Marker> ReadMarker(int volume_fd) {

@@ -4,8 +4,7 @@
 // applied: the tree equals the source at that cut. applying: it is on its way from that cut to the
 // next. seeding: it has never been whole. A marker with another boot id than
 // /proc/sys/kernel/random/boot_id was written before a crash or a shutdown of the machine: it says
-// nothing until tandemd has started again. Replaced by rename: a reader sees one or the other, and
-// what it has open does not change. A file named applied.new is the next one, or the one before.
+// nothing until tandemd has started again. Replaced by rename: a reader sees one or the other.
 #pragma once
 
 #include <optional>
