@@ -259,10 +259,8 @@ Status Plan::CheckDirectories() {
 Status Plan::DecideFates() {
   for (auto& [object, planned] : objects_) {
     ASSIGN_OR_RETURN(planned.fate, DecideFate(object, planned));
-    // Of an object that stays where it is, or was begun anew since, the file's content is copied,
-    // or no longer wanted.
-    const bool made = planned.fate == Fate::kCreate || planned.fate == Fate::kReplace;
-    if (!made || !IsAllInAFile(planned)) planned.file_stage = nullptr;
+    // Otherwise the file's content is copied to where the object stays, or no longer wanted.
+    if (planned.fate == Fate::kDrop || !IsAllInAFile(planned)) planned.file_stage = nullptr;
     if (planned.file_stage != nullptr) files_.emplace(planned.file.digest, object);
   }
   return {};

@@ -1,6 +1,5 @@
 #include "tests/unit/failing_calls.h"
 
-#include <fcntl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -16,19 +15,14 @@ std::atomic<int> syncs_left = 0;
 std::atomic<int> markers_left = 0;
 
 // The call that takes it from one to none fails.
-bool IsTheOne(std::atomic<int>& left) {
+bool Fails(std::atomic<int>& left) {
   for (int before = left; before > 0;) {
-    if (left.compare_exchange_weak(before, before - 1)) return before == 1;
+    if (!left.compare_exchange_weak(before, before - 1)) continue;
+    if (before == 1) errno = EIO;
+    return before == 1;
   }
   return false;
 }
-
-bool Fails(bool fails) {
-  if (fails) errno = EIO;
-  return fails;
-}
-
-bool IsTheMarker(const char* name) { return std::strcmp(name, "applied") == 0; }
 
 }  // namespace
 
@@ -41,24 +35,14 @@ bool HasFailed() { return syncs_left == 0 && markers_left == 0; }
 extern "C" {
 
 int syncfs(int fd) noexcept {
-  if (tandem::test::Fails(tandem::test::IsTheOne(tandem::test::syncs_left))) return -1;
+  if (tandem::test::Fails(tandem::test::syncs_left)) return -1;
   return static_cast<int>(syscall(SYS_syncfs, fd));
 }
 
 // NOLINTNEXTLINE(readability-inconsistent-declaration-parameter-name): libc's are reserved names
-int renameat2(int from_fd, const char* from, int to_fd, const char* to,
-              unsigned int flags) noexcept {
-  // The call that follows, without flags, is the one to fail.
-  const bool is_first_try = flags != 0 && tandem::test::markers_left == 1;
-  if (tandem::test::IsTheMarker(to) &&
-      tandem::test::Fails(is_first_try || tandem::test::IsTheOne(tandem::test::markers_left))) {
-    return -1;
-  }
-  return static_cast<int>(syscall(SYS_renameat2, from_fd, from, to_fd, to, flags));
-}
-
-// NOLINTNEXTLINE(readability-inconsistent-declaration-parameter-name)
 int renameat(int from_fd, const char* from, int to_fd, const char* to) noexcept {
-  return renameat2(from_fd, from, to_fd, to, 0);
+  const bool is_marker = std::strcmp(to, "applied") == 0;
+  if (is_marker && tandem::test::Fails(tandem::test::markers_left)) return -1;
+  return static_cast<int>(syscall(SYS_renameat2, from_fd, from, to_fd, to, 0));
 }
 }

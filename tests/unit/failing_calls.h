@@ -8,7 +8,7 @@ namespace tandem::test {
 
 // The nth syncfs(2) from now on.
 void FailSync(int nth);
-// The nth time from now on that a file named `applied` is replaced, in whichever way.
+// The nth renameat(2) to the name `applied` from now on.
 void FailMarker(int nth);
 // What was asked for has happened.
 bool HasFailed();

@@ -9,7 +9,6 @@
 #include <nlohmann/json.hpp>
 #include <string>
 #include <thread>
-#include <vector>
 
 #include "meta/base/unique_fd.h"
 #include "tests/scratch.h"
@@ -31,13 +30,12 @@ class MarkerFile : public testing::Test {
  protected:
   MarkerFile() : fd_(open(scratch_.path().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)) {}
 
-  // As anybody would read it, who may be held up between the two steps.
-  std::string ReadSlowly() const {
-    const UniqueFd fd(openat(fd_.get(), "applied", O_RDONLY | O_CLOEXEC));
-    if (!fd.valid()) return "";
-    std::this_thread::yield();
+  UniqueFd OpenMarker() const {
+    return UniqueFd(openat(fd_.get(), "applied", O_RDONLY | O_CLOEXEC));
+  }
+  static std::string TextIn(const UniqueFd& file) {
     char text[4096];
-    const ssize_t got = read(fd.get(), text, sizeof text);
+    const ssize_t got = pread(file.get(), text, sizeof text, 0);
     return {text, got > 0 ? static_cast<size_t>(got) : 0};
   }
 
@@ -57,17 +55,12 @@ TEST_F(MarkerFile, IsWhatWasWrittenLast) {
 
 TEST_F(MarkerFile, IsNeverChangedUnderWhoReadsIt) {
   ASSERT_TRUE(WriteMarker(fd_.get(), MarkerOf(1)));
-  const UniqueFd held(openat(fd_.get(), "applied", O_RDONLY | O_CLOEXEC));
-  ASSERT_TRUE(held.valid());
-  const auto content = [&] {
-    char text[4096];
-    const ssize_t got = pread(held.get(), text, sizeof text, 0);
-    return std::string(text, got > 0 ? static_cast<size_t>(got) : 0);
-  };
-  const std::string before = content();
+  const UniqueFd held = OpenMarker();
+  const std::string before = TextIn(held);
+  ASSERT_NE(before, "");
   for (uint64_t epoch = 2; epoch < 10; ++epoch) {
     ASSERT_TRUE(WriteMarker(fd_.get(), MarkerOf(epoch)));
-    EXPECT_EQ(content(), before);
+    EXPECT_EQ(TextIn(held), before);
   }
   EXPECT_EQ(ReadMarker(fd_.get())->cut.name.epoch, Epoch(9));
 }
@@ -83,7 +76,9 @@ TEST_F(MarkerFile, IsReadWholeWhileItChanges) {
   });
   uint64_t newest = 0;
   while (!done) {
-    const auto json = nlohmann::json::parse(ReadSlowly(), nullptr, false);
+    const UniqueFd file = OpenMarker();
+    std::this_thread::yield();  // readers may be held up here
+    const auto json = nlohmann::json::parse(TextIn(file), nullptr, false);
     if (!json.is_object()) {
       ADD_FAILURE() << "not whole";
       break;

@@ -1,6 +1,5 @@
 #include "tests/programs/lib/compare_walk.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 
 #include <algorithm>
@@ -9,6 +8,7 @@
 
 #include "tests/programs/lib/compare_content.h"
 #include "tests/programs/lib/escape.h"
+#include "tests/programs/lib/list_names.h"
 
 namespace tandem::compare {
 namespace {
@@ -22,28 +22,10 @@ Fd OpenDirectory(int parent, const char* name, int extra_flags) {
   return fd;
 }
 
-// Sorted names without "." and ".."; nothing, with errno, on error.
 std::optional<std::vector<std::string>> ListNames(int directory) {
   Fd copy = OpenDirectory(directory, ".", 0);
   if (!copy.ok()) return std::nullopt;
-  DIR* stream = fdopendir(copy.get());
-  if (stream == nullptr) return std::nullopt;
-  (void)copy.Release();
-  std::vector<std::string> names;
-  errno = 0;
-  while (const dirent* entry = readdir(stream)) {
-    std::string name = entry->d_name;
-    if (name != "." && name != "..") names.push_back(std::move(name));
-    errno = 0;
-  }
-  const int error = errno;
-  closedir(stream);
-  if (error) {
-    errno = error;
-    return std::nullopt;
-  }
-  std::sort(names.begin(), names.end());
-  return names;
+  return programs::ListNames(std::move(copy));
 }
 
 }  // namespace

@@ -1,6 +1,5 @@
 #include "tests/programs/lib/workload_tree.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -10,6 +9,7 @@
 #include <vector>
 
 #include "tests/programs/lib/fd.h"
+#include "tests/programs/lib/list_names.h"
 #include "tests/programs/lib/workload_pick.h"
 
 namespace tandem::workload {
@@ -25,25 +25,12 @@ Fd OpenDirectory(Actor& actor, int parent, const std::string& name) {
   return fd;
 }
 
-// Sorted, because the order of readdir differs between filesystems.
 std::vector<std::string> ListDirectory(Actor& actor, int directory) {
-  std::vector<std::string> names;
   Fd copy(openat(directory, ".", kOpenDirectory));
-  if (!actor.Observe("open", copy.get())) return names;
-  DIR* stream = fdopendir(copy.get());
-  // The mount may have died since.
-  if (!actor.Observe("fdopendir", stream == nullptr ? -1 : 0)) return names;
-  (void)copy.Release();
-  errno = 0;
-  while (const dirent* entry = readdir(stream)) {
-    const std::string name = entry->d_name;
-    if (name != "." && name != "..") names.push_back(name);
-    errno = 0;
-  }
-  actor.Observe("readdir", errno ? -1 : 0);
-  closedir(stream);
-  std::sort(names.begin(), names.end());
-  return names;
+  if (!actor.Observe("open", copy.get())) return {};
+  auto names = programs::ListNames(std::move(copy));
+  actor.Observe("readdir", names ? 0 : -1);
+  return std::move(names).value_or(std::vector<std::string>());
 }
 
 void AddUsage(Actor& actor, int parent, const std::string& name, Usage* usage) {
