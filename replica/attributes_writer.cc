@@ -118,7 +118,6 @@ std::string Notices::ToString() const {
   add(mode, "modes cannot be set");
   add(xattrs, "some extended attributes cannot be set");
   add(device, "devices cannot be made, files stand for them");
-  add(lost, "files were missing from the tree: run tandem verify --full --repair");
   if (owner || mode || device) text += " (run tandemd as root)";
   if (owner || mode || xattrs || device) text += "; what is true stands in replica.db";
   return text;

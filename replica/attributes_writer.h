@@ -18,7 +18,6 @@ struct Notices {
   bool mode = false;
   bool xattrs = false;
   bool device = false;
-  bool lost = false;
 
   // For people; empty if there is nothing to say.
   std::string ToString() const;

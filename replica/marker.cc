@@ -90,7 +90,8 @@ Status WriteMarker(int volume_fd, const Marker& marker) {
                                {"epoch", marker.cut.name.epoch.number()},
                                {"cut", marker.cut.name.id.ToHex()},
                                {"wall_time_ns", marker.cut.wall_time_ns},
-                               {"boot", BootId()}};
+                               {"boot", BootId()},
+                               {"writing", CutId::Random().ToHex()}};
   return Replace(volume_fd, kName, ToText(json), false);
 }
 

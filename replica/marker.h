@@ -1,10 +1,12 @@
 // STORE/VOLUME/applied: what people and programs that read tree/ may rely on, as one JSON object:
 //   {"state": "seeding" | "applying" | "applied", "volume": UUID, "name": NAME, "epoch": N,
-//    "cut": ID, "wall_time_ns": N, "boot": ID}
+//    "cut": ID, "wall_time_ns": N, "boot": ID, "writing": ID}
 // applied: the tree equals the source at that cut. applying: it is on its way from that cut to the
 // next. seeding: it has never been whole. A marker with another boot id than
 // /proc/sys/kernel/random/boot_id was written before a crash or a shutdown of the machine: it says
-// nothing until tandemd has started again. Replaced by rename: a reader sees one or the other.
+// nothing until tandemd has started again; nor does one from before its filesystem was last
+// mounted. `writing` differs each time: a tree that was applied, changed and applied once more
+// between two looks does not look untouched. Replaced by rename: a reader sees one or the other.
 #pragma once
 
 #include <optional>

@@ -1,6 +1,8 @@
 #include "replica/redo.h"
 
 #include <algorithm>
+#include <deque>
+#include <limits>
 
 #include "meta/base/fault_point.h"
 #include "replica/redo_content.h"
@@ -86,6 +88,23 @@ Status RecordEntries(RedoState& state) {
   return {};
 }
 
+// With all that was known below them: what the catalog does not know is sent whole.
+Status ForgetLost(RedoState& state) {
+  Catalog& catalog = state.place.catalog;
+  std::deque<ObjectId> lost(state.lost.begin(), state.lost.end());
+  while (!lost.empty()) {
+    const ObjectId object = lost.front();
+    lost.pop_front();
+    ASSIGN_OR_RETURN(const auto entries,
+                     catalog.EntriesOf(object, "", std::numeric_limits<int64_t>::max()));
+    for (const CatalogEntry& entry : entries) lost.push_back(entry.child);
+    ASSIGN_OR_RETURN(const auto names, catalog.NamesOf(object));
+    for (const EntryKey& name : names) RETURN_IF_ERROR(catalog.RemoveEntry(name));
+    if (object != kRootObject) RETURN_IF_ERROR(catalog.Remove(object));
+  }
+  return {};
+}
+
 Status Arrange(RedoState& state, const std::vector<std::shared_ptr<Stage>>& stages) {
   Gatherer gatherer(state);
   RETURN_IF_ERROR(gatherer.Run());
@@ -101,8 +120,8 @@ Status Arrange(RedoState& state, const std::vector<std::shared_ptr<Stage>>& stag
 
 }  // namespace
 
-Status Redo(const RedoPlace& place, const std::vector<std::shared_ptr<Stage>>& stages,
-            Notices& notices) {
+Result<AppliedCut> Redo(const RedoPlace& place, const std::vector<std::shared_ptr<Stage>>& stages,
+                        Notices& notices) {
   const CommitRecord commit = stages.back()->commit_record();
   Marker marker = place.marker;
   // A first cut is made of nothing that was ever whole.
@@ -118,16 +137,18 @@ Status Redo(const RedoPlace& place, const std::vector<std::shared_ptr<Stage>>& s
   ASSIGN_OR_RETURN(Savepoint part, place.catalog.Begin());
   RETURN_IF_ERROR(Arrange(state, stages));
   RETURN_IF_ERROR(RecordEntries(state));
-  const AppliedCut applied{commit.cut, commit.wall_time_ns};
+  RETURN_IF_ERROR(ForgetLost(state));
+  const bool whole = state.lost.empty();
+  const AppliedCut applied = whole ? AppliedCut{commit.cut, commit.wall_time_ns} : AppliedCut{};
   RETURN_IF_ERROR(place.catalog.SetApplied(applied));
-  marker.state = TreeState::kApplied;
+  marker.state = whole ? TreeState::kApplied : TreeState::kSeeding;
   marker.cut = applied;
   RETURN_IF_ERROR(WriteMarker(place.volume_fd, marker));
   FAULT_POINT("replica.redo.marker_written");
   // Last: the catalog must not be at the cut if anything is to be done again.
   RETURN_IF_ERROR(part.Release());
   FAULT_POINT("replica.redo.catalog_changed");
-  return {};
+  return applied;
 }
 
 }  // namespace tandem::replica

@@ -11,6 +11,9 @@
 //   remove   What is still in hold/ has no name left.
 //   finish   Directories get their attributes, deepest first; the catalog its names and its cut.
 //            The marker says so; what the catalog got counts from then on.
+// If something was not to be found (somebody took it from the tree after the commit, a disk lost
+// it), an empty one stands for it, the catalog forgets it, and the tree is at no cut: the source
+// has to compare everything.
 // Nothing of it is on stable storage then: the stages have to stay until the filesystem was synced
 // and the catalog kept (Catalog::Keep), in that order.
 // One thread. Format of what is in hold/: replica/STORE.md.
@@ -61,6 +64,8 @@ struct RedoState {
   std::unordered_set<EntryKey> present;
   // Directories whose times our work has changed.
   std::unordered_set<ObjectId> touched;
+  // Objects that should stand somewhere, or whose content should, and did not.
+  std::unordered_set<ObjectId> lost;
 
   void Hold(ObjectId object, InodeId inode) {
     tree.Held(object, inode);
@@ -73,7 +78,8 @@ struct RedoState {
 };
 
 // `stages`: committed, in order, each based on the one before, the first on the catalog's cut.
-Status Redo(const RedoPlace& place, const std::vector<std::shared_ptr<Stage>>& stages,
-            Notices& notices);
+// Returns the cut the tree is at then: that of the last, or, if something was lost, none.
+Result<AppliedCut> Redo(const RedoPlace& place, const std::vector<std::shared_ptr<Stage>>& stages,
+                        Notices& notices);
 
 }  // namespace tandem::replica

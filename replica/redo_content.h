@@ -18,7 +18,7 @@ class ContentWriter {
   Status Run(const std::vector<std::shared_ptr<Stage>>& stages);
 
   // An object the catalog knows but the tree does not have (somebody took it away) is made again,
-  // in hold/, without content: names and attributes are right, and verify finds the rest.
+  // in hold/, without content, and noted as lost.
   Status MakeLost(ObjectId object);
   // What the directories that have records shall look like.
   const std::unordered_map<ObjectId, meta::Attributes>& directories() const { return directories_; }

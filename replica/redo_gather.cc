@@ -16,9 +16,10 @@ Status Gatherer::Run() {
 }
 
 Result<ObjectId> Gatherer::LastingObjectOf(InodeId inode) {
-  ASSIGN_OR_RETURN(const auto object, state_.place.catalog.FindInode(inode));
   // Its content came as a file, which the redo before has moved already.
-  if (!object) return state_.plan.FindFile(inode).value_or(ObjectId());
+  if (const auto object = state_.plan.FindFile(inode)) return *object;
+  ASSIGN_OR_RETURN(const auto object, state_.place.catalog.FindInode(inode));
+  if (!object) return ObjectId();
   const Plan::Object* planned = state_.plan.Find(*object);
   const bool replaced = planned != nullptr && planned->fate == Plan::Fate::kReplace;
   return replaced ? ObjectId() : *object;

@@ -22,7 +22,7 @@ constexpr size_t kUnsyncedStages = 512;
 
 // A library of ours may throw (out of memory); threads end here, so exceptions do too.
 template <typename Work>
-Status Guarded(const Work& work) {
+auto Guarded(const Work& work) -> decltype(work()) {
   try {
     return work();
   } catch (const std::exception& e) {
@@ -74,7 +74,7 @@ void Volume::Pause(CondVar::Clock::duration time) {
 // pending_ stays as it is meanwhile: a commit waits until it is empty.
 bool Volume::RedoOnce() {
   MutexLock catalog_lock(catalog_mutex_);
-  const auto complete = Guarded([this]() NO_THREAD_SAFETY_ANALYSIS { return RedoWhatWasLost(); });
+  auto complete = Guarded([this]() NO_THREAD_SAFETY_ANALYSIS { return RedoWhatWasLost(); });
   std::vector<std::shared_ptr<Stage>> stages;
   Notices notices;
   Marker marker{identity_, TreeState::kApplied, {}};
@@ -85,7 +85,10 @@ bool Volume::RedoOnce() {
     marker.cut = applied_;
   }
   const RedoPlace place{fd_.get(), root_fd_.get(), hold_fd_.get(), *catalog_, marker, stopping_};
-  const auto done = complete ? Guarded([&] { return Redo(place, stages, notices); }) : complete;
+  const auto done = Guarded([&]() -> Result<AppliedCut> {
+    RETURN_IF_ERROR(std::move(complete));
+    return Redo(place, stages, notices);
+  });
   MutexLock lock(mutex_);
   notices_ = notices;
   if (!done) {
@@ -103,8 +106,14 @@ bool Volume::RedoOnce() {
     spdlog::info("volume {}: applying goes on", identity_.name);
     blocked_.reset();
   }
-  const CommitRecord commit = stages.back()->commit_record();
-  applied_ = {commit.cut, commit.wall_time_ns};
+  const bool from_nowhere = applied_.name.epoch == Epoch();
+  applied_ = *done;
+  durable_ = *done;
+  if (applied_.name.epoch == Epoch()) {
+    LeaveEveryCut("files were missing when a cut was applied");
+  } else if (from_nowhere) {
+    history_notice_.clear();
+  }
   empty_ = false;
   unsynced_.insert(unsynced_.end(), stages.begin(), stages.end());
   pending_.clear();
@@ -175,6 +184,14 @@ Result<std::vector<std::shared_ptr<Stage>>> Volume::KeepApplied() {
     changed_.NotifyAll();
   }
   return unsynced_;
+}
+
+void Volume::LeaveEveryCut(const std::string& why) {
+  spdlog::error("volume {}: {}; the source has to compare everything", identity_.name, why);
+  applied_ = {};
+  durable_ = {};
+  session_ = SessionId::Random();  // so that the source asks
+  history_notice_ = why;
 }
 
 tl::unexpected<Error> Volume::RedoWhatWasNotKept(Error why) {

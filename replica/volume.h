@@ -81,6 +81,8 @@ class Volume {
   // well: all that was not kept is done again.
   // Returns `why`.
   tl::unexpected<Error> RedoWhatWasNotKept(Error why) REQUIRES(catalog_mutex_);
+  // The tree is of no one moment.
+  void LeaveEveryCut(const std::string& why) REQUIRES(mutex_);
   // Looks whether the catalog is where the tree is; otherwise what to answer to who wants to read.
   std::optional<Reply> CheckCatalog() REQUIRES(catalog_mutex_);
 
@@ -140,7 +142,7 @@ class Volume {
   std::optional<Error> blocked_ GUARDED_BY(mutex_);
   bool sync_failed_ GUARDED_BY(mutex_) = false;  // the last time; blocked_ says how
   Notices notices_ GUARDED_BY(mutex_);
-  std::string start_notice_ GUARDED_BY(mutex_);
+  std::string history_notice_ GUARDED_BY(mutex_);
   std::atomic<bool> stopping_{false};
 
   std::thread redo_thread_;

@@ -104,8 +104,8 @@ Result<bool> Volume::AdoptCopiedTree() {
   MutexLock lock(mutex_);
   const bool whole =
       marker && marker->state == TreeState::kApplied && marker->cut.name == applied_.name;
-  start_notice_ = "tree/ is a copy of the one that replica.db speaks of (a backup put back?)";
-  spdlog::warn("volume {}: {}: its files are looked up by name", identity_.name, start_notice_);
+  history_notice_ = "tree/ is a copy of the one that replica.db speaks of (a backup put back?)";
+  spdlog::warn("volume {}: {}: its files are looked up by name", identity_.name, history_notice_);
   ASSIGN_OR_RETURN(Savepoint part, catalog_->Begin());
   CopiedTree tree(root_fd_.get(), hold_fd_.get(), *catalog_);
   RETURN_IF_ERROR(tree.FindObjects(root.value_or(InodeId())));

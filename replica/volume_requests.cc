@@ -35,9 +35,9 @@ Position Volume::PositionNow() {
   position.applied = applied_.name;
   position.empty = empty_ && pending_.empty();
   position.notice = notices_.ToString();
-  if (!start_notice_.empty()) {
+  if (!history_notice_.empty()) {
     if (!position.notice.empty()) position.notice += "; ";
-    position.notice += start_notice_;
+    position.notice += history_notice_;
   }
   return position;
 }

@@ -38,10 +38,10 @@ void DropDefaultAcl(int directory_fd) {
 
 // The tree has left the cut the catalog is at, or is on its way there again (a catalog that was
 // committed, but said that it was not). A catalog is kept only after the marker has told of its
-// cut.
-bool IsElsewhere(const Marker& marker, const CutName& catalog) {
+// cut, and the marker is synced with the tree: if it cannot be read, nobody knows.
+bool IsElsewhere(const std::optional<Marker>& marker, const CutName& catalog) {
   if (catalog.epoch == Epoch()) return false;
-  return marker.state != TreeState::kApplied || marker.cut.name.epoch > catalog.epoch;
+  return !marker || marker->state != TreeState::kApplied || marker->cut.name.epoch > catalog.epoch;
 }
 
 }  // namespace
@@ -95,7 +95,7 @@ Status Volume::OpenCatalog() {
     RETURN_IF_ERROR(SetCatalogAside());
     catalog = Catalog::Open(path);
     MutexLock lock(mutex_);
-    start_notice_ = "replica.db was damaged and has been set aside";
+    history_notice_ = "replica.db was damaged and has been set aside";
   }
   if (!catalog) return tl::unexpected<Error>(std::move(catalog.error()));
   MutexLock catalog_lock(catalog_mutex_);
@@ -203,23 +203,18 @@ Status Volume::CheckMarker() {
   MutexLock catalog_lock(catalog_mutex_);
   MutexLock lock(mutex_);
   if (!pending_.empty()) return {};  // its redo writes the marker
-  const auto before = ReadMarker(fd_.get());
-  if (before && IsElsewhere(*before, applied_.name)) {
-    spdlog::error(
-        "volume {}: the change set being applied is lost; the source has to compare "
-        "everything",
-        identity_.name);
-    start_notice_ = "a change set was lost while it was being applied";
-    applied_ = {};
-    durable_ = {};
+  if (IsElsewhere(ReadMarker(fd_.get()), applied_.name)) {
+    LeaveEveryCut("a change set was lost while it was being applied");
     ASSIGN_OR_RETURN(Savepoint part, catalog_->Begin());
     RETURN_IF_ERROR(catalog_->SetApplied(applied_));
     RETURN_IF_ERROR(part.Release());
     RETURN_IF_ERROR(catalog_->Keep());
   }
   const bool whole = applied_.name.epoch != Epoch();
-  return WriteMarker(fd_.get(),
-                     {identity_, whole ? TreeState::kApplied : TreeState::kSeeding, applied_});
+  const TreeState state = whole ? TreeState::kApplied : TreeState::kSeeding;
+  RETURN_IF_ERROR(WriteMarker(fd_.get(), {identity_, state, applied_}));
+  // No stage stands behind it: it must not come out of a power cut empty.
+  return SyncTree();
 }
 
 }  // namespace tandem::replica

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <functional>
 
@@ -155,6 +156,39 @@ TEST_F(LostReplica, StoreIsSeededAgain) {
   ASSERT_TRUE(replica_.Start());
   Write(mount_.path() + "/later", "goes on");
   EXPECT_TRUE(Converges());
+}
+
+// Changes of it are to be applied once more, and it is not there. A file that is empty, of the
+// right size, under a marker that says "applied" would be found by verify alone.
+TEST_F(LostReplica, FileOfACutThatIsAppliedAgainIsSentAgain) {
+  const auto has_stage = [this] {
+    const auto files = stdfs::directory_iterator(replica_.store() + "/" + kVolume + "/stage");
+    return std::any_of(begin(files), end(files),
+                       [](const auto& file) { return file.path().extension() == ".stage"; });
+  };
+  Write(source_ + "/file", RandomBytes(100'000));
+  Write(source_ + "/other", RandomBytes(100'000));
+  ASSERT_TRUE(StartBoth());
+  ASSERT_TRUE(mount_.Sync());
+  bool killed_in_time = false;
+  ASSERT_TRUE(WaitFor([&] {
+    if (!WaitFor([&] { return !has_stage(); })) return false;
+    WriteAt(mount_.path() + "/file", 5000, RandomBytes(10));
+    EXPECT_TRUE(mount_.Sync());
+    replica_.Kill();
+    killed_in_time = has_stage();
+    if (!killed_in_time) {
+      EXPECT_TRUE(replica_.Start());
+    }
+    return killed_in_time || HasFailure();
+  })) << "its changes are always kept before it can be killed";
+  ASSERT_TRUE(killed_in_time);
+  ASSERT_TRUE(stdfs::remove(replica_.tree() + "/file"));
+  ASSERT_TRUE(replica_.Start());
+  ASSERT_TRUE(mount_.Sync());
+  EXPECT_THAT(replica_.process().err(), HasSubstr("files were missing"));
+  EXPECT_TRUE(Converges());
+  EXPECT_EQ(mount_.ReplicaError(), "");
 }
 
 }  // namespace

@@ -5,7 +5,10 @@
 #include <unistd.h>
 
 #include <cstdlib>
+#include <fstream>
+#include <sstream>
 
+#include "tests/process.h"
 #include "tests/unit/replica_client.h"
 #include "tests/unit/replica_model.h"
 
@@ -55,6 +58,28 @@ class RedoAsOne : public testing::Test {
     ASSERT_EQ(client.WaitApplied(client.base()).code, ReplyCode::kOk);
     position = std::get<Position>(client.Greet().body);
   }
+  // Applies what it has, and then is at no cut. What the source sends then makes it whole.
+  void ExpectNowhereAndSeed(const std::string& store, const std::vector<ObjectId>& unknown) {
+    const auto opened = Store::Open(store).value();
+    ReplicaClient client(*opened);
+    Position position;
+    ASSERT_TRUE(test::WaitFor([&] {
+      position = std::get<Position>(client.Greet().body);
+      return position.durable == position.applied;
+    }));
+    EXPECT_EQ(position.applied, CutName());
+    EXPECT_FALSE(position.empty);
+    EXPECT_NE(position.notice, "");
+    const auto marker = std::ifstream(store + "/vol/applied");
+    EXPECT_NE((std::ostringstream() << marker.rdbuf()).str().find("seeding"), std::string::npos);
+    const Found found = std::get<Found>(client.Ask(Find{unknown}).body);
+    for (const Listed& listed : found.objects) EXPECT_TRUE(listed.object.is_null());
+    ASSERT_EQ(client.Ship(RecordsBetween(Model::Nothing(), model_, random_)).code, ReplyCode::kOk);
+    position = std::get<Position>(client.Greet().body);
+    EXPECT_EQ(position.notice, "");
+    EXPECT_EQ(position.applied, client.base());
+    ASSERT_EQ(Difference(PictureOf(model_), PictureOf(store + "/vol/tree")), "");
+  }
   void ExpectLast(const std::string& store) {
     Position position;
     ASSERT_NO_FATAL_FAILURE(Start(store, position));
@@ -74,14 +99,15 @@ class RedoAsOne : public testing::Test {
     const pid_t child = fork();
     if (child == 0) {
       bool good = true;
-      for (const size_t end : {kept, last}) {
+      for (const bool keep : {true, false}) {
+        const size_t end = keep ? kept : last;
         auto store = Store::Open(path).value();
         ReplicaClient client(*store);
         good = good && client.Greet().code == ReplyCode::kOk;
         while (good && client.base().epoch.number() < end) {
           good = client.Ship(cuts_[client.base().epoch.number()]).code == ReplyCode::kOk;
         }
-        if (end == last) _exit(good ? 0 : 1);
+        if (!keep) _exit(good ? 0 : 1);
       }
     }
     int status = 0;
@@ -108,6 +134,48 @@ TEST_F(RedoAsOne, WithoutTheStageTheTreeIsNowhere) {
   EXPECT_EQ(position.durable, CutName());
   EXPECT_EQ(position.applied, CutName());
   EXPECT_NE(position.notice.find("lost"), std::string::npos) << position.notice;
+}
+
+TEST_F(RedoAsOne, WithAMarkerThatCannotBeReadTheTreeIsNowhere) {
+  TwoCutsOfAFile();
+  const ScratchDirectory store;
+  ASSERT_NO_FATAL_FAILURE(Prepare(store.path(), 2, 2));
+  std::ofstream(store.path() + "/vol/applied", std::ios::trunc);
+  ASSERT_NO_FATAL_FAILURE(ExpectNowhereAndSeed(store.path(), {}));
+}
+
+// Not a file that is empty, under a marker that says all is well.
+TEST_F(RedoAsOne, WhatIsGoneFromTheTreeIsSentAnew) {
+  model_.Make("d", Kind::kDirectory);
+  model_.Make("d/below", Kind::kFile, "below");
+  model_.Make("f", Kind::kFile, "first");
+  Cut();
+  model_.Write("f", 5, "again");
+  model_.Make("d/new", Kind::kFile, "new");
+  Cut();
+  for (const char* gone : {"f", "d"}) {
+    SCOPED_TRACE(gone);
+    const ScratchDirectory store;
+    ASSERT_NO_FATAL_FAILURE(Prepare(store.path(), 1, 1));
+    std::filesystem::remove_all(store.path() + "/vol/tree/" + gone);
+    std::vector<ObjectId> unknown = {model_.At(gone)};
+    if (gone == std::string("d")) unknown.push_back(model_.At("d/below"));
+    ASSERT_NO_FATAL_FAILURE(ExpectNowhereAndSeed(store.path(), unknown));
+  }
+}
+
+TEST_F(RedoAsOne, WhatIsGoneFromTheStagesFilesIsSentAnew) {
+  model_.Make("d", Kind::kDirectory);
+  Cut();
+  model_.Make("large", Kind::kFile, "content");
+  Cut();
+  for (Record& record : cuts_[1]) {
+    if (auto* data = std::get_if<DataRecord>(&record)) data->fresh = true;
+  }
+  const ScratchDirectory store;
+  ASSERT_NO_FATAL_FAILURE(Prepare(store.path(), 1, 2));
+  std::filesystem::remove(store.path() + "/vol/tree/large");
+  ASSERT_NO_FATAL_FAILURE(ExpectNowhereAndSeed(store.path(), {model_.At("large")}));
 }
 
 // From the first cut to the third no name leads through the directory.
