@@ -175,10 +175,14 @@ TEST_F(FrozenCutTest, TheTimesOfADirectoryAreThoseOfTheCut) {
   directory_.MakeDirectory("directory");
   const ObjectRef made = directory_.Find("directory");
   const auto cut = Cut();
-  const Timestamp then =
-      directory_.tree().Open(made).value()->ReadAttributes(WithXattrs::kNo)->modify_time;
-  std::this_thread::sleep_for(std::chrono::milliseconds(20));
-  directory_.CreateFile("directory/file");
+  const auto time_now = [&] {
+    return directory_.tree().Open(made).value()->ReadAttributes(WithXattrs::kNo)->modify_time;
+  };
+  const Timestamp then = time_now();
+  // Until the clock of the filesystem has ticked.
+  for (int i = 0; time_now() == then; ++i) {
+    directory_.CreateFile("directory/file" + std::to_string(i));
+  }
   EXPECT_EQ(cut->Open(made).value()->ReadAttributes(WithXattrs::kNo)->modify_time, then);
 }
 

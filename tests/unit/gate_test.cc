@@ -7,11 +7,14 @@
 #include <thread>
 #include <vector>
 
+#include "tests/unit/waiting_thread.h"
+
 namespace tandem::meta {
 namespace {
 
 using std::chrono::microseconds;
 using std::chrono::milliseconds;
+using std::chrono::seconds;
 using Clock = std::chrono::steady_clock;
 
 constexpr microseconds kLong{10'000'000};
@@ -82,13 +85,15 @@ TEST(Gate, ItIsGivenUpAndOpenAgainWhenSomebodyStaysInside) {
 TEST(Gate, ItClosesAsSoonAsTheLastOneLeaves) {
   Gate gate;
   const int slot = gate.Enter();
-  std::thread leaver([&gate, slot] {
-    std::this_thread::sleep_for(milliseconds(30));
-    gate.Leave(slot);
+  std::atomic<bool> closed{false};
+  const test::WaitingThread closer([&] {
+    closed = gate.Close(kLong);
+    gate.Open();
   });
-  EXPECT_TRUE(gate.Close(kLong));
-  gate.Open();
-  leaver.join();
+  closer.ExpectAsleep();
+  EXPECT_FALSE(closed);
+  gate.Leave(slot);
+  EXPECT_TRUE(test::WaitFor([&closed] { return closed.load(); }, seconds(5)));
 }
 
 TEST(Gate, WhoWaitsIsWokenHoweverOftenItClosesAndOpens) {

@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "tests/unit/tracked_directory.h"
+#include "tests/unit/waiting_thread.h"
 
 namespace tandem::meta {
 namespace {
@@ -231,14 +232,13 @@ TEST_F(TrackerTest, WaitingForChangesEndsWithTheFirstOne) {
   MakeOldFile("file");
   const Epoch applied = Cut()->cut().name.epoch;
   EXPECT_FALSE(tracker().WaitForChanges(applied, Clock::now() + milliseconds(10)));
-  std::thread writer([this] {
-    std::this_thread::sleep_for(milliseconds(30));
-    directory_.Write("file", 0, "x");
-  });
-  const auto begun = Clock::now();
-  EXPECT_TRUE(tracker().WaitForChanges(applied, begun + seconds(20)));
-  EXPECT_LT(Clock::now() - begun, seconds(10));
-  writer.join();
+  std::atomic<bool> found{false};
+  const test::WaitingThread waiter(
+      [&] { found = tracker().WaitForChanges(applied, Clock::now() + seconds(20)); });
+  waiter.ExpectAsleep();
+  EXPECT_FALSE(found);
+  directory_.Write("file", 0, "x");
+  EXPECT_TRUE(test::WaitFor([&found] { return found.load(); }, seconds(10)));
 }
 
 // Two replicas wait; the first to wake ends the epoch before the second has looked.
@@ -247,17 +247,18 @@ TEST_F(TrackerTest, WaitingForChangesEndsEvenIfAnotherHasTakenTheCutAlready) {
   Clock::duration longest{};
   for (int round = 0; round < 40; ++round) {
     const Epoch applied = Cut()->cut().name.epoch;
-    std::atomic<bool> found{false};
     std::atomic<Clock::rep> ended{0};
-    std::thread waiter([&] {
-      found = tracker().WaitForChanges(applied, Clock::now() + milliseconds(500));
-      ended = Clock::now().time_since_epoch().count();
-    });
-    std::this_thread::sleep_for(milliseconds(5));
-    directory_.Write("file", 0, "x");
-    Cut();
-    const auto changed = Clock::now();
-    waiter.join();
+    Clock::time_point changed;
+    {
+      const test::WaitingThread waiter([&] {
+        (void)tracker().WaitForChanges(applied, Clock::now() + milliseconds(500));
+        ended = Clock::now().time_since_epoch().count();
+      });
+      waiter.ExpectAsleep();
+      directory_.Write("file", 0, "x");
+      Cut();
+      changed = Clock::now();
+    }
     longest = std::max(longest, Clock::duration(ended) - changed.time_since_epoch());
   }
   EXPECT_LT(longest, milliseconds(200)) << "a waiter slept on although there was something to ship";

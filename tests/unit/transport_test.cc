@@ -5,6 +5,9 @@
 #include <atomic>
 #include <thread>
 
+#include "tests/process.h"
+#include "tests/unit/waiting_thread.h"
+
 namespace tandem::replica {
 namespace {
 
@@ -51,7 +54,7 @@ TEST(Transport, ManyCallsAreUnderWayAtOnce) {
     int seen = most;
     while (seen < now && !most.compare_exchange_weak(seen, now)) {
     }
-    std::this_thread::sleep_for(milliseconds(100));
+    test::WaitFor([&most] { return most >= 8; });
     --running;
     return std::string(request);
   });
@@ -61,8 +64,7 @@ TEST(Transport, ManyCallsAreUnderWayAtOnce) {
     calls.push_back(socket->Send(std::to_string(i), milliseconds(10000)).value());
   }
   for (int i = 0; i < 16; ++i) EXPECT_EQ(calls[i]->Wait().value(), std::to_string(i));
-  EXPECT_GE(most, 4);
-  EXPECT_LE(most, 8);
+  EXPECT_EQ(most, 8);
 }
 
 TEST(Transport, LargeMessagesPass) {
@@ -105,16 +107,17 @@ TEST(Transport, NonsenseUrlsAreRefused) {
 }
 
 TEST(Transport, RequestUnderWaySurvivesPeerRestart) {
+  std::atomic<bool> received{false};
   std::atomic<bool> stop{false};
   auto server = ListenWith("tcp://127.0.0.1:0", [&](std::string_view) {
+    received = true;
     while (!stop) std::this_thread::sleep_for(milliseconds(5));
     return std::string("from the first");
   });
   const std::string url = server->urls()[0];
   const auto socket = RequestSocket::Dial(url).value();
   const auto call = socket->Send("hello", milliseconds(20000)).value();
-  while (socket->connection() == 0) std::this_thread::sleep_for(milliseconds(5));
-  std::this_thread::sleep_for(milliseconds(50));
+  ASSERT_TRUE(test::WaitFor([&received] { return received.load(); }));
   // Closing the socket first: the answer of the first never arrives.
   std::thread release([&] {
     std::this_thread::sleep_for(milliseconds(100));
@@ -141,14 +144,15 @@ TEST(Transport, PeerThatComesLateIsFound) {
 TEST(Transport, CloseEndsCallsUnderWay) {
   const auto socket = RequestSocket::Dial("tcp://127.0.0.1:1").value();
   const auto call = socket->Send("hello", milliseconds(60000)).value();
-  std::thread closer([&] {
-    std::this_thread::sleep_for(milliseconds(50));
+  {
+    const test::WaitingThread caller([&call] {
+      const auto answer = call->Wait();
+      ASSERT_FALSE(answer);
+      EXPECT_EQ(answer.error().kind(), ErrorKind::kCancelled);
+    });
+    caller.ExpectAsleep();
     socket->Close();
-  });
-  const auto answer = call->Wait();
-  ASSERT_FALSE(answer);
-  EXPECT_EQ(answer.error().kind(), ErrorKind::kCancelled);
-  closer.join();
+  }
   const auto later = socket->Ask("hello", milliseconds(1000));
   ASSERT_FALSE(later);
   EXPECT_EQ(later.error().kind(), ErrorKind::kCancelled);
