@@ -44,6 +44,11 @@ struct CatalogEntry {
 struct AppliedCut {
   CutName name;
   int64_t wall_time_ns = 0;
+
+  // No cut: the tree is of no one moment. With an id of its own each time, so that a stage that was
+  // begun then fits no other such state.
+  static AppliedCut Nowhere() { return {{Epoch(), CutId::Random()}, 0}; }
+  bool IsNowhere() const { return name.epoch == Epoch(); }
 };
 
 class Catalog {

@@ -25,21 +25,40 @@ Result<std::string> ReadSmall(int directory_fd, const char* path) {
   return std::string(text, static_cast<size_t>(got));
 }
 
+// Gives `fresh` the name. Exchanged where the filesystem can: to rename over a file makes ext4
+// write the new one to the disk at once, and a marker is written twice a cut.
+Status PutInPlace(int directory_fd, const std::string& fresh, const std::string& name) {
+  const char* const from = fresh.c_str();
+  if (renameat2(directory_fd, from, directory_fd, name.c_str(), RENAME_EXCHANGE) == 0) {
+    if (unlinkat(directory_fd, from, 0) != 0) return ErrnoError("remove " + fresh);
+    return {};
+  }
+  if (errno != ENOENT && errno != EINVAL) return ErrnoError("exchange " + fresh + " and " + name);
+  if (renameat(directory_fd, from, directory_fd, name.c_str()) != 0) {
+    return ErrnoError("rename " + fresh + " to " + name);
+  }
+  return {};
+}
+
 // Never seen half written. A new file each time: one that is written again in place, unsynced, may
 // come out of a power cut with its older text under a name that lasted, and say "applied" of a tree
 // in mid-redo.
 Status Replace(int directory_fd, const std::string& name, const std::string& text, bool durable) {
   const std::string fresh = name + ".new";
-  const UniqueFd fd(openat(directory_fd, fresh.c_str(),
-                           O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644));
+  const auto create = [&] {
+    constexpr int kFlags = O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW;
+    return UniqueFd(openat(directory_fd, fresh.c_str(), kFlags, 0644));
+  };
+  UniqueFd fd = create();
+  if (!fd.valid() && errno == EEXIST && unlinkat(directory_fd, fresh.c_str(), 0) == 0) {
+    fd = create();  // who made it was killed
+  }
   if (!fd.valid()) return ErrnoError("create " + fresh);
   const ssize_t written = write(fd.get(), text.data(), text.size());
   if (written < 0) return ErrnoError("write " + fresh);
   if (static_cast<size_t>(written) != text.size()) return ErrnoError(ENOSPC, "write " + fresh);
   if (durable && fsync(fd.get()) != 0) return ErrnoError("sync " + fresh);
-  if (renameat(directory_fd, fresh.c_str(), directory_fd, name.c_str()) != 0) {
-    return ErrnoError("rename " + fresh + " to " + name);
-  }
+  RETURN_IF_ERROR(PutInPlace(directory_fd, fresh, name));
   if (durable && fsync(directory_fd) != 0) return ErrnoError("sync directory of " + name);
   return {};
 }

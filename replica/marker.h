@@ -6,7 +6,8 @@
 // /proc/sys/kernel/random/boot_id was written before a crash or a shutdown of the machine: it says
 // nothing until tandemd has started again; nor does one from before its filesystem was last
 // mounted. `writing` differs each time: a tree that was applied, changed and applied once more
-// between two looks does not look untouched. Replaced by rename: a reader sees one or the other.
+// between two looks does not look untouched. Another file each time, put in place at once:
+// a reader sees one or the other.
 #pragma once
 
 #include <optional>

@@ -122,6 +122,10 @@ Status Arrange(RedoState& state, const std::vector<std::shared_ptr<Stage>>& stag
 
 Result<AppliedCut> Redo(const RedoPlace& place, const std::vector<std::shared_ptr<Stage>>& stages,
                         Notices& notices) {
+  ASSIGN_OR_RETURN(const AppliedCut before, place.catalog.Applied());
+  if (stages.front()->base() != before.name) {
+    return MakeError(ErrorKind::kCorrupt, "apply a stage to another cut than its own");
+  }
   const CommitRecord commit = stages.back()->commit_record();
   Marker marker = place.marker;
   // A first cut is made of nothing that was ever whole.
@@ -139,7 +143,8 @@ Result<AppliedCut> Redo(const RedoPlace& place, const std::vector<std::shared_pt
   RETURN_IF_ERROR(RecordEntries(state));
   RETURN_IF_ERROR(ForgetLost(state));
   const bool whole = state.lost.empty();
-  const AppliedCut applied = whole ? AppliedCut{commit.cut, commit.wall_time_ns} : AppliedCut{};
+  const AppliedCut applied =
+      whole ? AppliedCut{commit.cut, commit.wall_time_ns} : AppliedCut::Nowhere();
   RETURN_IF_ERROR(place.catalog.SetApplied(applied));
   marker.state = whole ? TreeState::kApplied : TreeState::kSeeding;
   marker.cut = applied;

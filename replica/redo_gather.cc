@@ -12,6 +12,11 @@ Status Gatherer::Run() {
   RETURN_IF_ERROR(CleanHold());
   RETURN_IF_ERROR(CollectPlaces());
   RETURN_IF_ERROR(VisitPlaces());
+  bool searched = state_.place.marker.cut.IsNowhere();
+  while (searched) {
+    ASSIGN_OR_RETURN(searched, FindStrangers());
+    RETURN_IF_ERROR(VisitPlaces());
+  }
   return LinkMissingNames();
 }
 
@@ -66,11 +71,6 @@ Status Gatherer::CollectPlaces() {
   for (const EntryKey& key : state_.plan.passing_names()) places_[key.parent].insert(key.name);
   for (const auto& [object, planned] : state_.plan.objects()) {
     if (planned.fate == Plan::Fate::kReplace) RETURN_IF_ERROR(CollectNamesOf(object));
-  }
-  // Before its first cut a tree holds nothing that anybody knows, but perhaps remains of another.
-  if (state_.place.marker.cut.name.epoch == Epoch()) {
-    ASSIGN_OR_RETURN(const auto names, NamesIn(state_.place.root_fd));
-    places_[kRootObject].insert(names.begin(), names.end());
   }
   return {};
 }
@@ -157,6 +157,44 @@ Result<bool> Gatherer::RescueIfKnown(int directory_fd, const std::string& name) 
   if (object.is_null()) return false;
   RETURN_IF_ERROR(HoldKnown(object, *inode, directory_fd, name));
   return true;
+}
+
+// ---- A tree that is at no cut ------------------------------------------------------------------
+
+// It may hold anything, anywhere: remains of another volume, of cuts that were lost, of objects the
+// catalog has forgotten. The source speaks of names it has, and of names the catalog has, so nobody
+// else would ever remove those.
+Result<bool> Gatherer::FindStrangers() {
+  std::deque<ObjectId> directories = {kRootObject};
+  directories.insert(directories.end(), state_.held_order.begin(), state_.held_order.end());
+  bool searched = false;
+  while (!directories.empty()) {
+    RETURN_IF_ERROR(state_.CheckStopping());
+    const ObjectId directory = directories.front();
+    directories.pop_front();
+    ASSIGN_OR_RETURN(const auto kind, state_.plan.FinalKind(directory));
+    if (kind != meta::Kind::kDirectory || !searched_.insert(directory).second) continue;
+    ASSIGN_OR_RETURN(const Tree::Directory fd, state_.tree.OpenDirectory(directory));
+    if (fd == nullptr) continue;
+    searched = true;
+    RETURN_IF_ERROR(FindStrangersIn(directory, fd->get(), directories));
+  }
+  return searched;
+}
+
+Status Gatherer::FindStrangersIn(ObjectId directory, int directory_fd,
+                                 std::deque<ObjectId>& known) {
+  ASSIGN_OR_RETURN(const auto names, NamesIn(directory_fd));
+  for (const std::string& name : names) {
+    ASSIGN_OR_RETURN(const auto inode, InodeAt(directory_fd, name));
+    if (!inode) continue;
+    ASSIGN_OR_RETURN(const ObjectId object, LastingObjectOf(*inode));
+    ASSIGN_OR_RETURN(const ObjectId wanted, state_.plan.FinalChild({directory, name}));
+    const bool is_right = !object.is_null() && object == wanted;
+    if (is_right) known.push_back(object);
+    if (!is_right) places_[directory].insert(name);
+  }
+  return {};
 }
 
 // ---- New names of objects that keep an old one -------------------------------------------------

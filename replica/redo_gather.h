@@ -29,6 +29,9 @@ class Gatherer {
   Result<bool> RescueIfKnown(int directory_fd, const std::string& name);
   // The object for which the inode stands, and is to go on standing.
   Result<ObjectId> LastingObjectOf(InodeId inode);
+  // False: there was nothing left to search.
+  Result<bool> FindStrangers();
+  Status FindStrangersIn(ObjectId directory, int directory_fd, std::deque<ObjectId>& known);
   Status LinkMissingNames();
   Status HoldLink(ObjectId object);
 
@@ -36,6 +39,7 @@ class Gatherer {
   // Names at which something may have to go, by directory.
   std::unordered_map<ObjectId, Names> places_;
   std::unordered_set<ObjectId> collected_;
+  std::unordered_set<ObjectId> searched_;  // for strangers
 };
 
 }  // namespace tandem::replica

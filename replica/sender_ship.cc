@@ -70,8 +70,10 @@ Result<CutName> Sender::FillStage(Peer& peer, const Position& position, StageWri
   // Without a debt everything the replica has can be told by its attributes, times included; but
   // what changed again within one tick of the clock, at its last cut.
   const uint64_t newest = position.durable.epoch.number();
-  const Epoch compare_after =
+  Epoch compare_after =
       reconcile_owed_ ? compare_after_ : Epoch(newest - std::min(newest, kCutsInATick));
+  // At no cut: not even its own database knows what the replica has.
+  if (newest == 0) compare_after = Epoch();
   Walker walker(tree_, peer, stage, objects, {position.empty, compare_after}, uncompared_,
                 [this] { return !stopping_ && !paused(); });
   CutShipper cuts(tree_, stage, objects, walker);
@@ -137,8 +139,8 @@ Result<CutName> Sender::FillStage(Peer& peer, const Position& position, StageWri
     for (const ObjectId& object : reply.missing) again |= !asked_for.insert(object).second;
     if (again && ++tries > kMaxCommitTries) {
       // It lacks what neither the cuts nor the tree can explain: look at everything.
+      if (!reconcile_owed_) compare_after_ = Epoch(UINT64_MAX);  // no content
       reconcile_owed_ = true;
-      compare_after_ = Epoch(UINT64_MAX);
       const std::string first = reply.missing.empty() ? "" : " " + reply.missing.front().ToHex();
       return tl::unexpected<Error>(
           Peer::ToStatus(reply).error().Within("commit without object" + first));
@@ -194,6 +196,9 @@ Status Sender::AwaitApplied(Peer& peer, Position& position, const CutName& cut) 
     }
     answer->session = position.session;
     position = std::move(*answer);
+    if (position.durable != cut) {
+      return MakeError(ErrorKind::kUnreachable, "wait for apply: the replica has left the cut");
+    }
     // First this: who waits for the position reads the state next.
     if (position.applied == cut && increments_) SetState(ReplicaState::kCurrent, "");
     SetPosition(position, inquiry);

@@ -181,6 +181,8 @@ Status Stage::Commit(const CommitRecord& record) {
                                   .bytes();
   RETURN_IF_ERROR(files_.Sync());
   MutexLock lock(mutex_);
+  // A chunk may have come since the caller looked.
+  RETURN_IF_ERROR(CheckCompleteLocked(record.chunk_count, record.digest));
   RETURN_IF_ERROR(WriteFrame(Header::For(kCommitFrame, payload), payload));
   FAULT_POINT("replica.commit.before_sync");
   if (fdatasync(fd_.get()) != 0) return ErrnoError(Named("sync"));

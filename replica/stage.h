@@ -88,7 +88,8 @@ class Stage {
   // Chunks 0 to count-1 are here, none else, and their checksums agree with the digest. kProtocol.
   Status CheckComplete(uint64_t chunk_count, uint64_t digest) const;
   // On stable storage when it returns. After an error of the sync the outcome is unknown until the
-  // next start; an error of the write (ENOSPC) has written nothing.
+  // next start; kProtocol (it is not complete, see above) and an error of the write (ENOSPC) have
+  // written nothing.
   Status Commit(const CommitRecord& record);
   CommitRecord commit_record() const;
 

@@ -85,9 +85,12 @@ bool Volume::RedoOnce() {
     marker.cut = applied_;
   }
   const RedoPlace place{fd_.get(), root_fd_.get(), hold_fd_.get(), *catalog_, marker, stopping_};
-  const auto done = Guarded([&]() -> Result<AppliedCut> {
+  const auto done = Guarded([&]() NO_THREAD_SAFETY_ANALYSIS -> Result<AppliedCut> {
     RETURN_IF_ERROR(std::move(complete));
-    return Redo(place, stages, notices);
+    ASSIGN_OR_RETURN(const AppliedCut applied, Redo(place, stages, notices));
+    // Before the source hears of it: a stage begun there must not find an older catalog.
+    if (applied.IsNowhere()) RETURN_IF_ERROR(KeepCatalog());
+    return applied;
   });
   MutexLock lock(mutex_);
   notices_ = notices;
@@ -106,13 +109,11 @@ bool Volume::RedoOnce() {
     spdlog::info("volume {}: applying goes on", identity_.name);
     blocked_.reset();
   }
-  const bool from_nowhere = applied_.name.epoch == Epoch();
-  applied_ = *done;
-  durable_ = *done;
-  if (applied_.name.epoch == Epoch()) {
-    LeaveEveryCut("files were missing when a cut was applied");
-  } else if (from_nowhere) {
-    history_notice_.clear();
+  if (done->IsNowhere()) {
+    LeaveEveryCut("files were missing when a cut was applied", *done);
+  } else {
+    if (applied_.IsNowhere()) history_notice_.clear();
+    applied_ = *done;
   }
   empty_ = false;
   unsynced_.insert(unsynced_.end(), stages.begin(), stages.end());
@@ -171,6 +172,12 @@ Status Volume::SyncOnce() {
 Result<std::vector<std::shared_ptr<Stage>>> Volume::KeepApplied() {
   MutexLock catalog_lock(catalog_mutex_);
   RETURN_IF_ERROR(RedoWhatWasLost());
+  RETURN_IF_ERROR(KeepCatalog());
+  MutexLock lock(mutex_);
+  return unsynced_;
+}
+
+Status Volume::KeepCatalog() {
   // The catalog must never be on the disk before the tree it speaks of: a power cut would leave a
   // tree that is behind, and nobody would redo it.
   if (auto synced = SyncTree(); !synced) return RedoWhatWasNotKept(std::move(synced.error()));
@@ -183,13 +190,13 @@ Result<std::vector<std::shared_ptr<Stage>>> Volume::KeepApplied() {
     blocked_.reset();
     changed_.NotifyAll();
   }
-  return unsynced_;
+  return {};
 }
 
-void Volume::LeaveEveryCut(const std::string& why) {
+void Volume::LeaveEveryCut(const std::string& why, const AppliedCut& nowhere) {
   spdlog::error("volume {}: {}; the source has to compare everything", identity_.name, why);
-  applied_ = {};
-  durable_ = {};
+  applied_ = nowhere;
+  durable_ = nowhere;
   session_ = SessionId::Random();  // so that the source asks
   history_notice_ = why;
 }
@@ -211,9 +218,8 @@ Status Volume::RedoWhatWasLost() {
   ASSIGN_OR_RETURN(const AppliedCut kept, catalog_->Applied());
   MutexLock lock(mutex_);
   if (kept.name == applied_.name) return {};
-  const auto lost = std::ranges::find_if(unsynced_, [&kept](const auto& stage) {
-    return stage->commit_record().cut.epoch > kept.name.epoch;
-  });
+  const auto lost = std::ranges::find_if(
+      unsynced_, [&kept](const auto& stage) { return stage->base() == kept.name; });
   spdlog::warn("volume {}: the catalog is back at cut {}: {} cuts are applied again",
                identity_.name, kept.name.epoch.number(), unsynced_.end() - lost);
   pending_.insert(pending_.begin(), lost, unsynced_.end());

@@ -58,11 +58,12 @@ class Volume {
   Status SetCatalogAside();
   // False: what is there is of no one moment, and no stage leads from it to one (volume_copied.cc).
   Result<bool> AdoptCopiedTree();
-  Status RecoverStages();
+  // False: from the catalog's cut they lead to one that is older than the newest.
+  Result<bool> RecoverStages();
   Status DiscardStages();
-  Status AdoptStages(const std::vector<std::shared_ptr<Stage>>& stages);
+  Result<bool> AdoptStages(const std::vector<std::shared_ptr<Stage>>& stages);
   Status RemoveStrayFiles(const std::vector<std::string>& names);
-  Status CheckMarker();
+  Status CheckMarker(bool chain_is_broken);
 
   // ---- Threads
   void RunRedo();
@@ -75,14 +76,15 @@ class Volume {
   // Brings what was applied to stable storage, tree and catalog. Returns the stages that are no
   // longer needed.
   Result<std::vector<std::shared_ptr<Stage>>> KeepApplied();
+  Status KeepCatalog() REQUIRES(catalog_mutex_);
   // Stages of which the catalog does not know any more are to be redone.
   Status RedoWhatWasLost() REQUIRES(catalog_mutex_);
   // After a sync that failed nobody knows what is on the disk, and the next one may say that all is
   // well: all that was not kept is done again.
   // Returns `why`.
   tl::unexpected<Error> RedoWhatWasNotKept(Error why) REQUIRES(catalog_mutex_);
-  // The tree is of no one moment.
-  void LeaveEveryCut(const std::string& why) REQUIRES(mutex_);
+  // The tree is of no one moment, and the catalog says so.
+  void LeaveEveryCut(const std::string& why, const AppliedCut& nowhere) REQUIRES(mutex_);
   // Looks whether the catalog is where the tree is; otherwise what to answer to who wants to read.
   std::optional<Reply> CheckCatalog() REQUIRES(catalog_mutex_);
 

@@ -4,7 +4,7 @@
 
 #include <deque>
 #include <limits>
-#include <unordered_set>
+#include <unordered_map>
 
 #include "meta/base/log.h"
 #include "replica/tree.h"
@@ -22,6 +22,7 @@ class CopiedTree {
       : tree_(root_fd, hold_fd, catalog), catalog_(catalog) {}
 
   Status FindObjects(InodeId root) {
+    found_.emplace(kRootObject, root);
     RETURN_IF_ERROR(Found(kRootObject, root));
     directories_.push_back(kRootObject);
     while (!directories_.empty()) {
@@ -52,15 +53,29 @@ class CopiedTree {
     const bool is_directory = kind == meta::Kind::kDirectory;
     auto fd = OpenBeneath(directory_fd, key.name, O_PATH | (is_directory ? O_DIRECTORY : 0));
     if (!fd && !MeansAbsent(fd.error())) return tl::unexpected<Error>(std::move(fd.error()));
-    if (!fd || !kind) {
+    bool as_it_was = false;
+    if (fd && kind) {
+      ASSIGN_OR_RETURN(as_it_was, IsAsItWas(object, *kind, fd->get()));
+    }
+    if (!as_it_was) {
       ++lacking_;
       lost_.push_back(object);
       return catalog_.RemoveEntry(key);
     }
-    ASSIGN_OR_RETURN(const auto inode, InodeAt(fd->get(), ""));
-    RETURN_IF_ERROR(Found(object, inode.value_or(InodeId())));
+    RETURN_IF_ERROR(Found(object, found_.at(object)));
     if (is_directory) directories_.push_back(object);
     return {};
+  }
+
+  // Not: a hard link that was copied as a file of its own, a file that was cut short.
+  Result<bool> IsAsItWas(ObjectId object, meta::Kind kind, int fd) {
+    ASSIGN_OR_RETURN(const auto inode, InodeAt(fd, ""));
+    if (kind == meta::Kind::kFile) {
+      ASSIGN_OR_RETURN(const auto row, catalog_.Find(object));
+      ASSIGN_OR_RETURN(const auto now, meta::ReadAttributes(fd, meta::WithXattrs::kNo));
+      if (now.kind != kind || now.size != row->attributes.size) return false;
+    }
+    return found_.try_emplace(object, inode.value_or(InodeId())).first->second == inode;
   }
 
   // Those that were not found by another name either, with all that is known below them.
@@ -78,7 +93,6 @@ class CopiedTree {
   }
 
   Status Found(ObjectId object, InodeId inode) {
-    found_.insert(object);
     ASSIGN_OR_RETURN(auto row, catalog_.Find(object));
     if (!row) return {};
     row->inode = inode;
@@ -88,7 +102,7 @@ class CopiedTree {
   Tree tree_;
   Catalog& catalog_;
   std::deque<ObjectId> directories_;
-  std::unordered_set<ObjectId> found_;
+  std::unordered_map<ObjectId, InodeId> found_;
   std::deque<ObjectId> lost_;
   size_t lacking_ = 0;
 };
@@ -113,10 +127,10 @@ Result<bool> Volume::AdoptCopiedTree() {
   if (!usable) {
     // Copied in mid-redo, or in part.
     spdlog::error(
-        "volume {}: it is of no one moment ({} names are not there): the source has to "
+        "volume {}: it is of no one moment ({} names are not as they were): the source has to "
         "compare everything",
         identity_.name, tree.lacking());
-    applied_ = {};
+    applied_ = AppliedCut::Nowhere();
     RETURN_IF_ERROR(catalog_->SetApplied(applied_));
   }
   RETURN_IF_ERROR(part.Release());

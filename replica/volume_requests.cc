@@ -136,9 +136,20 @@ Reply Volume::CheckAndCommit(const Commit& commit, const std::shared_ptr<Stage>&
   if (const auto complete = stage->CheckComplete(commit.chunk_count, commit.digest); !complete) {
     return Failure(complete.error());
   }
+  // No redo begins until it is among those to be redone: what has to be applied again meanwhile
+  // comes before it.
+  const Inspection inspection(*this);
+  if (inspection.refusal()) return *inspection.refusal();
+  {
+    MutexLock lock(mutex_);
+    if (stage->base() != durable_.name) return RefuseWrongBase(stage->base(), durable_.name);
+  }
   if (auto refusal = CheckPlan(stage)) return *refusal;
   const auto committed =
       stage->Commit({commit.cut, commit.wall_time_ns, commit.chunk_count, commit.digest});
+  if (!committed && committed.error().kind() == ErrorKind::kProtocol) {
+    return Failure(committed.error());
+  }
   if (!committed) {
     // Whether the record reached the disk only the next start can tell; until then it did not.
     CloseStage();
@@ -153,10 +164,9 @@ Reply Volume::CheckAndCommit(const Commit& commit, const std::shared_ptr<Stage>&
   return Ok(PositionNow());
 }
 
-// Anything that would keep the stage from being redone is found before the promise is given.
+// Anything that would keep the stage from being redone is found before the promise is given. The
+// caller holds an Inspection.
 std::optional<Reply> Volume::CheckPlan(const std::shared_ptr<Stage>& stage) {
-  const Inspection inspection(*this);
-  if (inspection.refusal()) return inspection.refusal();
   MutexLock lock(catalog_mutex_);
   if (auto refusal = CheckCatalog()) return refusal;
   auto plan = Plan::Make({stage}, *catalog_);

@@ -36,12 +36,14 @@ void DropDefaultAcl(int directory_fd) {
   (void)removexattr(meta::ProcPath(directory_fd).c_str(), "system.posix_acl_default");
 }
 
-// The tree has left the cut the catalog is at, or is on its way there again (a catalog that was
-// committed, but said that it was not). A catalog is kept only after the marker has told of its
-// cut, and the marker is synced with the tree: if it cannot be read, nobody knows.
-bool IsElsewhere(const std::optional<Marker>& marker, const CutName& catalog) {
-  if (catalog.epoch == Epoch()) return false;
-  return !marker || marker->state != TreeState::kApplied || marker->cut.name.epoch > catalog.epoch;
+// The catalog is at one cut, and the stages lead from there to the last one. Whether the tree is,
+// or was once, where neither says. A catalog is kept only after the marker has told of its cut, and
+// the marker is synced with the tree: if it cannot be read then, nobody knows.
+bool IsElsewhere(const std::optional<Marker>& marker, const CutName& catalog, const CutName& last) {
+  if (last.epoch == Epoch()) return false;
+  if (marker && marker->cut.name.epoch > last.epoch) return true;
+  const bool has_stages = catalog != last;  // their redo writes the marker
+  return !has_stages && (!marker || marker->state != TreeState::kApplied);
 }
 
 }  // namespace
@@ -70,8 +72,12 @@ Status Volume::Start() {
   RETURN_IF_ERROR(OpenDirectories());
   RETURN_IF_ERROR(OpenCatalog());
   ASSIGN_OR_RETURN(const bool usable, AdoptCopiedTree());
-  RETURN_IF_ERROR(usable ? RecoverStages() : DiscardStages());
-  return CheckMarker();
+  if (!usable) {
+    RETURN_IF_ERROR(DiscardStages());
+    return CheckMarker(/*chain_is_broken=*/false);
+  }
+  ASSIGN_OR_RETURN(const bool all_follow, RecoverStages());
+  return CheckMarker(!all_follow);
 }
 
 Status Volume::OpenDirectories() {
@@ -120,7 +126,7 @@ Status Volume::SetCatalogAside() {
 
 // ---- Stages ------------------------------------------------------------------------------------
 
-Status Volume::RecoverStages() {
+Result<bool> Volume::RecoverStages() {
   ASSIGN_OR_RETURN(const auto names, NamesIn(stage_fd_.get()));
   std::vector<std::shared_ptr<Stage>> stages;
   for (const std::string& name : names) {
@@ -138,13 +144,13 @@ Status Volume::RecoverStages() {
     if (unlinkat(stage_fd_.get(), name.c_str(), 0) != 0) return ErrnoError("remove " + name);
   }
   std::ranges::sort(stages, {}, [](const auto& stage) { return stage->commit_record().cut.epoch; });
-  RETURN_IF_ERROR(AdoptStages(stages));
+  ASSIGN_OR_RETURN(const bool all_follow, AdoptStages(stages));
   RETURN_IF_ERROR(RemoveStrayFiles(names));
   // Who committed them may have died before they were on the disk, and the source is told now that
   // they are durable.
   MutexLock lock(mutex_);
   if (!pending_.empty() && syncfs(stage_fd_.get()) != 0) return ErrnoError("sync stages");
-  return {};
+  return all_follow;
 }
 
 // Content whose stage never was, or is no more.
@@ -178,9 +184,12 @@ Status Volume::DiscardStages() {
 }
 
 // Stages up to the catalog's cut wait for a sync; from there on each must follow the one before.
-Status Volume::AdoptStages(const std::vector<std::shared_ptr<Stage>>& stages) {
+// (Those from before the tree was at no cut, and what the source has sent since, do not: they may
+// have been left behind.)
+Result<bool> Volume::AdoptStages(const std::vector<std::shared_ptr<Stage>>& stages) {
   MutexLock lock(mutex_);
   durable_ = applied_;
+  Epoch discarded;  // the newest
   for (const auto& stage : stages) {
     const CommitRecord commit = stage->commit_record();
     if (commit.cut.epoch <= applied_.name.epoch) {
@@ -192,26 +201,29 @@ Status Volume::AdoptStages(const std::vector<std::shared_ptr<Stage>>& stages) {
       spdlog::error("volume {}: stage of cut {} does not follow cut {}: discarded", identity_.name,
                     commit.cut.epoch.number(), durable_.name.epoch.number());
       RETURN_IF_ERROR(stage->Remove());
+      discarded = commit.cut.epoch;
     }
   }
-  return {};
+  return discarded <= durable_.name.epoch;
 }
 
 // A tree on its way to a cut, or at one of which the catalog knows nothing, with no stage that
 // leads there (a damaged disk; a commit that nobody was told of cannot be it), is at no cut at all.
-Status Volume::CheckMarker() {
+Status Volume::CheckMarker(bool chain_is_broken) {
   MutexLock catalog_lock(catalog_mutex_);
   MutexLock lock(mutex_);
-  if (!pending_.empty()) return {};  // its redo writes the marker
-  if (IsElsewhere(ReadMarker(fd_.get()), applied_.name)) {
-    LeaveEveryCut("a change set was lost while it was being applied");
+  const bool elsewhere = IsElsewhere(ReadMarker(fd_.get()), applied_.name, durable_.name);
+  if (elsewhere || (chain_is_broken && durable_.name.epoch != Epoch())) {
+    for (const auto& stage : pending_) RETURN_IF_ERROR(stage->Remove());
+    pending_.clear();
+    LeaveEveryCut("a change set was lost while it was being applied", AppliedCut::Nowhere());
     ASSIGN_OR_RETURN(Savepoint part, catalog_->Begin());
     RETURN_IF_ERROR(catalog_->SetApplied(applied_));
     RETURN_IF_ERROR(part.Release());
     RETURN_IF_ERROR(catalog_->Keep());
   }
-  const bool whole = applied_.name.epoch != Epoch();
-  const TreeState state = whole ? TreeState::kApplied : TreeState::kSeeding;
+  if (!pending_.empty()) return {};  // its redo writes the marker
+  const TreeState state = applied_.IsNowhere() ? TreeState::kSeeding : TreeState::kApplied;
   RETURN_IF_ERROR(WriteMarker(fd_.get(), {identity_, state, applied_}));
   // No stage stands behind it: it must not come out of a power cut empty.
   return SyncTree();

@@ -1,5 +1,6 @@
 #include "tests/unit/failing_calls.h"
 
+#include <limits.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -7,12 +8,31 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <string>
+#include <string_view>
 
 namespace tandem::test {
 namespace {
 
 std::atomic<int> syncs_left = 0;
 std::atomic<int> markers_left = 0;
+
+enum class Holding { kNo, kNext, kNow };
+std::atomic<Holding> holding[2];
+
+std::atomic<Holding>& HoldingOf(Held call) { return holding[static_cast<int>(call)]; }
+
+void WaitIfHeld(Held call) {
+  auto expected = Holding::kNext;
+  if (!HoldingOf(call).compare_exchange_strong(expected, Holding::kNow)) return;
+  HoldingOf(call).wait(Holding::kNow);
+}
+
+bool IsStage(int fd) {
+  char path[PATH_MAX] = {};
+  const ssize_t length = readlink(("/proc/self/fd/" + std::to_string(fd)).c_str(), path, PATH_MAX);
+  return length > 0 && std::string_view(path, static_cast<size_t>(length)).ends_with(".stage");
+}
 
 // The call that takes it from one to none fails.
 bool Fails(std::atomic<int>& left) {
@@ -28,6 +48,12 @@ bool Fails(std::atomic<int>& left) {
 
 void FailSync(int nth) { syncs_left = nth; }
 void FailMarker(int nth) { markers_left = nth; }
+void Hold(Held call) { HoldingOf(call) = Holding::kNext; }
+bool IsHeld(Held call) { return HoldingOf(call) == Holding::kNow; }
+void Release(Held call) {
+  HoldingOf(call) = Holding::kNo;
+  HoldingOf(call).notify_all();
+}
 bool HasFailed() { return syncs_left == 0 && markers_left == 0; }
 
 }  // namespace tandem::test
@@ -39,10 +65,17 @@ int syncfs(int fd) noexcept {
   return static_cast<int>(syscall(SYS_syncfs, fd));
 }
 
-// NOLINTNEXTLINE(readability-inconsistent-declaration-parameter-name): libc's are reserved names
-int renameat(int from_fd, const char* from, int to_fd, const char* to) noexcept {
-  const bool is_marker = std::strcmp(to, "applied") == 0;
-  if (is_marker && tandem::test::Fails(tandem::test::markers_left)) return -1;
-  return static_cast<int>(syscall(SYS_renameat2, from_fd, from, to_fd, to, 0));
+int fdatasync(int fd) {
+  if (tandem::test::IsStage(fd)) tandem::test::WaitIfHeld(tandem::test::Held::kStageSync);
+  return static_cast<int>(syscall(SYS_fdatasync, fd));
 }
+
+// NOLINTBEGIN(readability-inconsistent-declaration-parameter-name): libc's are reserved names
+int renameat2(int from_fd, const char* from, int to_fd, const char* to, unsigned flags) noexcept {
+  const bool is_marker = std::strcmp(to, "applied") == 0;
+  if (is_marker) tandem::test::WaitIfHeld(tandem::test::Held::kMarker);
+  if (is_marker && tandem::test::Fails(tandem::test::markers_left)) return -1;
+  return static_cast<int>(syscall(SYS_renameat2, from_fd, from, to_fd, to, flags));
+}
+// NOLINTEND(readability-inconsistent-declaration-parameter-name)
 }

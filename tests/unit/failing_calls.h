@@ -1,5 +1,5 @@
-// Lets a call of the C library fail once, with EIO, as a disk would make it: the unit tests'
-// program defines these functions itself, so that the code under test is linked to them.
+// Lets a call of the C library fail once, with EIO, as a disk would make it, or wait: the unit
+// tests' program defines these functions itself, so that the code under test is linked to them.
 //
 // One test at a time; the code under test may call from any thread.
 #pragma once
@@ -8,9 +8,18 @@ namespace tandem::test {
 
 // The nth syncfs(2) from now on.
 void FailSync(int nth);
-// The nth renameat(2) to the name `applied` from now on.
+// The nth renameat2(2) to the name `applied` from now on.
 void FailMarker(int nth);
 // What was asked for has happened.
 bool HasFailed();
+
+enum class Held {
+  kStageSync,  // fdatasync(2) of a stage
+  kMarker,     // renameat2(2) to the name `applied`
+};
+// The next such call from now on waits until it is released.
+void Hold(Held call);
+bool IsHeld(Held call);
+void Release(Held call);
 
 }  // namespace tandem::test

@@ -83,7 +83,12 @@ class ReplicaClient {
     }
     return {stage_, base_, cut, 12345, checksums_.size(), ChecksumOf(bytes)};
   }
-  CutName NextCut() const { return {base_.epoch.Next(), CutId(5, base_.epoch.number() + 1)}; }
+  // A source's numbers go on, also if the replica is at no cut any more.
+  CutName NextCut() const {
+    const bool was_somewhere = base_.epoch == Epoch() && !base_.id.is_null();
+    const Epoch next = was_somewhere ? Epoch(1000) : base_.epoch.Next();
+    return {next, CutId(5, next.number())};
+  }
   // Ok once applied. `per_chunk` records go into each chunk.
   Reply Ship(const std::vector<Record>& records, size_t per_chunk = 7) {
     if (Reply reply = Begin(); reply.code != ReplyCode::kOk) return reply;

@@ -76,6 +76,18 @@ TEST_F(StageFile, GapsAndWrongDigestsAreNotComplete) {
   EXPECT_TRUE(stage->CheckComplete(3, DigestOf(3)));
 }
 
+// One that comes late must not be sealed in without being counted: it would not be read back.
+TEST_F(StageFile, AChunkThatWasNotCountedIsNotCommitted) {
+  const auto stage = Make({0});
+  ASSERT_TRUE(stage->CheckComplete(1, DigestOf(1)));
+  ASSERT_TRUE(stage->Append(ChunkOf(1), OutlineOf(RecordsOf(1))));
+  const auto committed = stage->Commit({kCut, 0, 1, DigestOf(1)});
+  ASSERT_FALSE(committed);
+  EXPECT_EQ(committed.error().kind(), ErrorKind::kProtocol);
+  ASSERT_TRUE(stage->Commit({kCut, 0, 2, DigestOf(2)}));
+  EXPECT_TRUE(Recover(*stage));
+}
+
 TEST_F(StageFile, WithoutACommitRecordItNeverHappened) {
   const auto stage = Make({0, 1});
   const auto recovered = Recover(*stage);

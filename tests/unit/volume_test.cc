@@ -357,6 +357,34 @@ TEST_F(Protocol, ASyncThatFailedIsNotMadeGoodByTheNext) {
   EXPECT_EQ(Content("f"), "written 2");
 }
 
+// While a cut becomes durable those before it turn out to have to be applied again. It must not be
+// forgotten with them.
+TEST_F(Protocol, ACutCommittedWhileASyncFailsIsAppliedToo) {
+  using test::Held;
+  ASSERT_EQ(client_.Ship(NewFile(kFile, "f", "first")).code, ReplyCode::kOk);
+  ASSERT_EQ(client_.Begin().code, ReplyCode::kOk);
+  ASSERT_EQ(client_.Ask(client_.MakeChunk({Overwrite("again")})).code, ReplyCode::kOk);
+  const Commit commit = client_.MakeCommit(client_.NextCut());
+  test::Hold(Held::kStageSync);
+  std::thread committer([&] { EXPECT_EQ(client_.Ask(commit).code, ReplyCode::kOk); });
+  EXPECT_TRUE(test::WaitFor([] { return test::IsHeld(Held::kStageSync); }));
+  test::Hold(Held::kMarker);
+  test::FailSync(1);
+  EXPECT_TRUE(test::WaitFor([] { return test::HasFailed(); }));
+  // The redo, if it begins before the commit has ended, ends after it.
+  test::WaitFor([] { return test::IsHeld(Held::kMarker); }, test::milliseconds(300));
+  test::Release(Held::kStageSync);
+  committer.join();
+  test::Release(Held::kMarker);
+  Reply reply;
+  EXPECT_TRUE(test::WaitFor([&] {
+    reply = client_.Ask(WaitApplied{commit.cut, 100});
+    const auto* position = std::get_if<Position>(&reply.body);
+    return reply.code == ReplyCode::kOk && position != nullptr && position->applied == commit.cut;
+  })) << reply.message;
+  EXPECT_EQ(Content("f"), "again");
+}
+
 // Applied again as one, the cuts say that the object was there all the time, but its content has
 // been moved to where it came back.
 TEST_F(Protocol, WhatWentAndCameBackKeepsItsContentWhenItIsAppliedAgain) {
