@@ -195,4 +195,36 @@ Result<Digests> DigestBlocks(int fd, uint64_t offset, uint64_t length, uint32_t 
   return digests;
 }
 
+Result<std::string> DigestBytes(std::string_view bytes, uint32_t block_size,
+                                HashAlgorithm algorithm) {
+  ASSIGN_OR_RETURN(const std::unique_ptr<Hasher> hasher, Hasher::Create(algorithm));
+  std::string digests;
+  for (size_t at = 0; at < bytes.size(); at += block_size) {
+    hasher->Update(bytes.substr(at, block_size));
+    digests += hasher->Finish();
+  }
+  return digests;
+}
+
+std::vector<ByteRange> DifferingBlocks(std::string_view ours, std::string_view theirs,
+                                       uint32_t digest_size, ByteRange window,
+                                       uint32_t block_size) {
+  std::vector<ByteRange> differing;
+  uint64_t digest = 0;
+  for (uint64_t start = window.start; start < window.end; start += block_size) {
+    const uint64_t digest_end = digest + digest_size;
+    const bool same = digest_end <= ours.size() && digest_end <= theirs.size() &&
+                      ours.substr(digest, digest_size) == theirs.substr(digest, digest_size);
+    digest = digest_end;
+    if (same) continue;
+    const ByteRange block{start, std::min(start + block_size, window.end)};
+    if (!differing.empty() && differing.back().end == block.start) {
+      differing.back().end = block.end;
+    } else {
+      differing.push_back(block);
+    }
+  }
+  return differing;
+}
+
 }  // namespace tandem::replica

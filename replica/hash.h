@@ -7,6 +7,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "meta/base/result.h"
 #include "replica/messages.h"
@@ -33,5 +34,12 @@ enum class Cache {
 // Digests of the blocks of `fd` (open for reading) in [offset, offset+length), as Digests has them.
 Result<Digests> DigestBlocks(int fd, uint64_t offset, uint64_t length, uint32_t block_size,
                              HashAlgorithm algorithm, Cache cache);
+
+// The same of bytes in memory.
+Result<std::string> DigestBytes(std::string_view bytes, uint32_t block_size,
+                                HashAlgorithm algorithm);
+// Blocks of `window` whose digests are not the same, or not on both sides; neighbours as one.
+std::vector<ByteRange> DifferingBlocks(std::string_view ours, std::string_view theirs,
+                                       uint32_t digest_size, ByteRange window, uint32_t block_size);
 
 }  // namespace tandem::replica

@@ -157,8 +157,16 @@ Result<std::vector<ObjectId>> FindAbsent(Plan& plan, Catalog& catalog, Tree& tre
       if (planned == nullptr || planned->whole == 0) needed.insert(object);
     }
   }
-  std::vector<ObjectId> absent;
+  // By directory: the way to each is gone once.
+  std::vector<std::pair<ObjectId, ObjectId>> by_parent;
+  by_parent.reserve(needed.size());
   for (const ObjectId object : needed) {
+    ASSIGN_OR_RETURN(const auto names, catalog.NamesOf(object));
+    by_parent.emplace_back(names.empty() ? ObjectId() : names.front().parent, object);
+  }
+  std::ranges::sort(by_parent);
+  std::vector<ObjectId> absent;
+  for (const auto& [parent, object] : by_parent) {
     ASSIGN_OR_RETURN(const auto known, catalog.FindKind(object));
     if (!known) continue;  // the root, before its first record
     if (known == meta::Kind::kDirectory) {

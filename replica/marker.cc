@@ -102,7 +102,7 @@ Result<VolumeIdentity> ReadIdentity(int volume_fd) {
   return VolumeIdentity{*volume, TextAt(json, "name")};
 }
 
-Status WriteMarker(int volume_fd, const Marker& marker) {
+Status WriteMarker(int volume_fd, const Marker& marker, bool durably) {
   const nlohmann::json json = {{"state", kStates[static_cast<int>(marker.state)]},
                                {"volume", marker.identity.volume.ToHex()},
                                {"name", marker.identity.name},
@@ -111,7 +111,7 @@ Status WriteMarker(int volume_fd, const Marker& marker) {
                                {"wall_time_ns", marker.cut.wall_time_ns},
                                {"boot", BootId()},
                                {"writing", CutId::Random().ToHex()}};
-  return Replace(volume_fd, kName, ToText(json), false);
+  return Replace(volume_fd, kName, ToText(json), durably);
 }
 
 std::optional<Marker> ReadMarker(int volume_fd) {

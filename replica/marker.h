@@ -37,7 +37,9 @@ struct Marker {
   AppliedCut cut;
 };
 
-Status WriteMarker(int volume_fd, const Marker& marker);
+// `durably`: on stable storage when it returns. A crash leaves the one before, the new one, or,
+// where no stage leads to what it says, one that cannot be read.
+Status WriteMarker(int volume_fd, const Marker& marker, bool durably = false);
 // nullopt: there is none, or it makes no sense.
 std::optional<Marker> ReadMarker(int volume_fd);
 

@@ -130,6 +130,7 @@ struct Commit {
   uint64_t chunk_count = 0;
   // XXH3-64 over the chunks' checksums (8 bytes little endian each) in order of sequence.
   uint64_t digest = 0;
+  friend bool operator==(const Commit&, const Commit&) = default;
 };
 
 // Answers as soon as `cut` is applied, at the latest after the time-out.

@@ -6,6 +6,7 @@
 
 #include "meta/source_tree.h"
 #include "replica/delta.h"
+#include "replica/hash.h"
 
 namespace tandem::replica {
 namespace {
@@ -22,9 +23,10 @@ constexpr uint64_t kWorthAFile = 1 << 20;
 // How far content of a rewritten file may have moved and still be found in the old one's.
 constexpr uint64_t kBasisSlack = 4 << 20;
 
-// A file with a damaged part is read in such pieces; after so many bad ones in a row, what is left
-// of what was to be read at once is not tried: a disk may take its time to fail.
-constexpr uint64_t kBlockBytes = 4096;
+// Content is compared in such blocks, and a file with a damaged part read in them; after so many
+// bad ones in a row, what is left of what was to be read at once is not tried: a disk may take its
+// time to fail.
+constexpr uint32_t kBlockBytes = 4096;
 constexpr int kInVainAtMost = 16;
 
 }  // namespace
@@ -56,7 +58,9 @@ Result<std::optional<meta::Attributes>> ObjectShipper::Ship(const ObjectId& id,
   // Its bytes are overwritten in place there: in order, once the first are known to be there.
   if (fresh_.contains(id)) RETURN_IF_ERROR(stage_.Flush());
   if (fresh) fresh_.insert(id);
-  const Content content{{id, change.handle}, object, attributes.size, fresh};
+  const bool is_first = compare_ != Compare::kNot && staged_.insert(id).second;
+  const bool staged = change.whole || !is_first;
+  const Content content{{id, change.handle}, object, attributes.size, fresh, staged};
   const ByteRange all{0, attributes.size};
   for (const ByteRange& range : change.data.Within(all)) {
     RETURN_IF_ERROR(ShipRange(content, range, basis));
@@ -126,7 +130,10 @@ Status ObjectShipper::ShipHole(const Content& content, ByteRange range) {
 
 // Each byte is read once: a frozen cut keeps it no longer than that.
 Status ObjectShipper::ShipData(const Content& content, ByteRange range, ObjectId basis) {
-  const bool compare = compare_ && !basis.is_null() && range.length() >= kWorthComparing;
+  const bool compare =
+      compare_ != Compare::kNot && !basis.is_null() && range.length() >= kWorthComparing;
+  const bool skip_same =
+      compare && basis == content.file.id && !content.staged && range.start % kBlockBytes == 0;
   const uint64_t step = compare ? kDeltaBytes : kLiteralBytes;
   while (!range.empty()) {
     const ByteRange piece{range.start, std::min(range.end, range.start + step)};
@@ -141,15 +148,47 @@ Status ObjectShipper::ShipData(const Content& content, ByteRange range, ObjectId
     bytes.resize(filled);
     // Shorter than it was a moment ago: the truncation travels with the next cut.
     if (filled == 0) return {};
-    bool sent = false;
-    if (compare) {
-      ASSIGN_OR_RETURN(sent, ShipDelta(content, piece.start, bytes, basis));
+    if (skip_same) {
+      ASSIGN_OR_RETURN(const auto differing, FindDiffering(content, piece.start, bytes));
+      for (const ByteRange& part : differing) {
+        RETURN_IF_ERROR(ShipPiece(content, part.start,
+                                  bytes.substr(part.start - piece.start, part.length()), basis));
+      }
+    } else {
+      RETURN_IF_ERROR(
+          ShipPiece(content, piece.start, std::move(bytes), compare ? basis : ObjectId()));
     }
-    if (!sent) RETURN_IF_ERROR(ShipLiteral(content, piece.start, std::move(bytes)));
     progress_.content_bytes += piece.length();
     range.start = piece.end;
   }
   return {};
+}
+
+Status ObjectShipper::ShipPiece(const Content& content, uint64_t offset, std::string bytes,
+                                ObjectId basis) {
+  if (compare_ == Compare::kAll && !basis.is_null() && bytes.size() >= kWorthComparing) {
+    ASSIGN_OR_RETURN(const bool sent, ShipDelta(content, offset, bytes, basis));
+    if (sent) return {};
+  }
+  return ShipLiteral(content, offset, std::move(bytes));
+}
+
+Result<std::vector<ByteRange>> ObjectShipper::FindDiffering(const Content& content, uint64_t offset,
+                                                            std::string_view bytes) {
+  const ByteRange window{offset, offset + bytes.size()};
+  GetDigests ask;
+  ask.object = content.file.id;
+  ask.offset = window.start;
+  ask.length = window.length();
+  ask.block_size = kBlockBytes;
+  ASSIGN_OR_RETURN(Peer::Pending answer, peer_.Send(ask));
+  ASSIGN_OR_RETURN(const std::string ours, DigestBytes(bytes, kBlockBytes, ask.algorithm));
+  ASSIGN_OR_RETURN(const Reply reply, answer.Wait());
+  if (reply.code == ReplyCode::kNotFound) return std::vector{window};
+  RETURN_IF_ERROR(Peer::ToStatus(reply));
+  const auto* theirs = std::get_if<Digests>(&reply.body);
+  if (theirs == nullptr) return MakeError(ErrorKind::kProtocol, "digests: answer of another kind");
+  return DifferingBlocks(ours, theirs->digests, DigestSize(ask.algorithm), window, kBlockBytes);
 }
 
 Status ObjectShipper::ShipReadable(const Content& content, ByteRange range, const Error& error) {

@@ -1,5 +1,6 @@
 // Turns one object of the source into records: its attributes, and of its content known ranges as
-// they are, suspect ranges as deltas against what the replica has. One thread.
+// they are, and of suspect ranges the blocks that the replica has otherwise, as deltas where that
+// helps: what a stage takes on the replica is in proportion to what differs. One thread.
 #pragma once
 
 #include <atomic>
@@ -26,8 +27,13 @@ meta::ObjectChange EverythingUnreadable();
 
 class ObjectShipper {
  public:
-  // All must outlive the shipper. `compare`: whether deltas may be used at all.
-  ObjectShipper(Peer& peer, StageWriter& stage, ShipProgress& progress, bool compare)
+  enum class Compare {
+    kNot,     // the replica is empty
+    kBlocks,  // without deltas
+    kAll,
+  };
+  // All must outlive the shipper.
+  ObjectShipper(Peer& peer, StageWriter& stage, ShipProgress& progress, Compare compare)
       : peer_(peer), stage_(stage), progress_(progress), compare_(compare) {}
 
   // `basis`: another object whose content on the replica this one's may resemble (the file it
@@ -51,7 +57,8 @@ class ObjectShipper {
     meta::ObjectRef file;
     meta::ObjectReader& object;
     uint64_t size;
-    bool fresh;  // as in DataRecord
+    bool fresh;   // as in DataRecord
+    bool staged;  // the stage speaks of it already
   };
 
   Result<std::optional<meta::Attributes>> ReadAttributes(const meta::ObjectReader& object,
@@ -62,6 +69,10 @@ class ObjectShipper {
   Status ShipData(const Content& content, ByteRange range, ObjectId basis);
   // Block by block, because a part of it cannot be read.
   Status ShipReadable(const Content& content, ByteRange range, const Error& error);
+  Status ShipPiece(const Content& content, uint64_t offset, std::string bytes, ObjectId basis);
+  // What of the bytes the replica has otherwise, or not.
+  Result<std::vector<ByteRange>> FindDiffering(const Content& content, uint64_t offset,
+                                               std::string_view bytes);
   Status ShipLiteral(const Content& content, uint64_t offset, std::string bytes);
   // False: there is nothing to compare with, or nothing gained.
   Result<bool> ShipDelta(const Content& content, uint64_t offset, std::string_view bytes,
@@ -70,8 +81,11 @@ class ObjectShipper {
   Peer& peer_;
   StageWriter& stage_;
   ShipProgress& progress_;
-  const bool compare_;
+  const Compare compare_;
   std::unordered_set<ObjectId> fresh_;
+  // Objects the stage speaks of. That the replica has the same content need not be sent only if the
+  // stage has said nothing else of it (it may have been shorter).
+  std::unordered_set<ObjectId> staged_;
   std::vector<Unreadable> unreadable_;
 };
 

@@ -3,10 +3,6 @@
 namespace tandem::replica {
 namespace {
 
-// Longer than any answer takes on a working host, fsync of a busy disk included. Whoever waits
-// longer for something says so in the request itself (WaitApplied).
-constexpr std::chrono::milliseconds kAnswerTimeout{30'000};
-
 ErrorKind KindOf(ReplyCode code) {
   switch (code) {
     case ReplyCode::kUnknownSession:
@@ -44,9 +40,10 @@ int ErrnoOf(ReplyCode code) {
 
 }  // namespace
 
-Result<std::unique_ptr<Peer>> Peer::Dial(const std::string& url) {
+Result<std::unique_ptr<Peer>> Peer::Dial(const std::string& url,
+                                         std::chrono::milliseconds answer_timeout) {
   ASSIGN_OR_RETURN(auto socket, RequestSocket::Dial(url));
-  return std::unique_ptr<Peer>(new Peer(url, std::move(socket)));
+  return std::unique_ptr<Peer>(new Peer(url, std::move(socket), answer_timeout));
 }
 
 Result<Position> Peer::Open(const Hello& hello) {
@@ -64,7 +61,7 @@ Status Peer::ToStatus(const Reply& reply) {
 
 Result<Peer::Pending> Peer::Send(RequestBody body) {
   ASSIGN_OR_RETURN(auto call,
-                   socket_->Send(EncodeRequest({session_, std::move(body)}), kAnswerTimeout));
+                   socket_->Send(EncodeRequest({session_, std::move(body)}), answer_timeout_));
   return Pending(std::move(call));
 }
 

@@ -13,7 +13,12 @@ namespace tandem::replica {
 
 class Peer {
  public:
-  static Result<std::unique_ptr<Peer>> Dial(const std::string& url);
+  // Longer than any answer takes on a working host, fsync of a busy disk included. Whoever waits
+  // longer for something says so in the request itself (WaitApplied), or asks again (Commit).
+  static constexpr std::chrono::milliseconds kAnswerTimeout{30'000};
+
+  static Result<std::unique_ptr<Peer>> Dial(
+      const std::string& url, std::chrono::milliseconds answer_timeout = kAnswerTimeout);
 
   // Opens a session; all requests that follow belong to it.
   Result<Position> Open(const Hello& hello);
@@ -55,11 +60,13 @@ class Peer {
   void Close() { socket_->Close(); }
 
  private:
-  Peer(std::string url, std::unique_ptr<RequestSocket> socket)
-      : url_(std::move(url)), socket_(std::move(socket)) {}
+  Peer(std::string url, std::unique_ptr<RequestSocket> socket,
+       std::chrono::milliseconds answer_timeout)
+      : url_(std::move(url)), socket_(std::move(socket)), answer_timeout_(answer_timeout) {}
 
   const std::string url_;
   const std::unique_ptr<RequestSocket> socket_;
+  const std::chrono::milliseconds answer_timeout_;
   SessionId session_;
 };
 

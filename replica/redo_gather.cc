@@ -3,6 +3,9 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <limits>
+#include <string_view>
+
 #include "meta/base/fault_point.h"
 #include "replica/removal.h"
 
@@ -194,6 +197,20 @@ Status Gatherer::FindStrangersIn(ObjectId directory, int directory_fd,
     if (is_right) known.push_back(object);
     if (!is_right) places_[directory].insert(name);
   }
+  return FindGoneFrom(directory, names);
+}
+
+// Of an object with another name nobody else would miss it. `names`: what there is.
+Status Gatherer::FindGoneFrom(ObjectId directory, const std::vector<std::string>& names) {
+  const std::unordered_set<std::string_view> there(names.begin(), names.end());
+  ASSIGN_OR_RETURN(const auto entries, state_.place.catalog.EntriesOf(
+                                           directory, "", std::numeric_limits<int64_t>::max()));
+  for (const CatalogEntry& entry : entries) {
+    EntryKey key{directory, entry.name};
+    if (there.contains(entry.name) || state_.plan.entries().contains(key)) continue;
+    ASSIGN_OR_RETURN(const ObjectId wanted, state_.plan.FinalChild(key));
+    if (wanted == entry.child) state_.gone.emplace_back(std::move(key), entry.child);
+  }
   return {};
 }
 
@@ -207,6 +224,9 @@ Status Gatherer::LinkMissingNames() {
         planned == nullptr || planned->fate == Plan::Fate::kKeep || planned->file_stage != nullptr;
     if (!stands) continue;
     RETURN_IF_ERROR(HoldLink(child));
+  }
+  for (const auto& [key, child] : state_.gone) {
+    if (!state_.held.contains(child)) RETURN_IF_ERROR(HoldLink(child));
   }
   return {};
 }

@@ -45,6 +45,9 @@ Status Placer::FindLost() {
     if (child.is_null() || state_.present.contains(key) || state_.held.contains(child)) continue;
     RETURN_IF_ERROR(content_.MakeLost(child));
   }
+  for (const auto& [key, child] : state_.gone) {
+    if (!state_.held.contains(child)) RETURN_IF_ERROR(content_.MakeLost(child));
+  }
   return {};
 }
 

@@ -66,7 +66,9 @@ Status Sender::Ship(Peer& peer, Position& position) {
 // Ships until the replica has made a cut durable; returns which. Rounds before the last are
 // pre-copies: each ships what changed since the one before.
 Result<CutName> Sender::FillStage(Peer& peer, const Position& position, StageWriter& stage) {
-  ObjectShipper objects(peer, stage, progress_, deltas_ && !position.empty);
+  using Compare = ObjectShipper::Compare;
+  const Compare compare = deltas_ ? Compare::kAll : Compare::kBlocks;
+  ObjectShipper objects(peer, stage, progress_, position.empty ? Compare::kNot : compare);
   // Without a debt everything the replica has can be told by its attributes, times included; but
   // what changed again within one tick of the clock, at its last cut.
   const uint64_t newest = position.durable.epoch.number();

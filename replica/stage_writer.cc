@@ -120,7 +120,13 @@ Result<Reply> StageWriter::Commit(const CutName& cut, int64_t wall_time_ns) {
   commit.wall_time_ns = wall_time_ns;
   commit.chunk_count = checksums_.size();
   commit.digest = DigestOf(checksums_);
-  ASSIGN_OR_RETURN(Reply reply, peer_->Ask(commit));
+  // To look through a large stage takes longer than an answer may. As long as the replica is there,
+  // the commit is told again: it counts once.
+  auto reply = peer_->Ask(commit);
+  while (!reply && reply.error().kind() == ErrorKind::kUnreachable) {
+    RETURN_IF_ERROR(peer_->AskFor<Position>(WaitApplied{base_, 0}));
+    reply = peer_->Ask(commit);
+  }
   FAULT_POINT("source.ship.after_commit");
   return reply;
 }

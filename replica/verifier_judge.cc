@@ -287,23 +287,10 @@ Result<Verifier::Comparison> Verifier::Compare(Peer& peer, const Item& item,
   const auto* theirs = std::get_if<Digests>(&reply.body);
   if (theirs == nullptr) return MakeError(ErrorKind::kProtocol, "digests: answer of another kind");
 
-  const size_t size = DigestSize(options_.algorithm);
   Comparison comparison;
   comparison.same_size = ours.file_size == theirs->file_size;
-  std::vector<ByteRange>& differing = comparison.differing;
-  for (uint64_t i = 0; window.start + i * options_.block_size < window.end; ++i) {
-    const bool same =
-        (i + 1) * size <= ours.digests.size() && (i + 1) * size <= theirs->digests.size() &&
-        std::memcmp(ours.digests.data() + i * size, theirs->digests.data() + i * size, size) == 0;
-    if (same) continue;
-    const uint64_t start = window.start + i * options_.block_size;
-    const ByteRange block{start, std::min(start + options_.block_size, window.end)};
-    if (!differing.empty() && differing.back().end == block.start) {
-      differing.back().end = block.end;
-    } else {
-      differing.push_back(block);
-    }
-  }
+  comparison.differing = DifferingBlocks(
+      ours.digests, theirs->digests, DigestSize(options_.algorithm), window, options_.block_size);
   return comparison;
 }
 

@@ -58,12 +58,13 @@ class Volume {
   Status SetCatalogAside();
   // False: what is there is of no one moment, and no stage leads from it to one (volume_copied.cc).
   Result<bool> AdoptCopiedTree();
-  // False: from the catalog's cut they lead to one that is older than the newest.
-  Result<bool> RecoverStages();
+  // Returns those that do not follow, oldest first.
+  Result<std::vector<std::shared_ptr<Stage>>> RecoverStages();
   Status DiscardStages();
-  Result<bool> AdoptStages(const std::vector<std::shared_ptr<Stage>>& stages);
+  std::vector<std::shared_ptr<Stage>> AdoptStages(
+      const std::vector<std::shared_ptr<Stage>>& stages);
   Status RemoveStrayFiles(const std::vector<std::string>& names);
-  Status CheckMarker(bool chain_is_broken);
+  Status CheckMarker(std::vector<std::shared_ptr<Stage>> astray);
 
   // ---- Threads
   void RunRedo();
@@ -121,6 +122,12 @@ class Volume {
   UniqueFd hold_fd_;
 
   Mutex commit_mutex_;  // Greet, Begin and Commit, one at a time
+  // The last that lacked objects. To find that out may have taken so long that it is told again.
+  struct RefusedCommit {
+    Commit commit;
+    Reply reply;
+  };
+  std::optional<RefusedCommit> refused_ GUARDED_BY(commit_mutex_);
 
   // Held by a redo from beginning to end.
   Mutex catalog_mutex_;

@@ -5,6 +5,7 @@
 #include <deque>
 #include <limits>
 #include <unordered_map>
+#include <unordered_set>
 
 #include "meta/base/log.h"
 #include "replica/tree.h"
@@ -67,7 +68,8 @@ class CopiedTree {
     return {};
   }
 
-  // Not: a hard link that was copied as a file of its own, a file that was cut short.
+  // Not: a hard link that was copied as a file of its own, files that have become one, a file that
+  // was cut short.
   Result<bool> IsAsItWas(ObjectId object, meta::Kind kind, int fd) {
     ASSIGN_OR_RETURN(const auto inode, InodeAt(fd, ""));
     if (kind == meta::Kind::kFile) {
@@ -75,7 +77,9 @@ class CopiedTree {
       ASSIGN_OR_RETURN(const auto now, meta::ReadAttributes(fd, meta::WithXattrs::kNo));
       if (now.kind != kind || now.size != row->attributes.size) return false;
     }
-    return found_.try_emplace(object, inode.value_or(InodeId())).first->second == inode;
+    const auto [known, is_new] = found_.try_emplace(object, inode.value_or(InodeId()));
+    if (known->second != inode) return false;
+    return !is_new || inodes_.insert(known->second.digest).second;
   }
 
   // Those that were not found by another name either, with all that is known below them.
@@ -103,6 +107,7 @@ class CopiedTree {
   Catalog& catalog_;
   std::deque<ObjectId> directories_;
   std::unordered_map<ObjectId, InodeId> found_;
+  std::unordered_set<ObjectId> inodes_;  // their digests
   std::deque<ObjectId> lost_;
   size_t lacking_ = 0;
 };

@@ -117,6 +117,7 @@ Reply Volume::Handle(const Request& request) {
 
 Reply Volume::Take(const Commit& commit) {
   MutexLock commit_lock(commit_mutex_);
+  if (refused_ && refused_->commit == commit) return refused_->reply;
   {
     MutexLock lock(mutex_);
     if (commit.cut == durable_.name) return Ok(PositionNow());  // told again
@@ -144,7 +145,10 @@ Reply Volume::CheckAndCommit(const Commit& commit, const std::shared_ptr<Stage>&
     MutexLock lock(mutex_);
     if (stage->base() != durable_.name) return RefuseWrongBase(stage->base(), durable_.name);
   }
-  if (auto refusal = CheckPlan(stage)) return *refusal;
+  if (auto refusal = CheckPlan(stage)) {
+    if (refusal->code == ReplyCode::kMissingObjects) refused_ = {commit, *refusal};
+    return *refusal;
+  }
   const auto committed =
       stage->Commit({commit.cut, commit.wall_time_ns, commit.chunk_count, commit.digest});
   if (!committed && committed.error().kind() == ErrorKind::kProtocol) {

@@ -72,12 +72,13 @@ Status Volume::Start() {
   RETURN_IF_ERROR(OpenDirectories());
   RETURN_IF_ERROR(OpenCatalog());
   ASSIGN_OR_RETURN(const bool usable, AdoptCopiedTree());
-  if (!usable) {
+  std::vector<std::shared_ptr<Stage>> astray;
+  if (usable) {
+    ASSIGN_OR_RETURN(astray, RecoverStages());
+  } else {
     RETURN_IF_ERROR(DiscardStages());
-    return CheckMarker(/*chain_is_broken=*/false);
   }
-  ASSIGN_OR_RETURN(const bool all_follow, RecoverStages());
-  return CheckMarker(!all_follow);
+  return CheckMarker(std::move(astray));
 }
 
 Status Volume::OpenDirectories() {
@@ -126,7 +127,7 @@ Status Volume::SetCatalogAside() {
 
 // ---- Stages ------------------------------------------------------------------------------------
 
-Result<bool> Volume::RecoverStages() {
+Result<std::vector<std::shared_ptr<Stage>>> Volume::RecoverStages() {
   ASSIGN_OR_RETURN(const auto names, NamesIn(stage_fd_.get()));
   std::vector<std::shared_ptr<Stage>> stages;
   for (const std::string& name : names) {
@@ -144,13 +145,13 @@ Result<bool> Volume::RecoverStages() {
     if (unlinkat(stage_fd_.get(), name.c_str(), 0) != 0) return ErrnoError("remove " + name);
   }
   std::ranges::sort(stages, {}, [](const auto& stage) { return stage->commit_record().cut.epoch; });
-  ASSIGN_OR_RETURN(const bool all_follow, AdoptStages(stages));
+  std::vector<std::shared_ptr<Stage>> astray = AdoptStages(stages);
   RETURN_IF_ERROR(RemoveStrayFiles(names));
   // Who committed them may have died before they were on the disk, and the source is told now that
   // they are durable.
   MutexLock lock(mutex_);
   if (!pending_.empty() && syncfs(stage_fd_.get()) != 0) return ErrnoError("sync stages");
-  return all_follow;
+  return astray;
 }
 
 // Content whose stage never was, or is no more.
@@ -186,10 +187,11 @@ Status Volume::DiscardStages() {
 // Stages up to the catalog's cut wait for a sync; from there on each must follow the one before.
 // (Those from before the tree was at no cut, and what the source has sent since, do not: they may
 // have been left behind.)
-Result<bool> Volume::AdoptStages(const std::vector<std::shared_ptr<Stage>>& stages) {
+std::vector<std::shared_ptr<Stage>> Volume::AdoptStages(
+    const std::vector<std::shared_ptr<Stage>>& stages) {
   MutexLock lock(mutex_);
   durable_ = applied_;
-  Epoch discarded;  // the newest
+  std::vector<std::shared_ptr<Stage>> astray;
   for (const auto& stage : stages) {
     const CommitRecord commit = stage->commit_record();
     if (commit.cut.epoch <= applied_.name.epoch) {
@@ -200,21 +202,21 @@ Result<bool> Volume::AdoptStages(const std::vector<std::shared_ptr<Stage>>& stag
     } else {
       spdlog::error("volume {}: stage of cut {} does not follow cut {}: discarded", identity_.name,
                     commit.cut.epoch.number(), durable_.name.epoch.number());
-      RETURN_IF_ERROR(stage->Remove());
-      discarded = commit.cut.epoch;
+      astray.push_back(stage);
     }
   }
-  return discarded <= durable_.name.epoch;
+  return astray;
 }
 
 // A tree on its way to a cut, or at one of which the catalog knows nothing, with no stage that
 // leads there (a damaged disk; a commit that nobody was told of cannot be it), is at no cut at all.
-Status Volume::CheckMarker(bool chain_is_broken) {
+Status Volume::CheckMarker(std::vector<std::shared_ptr<Stage>> astray) {
   MutexLock catalog_lock(catalog_mutex_);
   MutexLock lock(mutex_);
-  const bool elsewhere = IsElsewhere(ReadMarker(fd_.get()), applied_.name, durable_.name);
-  if (elsewhere || (chain_is_broken && durable_.name.epoch != Epoch())) {
-    for (const auto& stage : pending_) RETURN_IF_ERROR(stage->Remove());
+  const bool chain_is_broken = !durable_.IsNowhere() && !astray.empty() &&
+                               astray.back()->commit_record().cut.epoch > durable_.name.epoch;
+  if (chain_is_broken || IsElsewhere(ReadMarker(fd_.get()), applied_.name, durable_.name)) {
+    astray.insert(astray.end(), pending_.begin(), pending_.end());
     pending_.clear();
     LeaveEveryCut("a change set was lost while it was being applied", AppliedCut::Nowhere());
     ASSIGN_OR_RETURN(Savepoint part, catalog_->Begin());
@@ -222,10 +224,13 @@ Status Volume::CheckMarker(bool chain_is_broken) {
     RETURN_IF_ERROR(part.Release());
     RETURN_IF_ERROR(catalog_->Keep());
   }
+  // Last: if this start is cut off, the next must see what this one has seen.
+  for (const auto& stage : astray) RETURN_IF_ERROR(stage->Remove());
   if (!pending_.empty()) return {};  // its redo writes the marker
   const TreeState state = applied_.IsNowhere() ? TreeState::kSeeding : TreeState::kApplied;
-  RETURN_IF_ERROR(WriteMarker(fd_.get(), {identity_, state, applied_}));
   // No stage stands behind it: it must not come out of a power cut empty.
+  RETURN_IF_ERROR(WriteMarker(fd_.get(), {identity_, state, applied_}, /*durably=*/true));
+  // What is taken for equal when the source compares must last, too (a copy just made).
   return SyncTree();
 }
 

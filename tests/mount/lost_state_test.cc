@@ -8,6 +8,7 @@
 #include <functional>
 
 #include "tests/files.h"
+#include "tests/loop_disk.h"
 #include "tests/mount_fixture.h"
 
 namespace tandem::test {
@@ -189,6 +190,43 @@ TEST_F(LostReplica, FileOfACutThatIsAppliedAgainIsSentAgain) {
   EXPECT_THAT(replica_.process().err(), HasSubstr("files were missing"));
   EXPECT_TRUE(Converges());
   EXPECT_EQ(mount_.ReplicaError(), "");
+}
+
+// Everything is compared, and what is the same is neither sent nor set aside.
+TEST_F(LostReplica, CutIsFoundAgainOnADiskThatHasNoRoomForASecondCopy) {
+  constexpr uint64_t kMiB = 1 << 20;
+  LoopDisk disk(scratch_, "store", "ext4", scratch_.Directory("store-disk"));
+  ASSERT_TRUE(disk.Make(256 * kMiB));
+  ReplicaDaemon replica(scratch_, "small", disk.directory() + "/store");
+  stdfs::create_directory(replica.store());
+  mount_.options().replicas = {"one=" + replica.url()};
+  for (int i = 0; i < 4; ++i) {
+    Write(source_ + "/file" + std::to_string(i), RandomBytes(36 * kMiB, i));
+  }
+  ASSERT_TRUE(replica.Start());
+  ASSERT_TRUE(mount_.Start());
+  ASSERT_TRUE(mount_.Sync());
+  ASSERT_TRUE(replica.Stop());
+  stdfs::remove(replica.store() + "/" + kVolume + "/applied");
+  WriteAt(replica.tree() + "/file2", 5 * kMiB, RandomBytes(10));
+  ASSERT_TRUE(replica.Start());
+  EXPECT_TRUE(test::Converges(mount_, replica));
+  EXPECT_THAT(mount_.process().err(), HasSubstr("replica one: reconciling"));
+}
+
+// It is the same object by its other name, and the same name by the replica's database.
+TEST_F(LostReplica, CutIsFoundAgainWithAllNamesOfAFile) {
+  stdfs::create_directory(source_ + "/d");
+  Write(source_ + "/file", "content");
+  stdfs::create_hard_link(source_ + "/file", source_ + "/d/link");
+  ASSERT_TRUE(StartBoth());
+  ASSERT_TRUE(mount_.Sync());
+  ASSERT_TRUE(replica_.Stop());
+  stdfs::remove(replica_.store() + "/" + kVolume + "/applied");
+  stdfs::remove(replica_.tree() + "/d/link");
+  ASSERT_TRUE(replica_.Start());
+  EXPECT_TRUE(Converges());
+  EXPECT_TRUE(stdfs::equivalent(replica_.tree() + "/d/link", replica_.tree() + "/file"));
 }
 
 }  // namespace

@@ -129,6 +129,21 @@ TEST_F(NoCut, CopiedNamesThatWereOneFileAreMadeOneAgain) {
   ASSERT_NO_FATAL_FAILURE(ExpectNowhereAndSeed(store.path(), {}));
 }
 
+// One made by something that keeps equal files once.
+TEST_F(NoCut, CopiedFilesThatHaveBecomeOneAreMadeTwoAgain) {
+  model_.Make("f", Kind::kFile, "content");
+  model_.Make("g", Kind::kFile, "content");
+  Cut();
+  const ScratchDirectory store;
+  ASSERT_NO_FATAL_FAILURE(Prepare(store.path(), 1, 1));
+  const std::string tree = store.path() + "/vol/tree";
+  std::filesystem::rename(tree, tree + ".old");
+  std::filesystem::create_directory(tree);
+  std::filesystem::copy_file(tree + ".old/f", tree + "/f");
+  std::filesystem::create_hard_link(tree + "/f", tree + "/g");
+  ASSERT_NO_FATAL_FAILURE(ExpectNowhereAndSeed(store.path(), {}));
+}
+
 TEST_F(NoCut, ACopyInWhichAFileIsCutShortIsNowhere) {
   model_.Make("f", Kind::kFile, "content");
   Cut();
