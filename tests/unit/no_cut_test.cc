@@ -3,11 +3,13 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 
+#include <cstdlib>
 #include <cstring>
 #include <fstream>
 
 #include "tests/unit/failing_calls.h"
 #include "tests/unit/interrupted_store.h"
+#include "tests/unit/ruined_tree.h"
 
 namespace tandem::replica {
 namespace {
@@ -27,7 +29,7 @@ TEST_F(NoCut, WithAMarkerThatCannotBeReadTheTreeIsNowhere) {
   TwoCutsOfAFile();
   const ScratchDirectory store;
   ASSERT_NO_FATAL_FAILURE(Prepare(store.path(), 2, 2));
-  std::ofstream(store.path() + "/vol/applied", std::ios::trunc);
+  std::filesystem::resize_file(store.path() + "/vol/applied", 0);
   ASSERT_NO_FATAL_FAILURE(ExpectNowhereAndSeed(store.path(), {}));
 }
 
@@ -188,6 +190,28 @@ TEST_F(NoCut, WhatIsGoneFromTheStagesFilesIsSentAnew) {
   ASSERT_NO_FATAL_FAILURE(Prepare(store.path(), 1, 2));
   std::filesystem::remove(store.path() + "/vol/tree/large");
   ASSERT_NO_FATAL_FAILURE(ExpectNowhereAndSeed(store.path(), {model_.At("large")}));
+}
+
+// TANDEM_TEST_ROUNDS=N for more; the seed of each round is part of what a failure prints.
+TEST_F(NoCut, WhateverStandsInTheTreeItEndsAsTheSource) {
+  const char* rounds = getenv("TANDEM_TEST_ROUNDS");
+  std::mt19937 seeds(1);
+  for (int round = rounds != nullptr ? atoi(rounds) : 20; round > 0; --round) {
+    const auto seed = static_cast<unsigned>(seeds());
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    random_.seed(seed);
+    model_ = Model();
+    cuts_.clear();
+    states_.resize(1);
+    for (int step = 0; step < 60; ++step) model_.Mutate(random_);
+    Cut();
+    const ScratchDirectory store;
+    ASSERT_NO_FATAL_FAILURE(Prepare(store.path(), 1, 1));
+    RuinTree(store.path() + "/vol/tree", random_);
+    std::filesystem::remove(store.path() + "/vol/applied");
+    for (int step = 0; step < 20; ++step) model_.Mutate(random_);
+    ASSERT_NO_FATAL_FAILURE(ExpectNowhereAndSeed(store.path(), {}));
+  }
 }
 
 }  // namespace

@@ -13,6 +13,7 @@
 #include "meta/base/fault_point.h"
 #include "tests/unit/replica_client.h"
 #include "tests/unit/replica_model.h"
+#include "tests/unit/ruined_tree.h"
 
 namespace tandem::replica {
 namespace {
@@ -45,6 +46,16 @@ struct History {
     }
     return reply;
   }
+
+  // To a replica that is at no cut, or has just been sent it.
+  Reply ShipAll(ReplicaClient& client) const {
+    Reply reply = client.Greet();
+    if (reply.code != ReplyCode::kOk || client.base().epoch != Epoch()) {
+      return client.WaitApplied(client.base());
+    }
+    std::mt19937 random(1);
+    return client.Ship(RecordsBetween(Model::Nothing(), states.back(), random));
+  }
 };
 
 // Runs in a process of its own, which the fault point ends.
@@ -64,8 +75,21 @@ TEST(RedoCrashProcess, DISABLED_Child) {
   }
 }
 
+// The same, of a tree that is at no cut: all is sent.
+TEST(RedoCrashProcess, DISABLED_ChildAtNoCut) {
+  const char* store_path = getenv("TANDEM_TEST_STORE");
+  const char* seed = getenv("TANDEM_TEST_SEED");
+  ASSERT_TRUE(store_path != nullptr && seed != nullptr) << "started by the tests below";
+  const History history(static_cast<unsigned>(atoi(seed)));
+  const auto store = Store::Open(store_path).value();
+  ReplicaClient client(*store);
+  const Reply reply = history.ShipAll(client);
+  EXPECT_EQ(reply.code, ReplyCode::kOk) << reply.message;
+}
+
 // True if the child was killed, false if it never came by the point so often.
-bool RunChild(const std::string& store, unsigned seed, const std::string& fault) {
+bool RunChild(const std::string& store, unsigned seed, const std::string& fault,
+              const std::string& name = "DISABLED_Child") {
   const pid_t child = fork();
   if (child == 0) {
     setenv("TANDEM_TEST_STORE", store.c_str(), 1);
@@ -74,7 +98,7 @@ bool RunChild(const std::string& store, unsigned seed, const std::string& fault)
     const int quiet = open("/dev/null", O_WRONLY);
     dup2(quiet, STDOUT_FILENO);
     dup2(quiet, STDERR_FILENO);
-    execl("/proc/self/exe", "child", "--gtest_filter=RedoCrashProcess.DISABLED_Child",
+    execl("/proc/self/exe", "child", ("--gtest_filter=RedoCrashProcess." + name).c_str(),
           "--gtest_also_run_disabled_tests", nullptr);
     _exit(127);
   }
@@ -107,6 +131,30 @@ void CrashAndRecover(const std::string& point, int passage, unsigned seed) {
             "");
 }
 
+void CrashAtNoCutAndRecover(const std::string& point, int passage, unsigned seed) {
+  SCOPED_TRACE(point + ":" + std::to_string(passage) + " seed " + std::to_string(seed));
+  const ScratchDirectory scratch;
+  const std::string tree = scratch.path() + "/vol/tree";
+  const History history(seed);
+  {
+    const auto store = Store::Open(scratch.path()).value();
+    ReplicaClient client(*store);
+    const Reply reply = history.ShipFrom(client, 1 + seed % kCuts);
+    ASSERT_EQ(reply.code, ReplyCode::kOk) << reply.message;
+  }
+  std::mt19937 random(seed);
+  RuinTree(tree, random);
+  std::filesystem::remove(scratch.path() + "/vol/applied");
+  for (int kill = 0; kill < 2; ++kill) {
+    RunChild(scratch.path(), seed, point + ":" + std::to_string(passage), "DISABLED_ChildAtNoCut");
+  }
+  const auto store = Store::Open(scratch.path()).value();
+  ReplicaClient client(*store);
+  const Reply reply = history.ShipAll(client);
+  ASSERT_EQ(reply.code, ReplyCode::kOk) << reply.message;
+  ASSERT_EQ(Difference(PictureOf(history.states[kCuts]), PictureOf(tree)), "");
+}
+
 class RedoCrash : public testing::TestWithParam<std::string_view> {};
 
 TEST_P(RedoCrash, Invariant4AnyPointIsSurvived) {
@@ -133,6 +181,17 @@ TEST(RedoCrashAnywhere, RandomPassagesOfRandomPointsAreSurvived) {
     const std::string point(kReplicaFaultPoints[random() % std::size(kReplicaFaultPoints)]);
     const int passage = static_cast<int>(random() % (random() % 2 == 0 ? 8 : 150)) + 2;
     ASSERT_NO_FATAL_FAILURE(CrashAndRecover(point, passage, random() % 100000));
+  }
+}
+
+TEST(RedoCrashAnywhere, OfATreeThatIsAtNoCutIsSurvived) {
+  if (geteuid() != 0) GTEST_SKIP() << "needs root: owners and devices are compared";
+  const char* rounds = getenv("TANDEM_TEST_ROUNDS");
+  std::mt19937 random(2);
+  for (int round = rounds != nullptr ? atoi(rounds) : 20; round > 0; --round) {
+    const std::string point(kReplicaFaultPoints[random() % std::size(kReplicaFaultPoints)]);
+    const int passage = static_cast<int>(random() % (random() % 2 == 0 ? 8 : 150)) + 1;
+    ASSERT_NO_FATAL_FAILURE(CrashAtNoCutAndRecover(point, passage, random() % 100000));
   }
 }
 
