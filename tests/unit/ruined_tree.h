@@ -46,7 +46,10 @@ inline void RuinTree(const std::string& root, std::mt19937& random) {
         stdfs::create_directory(place(), ignored);
         break;
       default:
-        std::ofstream(place()) << "stranger";
+        // A FIFO may have moved there.
+        if (const auto name = place(); !stdfs::exists(stdfs::symlink_status(name))) {
+          std::ofstream(name) << "stranger";
+        }
     }
   }
 }
