@@ -19,6 +19,8 @@ constexpr size_t kExtentsAtATime = 1024;
 
 // From this size on a new file's content is put where it will be moved from.
 constexpr uint64_t kWorthAFile = 1 << 20;
+// A piece of this size, of any file, the replica may put into a file of the stage.
+constexpr uint64_t kMayGoToAFile = 128 << 10;
 
 // How far content of a rewritten file may have moved and still be found in the old one's.
 constexpr uint64_t kBasisSlack = 4 << 20;
@@ -55,9 +57,9 @@ Result<std::optional<meta::Attributes>> ObjectShipper::Ship(const ObjectId& id,
   if (attributes.kind != meta::Kind::kFile) return attributes;
 
   const bool fresh = change.whole && attributes.size >= kWorthAFile;
-  // Its bytes are overwritten in place there: in order, once the first are known to be there.
-  if (fresh_.contains(id)) RETURN_IF_ERROR(stage_.Flush());
-  if (fresh) fresh_.insert(id);
+  // Its bytes may be overwritten in place there: in order, once the first are known to be there.
+  if (in_files_.contains(id)) RETURN_IF_ERROR(stage_.Flush());
+  if (attributes.size >= kMayGoToAFile) in_files_.insert(id);
   const bool is_first = compare_ != Compare::kNot && staged_.insert(id).second;
   const bool staged = change.whole || !is_first;
   const Content content{{id, change.handle}, object, attributes.size, fresh, staged};
@@ -223,7 +225,13 @@ void ObjectShipper::NoteUnreadable(const meta::ObjectRef& object, const meta::Ob
                                    const std::string& why) {
   const bool same = !unreadable_.empty() && unreadable_.back().object.id == object.id;
   if (!same) unreadable_.push_back({object, {}, why});
-  unreadable_.back().change.MergeNewer(change);
+  // As it is tried again: as ranges, a listing and attributes.
+  meta::ObjectChange again = change;
+  for (const ByteRange& range : again.suspect.ToVector()) again.data.Add(range);
+  again.suspect = RangeSet();
+  again.listing |= !again.entries.empty();
+  again.entries.clear();
+  unreadable_.back().change.MergeNewer(again);
 }
 
 Status ObjectShipper::ShipLiteral(const Content& content, uint64_t offset, std::string bytes) {

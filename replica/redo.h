@@ -60,8 +60,8 @@ struct RedoState {
   // In hold/ now; `held_order` names each at least once, in the order in which they came.
   std::unordered_set<ObjectId> held;
   std::vector<ObjectId> held_order;
-  // Names the catalog has, and the plan leaves alone, that are not in the tree. Looked for only in
-  // a tree that is at no cut.
+  // Names the catalog has, and the plan leaves alone, that do not lead there in the tree. Looked
+  // for only in one that is at no cut.
   std::vector<std::pair<EntryKey, ObjectId>> gone;
   // Names that already lead where they shall in the end.
   std::unordered_set<EntryKey> present;

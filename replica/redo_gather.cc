@@ -194,24 +194,34 @@ Status Gatherer::FindStrangersIn(ObjectId directory, int directory_fd,
     ASSIGN_OR_RETURN(const ObjectId object, LastingObjectOf(*inode));
     ASSIGN_OR_RETURN(const ObjectId wanted, state_.plan.FinalChild({directory, name}));
     const bool is_right = !object.is_null() && object == wanted;
-    if (is_right) known.push_back(object);
-    if (!is_right) places_[directory].insert(name);
+    if (is_right) {
+      known.push_back(object);
+      continue;
+    }
+    places_[directory].insert(name);
+    NoteGone({directory, name}, wanted);
   }
   return FindGoneFrom(directory, names);
 }
 
-// Of an object with another name nobody else would miss it. `names`: what there is.
+// Of an object with another name nobody else would miss this one. `names`: what there is.
 Status Gatherer::FindGoneFrom(ObjectId directory, const std::vector<std::string>& names) {
   const std::unordered_set<std::string_view> there(names.begin(), names.end());
   ASSIGN_OR_RETURN(const auto entries, state_.place.catalog.EntriesOf(
                                            directory, "", std::numeric_limits<int64_t>::max()));
   for (const CatalogEntry& entry : entries) {
     EntryKey key{directory, entry.name};
-    if (there.contains(entry.name) || state_.plan.entries().contains(key)) continue;
+    if (there.contains(entry.name)) continue;
     ASSIGN_OR_RETURN(const ObjectId wanted, state_.plan.FinalChild(key));
-    if (wanted == entry.child) state_.gone.emplace_back(std::move(key), entry.child);
+    NoteGone(std::move(key), wanted);
   }
   return {};
+}
+
+// Names the stages speak of are set anyway.
+void Gatherer::NoteGone(EntryKey key, ObjectId child) {
+  if (child.is_null() || state_.plan.entries().contains(key)) return;
+  state_.gone.emplace_back(std::move(key), child);
 }
 
 // ---- New names of objects that keep an old one -------------------------------------------------

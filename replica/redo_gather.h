@@ -31,6 +31,7 @@ class Gatherer {
   Result<ObjectId> LastingObjectOf(InodeId inode);
   // False: there was nothing left to search.
   Result<bool> FindStrangers();
+  void NoteGone(EntryKey key, ObjectId child);
   Status FindGoneFrom(ObjectId directory, const std::vector<std::string>& names);
   Status FindStrangersIn(ObjectId directory, int directory_fd, std::deque<ObjectId>& known);
   Status LinkMissingNames();

@@ -98,10 +98,18 @@ Result<std::optional<StagedFiles::File>> StagedFiles::FileFor(const DataRecord& 
   }
   if (record.fresh) {
     File& fresh = file->second;
+    // What pieces of its older content stand there would show where the new has none.
+    if (!fresh.fresh) RETURN_IF_ERROR(Empty(record.object));
     fresh.since = fresh.fresh ? std::min(fresh.since, sequence) : sequence;
     fresh.fresh = true;
   }
   return file->second;
+}
+
+Status StagedFiles::Empty(ObjectId object) {
+  ASSIGN_OR_RETURN(const UniqueFd fd, OpenBeneath(directory_fd_.get(), NameOf(object), O_RDWR));
+  if (ftruncate(fd.get(), 0) != 0) return ErrnoError("empty a staged file");
+  return {};
 }
 
 Result<StagedFiles::File> StagedFiles::Create(ObjectId object) {

@@ -51,6 +51,7 @@ class StagedFiles {
   Status Shrink(const ObjectRecord& record, uint64_t sequence);
   Result<std::optional<File>> FileFor(const DataRecord& record, uint64_t sequence) EXCLUDES(mutex_);
   Result<File> Create(ObjectId object) REQUIRES(mutex_);
+  Status Empty(ObjectId object) REQUIRES(mutex_);
   Result<UniqueFd> OpenDirectory() const;
   bool SharesBlocks() REQUIRES(mutex_);
 

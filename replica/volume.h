@@ -122,7 +122,7 @@ class Volume {
   UniqueFd hold_fd_;
 
   Mutex commit_mutex_;  // Greet, Begin and Commit, one at a time
-  // The last that lacked objects. To find that out may have taken so long that it is told again.
+  // The last one, and why. To find that out may have taken so long that it is told again.
   struct RefusedCommit {
     Commit commit;
     Reply reply;

@@ -5,7 +5,6 @@
 #include <deque>
 #include <limits>
 #include <unordered_map>
-#include <unordered_set>
 
 #include "meta/base/log.h"
 #include "replica/tree.h"
@@ -77,9 +76,8 @@ class CopiedTree {
       ASSIGN_OR_RETURN(const auto now, meta::ReadAttributes(fd, meta::WithXattrs::kNo));
       if (now.kind != kind || now.size != row->attributes.size) return false;
     }
-    const auto [known, is_new] = found_.try_emplace(object, inode.value_or(InodeId()));
-    if (known->second != inode) return false;
-    return !is_new || inodes_.insert(known->second.digest).second;
+    if (!inode || objects_.try_emplace(inode->digest, object).first->second != object) return false;
+    return found_.try_emplace(object, *inode).first->second == inode;
   }
 
   // Those that were not found by another name either, with all that is known below them.
@@ -107,7 +105,7 @@ class CopiedTree {
   Catalog& catalog_;
   std::deque<ObjectId> directories_;
   std::unordered_map<ObjectId, InodeId> found_;
-  std::unordered_set<ObjectId> inodes_;  // their digests
+  std::unordered_map<ObjectId, ObjectId> objects_;  // by inode, InodeId's digest
   std::deque<ObjectId> lost_;
   size_t lacking_ = 0;
 };
@@ -139,6 +137,8 @@ Result<bool> Volume::AdoptCopiedTree() {
     RETURN_IF_ERROR(catalog_->SetApplied(applied_));
   }
   RETURN_IF_ERROR(part.Release());
+  // A copy just made may be in memory alone.
+  RETURN_IF_ERROR(SyncTree());
   RETURN_IF_ERROR(catalog_->Keep());
   return usable;
 }

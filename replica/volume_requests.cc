@@ -146,7 +146,7 @@ Reply Volume::CheckAndCommit(const Commit& commit, const std::shared_ptr<Stage>&
     if (stage->base() != durable_.name) return RefuseWrongBase(stage->base(), durable_.name);
   }
   if (auto refusal = CheckPlan(stage)) {
-    if (refusal->code == ReplyCode::kMissingObjects) refused_ = {commit, *refusal};
+    if (refusal->code != ReplyCode::kBusy) refused_ = {commit, *refusal};
     return *refusal;
   }
   const auto committed =

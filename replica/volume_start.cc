@@ -228,10 +228,10 @@ Status Volume::CheckMarker(std::vector<std::shared_ptr<Stage>> astray) {
   for (const auto& stage : astray) RETURN_IF_ERROR(stage->Remove());
   if (!pending_.empty()) return {};  // its redo writes the marker
   const TreeState state = applied_.IsNowhere() ? TreeState::kSeeding : TreeState::kApplied;
+  // What is taken for equal when the source compares must last.
+  RETURN_IF_ERROR(SyncTree());
   // No stage stands behind it: it must not come out of a power cut empty.
-  RETURN_IF_ERROR(WriteMarker(fd_.get(), {identity_, state, applied_}, /*durably=*/true));
-  // What is taken for equal when the source compares must last, too (a copy just made).
-  return SyncTree();
+  return WriteMarker(fd_.get(), {identity_, state, applied_}, /*durably=*/true);
 }
 
 }  // namespace tandem::replica

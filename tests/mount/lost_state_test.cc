@@ -221,12 +221,17 @@ TEST_F(LostReplica, CutIsFoundAgainWithAllNamesOfAFile) {
   stdfs::create_hard_link(source_ + "/file", source_ + "/d/link");
   ASSERT_TRUE(StartBoth());
   ASSERT_TRUE(mount_.Sync());
-  ASSERT_TRUE(replica_.Stop());
-  stdfs::remove(replica_.store() + "/" + kVolume + "/applied");
-  stdfs::remove(replica_.tree() + "/d/link");
-  ASSERT_TRUE(replica_.Start());
-  EXPECT_TRUE(Converges());
-  EXPECT_TRUE(stdfs::equivalent(replica_.tree() + "/d/link", replica_.tree() + "/file"));
+  for (const bool in_its_place : {false, true}) {
+    SCOPED_TRACE(in_its_place);
+    const std::string link = replica_.tree() + "/d/link";
+    ASSERT_TRUE(replica_.Stop());
+    stdfs::remove(replica_.store() + "/" + kVolume + "/applied");
+    stdfs::remove(link);
+    if (in_its_place) Write(link, "another");
+    ASSERT_TRUE(replica_.Start());
+    EXPECT_TRUE(Converges());
+    EXPECT_TRUE(stdfs::equivalent(link, replica_.tree() + "/file"));
+  }
 }
 
 }  // namespace

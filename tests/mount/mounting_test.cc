@@ -12,6 +12,7 @@
 #include <atomic>
 #include <filesystem>
 #include <optional>
+#include <set>
 #include <thread>
 #include <vector>
 
@@ -491,6 +492,22 @@ TEST_F(AsUser, WhatTheUserMayNotReadHoldsUpNothingElse) {
   ASSERT_EQ(by_user("chmod 755 own"), 0);
   EXPECT_TRUE(WaitFor([&] { return on_replica("own/file") == "one\n"; })) << status();
   EXPECT_TRUE(WaitFor([&] { return on_replica("own/other") == "two\n"; })) << status();
+  // The same above a directory that the replica knows; and tried again meanwhile, in vain.
+  ASSERT_EQ(by_user("mkdir -p above/known"), 0);
+  EXPECT_TRUE(WaitFor([&] { return stdfs::exists(replica_.tree("own") + "/above/known"); }));
+  ASSERT_EQ(Execute(ByUser({Program("tandem"), "pause", mount_.path()})).code, 0);
+  ASSERT_EQ(by_user("echo three > above/known/file && chmod 0 above"), 0);
+  ASSERT_EQ(Execute(ByUser({Program("tandem"), "resume", mount_.path()})).code, 0);
+  std::set<std::string> lacking;  // "cut N", of each time
+  EXPECT_TRUE(WaitFor([&] {
+    const std::string text = status();
+    const size_t end = text.find(" lacks ");
+    const size_t begin = text.rfind("cut ", end);
+    if (end != std::string::npos) lacking.insert(text.substr(begin, end - begin));
+    return lacking.size() >= 3;
+  })) << status();
+  ASSERT_EQ(by_user("chmod 755 above"), 0);
+  EXPECT_TRUE(WaitFor([&] { return on_replica("above/known/file") == "three\n"; })) << status();
   EXPECT_EQ(Execute(ByUser({"fusermount3", "-u", mount_.path()})).code, 0);
 }
 

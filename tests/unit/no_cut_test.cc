@@ -135,6 +135,7 @@ TEST_F(NoCut, CopiedNamesThatWereOneFileAreMadeOneAgain) {
 TEST_F(NoCut, CopiedFilesThatHaveBecomeOneAreMadeTwoAgain) {
   model_.Make("f", Kind::kFile, "content");
   model_.Make("g", Kind::kFile, "content");
+  model_.Link("g", "h");
   Cut();
   const ScratchDirectory store;
   ASSERT_NO_FATAL_FAILURE(Prepare(store.path(), 1, 1));
@@ -143,6 +144,7 @@ TEST_F(NoCut, CopiedFilesThatHaveBecomeOneAreMadeTwoAgain) {
   std::filesystem::create_directory(tree);
   std::filesystem::copy_file(tree + ".old/f", tree + "/f");
   std::filesystem::create_hard_link(tree + "/f", tree + "/g");
+  std::filesystem::create_hard_link(tree + "/f", tree + "/h");
   ASSERT_NO_FATAL_FAILURE(ExpectNowhereAndSeed(store.path(), {}));
 }
 

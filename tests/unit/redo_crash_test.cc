@@ -54,7 +54,14 @@ struct History {
       return client.WaitApplied(client.base());
     }
     std::mt19937 random(1);
-    return client.Ship(RecordsBetween(Model::Nothing(), states.back(), random));
+    std::vector<Record> all = RecordsBetween(Model::Nothing(), states.back(), random);
+    for (const Model& state : states) {
+      for (const auto& [key, child] : state.entries) {
+        if (states.back().entries.contains(key)) continue;
+        all.push_back(EntryRecord{key.parent, key.name, ObjectId()});
+      }
+    }
+    return client.Ship(all);
   }
 };
 
