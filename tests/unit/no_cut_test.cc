@@ -17,6 +17,14 @@ namespace {
 using meta::Kind;
 using NoCut = InterruptedStore;
 
+// Moves the tree to tree.old; returns the path of an empty one in its place.
+std::string PutOtherTreeInPlace(const std::string& store) {
+  std::string tree = store + "/vol/tree";
+  std::filesystem::rename(tree, tree + ".old");
+  std::filesystem::create_directory(tree);
+  return tree;
+}
+
 TEST_F(NoCut, WithoutTheStageTheTreeIsNowhere) {
   TwoCutsOfAFile();
   const ScratchDirectory store;
@@ -122,9 +130,7 @@ TEST_F(NoCut, CopiedNamesThatWereOneFileAreMadeOneAgain) {
   Cut();
   const ScratchDirectory store;
   ASSERT_NO_FATAL_FAILURE(Prepare(store.path(), 1, 1));
-  const std::string tree = store.path() + "/vol/tree";
-  std::filesystem::rename(tree, tree + ".old");
-  std::filesystem::create_directory(tree);
+  const std::string tree = PutOtherTreeInPlace(store.path());
   for (const char* name : {"/f", "/g"}) {
     std::filesystem::copy_file(tree + ".old" + name, tree + name);
   }
@@ -139,9 +145,7 @@ TEST_F(NoCut, CopiedFilesThatHaveBecomeOneAreMadeTwoAgain) {
   Cut();
   const ScratchDirectory store;
   ASSERT_NO_FATAL_FAILURE(Prepare(store.path(), 1, 1));
-  const std::string tree = store.path() + "/vol/tree";
-  std::filesystem::rename(tree, tree + ".old");
-  std::filesystem::create_directory(tree);
+  const std::string tree = PutOtherTreeInPlace(store.path());
   std::filesystem::copy_file(tree + ".old/f", tree + "/f");
   std::filesystem::create_hard_link(tree + "/f", tree + "/g");
   std::filesystem::create_hard_link(tree + "/f", tree + "/h");
@@ -153,9 +157,7 @@ TEST_F(NoCut, ACopyInWhichAFileIsCutShortIsNowhere) {
   Cut();
   const ScratchDirectory store;
   ASSERT_NO_FATAL_FAILURE(Prepare(store.path(), 1, 1));
-  const std::string tree = store.path() + "/vol/tree";
-  std::filesystem::rename(tree, tree + ".old");
-  std::filesystem::create_directory(tree);
+  const std::string tree = PutOtherTreeInPlace(store.path());
   std::ofstream(tree + "/f") << "cont";
   ASSERT_NO_FATAL_FAILURE(ExpectNowhereAndSeed(store.path(), {}));
 }
