@@ -19,8 +19,6 @@ constexpr size_t kExtentsAtATime = 1024;
 
 // From this size on a new file's content is put where it will be moved from.
 constexpr uint64_t kWorthAFile = 1 << 20;
-// A piece of this size, of any file, the replica may put into a file of the stage.
-constexpr uint64_t kMayGoToAFile = 128 << 10;
 
 // How far content of a rewritten file may have moved and still be found in the old one's.
 constexpr uint64_t kBasisSlack = 4 << 20;
@@ -57,9 +55,9 @@ Result<std::optional<meta::Attributes>> ObjectShipper::Ship(const ObjectId& id,
   if (attributes.kind != meta::Kind::kFile) return attributes;
 
   const bool fresh = change.whole && attributes.size >= kWorthAFile;
-  // Its bytes may be overwritten in place there: in order, once the first are known to be there.
-  if (in_files_.contains(id)) RETURN_IF_ERROR(stage_.Flush());
-  if (attributes.size >= kMayGoToAFile) in_files_.insert(id);
+  // Its bytes are overwritten in place there: in order, once the first are known to be there.
+  if (fresh_.contains(id)) RETURN_IF_ERROR(stage_.Flush());
+  if (fresh) fresh_.insert(id);
   const bool is_first = compare_ != Compare::kNot && staged_.insert(id).second;
   const bool staged = change.whole || !is_first;
   const Content content{{id, change.handle}, object, attributes.size, fresh, staged};

@@ -82,7 +82,7 @@ class ObjectShipper {
   StageWriter& stage_;
   ShipProgress& progress_;
   const Compare compare_;
-  std::unordered_set<ObjectId> in_files_;  // of the stage, on the replica, if it likes
+  std::unordered_set<ObjectId> fresh_;
   // Objects the stage speaks of. That the replica has the same content need not be sent only if the
   // stage has said nothing else of it (it may have been shorter).
   std::unordered_set<ObjectId> staged_;

@@ -24,6 +24,8 @@ constexpr size_t kSyncedAlone = 16;
 
 std::string NameOf(ObjectId object) { return object.ToHex(); }
 
+ByteRange RangeOf(const DataRecord& record) { return ByteRange::Of(record.offset, record.length); }
+
 }  // namespace
 
 // ---- Writing -----------------------------------------------------------------------------------
@@ -42,8 +44,8 @@ Result<bool> StagedFiles::Take(std::vector<Record>& records, uint64_t sequence) 
 }
 
 Result<bool> StagedFiles::TakeOne(DataRecord& record, uint64_t sequence) {
-  ASSIGN_OR_RETURN(const auto file, FileFor(record, sequence));
-  if (!file) return false;
+  ASSIGN_OR_RETURN(const auto place, PlaceFor(record, sequence));
+  if (!place) return false;
   UniqueFd fd;
   {
     MutexLock lock(mutex_);
@@ -56,8 +58,8 @@ Result<bool> StagedFiles::TakeOne(DataRecord& record, uint64_t sequence) {
   }
   record.encoding = Encoding::kStaged;
   record.bytes.clear();
-  record.basis = file->inode.digest;
-  record.fresh = file->fresh;
+  record.basis = place->inode.digest;
+  record.fresh = place->fresh;
   FAULT_POINT("replica.stage.file_written");
   return true;
 }
@@ -80,9 +82,10 @@ Status StagedFiles::Shrink(const ObjectRecord& record, uint64_t sequence) {
 
 // A file that once was fresh takes everything that comes of its object: the order of the pieces is
 // then the order in which they were written. Beside one that is not, the stage has records of its
-// own, and a redo copies piece by piece, in their order.
-Result<std::optional<StagedFiles::File>> StagedFiles::FileFor(const DataRecord& record,
-                                                              uint64_t sequence) {
+// own, and a redo copies piece by piece, in their order; so each place is written once, and what
+// else comes for it, in whatever order, stays in the stage.
+Result<std::optional<StagedFiles::Place>> StagedFiles::PlaceFor(const DataRecord& record,
+                                                                uint64_t sequence) {
   MutexLock lock(mutex_);
   auto file = files_.find(record.object);
   const bool begun_fresh =
@@ -91,6 +94,9 @@ Result<std::optional<StagedFiles::File>> StagedFiles::FileFor(const DataRecord& 
     const bool clonable = record.encoding == Encoding::kLiteral && record.length >= kWorthCloning &&
                           record.offset % kBlockBytes == 0;
     if (!clonable || !SharesBlocks()) return std::nullopt;
+    const bool taken = file != files_.end() &&
+                       (file->second.fresh || file->second.pieces.Intersects(RangeOf(record)));
+    if (taken) return std::nullopt;
   }
   if (file == files_.end()) {
     ASSIGN_OR_RETURN(const File made, Create(record.object));
@@ -102,8 +108,10 @@ Result<std::optional<StagedFiles::File>> StagedFiles::FileFor(const DataRecord& 
     if (!fresh.fresh) RETURN_IF_ERROR(Empty(record.object));
     fresh.since = fresh.fresh ? std::min(fresh.since, sequence) : sequence;
     fresh.fresh = true;
+  } else if (!begun_fresh) {
+    file->second.pieces.Add(RangeOf(record));
   }
-  return file->second;
+  return Place{file->second.inode, file->second.fresh};
 }
 
 Status StagedFiles::Empty(ObjectId object) {
@@ -125,7 +133,9 @@ Result<StagedFiles::File> StagedFiles::Create(ObjectId object) {
   }
   ASSIGN_OR_RETURN(const auto inode, InodeAt(directory_fd_.get(), name));
   if (!inode) return ErrnoError(ENOENT, "find staged file " + name);
-  return File{*inode};
+  File file;
+  file.inode = *inode;
+  return file;
 }
 
 bool StagedFiles::SharesBlocks() {

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "meta/base/mutex.h"
+#include "meta/base/range_set.h"
 #include "meta/base/result.h"
 #include "meta/base/unique_fd.h"
 #include "replica/catalog.h"
@@ -46,10 +47,16 @@ class StagedFiles {
     InodeId inode;
     bool fresh = false;
     uint64_t since = 0;  // the first chunk with a fresh record
+    RangeSet pieces;     // taken while it was not
+  };
+  struct Place {
+    InodeId inode;
+    bool fresh;
   };
   Result<bool> TakeOne(DataRecord& record, uint64_t sequence);
   Status Shrink(const ObjectRecord& record, uint64_t sequence);
-  Result<std::optional<File>> FileFor(const DataRecord& record, uint64_t sequence) EXCLUDES(mutex_);
+  Result<std::optional<Place>> PlaceFor(const DataRecord& record, uint64_t sequence)
+      EXCLUDES(mutex_);
   Result<File> Create(ObjectId object) REQUIRES(mutex_);
   Status Empty(ObjectId object) REQUIRES(mutex_);
   Result<UniqueFd> OpenDirectory() const;

@@ -8,6 +8,8 @@
 #include <fstream>
 
 #include "replica/store.h"
+#include "tests/loop_disk.h"
+#include "tests/scratch.h"
 #include "tests/unit/replica_client.h"
 
 namespace tandem::replica {
@@ -51,7 +53,7 @@ DataRecord Hole(uint64_t offset, uint64_t length, bool fresh) {
 class StagedContent : public testing::Test {
  protected:
   void SetUp() override {
-    store_ = Store::Open(scratch_.path()).value();
+    store_ = Store::Open(root_).value();
     client_ = std::make_unique<ReplicaClient>(*store_);
     ASSERT_EQ(client_->Greet().code, ReplyCode::kOk);
     ObjectRecord root;
@@ -71,11 +73,11 @@ class StagedContent : public testing::Test {
     ASSERT_EQ(reply.code, ReplyCode::kOk) << reply.message;
   }
   std::string InTree() const {
-    std::ifstream file(scratch_.path() + "/vol/tree/file", std::ios::binary);
+    std::ifstream file(root_ + "/vol/tree/file", std::ios::binary);
     return {std::istreambuf_iterator<char>(file), {}};
   }
   std::string Staged() const {
-    return scratch_.path() + "/vol/stage/" + client_->stage().ToHex() + StagedFiles::kSuffix + "/" +
+    return root_ + "/vol/stage/" + client_->stage().ToHex() + StagedFiles::kSuffix + "/" +
            kFile.ToHex();
   }
   static ino_t InodeOf(const std::string& path) {
@@ -85,6 +87,7 @@ class StagedContent : public testing::Test {
   }
 
   ScratchDirectory scratch_;
+  std::string root_ = scratch_.path();  // of the store
   std::unique_ptr<Store> store_;
   std::unique_ptr<ReplicaClient> client_;
 };
@@ -167,6 +170,42 @@ TEST_F(StagedContent, ThatWasNotSentIsRefused) {
   record.basis = ObjectId(7, 7);
   EXPECT_EQ(client_->Ask(client_->MakeChunk({About(kSize, true), record})).code,
             ReplyCode::kBadRequest);
+}
+
+// Where blocks are shared large pieces of any file stand apart.
+class StagedPieces : public StagedContent {
+ protected:
+  void SetUp() override {
+    if (geteuid() != 0) GTEST_SKIP() << "needs root: makes a filesystem of its own";
+    ASSERT_TRUE(disk_.Make(256 << 20));
+    root_ = disk_.directory();
+    StagedContent::SetUp();
+  }
+  void TearDown() override { store_.reset(); }
+
+  test::Scratch disks_;
+  test::LoopDisk disk_{disks_, "store", "btrfs", disks_.Directory("store")};
+};
+
+TEST_F(StagedPieces, CountInTheOrderInWhichTheyWereSent) {
+  constexpr size_t kPiece = 256 << 10;
+  SendName();
+  Send({About(2 * kPiece, true)});
+  const replica::Chunk old = client_->MakeChunk({Data(0, Bytes(2 * kPiece, 'a'), false)});
+  Send({Data(0, Bytes(kPiece, 'b'), false)});
+  EXPECT_TRUE(std::filesystem::exists(Staged())) << "it does not stand apart";
+  ASSERT_EQ(client_->Ask(old).code, ReplyCode::kOk);
+  Finish();
+  EXPECT_TRUE(InTree() == Bytes(kPiece, 'b') + Bytes(kPiece, 'a'));
+}
+
+TEST_F(StagedPieces, ThatComeLateDoNotShowInAFileBegunAnew) {
+  SendName();
+  const replica::Chunk late = client_->MakeChunk({Data(kSize, Bytes(kSize, 'o'), false)});
+  Send({About(3 * kSize, true), Data(0, Bytes(kSize, 'a'), true)});
+  ASSERT_EQ(client_->Ask(late).code, ReplyCode::kOk);
+  Finish();
+  EXPECT_TRUE(InTree() == Bytes(kSize, 'a') + Bytes(2 * kSize, '\0'));
 }
 
 }  // namespace
