@@ -244,6 +244,20 @@ Status Catalog::RemoveNamesIn(ObjectId directory) {
   return statements_->remove_names.Bind(1, directory).Run();
 }
 
+Status Catalog::Forget(std::deque<ObjectId> objects, const std::function<bool(ObjectId)>& is_kept) {
+  while (!objects.empty()) {
+    const ObjectId object = objects.front();
+    objects.pop_front();
+    if (is_kept(object)) continue;
+    ASSIGN_OR_RETURN(const auto entries, EntriesOf(object));
+    for (const CatalogEntry& entry : entries) objects.push_back(entry.child);
+    ASSIGN_OR_RETURN(const auto names, NamesOf(object));
+    for (const EntryKey& name : names) RETURN_IF_ERROR(RemoveEntry(name));
+    RETURN_IF_ERROR(Remove(object));
+  }
+  return {};
+}
+
 Status Catalog::SetEntry(const EntryKey& key, ObjectId child, Epoch cut) {
   return statements_->set_entry.Bind(1, key.parent)
       .BindBlob(2, key.name)

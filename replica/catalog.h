@@ -9,6 +9,9 @@
 // One thread at a time. The schema stands in replica/STORE.md and in catalog.cc.
 #pragma once
 
+#include <deque>
+#include <functional>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <string>
@@ -64,8 +67,8 @@ class Catalog {
   Result<ObjectId> ChildOf(const EntryKey& key);
   Result<std::vector<EntryKey>> NamesOf(ObjectId object);
   // In byte order of names, from the one after `after`.
-  Result<std::vector<CatalogEntry>> EntriesOf(ObjectId directory, const std::string& after,
-                                              size_t limit);
+  Result<std::vector<CatalogEntry>> EntriesOf(ObjectId directory, const std::string& after = {},
+                                              size_t limit = std::numeric_limits<int64_t>::max());
   Result<AppliedCut> Applied();
   // There is no name.
   Result<bool> IsEmpty();
@@ -78,6 +81,8 @@ class Catalog {
   // The object and the names in it.
   Status Remove(ObjectId object);
   Status RemoveNamesIn(ObjectId directory);
+  // The objects, their names, and all that is known below them; but for what `is_kept` says.
+  Status Forget(std::deque<ObjectId> objects, const std::function<bool(ObjectId)>& is_kept);
   Status SetEntry(const EntryKey& key, ObjectId child, Epoch cut);
   Status RemoveEntry(const EntryKey& key);
   Status SetApplied(const AppliedCut& cut);

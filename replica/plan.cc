@@ -299,8 +299,7 @@ Status Plan::FindDead() {
   // A directory that becomes something else loses what was in it.
   for (const auto& [object, planned] : objects_) {
     if (planned.fate != Fate::kReplace) continue;
-    ASSIGN_OR_RETURN(const auto entries,
-                     catalog_.EntriesOf(object, "", std::numeric_limits<int64_t>::max()));
+    ASSIGN_OR_RETURN(const auto entries, catalog_.EntriesOf(object));
     for (const CatalogEntry& entry : entries) RETURN_IF_ERROR(Bury(entry.child));
   }
   return {};
@@ -318,8 +317,7 @@ Status Plan::Bury(ObjectId object) {
     dead_.insert(candidate);
     ASSIGN_OR_RETURN(const auto kind, catalog_.FindKind(candidate));
     if (kind != meta::Kind::kDirectory) continue;
-    ASSIGN_OR_RETURN(const auto entries,
-                     catalog_.EntriesOf(candidate, "", std::numeric_limits<int64_t>::max()));
+    ASSIGN_OR_RETURN(const auto entries, catalog_.EntriesOf(candidate));
     for (const CatalogEntry& entry : entries) candidates.push_back(entry.child);
   }
   return {};

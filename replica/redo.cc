@@ -1,8 +1,6 @@
 #include "replica/redo.h"
 
 #include <algorithm>
-#include <deque>
-#include <limits>
 
 #include "meta/base/fault_point.h"
 #include "replica/redo_content.h"
@@ -88,23 +86,6 @@ Status RecordEntries(RedoState& state) {
   return {};
 }
 
-// With all that was known below them: what the catalog does not know is sent whole.
-Status ForgetLost(RedoState& state) {
-  Catalog& catalog = state.place.catalog;
-  std::deque<ObjectId> lost(state.lost.begin(), state.lost.end());
-  while (!lost.empty()) {
-    const ObjectId object = lost.front();
-    lost.pop_front();
-    ASSIGN_OR_RETURN(const auto entries,
-                     catalog.EntriesOf(object, "", std::numeric_limits<int64_t>::max()));
-    for (const CatalogEntry& entry : entries) lost.push_back(entry.child);
-    ASSIGN_OR_RETURN(const auto names, catalog.NamesOf(object));
-    for (const EntryKey& name : names) RETURN_IF_ERROR(catalog.RemoveEntry(name));
-    if (object != kRootObject) RETURN_IF_ERROR(catalog.Remove(object));
-  }
-  return {};
-}
-
 Status Arrange(RedoState& state, const std::vector<std::shared_ptr<Stage>>& stages) {
   Gatherer gatherer(state);
   RETURN_IF_ERROR(gatherer.Run());
@@ -141,7 +122,9 @@ Result<AppliedCut> Redo(const RedoPlace& place, const std::vector<std::shared_pt
   ASSIGN_OR_RETURN(Savepoint part, place.catalog.Begin());
   RETURN_IF_ERROR(Arrange(state, stages));
   RETURN_IF_ERROR(RecordEntries(state));
-  RETURN_IF_ERROR(ForgetLost(state));
+  // What the catalog does not know is sent whole.
+  RETURN_IF_ERROR(place.catalog.Forget({state.lost.begin(), state.lost.end()},
+                                       [](ObjectId object) { return object == kRootObject; }));
   const bool whole = state.lost.empty();
   const AppliedCut applied =
       whole ? AppliedCut{commit.cut, commit.wall_time_ns} : AppliedCut::Nowhere();

@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-#include <limits>
 #include <string_view>
 
 #include "meta/base/fault_point.h"
@@ -207,8 +206,7 @@ Status Gatherer::FindStrangersIn(ObjectId directory, int directory_fd,
 // Of an object with another name nobody else would miss this one. `names`: what there is.
 Status Gatherer::FindGoneFrom(ObjectId directory, const std::vector<std::string>& names) {
   const std::unordered_set<std::string_view> there(names.begin(), names.end());
-  ASSIGN_OR_RETURN(const auto entries, state_.place.catalog.EntriesOf(
-                                           directory, "", std::numeric_limits<int64_t>::max()));
+  ASSIGN_OR_RETURN(const auto entries, state_.place.catalog.EntriesOf(directory));
   for (const CatalogEntry& entry : entries) {
     EntryKey key{directory, entry.name};
     if (there.contains(entry.name)) continue;

@@ -1,6 +1,5 @@
 // What the verifier compares, object by object.
 #include <algorithm>
-#include <cstring>
 
 #include "replica/hash.h"
 #include "replica/verifier.h"

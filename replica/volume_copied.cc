@@ -3,7 +3,6 @@
 #include <fcntl.h>
 
 #include <deque>
-#include <limits>
 #include <unordered_map>
 
 #include "meta/base/log.h"
@@ -31,7 +30,9 @@ class CopiedTree {
       ASSIGN_OR_RETURN(const Tree::Directory opened, tree_.OpenDirectory(directory));
       if (opened != nullptr) RETURN_IF_ERROR(FindObjectsIn(directory, opened->get()));
     }
-    return ForgetLost();
+    // Those that were not found by another name either.
+    return catalog_.Forget(std::move(lost_),
+                           [this](ObjectId object) { return found_.contains(object); });
   }
   size_t lacking() const { return lacking_; }
 
@@ -78,20 +79,6 @@ class CopiedTree {
     }
     if (!inode || objects_.try_emplace(inode->digest, object).first->second != object) return false;
     return found_.try_emplace(object, *inode).first->second == inode;
-  }
-
-  // Those that were not found by another name either, with all that is known below them.
-  Status ForgetLost() {
-    while (!lost_.empty()) {
-      const ObjectId object = lost_.front();
-      lost_.pop_front();
-      if (found_.contains(object)) continue;
-      ASSIGN_OR_RETURN(const auto entries,
-                       catalog_.EntriesOf(object, "", std::numeric_limits<int64_t>::max()));
-      for (const CatalogEntry& entry : entries) lost_.push_back(entry.child);
-      RETURN_IF_ERROR(catalog_.Remove(object));
-    }
-    return {};
   }
 
   Status Found(ObjectId object, InodeId inode) {

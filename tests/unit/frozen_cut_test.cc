@@ -10,7 +10,6 @@
 #include <filesystem>
 #include <map>
 #include <random>
-#include <thread>
 
 #include "tests/unit/tracked_directory.h"
 

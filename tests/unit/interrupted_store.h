@@ -7,6 +7,8 @@
 #include <unistd.h>
 
 #include <fstream>
+#include <functional>
+#include <random>
 #include <sstream>
 #include <string>
 #include <vector>
@@ -14,6 +16,7 @@
 #include "tests/process.h"
 #include "tests/unit/replica_client.h"
 #include "tests/unit/replica_model.h"
+#include "tests/unit/rounds.h"
 
 namespace tandem::replica {
 
@@ -32,6 +35,19 @@ class InterruptedStore : public testing::Test {
     Cut();
     model_.Write("f", 0, "again");
     Cut();
+  }
+  // With another history each time; the seed of each is part of what a failure prints.
+  void ForRounds(const std::function<void()>& round) {
+    std::mt19937 seeds(1);
+    for (int left = test::Rounds(20); left > 0; --left) {
+      const auto seed = static_cast<unsigned>(seeds());
+      SCOPED_TRACE("seed " + std::to_string(seed));
+      random_.seed(seed);
+      model_ = Model();
+      cuts_.clear();
+      states_.resize(1);
+      ASSERT_NO_FATAL_FAILURE(round());
+    }
   }
   // The first `kept` cuts are in the catalog, the first `applied` in the tree, all in stages.
   void Prepare(const std::string& store, size_t kept, size_t applied) {

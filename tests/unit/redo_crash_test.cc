@@ -13,6 +13,7 @@
 #include "meta/base/fault_point.h"
 #include "tests/unit/replica_client.h"
 #include "tests/unit/replica_model.h"
+#include "tests/unit/rounds.h"
 #include "tests/unit/ruined_tree.h"
 
 namespace tandem::replica {
@@ -179,27 +180,25 @@ TEST_P(RedoCrash, Invariant4AnyPointIsSurvived) {
   }
 }
 
-// TANDEM_TEST_ROUNDS=N for more; the seed of each round is part of what a failure prints.
+// The seed of each round is part of what a failure prints.
+void AtRandomPassages(unsigned seed, int first,
+                      void (*crash)(const std::string& point, int passage, unsigned seed)) {
+  std::mt19937 random(seed);
+  for (int round = test::Rounds(20); round > 0; --round) {
+    const std::string point(kReplicaFaultPoints[random() % std::size(kReplicaFaultPoints)]);
+    const int passage = static_cast<int>(random() % (random() % 2 == 0 ? 8 : 150)) + first;
+    ASSERT_NO_FATAL_FAILURE(crash(point, passage, random() % 100000));
+  }
+}
+
 TEST(RedoCrashAnywhere, RandomPassagesOfRandomPointsAreSurvived) {
   if (geteuid() != 0) GTEST_SKIP() << "needs root: owners and devices are compared";
-  const char* rounds = getenv("TANDEM_TEST_ROUNDS");
-  std::mt19937 random(1);
-  for (int round = rounds != nullptr ? atoi(rounds) : 20; round > 0; --round) {
-    const std::string point(kReplicaFaultPoints[random() % std::size(kReplicaFaultPoints)]);
-    const int passage = static_cast<int>(random() % (random() % 2 == 0 ? 8 : 150)) + 2;
-    ASSERT_NO_FATAL_FAILURE(CrashAndRecover(point, passage, random() % 100000));
-  }
+  AtRandomPassages(1, 2, CrashAndRecover);
 }
 
 TEST(RedoCrashAnywhere, OfATreeThatIsAtNoCutIsSurvived) {
   if (geteuid() != 0) GTEST_SKIP() << "needs root: owners and devices are compared";
-  const char* rounds = getenv("TANDEM_TEST_ROUNDS");
-  std::mt19937 random(2);
-  for (int round = rounds != nullptr ? atoi(rounds) : 20; round > 0; --round) {
-    const std::string point(kReplicaFaultPoints[random() % std::size(kReplicaFaultPoints)]);
-    const int passage = static_cast<int>(random() % (random() % 2 == 0 ? 8 : 150)) + 1;
-    ASSERT_NO_FATAL_FAILURE(CrashAtNoCutAndRecover(point, passage, random() % 100000));
-  }
+  AtRandomPassages(2, 1, CrashAtNoCutAndRecover);
 }
 
 INSTANTIATE_TEST_SUITE_P(EveryReplicaPoint, RedoCrash, testing::ValuesIn(kReplicaFaultPoints),
