@@ -1,7 +1,7 @@
 // The state database: what must survive the daemon. Its tables, and which of them says what after a
 // crash, stand in meta/SCHEMA.md. All SQL of the source side stands in state_database.cc.
 //
-// One thread at a time: before the mount the thread that starts, afterwards StateWriter's.
+// One thread at a time: before the mount the thread that starts, afterwards who StateWriter lets.
 #pragma once
 
 #include <cstdint>

@@ -1,14 +1,12 @@
-// The one thread that writes the state database. Jobs given to it are run in order and committed in
-// groups: all that waited while the last commit ran share the next one.
+// Writes the state database, in group commits: whoever finds nobody writing runs its own job and
+// those that wait by then, in the order in which they came, in one transaction (as LevelDB's
+// writers do). So a job that is alone costs no switch to another thread.
 //
-// Do and Post may be called from any thread, with no lock of the tracker held. Jobs run on the
-// writer thread.
+// Any thread, with no lock of the tracker held: Do may run the jobs of others, which take them.
 #pragma once
 
 #include <functional>
-#include <memory>
-#include <thread>
-#include <vector>
+#include <utility>
 
 #include "meta/base/mutex.h"
 #include "meta/base/result.h"
@@ -20,58 +18,45 @@ class StateWriter {
  public:
   // Runs inside a transaction; an error rolls the whole group back.
   using Job = std::function<Status(StateDatabase&)>;
-  // Learns whether the job is committed. Runs on the writer thread, must not wait.
-  using Done = std::function<void(const Status&)>;
 
-  explicit StateWriter(StateDatabase database);
-  ~StateWriter();  // runs what is queued, then stops
+  explicit StateWriter(StateDatabase database) : database_(std::move(database)) {}
   StateWriter(const StateWriter&) = delete;
   StateWriter& operator=(const StateWriter&) = delete;
 
   // What a commit survives. The dearer one is bought for a whole group if one of its jobs wants it.
   enum class Durability { kKill, kPowerCut };
 
-  void Post(Job job, Done done, Durability durability = Durability::kKill) EXCLUDES(mutex_);
-  // Post, and wait until it is committed.
-  Status Do(Job job, Durability durability = Durability::kKill) EXCLUDES(mutex_);
+  // Returns once the job is committed, or has failed with its group. `job` may run on any thread
+  // that is in Do. A job that is given to Do after another has begun to run is committed with it
+  // or after it, never before.
+  Status Do(const Job& job, Durability durability = Durability::kKill) EXCLUDES(mutex_);
 
  private:
-  struct Queued {
-    Job job;
-    Done done;
-    Durability durability;
+  struct Waiting {
+    const Job& job;
+    const Durability durability;
+    Waiting* next = nullptr;  // in the queue
+    bool finished = false;
+    Status status;
+    CondVar turn;  // finished, or first in the queue
+  };
+  // A part of the queue that stays as it is while it is written.
+  struct Group {
+    Waiting* first;
+    Waiting* last;
   };
 
-  void Run();
-  Status RunGroup(std::vector<Queued>& group);
-  Status RunInTransaction(std::vector<Queued>& group);
-  Status CommitJobs(std::vector<Queued>& group);
+  Status RunGroup(Group group) noexcept;
+  Status RunInTransaction(Group group);
+  Status CommitJobs(Group group);
+  void Finish(Group group, const Status& status) EXCLUDES(mutex_);
 
+  // Belongs to whoever is first in the queue.
   StateDatabase database_;
   Mutex mutex_;
-  CondVar wake_;
-  std::vector<Queued> queue_ GUARDED_BY(mutex_);
-  bool stopping_ GUARDED_BY(mutex_) = false;
-  std::thread thread_;
-};
-
-// Moves the write-ahead log into the database file every now and then, on a thread and connection
-// of its own, so that no commit ever waits for it.
-class Checkpointer {
- public:
-  static Result<std::unique_ptr<Checkpointer>> Start(const std::string& directory);
-  ~Checkpointer();
-
- private:
-  explicit Checkpointer(Database database);
-  void Run();
-  Result<int> MoveLog();  // its length in pages
-
-  Database database_;
-  Mutex mutex_;
-  CondVar wake_;
-  bool stopping_ GUARDED_BY(mutex_) = false;
-  std::thread thread_;
+  // Each stands on the stack of the thread that waits.
+  Waiting* first_ GUARDED_BY(mutex_) = nullptr;
+  Waiting* last_ GUARDED_BY(mutex_) = nullptr;
 };
 
 }  // namespace tandem::meta

@@ -162,7 +162,7 @@ class Tracker : public Capture {
   Status WithGateClosed(Task&& task) REQUIRES(cut_mutex_) EXCLUDES(layers_mutex_);
   std::vector<std::shared_ptr<const Layer>> LayersAfter(Epoch epoch) REQUIRES(layers_mutex_);
 
-  // Cooling (tracker_cooling.cc); the jobs run on the writer's thread.
+  // Cooling (tracker_cooling.cc); the writer's jobs may run on any of its callers' threads.
   void RunTicks();
   Status SyncSource() EXCLUDES(layers_mutex_);
   Status CoolShard(size_t index, bool all);

@@ -98,7 +98,7 @@ Status Tracker::CoolShard(size_t index, bool all) {
     if (shard.hot.empty()) return {};
   }
   std::vector<Cooled> cooled;
-  // Which marks go is decided on the writer's thread: a mark asked for after that decision is then
+  // Which marks go is decided in the writer's job: a mark asked for after that decision is then
   // certainly written after the old one's row is deleted.
   Status status = writer_.Do(
       [&](StateDatabase& database) { return CoolInTransaction(database, shard, all, cooled); });

@@ -10,6 +10,7 @@
 
 #include "fs/mount.h"
 #include "meta/base/log.h"
+#include "meta/checkpointer.h"
 #include "meta/disk_identity.h"
 #include "meta/recovery.h"
 #include "meta/source_tree.h"

@@ -8,7 +8,9 @@
 #include <stdexcept>
 #include <thread>
 
+#include "meta/checkpointer.h"
 #include "tests/scratch.h"
+#include "tests/unit/waiting_thread.h"
 
 namespace tandem::meta {
 namespace {
@@ -27,22 +29,44 @@ class StateWriterTest : public testing::Test {
   static StateWriter::Job Put(const std::string& key) {
     return [key](StateDatabase& database) { return database.Put(key, "yes"); };
   }
-  // Holds the writer inside a job until released, so that what is posted meanwhile shares the next
-  // group.
-  void HoldWriter(std::atomic<bool>& released) {
-    std::atomic<bool> running{false};
-    writer_->Post(
-        [&](StateDatabase&) -> Status {
-          running = true;
-          while (!released) std::this_thread::sleep_for(milliseconds(1));
-          return {};
-        },
-        [](const Status&) {});
-    while (!running) std::this_thread::sleep_for(milliseconds(1));
+  // A job that holds whoever runs it until it is released, and then fails or not: what is given to
+  // the writer meanwhile waits, and shares the next group.
+  StateWriter::Job Held(bool fails = false) {
+    return [this, fails](StateDatabase& database) -> Status {
+      held_ = true;
+      while (!released_) std::this_thread::sleep_for(milliseconds(1));
+      RETURN_IF_ERROR(database.Put("held", "yes"));
+      if (fails) return ErrnoError(ENOSPC, "no room");
+      return {};
+    };
+  }
+  // Gives a job to the writer on a thread of its own; returns once the writer has it.
+  void DoBeside(StateWriter::Job job, bool runs_at_once = false) {
+    beside_.push_back(std::make_unique<test::WaitingThread>([this, job = std::move(job)] {
+      if (writer_->Do(job)) {
+        ++committed_;
+      } else {
+        ++failed_;
+      }
+    }));
+    if (runs_at_once) {
+      while (!held_) std::this_thread::sleep_for(milliseconds(1));
+    } else {
+      beside_.back()->ExpectAsleep();
+    }
+  }
+  void Release() {
+    released_ = true;
+    beside_.clear();
   }
 
+  std::atomic<bool> held_{false};
+  std::atomic<bool> released_{false};
+  std::atomic<int> committed_{0};
+  std::atomic<int> failed_{0};
   test::Scratch scratch_;
   std::unique_ptr<StateWriter> writer_;
+  std::vector<std::unique_ptr<test::WaitingThread>> beside_;
 };
 
 TEST_F(StateWriterTest, WhatIsDoneIsCommitted) {
@@ -50,34 +74,46 @@ TEST_F(StateWriterTest, WhatIsDoneIsCommitted) {
   EXPECT_EQ(Stored("a"), "yes");
 }
 
-TEST_F(StateWriterTest, JobsThatWaitTogetherAreCommittedTogether) {
-  std::atomic<bool> released{false};
-  HoldWriter(released);
-  std::atomic<int> done{0};
-  for (const char* key : {"a", "b", "c"}) {
-    writer_->Post(Put(key), [&done](const Status& status) { done += status ? 1 : 0; });
-  }
-  released = true;
-  ASSERT_TRUE(writer_->Do(Put("d")));
-  EXPECT_EQ(done, 3);
-  for (const char* key : {"a", "b", "c", "d"}) EXPECT_EQ(Stored(key), "yes");
+TEST_F(StateWriterTest, JobsThatWaitTogetherAreAllCommitted) {
+  DoBeside(Held(), /*runs_at_once=*/true);
+  for (const char* key : {"a", "b", "c"}) DoBeside(Put(key));
+  Release();
+  EXPECT_EQ(committed_, 4);
+  for (const char* key : {"held", "a", "b", "c"}) EXPECT_EQ(Stored(key), "yes");
 }
 
 TEST_F(StateWriterTest, OneFailureRollsBackTheGroupAndEverybodyIsTold) {
-  std::atomic<bool> released{false};
-  HoldWriter(released);
-  std::atomic<int> failed{0};
-  const auto count = [&failed](const Status& status) { failed += status ? 0 : 1; };
-  writer_->Post(Put("before"), count);
-  writer_->Post([](StateDatabase&) -> Status { return ErrnoError(ENOSPC, "no room"); }, count);
-  writer_->Post(Put("behind"), count);
-  released = true;
-  while (failed < 3) std::this_thread::sleep_for(milliseconds(1));
+  DoBeside(Held(), /*runs_at_once=*/true);
+  DoBeside(Put("before"));
+  DoBeside([](StateDatabase&) -> Status { return ErrnoError(ENOSPC, "no room"); });
+  DoBeside(Put("behind"));
+  Release();
+  EXPECT_EQ(committed_, 1);
+  EXPECT_EQ(failed_, 3);
   EXPECT_EQ(Stored("before"), std::nullopt);
   EXPECT_EQ(Stored("behind"), std::nullopt);
   // And the writer goes on.
   ASSERT_TRUE(writer_->Do(Put("after")));
   EXPECT_EQ(Stored("after"), "yes");
+}
+
+TEST_F(StateWriterTest, WhatComesWhileAGroupIsWrittenDoesNotShareItsFate) {
+  DoBeside(Held(/*fails=*/true), /*runs_at_once=*/true);
+  DoBeside(Put("a"));
+  Release();
+  EXPECT_EQ(failed_, 1);
+  EXPECT_EQ(committed_, 1);
+  EXPECT_EQ(Stored("held"), std::nullopt);
+  EXPECT_EQ(Stored("a"), "yes");
+}
+
+TEST_F(StateWriterTest, JobsAreRunInTheOrderInWhichTheyCame) {
+  DoBeside(Held(), /*runs_at_once=*/true);
+  for (const char* value : {"1", "2", "3"}) {
+    DoBeside([value](StateDatabase& database) { return database.Put("key", value); });
+  }
+  Release();
+  EXPECT_EQ(Stored("key"), "3");
 }
 
 TEST_F(StateWriterTest, TheErrorOfAJobReachesWhoAskedForIt) {
@@ -94,16 +130,6 @@ TEST_F(StateWriterTest, AJobThatThrowsFailsAlone) {
   }));
   EXPECT_EQ(Stored("half"), std::nullopt);
   EXPECT_TRUE(writer_->Do(Put("next")));
-}
-
-TEST_F(StateWriterTest, WhatIsQueuedIsWrittenBeforeTheEnd) {
-  std::atomic<int> done{0};
-  for (int i = 0; i < 50; ++i) {
-    writer_->Post(Put("key" + std::to_string(i)), [&done](const Status& s) { done += s ? 1 : 0; });
-  }
-  writer_.reset();
-  EXPECT_EQ(done, 50);
-  EXPECT_EQ(Stored("key49"), "yes");
 }
 
 TEST_F(StateWriterTest, ManyThreadsGetWhatTheyAskedFor) {
