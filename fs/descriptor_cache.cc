@@ -73,12 +73,11 @@ CachedDescriptor::CachedDescriptor(DescriptorCache& cache, const FileHandle& han
   open_->fd = std::move(fd);
 }
 
-void CachedDescriptor::Close(DescriptorCache& cache) {
-  Shared closed;
+CachedDescriptor::Released CachedDescriptor::Release(DescriptorCache& cache) {
   DescriptorCache::Division& division = cache.DivisionOf(*this);
   MutexLock lock(division.mutex);
   if (open_ != nullptr) DescriptorCache::Unlist(division, *open_);
-  closed = std::move(open_);
+  return {std::move(open_), pins_ > 0};
 }
 
 Result<CachedDescriptor::Use> CachedDescriptor::Get(DescriptorCache& cache,

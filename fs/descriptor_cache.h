@@ -86,8 +86,12 @@ class CachedDescriptor {
   // `fd` may be none if it can be opened by `handle`; if it cannot, it must be there, and stays
   // open for good.
   CachedDescriptor(DescriptorCache& cache, const FileHandle& handle, UniqueFd fd);
-  // Of whatever is open.
-  void Close(DescriptorCache& cache);
+  struct Released {
+    Shared open;  // null: nothing is
+    bool pinned;
+  };
+  // Gives up what is open, for an inode that goes.
+  [[nodiscard]] Released Release(DescriptorCache& cache);
 
   // `handle` as at construction.
   Result<Use> Get(DescriptorCache& cache, const FileHandle& handle);

@@ -76,7 +76,10 @@ struct FileSystem::Trampoline<kHandler> {
     Request request(raw);
     file_system->NoteTransport(request);
     try {
-      const Status status = (file_system->*kHandler)(request, arguments...);
+      Status status = (file_system->*kHandler)(request, arguments...);
+      while (!status && file_system->MakesRoomAfter(status.error())) {
+        status = (file_system->*kHandler)(request, arguments...);
+      }
       if (status) return;
       Report(status.error());
       request.Fail(status.error());
@@ -87,6 +90,10 @@ struct FileSystem::Trampoline<kHandler> {
     }
   }
 };
+
+bool FileSystem::MakesRoomAfter(const Error& error) {
+  return (error.code() == ENOSPC || error.code() == EDQUOT) && inodes_->FinishRemovals();
+}
 
 void FileSystem::NoteTransport([[maybe_unused]] const Request& request) {
 #if FUSE_VERSION >= FUSE_MAKE_VERSION(3, 18)

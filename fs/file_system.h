@@ -122,6 +122,8 @@ class FileSystem {
   template <auto kHandler>
   struct Trampoline;
   void NoteTransport(const Request& request);
+  // Whether a request that failed may do better now, because what was removed has gone meanwhile.
+  bool MakesRoomAfter(const Error& error);
   static void Initialise(void* user_data, fuse_conn_info* connection);
 
   // Whether changes of the object, or of names in it, are captured.

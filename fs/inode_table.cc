@@ -4,10 +4,16 @@
 #include <malloc.h>
 
 #include <algorithm>
+#include <thread>
 #include <utility>
 
 namespace tandem::fs {
 namespace {
+
+// How long is waited for the kernel to forget what was removed, from the last removal on, and then
+// for its descriptors to be closed.
+constexpr std::chrono::milliseconds kForgetting{5};
+constexpr std::chrono::milliseconds kClosing{1000};
 
 // What (fd, name) leads to; an empty name is the descriptor's own object.
 Result<FoundObject> Describe(int fd, const char* name) {
@@ -153,8 +159,9 @@ void InodeTable::Forget(Inode& inode, uint64_t lookups) {
 }
 
 void InodeTable::Destroy(Inode* inode) {
-  // May free the blocks of an unlinked file.
-  inode->fd_.Close(descriptors_);
+  CachedDescriptor::Released released = inode->fd_.Release(descriptors_);
+  if (released.pinned) reaper_.Close(std::move(released.open));
+  if (inode->removed_) --removed_;
   delete inode;
   constexpr size_t kWorthATrim = 1 << 17;
   if (++destroyed_ < kWorthATrim) return;
@@ -180,6 +187,8 @@ InodeTable::KeptOpen InodeTable::KeepOpen(const ObjectId& object, int mount_id, 
   kept.object_ = object;
   kept.mount_ = mount;
   kept.generation_ = inode->generation();
+  ++removed_;
+  last_removal_ = std::chrono::steady_clock::now();
   return kept;
 }
 
@@ -191,6 +200,25 @@ void InodeTable::LetClose(const ObjectId& object, int mount, uint64_t generation
   if (inode != nullptr && inode->generation() == generation) {
     closed = inode->fd_.Unpin(descriptors_);
   }
+}
+
+void InodeTable::NoteRemoved(const ObjectId& object, int mount, uint64_t generation) {
+  Shard& shard = ShardOf(object, mount);
+  MutexLock lock(shard.mutex);
+  Inode* const inode = *PlaceOf(shard, object, mount);
+  if (inode == nullptr || inode->generation() != generation) return;
+  if (!std::exchange(inode->removed_, true)) ++removed_;
+}
+
+bool InodeTable::FinishRemovals() {
+  using std::chrono::steady_clock;
+  constexpr std::chrono::microseconds kNap{100};
+  bool waited = false;
+  while (removed_ > 0 && steady_clock::now() - last_removal_.load() < kForgetting) {
+    std::this_thread::sleep_for(kNap);
+    waited = true;
+  }
+  return reaper_.Finish(kClosing) || waited;
 }
 
 InodeTable::KeptOpen& InodeTable::KeptOpen::operator=(KeptOpen&& other) noexcept {
@@ -206,7 +234,13 @@ InodeTable::KeptOpen::~KeptOpen() {
   if (table_ == nullptr) return;
   struct stat now;
   const bool has_name = fstatat(fd(), "", &now, AT_EMPTY_PATH) == 0 && now.st_nlink > 0;
-  if (has_name) table_->LetClose(object_, mount_, generation_);
+  if (has_name) {
+    table_->LetClose(object_, mount_, generation_);
+  } else {
+    table_->NoteRemoved(object_, mount_, generation_);
+  }
+  use_ = {};  // which may close it
+  --table_->removed_;
 }
 
 }  // namespace tandem::fs

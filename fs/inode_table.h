@@ -13,6 +13,7 @@
 
 #include <array>
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <vector>
@@ -20,6 +21,7 @@
 #include "fs/descriptor_cache.h"
 #include "fs/fd_path.h"
 #include "fs/fuse_api.h"
+#include "fs/reaper.h"
 #include "meta/base/mutex.h"
 #include "meta/base/unique_fd.h"
 #include "meta/change_set.h"
@@ -79,8 +81,9 @@ class Inode {
 
   const meta::ObjectRef ref_;
   mutable CachedDescriptor fd_;
-  Inode* next_ = nullptr;  // in the table's chain, guarded by its mutex, as is lookups_
+  Inode* next_ = nullptr;  // in the table's chain, guarded by its mutex, as are these two
   uint64_t lookups_ = 0;
+  bool removed_ = false;
   const uint64_t generation_;
   const int mount_;  // 0 on the volume's own mount, otherwise the id of a mount below it
   mutable std::atomic<bool> plain_{false};
@@ -160,6 +163,10 @@ class InodeTable {
   void Forget(Inode& inode, uint64_t lookups);
   // The object of `fd` (O_PATH) is about to lose a name.
   KeptOpen KeepOpen(const ObjectId& object, int mount_id, UniqueFd fd);
+  // An object that has just lost its last name takes up space until the kernel has forgotten it,
+  // which takes it a moment, and its descriptor is closed. Waits for both, though not for ever:
+  // somebody may have the object open. False: there was nothing to wait for.
+  bool FinishRemovals();
   // An object that Remember found without a name has been given one.
   void HasName(Inode& inode) { (void)inode.fd_.Unpin(descriptors_); }
 
@@ -185,15 +192,20 @@ class InodeTable {
   static Inode** PlaceOf(Shard& shard, const ObjectId& object, int mount) REQUIRES(shard.mutex);
   static void Rehash(Shard& shard, size_t chains) REQUIRES(shard.mutex);
   void LetClose(const ObjectId& object, int mount, uint64_t generation);
+  void NoteRemoved(const ObjectId& object, int mount, uint64_t generation);
   void Destroy(Inode* inode);
 
   // Before the inodes: they use it.
   const UniqueFd mount_fd_;
   DescriptorCache descriptors_;
+  Reaper reaper_;
   const int root_mount_id_;
   const std::unique_ptr<Inode> root_;
   std::array<Shard, kShards> shards_;
   std::atomic<uint64_t> last_generation_{0};
+  // Inodes whose object has lost its last name, and KeptOpens; and when there last was a new one.
+  std::atomic<size_t> removed_{0};
+  std::atomic<std::chrono::steady_clock::time_point> last_removal_{};
   // Destroyed since memory was last given back to the system.
   std::atomic<size_t> destroyed_{0};
 };

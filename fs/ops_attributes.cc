@@ -187,6 +187,7 @@ Status FileSystem::ReadLink(Request& request, fuse_ino_t node) {
 
 Status FileSystem::Statfs(Request& request, fuse_ino_t node) {
   ASSIGN_OR_RETURN(const InodeFd fd, inodes_->Descriptor(node));
+  (void)inodes_->FinishRemovals();
   struct statvfs statistics;
   if (fstatvfs(fd.get(), &statistics) != 0) return ErrnoError("statfs");
   request.ReplyStatfs(statistics);

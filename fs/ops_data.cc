@@ -100,6 +100,7 @@ Status FileSystem::Write(Request& request, fuse_ino_t node, fuse_bufvec* data, o
   const OpenFile& file = files_.Get(info->fh);
   if (file.append_only()) RETURN_IF_ERROR(CheckAppends(file, offset));
   const size_t size = fuse_buf_size(data);
+  data->idx = data->off = 0;  // from the start, also when it is tried again
   const bool loses = LosesPrivileges(inode, file.fd());
   ASSIGN_OR_RETURN(Operation operation,
                    Begin(inode, IntentToWrite(inode, RangeOf(offset, size), loses)));
@@ -117,6 +118,9 @@ Status FileSystem::Write(Request& request, fuse_ino_t node, fuse_bufvec* data, o
   operation.End();
   if (loses) MakeKernelForgetAttributes(node);
   if (written < 0) return ErrnoError(static_cast<int>(-written), "write");
+  // For want of room, perhaps, that is only just being made.
+  const bool is_short = static_cast<size_t>(written) < size;
+  if (is_short && inodes_->FinishRemovals()) return Write(request, node, data, offset, info);
   if (info->writepage == 0) RETURN_IF_ERROR(file.SyncIfAsked());
   request.ReplyWritten(static_cast<size_t>(written));
   return {};

@@ -195,6 +195,29 @@ TEST_F(SourceOnADisk, UnmountedLazilyBeneathItGoesOn) {
   ASSERT_TRUE(mount_.Unmount());
 }
 
+// As it is without us: an object's blocks are not there for a moment longer than its name.
+TEST_F(SourceOnADisk, WhatIsRemovedIsFreeAtOnce) {
+  constexpr int kFiles = 100;
+  constexpr size_t kSize = 256 << 10;
+  for (int i = 0; i < kFiles; ++i) Write(At(std::to_string(i)), std::string(kSize, 'x'));
+  const UniqueFd root(open(mount_.path().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  ASSERT_EQ(0, syncfs(root.get()));
+  ASSERT_TRUE(mount_.Sync());  // what is still to be sent is kept
+  const auto free_bytes = [&] {
+    struct statvfs statistics = {};
+    EXPECT_EQ(0, fstatvfs(root.get(), &statistics));
+    return statistics.f_bfree * statistics.f_frsize;
+  };
+  int late = 0;
+  for (int i = 0; i < kFiles; ++i) {
+    const auto before = free_bytes();
+    EXPECT_EQ(0, unlink(At(std::to_string(i)).c_str()));
+    if (free_bytes() < before + kSize / 2) ++late;
+  }
+  // The kernel may let us wait for the word that nobody uses the object any more.
+  EXPECT_LE(late, 5);
+}
+
 TEST_F(SourceOnADisk, ShutDownBeneathItGivesErrorsAndEnds) {
   const UniqueFd open_file(open(At("file").c_str(), O_RDWR | O_CLOEXEC));
   ASSERT_TRUE(disk_.CutPower(false));
