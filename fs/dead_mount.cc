@@ -94,7 +94,7 @@ Status RemoveDeadMount(const std::string& mountpoint) {
       return MakeError(ErrorKind::kUsage, "a tandemfs is mounted on " + path + " already");
     }
     RETURN_IF_ERROR(Detach(path));
-    spdlog::warn("detached the mount on {} of a tandemfs that died", path);
+    LogWarning("detached the mount on {} of a tandemfs that died", path);
   }
 }
 

@@ -20,7 +20,7 @@ namespace {
 
 // Errors of system calls are the application's to see; anything else is a failure of our own.
 void Report(const Error& error) {
-  if (error.kind() != ErrorKind::kSystem) spdlog::error("{}", error.ToString());
+  if (error.kind() != ErrorKind::kSystem) LogError("{}", error.ToString());
 }
 
 // Kernel and backing filesystem must agree that there are ACLs: with FUSE_CAP_POSIX_ACL the kernel
@@ -84,9 +84,9 @@ struct FileSystem::Trampoline<kHandler> {
       Report(status.error());
       request.Fail(status.error());
     } catch (const std::bad_alloc&) {
-      spdlog::error("out of memory in a filesystem operation");
+      LogError("out of memory in a filesystem operation");
     } catch (const std::exception& e) {
-      spdlog::error("exception in a filesystem operation: {}", e.what());
+      LogError("exception in a filesystem operation: {}", e.what());
     }
   }
 };

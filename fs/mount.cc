@@ -110,7 +110,7 @@ Status FileSystemMount::Run() {
   watcher_->Finish();
   // After an abort through /sys/fs/fuse libfuse takes the mount for gone.
   if (const Status removed = RemoveDeadMount(mountpoint_); !removed) {
-    spdlog::warn("{}", removed.error().ToString());
+    LogWarning("{}", removed.error().ToString());
   }
   if (result < 0) return ErrnoError(-result, "serve " + mountpoint_);
   return {};

@@ -25,7 +25,7 @@ Result<std::unique_ptr<MountWatcher>> MountWatcher::Start(int source_fd, std::st
       try {
         self->Watch(source_fd, source, changed);
       } catch (const std::exception& e) {
-        spdlog::error("exception while watching the mount table: {}", e.what());
+        LogError("exception while watching the mount table: {}", e.what());
       }
     });
   } catch (const std::system_error& e) {
@@ -47,7 +47,7 @@ void MountWatcher::Watch(int source_fd, const std::string& source,
   pollfd watched[] = {{finish_.get(), POLLIN, 0}, {table_.get(), POLLPRI, 0}};
   while (true) {
     if (poll(watched, std::size(watched), -1) < 0 && errno != EINTR) {
-      spdlog::error("{}", ErrnoError("watch the mount table").value().ToString());
+      LogError("{}", ErrnoError("watch the mount table").value().ToString());
       return;
     }
     if (watched[0].revents != 0) return;

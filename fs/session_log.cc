@@ -12,10 +12,10 @@ namespace {
 
 thread_local SessionErrors* current_errors = nullptr;
 
-spdlog::level::level_enum LevelOf(fuse_log_level level) {
-  if (level <= FUSE_LOG_ERR) return spdlog::level::err;
-  if (level == FUSE_LOG_WARNING) return spdlog::level::warn;
-  return level <= FUSE_LOG_INFO ? spdlog::level::info : spdlog::level::debug;
+LogLevel LevelOf(fuse_log_level level) {
+  if (level <= FUSE_LOG_ERR) return LogLevel::kError;
+  if (level == FUSE_LOG_WARNING) return LogLevel::kWarning;
+  return level <= FUSE_LOG_INFO ? LogLevel::kInfo : LogLevel::kDebug;
 }
 
 std::string OneLine(std::string text) {
@@ -24,19 +24,20 @@ std::string OneLine(std::string text) {
   return text;
 }
 
-void Log(fuse_log_level level, const char* format, va_list arguments) {
+void LogForSession(fuse_log_level level, const char* format, va_list arguments) {
   char text[1024];
   if (std::vsnprintf(text, sizeof text, format, arguments) < 0) return;
   if (current_errors != nullptr && level <= FUSE_LOG_ERR) {
     current_errors->Add(text);
   } else {
-    spdlog::log(LevelOf(level), "{}", OneLine(text));
+    const std::string line = OneLine(text);
+    Log(LevelOf(level), "{}", fmt::make_format_args(line));
   }
 }
 
 }  // namespace
 
-void RedirectSessionLog() { fuse_set_log_func(&Log); }
+void RedirectSessionLog() { fuse_set_log_func(&LogForSession); }
 
 SessionErrors::SessionErrors() { current_errors = this; }
 

@@ -31,7 +31,7 @@ Status StopWatcher::Start(std::function<void()> stop) {
     try {
       Watch(stop);
     } catch (const std::exception& e) {
-      spdlog::error("exception while stopping: {}", e.what());
+      LogError("exception while stopping: {}", e.what());
     }
   };
   try {
@@ -53,7 +53,7 @@ void StopWatcher::Watch(const std::function<void()>& stop) {
       {finish_.get(), POLLIN, 0}, {requests_.get(), POLLIN, 0}, {signals_.get(), POLLIN, 0}};
   while (poll(watched, std::size(watched), -1) < 0) {
     if (errno != EINTR) {
-      spdlog::error("{}", ErrnoError("wait for signals").value().ToString());
+      LogError("{}", ErrnoError("wait for signals").value().ToString());
       return;
     }
   }
@@ -61,7 +61,7 @@ void StopWatcher::Watch(const std::function<void()>& stop) {
   if (watched[2].revents != 0) {
     signalfd_siginfo signal;
     if (read(signals_.get(), &signal, sizeof signal) == sizeof signal) {
-      spdlog::info("signal {}: stopping", signal.ssi_signo);
+      LogInfo("signal {}: stopping", signal.ssi_signo);
     }
   }
   stop();

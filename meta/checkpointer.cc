@@ -44,7 +44,7 @@ void Checkpointer::Run() {
       if (stopping_) return;
     }
     const auto pages = MoveLog();
-    if (!pages) spdlog::warn("{}", pages.error().ToString());
+    if (!pages) LogWarning("{}", pages.error().ToString());
     next = CondVar::Clock::now() + (pages && *pages > kBusyPages ? kBusyPause : kPause);
   }
 }

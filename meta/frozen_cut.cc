@@ -92,8 +92,7 @@ FrozenCut::Outcome FrozenCut::PreserveLocked(Shard& shard, const Intent::Item& i
     if (live) return true;
     auto opened = OpenLive(shard, *item.object);
     if (!opened) {
-      spdlog::warn("keep what cut {} needs: {}", cut_.name.epoch.number(),
-                   opened.error().ToString());
+      LogWarning("keep what cut {} needs: {}", cut_.name.epoch.number(), opened.error().ToString());
       return false;
     }
     live = std::move(*opened);

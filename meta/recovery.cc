@@ -124,8 +124,8 @@ Result<Tracker::Recovered> Recover(StateDatabase& database, const SourceTree& tr
     AddSuspect(row, recovered.open.shards[ShardOf(row.object.id)][row.object.id]);
   }
   if (!hot.empty()) {
-    spdlog::info("recovering: {} hot regions of {} objects are compared when shipped", hot.size(),
-                 recovered.open.object_count());
+    LogInfo("recovering: {} hot regions of {} objects are compared when shipped", hot.size(),
+            recovered.open.object_count());
   }
   RETURN_IF_ERROR(ReplaceHotRows(database, hot, recovered.open));
   return recovered;

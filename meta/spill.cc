@@ -84,7 +84,7 @@ std::optional<uint64_t> Spill::WriteToFile(std::string_view bytes) {
     if (!file_.valid()) {
       file_.Reset(open(directory_.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600));
       if (!file_.valid()) {
-        spdlog::warn("{}", ErrnoError("make spill file in " + directory_).value().ToString());
+        LogWarning("{}", ErrnoError("make spill file in " + directory_).value().ToString());
         return std::nullopt;
       }
       file_fd_ = file_.get();
@@ -100,7 +100,7 @@ std::optional<uint64_t> Spill::WriteToFile(std::string_view bytes) {
                                  static_cast<off_t>(at + written));
     if (count < 0 && errno == EINTR) continue;
     if (count <= 0) {
-      spdlog::warn("{}", ErrnoError("write spill file in " + directory_).value().ToString());
+      LogWarning("{}", ErrnoError("write spill file in " + directory_).value().ToString());
       FreeInFile(bytes.size());
       return std::nullopt;
     }

@@ -16,7 +16,7 @@ Status StateWriter::Do(const Job& job, Durability durability) {
     group.last = last_;
   }
   Status status = RunGroup(group);
-  if (!status) spdlog::error("{}", status.error().ToString());
+  if (!status) LogError("{}", status.error().ToString());
   Finish(group, status);
   return status;
 }

@@ -72,7 +72,7 @@ Status Tracker::SyncSource() {
   FAULT_POINT("source.sync.before");
   if (Status status = tree_.Sync(); !status) {
     // The kernel may have thrown away what it could not write: the next start must compare.
-    spdlog::error("{}", status.error().ToString());
+    LogError("{}", status.error().ToString());
     RETURN_IF_ERROR(
         writer_.Do([](StateDatabase& database) { return database.Put(kDiskFailedKey, "yes"); },
                    StateWriter::Durability::kPowerCut));

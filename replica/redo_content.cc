@@ -140,7 +140,7 @@ Status ContentWriter::Make(ObjectId object, const meta::Attributes& attributes) 
 // Somebody took it away. It must not block the volume for ever.
 void ContentWriter::NoteLost(ObjectId object) {
   if (!state_.lost.insert(object).second) return;
-  spdlog::error("content of object {} is missing from its stage", object.ToHex());
+  LogError("content of object {} is missing from its stage", object.ToHex());
 }
 
 Status ContentWriter::MoveIn(ObjectId object, InodeId file, const meta::Attributes& attributes) {
@@ -163,8 +163,8 @@ Status ContentWriter::MakeLost(ObjectId object) {
   ASSIGN_OR_RETURN(const auto row, state_.place.catalog.Find(object));
   if (!row)
     return MakeError(ErrorKind::kCorrupt, "find object " + object.ToHex() + " in replica.db");
-  spdlog::error("object {} ({}) is missing from the tree", object.ToHex(),
-                meta::NameOf(row->attributes.kind));
+  LogError("object {} ({}) is missing from the tree", object.ToHex(),
+           meta::NameOf(row->attributes.kind));
   state_.lost.insert(object);
   RETURN_IF_ERROR(Make(object, row->attributes));
   ASSIGN_OR_RETURN(const auto inode, state_.tree.InodeOf(object));

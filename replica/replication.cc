@@ -99,7 +99,7 @@ void Replication::Run() {
 // What was suspect of a replica that owes a reconcile, and what it lacks, is forgotten with it:
 // only its content tells.
 void Replication::NoteLetGo(const std::string& replica) {
-  spdlog::warn(
+  LogWarning(
       "replica {}: more than {} objects and names have changed since its cut, which is all that is "
       "remembered: when it is there its tree is compared with the source",
       replica, most_changes_);

@@ -78,8 +78,7 @@ bool Sender::paused() {
 void Sender::SetState(ReplicaState state, std::string error) {
   MutexLock lock(mutex_);
   if (state != state_ || error != error_) {
-    spdlog::info("replica {}: {}{}{}", options_.name, NameOf(state), error.empty() ? "" : ": ",
-                 error);
+    LogInfo("replica {}: {}{}{}", options_.name, NameOf(state), error.empty() ? "" : ": ", error);
   }
   state_ = state;
   error_ = std::move(error);
@@ -129,7 +128,7 @@ void Sender::Run() {
     const Error& error = status.error();
     if (error.kind() == ErrorKind::kCancelled) continue;  // paused in mid-walk
     if (error.kind() == ErrorKind::kGivenUp) {
-      spdlog::info("replica {}: {}; trying again", options_.name, error.ToString());
+      LogInfo("replica {}: {}; trying again", options_.name, error.ToString());
     } else {
       const bool unreachable = error.kind() == ErrorKind::kUnreachable;
       SetState(unreachable ? ReplicaState::kConnecting : ReplicaState::kBlocked, error.ToString());

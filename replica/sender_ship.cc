@@ -172,7 +172,7 @@ Status Sender::DeferUnreadable(const CutName& cut, ObjectShipper& objects) {
     const std::string text = "cut " + std::to_string(cut.epoch.number()) + " lacks " +
                              WhatLacks(change) + tree_.PathOf(object) +
                              ", tried again every few seconds: " + why;
-    spdlog::error("replica {}: {}", options_.name, text);
+    LogError("replica {}: {}", options_.name, text);
     MutexLock lock(mutex_);
     lacking_.NoteUnreadable(object.id, change, text);
   }

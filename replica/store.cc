@@ -73,7 +73,7 @@ Status Store::Lock() {
   const std::string pid = std::to_string(getpid());
   // For the message above only.
   if (ftruncate(lock_fd_.get(), 0) != 0 || pwrite(lock_fd_.get(), pid.data(), pid.size(), 0) < 0) {
-    spdlog::warn("{}", ErrnoError("write " + path_ + "/.lock").value().ToString());
+    LogWarning("{}", ErrnoError("write " + path_ + "/.lock").value().ToString());
   }
   return {};
 }
@@ -92,9 +92,9 @@ Status Store::FindVolumes() {
     }
     const auto volume = OpenVolume(name);
     if (volume) {
-      spdlog::info("volume {} found", name);
+      LogInfo("volume {} found", name);
     } else {
-      spdlog::error("{}", volume.error().ToString());
+      LogError("{}", volume.error().ToString());
     }
   }
   return {};
@@ -130,7 +130,7 @@ Status Store::MakeVolume(const Hello& hello) {
     return error;
   }
   if (fsync(fd_.get()) != 0) return ErrnoError("sync store directory " + path_);
-  spdlog::info("volume {} made for {}", hello.volume_name, hello.source);
+  LogInfo("volume {} made for {}", hello.volume_name, hello.source);
   return {};
 }
 

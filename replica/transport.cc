@@ -71,7 +71,7 @@ void CloseSocket(nng_socket socket, std::shared_ptr<void> keep) {
   if (closed.wait_for(std::chrono::seconds(2)) == std::future_status::ready) {
     thread.join();
   } else {
-    spdlog::warn("nng does not close a socket; left behind");
+    LogWarning("nng does not close a socket; left behind");
     thread.detach();
   }
 }

@@ -104,7 +104,7 @@ class NngReplySocket final : public ReplySocket {
   void BecomeBusy() {
     MutexLock lock(mutex_);
     if (--idle_ > 0 || closing_ || static_cast<int>(workers_.size()) >= max_workers_) return;
-    if (const auto added = AddWorker(); !added) spdlog::warn("{}", added.error().ToString());
+    if (const auto added = AddWorker(); !added) LogWarning("{}", added.error().ToString());
   }
 
   bool closing() {
@@ -135,9 +135,9 @@ class NngReplySocket final : public ReplySocket {
     try {
       auto message = NngMessage::From(handler_(request));
       if (message && message->bytes().size() <= max_message_bytes_) return std::move(*message);
-      spdlog::error("a reply is too large: dropped");
+      LogError("a reply is too large: dropped");
     } catch (const std::exception& e) {
-      spdlog::error("a request could not be answered: {}", e.what());
+      LogError("a request could not be answered: {}", e.what());
     }
     return NngMessage();
   }

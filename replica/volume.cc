@@ -47,7 +47,7 @@ Volume::~Volume() {
   if (sync_thread_.joinable()) sync_thread_.join();
   // So that the next start has nothing to redo, and a copy of the store is of one moment.
   if (const auto done = Guarded([this] { return SyncOnce(); }); !done) {
-    spdlog::error("volume {}: {}", identity_.name, done.error().ToString());
+    LogError("volume {}: {}", identity_.name, done.error().ToString());
   }
 }
 
@@ -98,15 +98,15 @@ bool Volume::RedoOnce() {
     if (stopping_) return false;
     const std::string text = done.error().ToString();
     if (!blocked_ || blocked_->ToString() != text) {
-      spdlog::error("volume {}: cannot apply a cut: {}; trying again every second", identity_.name,
-                    text);
+      LogError("volume {}: cannot apply a cut: {}; trying again every second", identity_.name,
+               text);
     }
     blocked_ = done.error();
     changed_.NotifyAll();
     return false;
   }
   if (blocked_ && !sync_failed_) {
-    spdlog::info("volume {}: applying goes on", identity_.name);
+    LogInfo("volume {}: applying goes on", identity_.name);
     blocked_.reset();
   }
   if (done->IsNowhere()) {
@@ -141,7 +141,7 @@ void Volume::RunSync() {
     }
     const auto done = Guarded([this] { return SyncOnce(); });
     if (done) continue;
-    spdlog::error("volume {}: {}", identity_.name, done.error().ToString());
+    LogError("volume {}: {}", identity_.name, done.error().ToString());
     Pause(kSyncPause);
   }
 }
@@ -186,7 +186,7 @@ Status Volume::KeepCatalog() {
   FAULT_POINT("replica.sync.catalog_kept");
   MutexLock lock(mutex_);
   if (std::exchange(sync_failed_, false)) {
-    spdlog::info("volume {}: what is applied reaches the disk again", identity_.name);
+    LogInfo("volume {}: what is applied reaches the disk again", identity_.name);
     blocked_.reset();
     changed_.NotifyAll();
   }
@@ -194,7 +194,7 @@ Status Volume::KeepCatalog() {
 }
 
 void Volume::LeaveEveryCut(const std::string& why, const AppliedCut& nowhere) {
-  spdlog::error("volume {}: {}; the source has to compare everything", identity_.name, why);
+  LogError("volume {}: {}; the source has to compare everything", identity_.name, why);
   applied_ = nowhere;
   durable_ = nowhere;
   session_ = SessionId::Random();  // so that the source asks
@@ -220,8 +220,8 @@ Status Volume::RedoWhatWasLost() {
   if (kept.name == applied_.name) return {};
   const auto lost = std::ranges::find_if(
       unsynced_, [&kept](const auto& stage) { return stage->base() == kept.name; });
-  spdlog::warn("volume {}: the catalog is back at cut {}: {} cuts are applied again",
-               identity_.name, kept.name.epoch.number(), unsynced_.end() - lost);
+  LogWarning("volume {}: the catalog is back at cut {}: {} cuts are applied again", identity_.name,
+             kept.name.epoch.number(), unsynced_.end() - lost);
   pending_.insert(pending_.begin(), lost, unsynced_.end());
   unsynced_.erase(lost, unsynced_.end());
   applied_ = kept;

@@ -109,14 +109,14 @@ Result<bool> Volume::AdoptCopiedTree() {
   const bool whole =
       marker && marker->state == TreeState::kApplied && marker->cut.name == applied_.name;
   history_notice_ = "tree/ is a copy of the one that replica.db speaks of (a backup put back?)";
-  spdlog::warn("volume {}: {}: its files are looked up by name", identity_.name, history_notice_);
+  LogWarning("volume {}: {}: its files are looked up by name", identity_.name, history_notice_);
   ASSIGN_OR_RETURN(Savepoint part, catalog_->Begin());
   CopiedTree tree(root_fd_.get(), hold_fd_.get(), *catalog_);
   RETURN_IF_ERROR(tree.FindObjects(root.value_or(InodeId())));
   const bool usable = tree.lacking() == 0 && whole;
   if (!usable) {
     // Copied in mid-redo, or in part.
-    spdlog::error(
+    LogError(
         "volume {}: it is of no one moment ({} names are not as they were): the source has to "
         "compare everything",
         identity_.name, tree.lacking());

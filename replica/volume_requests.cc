@@ -86,8 +86,8 @@ Reply Volume::Greet(const Hello& hello) {
   session_source_ = hello.source;
   last_request_ = CondVar::Clock::now();
   changed_.NotifyAll();
-  spdlog::info("volume {}: session with {}, at cut {}", identity_.name, hello.source,
-               applied_.name.epoch.number());
+  LogInfo("volume {}: session with {}, at cut {}", identity_.name, hello.source,
+          applied_.name.epoch.number());
   return Ok(PositionNow());
 }
 

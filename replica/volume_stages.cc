@@ -44,7 +44,7 @@ void Volume::CloseStage() {
   }
   // A file that stays is discarded at the next start.
   if (const auto removed = stage->Remove(); !removed) {
-    spdlog::warn("volume {}: {}", identity_.name, removed.error().ToString());
+    LogWarning("volume {}: {}", identity_.name, removed.error().ToString());
   }
 }
 

@@ -97,8 +97,8 @@ Status Volume::OpenCatalog() {
   const std::string path = path_ + "/" + kCatalogName;
   auto catalog = Catalog::Open(path);
   if (!catalog && catalog.error().kind() == ErrorKind::kCorrupt) {
-    spdlog::error("volume {}: {}: set aside; the source has to send everything again",
-                  identity_.name, catalog.error().ToString());
+    LogError("volume {}: {}: set aside; the source has to send everything again", identity_.name,
+             catalog.error().ToString());
     RETURN_IF_ERROR(SetCatalogAside());
     catalog = Catalog::Open(path);
     MutexLock lock(mutex_);
@@ -140,8 +140,7 @@ Result<std::vector<std::shared_ptr<Stage>>> Volume::RecoverStages() {
     if (stage.error().kind() != ErrorKind::kCorrupt) {
       return tl::unexpected<Error>(std::move(stage.error()));
     }
-    spdlog::info("volume {}: {}: never committed, discarded", identity_.name,
-                 stage.error().ToString());
+    LogInfo("volume {}: {}: never committed, discarded", identity_.name, stage.error().ToString());
     if (unlinkat(stage_fd_.get(), name.c_str(), 0) != 0) return ErrnoError("remove " + name);
   }
   std::ranges::sort(stages, {}, [](const auto& stage) { return stage->commit_record().cut.epoch; });
@@ -200,8 +199,8 @@ std::vector<std::shared_ptr<Stage>> Volume::AdoptStages(
       pending_.push_back(stage);
       durable_ = {commit.cut, commit.wall_time_ns};
     } else {
-      spdlog::error("volume {}: stage of cut {} does not follow cut {}: discarded", identity_.name,
-                    commit.cut.epoch.number(), durable_.name.epoch.number());
+      LogError("volume {}: stage of cut {} does not follow cut {}: discarded", identity_.name,
+               commit.cut.epoch.number(), durable_.name.epoch.number());
       astray.push_back(stage);
     }
   }

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Checks the sources without running them: format, who includes whom, shell scripts, clang-tidy and,
-# on demand, a clang build with -Wthread-safety.
+# Checks the sources without running them: format, who includes whom, shell scripts, clang-tidy.
+# (-Wthread-safety is checked by whoever builds with clang: scripts/test.sh --asan does.)
 set -euo pipefail
 source "$(dirname "$0")/common.sh"
 
@@ -10,8 +10,6 @@ usage: scripts/check.sh [OPTION]...
   --all      clang-tidy over every source; without it, those changed since TANDEM_CHECK_BASE
              (default: the last commit, or the one before it if nothing is uncommitted)
   --no-tidy  leave out clang-tidy
-  --clang    also build everything with clang, -Wthread-safety, warnings as errors, and with the
-             distribution's libfuse
   --fix      format the sources instead of complaining
 USAGE
 }
@@ -28,6 +26,7 @@ may_include=(
 
 # HEADER:FILES THAT MAY INCLUDE IT, both extended regular expressions. One wrapper for each library.
 wrappers=(
+  'spdlog/.*|fmt/.*:meta/base/log\.(h|cc)'
   'sqlite3\.h:meta/base/database\.(h|cc)'
   'librsync\.h:replica/delta\.(h|cc)'
   'nng/.*:replica/(nng_handles\.h|transport[a-z_]*\.(h|cc))'
@@ -36,13 +35,11 @@ wrappers=(
 
 all=no
 tidy=yes
-clang=no
 fix=no
 for argument in "$@"; do
   case $argument in
     --all) all=yes ;;
     --no-tidy) tidy=no ;;
-    --clang) clang=yes ;;
     --fix) fix=yes ;;
     -h | --help) usage && exit 0 ;;
     *) usage >&2 && die "unknown option $argument" ;;
@@ -158,10 +155,10 @@ changed_sources() {
 }
 
 check_tidy() {
-  local files dir=$root/build
+  local files dir=$root/build-tidy
   "$root/scripts/setup.sh" --deps-only || return
   # Generated headers, and the commands that tell clang-tidy how each file is compiled.
-  must "Preparing clang-tidy" "$root/scripts/build.sh" -- tandem_generated
+  must "Preparing clang-tidy" "$root/scripts/build.sh" --tidy -- tandem_generated
   if [[ $all == yes ]]; then
     mapfile -t files < <(listed '*.cc')
   else
@@ -178,14 +175,6 @@ check_tidy() {
   return 1
 }
 
-# With the distribution's libfuse, so that one more build serves both: scripts/test.sh --clang
-# --packaged-fuse runs tests of it. What only a newer libfuse has is clang-tidy's to look at.
-check_clang() {
-  step "Building with clang" "$root/scripts/build.sh" --clang --packaged-fuse -- -k 0 && return
-  grep -E 'error:|FAILED' "$log" || tail -n 40 "$log"
-  return 1
-}
-
 for tool in git clang-format clang-tidy; do
   command -v "$tool" >/dev/null || die "$tool is missing: scripts/setup.sh --with-checks installs it"
 done
@@ -196,9 +185,6 @@ if command -v shellcheck >/dev/null; then
 fi
 if [[ $tidy == yes ]]; then
   check "clang-tidy" check_tidy
-fi
-if [[ $clang == yes ]]; then
-  check "clang build" check_clang
 fi
 if ((${#failed[@]})); then
   die "failed: $(printf '%s, ' "${failed[@]}" | sed 's/, $//')"

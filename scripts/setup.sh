@@ -25,13 +25,14 @@ test_packages=(acl attr btrfs-progs e2fsprogs faketime xfsprogs git sqlite3)
 fuse_packages=(dpkg-dev meson liburing-dev libnuma-dev)
 # PostgreSQL works on the mount in a test. Installing the server must not start one.
 database_packages=(postgresql)
+# clang's sanitizers are a package of its version: see need_checks.
 check_packages=(clang clang-format clang-tidy clang-tools shellcheck)
 
 usage() {
   cat <<'USAGE'
 usage: scripts/setup.sh [OPTION]...
   --deps-only           stop before building tandemfs
-  --with-tests          also install what only tests use: PostgreSQL
+  --with-tests          also what only tests and benchmarks use: install PostgreSQL, build the tests
   --with-checks         also install what scripts/check.sh uses (clang, clang-tidy, shellcheck)
   --with-fuse-examples  also build libfuse's examples (passthrough_hp, for benchmarks) into
                         build/deps/fuse3/examples
@@ -114,6 +115,13 @@ need_database() {
     echo 'create_main_cluster = false' | as_root tee "$configuration" >/dev/null
   fi
   need_packages "${database_packages[@]}"
+}
+
+need_checks() {
+  need_packages "${check_packages[@]}"
+  local version
+  version=$(clang -dumpversion)
+  need_packages "libclang-rt-${version%%.*}-dev"
 }
 
 # ---- libfuse ---------------------------------------------------------------------------------
@@ -263,11 +271,12 @@ command -v apt-get >/dev/null || die "this script knows only apt. Install the co
   "of build_packages (in this file) by hand, then run scripts/build.sh"
 need_packages "${build_packages[@]}" "${test_packages[@]}"
 [[ $with_tests == no ]] || need_database
-[[ $with_checks == no ]] || need_packages "${check_packages[@]}"
+[[ $with_checks == no ]] || need_checks
 [[ $packaged_fuse == yes ]] || need_fuse
 [[ $with_examples == no ]] || need_fuse_examples
 [[ $deps_only == no ]] || exit 0
 
 options=(--dir "$root/build")
 [[ $packaged_fuse == no ]] || options+=(--packaged-fuse)
+[[ $with_tests == yes ]] || options+=(-- tandem_programs)
 must "Building tandemfs" "$root/scripts/build.sh" "${options[@]}"

@@ -9,6 +9,7 @@ usage: scripts/test.sh [OPTION]... [CTEST-ARGUMENT]...
   --long   also the long versions of the tests (TANDEM_TEST_LONG=1)
   --asan, --tsan, --faults, --clang, --packaged-fuse
            test that kind of build (see scripts/build.sh) instead of build/
+--asan needs what scripts/setup.sh --with-checks installs.
 For example: scripts/test.sh -L unit, scripts/test.sh -R 'Mount.*Rename'.
 Where CI=true, a test that skips itself is a failure.
 USAGE

@@ -189,7 +189,7 @@ Result<meta::StateDatabase> StateDirectory::OpenOrReplaceDatabase() {
       stat((path_ + "/state.db").c_str(), &stat_buffer) != 0 || stat_buffer.st_size == 0;
   database_was_lost_ = lost && !is_new_;
   if (database_was_lost_) {
-    spdlog::warn(
+    LogWarning(
         "the state database of {} is gone or empty. Every replica is reconciled with the "
         "source",
         path_);
@@ -198,7 +198,7 @@ Result<meta::StateDatabase> StateDirectory::OpenOrReplaceDatabase() {
   if (database || database.error().kind() != ErrorKind::kCorrupt) return database;
   database_was_lost_ = true;
   ASSIGN_OR_RETURN(const std::string aside, meta::StateDatabase::SetAside(path_));
-  spdlog::warn(
+  LogWarning(
       "{}. The state database cannot be trusted: set aside as {}. Every replica is "
       "reconciled with the source",
       database.error().ToString(), aside);

@@ -153,7 +153,7 @@ Status Serve(const Settings& settings, const sigset_t& signals) {
   std::fflush(stdout);
   int signal = 0;
   sigwait(&signals, &signal);
-  spdlog::info("ending on signal {}", signal);
+  tandem::LogInfo("ending on signal {}", signal);
   store->Stop();
   return {};
 }

@@ -97,12 +97,12 @@ Result<Engine> StartEngine(const MountArguments& arguments, const std::string& s
   ASSIGN_OR_RETURN(const meta::LastEnd last_end,
                    meta::BeginRun(database, identity, witnesses.agree));
   if (last_end == meta::LastEnd::kDiskUnclean) {
-    spdlog::warn(
+    tandem::LogWarning(
         "the disk of {} or of its state was not unmounted in order, or failed: it may have lost "
         "what was written last. Every replica is reconciled with the source",
         source);
   } else if (last_end == meta::LastEnd::kContradicted) {
-    spdlog::warn(
+    tandem::LogWarning(
         "{} was changed while it was not mounted (a backup was put back?). Every replica is "
         "reconciled with the source",
         source);
@@ -154,7 +154,7 @@ Status RunMounted(const MountArguments& arguments, const std::string& source, in
                                replication.get(),    [&mount] { return mount->OverIoUring(); }};
   ASSIGN_OR_RETURN(auto control, ControlServer::Start(std::move(served)));
   RETURN_IF_ERROR(background.Ready());
-  spdlog::info("{} is mounted at {} as volume {}", source, mountpoint, arguments.volume);
+  tandem::LogInfo("{} is mounted at {} as volume {}", source, mountpoint, arguments.volume);
 
   Status served_status = mount->Run();
   if (replication != nullptr) replication->Stop();  // or what is asked through control would wait
@@ -165,7 +165,7 @@ Status RunMounted(const MountArguments& arguments, const std::string& source, in
     RETURN_IF_ERROR(meta::EndRun(
         *engine.writer, meta::DescribeWitnesses(*engine.tree, engine.tracker->recently_changed())));
   }
-  spdlog::info("{} is unmounted", mountpoint);
+  tandem::LogInfo("{} is unmounted", mountpoint);
   return served_status;
 }
 

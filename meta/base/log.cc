@@ -3,6 +3,7 @@
 #include <spdlog/cfg/helpers.h>
 #include <spdlog/sinks/rotating_file_sink.h>
 #include <spdlog/sinks/stdout_sinks.h>
+#include <spdlog/spdlog.h>
 
 #include <cstdlib>
 
@@ -16,6 +17,20 @@ void Install(const std::string& program, std::shared_ptr<spdlog::sinks::sink> si
   const char* level = std::getenv("TANDEM_LOG");
   logger->set_level(level != nullptr ? spdlog::level::from_str(level) : spdlog::level::info);
   spdlog::set_default_logger(std::move(logger));
+}
+
+spdlog::level::level_enum LevelOf(LogLevel level) {
+  switch (level) {
+    case LogLevel::kDebug:
+      return spdlog::level::debug;
+    case LogLevel::kInfo:
+      return spdlog::level::info;
+    case LogLevel::kWarning:
+      return spdlog::level::warn;
+    case LogLevel::kError:
+      return spdlog::level::err;
+  }
+  return spdlog::level::err;
 }
 
 }  // namespace
@@ -34,6 +49,16 @@ Status LogToFile(const std::string& program, const std::string& path) {
     return MakeError(ErrorKind::kSystem, "open log file " + path + " (" + e.what() + ")");
   }
   return {};
+}
+
+void Log(LogLevel level, fmt::string_view format, fmt::format_args arguments) noexcept {
+  try {
+    if (!spdlog::should_log(LevelOf(level))) return;
+    const std::string line = fmt::vformat(format, arguments);
+    spdlog::default_logger_raw()->log(LevelOf(level), spdlog::string_view_t(line));
+  } catch (const std::exception&) {
+    // Out of memory: the line is lost.
+  }
 }
 
 }  // namespace tandem

@@ -1,8 +1,12 @@
 // The program's log: spdlog's default logger, set up once in main. Lines go to stderr, or after
 // daemonising to syslog-like files below the state directory. Any thread.
+//
+// Formats are checked when compiled, as fmt does. spdlog's own headers are included by log.cc
+// alone: each source that calls spdlog::info instantiates all of fmt, seconds of compiling every
+// time.
 #pragma once
 
-#include <spdlog/spdlog.h>
+#include <fmt/core.h>
 
 #include <string>
 
@@ -10,11 +14,31 @@
 
 namespace tandem {
 
+enum class LogLevel { kDebug, kInfo, kWarning, kError };
+
 // Sets pattern and level (TANDEM_LOG=trace|debug|info|warn|error in the environment; info
 // otherwise).
 void SetUpLog(const std::string& program);
 
 // From now on the log goes to this file, appended to and rotated at 10 MiB, three kept.
 Status LogToFile(const std::string& program, const std::string& path);
+
+// One line. Nothing escapes: a line that cannot be formatted or written is lost.
+void Log(LogLevel level, fmt::string_view format, fmt::format_args arguments) noexcept;
+
+template <typename... T>
+void LogInfo(fmt::format_string<T...> format, const T&... arguments) {
+  Log(LogLevel::kInfo, format, fmt::make_format_args(arguments...));
+}
+
+template <typename... T>
+void LogWarning(fmt::format_string<T...> format, const T&... arguments) {
+  Log(LogLevel::kWarning, format, fmt::make_format_args(arguments...));
+}
+
+template <typename... T>
+void LogError(fmt::format_string<T...> format, const T&... arguments) {
+  Log(LogLevel::kError, format, fmt::make_format_args(arguments...));
+}
 
 }  // namespace tandem

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # What capture costs the writers, without a replica, and what a cut does.
-# usage: tests/bench/capture.sh [ROUNDS]   (needs scripts/setup.sh to have been run, and root)
+# usage: tests/bench/capture.sh [ROUNDS]   (needs scripts/setup.sh --with-tests to have been run, and root)
 set -euo pipefail
 # shellcheck source=tests/bench/common.sh
 source "$(dirname "$0")/common.sh"

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # How fast a replica that was away catches up with much new content, and with what memory; beside it
 # the same directory copied by rsync on the same disk. Both read it from the disk.
-# usage: tests/bench/catch_up.sh [MIB]   (needs scripts/setup.sh to have been run, and root)
+# usage: tests/bench/catch_up.sh [MIB]   (needs scripts/setup.sh --with-tests to have been run, and root)
 set -euo pipefail
 # shellcheck source=tests/bench/common.sh
 source "$(dirname "$0")/common.sh"

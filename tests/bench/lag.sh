@@ -2,7 +2,7 @@
 # How long a write takes to the trees of one and of three replicas, on an idle mount and beside a
 # writer at half of what the mount takes with them attached. All of it shares the processors and the
 # filesystem of this machine: a replica's sync waits for what the writer has written, too.
-# usage: tests/bench/lag.sh [COUNT]   (needs scripts/setup.sh to have been run, and root)
+# usage: tests/bench/lag.sh [COUNT]   (needs scripts/setup.sh --with-tests to have been run, and root)
 set -euo pipefail
 # shellcheck source=tests/bench/common.sh
 source "$(dirname "$0")/common.sh"

@@ -2,7 +2,7 @@
 # A million files: whether a write or a new file costs more when 10, 10,000 or a million changed
 # objects wait for a replica that is away; and what listing them all costs the mount in memory, with
 # few descriptors.
-# usage: tests/bench/million.sh [ROUNDS [FILES]]   (needs scripts/setup.sh to have been run, and root)
+# usage: tests/bench/million.sh [ROUNDS [FILES]]   (needs scripts/setup.sh --with-tests to have been run, and root)
 set -euo pipefail
 # shellcheck source=tests/bench/common.sh
 source "$(dirname "$0")/common.sh"

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # What it costs the writers that a cut has to stay as it was while it is being shipped: over a slow
 # link, so that a frozen cut of 60 MiB (more would be pre-copied) is there all the time.
-# usage: tests/bench/preserve.sh [ROUNDS]   (needs scripts/setup.sh to have been run, and root)
+# usage: tests/bench/preserve.sh [ROUNDS]   (needs scripts/setup.sh --with-tests to have been run, and root)
 set -euo pipefail
 # shellcheck source=tests/bench/common.sh
 source "$(dirname "$0")/common.sh"

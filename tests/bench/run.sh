@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Runs all benchmarks, each of which also runs by itself, and prints one table for the README.
-# usage: tests/bench/run.sh [ROUNDS]   (needs scripts/setup.sh to have been run, and root)
+# usage: tests/bench/run.sh [ROUNDS]   (needs scripts/setup.sh --with-tests to have been run, and root)
 set -euo pipefail
 folder=$(dirname "$0")
 rounds=${1:-5}

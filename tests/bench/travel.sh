@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # What an edit of a few bytes costs, whatever the size of the file.
-# usage: tests/bench/travel.sh   (needs scripts/setup.sh to have been run, and root)
+# usage: tests/bench/travel.sh   (needs scripts/setup.sh --with-tests to have been run, and root)
 set -euo pipefail
 # shellcheck source=tests/bench/common.sh
 source "$(dirname "$0")/common.sh"
