@@ -73,6 +73,7 @@ void FileSystem::Initialise(void* user_data, fuse_conn_info* connection) {
   connection->no_interrupt = 1;
 #endif
   connection->max_write = kMaxWrite;
+  connection->max_read = self.settings_.max_read;
 #if FUSE_VERSION >= FUSE_MAKE_VERSION(3, 18)
   constexpr unsigned kKnowsEpochs = 44;
   if (connection->proto_minor >= kKnowsEpochs) self.directory_seconds_ = kCacheSeconds;

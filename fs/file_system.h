@@ -29,6 +29,8 @@ class FileSystem {
     bool writeback = false;
     // No access time moves because of what is read through the mount.
     bool noatime = false;
+    // Bytes of one read at most; 0 for what the kernel sends.
+    unsigned max_read = 0;
   };
 
   // `source_fd` is used during the call only. `capture` (may be null) is borrowed.

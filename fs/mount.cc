@@ -55,7 +55,8 @@ Result<std::unique_ptr<FileSystemMount>> FileSystemMount::Create(const MountOpti
   ASSIGN_OR_RETURN(auto session, SessionOptions::Parse(options.fuse_options, options.fs_name));
   ASSIGN_OR_RETURN(auto file_system, FileSystem::Create(options.source_fd, options.capture,
                                                         {.writeback = session.writeback,
-                                                         .noatime = session.noatime}));
+                                                         .noatime = session.noatime,
+                                                         .max_read = session.max_read}));
   ASSIGN_OR_RETURN(auto watcher, StopWatcher::Create());
   std::unique_ptr<FileSystemMount> mount(new FileSystemMount(
       std::move(mountpoint), std::move(file_system), std::move(watcher), session));

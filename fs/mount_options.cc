@@ -14,6 +14,7 @@ struct Parsed {
   int writeback;
   int noatime;
   unsigned max_threads;
+  unsigned max_read;
   int io_uring;
 };
 
@@ -22,6 +23,8 @@ const fuse_opt kOptions[] = {
     {"noatime", offsetof(Parsed, noatime), 1},
     FUSE_OPT_KEY("noatime", FUSE_OPT_KEY_KEEP),  // the mount's, too
     {"max_threads=%u", offsetof(Parsed, max_threads), 0},
+    {"max_read=%u", offsetof(Parsed, max_read), 0},
+    FUSE_OPT_KEY("max_read=", FUSE_OPT_KEY_KEEP),  // the kernel's, too
     {"io_uring", offsetof(Parsed, io_uring), 1},
     {"no_io_uring", offsetof(Parsed, io_uring), 0},
     FUSE_OPT_KEY("defaults", FUSE_OPT_KEY_DISCARD),
@@ -81,7 +84,7 @@ Result<SessionOptions> SessionOptions::Parse(const std::string& comma_list,
                               fuse_opt_add_arg(arguments, comma_list.c_str()) != 0)) {
     return ErrnoError(ENOMEM, "mount options");
   }
-  Parsed parsed = {0, 0, kDefaultThreads, KernelOffersIoUring() ? 1 : 0};
+  Parsed parsed = {0, 0, kDefaultThreads, 0, KernelOffersIoUring() ? 1 : 0};
   if (fuse_opt_parse(arguments, &parsed, kOptions, ProcessOther) != 0) {
     return MakeError(ErrorKind::kUsage, "mount options not understood: -o " + comma_list);
   }
@@ -89,6 +92,7 @@ Result<SessionOptions> SessionOptions::Parse(const std::string& comma_list,
   if (parsed.max_threads < 2) return MakeError(ErrorKind::kUsage, "max_threads: at least 2");
   options.writeback = parsed.writeback != 0;
   options.max_threads = parsed.max_threads;
+  options.max_read = parsed.max_read;
   options.noatime = parsed.noatime != 0;
 #if FUSE_VERSION >= FUSE_MAKE_VERSION(3, 18)
   options.io_uring = parsed.io_uring != 0;

@@ -2,6 +2,7 @@
 //   writeback        the kernel collects writes in its cache
 //   noatime          no read that comes through the mount moves an access time, beneath it either
 //   max_threads=N    threads that serve requests
+//   max_read=N       bytes of one read request at most
 // Options that concern only mount(8) and the boot (defaults, noauto, nofail, _netdev, user, x-...,
 // the rest of the atime family) are accepted and dropped. allow_other is the default for root.
 #pragma once
@@ -34,6 +35,7 @@ struct SessionOptions {
   bool writeback = false;
   bool noatime = false;
   unsigned max_threads = kDefaultThreads;
+  unsigned max_read = 0;  // 0 for what the kernel sends
   // Requests over io_uring: where the kernel offers it, unless -o no_io_uring says otherwise.
   bool io_uring = false;
   // For fuse_session_new.

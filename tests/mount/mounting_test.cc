@@ -387,6 +387,20 @@ TEST_F(ByMount, NoatimeGoesForTheDirectoryBeneathToo) {
   EXPECT_GT(accessed("directory/file"), 1'000'000'000);
 }
 
+// libfuse ends a session whose option says otherwise than its INIT: after it was called mounted.
+TEST_F(ByMount, TheLargestReadMayBeChosen) {
+  const std::string content(1 << 20, 'x');
+  Write(source_ + "/file", content);
+  for (const char* const most : {"1", "5000", "131072", "100000000"}) {
+    ASSERT_EQ(MountBy({"-t", "fuse.tandemfs", source_, mount_.path(), "-o",
+                       Options(std::string(",max_read=") + most)})
+                  .code,
+              0);
+    EXPECT_EQ(Read(At("file")), content) << most;
+    EXPECT_TRUE(Ends());
+  }
+}
+
 TEST_F(ByMount, ALineOfFstabIsEnough) {
   ASSERT_TRUE(replica_.Start());
   const std::string fstab = scratch_.Path("fstab");
