@@ -139,6 +139,13 @@ class FileSystem {
   // Whether a change of the object's content takes anything from its mode and attributes. `fd` may
   // be O_PATH.
   static bool LosesPrivileges(const Inode& inode, int fd);
+  // Begin for a change of `range` of the content. `loses`: whether it may take anything else, which
+  // is then marked too.
+  struct ContentChange {
+    meta::Operation operation;
+    bool loses = false;
+  };
+  Result<ContentChange> BeginContentChange(const Inode& inode, int fd, ByteRange range);
   // The kernel goes on showing, and obeying, the mode it knows when a write takes bits from it.
   // Outside the gate, before the reply.
   void MakeKernelForgetAttributes(fuse_ino_t node);

@@ -21,6 +21,7 @@
 #include "fs/descriptor_cache.h"
 #include "fs/fd_path.h"
 #include "fs/fuse_api.h"
+#include "fs/plain_flag.h"
 #include "fs/reaper.h"
 #include "meta/base/mutex.h"
 #include "meta/base/unique_fd.h"
@@ -62,10 +63,8 @@ class Inode {
     return backing ^ (static_cast<ino_t>(mount_) << kMountShift);
   }
 
-  // Whether it is known that a write takes nothing from the object's mode and attributes: no
-  // setuid or setgid bit, no capability (fs/privileges.h). Changes of those make it unknown.
-  bool KnownPlain() const { return plain_.load(std::memory_order_relaxed); }
-  void SetKnownPlain(bool plain) const { plain_.store(plain, std::memory_order_relaxed); }
+  // Whether it is known that a write takes nothing from the object's mode and attributes.
+  PlainFlag& plain() const { return plain_; }
 
   bool IsOpenForWriting() const { return writers_.load(std::memory_order_relaxed) != 0; }
 
@@ -86,7 +85,7 @@ class Inode {
   bool removed_ = false;
   const uint64_t generation_;
   const int mount_;  // 0 on the volume's own mount, otherwise the id of a mount below it
-  mutable std::atomic<bool> plain_{false};
+  mutable PlainFlag plain_;
   mutable std::atomic<uint32_t> writers_{0};
 };
 

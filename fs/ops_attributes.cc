@@ -141,8 +141,8 @@ Status FileSystem::SetAttributes(Request& request, fuse_ino_t node, struct stat*
     operation.ChangedAttributes(inode.ref(), meta::kAllAttributes);
   }
   if ((to_set & FUSE_SET_ATTR_MODE) != 0) {
+    const PlainFlag::Giving giving(inode.plain());
     RETURN_IF_ERROR(SetMode(fd, wanted->st_mode));
-    inode.SetKnownPlain(false);
     operation.ChangedAttributes(inode.ref(), meta::kAllAttributes);
   }
   if ((to_set & FUSE_SET_ATTR_SIZE) != 0) {

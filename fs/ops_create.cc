@@ -64,8 +64,9 @@ Status FileSystem::ReplyCreated(Request& request, FoundObject found, std::unique
                                 fuse_file_info& info) {
   Inode* inode = nullptr;
   const fuse_entry_param entry = EntryOf(std::move(found), &inode);
+  const PlainFlag::Moment created = inode->plain().Look();
   // What has just been made has no attributes but those of default ACLs.
-  inode->SetKnownPlain((entry.attr.st_mode & (S_ISUID | S_ISGID)) == 0);
+  if ((entry.attr.st_mode & (S_ISUID | S_ISGID)) == 0) inode->plain().Remember(created);
   HeedNoatime(file->fd());
   file->BelongsTo(*inode);
   file->Describe(info, backing_.closes_silently && inode->in_volume());

@@ -44,13 +44,6 @@ ssize_t WriteInPieces(int fd, fuse_bufvec& data, off_t offset, size_t size) {
   return static_cast<ssize_t>(written);
 }
 
-Intent IntentToWrite(const Inode& inode, ByteRange range, bool loses_privileges) {
-  Intent intent;
-  intent.Data(inode.ref(), range);
-  if (loses_privileges) intent.Attributes(inode.ref());
-  return intent;
-}
-
 // Whether setuid and setgid bits go: by the caller's capabilities,
 bool TakesSetid(const Request& request) { return !HasCapability(CAP_FSETID, request.caller()); }
 
@@ -76,10 +69,25 @@ Status CheckAppends(const OpenFile& file, off_t offset) {
 }  // namespace
 
 bool FileSystem::LosesPrivileges(const Inode& inode, int fd) {
-  if (inode.KnownPlain()) return false;
+  const PlainFlag::Moment look = inode.plain().Look();
+  if (inode.plain().Known()) return false;
   const Result<bool> has = HasPrivileges(fd);
-  if (has && !*has) inode.SetKnownPlain(true);
-  return !has || *has;
+  return !has || *has || !inode.plain().Remember(look);
+}
+
+// Mapped stores are written back without the inode's lock: while one waits for its mark, a
+// capability may be set and even shipped. Inside the gate it is looked at again; what is given from
+// then on is given, and recorded, in the same epoch.
+Result<FileSystem::ContentChange> FileSystem::BeginContentChange(const Inode& inode, int fd,
+                                                                 ByteRange range) {
+  while (true) {
+    const bool loses = LosesPrivileges(inode, fd);
+    Intent intent;
+    intent.Data(inode.ref(), range);
+    if (loses) intent.Attributes(inode.ref());
+    ASSIGN_OR_RETURN(Operation operation, Begin(inode, intent));
+    if (loses || inode.plain().Known()) return ContentChange{std::move(operation), loses};
+  }
 }
 
 void FileSystem::MakeKernelForgetAttributes(fuse_ino_t node) {
@@ -101,9 +109,8 @@ Status FileSystem::Write(Request& request, fuse_ino_t node, fuse_bufvec* data, o
   if (file.append_only()) RETURN_IF_ERROR(CheckAppends(file, offset));
   const size_t size = fuse_buf_size(data);
   data->idx = data->off = 0;  // from the start, also when it is tried again
-  const bool loses = LosesPrivileges(inode, file.fd());
-  ASSIGN_OR_RETURN(Operation operation,
-                   Begin(inode, IntentToWrite(inode, RangeOf(offset, size), loses)));
+  ASSIGN_OR_RETURN(auto change, BeginContentChange(inode, file.fd(), RangeOf(offset, size)));
+  auto& [operation, loses] = change;
   ssize_t written;
   {
     const CallerLimits limits(request.caller());
@@ -116,7 +123,7 @@ Status FileSystem::Write(Request& request, fuse_ino_t node, fuse_bufvec* data, o
   operation.Wrote(inode.ref(), RangeOf(offset, size));
   if (loses) operation.ChangedAttributes(inode.ref(), meta::kAllAttributes);
   operation.End();
-  if (loses) MakeKernelForgetAttributes(node);
+  if (loses || !inode.plain().Known()) MakeKernelForgetAttributes(node);
   if (written < 0) return ErrnoError(static_cast<int>(-written), "write");
   // For want of room, perhaps, that is only just being made.
   const bool is_short = static_cast<size_t>(written) < size;
@@ -134,8 +141,8 @@ Status FileSystem::Allocate(Request& request, fuse_ino_t node, int mode, off_t o
   const ByteRange range = shifts ? ByteRange::From(static_cast<uint64_t>(offset))
                                  : RangeOf(offset, static_cast<uint64_t>(length));
   const OpenFile& file = files_.Get(info->fh);
-  const bool loses = LosesPrivileges(inode, file.fd());
-  ASSIGN_OR_RETURN(Operation operation, Begin(inode, IntentToWrite(inode, range, loses)));
+  ASSIGN_OR_RETURN(auto change, BeginContentChange(inode, file.fd(), range));
+  auto& [operation, loses] = change;
   int result;
   int code;
   {
@@ -149,7 +156,7 @@ Status FileSystem::Allocate(Request& request, fuse_ino_t node, int mode, off_t o
   operation.Wrote(inode.ref(), range);
   if (loses) operation.ChangedAttributes(inode.ref(), meta::kAllAttributes);
   operation.End();
-  if (loses) MakeKernelForgetAttributes(node);
+  if (loses || !inode.plain().Known()) MakeKernelForgetAttributes(node);
   if (result != 0) return ErrnoError(code, "fallocate");
   RETURN_IF_ERROR(file.SyncIfAsked());
   request.Succeed();
@@ -165,8 +172,8 @@ Status FileSystem::CopyRange(Request& request, fuse_ino_t /*from*/, off_t from_o
   const Inode& inode = inodes_->Get(to);
   const ByteRange range = RangeOf(to_offset, length);
   const OpenFile& file = files_.Get(to_info->fh);
-  const bool loses = LosesPrivileges(inode, file.fd());
-  ASSIGN_OR_RETURN(Operation operation, Begin(inode, IntentToWrite(inode, range, loses)));
+  ASSIGN_OR_RETURN(auto change, BeginContentChange(inode, file.fd(), range));
+  auto& [operation, loses] = change;
   off_t to_position = to_offset;
   ssize_t copied;
   int code;
@@ -182,7 +189,7 @@ Status FileSystem::CopyRange(Request& request, fuse_ino_t /*from*/, off_t from_o
                   copied < 0 ? range : RangeOf(to_offset, static_cast<uint64_t>(copied)));
   if (loses) operation.ChangedAttributes(inode.ref(), meta::kAllAttributes);
   operation.End();
-  if (loses) MakeKernelForgetAttributes(to);
+  if (loses || !inode.plain().Known()) MakeKernelForgetAttributes(to);
   if (copied < 0) return ErrnoError(code, "copy_file_range");
   RETURN_IF_ERROR(file.SyncIfAsked());
   request.ReplyWritten(static_cast<size_t>(copied));

@@ -172,13 +172,17 @@ void CopyRange(Actor& actor) {
 // True also if the mapping lost its page because another worker truncated the
 // file; a store that fails although the page is there is an I/O error.
 bool StoreThroughMapping(Actor& actor, int fd, char* map, Extent window) {
-  constexpr int kAttempts = 4;  // The file may shrink, then grow again.
+  // The file may shrink, then grow again; and fstat may tell of a write's new size while the write,
+  // in another thread, has yet to tell the page fault.
+  constexpr int kAttempts = 1000;
+  constexpr useconds_t kPause = 1000;
   const size_t at = actor.random().Below(window.length);
   const auto data = actor.Data(actor.random().Between(1, window.length - at));
   for (int i = 0; i < kAttempts; ++i) {
     if (programs::CopyGuarded(map + at, data.data(), data.size())) return true;
     const off_t end = window.offset + static_cast<off_t>(window.length);
     if (FileSize(actor, fd) < end) return true;
+    usleep(kPause);
   }
   actor.Fail("store", actor.config().tolerate_no_space ? ENOSPC : EIO);
   return false;
