@@ -149,6 +149,8 @@ class FileSystem {
   // The kernel goes on showing, and obeying, the mode it knows when a write takes bits from it.
   // Outside the gate, before the reply.
   void MakeKernelForgetAttributes(fuse_ino_t node);
+  // The same after a ContentChange, if it may have taken anything.
+  void MakeKernelForgetTaken(const Inode& inode, bool loses);
 
   // After the backing call that made `name`: finds the new object and records it. If it cannot be
   // found the call is undone with unlinkat(removal_flags).

@@ -95,6 +95,11 @@ void FileSystem::MakeKernelForgetAttributes(fuse_ino_t node) {
   fuse_lowlevel_notify_inval_inode(session_, node, kNoContent, 0);
 }
 
+void FileSystem::MakeKernelForgetTaken(const Inode& inode, bool loses) {
+  // No longer known: what was given inside the gate may have been taken again.
+  if (loses || !inode.plain().Known()) MakeKernelForgetAttributes(inodes_->NodeOf(inode));
+}
+
 Status FileSystem::Read(Request& request, fuse_ino_t /*node*/, size_t size, off_t offset,
                         fuse_file_info* info) {
   fuse_bufvec data = BufferOn(files_.Get(info->fh).fd(), offset, size);
@@ -123,7 +128,7 @@ Status FileSystem::Write(Request& request, fuse_ino_t node, fuse_bufvec* data, o
   operation.Wrote(inode.ref(), RangeOf(offset, size));
   if (loses) operation.ChangedAttributes(inode.ref(), meta::kAllAttributes);
   operation.End();
-  if (loses || !inode.plain().Known()) MakeKernelForgetAttributes(node);
+  MakeKernelForgetTaken(inode, loses);
   if (written < 0) return ErrnoError(static_cast<int>(-written), "write");
   // For want of room, perhaps, that is only just being made.
   const bool is_short = static_cast<size_t>(written) < size;
@@ -156,7 +161,7 @@ Status FileSystem::Allocate(Request& request, fuse_ino_t node, int mode, off_t o
   operation.Wrote(inode.ref(), range);
   if (loses) operation.ChangedAttributes(inode.ref(), meta::kAllAttributes);
   operation.End();
-  if (loses || !inode.plain().Known()) MakeKernelForgetAttributes(node);
+  MakeKernelForgetTaken(inode, loses);
   if (result != 0) return ErrnoError(code, "fallocate");
   RETURN_IF_ERROR(file.SyncIfAsked());
   request.Succeed();
@@ -189,7 +194,7 @@ Status FileSystem::CopyRange(Request& request, fuse_ino_t /*from*/, off_t from_o
                   copied < 0 ? range : RangeOf(to_offset, static_cast<uint64_t>(copied)));
   if (loses) operation.ChangedAttributes(inode.ref(), meta::kAllAttributes);
   operation.End();
-  if (loses || !inode.plain().Known()) MakeKernelForgetAttributes(to);
+  MakeKernelForgetTaken(inode, loses);
   if (copied < 0) return ErrnoError(code, "copy_file_range");
   RETURN_IF_ERROR(file.SyncIfAsked());
   request.ReplyWritten(static_cast<size_t>(copied));

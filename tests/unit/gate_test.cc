@@ -134,13 +134,14 @@ TEST(Gate, MoreThreadsThanSlotsAreToldApart) {
     threads.emplace_back([&] {
       const int slot = gate.Enter();
       ++entered;
-      while (!leave) std::this_thread::sleep_for(milliseconds(1));
+      leave.wait(false);
       gate.Leave(slot);
     });
   }
   while (entered < kThreads) std::this_thread::yield();
   EXPECT_FALSE(gate.Close(milliseconds(1)));
   leave = true;
+  leave.notify_all();
   EXPECT_TRUE(gate.Close(kLong));
   gate.Open();
   for (std::thread& thread : threads) thread.join();

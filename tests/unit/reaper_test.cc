@@ -16,11 +16,14 @@ class ReaperTest : public testing::Test {
   // Closing it takes until Release if `slow`.
   Reaper::Open Descriptor(bool slow = false) {
     return {this, [slow](ReaperTest* test) {
-              while (slow && !test->released_) usleep(1000);
+              if (slow) test->released_.wait(false);
               ++test->closed_;
             }};
   }
-  void Release() { released_ = true; }
+  void Release() {
+    released_ = true;
+    released_.notify_all();
+  }
 
   std::atomic<bool> released_{false};
   std::atomic<int> closed_{0};

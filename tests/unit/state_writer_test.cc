@@ -34,7 +34,8 @@ class StateWriterTest : public testing::Test {
   StateWriter::Job Held(bool fails = false) {
     return [this, fails](StateDatabase& database) -> Status {
       held_ = true;
-      while (!released_) std::this_thread::sleep_for(milliseconds(1));
+      held_.notify_all();
+      released_.wait(false);
       RETURN_IF_ERROR(database.Put("held", "yes"));
       if (fails) return ErrnoError(ENOSPC, "no room");
       return {};
@@ -50,13 +51,14 @@ class StateWriterTest : public testing::Test {
       }
     }));
     if (runs_at_once) {
-      while (!held_) std::this_thread::sleep_for(milliseconds(1));
+      held_.wait(false);
     } else {
       beside_.back()->ExpectAsleep();
     }
   }
   void Release() {
     released_ = true;
+    released_.notify_all();
     beside_.clear();
   }
 
