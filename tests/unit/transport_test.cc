@@ -1,6 +1,9 @@
 #include "replica/transport.h"
 
 #include <gtest/gtest.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
 
 #include <atomic>
 #include <thread>
@@ -19,13 +22,14 @@ constexpr size_t kMaxBytes = 4 << 20;
 std::unique_ptr<ReplySocket> ListenWith(const std::string& url, const ReplySocket::Handler& handler,
                                         int workers = 8) {
   // A port is free again a moment after its last listener went.
-  for (int attempt = 0; attempt < 100; ++attempt) {
-    auto socket = ReplySocket::Listen({url}, workers, kMaxBytes, handler);
-    if (socket) return std::move(*socket);
-    std::this_thread::sleep_for(milliseconds(20));
-  }
-  ADD_FAILURE() << "cannot listen on " << url;
-  return nullptr;
+  std::unique_ptr<ReplySocket> socket;
+  EXPECT_TRUE(test::WaitFor([&] {
+    auto listening = ReplySocket::Listen({url}, workers, kMaxBytes, handler);
+    if (listening) socket = std::move(*listening);
+    return socket != nullptr;
+  })) << "cannot listen on "
+      << url;
+  return socket;
 }
 
 std::string Echo(std::string_view request) { return "echo " + std::string(request); }
@@ -87,14 +91,100 @@ TEST(Transport, UnreachablePeerTimesOut) {
 TEST(Transport, SilentPeerTimesOut) {
   std::atomic<bool> stop{false};
   const auto server = ListenWith("tcp://127.0.0.1:0", [&](std::string_view) {
-    while (!stop) std::this_thread::sleep_for(milliseconds(5));
+    stop.wait(false);
     return std::string("late");
   });
-  const auto socket = RequestSocket::Dial(server->urls()[0]).value();
+  auto socket = RequestSocket::Dial(server->urls()[0]).value();
   const auto answer = socket->Ask("hello", milliseconds(200));
-  ASSERT_FALSE(answer);
-  EXPECT_EQ(answer.error().kind(), ErrorKind::kUnreachable);
+  EXPECT_EQ(answer ? ErrorKind::kSystem : answer.error().kind(), ErrorKind::kUnreachable);
+  socket.reset();  // before the answer comes: see NngGetsStuck
   stop = true;
+  stop.notify_all();
+}
+
+// Closes connections as their answers come, until nng 1.5 never gets done with one. Then it clears
+// away no other either, and none of its sockets connects a second time. False if that cannot be
+// had: 200 attempts, of which one in four succeeds.
+bool NngGetsStuck() {
+  for (int i = 0; i < 200; ++i) {
+    std::atomic<bool> stop{false};
+    const auto server = ListenWith("tcp://127.0.0.1:0", [&](std::string_view) {
+      stop.wait(false);
+      return std::string("late");
+    });
+    auto socket = RequestSocket::Dial(server->urls()[0]).value();
+    EXPECT_FALSE(socket->Ask("hello", milliseconds(20)));
+    stop = true;
+    stop.notify_all();
+    const auto before = std::chrono::steady_clock::now();
+    socket.reset();
+    if (std::chrono::steady_clock::now() - before > milliseconds(1500)) return true;
+  }
+  return false;
+}
+
+// A peer that is a process, made before this one uses nng.
+class PeerProcess {
+ public:
+  PeerProcess() {
+    EXPECT_EQ(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, channel_), 0);
+    pid_ = fork();
+    if (pid_ == 0) Serve();
+  }
+  ~PeerProcess() {
+    Kill();
+    close(channel_[0]);
+    close(channel_[1]);
+  }
+  // Where it listens.
+  std::string Listen(const std::string& url) { return Send(0, url), Receive(0); }
+  void Kill() {
+    if (pid_ <= 0) return;
+    kill(pid_, SIGKILL);
+    waitpid(std::exchange(pid_, 0), nullptr, 0);
+  }
+
+ private:
+  void Send(int end, const std::string& text) {
+    EXPECT_EQ(send(channel_[end], text.data(), text.size(), 0), static_cast<ssize_t>(text.size()));
+  }
+  std::string Receive(int end) {
+    char buffer[256];
+    return {buffer, static_cast<size_t>(std::max<ssize_t>(0, recv(channel_[end], buffer, 256, 0)))};
+  }
+  [[noreturn]] void Serve() {
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    const auto server = ListenWith(Receive(1), Echo);
+    Send(1, server->urls()[0]);
+    while (true) pause();
+  }
+
+  int channel_[2];
+  pid_t pid_;
+};
+
+// Leaves the process with 0 if so.
+void OutlivesAStuckNng() {
+  PeerProcess first;
+  PeerProcess second;
+  fprintf(stderr, "nng is stuck: %d\n", NngGetsStuck());
+  const std::string url = first.Listen("tcp://127.0.0.1:0");
+  const auto socket = RequestSocket::Dial(url).value();
+  EXPECT_EQ(socket->Ask("once", milliseconds(5000)).value(), "echo once");
+  const uint64_t connection = socket->connection();
+  first.Kill();
+  EXPECT_EQ(second.Listen(url), url);
+  // Its connection is gone, which is noticed when it is over; the next is asked of another.
+  (void)socket->Ask("lost", milliseconds(6000));
+  EXPECT_EQ(socket->Ask("twice", milliseconds(6000)).value(), "echo twice");
+  EXPECT_GT(socket->connection(), connection);
+  second.Kill();
+  _exit(testing::Test::HasFailure() ? 1 : 0);
+}
+
+TEST(Transport, ConnectsAgainThoughNngIsStuck) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  EXPECT_EXIT(OutlivesAStuckNng(), testing::ExitedWithCode(0), "");
 }
 
 TEST(Transport, NonsenseUrlsAreRefused) {
@@ -111,7 +201,7 @@ TEST(Transport, RequestUnderWaySurvivesPeerRestart) {
   std::atomic<bool> stop{false};
   auto server = ListenWith("tcp://127.0.0.1:0", [&](std::string_view) {
     received = true;
-    while (!stop) std::this_thread::sleep_for(milliseconds(5));
+    stop.wait(false);
     return std::string("from the first");
   });
   const std::string url = server->urls()[0];
@@ -122,6 +212,7 @@ TEST(Transport, RequestUnderWaySurvivesPeerRestart) {
   std::thread release([&] {
     std::this_thread::sleep_for(milliseconds(100));
     stop = true;
+    stop.notify_all();
   });
   server.reset();
   release.join();
@@ -161,21 +252,24 @@ TEST(Transport, CloseEndsCallsUnderWay) {
 TEST(Transport, AbandonedCallsAreCancelled) {
   std::atomic<bool> stop{false};
   const auto server = ListenWith("tcp://127.0.0.1:0", [&](std::string_view request) {
-    while (!stop && request == "wait") std::this_thread::sleep_for(milliseconds(1));
+    if (request == "wait") stop.wait(false);
     return std::string(request);
   });
-  const auto socket = RequestSocket::Dial(server->urls()[0]).value();
+  auto socket = RequestSocket::Dial(server->urls()[0]).value();
   for (int i = 0; i < 200; ++i) {
     auto call = socket->Send(i % 8 == 0 ? "wait" : "go", milliseconds(5000)).value();
     if (i % 3 == 0) std::this_thread::sleep_for(std::chrono::microseconds(i));
     call.reset();
     if (i % 32 == 31) {
       stop = true;
+      stop.notify_all();
       EXPECT_EQ(socket->Ask("alive", milliseconds(5000)).value(), "alive");
       stop = false;
     }
   }
+  socket.reset();
   stop = true;
+  stop.notify_all();
 }
 
 TEST(Transport, HandlerThatThrowsAnswersNobodyElseBadly) {
