@@ -175,7 +175,8 @@ class FileSystem {
 
   // The entry that tells the kernel of the object, counting a lookup.
   fuse_entry_param EntryOf(FoundObject found, Inode** inode);
-  Status ReplyEntry(Request& request, FoundObject found);
+  // `directory` is where it was found.
+  Status ReplyEntry(Request& request, const Inode& directory, FoundObject found);
   Status ReplyCreated(Request& request, FoundObject found, std::unique_ptr<OpenFile> file,
                       fuse_file_info& info);
 

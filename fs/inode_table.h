@@ -21,6 +21,7 @@
 #include "fs/descriptor_cache.h"
 #include "fs/fd_path.h"
 #include "fs/fuse_api.h"
+#include "fs/known_names.h"
 #include "fs/plain_flag.h"
 #include "fs/reaper.h"
 #include "meta/base/mutex.h"
@@ -66,6 +67,9 @@ class Inode {
   // Whether it is known that a write takes nothing from the object's mode and attributes.
   PlainFlag& plain() const { return plain_; }
 
+  // Of a directory.
+  KnownNames& known_names() const { return known_names_; }
+
   bool IsOpenForWriting() const { return writers_.load(std::memory_order_relaxed) != 0; }
 
  private:
@@ -87,6 +91,7 @@ class Inode {
   const int mount_;  // 0 on the volume's own mount, otherwise the id of a mount below it
   mutable PlainFlag plain_;
   mutable std::atomic<uint32_t> writers_{0};
+  mutable KnownNames known_names_;
 };
 
 // Has its Inode count as open for writing for as long as this lives. The kernel forgets no object

@@ -11,6 +11,7 @@
 #include <functional>
 #include <memory>
 
+#include "fs/known_names.h"
 #include "meta/base/mutex.h"
 #include "meta/base/result.h"
 #include "meta/base/unique_fd.h"
@@ -22,6 +23,8 @@ class OpenDirectory {
   explicit OpenDirectory(UniqueFd fd) : fd_(std::move(fd)) {}
 
   int fd() const { return fd_.get(); }
+  // Those not yet met by this listing.
+  KnownNames& known_names() { return known_names_; }
 
   // Passes the entries from `offset` (0, or the d_off of one seen before) to `visit` until it
   // returns false: that entry comes again next time. An error is returned only if it came before
@@ -34,6 +37,7 @@ class OpenDirectory {
   Result<const dirent64*> Peek() REQUIRES(mutex_);
 
   const UniqueFd fd_;
+  KnownNames known_names_;
   Mutex mutex_;
   // What getdents64 returned and was not yet consumed: [begin_, end_) of buffer_.
   std::unique_ptr<char[]> buffer_ GUARDED_BY(mutex_);

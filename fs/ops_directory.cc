@@ -85,8 +85,9 @@ Status FileSystem::ReadDirPlus(Request& request, fuse_ino_t node, size_t size, o
   OpenDirectory& directory = directories_.Get(info->fh);
   ListingReply reply(request, size);
   std::vector<Inode*> announced;
+  if (offset == 0) directory.known_names().TakeAllOf(inode.known_names());
   const auto add = [&](const dirent64& entry) {
-    if (!IsDotOrDotDot(entry.d_name)) {
+    if (!IsDotOrDotDot(entry.d_name) && !directory.known_names().Take()) {
       Result<FoundObject> found = inodes_->Find(directory.fd(), entry.d_name);
       if (found) {
         Inode* child = nullptr;

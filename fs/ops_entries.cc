@@ -44,7 +44,7 @@ Status FileSystem::MakeNode(Request& request, fuse_ino_t parent, const char* nam
   ASSIGN_OR_RETURN(FoundObject made,
                    RecordCreated(operation, directory, directory_fd.get(), name, 0));
   operation.End();
-  return ReplyEntry(request, std::move(made));
+  return ReplyEntry(request, directory, std::move(made));
 }
 
 Status FileSystem::MakeDirectory(Request& request, fuse_ino_t parent, const char* name,
@@ -59,7 +59,7 @@ Status FileSystem::MakeDirectory(Request& request, fuse_ino_t parent, const char
   ASSIGN_OR_RETURN(FoundObject made,
                    RecordCreated(operation, directory, directory_fd.get(), name, AT_REMOVEDIR));
   operation.End();
-  return ReplyEntry(request, std::move(made));
+  return ReplyEntry(request, directory, std::move(made));
 }
 
 Status FileSystem::MakeSymlink(Request& request, const char* target, fuse_ino_t parent,
@@ -74,7 +74,7 @@ Status FileSystem::MakeSymlink(Request& request, const char* target, fuse_ino_t 
   ASSIGN_OR_RETURN(FoundObject made,
                    RecordCreated(operation, directory, directory_fd.get(), name, 0));
   operation.End();
-  return ReplyEntry(request, std::move(made));
+  return ReplyEntry(request, directory, std::move(made));
 }
 
 Status FileSystem::Link(Request& request, fuse_ino_t node, fuse_ino_t new_parent,
@@ -101,7 +101,7 @@ Status FileSystem::Link(Request& request, fuse_ino_t node, fuse_ino_t new_parent
   operation.End();
   if (before.st_nlink == 0) inodes_->HasName(inodes_->Get(node));
   ASSIGN_OR_RETURN(FoundObject linked, inodes_->FindOpen(fd.get()));
-  return ReplyEntry(request, std::move(linked));
+  return ReplyEntry(request, directory, std::move(linked));
 }
 
 Result<FileSystem::Victim> FileSystem::FindVictim(const Inode& parent, int parent_fd,
@@ -129,6 +129,7 @@ Status FileSystem::RemoveEntry(Request& request, fuse_ino_t parent, const char* 
   if (unlinkat(directory_fd.get(), name, flags) != 0) return ErrnoError("remove");
   operation.SetEntry(directory.ref(), name, ObjectId(), victim.object.id);
   operation.End();
+  (void)directory.known_names().Take();
   request.Succeed();
   return {};
 }

@@ -6,9 +6,10 @@
 namespace tandem::fs {
 
 Status FileSystem::Lookup(Request& request, fuse_ino_t parent, const char* name) {
-  ASSIGN_OR_RETURN(const InodeFd parent_fd, inodes_->Descriptor(parent));
-  Result<FoundObject> found = inodes_->Find(parent_fd.get(), name);
-  if (found) return ReplyEntry(request, std::move(*found));
+  const Inode& directory = inodes_->Get(parent);
+  ASSIGN_OR_RETURN(const InodeFd directory_fd, inodes_->Descriptor(directory));
+  Result<FoundObject> found = inodes_->Find(directory_fd.get(), name);
+  if (found) return ReplyEntry(request, directory, std::move(*found));
   if (found.error().code() != ENOENT) return tl::unexpected<Error>(std::move(found.error()));
   // That there is nothing may be remembered too.
   fuse_entry_param nothing = {};
@@ -49,9 +50,10 @@ void FileSystem::MountsHaveChanged() {
 #endif
 }
 
-Status FileSystem::ReplyEntry(Request& request, FoundObject found) {
+Status FileSystem::ReplyEntry(Request& request, const Inode& directory, FoundObject found) {
   Inode* inode = nullptr;
   const fuse_entry_param entry = EntryOf(std::move(found), &inode);
+  directory.known_names().Add();
   if (!request.ReplyEntry(entry)) inodes_->Forget(*inode, 1);
   return {};
 }

@@ -130,20 +130,45 @@ TEST_F(Listing, PositionsSurviveRewindsAndSeeks) {
   EXPECT_EQ(-1, lseek(dirfd(list.get()), -1, SEEK_SET));
 }
 
+// Name, kind and number of what `directory` lists.
+std::set<std::string> KindsAndNumbers(const std::string& directory) {
+  const Directory list = OpenList(directory);
+  std::set<std::string> lines;
+  while (const dirent* entry = readdir(list.get())) {
+    const std::string name = entry->d_name;
+    if (name == "..") continue;
+    lines.insert(name + " " + std::to_string(entry->d_type) + " " + std::to_string(entry->d_ino));
+  }
+  return lines;
+}
+
 TEST_F(Listing, KindsAndNumbersInListings) {
   MakeEveryKind(source_);
-  const Directory here = OpenList(mount_.path());
-  const Directory beneath = OpenList(source_);
-  std::set<std::string> lines[2];
-  const std::pair<DIR*, size_t> both[] = {{here.get(), 0}, {beneath.get(), 1}};
-  for (const auto& [list, index] : both) {
-    while (const dirent* entry = readdir(list)) {
-      if (std::string(entry->d_name) == "..") continue;
-      lines[index].insert(std::string(entry->d_name) + " " + std::to_string(entry->d_type) + " " +
-                          std::to_string(entry->d_ino));
+  EXPECT_EQ(KindsAndNumbers(mount_.path()), KindsAndNumbers(source_));
+}
+
+// Their attributes are not sent again with the listing (fs/known_names.h).
+TEST_F(Listing, NamesTheKernelKnowsAreListedWithTheOthers) {
+  constexpr int kFiles = 300;
+  for (const int known : {1, kFiles / 2, kFiles}) {
+    const std::string name = "known" + std::to_string(known);
+    ASSERT_NO_FATAL_FAILURE(MakeFiles(name, kFiles));
+    const auto path = [&](int i) { return OnMount(name) + "/stays" + std::to_string(i); };
+    for (int i = 0; i < known; ++i) Lstat(path(i));
+    for (int i = 0; i < 20; ++i) {  // more are known than are left
+      const std::string gone = OnMount(name) + "/gone" + std::to_string(i);
+      ASSERT_EQ(0, mknod(gone.c_str(), S_IFREG | 0600, 0));
+      ASSERT_EQ(0, rename(gone.c_str(), (OnMount(name) + "/new").c_str()));
+    }
+    for (int round = 0; round < 2; ++round) {
+      ExpectEachOnce(OnMount(name), kFiles);
+      EXPECT_EQ(KindsAndNumbers(OnMount(name)), KindsAndNumbers(source_ + "/" + name));
+      for (int i = 0; i < kFiles; ++i) {
+        const std::string beneath = source_ + "/" + name + "/stays" + std::to_string(i);
+        EXPECT_EQ(Lstat(path(i)).st_ino, Lstat(beneath).st_ino);
+      }
     }
   }
-  EXPECT_EQ(lines[0], lines[1]);
 }
 
 }  // namespace
