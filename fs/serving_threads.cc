@@ -23,6 +23,13 @@ void InstallWakeSignal() {
   sigaction(WakeSignal(), &action, nullptr);
 }
 
+// Want of memory costs a request at most, not the mount.
+bool PassesByItself(int received) {
+  return received == -EINTR || received == -EAGAIN || received == -ENOMEM;
+}
+
+constexpr useconds_t kMemoryPauseUs = 10'000;
+
 class Buffer {
  public:
   ~Buffer() { std::free(buffer_.mem); }
@@ -99,12 +106,13 @@ void ServingThreads::Serve() {
   const UniqueFd state(open("/proc/thread-self/stat", O_RDONLY | O_CLOEXEC));
   while (BecomeReader()) {
     int received = -EINTR;
-    while (received == -EINTR && fuse_session_exited(session_) == 0) {
+    while (PassesByItself(received) && fuse_session_exited(session_) == 0) {
       received = fuse_session_receive_buf(session_, buffer.get());
+      if (received == -ENOMEM) usleep(kMemoryPauseUs);
     }
     if (received <= 0) {
       // 0: it is unmounted.
-      End(received == -EINTR ? 0 : received);
+      End(PassesByItself(received) ? 0 : received);
       break;
     }
     CeaseReading(state.get());

@@ -8,8 +8,10 @@
 #include "meta/base/fault_point.h"
 
 namespace tandem::meta {
-
 namespace {
+
+// Of a change's length as written bytes: more is a range whose end nobody knew.
+constexpr uint64_t kMostCounted = 8 << 20;
 
 int64_t NsBy(clockid_t clock) {
   timespec now;
@@ -239,6 +241,7 @@ void Operation::Wrote(const ObjectRef& file, ByteRange range) {
     tracker_->open_ranges_ += static_cast<int64_t>(change.data.count() - ranges);
     change.attributes |= kStatAttributes;
   }
+  tracker_->unsynced_bytes_ += std::min(range.length(), kMostCounted);
   tracker_->NoteChange();
 }
 

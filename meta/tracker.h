@@ -91,7 +91,7 @@ class Tracker : public Capture {
   uint64_t Weight() EXCLUDES(layers_mutex_);
 
   // Syncs the source and cools what was not touched since the window before (`all`: everything).
-  // Happens every few seconds by itself.
+  // Happens by itself, every five seconds, and every thirty while much is written.
   Status EndWindow(bool all) EXCLUDES(layers_mutex_);
 
   // `change` could not be read for a cut that goes without it. It is pending from now on, whatever
@@ -210,6 +210,7 @@ class Tracker : public Capture {
   // Completed syncs of the source; the first number says that nothing was synced yet.
   std::atomic<uint64_t> syncs_{1};
   std::atomic<uint64_t> synced_epoch_{0};
+  std::atomic<uint64_t> unsynced_bytes_{0};  // written since the last sync began
   std::atomic<uint64_t> dropped_epoch_{0};
 
   std::atomic<bool> stopping_{false};

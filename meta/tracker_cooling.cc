@@ -12,7 +12,12 @@ namespace {
 
 // A region that was not touched for one to two windows cools. Long enough that a busy file is not
 // marked again and again, short enough that little has to be compared after a crash.
-constexpr std::chrono::milliseconds kWindow{5000};
+constexpr std::chrono::seconds kWindow{5};
+// While more than this is written in a window, it is drawn out: what is overwritten all the time
+// would be written to the disk by our syncs alone, each time. The kernel, too, lets data wait for
+// half a minute.
+constexpr uint64_t kMuchWritten = 64 << 20;
+constexpr std::chrono::seconds kLongestWindow{30};
 
 // A directory with more names pending than this (a replica is away) is written down as wholly
 // changed: after a crash its names are compared, and what was born in it is found that way. Writing
@@ -35,6 +40,7 @@ ObjectChange ForDatabase(const ObjectChange& change) {
 
 void Tracker::RunTicks() {
   auto next = CondVar::Clock::now() + kWindow;
+  auto latest = CondVar::Clock::now() + kLongestWindow;
   while (true) {
     {
       MutexLock lock(tick_mutex_);
@@ -43,7 +49,12 @@ void Tracker::RunTicks() {
     }
     if (stopping_) return;
     // What failed has been logged; the marks are still there.
-    (void)EndWindow(/*all=*/false);
+    if (unsynced_bytes_ > kMuchWritten && CondVar::Clock::now() < latest) {
+      (void)RetryDeferred();
+    } else {
+      (void)EndWindow(/*all=*/false);
+      latest = CondVar::Clock::now() + kLongestWindow;
+    }
     next = CondVar::Clock::now() + kWindow;
   }
 }
@@ -70,6 +81,7 @@ Status Tracker::SyncSource() {
     if (!cuts_.empty()) newest = cuts_.back();
   }
   FAULT_POINT("source.sync.before");
+  unsynced_bytes_ = 0;
   if (Status status = tree_.Sync(); !status) {
     // The kernel may have thrown away what it could not write: the next start must compare.
     LogError("{}", status.error().ToString());
