@@ -241,7 +241,7 @@ void Operation::Wrote(const ObjectRef& file, ByteRange range) {
     tracker_->open_ranges_ += static_cast<int64_t>(change.data.count() - ranges);
     change.attributes |= kStatAttributes;
   }
-  tracker_->unsynced_bytes_ += std::min(range.length(), kMostCounted);
+  tracker_->written_since_tick_ += std::min(range.length(), kMostCounted);
   tracker_->NoteChange();
 }
 

@@ -210,7 +210,7 @@ class Tracker : public Capture {
   // Completed syncs of the source; the first number says that nothing was synced yet.
   std::atomic<uint64_t> syncs_{1};
   std::atomic<uint64_t> synced_epoch_{0};
-  std::atomic<uint64_t> unsynced_bytes_{0};  // written since the last sync began
+  std::atomic<uint64_t> written_since_tick_{0};  // bytes
   std::atomic<uint64_t> dropped_epoch_{0};
 
   std::atomic<bool> stopping_{false};

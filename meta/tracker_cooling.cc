@@ -4,20 +4,12 @@
 
 #include "meta/base/fault_point.h"
 #include "meta/base/log.h"
+#include "meta/sync_cadence.h"
 #include "meta/tracker.h"
 #include "meta/witness.h"
 
 namespace tandem::meta {
 namespace {
-
-// A region that was not touched for one to two windows cools. Long enough that a busy file is not
-// marked again and again, short enough that little has to be compared after a crash.
-constexpr std::chrono::seconds kWindow{5};
-// While more than this is written in a window, it is drawn out: what is overwritten all the time
-// would be written to the disk by our syncs alone, each time. The kernel, too, lets data wait for
-// half a minute.
-constexpr uint64_t kMuchWritten = 64 << 20;
-constexpr std::chrono::seconds kLongestWindow{30};
 
 // A directory with more names pending than this (a replica is away) is written down as wholly
 // changed: after a crash its names are compared, and what was born in it is found that way. Writing
@@ -39,23 +31,21 @@ ObjectChange ForDatabase(const ObjectChange& change) {
 }  // namespace
 
 void Tracker::RunTicks() {
-  auto next = CondVar::Clock::now() + kWindow;
-  auto latest = CondVar::Clock::now() + kLongestWindow;
+  SyncCadence cadence(CondVar::Clock::now());
   while (true) {
     {
       MutexLock lock(tick_mutex_);
-      while (!stopping_ && tick_.WaitUntil(tick_mutex_, next)) {
+      while (!stopping_ && tick_.WaitUntil(tick_mutex_, cadence.next())) {
       }
     }
     if (stopping_) return;
     // What failed has been logged; the marks are still there.
-    if (unsynced_bytes_ > kMuchWritten && CondVar::Clock::now() < latest) {
-      (void)RetryDeferred();
-    } else {
+    if (cadence.MustSync(CondVar::Clock::now(), written_since_tick_.exchange(0))) {
       (void)EndWindow(/*all=*/false);
-      latest = CondVar::Clock::now() + kLongestWindow;
+      cadence.SyncEnded(CondVar::Clock::now());
+    } else {
+      (void)RetryDeferred();
     }
-    next = CondVar::Clock::now() + kWindow;
   }
 }
 
@@ -81,7 +71,6 @@ Status Tracker::SyncSource() {
     if (!cuts_.empty()) newest = cuts_.back();
   }
   FAULT_POINT("source.sync.before");
-  unsynced_bytes_ = 0;
   if (Status status = tree_.Sync(); !status) {
     // The kernel may have thrown away what it could not write: the next start must compare.
     LogError("{}", status.error().ToString());

@@ -55,11 +55,16 @@ class Faults : public MountTest, public ::testing::WithParamInterface<std::strin
     EXPECT_EQ(outcome.code, 0) << outcome;
   }
 
-  // Runs operations until the process dies of its fault.
+  // Runs operations until the process dies of its fault, with pauses, in which what is hot cools.
   void WorkUntilDead(Process& process) {
-    Process workload(EndlessWorkload(2, ""));
+    constexpr int kRounds = 4;
+    for (int i = 0; i < kRounds && process.running(); ++i) {
+      Process workload(EndlessWorkload(2, ""));
+      process.Wait(seconds(3));
+      EXPECT_TRUE(StopWorkload(workload));
+      process.Wait(seconds(15));
+    }
     EXPECT_EQ(process.Wait(), kKilled) << GetParam() << " was never reached\n" << process.err();
-    EXPECT_TRUE(StopWorkload(workload));
   }
 };
 
