@@ -8,8 +8,10 @@
 #include <xxhash.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstring>
 #include <string>
+#include <thread>
 
 namespace tandem {
 
@@ -26,6 +28,10 @@ FileHandle::~FileHandle() {
 }
 
 namespace {
+
+// Between attempts to open what may be an inode that is being created: about three seconds in all.
+constexpr std::chrono::microseconds kFirstPause{100};
+constexpr std::chrono::milliseconds kLongestPause{2000};
 
 // Since Linux 6.5: a handle good for identification, from filesystems that cannot open by it.
 #ifndef AT_HANDLE_FID
@@ -97,9 +103,15 @@ Result<UniqueFd> OpenByHandle(int mount_fd, const FileHandle& handle, int flags)
   buffer.handle.handle_type = static_cast<int>(le32toh(type));
   buffer.handle.handle_bytes = static_cast<unsigned>(bytes.size() - sizeof type);
   std::memcpy(buffer.handle.f_handle, bytes.data() + sizeof type, buffer.handle.handle_bytes);
-  const int fd = open_by_handle_at(mount_fd, &buffer.handle, flags | O_CLOEXEC);
-  if (fd < 0) return ErrnoError("open by handle");
-  return UniqueFd(fd);
+  // ext4 says ENOMEM, too, while an inode of that number is being created (the object is gone and
+  // its number used again): iget_locked in the kernel's fs/inode.c knows no other way to say so.
+  // Creation takes milliseconds, unless it waits for the journal.
+  for (std::chrono::microseconds pause = kFirstPause;; pause *= 2) {
+    const int fd = open_by_handle_at(mount_fd, &buffer.handle, flags | O_CLOEXEC);
+    if (fd >= 0) return UniqueFd(fd);
+    if (errno != ENOMEM || pause > kLongestPause) return ErrnoError("open by handle");
+    std::this_thread::sleep_for(pause);
+  }
 }
 
 }  // namespace tandem

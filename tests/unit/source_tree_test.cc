@@ -9,6 +9,8 @@
 #include <filesystem>
 #include <fstream>
 #include <set>
+#include <thread>
+#include <vector>
 
 #include "tests/scratch.h"
 
@@ -62,6 +64,42 @@ TEST(Identify, MeansTheSymlinkNotItsTarget) {
   std::filesystem::create_symlink("file", scratch.Path("link"));
   const UniqueFd directory(open(scratch.path().c_str(), O_PATH));
   EXPECT_NE(Identify(directory.get(), "file")->id, Identify(directory.get(), "link")->id);
+}
+
+// On ext4 a number that is being used again answers ENOMEM for a moment.
+TEST(OpenByHandle, WhatIsGoneIsGoneAlsoWhileItsInodeIsUsedAgain) {
+  constexpr int kFiles = 64;
+  constexpr int kRounds = 4000;
+  test::Scratch scratch;
+  const UniqueFd directory(open(scratch.path().c_str(), O_RDONLY | O_DIRECTORY));
+  const auto name_of = [](int i) { return "file" + std::to_string(i); };
+  const auto create_all = [&] {
+    for (int i = 0; i < kFiles; ++i) {
+      UniqueFd(openat(directory.get(), name_of(i).c_str(), O_CREAT | O_WRONLY, 0600));
+    }
+  };
+  const auto unlink_all = [&] {
+    for (int i = 0; i < kFiles; ++i) unlinkat(directory.get(), name_of(i).c_str(), 0);
+  };
+  create_all();
+  std::vector<FileHandle> gone;
+  for (int i = 0; i < kFiles; ++i) {
+    gone.push_back(Identify(directory.get(), name_of(i).c_str()).value().handle);
+  }
+  unlink_all();
+  std::jthread creator([&](const std::stop_token& stop) {
+    while (!stop.stop_requested()) {
+      create_all();
+      unlink_all();
+    }
+  });
+  for (int i = 0; i < kRounds; ++i) {
+    for (const FileHandle& handle : gone) {
+      const auto opened = OpenByHandle(directory.get(), handle, O_PATH);
+      ASSERT_FALSE(opened);
+      ASSERT_EQ(opened.error().code(), ESTALE) << opened.error().ToString();
+    }
+  }
 }
 
 TEST(Identify, SaysWhenThereIsNothing) {
