@@ -68,18 +68,26 @@ Result<Database> Database::Open(const std::string& path, Sync sync) {
         "check database " + path + " (" + std::string(row ? check.Bytes(0) : "no answer") + ")");
   }
   check.Reset();
+  ASSIGN_OR_RETURN(database.begin_, database.Prepare("BEGIN IMMEDIATE"));
+  ASSIGN_OR_RETURN(database.commit_, database.Prepare("COMMIT"));
   return database;
 }
 
 Database::Database(Database&& other) noexcept
-    : handle_(std::exchange(other.handle_, nullptr)), path_(std::move(other.path_)) {}
+    : handle_(std::exchange(other.handle_, nullptr)),
+      path_(std::move(other.path_)),
+      begin_(std::move(other.begin_)),
+      commit_(std::move(other.commit_)) {}
 
 Database& Database::operator=(Database&& other) noexcept {
   std::swap(handle_, other.handle_);
   std::swap(path_, other.path_);
+  std::swap(begin_, other.begin_);
+  std::swap(commit_, other.commit_);
   return *this;
 }
 
+// With its own statements, which are ended after it.
 Database::~Database() { sqlite3_close_v2(handle_); }
 
 tl::unexpected<Error> Database::Failure(const std::string& what) const {
@@ -216,7 +224,7 @@ Status Savepoint::Release() {
 }
 
 Result<Transaction> Transaction::Begin(Database& database) {
-  RETURN_IF_ERROR(database.Execute("BEGIN IMMEDIATE"));
+  RETURN_IF_ERROR(database.begin_.Run());
   return Transaction(database);
 }
 
@@ -226,7 +234,7 @@ Transaction::~Transaction() {
 }
 
 Status Transaction::Commit() {
-  RETURN_IF_ERROR(database_->Execute("COMMIT"));
+  RETURN_IF_ERROR(database_->commit_.Run());
   database_ = nullptr;
   return {};
 }

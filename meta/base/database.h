@@ -16,7 +16,47 @@ struct sqlite3_stmt;
 
 namespace tandem {
 
-class Statement;
+class Database;
+
+// A prepared statement. Bind all parameters (from 1), then either Run, or Step while it returns
+// true and read the columns (from 0). Both reset the statement at the end.
+class Statement {
+ public:
+  Statement() = default;
+  Statement(Statement&& other) noexcept;
+  Statement& operator=(Statement&& other) noexcept;
+  ~Statement();
+
+  Statement& Bind(int index, int64_t value);
+  Statement& BindBlob(int index, std::string_view bytes);
+  Statement& BindText(int index, std::string_view text);
+  Statement& BindNull(int index);
+  template <typename Tag>
+  Statement& Bind(int index, const Id128<Tag>& id) {
+    const auto bytes = id.ToBytes();
+    return BindBlob(index, {bytes.data(), bytes.size()});
+  }
+
+  Status Run();
+  Result<bool> Step();
+  void Reset();
+
+  int64_t Int(int column) const;
+  // Valid until the next Step or Reset. Blobs and texts alike.
+  std::string_view Bytes(int column) const;
+  bool IsNull(int column) const;
+  template <typename IdType>
+  IdType Id(int column) const {
+    return IdType::FromBytes(Bytes(column)).value_or(IdType());
+  }
+
+ private:
+  friend class Database;
+  explicit Statement(sqlite3_stmt* handle) : handle_(handle) {}
+  tl::unexpected<Error> Failure() const;
+
+  sqlite3_stmt* handle_ = nullptr;
+};
 
 class Database {
  public:
@@ -57,48 +97,12 @@ class Database {
   Database(sqlite3* handle, std::string path) : handle_(handle), path_(std::move(path)) {}
   tl::unexpected<Error> Failure(const std::string& what) const;
 
+  friend class Transaction;
+
   sqlite3* handle_ = nullptr;
   std::string path_;
-};
-
-// A prepared statement. Bind all parameters (from 1), then either Run, or Step while it returns
-// true and read the columns (from 0). Both reset the statement at the end.
-class Statement {
- public:
-  Statement() = default;
-  Statement(Statement&& other) noexcept;
-  Statement& operator=(Statement&& other) noexcept;
-  ~Statement();
-
-  Statement& Bind(int index, int64_t value);
-  Statement& BindBlob(int index, std::string_view bytes);
-  Statement& BindText(int index, std::string_view text);
-  Statement& BindNull(int index);
-  template <typename Tag>
-  Statement& Bind(int index, const Id128<Tag>& id) {
-    const auto bytes = id.ToBytes();
-    return BindBlob(index, {bytes.data(), bytes.size()});
-  }
-
-  Status Run();
-  Result<bool> Step();
-  void Reset();
-
-  int64_t Int(int column) const;
-  // Valid until the next Step or Reset. Blobs and texts alike.
-  std::string_view Bytes(int column) const;
-  bool IsNull(int column) const;
-  template <typename IdType>
-  IdType Id(int column) const {
-    return IdType::FromBytes(Bytes(column)).value_or(IdType());
-  }
-
- private:
-  friend class Database;
-  explicit Statement(sqlite3_stmt* handle) : handle_(handle) {}
-  tl::unexpected<Error> Failure() const;
-
-  sqlite3_stmt* handle_ = nullptr;
+  Statement begin_;
+  Statement commit_;
 };
 
 // Part of a transaction that is open already: undone unless Release was called and succeeded.

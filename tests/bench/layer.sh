@@ -173,8 +173,15 @@ usable=()
 for layer in "${layers[@]}"; do
   if has_layer "$layer"; then usable+=("$layer"); else echo "left out, not installed: $layer" >&2; fi
 done
+# Forwards and backwards in turns, so that nobody always comes after the same one.
+order=("${usable[@]}")
+reverse_order() {
+  local layer reversed=()
+  for layer in "${order[@]}"; do reversed=("$layer" "${reversed[@]}"); done
+  order=("${reversed[@]}")
+}
 for ((round = 0; round < rounds; ++round)); do
-  for layer in "${usable[@]}"; do
+  for layer in "${order[@]}"; do
     fresh_disk
     mount_layer "$layer"
     for workload in "${all[@]}"; do
@@ -186,6 +193,7 @@ for ((round = 0; round < rounds; ++round)); do
     done
     unmount_layer
   done
+  reverse_order
 done
 
 printf '| rates, as ratios to the directory beneath |'
