@@ -17,6 +17,7 @@
 #include <deque>
 #include <memory>
 #include <optional>
+#include <span>
 #include <thread>
 #include <vector>
 
@@ -166,8 +167,11 @@ class Tracker : public Capture {
   void RunTicks();
   Status SyncSource() EXCLUDES(layers_mutex_);
   Status CoolShard(size_t index, bool all);
+  // Takes from `hot`, which were hot when the window ended, those it has dealt with.
+  Status CoolSome(Shard& shard, bool all, std::span<const ObjectId>& hot);
   Status CoolInTransaction(StateDatabase& database, Shard& shard, bool all,
-                           std::vector<Cooled>& cooled);
+                           std::span<const ObjectId>& hot, std::vector<Cooled>& cooled)
+      EXCLUDES(layers_mutex_);
   Status RetryDeferred() EXCLUDES(layers_mutex_);
   Status RecordAgain(const ObjectRef& object, const ObjectChange& change);
   void NoteRecentlyChanged(const ObjectRef& object) REQUIRES(layers_mutex_);

@@ -1,6 +1,7 @@
 // Cooling: replacing hot rows nobody has touched for a while by exact dirty rows, or by nothing if
 // all replicas have the changes already.
 #include <algorithm>
+#include <span>
 
 #include "meta/base/fault_point.h"
 #include "meta/base/log.h"
@@ -15,6 +16,9 @@ namespace {
 // changed: after a crash its names are compared, and what was born in it is found that way. Writing
 // them one by one each time the directory cools would hold up every mark.
 constexpr size_t kMaxNames = 1024;
+
+// Objects written down in one transaction, about: marks wait for it.
+constexpr size_t kMostRows = 512;
 
 ObjectChange ForDatabase(const ObjectChange& change) {
   if (change.entries.size() <= kMaxNames) return change;
@@ -94,40 +98,53 @@ Status Tracker::SyncSource() {
 
 Status Tracker::CoolShard(size_t index, bool all) {
   Shard& shard = shards_[index];
+  std::vector<ObjectId> hot;
   {
     MutexLock lock(shard.mutex);
-    if (shard.hot.empty()) return {};
+    hot.reserve(shard.hot.size());
+    for (const auto& [id, entry] : shard.hot) hot.push_back(id);
   }
-  std::vector<Cooled> cooled;
-  // Which marks go is decided in the writer's job: a mark asked for after that decision is then
-  // certainly written after the old one's row is deleted.
-  Status status = writer_.Do(
-      [&](StateDatabase& database) { return CoolInTransaction(database, shard, all, cooled); });
-  if (status && !cooled.empty()) FAULT_POINT("source.cool.after_commit");
+  Status status;
+  for (std::span<const ObjectId> rest = hot; !rest.empty() && status;) {
+    status = CoolSome(shard, all, rest);
+  }
   MutexLock lock(shard.mutex);
-  if (!status) {
-    for (const Cooled& one : cooled) {
-      shard.hot.try_emplace(one.object.id, HotEntry{one.object, {}})
-          .first->second.marks.Restore(one.regions);
-    }
-  }
   std::erase_if(shard.hot, [](const auto& entry) { return entry.second.marks.unused(); });
   return status;
 }
 
+Status Tracker::CoolSome(Shard& shard, bool all, std::span<const ObjectId>& hot) {
+  std::vector<Cooled> cooled;
+  // Which marks go is decided in the writer's job: a mark asked for after that decision is then
+  // certainly written after the old one's row is deleted.
+  Status status = writer_.Do([&](StateDatabase& database) {
+    return CoolInTransaction(database, shard, all, hot, cooled);
+  });
+  if (status && !cooled.empty()) FAULT_POINT("source.cool.after_commit");
+  if (status) return status;
+  MutexLock lock(shard.mutex);
+  for (const Cooled& one : cooled) {
+    shard.hot.try_emplace(one.object.id, HotEntry{one.object, {}})
+        .first->second.marks.Restore(one.regions);
+  }
+  return status;
+}
+
 Status Tracker::CoolInTransaction(StateDatabase& database, Shard& shard, bool all,
-                                  std::vector<Cooled>& cooled) {
+                                  std::span<const ObjectId>& hot, std::vector<Cooled>& cooled) {
   std::vector<DirtyObject> rows;
   {
     MutexLock lock(layers_mutex_);
-    {
-      MutexLock shard_lock(shard.mutex);
-      for (auto& [id, entry] : shard.hot) {
-        std::vector<HotRegion> regions = entry.marks.EndWindow(all);
-        if (!regions.empty()) cooled.push_back({entry.object, std::move(regions)});
+    for (; !hot.empty() && rows.size() < kMostRows; hot = hot.subspan(1)) {
+      {
+        MutexLock shard_lock(shard.mutex);
+        const auto found = shard.hot.find(hot.front());
+        if (found == shard.hot.end()) continue;
+        std::vector<HotRegion> regions = found->second.marks.EndWindow(all);
+        if (regions.empty()) continue;
+        cooled.push_back({found->second.object, std::move(regions)});
       }
-    }
-    for (const Cooled& one : cooled) {
+      const Cooled& one = cooled.back();
       NoteRecentlyChanged(one.object);
       rows.push_back(DirtyRowsOf(one.object));
       const std::vector<DirtyObject> born = RowsOfBorn(rows.back());

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # A million files: whether a write or a new file costs more when 10, 10,000 or a million changed
-# objects wait for a replica that is away; and what listing them all costs the mount in memory, with
-# few descriptors.
+# objects wait for a replica that is away; what listing them all costs the mount in memory, with few
+# descriptors; and how long a change waits for its mark while many others cool.
 # usage: tests/bench/million.sh [ROUNDS [FILES]]   (needs scripts/setup.sh --with-tests to have been run, and root)
 set -euo pipefail
 # shellcheck source=tests/bench/common.sh
@@ -59,3 +59,17 @@ forgotten=$(memory "$pid" RssAnon)
 unmounted
 row "find over $files files, RLIMIT_NOFILE $descriptors: memory it adds, and once the kernel has forgotten" \
   "$((after - before)) MiB, $((forgotten - before)) MiB" "<= 150 MiB, given back"
+
+# No more can be touched here between two syncs.
+hot=$((files / 10))
+for when in quiet cooling; do
+  mkdir -p "$source_dir/$when"
+  seq -f "$source_dir/$when/%.0f" 12000 | xargs mkdir
+done
+mounted
+quiet=$("$bin/tests/mark_wait" "$mount/quiet" 12)
+head -z -n "$hot" < <(find "$mount/new" -type f -print0) | xargs -0 touch -c
+cooling=$("$bin/tests/mark_wait" "$mount/cooling" 12)
+unmounted
+row "wait for a mark while up to $hot objects cool : while none does, p50 p99 longest" \
+  "$(cut -d ' ' -f -3 <<<"$cooling") : $(cut -d ' ' -f -3 <<<"$quiet") ms" "no more"

@@ -39,6 +39,19 @@ TEST_F(RecoveryTest, CoolingWritesWhatIsPendingAndDeletesTheMark) {
   EXPECT_TRUE(dirty[epoch].at(file).attributes & kStatAttributes);
 }
 
+TEST_F(RecoveryTest, MoreThanOneTransactionHoldsCools) {
+  // All in one shard. Nobody looks for them in SOURCE.
+  constexpr size_t kObjects = 2000;
+  const Epoch epoch = tracker().open_epoch();
+  for (size_t i = 0; i < kObjects; ++i) {
+    const ObjectRef object{ObjectId(i + 1, kShards), FileHandle("handle")};
+    Operation operation = directory_.Begin(Intent().Attributes(object));
+    operation.ChangedAttributes(object, kStatAttributes);
+  }
+  ASSERT_TRUE(Cools());
+  EXPECT_EQ(directory_.Inspect().LoadDirty().value()[epoch].size(), kObjects);
+}
+
 TEST_F(RecoveryTest, CoolingWritesNothingOfWhatEveryReplicaHas) {
   directory_.CreateFile("file");
   directory_.Write("file", 0, "content");
