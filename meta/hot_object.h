@@ -78,7 +78,8 @@ class HotObject {
   uint8_t Pin();  // returns what Unpin wants back
   void Unpin(uint8_t parity) {
     --pins_[parity];
-    if (parity != parity_) ended_late_ = true;
+    // The parity of an old pin comes round again.
+    if (parity != parity_ || stale_pin_) ended_late_ = true;
   }
   bool pinned() const { return pins_[0] + pins_[1] != 0; }
 
