@@ -19,6 +19,9 @@ tl::unexpected<Error> NngError(int code, std::string what);
 // of a message arrives leaves nng waiting for that connection for ever (nng #1636). A thread is
 // then left behind; `keep` lives as long as nng may still use it.
 void CloseSocket(nng_socket socket, std::shared_ptr<void> keep);
+// Whether that has happened in this process. nng then clears away no connection any more, nor the
+// descriptor of one that could not be made.
+bool NngIsStuck();
 
 class NngSocket {
  public:

@@ -1,9 +1,11 @@
 // What both sides of the transport share: nng's codes become Error here.
 #include "replica/transport.h"
 
+#include <atomic>
 #include <chrono>
 #include <cstring>
 #include <future>
+#include <system_error>
 #include <thread>
 
 #include "meta/base/log.h"
@@ -11,6 +13,8 @@
 
 namespace tandem::replica {
 namespace {
+
+std::atomic<bool> g_nng_is_stuck{false};
 
 int ErrnoOfNng(int code) {
   if ((code & NNG_ESYSERR) != 0) return code & ~NNG_ESYSERR;
@@ -65,16 +69,25 @@ tl::unexpected<Error> NngError(int code, std::string what) {
 }
 
 void CloseSocket(nng_socket socket, std::shared_ptr<void> keep) {
-  std::packaged_task<void()> close([socket, keep = std::move(keep)] { nng_close(socket); });
+  std::packaged_task<void()> close([socket, keep] { nng_close(socket); });
   const std::future<void> closed = close.get_future();
-  std::thread thread(std::move(close));
+  std::thread thread;
+  try {
+    thread = std::thread(std::move(close));
+  } catch (const std::system_error&) {  // no more threads: without a limit, then
+    nng_close(socket);
+    return;
+  }
   if (closed.wait_for(std::chrono::seconds(2)) == std::future_status::ready) {
     thread.join();
   } else {
     LogWarning("nng does not close a socket; left behind");
+    g_nng_is_stuck = true;
     thread.detach();
   }
 }
+
+bool NngIsStuck() { return g_nng_is_stuck; }
 
 Result<NngMessage> NngMessage::From(std::string_view bytes) {
   nng_msg* message = nullptr;

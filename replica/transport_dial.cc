@@ -12,6 +12,7 @@ namespace {
 constexpr size_t kMaxReplyBytes = kMaxMessageBytes;
 constexpr nng_duration kReconnectFirst = 100;
 constexpr nng_duration kReconnectLast = 5000;
+constexpr nng_duration kReconnectLastIfStuck = 60'000;  // each attempt costs a descriptor
 // nng sends a request again when its connection ends. This timer is for replies that get lost on a
 // living connection, which REP does not do; were it short, a slow link would carry everything
 // twice.
@@ -48,7 +49,8 @@ Status DialedSocket::Start(const std::string& url) {
   int code = nng_dialer_create(&dialer, socket_.handle, url.c_str());
   if (code != 0) return BadUrl(code, url);
   nng_dialer_set_ms(dialer, NNG_OPT_RECONNMINT, kReconnectFirst);
-  nng_dialer_set_ms(dialer, NNG_OPT_RECONNMAXT, kReconnectLast);
+  nng_dialer_set_ms(dialer, NNG_OPT_RECONNMAXT,
+                    NngIsStuck() ? kReconnectLastIfStuck : kReconnectLast);
   // Transports that have no such option refuse it, and need none.
   (void)nng_dialer_set_bool(dialer, NNG_OPT_TCP_KEEPALIVE, true);
   code = nng_dialer_start(dialer, NNG_FLAG_NONBLOCK);

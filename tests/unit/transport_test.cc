@@ -164,10 +164,13 @@ class PeerProcess {
 };
 
 // Leaves the process with 0 if so.
+constexpr int kNngIsSound = 77;
+
 void OutlivesAStuckNng() {
   PeerProcess first;
   PeerProcess second;
-  fprintf(stderr, "nng is stuck: %d\n", NngGetsStuck());
+  // Later ones do not: nothing to outlive.
+  if (!NngGetsStuck()) _exit(kNngIsSound);
   const std::string url = first.Listen("tcp://127.0.0.1:0");
   const auto socket = RequestSocket::Dial(url).value();
   EXPECT_EQ(socket->Ask("once", milliseconds(5000)).value(), "echo once");
@@ -184,7 +187,13 @@ void OutlivesAStuckNng() {
 
 TEST(Transport, ConnectsAgainThoughNngIsStuck) {
   GTEST_FLAG_SET(death_test_style, "threadsafe");
-  EXPECT_EXIT(OutlivesAStuckNng(), testing::ExitedWithCode(0), "");
+  bool sound = false;
+  const auto succeeds = [&sound](int status) {
+    sound = testing::ExitedWithCode(kNngIsSound)(status);
+    return sound || testing::ExitedWithCode(0)(status);
+  };
+  EXPECT_EXIT(OutlivesAStuckNng(), succeeds, "");
+  if (sound) GTEST_SKIP() << "this nng does not get stuck";
 }
 
 TEST(Transport, NonsenseUrlsAreRefused) {
