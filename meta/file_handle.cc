@@ -29,9 +29,9 @@ FileHandle::~FileHandle() {
 
 namespace {
 
-// Between attempts to open what may be an inode that is being created: about three seconds in all.
+// Between attempts to open what may be an inode that is being created: about half a second in all.
 constexpr std::chrono::microseconds kFirstPause{100};
-constexpr std::chrono::milliseconds kLongestPause{2000};
+constexpr std::chrono::milliseconds kLongestPause{250};
 
 // Since Linux 6.5: a handle good for identification, from filesystems that cannot open by it.
 #ifndef AT_HANDLE_FID
