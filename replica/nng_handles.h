@@ -18,7 +18,7 @@ tl::unexpected<Error> NngError(int code, std::string what);
 // nng_close, but for at most two seconds: until nng 1.6, closing a connection at the instant a part
 // of a message arrives leaves nng waiting for that connection for ever (nng #1636). A thread is
 // then left behind; `keep` lives as long as nng may still use it.
-void CloseSocket(nng_socket socket, std::shared_ptr<void> keep);
+void CloseSocket(nng_socket socket, const std::shared_ptr<void>& keep);
 // Whether that has happened in this process. nng then clears away no connection any more, nor the
 // descriptor of one that could not be made.
 bool NngIsStuck();
@@ -30,7 +30,7 @@ class NngSocket {
   // No call may be under way on one of the socket's contexts: nng 1.5 then locks a mutex that is
   // gone. End them first.
   ~NngSocket() {
-    if (opened) CloseSocket(handle, std::move(keep));
+    if (opened) CloseSocket(handle, keep);
   }
 
   nng_socket handle = NNG_SOCKET_INITIALIZER;

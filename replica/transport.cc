@@ -68,7 +68,7 @@ tl::unexpected<Error> NngError(int code, std::string what) {
                    ErrnoOfNng(code));
 }
 
-void CloseSocket(nng_socket socket, std::shared_ptr<void> keep) {
+void CloseSocket(nng_socket socket, const std::shared_ptr<void>& keep) {
   std::packaged_task<void()> close([socket, keep] { nng_close(socket); });
   const std::future<void> closed = close.get_future();
   std::thread thread;
