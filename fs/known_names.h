@@ -51,7 +51,7 @@ class KnownNames {
   }
 
  private:
-  struct State {
+  struct alignas(uint32_t) State {  // of one word, which processors exchange as a whole
     uint16_t count = 0;
     Time latest = 0;  // when one was added
   };
@@ -61,6 +61,7 @@ class KnownNames {
   }
 
   std::atomic<State> state_;
+  static_assert(decltype(state_)::is_always_lock_free);
 };
 
 }  // namespace tandem::fs
