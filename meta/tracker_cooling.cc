@@ -120,8 +120,10 @@ Status Tracker::CoolSome(Shard& shard, bool all, std::span<const ObjectId>& hot)
   Status status = writer_.Do([&](StateDatabase& database) {
     return CoolInTransaction(database, shard, all, hot, cooled);
   });
-  if (status && !cooled.empty()) FAULT_POINT("source.cool.after_commit");
-  if (status) return status;
+  if (status) {
+    if (!cooled.empty()) FAULT_POINT("source.cool.after_commit");
+    return status;
+  }
   MutexLock lock(shard.mutex);
   for (const Cooled& one : cooled) {
     shard.hot.try_emplace(one.object.id, HotEntry{one.object, {}})

@@ -175,11 +175,6 @@ for layer in "${layers[@]}"; do
 done
 # Forwards and backwards in turns, so that nobody always comes after the same one.
 order=("${usable[@]}")
-reverse_order() {
-  local layer reversed=()
-  for layer in "${order[@]}"; do reversed=("$layer" "${reversed[@]}"); done
-  order=("${reversed[@]}")
-}
 for ((round = 0; round < rounds; ++round)); do
   for layer in "${order[@]}"; do
     fresh_disk
@@ -193,7 +188,7 @@ for ((round = 0; round < rounds; ++round)); do
     done
     unmount_layer
   done
-  reverse_order
+  mapfile -t order < <(printf '%s\n' "${order[@]}" | tac)
 done
 
 printf '| rates, as ratios to the directory beneath |'

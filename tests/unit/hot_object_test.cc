@@ -184,12 +184,24 @@ TEST(HotObject, OnlyTheRegionsLeftAloneCool) {
 }
 
 TEST(HotObject, AnOperationThatOutlivesItsWindowKeepsEverythingHot) {
+  HotObject object;
+  const uint8_t pin = object.Pin();
+  for (const HotRegion region : object.TouchData({0, 1})) object.Marked(region);
+  for (int window = 0; window < 5; ++window) {
+    EXPECT_TRUE(object.EndWindow(false).empty()) << window;
+    EXPECT_TRUE(object.EndWindow(true).empty()) << window;
+  }
+  object.Unpin(pin);
+  EXPECT_TRUE(object.EndWindow(false).empty());
+  EXPECT_FALSE(object.EndWindow(false).empty());
+}
+
+TEST(HotObject, AnOperationKeepsTheWindowInWhichItEndsHotHoweverManyItOutlived) {
   for (int windows = 1; windows <= 5; ++windows) {
     HotObject object;
     const uint8_t pin = object.Pin();
     for (const HotRegion region : object.TouchData({0, 1})) object.Marked(region);
-    EXPECT_TRUE(object.EndWindow(true).empty());
-    for (int i = 1; i < windows; ++i) EXPECT_TRUE(object.EndWindow(false).empty()) << i;
+    for (int i = 0; i < windows; ++i) EXPECT_TRUE(object.EndWindow(false).empty()) << i;
     object.Unpin(pin);
     // The sync of the window in which it ended may have come before it.
     EXPECT_TRUE(object.EndWindow(false).empty()) << windows;

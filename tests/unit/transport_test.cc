@@ -163,9 +163,9 @@ class PeerProcess {
   pid_t pid_;
 };
 
-// Leaves the process with 0 if so.
 constexpr int kNngIsSound = 77;
 
+// Leaves the process with 0 if so.
 void OutlivesAStuckNng() {
   PeerProcess first;
   PeerProcess second;
