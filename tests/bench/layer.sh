@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
-# How fast the mount is, beside the directory beneath it and other filesystems in user space, all
-# measured in this run: ratios of medians. Each round each layer gets a fresh ext4 of its own in an
-# image file (a filesystem where much was deleted lately makes files slowly) and does everything.
+# How fast the mount is, beside the directory beneath it and other filesystems in user space: rates
+# as ratios to the first layer's, the median of one ratio a round. In a round each layer gets a fresh
+# ext4 of its own in an image file (a filesystem where much was deleted lately makes files slowly),
+# and all are mounted at once: each workload is done by one layer after the other, so that a machine
+# which is slow for minutes is slow for all of them, every other round in the other order.
 # usage: tests/bench/layer.sh [ROUNDS [WORKLOAD...]]
 # Needs root, scripts/setup.sh --with-tests --with-fuse-examples, and for all peers the packages
-# bindfs and mergerfs. TANDEM_BENCH_LAYERS chooses among the layers. Takes about half a minute a
-# layer and round. Quiet machine, please.
+# bindfs and mergerfs. TANDEM_BENCH_LAYERS chooses among the layers: "no_capture tandemfs", say, for
+# what capture costs. Takes a minute or two a layer and round, 4 GiB of disk a layer.
 set -euo pipefail
 # shellcheck source=tests/bench/common.sh
 source "$(dirname "$0")/common.sh"
@@ -18,38 +20,44 @@ all=(overwrite overwrite_2 overwrite_4 overwrite_8 append read_cold small_files
   sqlite_wal sqlite_delete pgbench)
 workloads=("${@:-${all[@]}}")
 
-image=$scratch/image
-disk=$scratch/disk
 tarball=$scratch/tree.tar
 results=$scratch/results
-mkdir "$disk" "$results"
+mkdir "$results"
 passthrough_hp=$root/build/deps/fuse3/examples/example/passthrough_hp
 postgres_bin=$(printf '%s\n' /usr/lib/postgresql/*/bin | tail -n 1)
 
 # passthrough_hp keeps a descriptor for each object.
 ulimit -n "$(ulimit -Hn)"
 
-finish_disk() {
-  mountpoint -q "$mount" && umount -l "$mount"
-  mountpoint -q "$disk" && umount -l "$disk"
+finish_layers() {
+  local folder
+  for folder in "$scratch"/layers/*/mount "$scratch"/layers/*/disk; do
+    ! mountpoint -q "$folder" || umount -l "$folder"
+  done
   finish
 }
-trap finish_disk EXIT
+trap finish_layers EXIT
 
 # ---- Layers ------------------------------------------------------------------------------------
 
+# use LAYER: what $mount and its like are.
+use() {
+  folder=$scratch/layers/$1
+  disk=$folder/disk
+  mount=$folder/mount
+}
+
 fresh_disk() {
-  rm -f "$image"
-  truncate -s 8G "$image"
-  mkfs.ext4 -q -F -E lazy_itable_init=1,lazy_journal_init=1 "$image"
-  mount -o loop,noinit_itable "$image" "$disk"
+  mkdir -p "$disk" "$mount"
+  truncate -s 8G "$folder/image"
+  mkfs.ext4 -q -F -E lazy_itable_init=1,lazy_journal_init=1 "$folder/image"
+  mount -o loop,noinit_itable "$folder/image" "$disk"
   mkdir "$disk/source"
   chmod 777 "$disk/source"
-  rm -rf "$scratch/state"
 }
 
 mount_layer() {
-  local tandemfs=("$bin/tandemfs" "$disk/source" "$mount" --volume bench --state "$scratch/state")
+  local tandemfs=("$bin/tandemfs" "$disk/source" "$mount" --volume "$1" --state "$folder/state")
   local peer=("$passthrough_hp" --nopassthrough -o allow_other)
   case $1 in
     native) mount --bind "$disk/source" "$mount" ;;
@@ -67,9 +75,10 @@ mount_layer() {
 }
 
 # Until the daemon is gone too: it still holds the disk.
-unmount_layer() {
+remove_layer() {
   umount "$mount"
   until umount "$disk" 2>/dev/null; do sleep 0.05; done
+  rm -rf --one-file-system "$folder"
 }
 
 has_layer() {
@@ -98,17 +107,16 @@ at_once() {
 overwrite() { "$bin/tests/write_speed" "$mount/speed" random 2; }
 overwrite_N() {
   local i
-  for ((i = 0; i < $1; ++i)); do [[ -e $mount/speed$i ]] || cp "$mount/speed" "$mount/speed$i"; done
+  for ((i = 0; i < $1; ++i)); do cp "$mount/speed" "$mount/speed$i"; done
+  sync
   at_once "$1" "$bin/tests/write_speed" "$mount/speed%N" random 2
+  rm "$mount"/speed[0-7]
 }
 overwrite_2() { overwrite_N 2; }
 overwrite_4() { overwrite_N 4; }
 overwrite_8() { overwrite_N 8; }
 append() { "$bin/tests/write_speed" "$mount/speed" sequential 2; }
-read_cold() {
-  drop_caches
-  per_second dd if="$mount/speed" of=/dev/null bs=1M status=none
-}
+read_cold() { drop_caches && per_second dd if="$mount/speed" of=/dev/null bs=1M status=none; }
 small_files_N() {
   local i
   mkdir "$mount/small$1"
@@ -125,17 +133,19 @@ git_add() {
   git config --global --replace-all safe.directory '*' 2>/dev/null || true
   per_second git -C "$mount/tree" add .
 }
-git_status_cold() {
+# twice COMMAND...: the second time with all it needs in memory.
+twice() {
+  "$@" >/dev/null || return
+  per_second "$@"
+}
+git_status() {
   [[ -e $mount/tree/.git/index ]] || return
-  drop_caches
-  per_second git -C "$mount/tree" status --porcelain
+  "$1" git -C "$mount/tree" status --porcelain
 }
-git_status_warm() { [[ -e $mount/tree/.git/index ]] && per_second git -C "$mount/tree" status --porcelain; }
-find_cold() {
-  drop_caches
-  per_second find "$mount/tree" -newer "$tarball"
-}
-find_warm() { per_second find "$mount/tree" -newer "$tarball"; }
+git_status_cold() { drop_caches && git_status per_second; }
+git_status_warm() { git_status twice; }
+find_cold() { drop_caches && per_second find "$mount/tree" -newer "$tarball"; }
+find_warm() { twice find "$mount/tree" -newer "$tarball"; }
 remove() { per_second rm -r "$mount/tree"; }
 sqlite() { # JOURNAL COMMITS
   local i database=$mount/database-$1
@@ -173,36 +183,43 @@ usable=()
 for layer in "${layers[@]}"; do
   if has_layer "$layer"; then usable+=("$layer"); else echo "left out, not installed: $layer" >&2; fi
 done
-# Forwards and backwards in turns, so that nobody always comes after the same one.
 order=("${usable[@]}")
 for ((round = 0; round < rounds; ++round)); do
   for layer in "${order[@]}"; do
+    use "$layer"
     fresh_disk
     mount_layer "$layer"
-    for workload in "${all[@]}"; do
-      needed "$workload" || continue
+  done
+  for workload in "${all[@]}"; do
+    needed "$workload" || continue
+    for layer in "${order[@]}"; do
+      use "$layer"
+      sync # what others have written is not to be charged to this one
       # Some peers cannot do everything: that is a result too.
       rate=$(set -e && "$workload" 2>>"$scratch/log") || rate=0
       echo "${rate:-0}" >>"$results/$workload.$layer"
       printf '%s: %s %s\n' "$layer" "$workload" "$rate" >&2
     done
-    unmount_layer
+  done
+  for layer in "${order[@]}"; do
+    use "$layer"
+    remove_layer
   done
   mapfile -t order < <(printf '%s\n' "${order[@]}" | tac)
 done
 
-printf '| rates, as ratios to the directory beneath |'
+printf '| rates, as ratios to %s |' "${usable[0]}"
 printf ' %s |' "${usable[@]}"
 printf '\n|---|'
 printf -- '---|%.0s' "${usable[@]}"
 printf '\n'
 for workload in "${all[@]}"; do
   needed "$workload" || continue
-  base=$(median <"$results/$workload.${usable[0]}")
   printf '| %s |' "$workload"
   for layer in "${usable[@]}"; do
-    rate=$(median <"$results/$workload.$layer")
-    if [[ $rate == 0 ]]; then printf ' fails |'; else printf ' %s |' "$(ratio "$rate" "$base")"; fi
+    ratio=$(paste "$results/$workload.$layer" "$results/$workload.${usable[0]}" |
+      awk '{ print ($2 > 0 ? $1 / $2 : 0) }' | median)
+    if [[ $ratio == 0 ]]; then printf ' fails |'; else printf ' %.2f |' "$ratio"; fi
   done
   printf '\n'
 done
