@@ -152,7 +152,7 @@ const fuse_lowlevel_ops& FileSystem::Operations() {
 
 Result<meta::Operation> FileSystem::Begin(const Inode& inode, const meta::Intent& intent) {
   if (!Captures(inode)) return meta::Operation();
-  return capture_->Begin(intent);
+  return capture_->Begin(intent, &walk_order_);
 }
 
 }  // namespace tandem::fs

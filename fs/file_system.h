@@ -17,6 +17,7 @@
 #include "fs/open_directory.h"
 #include "fs/open_file.h"
 #include "fs/request.h"
+#include "fs/walk_order.h"
 #include "meta/base/result.h"
 #include "meta/capture.h"
 
@@ -187,6 +188,7 @@ class FileSystem {
   HandleTable<OpenFile> files_;
   HandleTable<OpenDirectory> directories_;
   meta::Capture* const capture_;
+  WalkOrder walk_order_;  // of what is captured
   const Settings settings_;
   const Backing backing_;
   fuse_session* session_ = nullptr;

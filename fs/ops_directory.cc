@@ -85,6 +85,7 @@ Status FileSystem::ReadDirPlus(Request& request, fuse_ino_t node, size_t size, o
   OpenDirectory& directory = directories_.Get(info->fh);
   ListingReply reply(request, size);
   std::vector<Inode*> announced;
+  std::vector<WalkOrder::Listed> listed;
   if (offset == 0) directory.known_names().TakeAllOf(inode.known_names());
   const auto add = [&](const dirent64& entry) {
     if (!IsDotOrDotDot(entry.d_name) && !directory.known_names().Take()) {
@@ -93,7 +94,12 @@ Status FileSystem::ReadDirPlus(Request& request, fuse_ino_t node, size_t size, o
         Inode* child = nullptr;
         const fuse_entry_param parameters = EntryOf(std::move(*found), &child);
         announced.push_back(child);
-        if (reply.AddPlus(entry, parameters)) return true;
+        if (reply.AddPlus(entry, parameters)) {
+          if (Captures(*child)) {
+            listed.push_back({&child->ref(), S_ISDIR(parameters.attr.st_mode)});
+          }
+          return true;
+        }
         announced.pop_back();
         inodes_->Forget(*child, 1);
         return false;
@@ -102,6 +108,7 @@ Status FileSystem::ReadDirPlus(Request& request, fuse_ino_t node, size_t size, o
     return reply.AddPlus(entry, BareEntry(entry, inode.PublicNumber(entry.d_ino)));
   };
   RETURN_IF_ERROR(directory.Visit(offset, add));
+  walk_order_.Add(listed);
   if (!request.ReplyBytes(reply.bytes())) {
     for (Inode* child : announced) inodes_->Forget(*child, 1);
   }

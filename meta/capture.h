@@ -13,6 +13,7 @@
 
 #include <cstdint>
 #include <string_view>
+#include <vector>
 
 #include "meta/base/ids.h"
 #include "meta/base/range_set.h"
@@ -101,6 +102,15 @@ class Operation {
   bool in_gate_ = false;
 };
 
+// Knows better than capture what is likely to be touched next. Any thread.
+class Foresight {
+ public:
+  virtual ~Foresight() = default;
+  // Objects that will be touched in the same way as this one, if any, for which a mark is just
+  // being made: theirs are made with it.
+  virtual std::vector<ObjectRef> LikelyNext(const Intent::Item& touched) = 0;
+};
+
 // The part of capture that the filesystem layer sees. Any thread. Implemented by meta/tracker.h.
 class Capture {
  public:
@@ -108,7 +118,9 @@ class Capture {
 
   // Pins and marks what the intent touches, then enters the gate. Fails only when the marks cannot
   // be written (state directory full or failing): the operation must then fail with that errno.
-  virtual Result<Operation> Begin(const Intent& intent) = 0;
+  // `foresight` may be null.
+  virtual Result<Operation> Begin(const Intent& intent, Foresight* foresight) = 0;
+  Result<Operation> Begin(const Intent& intent) { return Begin(intent, nullptr); }
 };
 
 }  // namespace tandem::meta

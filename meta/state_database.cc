@@ -8,14 +8,14 @@
 namespace tandem::meta {
 namespace {
 
-constexpr int kSchemaVersion = 1;
+constexpr int kSchemaVersion = 2;
 
 constexpr const char* kCreate = R"(
 CREATE TABLE volume(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE epoch(number INTEGER PRIMARY KEY, cut BLOB NOT NULL, wall_time INTEGER NOT NULL);
 CREATE TABLE object(id BLOB PRIMARY KEY, handle BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE hot(object BLOB NOT NULL, region INTEGER NOT NULL, durable INTEGER NOT NULL,
-  PRIMARY KEY(object, region)) WITHOUT ROWID;
+  handle BLOB NOT NULL, PRIMARY KEY(object, region)) WITHOUT ROWID;
 CREATE TABLE dirty_range(object BLOB NOT NULL, start INTEGER NOT NULL, end INTEGER NOT NULL,
   suspect INTEGER NOT NULL, epoch INTEGER NOT NULL,
   PRIMARY KEY(object, start, end, suspect)) WITHOUT ROWID;
@@ -33,11 +33,17 @@ CREATE INDEX dirty_attr_epoch ON dirty_attr(epoch);
 CREATE INDEX dirty_entry_epoch ON dirty_entry(epoch);
 )";
 
+// In schema 1 the handles of hot objects stood in `object`, so that a mark wrote two rows.
+constexpr const char* kFrom1 = R"(
+ALTER TABLE hot ADD COLUMN handle BLOB NOT NULL DEFAULT x'';
+UPDATE hot SET handle=ifnull((SELECT handle FROM object WHERE id=hot.object), x'');
+)";
+
 constexpr const char* kGet = "SELECT value FROM volume WHERE key=?";
 constexpr const char* kPut = "INSERT OR REPLACE INTO volume VALUES(?,?)";
 constexpr const char* kInsertObject = "INSERT OR IGNORE INTO object VALUES(?,?)";
 constexpr const char* kInsertHot =
-    "INSERT INTO hot VALUES(?1,?2,?3) ON CONFLICT(object,region) DO "
+    "INSERT INTO hot VALUES(?1,?2,?3,?4) ON CONFLICT(object,region) DO "
     "UPDATE SET durable=max(durable,?3)";
 constexpr const char* kDeleteHot = "DELETE FROM hot WHERE object=? AND region=?";
 constexpr const char* kInsertRange = "INSERT OR REPLACE INTO dirty_range VALUES(?,?,?,?,?)";
@@ -65,10 +71,9 @@ constexpr const char* kDropDeferredEntries =
 constexpr const char* kPutReplica = "INSERT OR REPLACE INTO replica VALUES(?,?,?,?,?,?,?,?,?)";
 constexpr const char* kDeleteReplica = "DELETE FROM replica WHERE name=?";
 constexpr const char* kDeleteUnusedObjects =
-    "DELETE FROM object WHERE id NOT IN (SELECT object FROM hot UNION SELECT object FROM "
-    "dirty_range UNION SELECT object FROM dirty_attr UNION SELECT parent FROM dirty_entry)";
-constexpr const char* kLoadHot =
-    "SELECT hot.object, region, handle FROM hot JOIN object ON object.id=hot.object";
+    "DELETE FROM object WHERE id NOT IN (SELECT object FROM dirty_range UNION SELECT object FROM "
+    "dirty_attr UNION SELECT parent FROM dirty_entry)";
+constexpr const char* kLoadHot = "SELECT object, region, handle FROM hot";
 constexpr const char* kLoadRanges =
     "SELECT object, start, end, suspect, epoch, handle FROM dirty_range JOIN object ON id=object";
 constexpr const char* kLoadAttrs =
@@ -128,7 +133,7 @@ Status StateDatabase::Migrate() {
                          std::to_string(kSchemaVersion) + ": use the newer tandemfs");
   }
   ASSIGN_OR_RETURN(Transaction transaction, Transaction::Begin(database_));
-  RETURN_IF_ERROR(database_.Execute(kCreate));
+  RETURN_IF_ERROR(database_.Execute(version == 0 ? kCreate : kFrom1));
   RETURN_IF_ERROR(database_.SetUserVersion(kSchemaVersion));
   return transaction.Commit();
 }
@@ -180,10 +185,10 @@ Status StateDatabase::InsertObject(const ObjectRef& object) {
 }
 
 Status StateDatabase::InsertHot(const ObjectRef& object, HotRegion region, MarkKind kind) {
-  RETURN_IF_ERROR(InsertObject(object));
   return insert_hot_.Bind(1, object.id)
       .Bind(2, region.code())
       .Bind(3, kind == MarkKind::kDurable ? 1 : 0)
+      .BindBlob(4, object.handle.bytes())
       .Run();
 }
 

@@ -55,16 +55,20 @@ Tracker::~Tracker() {
   if (ticker_.joinable()) ticker_.join();
 }
 
-Result<Operation> Tracker::Begin(const Intent& intent) { return Begin(intent, /*alters=*/true); }
-
-Result<Operation> Tracker::Begin(const Intent& intent, bool alters) {
+Result<Operation> Tracker::Begin(const Intent& intent, Foresight* foresight, bool alters) {
   Operation operation(this);
   std::vector<MarkRequest> missing;
   while (true) {
     const uint64_t epoch = open_epoch_.load();
     bool relies_on_birth = false;
     for (const Intent::Item& item : intent) PinAndTouch(item, operation, missing, relies_on_birth);
-    if (!missing.empty()) RETURN_IF_ERROR(Mark(std::exchange(missing, {})));
+    if (!missing.empty()) {
+      std::vector<Operation::Pin> next;
+      if (foresight != nullptr) next = TouchNext(intent, *foresight, missing);
+      const Status marked = Mark(std::exchange(missing, {}));
+      for (const Operation::Pin& pin : next) Unpin(pin.object, pin.parity);
+      RETURN_IF_ERROR(marked);
+    }
     operation.gate_slot_ = gate_.Enter();
     operation.in_gate_ = true;
     FAULT_POINT("source.operation.in_gate");
@@ -107,6 +111,32 @@ void Tracker::PinAndTouch(const Intent::Item& item, Operation& operation,
   HotObject& marks = shard.hot.at(item.object->id).marks;  // pinned
   if (!marks.ExistingBytes(syncs)) marks.SetExistingBytes(existing, syncs);
   TouchData(item, existing, marks, missing);
+}
+
+std::vector<Operation::Pin> Tracker::TouchNext(const Intent& intent, Foresight& foresight,
+                                               std::vector<MarkRequest>& missing) {
+  std::vector<Operation::Pin> pins;
+  const std::vector<MarkRequest> asked = missing;
+  for (const Intent::Item& item : intent) {
+    const auto is_of_item = [&item](const MarkRequest& request) {
+      return request.object.id == item.object->id;
+    };
+    if (std::ranges::none_of(asked, is_of_item)) continue;
+    for (const ObjectRef& next : foresight.LikelyNext(item)) {
+      Shard& shard = ShardFor(next.id);
+      MutexLock lock(shard.mutex);
+      const auto change = shard.open.find(next.id);
+      if (change != shard.open.end() && change->second.born) continue;
+      HotObject& marks = shard.hot.try_emplace(next.id, HotEntry{next, {}}).first->second.marks;
+      const auto regions =
+          item.touch == Intent::Touch::kEntries ? marks.TouchEntries() : marks.TouchAttributes();
+      for (const HotRegion region : regions) {
+        pins.push_back({next.id, marks.Pin()});
+        missing.push_back({next, region, false});
+      }
+    }
+  }
+  return pins;
 }
 
 // Bytes that may be on the source's disk and are overwritten there: after a power cut the new ones

@@ -49,7 +49,10 @@ class Tracker : public Capture {
   Tracker(const SourceTree& tree, StateWriter& writer, Spill& spill, Recovered recovered);
   ~Tracker() override;
 
-  Result<Operation> Begin(const Intent& intent) override;
+  using Capture::Begin;
+  Result<Operation> Begin(const Intent& intent, Foresight* foresight) override {
+    return Begin(intent, foresight, /*alters=*/true);
+  }
 
   enum class CutMode {
     kShared,  // if nothing has changed since the newest cut, that one serves
@@ -139,9 +142,12 @@ class Tracker : public Capture {
   Shard& ShardFor(const ObjectId& object) { return shards_[ShardOf(object)]; }
 
   // Operations (tracker.cc). An operation that alters nothing need not preserve anything.
-  Result<Operation> Begin(const Intent& intent, bool alters);
+  Result<Operation> Begin(const Intent& intent, Foresight* foresight, bool alters);
   void PinAndTouch(const Intent::Item& item, Operation& operation,
                    std::vector<MarkRequest>& missing, bool& relies_on_birth);
+  // Touches what is likely to be next, and returns pins for until it has been marked.
+  std::vector<Operation::Pin> TouchNext(const Intent& intent, Foresight& foresight,
+                                        std::vector<MarkRequest>& missing);
   static void TouchData(const Intent::Item& item, uint64_t existing_bytes, HotObject& marks,
                         std::vector<MarkRequest>& missing);
   Status Mark(const std::vector<MarkRequest>& requests);

@@ -25,15 +25,18 @@ Status Tracker::Defer(const ObjectRef& object, const ObjectChange& change) {
 
 Status Tracker::RecordAgain(const ObjectRef& object, const ObjectChange& change) {
   for (const ByteRange& range : change.data.ToVector()) {
-    ASSIGN_OR_RETURN(Operation operation, Begin(Intent().Data(object, range), /*alters=*/false));
+    ASSIGN_OR_RETURN(Operation operation,
+                     Begin(Intent().Data(object, range), nullptr, /*alters=*/false));
     operation.Wrote(object, range);
   }
   if (change.listing) {
-    ASSIGN_OR_RETURN(Operation operation, Begin(Intent().Entries(object), /*alters=*/false));
+    ASSIGN_OR_RETURN(Operation operation,
+                     Begin(Intent().Entries(object), nullptr, /*alters=*/false));
     operation.ChangedNames(object);
   }
   if (change.whole || change.attributes != kNoAttributes) {
-    ASSIGN_OR_RETURN(Operation operation, Begin(Intent().Attributes(object), /*alters=*/false));
+    ASSIGN_OR_RETURN(Operation operation,
+                     Begin(Intent().Attributes(object), nullptr, /*alters=*/false));
     operation.ChangedAttributes(object, kAllAttributes);
   }
   return {};

@@ -177,13 +177,32 @@ TEST_F(StateDatabaseTest, ReplicasComeBack) {
 
 TEST_F(StateDatabaseTest, ObjectsThatNothingNeedsAreDeleted) {
   StateDatabase database = Open();
-  ASSERT_TRUE(database.InsertHot(kFile, HotRegion::Attributes()));
-  ASSERT_TRUE(database.InsertHot(kDirectory, HotRegion::Entries()));
-  ASSERT_TRUE(database.DeleteHot(kFile.id, HotRegion::Attributes()));
+  ObjectChange change;
+  change.attributes = kStatAttributes;
+  ASSERT_TRUE(database.AddDirty({kFile, {{Epoch(1), change}}}));
+  ASSERT_TRUE(database.AddDirty({kDirectory, {{Epoch(2), change}}}));
+  ASSERT_TRUE(database.DropDirty(Epoch(1)));
   ASSERT_TRUE(database.DeleteUnusedObjects());
   Statement count = std::move(database.database().Prepare("SELECT count(*) FROM object").value());
   ASSERT_TRUE(count.Step().value());
   EXPECT_EQ(count.Int(0), 1);
+}
+
+TEST_F(StateDatabaseTest, MarksOfSchema1AreKept) {
+  {
+    StateDatabase database = Open();
+    ASSERT_TRUE(database.InsertHot(kFile, HotRegion::Attributes()));
+    ASSERT_TRUE(database.database().Execute(
+        "INSERT INTO object SELECT object, handle FROM hot; ALTER TABLE hot DROP COLUMN handle"));
+    ASSERT_TRUE(database.database().SetUserVersion(1));
+  }
+  StateDatabase database = Open();
+  const auto hot = database.LoadHot().value();
+  ASSERT_EQ(hot.size(), 1u);
+  EXPECT_EQ(hot[0].object.id, kFile.id);
+  EXPECT_EQ(hot[0].object.handle, kFile.handle);
+  ASSERT_TRUE(database.InsertHot(kDirectory, HotRegion::Entries()));
+  EXPECT_EQ(database.LoadHot().value().size(), 2u);
 }
 
 TEST_F(StateDatabaseTest, ANewerSchemaIsRefused) {

@@ -49,6 +49,51 @@ TEST_F(TrackerTest, AMarkIsCommittedBeforeTheOperationBegins) {
   EXPECT_TRUE(has(HotRegion::Attributes()));
 }
 
+// Always foresees the same.
+class Foreseen : public Foresight {
+ public:
+  explicit Foreseen(std::vector<ObjectRef> next) : next_(std::move(next)) {}
+  std::vector<ObjectRef> LikelyNext(const Intent::Item& touched) override {
+    ++asked_;
+    return touched.touch == Intent::Touch::kData ? std::vector<ObjectRef>() : next_;
+  }
+  int asked() const { return asked_; }
+
+ private:
+  const std::vector<ObjectRef> next_;
+  int asked_ = 0;
+};
+
+TEST_F(TrackerTest, WhatIsForeseenIsMarkedWithTheFirst) {
+  for (const char* name : {"a", "b", "c"}) MakeOldFile(name);
+  ASSERT_TRUE(tracker().EndWindow(/*all=*/true));
+  ASSERT_EQ(directory_.CountHot(), 0u);
+  const ObjectRef a = directory_.Find("a"), b = directory_.Find("b");
+  directory_.CreateFile("new");
+  const size_t before = directory_.CountHot();  // its directory
+  Foreseen foresight({b, directory_.Find("c"), directory_.Find("new")});
+  ASSERT_TRUE(tracker().Begin(Intent().Attributes(a), &foresight));
+  // What is born in this epoch needs none.
+  EXPECT_EQ(directory_.CountHot(), before + 3);
+  EXPECT_EQ(foresight.asked(), 1);
+  ASSERT_TRUE(tracker().Begin(Intent().Attributes(b), &foresight));
+  EXPECT_EQ(foresight.asked(), 1) << "b is marked";
+  EXPECT_EQ(directory_.CountHot(), before + 3);
+}
+
+TEST_F(TrackerTest, WhatWasForeseenInVainCoolsAsIfItHadBeenTouched) {
+  for (const char* name : {"a", "b"}) MakeOldFile(name);
+  ASSERT_TRUE(tracker().EndWindow(/*all=*/true));
+  Foreseen foresight({directory_.Find("b")});
+  { ASSERT_TRUE(tracker().Begin(Intent().Attributes(directory_.Find("a")), &foresight)); }
+  EXPECT_EQ(directory_.CountHot(), 2u);
+  ASSERT_TRUE(tracker().EndWindow(/*all=*/false));
+  EXPECT_EQ(directory_.CountHot(), 2u);
+  ASSERT_TRUE(tracker().EndWindow(/*all=*/false));
+  EXPECT_EQ(directory_.CountHot(), 0u);
+  EXPECT_EQ(tracker().hot_objects(), 0u);
+}
+
 TEST_F(TrackerTest, ANewObjectNeedsNoMarkInTheEpochOfItsBirth) {
   directory_.CreateFile("file");
   EXPECT_EQ(directory_.CountHot(), 1u);  // the directory
