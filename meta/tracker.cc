@@ -94,6 +94,7 @@ void Tracker::PinAndTouch(const Intent::Item& item, Operation& operation,
       return;
     }
     const auto hot = shard.hot.try_emplace(item.object->id, HotEntry{*item.object, {}}).first;
+    hot->second.foreseen = false;
     HotObject& marks = hot->second.marks;
     operation.pins_[operation.pin_count_++] = {item.object->id, marks.Pin()};
     const auto add = [&missing, &item](const std::vector<HotRegion>& regions) {

@@ -116,6 +116,7 @@ class Tracker : public Capture {
   struct HotEntry {
     ObjectRef object;
     HotObject marks;
+    bool foreseen = true;  // and, so far, no more than that
   };
   struct Shard {
     Mutex mutex;

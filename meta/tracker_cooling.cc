@@ -144,10 +144,10 @@ Status Tracker::CoolInTransaction(StateDatabase& database, Shard& shard, bool al
         if (found == shard.hot.end()) continue;
         std::vector<HotRegion> regions = found->second.marks.EndWindow(all);
         if (regions.empty()) continue;
+        if (!found->second.foreseen) NoteRecentlyChanged(found->second.object);
         cooled.push_back({found->second.object, std::move(regions)});
       }
       const Cooled& one = cooled.back();
-      NoteRecentlyChanged(one.object);
       rows.push_back(DirtyRowsOf(one.object));
       const std::vector<DirtyObject> born = RowsOfBorn(rows.back());
       rows.insert(rows.end(), born.begin(), born.end());

@@ -16,7 +16,8 @@ shift $(($# ? 1 : 0))
 read -r -a layers <<<"${TANDEM_BENCH_LAYERS:-native memory_fs passthrough_hp passthrough_hp_nocache bindfs mergerfs no_capture tandemfs tandemfs_writeback}"
 # In the order in which they are run: later ones use what earlier ones left.
 all=(overwrite overwrite_2 overwrite_4 overwrite_8 append read_cold small_files
-  small_files_2 small_files_4 small_files_8 untar git_add git_status_cold git_status_warm find_cold find_warm remove
+  small_files_2 small_files_4 small_files_8 untar git_add git_status_cold git_status_warm find_cold find_warm
+  change_modes remove
   sqlite_wal sqlite_delete pgbench)
 workloads=("${@:-${all[@]}}")
 
@@ -146,6 +147,7 @@ git_status_cold() { drop_caches && git_status per_second; }
 git_status_warm() { git_status twice; }
 find_cold() { drop_caches && per_second find "$mount/tree" -newer "$tarball"; }
 find_warm() { twice find "$mount/tree" -newer "$tarball"; }
+change_modes() { per_second chmod -R g+w "$mount/tree"; }
 remove() { per_second rm -r "$mount/tree"; }
 sqlite() { # JOURNAL COMMITS
   local i database=$mount/database-$1

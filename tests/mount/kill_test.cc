@@ -1,7 +1,9 @@
 // The daemons are killed at random moments under load and started again, many times. What is found
 // in the end is what would be found without, and no kill leads to a scan of the tree.
 #include <signal.h>
+#include <sys/stat.h>
 
+#include <filesystem>
 #include <random>
 #include <thread>
 
@@ -10,6 +12,8 @@
 
 namespace tandem::test {
 namespace {
+
+namespace stdfs = std::filesystem;
 
 class Invariant4Repeatable : public MountTest {
  protected:
@@ -125,6 +129,56 @@ TEST_F(Invariant4Repeatable, BothMayBeKilledInAnyOrder) {
     StartWorkload();
   }
   ExpectIdentical();
+}
+
+using KilledWalk = MountTest;
+
+// What has listed a directory and changes one file after the other has the next ones marked too:
+// those that were changed by the time of the kill and those that were not.
+TEST_F(KilledWalk, LeavesMarksAheadOfItAndLosesNothing) {
+  constexpr int kFiles = 40, kChanged = 10;
+  stdfs::create_directory(source_ + "/d");
+  for (int i = 0; i < kFiles; ++i) Write(source_ + "/d/" + std::to_string(i), "content");
+  ASSERT_TRUE(StartBoth());
+  ASSERT_TRUE(mount_.Sync());
+  replica_.Kill();
+  int changed = 0;
+  for (const auto& file : stdfs::directory_iterator(mount_.path() + "/d")) {
+    if (changed++ == kChanged) break;
+    ASSERT_EQ(chmod(file.path().c_str(), 0600), 0);
+  }
+  mount_.Kill();
+  const Outcome marked =
+      Execute({"sqlite3", mount_.options().state + "/state.db",
+               "SELECT count(*) > 10, count(*) <= 40 FROM hot WHERE region = -1"});
+  EXPECT_EQ(marked.out, "1|1\n") << marked;
+  ASSERT_TRUE(mount_.Start());
+  ASSERT_TRUE(replica_.Start());
+  EXPECT_TRUE(Converges());
+}
+
+TEST_F(KilledWalk, IsFollowedByTheReplicaAsFarAsItGot) {
+  std::mt19937_64 random(FreshSeed());
+  const std::string tree = mount_.path() + "/tree";
+  ASSERT_TRUE(StartBoth());
+  for (int d = 0; d < 20; ++d) {
+    const std::string directory = tree + "/" + std::to_string(d) + "/below";
+    stdfs::create_directories(directory);
+    for (int i = 0; i < 40; ++i) Write(directory + "/" + std::to_string(i), "content");
+  }
+  ASSERT_TRUE(mount_.Sync());
+  const int kills = Times(8, 100);
+  for (int kill = 0; kill < kills; ++kill) {
+    // A walk ends with the mount; the last one removes.
+    const std::string change = kill % 2 == 0 ? "chmod -R go-rwx " : "chmod -R go+r ";
+    const std::string command = kill == kills - 1 ? "rm -r " : change;
+    Process walk({.command = {"sh", "-c", "exec " + command + tree + " 2>/dev/null"}});
+    std::this_thread::sleep_for(milliseconds(random() % 100));
+    mount_.Kill();
+    walk.Wait();
+    ASSERT_TRUE(mount_.Start());
+    ASSERT_TRUE(Converges());
+  }
 }
 
 using KilledSeed = MountTest;

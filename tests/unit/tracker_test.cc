@@ -92,6 +92,9 @@ TEST_F(TrackerTest, WhatWasForeseenInVainCoolsAsIfItHadBeenTouched) {
   ASSERT_TRUE(tracker().EndWindow(/*all=*/false));
   EXPECT_EQ(directory_.CountHot(), 0u);
   EXPECT_EQ(tracker().hot_objects(), 0u);
+  for (const ObjectRef& changed : tracker().recently_changed()) {
+    EXPECT_NE(changed.id, directory_.Find("b").id) << "it was not";
+  }
 }
 
 TEST_F(TrackerTest, ANewObjectNeedsNoMarkInTheEpochOfItsBirth) {
