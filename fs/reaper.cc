@@ -7,7 +7,10 @@
 namespace tandem::fs {
 namespace {
 
-constexpr size_t kMostWaiting = 64;
+// To wake the thread costs more than a close: it is woken for so many, or once in so long.
+constexpr size_t kBatch = 64;
+constexpr std::chrono::milliseconds kBatchTime(5);
+constexpr size_t kMostWaiting = 4 * kBatch;
 
 }  // namespace
 
@@ -33,8 +36,8 @@ void Reaper::Close(Open open) {
   // Then `open` itself closes it, after the lock is released.
   if (waiting_.size() == kMostWaiting) return;
   waiting_.push_back(std::move(open));
-  // Awake, it looks again by itself.
-  if (given_++ == closed_) given_more_.NotifyOne();
+  ++given_;
+  if (waiting_.size() == 1 || waiting_.size() == kBatch) given_more_.NotifyOne();
 }
 
 bool Reaper::Finish(std::chrono::milliseconds patience) {
@@ -42,6 +45,8 @@ bool Reaper::Finish(std::chrono::milliseconds patience) {
   MutexLock lock(mutex_);
   if (closed_ == given_) return false;
   const uint64_t given = given_;
+  awaited_ = true;
+  given_more_.NotifyOne();
   while (closed_ < given) {
     if (!closed_more_.WaitUntil(mutex_, deadline)) return closed_ >= given;
   }
@@ -56,6 +61,11 @@ void Reaper::Run() {
       MutexLock lock(mutex_);
       while (waiting_.empty() && !over_) given_more_.Wait(mutex_);
       if (waiting_.empty()) return;
+      const auto deadline = CondVar::Clock::now() + kBatchTime;
+      while (waiting_.size() < kBatch && !over_ && !awaited_) {
+        if (!given_more_.WaitUntil(mutex_, deadline)) break;
+      }
+      awaited_ = false;
       closing.swap(waiting_);
     }
     const size_t count = closing.size();

@@ -26,7 +26,7 @@ class Reaper {
   Reaper(const Reaper&) = delete;
   Reaper& operator=(const Reaper&) = delete;
 
-  // Closes it soon; before it returns if much waits already.
+  // Closes it within milliseconds; before it returns if much waits already.
   void Close(Open open) EXCLUDES(mutex_);
   // Waits until what waits now is closed, so long at most (a frozen filesystem frees nothing).
   // False: nothing did, or it is not.
@@ -41,6 +41,7 @@ class Reaper {
   std::vector<Open> waiting_ GUARDED_BY(mutex_);
   uint64_t given_ GUARDED_BY(mutex_) = 0;   // descriptors so far
   uint64_t closed_ GUARDED_BY(mutex_) = 0;  // of those
+  bool awaited_ GUARDED_BY(mutex_) = false;  // by Finish: no time for more to come
   bool over_ GUARDED_BY(mutex_) = false;
   std::thread thread_;
 };
