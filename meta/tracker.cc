@@ -63,11 +63,9 @@ Result<Operation> Tracker::Begin(const Intent& intent, Foresight* foresight, boo
     bool relies_on_birth = false;
     for (const Intent::Item& item : intent) PinAndTouch(item, operation, missing, relies_on_birth);
     if (!missing.empty()) {
-      std::vector<Operation::Pin> next;
-      if (foresight != nullptr) next = TouchNext(intent, *foresight, missing);
-      const Status marked = Mark(std::exchange(missing, {}));
-      for (const Operation::Pin& pin : next) Unpin(pin.object, pin.parity);
-      RETURN_IF_ERROR(marked);
+      Pins next(*this);  // until it has been marked
+      if (foresight != nullptr) TouchNext(intent, *foresight, missing, next);
+      RETURN_IF_ERROR(Mark(std::exchange(missing, {})));
     }
     operation.gate_slot_ = gate_.Enter();
     operation.in_gate_ = true;
@@ -114,9 +112,8 @@ void Tracker::PinAndTouch(const Intent::Item& item, Operation& operation,
   TouchData(item, existing, marks, missing);
 }
 
-std::vector<Operation::Pin> Tracker::TouchNext(const Intent& intent, Foresight& foresight,
-                                               std::vector<MarkRequest>& missing) {
-  std::vector<Operation::Pin> pins;
+void Tracker::TouchNext(const Intent& intent, Foresight& foresight,
+                        std::vector<MarkRequest>& missing, Pins& pins) {
   const std::vector<MarkRequest> asked = missing;
   for (const Intent::Item& item : intent) {
     const auto is_of_item = [&item](const MarkRequest& request) {
@@ -132,12 +129,11 @@ std::vector<Operation::Pin> Tracker::TouchNext(const Intent& intent, Foresight& 
       const auto regions =
           item.touch == Intent::Touch::kEntries ? marks.TouchEntries() : marks.TouchAttributes();
       for (const HotRegion region : regions) {
-        pins.push_back({next.id, marks.Pin()});
+        pins.Add(next.id, marks);
         missing.push_back({next, region, false});
       }
     }
   }
-  return pins;
 }
 
 // Bytes that may be on the source's disk and are overwritten there: after a power cut the new ones
@@ -188,6 +184,15 @@ void Tracker::Unpin(const ObjectId& object, uint8_t parity) {
   if (const auto hot = shard.hot.find(object); hot != shard.hot.end()) {
     hot->second.marks.Unpin(parity);
   }
+}
+
+void Tracker::Pins::Add(const ObjectId& object, HotObject& marks) {
+  pins_.push_back({object, 0});  // may fail, and must not once it is pinned
+  pins_.back().parity = marks.Pin();
+}
+
+Tracker::Pins::~Pins() {
+  for (const Operation::Pin& pin : pins_) tracker_.Unpin(pin.object, pin.parity);
 }
 
 ObjectChange& Tracker::OpenChange(Shard& shard, const ObjectRef& object) {

@@ -128,6 +128,20 @@ class Tracker : public Capture {
     HotRegion region;
     bool durable;
   };
+  // Undoes what it holds when it goes.
+  class Pins {
+   public:
+    explicit Pins(Tracker& tracker) : tracker_(tracker) {}
+    ~Pins();
+    Pins(const Pins&) = delete;
+    Pins& operator=(const Pins&) = delete;
+
+    void Add(const ObjectId& object, HotObject& marks);
+
+   private:
+    Tracker& tracker_;
+    std::vector<Operation::Pin> pins_;
+  };
   struct Deferred {
     ObjectRef object;
     ObjectChange change;
@@ -146,9 +160,9 @@ class Tracker : public Capture {
   Result<Operation> Begin(const Intent& intent, Foresight* foresight, bool alters);
   void PinAndTouch(const Intent::Item& item, Operation& operation,
                    std::vector<MarkRequest>& missing, bool& relies_on_birth);
-  // Touches what is likely to be next, and returns pins for until it has been marked.
-  std::vector<Operation::Pin> TouchNext(const Intent& intent, Foresight& foresight,
-                                        std::vector<MarkRequest>& missing);
+  // Touches what is likely to be next, and pins it.
+  void TouchNext(const Intent& intent, Foresight& foresight, std::vector<MarkRequest>& missing,
+                 Pins& pins);
   static void TouchData(const Intent::Item& item, uint64_t existing_bytes, HotObject& marks,
                         std::vector<MarkRequest>& missing);
   Status Mark(const std::vector<MarkRequest>& requests);

@@ -16,8 +16,6 @@ struct sqlite3_stmt;
 
 namespace tandem {
 
-class Database;
-
 // A prepared statement. Bind all parameters (from 1), then either Run, or Step while it returns
 // true and read the columns (from 0). Both reset the statement at the end.
 class Statement {

@@ -97,6 +97,33 @@ TEST_F(TrackerTest, WhatWasForeseenInVainCoolsAsIfItHadBeenTouched) {
   }
 }
 
+TEST_F(TrackerTest, WithoutMemoryToLookAheadEverythingStillCools) {
+  class OutOfMemory : public Foresight {
+   public:
+    explicit OutOfMemory(ObjectRef next) : next_(std::move(next)) {}
+    // Not the first time.
+    std::vector<ObjectRef> LikelyNext(const Intent::Item&) override {
+      if (std::exchange(asked_, true)) throw std::bad_alloc();
+      return {next_};
+    }
+
+   private:
+    const ObjectRef next_;
+    bool asked_ = false;
+  };
+  for (const char* name : {"a", "b", "c"}) MakeOldFile(name);
+  ASSERT_TRUE(tracker().EndWindow(/*all=*/true));
+  const ObjectRef a = directory_.Find("a"), b = directory_.Find("b"), c = directory_.Find("c");
+  OutOfMemory foresight(c);
+  const Intent intent = Intent().Attributes(a).Attributes(b);
+  EXPECT_THROW((void)tracker().Begin(intent, &foresight), std::bad_alloc);
+  { ASSERT_TRUE(tracker().Begin(intent)); }
+  { ASSERT_TRUE(tracker().Begin(Intent().Attributes(c))); }
+  EXPECT_EQ(directory_.CountHot(), 3u);
+  ASSERT_TRUE(tracker().EndWindow(/*all=*/true));
+  EXPECT_EQ(directory_.CountHot(), 0u);
+}
+
 TEST_F(TrackerTest, ANewObjectNeedsNoMarkInTheEpochOfItsBirth) {
   directory_.CreateFile("file");
   EXPECT_EQ(directory_.CountHot(), 1u);  // the directory
