@@ -39,8 +39,8 @@ class Reaper {
   CondVar given_more_;
   CondVar closed_more_;
   std::vector<Open> waiting_ GUARDED_BY(mutex_);
-  uint64_t given_ GUARDED_BY(mutex_) = 0;   // descriptors so far
-  uint64_t closed_ GUARDED_BY(mutex_) = 0;  // of those
+  uint64_t given_ GUARDED_BY(mutex_) = 0;    // descriptors so far
+  uint64_t closed_ GUARDED_BY(mutex_) = 0;   // of those
   bool awaited_ GUARDED_BY(mutex_) = false;  // by Finish: no time for more to come
   bool over_ GUARDED_BY(mutex_) = false;
   std::thread thread_;
