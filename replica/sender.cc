@@ -76,12 +76,20 @@ bool Sender::paused() {
 }
 
 void Sender::SetState(ReplicaState state, std::string error) {
+  std::string text = NameOf(state) + (error.empty() ? "" : ": " + error);
   MutexLock lock(mutex_);
-  if (state != state_ || error != error_) {
-    LogInfo("replica {}: {}{}{}", options_.name, NameOf(state), error.empty() ? "" : ": ", error);
-  }
+  if (text != logged_) LogInfo("replica {}: {}", options_.name, text);
+  logged_ = std::move(text);
   state_ = state;
   error_ = std::move(error);
+}
+
+void Sender::SetGoingOn(ReplicaState state) {
+  if (trouble_.empty()) return SetState(state, "");
+  // Not logged: it may go wrong again at once, and again.
+  MutexLock lock(mutex_);
+  state_ = state == ReplicaState::kCurrent ? ReplicaState::kCatchingUp : state;
+  error_ = "trying again after: " + trouble_;
 }
 
 void Sender::SetInStep(bool in_step) {
@@ -131,6 +139,7 @@ void Sender::Run() {
       LogInfo("replica {}: {}; trying again", options_.name, error.ToString());
     } else {
       const bool unreachable = error.kind() == ErrorKind::kUnreachable;
+      trouble_ = unreachable ? "" : error.ToString();
       SetState(unreachable ? ReplicaState::kConnecting : ReplicaState::kBlocked, error.ToString());
     }
     if (CondVar::Clock::now() - begun > kBackOffLongest) back_off = kBackOffFirst;
@@ -156,7 +165,7 @@ Status Sender::Converse(Peer& peer) {
   if (increments_) {
     SetInStep(true);
     on_applied_(position.durable, position.applied, !uncompared_.empty());
-    SetState(ReplicaState::kCurrent, "");
+    SetGoingOn(ReplicaState::kCurrent);
   }
   while (!stopping_) RETURN_IF_ERROR(Step(peer, position));
   return MakeError(ErrorKind::kCancelled, "stopping");
@@ -195,7 +204,8 @@ Status Sender::Step(Peer& peer, Position& position) {
     const auto deadline = CondVar::Clock::now() + kIdleWait;
     const bool changes = tracker_.WaitForChanges(position.applied.epoch, deadline);
     if (paused() || stopping_) return {};
-    SetState(ReplicaState::kCurrent, "");
+    if (!changes) trouble_.clear();
+    SetGoingOn(ReplicaState::kCurrent);
     if (!changes) return CheckStillThere(peer, position);
   }
   const auto earliest = last_cut_ + options_.interval;

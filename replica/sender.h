@@ -121,6 +121,9 @@ class Sender {
   bool KnowsChanges() { return increments_ && retention_.Holds(options_.name); }
 
   void SetState(ReplicaState state, std::string error) EXCLUDES(mutex_);
+  // It does this now, and nothing is wrong; but what stopped it the last time stays in sight until
+  // it has got past that.
+  void SetGoingOn(ReplicaState state) EXCLUDES(mutex_);
   // What was wanted to be known, and over which connection, when a request was sent whose answer is
   // a position.
   struct Inquiry {
@@ -150,6 +153,7 @@ class Sender {
   Epoch walked_after_;  // what the last walk of everything compared the content of
   Walker::Uncompared uncompared_;
   bool deltas_ = true;
+  std::string trouble_;  // what stopped the last session, until a cut has got through
   CondVar::Clock::time_point last_cut_{};
   CondVar::Clock::time_point last_heard_{};
 
@@ -164,6 +168,7 @@ class Sender {
   uint64_t asks_ GUARDED_BY(mutex_) = 0;
   ReplicaState state_ GUARDED_BY(mutex_) = ReplicaState::kConnecting;
   std::string error_ GUARDED_BY(mutex_);
+  std::string logged_ GUARDED_BY(mutex_);  // of both, the last that was
   std::string notice_ GUARDED_BY(mutex_);
   CutName durable_ GUARDED_BY(mutex_);
   CutName applied_ GUARDED_BY(mutex_);

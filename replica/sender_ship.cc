@@ -35,7 +35,7 @@ Status Sender::Ship(Peer& peer, Position& position) {
   if (!increments_) {
     progress_.objects = 0;
     progress_.content_bytes = 0;
-    SetState(position.empty ? ReplicaState::kSeeding : ReplicaState::kReconciling, "");
+    SetGoingOn(position.empty ? ReplicaState::kSeeding : ReplicaState::kReconciling);
   }
   {
     MutexLock lock(mutex_);
@@ -50,6 +50,7 @@ Status Sender::Ship(Peer& peer, Position& position) {
     return tl::unexpected<Error>(std::move(shipped.error()));
   }
   deltas_ = true;
+  trouble_.clear();
   FAULT_POINT("source.ack.durable");
   RETURN_IF_ERROR(AwaitApplied(peer, position, *shipped));
   // What could not be compared when all was can be now: once more, then.
