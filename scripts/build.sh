@@ -9,7 +9,7 @@ usage: scripts/build.sh [OPTION]... [-- NINJA-ARGUMENT...]
 Each kind of build has a tree of its own; options combine (--asan --faults: build-asan-faults).
   (none)           build/           RelWithDebInfo
   --asan           build-asan/      clang, AddressSanitizer and UBSan
-  --tsan           build-tsan/      ThreadSanitizer
+  --tsan           build-tsan/      clang, ThreadSanitizer
   --faults         build-faults/    with the fault points of the crash tests
   --clang          build-clang/     clang, warnings and -Wthread-safety as errors
   --tidy           build-tidy/      for clang-tidy: without precompiled headers
@@ -36,7 +36,7 @@ while (($#)); do
   case $1 in
     # By clang, which needs half of g++'s time for it and is the one that knows -Wthread-safety.
     --asan) sanitize=address suffix+=-asan compiler=clang++ ;;
-    --tsan) sanitize=thread suffix+=-tsan ;;
+    --tsan) sanitize=thread suffix+=-tsan compiler=clang++ ;;
     --faults) faults=ON suffix+=-faults ;;
     --clang) compiler=clang++ werror=ON suffix+=-clang build_type=Debug ;;
     --tidy) precompile_off=ON suffix+=-tidy ;;

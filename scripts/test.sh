@@ -7,6 +7,7 @@ usage() {
   cat <<'USAGE'
 usage: scripts/test.sh [OPTION]... [CTEST-ARGUMENT]...
   --long   also the long versions of the tests (TANDEM_TEST_LONG=1)
+  --jobs N run so many tests at once (default: three a processor, for most wait for disks)
   --asan, --tsan, --faults, --clang, --packaged-fuse
            test that kind of build (see scripts/build.sh) instead of build/
 --asan needs what scripts/setup.sh --with-checks installs.
@@ -17,13 +18,16 @@ USAGE
 
 build_options=()
 ctest_options=()
-for argument in "$@"; do
-  case $argument in
+at_once=$((3 * jobs))
+while (($#)); do
+  case $1 in
     --long) export TANDEM_TEST_LONG=1 ;;
-    --asan | --tsan | --faults | --clang | --packaged-fuse) build_options+=("$argument") ;;
+    --jobs) at_once=${2:?--jobs needs a number} && shift ;;
+    --asan | --tsan | --faults | --clang | --packaged-fuse) build_options+=("$1") ;;
     -h | --help) usage && exit 0 ;;
-    *) ctest_options+=("$argument") ;;
+    *) ctest_options+=("$1") ;;
   esac
+  shift
 done
 
 if ((${#build_options[@]})); then
@@ -36,7 +40,7 @@ else
   dir=$root/build
 fi
 
-# What ctest starts inherits these. TSan of gcc 12 needs less address space randomisation than
+# What ctest starts inherits these. TSan of clang 14 needs less address space randomisation than
 # newer kernels use: setarch takes it away.
 export ASAN_OPTIONS=${ASAN_OPTIONS:-detect_leaks=1:abort_on_error=1}
 export UBSAN_OPTIONS=${UBSAN_OPTIONS:-print_stacktrace=1}
@@ -45,7 +49,7 @@ run=()
 [[ " ${build_options[*]} " != *" --tsan "* ]] || run=(setarch -R)
 
 status=0
-"${run[@]}" ctest --test-dir "$dir" --output-on-failure --no-tests=error -j "$jobs" \
+"${run[@]}" ctest --test-dir "$dir" --output-on-failure --no-tests=error -j "$at_once" \
   "${ctest_options[@]}" 2>&1 | tee "$dir/ctest.log" || status=$?
 
 # Disabled ones are what tests start as processes of their own (RedoCrashProcess.Child).

@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <sys/mount.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <filesystem>
@@ -36,12 +37,25 @@ bool IsFree(uint16_t port) {
   return bound;
 }
 
+// Several tests run at once, and a port is free while its daemon is down. Reserves the port for as
+// long as this process lives, by a name in the abstract namespace of Unix sockets. Returns false if
+// another test has reserved it.
+bool Reserve(uint16_t port) {
+  const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  snprintf(address.sun_path + 1, sizeof address.sun_path - 1, "tandem-test-port-%d", port);
+  if (bind(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0) return true;
+  close(fd);
+  return false;
+}
+
 // A port of this machine nobody listens on, from below those the kernel gives to connections.
 uint16_t FreePort() {
   std::random_device random;
   std::uniform_int_distribution<uint16_t> ports(20'000, 30'000);
   while (true) {
-    if (const uint16_t port = ports(random); IsFree(port)) return port;
+    if (const uint16_t port = ports(random); Reserve(port) && IsFree(port)) return port;
   }
 }
 
