@@ -13,11 +13,13 @@
 #include "fs/caller_credentials.h"
 #include "fs/fuse_api.h"
 #include "fs/handle_table.h"
+#include "fs/held_stores.h"
 #include "fs/inode_table.h"
 #include "fs/open_directory.h"
 #include "fs/open_file.h"
 #include "fs/request.h"
 #include "fs/walk_order.h"
+#include "fs/writeback_log.h"
 #include "meta/base/result.h"
 #include "meta/capture.h"
 
@@ -46,6 +48,10 @@ class FileSystem {
   void MountsHaveChanged();
   // Whether any request has come over io_uring.
   bool over_io_uring() const { return over_io_uring_.load(std::memory_order_relaxed); }
+  // What the kernel may hold stores of: each file that is open for writing, once. Any thread.
+  std::vector<HeldFile> OpenForWriting();
+  WritebackLog& writebacks() { return writebacks_; }
+  const Settings& settings() const { return settings_; }
 
  private:
   // Handlers reply themselves when they succeed and return the error otherwise.
@@ -189,6 +195,7 @@ class FileSystem {
   HandleTable<OpenDirectory> directories_;
   meta::Capture* const capture_;
   WalkOrder walk_order_;  // of what is captured
+  WritebackLog writebacks_;
   const Settings settings_;
   const Backing backing_;
   fuse_session* session_ = nullptr;

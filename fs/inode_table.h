@@ -102,6 +102,8 @@ class OpenToWrite {
   OpenToWrite(OpenToWrite&&) = delete;
   ~OpenToWrite() { --inode_.writers_; }
 
+  const Inode& inode() const { return inode_; }
+
  private:
   const Inode& inode_;
 };
@@ -135,6 +137,8 @@ class InodeTable {
   ~InodeTable();
 
   const Inode& root() const { return *root_; }
+  // O_RDONLY, or none if the root may not be read. Borrowed.
+  int root_fd() const { return mount_fd_.get(); }
   // `node` came from the kernel.
   Inode& Get(fuse_ino_t node) {
     return node == FUSE_ROOT_ID ? *root_ : *reinterpret_cast<Inode*>(node);

@@ -4,6 +4,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <set>
+
 #include "fs/file_system.h"
 #include "fs/mount_options.h"
 #include "fs/mount_watcher.h"
@@ -11,7 +14,9 @@
 #include "fs/serving_threads.h"
 #include "fs/session_log.h"
 #include "fs/stop_watcher.h"
+#include "meta/base/fault_point.h"
 #include "meta/base/log.h"
+#include "meta/base/mount_table.h"
 
 namespace tandem::fs {
 namespace {
@@ -23,33 +28,33 @@ Result<struct stat> StatDirectory(int fd, const std::string& name) {
   return attributes;
 }
 
-// A mount below SOURCE would show itself, and serving a request would wait for another.
+// A mount below SOURCE would show itself, and serving a request would wait for another. The way up
+// begins above the mountpoint, which may be dead, or SOURCE itself.
 Status CheckNotBelow(const MountOptions& options, const std::string& mountpoint) {
   ASSIGN_OR_RETURN(const struct stat source, StatDirectory(options.source_fd, options.source));
-  UniqueFd fd(open(mountpoint.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
-  if (!fd.valid()) return ErrnoError("mountpoint " + mountpoint);
-  ASSIGN_OR_RETURN(struct stat here, StatDirectory(fd.get(), mountpoint));
+  const UniqueFd start(open(mountpoint.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+  if (!start.valid()) return ErrnoError("mountpoint " + mountpoint);
+  UniqueFd fd(openat(start.get(), "..", O_PATH | O_DIRECTORY | O_CLOEXEC));
+  struct stat below = {};
   while (true) {
-    UniqueFd parent_fd(openat(fd.get(), "..", O_PATH | O_DIRECTORY | O_CLOEXEC));
-    if (!parent_fd.valid()) return ErrnoError("parent directories of " + mountpoint);
-    ASSIGN_OR_RETURN(const struct stat parent, StatDirectory(parent_fd.get(), mountpoint));
-    if (parent.st_dev == here.st_dev && parent.st_ino == here.st_ino) return {};
-    if (parent.st_dev == source.st_dev && parent.st_ino == source.st_ino) {
+    if (!fd.valid()) return ErrnoError("parent directories of " + mountpoint);
+    ASSIGN_OR_RETURN(const struct stat here, StatDirectory(fd.get(), mountpoint));
+    if (here.st_dev == below.st_dev && here.st_ino == below.st_ino) return {};
+    if (here.st_dev == source.st_dev && here.st_ino == source.st_ino && mountpoint != "/") {
       return MakeError(ErrorKind::kUsage, "the mountpoint " + mountpoint +
                                               " lies below the source " + options.source +
                                               ": choose one outside, or the source itself");
     }
-    fd = std::move(parent_fd);
-    here = parent;
+    fd.Reset(openat(fd.get(), "..", O_PATH | O_DIRECTORY | O_CLOEXEC));
+    below = here;
   }
 }
 
 }  // namespace
 
-Result<std::unique_ptr<FileSystemMount>> FileSystemMount::Create(const MountOptions& options) {
+Result<std::unique_ptr<FileSystemMount>> FileSystemMount::Create(MountOptions options) {
   PrepareProcess();
   RedirectSessionLog();
-  RETURN_IF_ERROR(RemoveDeadMount(options.mountpoint));
   ASSIGN_OR_RETURN(std::string mountpoint, ResolveMountpoint(options.mountpoint));
   RETURN_IF_ERROR(CheckNotBelow(options, mountpoint));
   ASSIGN_OR_RETURN(auto session, SessionOptions::Parse(options.fuse_options, options.fs_name));
@@ -58,33 +63,34 @@ Result<std::unique_ptr<FileSystemMount>> FileSystemMount::Create(const MountOpti
                                                          .noatime = session.noatime,
                                                          .max_read = session.max_read}));
   ASSIGN_OR_RETURN(auto watcher, StopWatcher::Create());
-  std::unique_ptr<FileSystemMount> mount(new FileSystemMount(
-      std::move(mountpoint), std::move(file_system), std::move(watcher), session));
-  RETURN_IF_ERROR(mount->MountSession(session.arguments.get()));
-  ASSIGN_OR_RETURN(mount->mount_watcher_, MountWatcher::Start(options.source_fd, options.source,
-                                                              [fs = mount->file_system_.get()] {
-                                                                fs->MountsHaveChanged();
-                                                              }));
+  std::unique_ptr<FileSystemMount> mount(
+      new FileSystemMount(std::move(mountpoint), std::move(options), std::move(file_system),
+                          std::move(watcher), session));
+  RETURN_IF_ERROR(mount->MakeSession(session.arguments.get()));
   return mount;
 }
 
-FileSystemMount::FileSystemMount(std::string mountpoint, std::unique_ptr<FileSystem> file_system,
+FileSystemMount::FileSystemMount(std::string mountpoint, MountOptions options,
+                                 std::unique_ptr<FileSystem> file_system,
                                  std::unique_ptr<StopWatcher> watcher,
-                                 const SessionOptions& options)
+                                 const SessionOptions& session)
     : mountpoint_(std::move(mountpoint)),
+      kernel_mount_(std::move(options.kernel_mount)),
+      options_(std::move(options)),
       file_system_(std::move(file_system)),
       watcher_(std::move(watcher)),
-      max_threads_(options.max_threads),
-      io_uring_(options.io_uring) {}
+      max_threads_(session.max_threads),
+      io_uring_(session.io_uring) {}
 
 FileSystemMount::~FileSystemMount() {
   mount_watcher_.reset();
   if (session_ == nullptr) return;
-  if (mounted_) fuse_session_unmount(session_);
+  if (kernel_mount_ == nullptr) fuse_session_unmount(session_);
+  // Ends the connection: a mount that is taken away afterwards waits for no answer.
   fuse_session_destroy(session_);
 }
 
-Status FileSystemMount::MountSession(fuse_args* arguments) {
+Status FileSystemMount::MakeSession(fuse_args* arguments) {
   const SessionErrors errors;
   session_ = fuse_session_new(arguments, &FileSystem::Operations(), sizeof(fuse_lowlevel_ops),
                               file_system_.get());
@@ -92,11 +98,40 @@ Status FileSystemMount::MountSession(fuse_args* arguments) {
     return MakeError(ErrorKind::kUsage, "mount options: " + errors.Text());
   }
   file_system_->Attach(session_);
-  if (fuse_session_mount(session_, mountpoint_.c_str()) != 0) {
-    return MakeError(ErrorKind::kSystem, "mount on " + mountpoint_ + " (" + errors.Text() + ")");
+  if (kernel_mount_ == nullptr) {
+    ASSIGN_OR_RETURN(kernel_mount_, KernelMount::Create(KernelMountOptions::Parse(
+                                        options_.fuse_options, options_.fs_name)));
   }
-  mounted_ = true;
+  return kernel_mount_ == nullptr ? Status() : MountSession(kernel_mount_->DevicePath());
+}
+
+Status FileSystemMount::MountSession(const std::string& where) {
+  const SessionErrors errors;
+  if (fuse_session_mount(session_, where.c_str()) == 0) {
+    if (kernel_mount_ != nullptr) (void)kernel_mount_->GiveAway();
+    return {};
+  }
+  return MakeError(ErrorKind::kSystem, "mount on " + mountpoint_ + " (" + errors.Text() + ")");
+}
+
+Status FileSystemMount::Attach() {
+  if (kernel_mount_ == nullptr) {
+    ASSIGN_OR_RETURN(const Occupant occupant, OccupantOf(mountpoint_));
+    if (occupant == Occupant::kLive) return AlreadyMounted(mountpoint_);
+    RETURN_IF_ERROR(RemoveDeadMounts(mountpoint_));
+    RETURN_IF_ERROR(MountSession(mountpoint_));
+    ASSIGN_OR_RETURN(const auto stack, MountsAt(mountpoint_));
+    if (!stack.empty()) device_ = stack.back().device;
+  } else {
+    device_ = kernel_mount_->device();
+    if (!kernel_mount_->attached()) {
+      RETURN_IF_ERROR(kernel_mount_->Attach(mountpoint_, KernelMount::Place::kFreeOrDead));
+    }
+  }
   threads_ = std::make_unique<ServingThreads>(session_, max_threads_);
+  ASSIGN_OR_RETURN(mount_watcher_,
+                   MountWatcher::Start(options_.source_mount, options_.source,
+                                       [fs = file_system_.get()] { fs->MountsHaveChanged(); }));
   return {};
 }
 
@@ -106,14 +141,30 @@ Status FileSystemMount::Run() {
   const int result = Serve();
   mount_watcher_.reset();
   // Also what ends LeaveLoop if it is still asking a filesystem that nobody serves any more.
-  fuse_session_unmount(session_);
-  mounted_ = false;
+  RETURN_IF_ERROR(Unmount());
   watcher_->Finish();
-  // After an abort through /sys/fs/fuse libfuse takes the mount for gone.
-  if (const Status removed = RemoveDeadMount(mountpoint_); !removed) {
-    LogWarning("{}", removed.error().ToString());
-  }
   if (result < 0) return ErrnoError(-result, "serve " + mountpoint_);
+  return {};
+}
+
+// Nobody serves any more, so the connection ends before the mount goes: the kernel may have
+// something to write.
+Status FileSystemMount::Unmount() {
+  if (kernel_mount_ == nullptr) {
+    fuse_session_unmount(session_);
+    // After an abort through /sys/fs/fuse libfuse takes the mount for gone.
+    if (const Status removed = RemoveDeadMounts(mountpoint_); !removed) {
+      LogWarning("{}", removed.error().ToString());
+    }
+    return {};
+  }
+  const UniqueFd nothing(open("/dev/null", O_RDWR | O_CLOEXEC));
+  if (!nothing.valid() || dup3(nothing.get(), fuse_session_fd(session_), O_CLOEXEC) < 0) {
+    return ErrnoError("end the connection with the kernel");
+  }
+  if (const Status detached = kernel_mount_->Detach(); !detached) {
+    LogWarning("{}", detached.error().ToString());
+  }
   return {};
 }
 
@@ -136,14 +187,47 @@ bool FileSystemMount::OverIoUring() const { return file_system_->over_io_uring()
 
 void FileSystemMount::Stop() { watcher_->Request(); }
 
+HeldStores FileSystemMount::Held() {
+  return {device_, mountpoint_, file_system_->settings().writeback, file_system_->OpenForWriting()};
+}
+
 void FileSystemMount::LeaveLoop() {
-  {
-    // Stores through shared mappings that the kernel still holds come to us now, or never.
-    const UniqueFd root(open(mountpoint_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-    if (root.valid()) syncfs(root.get());
+  TakeInStores();
+  FAULT_POINT("source.stop.taken_in");
+  // While it is still served: who looks a name up from now on finds what is beneath, which may be
+  // the mount of a tandemfs that takes over.
+  if (kernel_mount_ != nullptr) {
+    if (const Status detached = kernel_mount_->Detach(); !detached) {
+      LogWarning("{}", detached.error().ToString());
+    }
   }
+  FAULT_POINT("source.stop.detached");
   fuse_session_exit(session_);
   if (!io_uring_) threads_->Interrupt();
+}
+
+// Syncs what is open for writing, again and again, until a pass over all files finds that the
+// kernel held nothing. Programs may go on storing, so that takes a while, or never comes.
+void FileSystemMount::TakeInStores() {
+  using Clock = std::chrono::steady_clock;
+  constexpr std::chrono::seconds kLastPass{5};
+  if (options_.take_in == nullptr) return;
+  const auto deadline = Clock::now() + options_.stop_timeout;
+  for (bool last = false;; last = Clock::now() >= deadline) {
+    const HeldStores held = Held();
+    if (held.files.empty()) return;
+    const auto until = last ? Clock::now() + kLastPass : deadline;
+    (void)file_system_->writebacks().Take();
+    const std::vector<HeldFile> missed = options_.take_in(held, until);
+    const std::set<fuse_ino_t> written = file_system_->writebacks().Take();
+    if (missed.empty() && written.empty()) return;
+    if (!last) continue;
+    for (const HeldFile& file : held.files) {
+      const bool is_missed = std::ranges::count(missed, file.node, &HeldFile::node) != 0;
+      if (is_missed || written.contains(file.node)) may_lack_stores_.push_back(file.path);
+    }
+    return;
+  }
 }
 
 }  // namespace tandem::fs

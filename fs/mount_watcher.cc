@@ -8,22 +8,22 @@
 #include <system_error>
 #include <utility>
 
-#include "fs/mount_table.h"
 #include "meta/base/log.h"
+#include "meta/base/mount_table.h"
 
 namespace tandem::fs {
 
-Result<std::unique_ptr<MountWatcher>> MountWatcher::Start(int source_fd, std::string source,
+Result<std::unique_ptr<MountWatcher>> MountWatcher::Start(int source_mount, std::string source,
                                                           std::function<void()> changed) {
   UniqueFd table(open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC));
   UniqueFd finish(eventfd(0, EFD_CLOEXEC));
   if (!table.valid() || !finish.valid()) return ErrnoError("watch the mount table");
   std::unique_ptr<MountWatcher> watcher(new MountWatcher(std::move(table), std::move(finish)));
   try {
-    watcher->thread_ = std::thread([self = watcher.get(), source_fd, source = std::move(source),
+    watcher->thread_ = std::thread([self = watcher.get(), source_mount, source = std::move(source),
                                     changed = std::move(changed)] {
       try {
-        self->Watch(source_fd, source, changed);
+        self->Watch(source_mount, source, changed);
       } catch (const std::exception& e) {
         LogError("exception while watching the mount table: {}", e.what());
       }
@@ -40,10 +40,10 @@ MountWatcher::~MountWatcher() {
   thread_.join();
 }
 
-void MountWatcher::Watch(int source_fd, const std::string& source,
+void MountWatcher::Watch(int source_mount, const std::string& source,
                          const std::function<void()>& changed) {
   std::vector<std::string> known =
-      MountsBelow(source_fd, source).value_or(std::vector<std::string>());
+      MountsBelow(source_mount, source).value_or(std::vector<std::string>());
   pollfd watched[] = {{finish_.get(), POLLIN, 0}, {table_.get(), POLLPRI, 0}};
   while (true) {
     if (poll(watched, std::size(watched), -1) < 0 && errno != EINTR) {
@@ -51,7 +51,7 @@ void MountWatcher::Watch(int source_fd, const std::string& source,
       return;
     }
     if (watched[0].revents != 0) return;
-    Result<std::vector<std::string>> now = MountsBelow(source_fd, source);
+    Result<std::vector<std::string>> now = MountsBelow(source_mount, source);
     if (!now || *now == known) continue;
     known = std::move(*now);
     changed();

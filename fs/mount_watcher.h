@@ -17,9 +17,9 @@ namespace tandem::fs {
 
 class MountWatcher {
  public:
-  // `changed` is called whenever the mounts below the directory `source_fd`, called `source`, are
-  // others than before. `source_fd` must outlive the watcher.
-  static Result<std::unique_ptr<MountWatcher>> Start(int source_fd, std::string source,
+  // `changed` is called whenever the mounts below the directory called `source`, on the mount
+  // `source_mount`, are others than before.
+  static Result<std::unique_ptr<MountWatcher>> Start(int source_mount, std::string source,
                                                      std::function<void()> changed);
   ~MountWatcher();
   MountWatcher(const MountWatcher&) = delete;
@@ -28,7 +28,7 @@ class MountWatcher {
  private:
   MountWatcher(UniqueFd table, UniqueFd finish)
       : table_(std::move(table)), finish_(std::move(finish)) {}
-  void Watch(int source_fd, const std::string& source, const std::function<void()>& changed);
+  void Watch(int source_mount, const std::string& source, const std::function<void()>& changed);
 
   const UniqueFd table_;   // /proc/self/mountinfo, which poll(2) tells of changes
   const UniqueFd finish_;  // eventfd

@@ -38,6 +38,9 @@ class OpenFile {
   // Which object this is, before it is added to the open files.
   void BelongsTo(const Inode& inode);
 
+  // The object, if the file is open for writing; otherwise null.
+  const Inode* written() const { return writes_ ? &writes_->inode() : nullptr; }
+
   // Tells the kernel how to treat the file. `closes_silently`: closing it has no error to report,
   // whatever was done to it. `fh` is the caller's to set.
   void Describe(fuse_file_info& info, bool closes_silently) const;

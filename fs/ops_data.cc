@@ -128,6 +128,7 @@ Status FileSystem::Write(Request& request, fuse_ino_t node, fuse_bufvec* data, o
   operation.Wrote(inode.ref(), RangeOf(offset, size));
   if (loses) operation.ChangedAttributes(inode.ref(), meta::kAllAttributes);
   operation.End();
+  if (info->writepage != 0) writebacks_.Note(node);
   MakeKernelForgetTaken(inode, loses);
   if (written < 0) return ErrnoError(static_cast<int>(-written), "write");
   // For want of room, perhaps, that is only just being made.

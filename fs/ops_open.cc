@@ -1,10 +1,24 @@
 // open, flush, release, fsync of files.
 #include <fcntl.h>
+#include <limits.h>
 #include <unistd.h>
+
+#include <map>
 
 #include "fs/file_system.h"
 
 namespace tandem::fs {
+namespace {
+
+// The name the kernel knows an open file by. For people, and for a process without rights to open
+// files by handle.
+std::string NameOf(int fd) {
+  char name[PATH_MAX];
+  const ssize_t length = readlink(FdPath(fd).c_str(), name, sizeof name);
+  return std::string(name, length < 0 ? 0 : static_cast<size_t>(length));
+}
+
+}  // namespace
 
 Status FileSystem::Open(Request& request, fuse_ino_t node, fuse_file_info* info) {
   const Inode& inode = inodes_->Get(node);
@@ -46,6 +60,24 @@ Status FileSystem::Sync(Request& request, fuse_ino_t /*node*/, int data_only,
   if ((data_only != 0 ? fdatasync(fd) : fsync(fd)) != 0) return ErrnoError("fsync");
   request.Succeed();
   return {};
+}
+
+std::vector<HeldFile> FileSystem::OpenForWriting() {
+  std::map<fuse_ino_t, HeldFile> files;
+  files_.ForEach([&](const OpenFile& file) {
+    const Inode* const inode = file.written();
+    if (inode == nullptr) return;
+    const fuse_ino_t node = inodes_->NodeOf(*inode);
+    files.try_emplace(node, HeldFile{node, inode->generation(), NameOf(file.fd())});
+  });
+  std::vector<HeldFile> held;
+  for (auto& [node, file] : files) held.push_back(std::move(file));
+  const std::string root = NameOf(inodes_->root_fd());
+  for (HeldFile& file : held) {
+    if (file.path.starts_with(root)) file.path.erase(0, root.size());
+    file.path.erase(0, file.path.find_first_not_of('/'));
+  }
+  return held;
 }
 
 }  // namespace tandem::fs

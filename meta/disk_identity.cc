@@ -11,10 +11,7 @@
 
 #include "meta/base/hex.h"
 #include "meta/base/unique_fd.h"
-
-#ifndef STATX_MNT_ID_UNIQUE
-#define STATX_MNT_ID_UNIQUE 0x00004000U  // since Linux 6.8; never used again, unlike STATX_MNT_ID
-#endif
+#include "meta/mount_identity.h"
 
 namespace tandem::meta {
 namespace {
@@ -34,15 +31,6 @@ constexpr char kSourceRootKey[] = "source_root";
 constexpr char kSourcePathKey[] = "source_path";
 constexpr char kYes[] = "yes";
 constexpr char kNo[] = "no";
-
-Result<std::string> MountOf(int fd) {
-  struct statx attributes;
-  if (statx(fd, "", AT_EMPTY_PATH, STATX_MNT_ID_UNIQUE, &attributes) != 0) {
-    return ErrnoError("find out which mount this is");
-  }
-  return std::to_string(attributes.stx_mnt_id) +
-         ((attributes.stx_mask & STATX_MNT_ID_UNIQUE) != 0 ? "" : "?");
-}
 
 // Its file handle, in hexadecimal, and the filesystem's UUID where the kernel tells it: root
 // directories of two filesystems may well have the same handle.
@@ -103,21 +91,22 @@ Status OweReconcile(StateDatabase& database) {
 }  // namespace
 
 Result<DiskIdentity> ReadDiskIdentity(const SourceTree& tree, const std::string& source,
+                                      const std::string& source_mount,
                                       const std::string& state_directory) {
   DiskIdentity identity;
   std::ifstream boot("/proc/sys/kernel/random/boot_id");
   if (!std::getline(boot, identity.boot)) return ErrnoError(EIO, "read this machine's boot id");
-  ASSIGN_OR_RETURN(identity.source_mount, MountOf(tree.root_fd()));
+  identity.source_mount = source_mount;
   const UniqueFd state(open(state_directory.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
   if (!state.valid()) return ErrnoError("open " + state_directory);
-  ASSIGN_OR_RETURN(identity.state_mount, MountOf(state.get()));
+  ASSIGN_OR_RETURN(identity.state_mount, MountIdentityOf(state.get()));
   identity.source_root = RootOf(tree);
   identity.source_path = source;
   return identity;
 }
 
 Result<LastEnd> BeginRun(StateDatabase& database, const DiskIdentity& identity,
-                         bool witnesses_agree) {
+                         const Suspicions& suspicions) {
   ASSIGN_OR_RETURN(const auto clean, database.Get(kCleanKey));
   ASSIGN_OR_RETURN(const auto failed, database.Get(kDiskFailedKey));
   ASSIGN_OR_RETURN(const auto boot, database.Get(kBootKey));
@@ -132,10 +121,11 @@ Result<LastEnd> BeginRun(StateDatabase& database, const DiskIdentity& identity,
   } else if (failed == kYes) {
     end = LastEnd::kDiskUnclean;
   } else if (clean == kYes) {
-    end = witnesses_agree && same_source ? LastEnd::kClean : LastEnd::kContradicted;
+    const bool contradicted = !suspicions.witnesses_agree || !same_source || suspicions.uncovered;
+    end = contradicted ? LastEnd::kContradicted : LastEnd::kClean;
   } else if (!same_disks) {
     end = LastEnd::kDiskUnclean;
-  } else if (!same_source) {
+  } else if (!same_source || suspicions.uncovered) {
     end = LastEnd::kContradicted;
   }
 

@@ -20,7 +20,7 @@ enum class LastEnd {
   kClean,         // it ended in order: the tables are exact
   kKilled,        // hot marks tell what may have changed
   kDiskUnclean,   // the above, and every replica has to be reconciled
-  kContradicted,  // it ended in order, but SOURCE has been changed since: likewise
+  kContradicted,  // SOURCE has been changed since, or may have been: likewise
 };
 
 struct DiskIdentity {
@@ -32,15 +32,24 @@ struct DiskIdentity {
   std::string source_root;
   std::string source_path;
 };
+// `source_mount` is what meta/mount_identity.h says of the mount that SOURCE is on.
 Result<DiskIdentity> ReadDiskIdentity(const SourceTree& tree, const std::string& source,
+                                      const std::string& source_mount,
                                       const std::string& state_directory);
+
+// Why the tree may have been changed since the last run, although its disk is in order.
+struct Suspicions {
+  bool witnesses_agree = true;  // meta/witness.h
+  // The bare directory was open to applications in place of the mount.
+  bool uncovered = false;
+};
 
 // Says how the last run ended and begins this one, on stable storage. After kDiskUnclean and
 // kContradicted all replicas are owed a reconcile, which compares the content of whatever they
-// changed after the last cut that is known to have been synced. `witnesses_agree`: meta/witness.h.
-// kUsage: the state speaks of another source.
+// changed after the last cut that is known to have been synced. kUsage: the state speaks of another
+// source.
 Result<LastEnd> BeginRun(StateDatabase& database, const DiskIdentity& identity,
-                         bool witnesses_agree);
+                         const Suspicions& suspicions);
 // Everything is written down and synced.
 Status EndRun(StateWriter& writer, const std::string& witnesses);
 

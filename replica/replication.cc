@@ -165,6 +165,11 @@ Result<std::vector<Sender*>> Replication::Find(const std::optional<std::string>&
 Status Replication::WaitUntilApplied(const std::optional<std::string>& replica, Epoch epoch,
                                      CondVar::Clock::time_point deadline) {
   ASSIGN_OR_RETURN(const std::vector<Sender*> senders, Find(replica));
+  if (senders.empty()) {
+    return MakeError(ErrorKind::kUsage,
+                     "this volume has no replica: nothing is safe anywhere else. Mount it with "
+                     "--replica [NAME=]URL");
+  }
   for (Sender* sender : senders) {
     if (sender->WaitUntilApplied(epoch, deadline)) continue;
     const ReplicaStatus status = sender->status();

@@ -8,7 +8,7 @@
 #include <filesystem>
 #include <iostream>
 
-#include "fs/mount_table.h"
+#include "meta/base/mount_table.h"
 
 namespace tandem::test {
 namespace {

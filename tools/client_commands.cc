@@ -1,6 +1,5 @@
 #include "tools/client_commands.h"
 
-#include <fcntl.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -10,8 +9,8 @@
 #include <cstdio>
 #include <iostream>
 
-#include "meta/base/unique_fd.h"
 #include "tools/control.h"
+#include "tools/take_in.h"
 
 namespace tandem::tools {
 namespace {
@@ -95,12 +94,14 @@ Json WithReplica(Json request, const std::string& replica) {
 
 }  // namespace
 
-Status FlushMount(const std::string& mountpoint) {
-  const UniqueFd fd(open(mountpoint.c_str(), O_RDONLY | O_CLOEXEC));
-  if (!fd.valid()) return ErrnoError("open " + mountpoint);
-  // Pages that programs changed through mappings become writes now.
-  if (syncfs(fd.get()) != 0) return ErrnoError("syncfs " + mountpoint);
-  return {};
+Status TakeInStores(const std::string& socket, Clock::time_point deadline) {
+  ASSIGN_OR_RETURN(const Json reply, AskControl(socket, {{"op", "held"}}, kAnswerMs));
+  ASSIGN_OR_RETURN(const fs::HeldStores held, HeldStoresFrom(reply));
+  const std::vector<fs::HeldFile> missed = TakeIn(held, deadline);
+  if (missed.empty()) return {};
+  std::string text = "not everything that was stored into " + missed.front().path;
+  if (missed.size() > 1) text += " and " + std::to_string(missed.size() - 1) + " other files";
+  return MakeError(ErrorKind::kUnreachable, text + " could be taken in: try again");
 }
 
 Result<int> RunStatus(const StatusOptions& options) {
@@ -130,7 +131,7 @@ Result<int> RunSync(const SyncOptions& options) {
                 std::chrono::milliseconds(static_cast<int64_t>(options.timeout_seconds * 1000))
           : Clock::time_point::max();
   ASSIGN_OR_RETURN(const std::string socket, FindControlSocket(options.mountpoint));
-  RETURN_IF_ERROR(FlushMount(options.mountpoint));
+  RETURN_IF_ERROR(TakeInStores(socket, deadline));
   ASSIGN_OR_RETURN(const Json newest, AskControl(socket, {{"op", "newest"}}, kAnswerMs));
   while (true) {
     const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - Clock::now()).count();

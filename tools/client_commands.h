@@ -2,6 +2,7 @@
 // could not run (kUsage: what was asked makes no sense). Single-threaded.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -10,8 +11,9 @@
 
 namespace tandem::tools {
 
-// Makes writes of what programs changed through mappings and the kernel still keeps to itself.
-Status FlushMount(const std::string& mountpoint);
+// Takes in what the kernel holds of the mount that answers at `socket`: stores that programs have
+// made through mappings become writes now. kUnreachable if that is not done by the deadline.
+Status TakeInStores(const std::string& socket, std::chrono::steady_clock::time_point deadline);
 
 struct StatusOptions {
   std::string mountpoint;  // empty: all

@@ -6,9 +6,10 @@
 
 #include <optional>
 
-#include "fs/mount_table.h"
 #include "meta/base/hex.h"
 #include "meta/base/log.h"
+#include "meta/base/mount_table.h"
+#include "tools/take_in.h"
 
 namespace tandem::tools {
 namespace {
@@ -103,6 +104,12 @@ std::string ControlServer::Answer(std::string_view request) {
 Result<Json> ControlServer::Dispatch(const Json& request) {
   const std::string op = request.value("op", "");
   if (op == "status") return Status();
+  if (op == "held") return ToJson(served_.held());
+  if (op == "end") {
+    LogInfo("another tandemfs takes over {}: stopping", served_.mountpoint);
+    served_.end();
+    return Json{{"ok", true}};
+  }
   if (served_.tracker == nullptr) {
     return MakeError(ErrorKind::kUsage, served_.mountpoint + " is mounted with --no-capture");
   }
@@ -138,7 +145,7 @@ Json ControlServer::Status() {
   }
   status["io_uring"] = served_.over_io_uring();
   // Best effort: what is mounted may change at any time.
-  if (const auto below = fs::MountsBelow(served_.source_fd, served_.source)) {
+  if (const auto below = MountsBelow(served_.source_mount, served_.source)) {
     status["not_replicated"] = *below;
   }
   status["pending"] = {{"bytes", pending.bytes},

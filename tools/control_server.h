@@ -1,5 +1,6 @@
-// The running tandemfs's side of tools/control.h: answers status, sync, pause, resume and verify.
-// Requests are answered on threads of the server's own; everything given must outlive it.
+// The running tandemfs's side of tools/control.h: answers status, sync, pause, resume and verify,
+// and makes room for another tandemfs that takes over. Requests are answered on threads of the
+// server's own; everything given must outlive it.
 #pragma once
 
 #include <functional>
@@ -8,6 +9,7 @@
 #include <string>
 #include <thread>
 
+#include "fs/held_stores.h"
 #include "meta/base/mutex.h"
 #include "meta/base/unique_fd.h"
 #include "meta/source_tree.h"
@@ -25,12 +27,15 @@ class ControlServer {
     std::string volume;
     std::string source;
     std::string mountpoint;
-    int source_fd = -1;
+    int source_mount = 0;  // its id in the mount table
     // Null without capture: status says so, everything else is refused.
     meta::Tracker* tracker = nullptr;
     const meta::SourceTree* tree = nullptr;
     replica::Replication* replication = nullptr;
     std::function<bool()> over_io_uring;
+    std::function<fs::HeldStores()> held;
+    // Makes this tandemfs end in order. Returns at once.
+    std::function<void()> end;
   };
 
   static Result<std::unique_ptr<ControlServer>> Start(Served served);

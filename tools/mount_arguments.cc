@@ -24,11 +24,14 @@ constexpr char kDescription[] =
 
 constexpr char kFooter[] =
     "The same options may stand after -o, for mount(8) and fstab:\n"
-    "  volume=NAME, state=DIR, replica=[NAME=]URL, interval=MS, no_capture\n"
+    "  volume=NAME, state=DIR, replica=[NAME=]URL, interval=MS, stop_timeout=SECONDS, no_capture\n"
     "and beside them FUSE's: ro, dev, suid, noatime, allow_other, writeback, max_threads=N, ...\n"
     "\n"
     "It returns when the mount is usable. It ends with fusermount3 -u MOUNTPOINT, umount, or "
     "SIGTERM.\n"
+    "Started again on its own mountpoint it takes over: the one that runs ends in order, and "
+    "whoever\n"
+    "uses the mount meanwhile waits.\n"
     "Replicas are remembered: without --replica those of the last mount are used.\n"
     "\n"
     "Example:\n"
@@ -80,6 +83,16 @@ Result<uint64_t> ParseMostChanges(const std::string& text) {
     return MakeError(ErrorKind::kUsage, "--max-changes " + text + ": a number from 1 is expected");
   }
   return value;
+}
+
+Result<std::chrono::seconds> ParseStopTimeout(const std::string& text) {
+  int value = -1;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc() || end != text.data() + text.size() || value < 0 || value > 86'400) {
+    return MakeError(ErrorKind::kUsage,
+                     "--stop-timeout " + text + ": seconds from 0 to 86400 are expected");
+  }
+  return std::chrono::seconds(value);
 }
 
 // NAME=URL, or URL alone, whose host and port are then the name.
@@ -141,6 +154,8 @@ Status TakeMountOptions(const std::vector<std::string>& lists, MountArguments& a
         ASSIGN_OR_RETURN(arguments.interval, ParseInterval(value));
       } else if (key == "max_changes" || key == "max-changes") {
         ASSIGN_OR_RETURN(arguments.most_changes, ParseMostChanges(value));
+      } else if (key == "stop_timeout" || key == "stop-timeout") {
+        ASSIGN_OR_RETURN(arguments.stop_timeout, ParseStopTimeout(value));
       } else if (key == "no_capture" || key == "no-capture") {
         arguments.capture = false;
       } else {
@@ -163,6 +178,7 @@ Result<MountArguments> ParseMountArguments(int argc, char** argv) {
   std::vector<std::string> option_lists;
   std::string interval;
   std::string most_changes;
+  std::string stop_timeout;
   bool no_capture = false;
   bool list_fault_points = false;
   CLI::App app(kDescription, "tandemfs");
@@ -180,6 +196,10 @@ Result<MountArguments> ParseMountArguments(int argc, char** argv) {
   app.add_option("--max-changes", most_changes,
                  "how many changed objects and names are remembered (default 2097152); a replica "
                  "further behind is compared as a whole");
+  app.add_option("--stop-timeout", stop_timeout,
+                 "how many seconds the end may take to write back what programs store through "
+                 "mappings (default 30); then the files concerned are named, and the exit code is "
+                 "not 0");
   app.add_flag("--no-capture", no_capture, "pass through only: replicate nothing");
   app.add_flag("-f,--foreground", arguments.foreground, "stay in the foreground, log to stderr");
   app.add_option("-o", option_lists, "mount options")
@@ -206,6 +226,9 @@ Result<MountArguments> ParseMountArguments(int argc, char** argv) {
   }
   if (!most_changes.empty()) {
     ASSIGN_OR_RETURN(arguments.most_changes, ParseMostChanges(most_changes));
+  }
+  if (!stop_timeout.empty()) {
+    ASSIGN_OR_RETURN(arguments.stop_timeout, ParseStopTimeout(stop_timeout));
   }
   RETURN_IF_ERROR(TakeMountOptions(option_lists, arguments));
   RETURN_IF_ERROR(CheckReplicas(arguments.replicas));

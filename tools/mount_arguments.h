@@ -1,5 +1,5 @@
 // The command line of tandemfs, and what mount(8) makes of a line of fstab: the same options may
-// stand after -o (volume=, state=, replica=, interval=, max_changes=, no_capture).
+// stand after -o (volume=, state=, replica=, interval=, max_changes=, stop_timeout=, no_capture).
 #pragma once
 
 #include <chrono>
@@ -24,6 +24,8 @@ struct MountArguments {
   std::string state;   // likewise
   std::chrono::milliseconds interval{5};
   uint64_t most_changes = replica::Replication::kMostChanges;
+  // How long the end may take in what programs go on storing through mappings.
+  std::chrono::seconds stop_timeout{30};
   bool capture = true;
   bool foreground = false;
   std::string fuse_options;  // what is left of -o

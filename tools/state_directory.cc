@@ -57,6 +57,8 @@ Result<bool> LeadsUpTo(const std::string& path, const std::string& directory) {
   }
 }
 
+constexpr char kUncoveredName[] = "/uncovered";
+
 // The database knows it too, for whoever loses the file.
 constexpr char kVolumeKey[] = "volume";
 
@@ -78,11 +80,12 @@ Result<std::optional<VolumeId>> RememberedId(const std::string& directory,
 
 // A tandemfs that has just been unmounted still writes down its state: it is given the time. False,
 // with errno, if the lock cannot be had.
-bool LockPatiently(int fd) {
-  constexpr int kTries = 30;
-  const timespec pause{0, 100'000'000};
-  for (int i = 0; flock(fd, LOCK_EX | LOCK_NB) != 0; ++i) {
-    if (errno != EWOULDBLOCK || i == kTries) return false;
+bool LockPatiently(int fd, std::chrono::seconds patience) {
+  using Clock = std::chrono::steady_clock;
+  const auto deadline = Clock::now() + patience;
+  const timespec pause{0, 20'000'000};
+  while (flock(fd, LOCK_EX | LOCK_NB) != 0) {
+    if (errno != EWOULDBLOCK || Clock::now() >= deadline) return false;
     nanosleep(&pause, nullptr);
   }
   return true;
@@ -98,6 +101,9 @@ Status WriteFileDurably(const std::string& path, const std::string& content) {
     return ErrnoError("write " + temporary);
   }
   if (rename(temporary.c_str(), path.c_str()) != 0) return ErrnoError("rename " + temporary);
+  const std::string parent = path.substr(0, path.rfind('/') + 1);
+  const UniqueFd directory(open(parent.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!directory.valid() || fsync(directory.get()) != 0) return ErrnoError("sync " + parent);
   return {};
 }
 
@@ -136,7 +142,7 @@ Result<StateDirectory> StateDirectory::Open(const std::string& path, const std::
   const std::string lock_path = resolved + "/lock";
   UniqueFd lock(open(lock_path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
   if (!lock.valid()) return ErrnoError("open " + lock_path);
-  if (!LockPatiently(lock.get())) {
+  if (!LockPatiently(lock.get(), kLockPatience)) {
     if (errno != EWOULDBLOCK) return ErrnoError("lock " + lock_path);
     return MakeError(ErrorKind::kUsage, "state directory " + resolved +
                                             " is in use by another tandemfs: end that one, or "
@@ -205,8 +211,24 @@ Result<meta::StateDatabase> StateDirectory::OpenOrReplaceDatabase() {
   return meta::StateDatabase::Open(path_);
 }
 
-Status LockSource(int source_fd, const std::string& source) {
-  if (LockPatiently(source_fd)) return {};
+Status StateDirectory::NoteUncovered(const std::string& path) {
+  struct stat found;
+  if (stat(path.c_str(), &found) != 0 && errno == ENOENT) return {};
+  return WriteFileDurably(path + kUncoveredName, "the bare source was open to applications\n");
+}
+
+bool StateDirectory::was_uncovered() const {
+  return access((path_ + kUncoveredName).c_str(), F_OK) == 0;
+}
+
+Status StateDirectory::ForgetUncovered() {
+  const std::string path = path_ + kUncoveredName;
+  if (unlink(path.c_str()) != 0 && errno != ENOENT) return ErrnoError("remove " + path);
+  return {};
+}
+
+Status LockSource(int source_fd, const std::string& source, std::chrono::seconds patience) {
+  if (LockPatiently(source_fd, patience)) return {};
   if (errno != EWOULDBLOCK) return ErrnoError("lock " + source);
   return MakeError(ErrorKind::kUsage, "source " + source +
                                           " is already mounted by another tandemfs (see tandem "

@@ -2,8 +2,10 @@
 // Used by the thread that starts.
 #pragma once
 
+#include <chrono>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "meta/base/ids.h"
 #include "meta/base/result.h"
@@ -26,6 +28,14 @@ class StateDirectory {
   // an empty one takes its place: then every replica is reconciled.
   Result<meta::StateDatabase> OpenDatabase();
 
+  // A note in the directory `path`, durable, that the bare SOURCE is about to be open to
+  // applications: whatever happens next, they may change it unseen. Does nothing if there is no
+  // such directory: then nothing is known of the replicas anyway.
+  static Status NoteUncovered(const std::string& path);
+  bool was_uncovered() const;
+  // What the note stands for has been written down in the database.
+  Status ForgetUncovered();
+
   // There was a database once, but what it held is gone: nothing is known of the replicas.
   bool database_was_lost() const { return database_was_lost_; }
 
@@ -46,7 +56,10 @@ class StateDirectory {
   bool database_was_lost_ = false;
 };
 
-// Takes the lock on SOURCE that keeps a second tandemfs off it. The descriptor holds it.
-Status LockSource(int source_fd, const std::string& source);
+// Takes the lock on SOURCE that keeps a second tandemfs off it. The descriptor holds it. Waits
+// `patience` for one that is about to end.
+inline constexpr std::chrono::seconds kLockPatience{3};
+Status LockSource(int source_fd, const std::string& source,
+                  std::chrono::seconds patience = kLockPatience);
 
 }  // namespace tandem::tools

@@ -2,9 +2,11 @@
 #include <CLI/CLI.hpp>
 #include <cstdlib>
 #include <iostream>
+#include <string_view>
 
 #include "meta/base/log.h"
 #include "tools/client_commands.h"
+#include "tools/take_in.h"
 
 namespace tandem::tools {
 namespace {
@@ -97,6 +99,9 @@ int Main(int argc, char** argv) {
 }  // namespace tandem::tools
 
 int main(int argc, char** argv) {
+  if (argc == 2 && std::string_view(argv[1]) == tandem::tools::kTakeInArgument) {
+    return tandem::tools::RunTakeIn();
+  }
   tandem::SetUpLog("tandem");
   return tandem::tools::Main(argc, argv);
 }

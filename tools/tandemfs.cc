@@ -1,14 +1,16 @@
 // tandemfs: mounts a replicated directory. Wires the layers together: state directory, tracker,
 // mount, replication, control; and takes them down in the opposite order.
-#include <fcntl.h>
 #include <limits.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <iostream>
 #include <memory>
+#include <string_view>
 
 #include "fs/mount.h"
+#include "fs/source_directory.h"
 #include "meta/base/log.h"
 #include "meta/checkpointer.h"
 #include "meta/disk_identity.h"
@@ -22,6 +24,8 @@
 #include "tools/daemonize.h"
 #include "tools/mount_arguments.h"
 #include "tools/state_directory.h"
+#include "tools/take_in.h"
+#include "tools/take_over.h"
 
 namespace tandem::tools {
 namespace {
@@ -44,12 +48,6 @@ std::string HostName() {
   char name[HOST_NAME_MAX + 1] = "";
   gethostname(name, sizeof name - 1);
   return name;
-}
-
-Result<std::string> Resolve(const std::string& path) {
-  char resolved[PATH_MAX];
-  if (realpath(path.c_str(), resolved) == nullptr) return ErrnoError("find " + path);
-  return std::string(resolved);
 }
 
 // The command line's replicas, with what is remembered of them; without any, those of last time.
@@ -79,33 +77,36 @@ Result<std::vector<meta::ReplicaRecord>> ChooseReplicas(
   return chosen;
 }
 
-Result<Engine> StartEngine(const MountArguments& arguments, const std::string& source,
-                           const std::string& mountpoint, int source_fd) {
+Result<Engine> StartEngine(const MountArguments& arguments, const fs::SourceDirectory& source,
+                           const std::string& mountpoint) {
   Engine engine;
-  ASSIGN_OR_RETURN(StateDirectory state,
-                   StateDirectory::Open(arguments.state, arguments.volume, {source, mountpoint}));
+  ASSIGN_OR_RETURN(StateDirectory state, StateDirectory::Open(arguments.state, arguments.volume,
+                                                              {source.path, mountpoint}));
   engine.state = std::make_unique<StateDirectory>(std::move(state));
   if (!arguments.foreground) {
     RETURN_IF_ERROR(LogToFile("tandemfs", engine.state->path() + "/tandemfs.log"));
   }
   ASSIGN_OR_RETURN(meta::StateDatabase database, engine.state->OpenDatabase());
-  ASSIGN_OR_RETURN(meta::SourceTree tree, meta::SourceTree::Open(source_fd));
+  ASSIGN_OR_RETURN(meta::SourceTree tree, meta::SourceTree::Open(source.fd.get()));
   engine.tree = std::make_unique<meta::SourceTree>(std::move(tree));
   ASSIGN_OR_RETURN(const meta::DiskIdentity identity,
-                   meta::ReadDiskIdentity(*engine.tree, source, engine.state->path()));
+                   meta::ReadDiskIdentity(*engine.tree, source.path, source.mount_identity,
+                                          engine.state->path()));
   ASSIGN_OR_RETURN(meta::Witnesses witnesses, meta::HearWitnesses(database, *engine.tree));
-  ASSIGN_OR_RETURN(const meta::LastEnd last_end,
-                   meta::BeginRun(database, identity, witnesses.agree));
+  const meta::Suspicions suspicions = {.witnesses_agree = witnesses.agree,
+                                       .uncovered = engine.state->was_uncovered()};
+  ASSIGN_OR_RETURN(const meta::LastEnd last_end, meta::BeginRun(database, identity, suspicions));
+  RETURN_IF_ERROR(engine.state->ForgetUncovered());
   if (last_end == meta::LastEnd::kDiskUnclean) {
     tandem::LogWarning(
         "the disk of {} or of its state was not unmounted in order, or failed: it may have lost "
         "what was written last. Every replica is reconciled with the source",
-        source);
+        source.path);
   } else if (last_end == meta::LastEnd::kContradicted) {
     tandem::LogWarning(
-        "{} was changed while it was not mounted (a backup was put back?). Every replica is "
-        "reconciled with the source",
-        source);
+        "{} was changed, or was open to be changed, while it was not mounted (a backup was put "
+        "back?). Every replica is reconciled with the source",
+        source.path);
   }
   ASSIGN_OR_RETURN(engine.replicas,
                    ChooseReplicas(database, arguments.replicas, engine.state->database_was_lost()));
@@ -119,76 +120,134 @@ Result<Engine> StartEngine(const MountArguments& arguments, const std::string& s
   return engine;
 }
 
-Status RunMounted(const MountArguments& arguments, const std::string& source, int source_fd,
+// Takes the mount down in order, but for its clean record where stores may be lost.
+Status EndEngine(Engine& engine, const std::vector<std::string>& may_lack_stores) {
+  if (engine.tracker != nullptr) {
+    RETURN_IF_ERROR(engine.tracker->Stop());
+    if (may_lack_stores.empty()) {
+      RETURN_IF_ERROR(
+          meta::EndRun(*engine.writer,
+                       meta::DescribeWitnesses(*engine.tree, engine.tracker->recently_changed())));
+    }
+  }
+  if (may_lack_stores.empty()) return {};
+  constexpr size_t kNamed = 20;
+  std::string files;
+  for (size_t i = 0; i < std::min(kNamed, may_lack_stores.size()); ++i) {
+    files += (i == 0 ? "" : ", ") + may_lack_stores[i];
+  }
+  if (may_lack_stores.size() > kNamed) {
+    files += " and " + std::to_string(may_lack_stores.size() - kNamed) + " others";
+  }
+  return MakeError(ErrorKind::kSystem,
+                   "the time for ending was over (--stop-timeout) while programs still stored "
+                   "through mappings, and what they stored last may be lost, in: " +
+                       files,
+                   ETIMEDOUT);
+}
+
+Status RunMounted(const MountArguments& arguments, const fs::SourceDirectory& source,
+                  const std::string& mountpoint, std::unique_ptr<fs::KernelMount> kernel_mount,
                   Background& background) {
-  ASSIGN_OR_RETURN(const std::string mountpoint, fs::ResolveMountpoint(arguments.mountpoint));
   Engine engine;
   if (arguments.capture) {
-    ASSIGN_OR_RETURN(engine, StartEngine(arguments, source, mountpoint, source_fd));
+    ASSIGN_OR_RETURN(engine, StartEngine(arguments, source, mountpoint));
   }
 
   fs::MountOptions options;
-  options.source_fd = source_fd;
-  options.source = source;
+  options.source_fd = source.fd.get();
+  options.source_mount = source.mount_id;
+  options.source = source.path;
   options.mountpoint = mountpoint;
   options.fuse_options = arguments.fuse_options;
-  options.fs_name = source;
+  options.fs_name = source.path;
   options.capture = engine.tracker.get();
-  ASSIGN_OR_RETURN(const auto mount, fs::FileSystemMount::Create(options));
+  options.kernel_mount = std::move(kernel_mount);
+  options.take_in = TakeIn;
+  options.stop_timeout = arguments.stop_timeout;
+  ASSIGN_OR_RETURN(const auto mount, fs::FileSystemMount::Create(std::move(options)));
 
   std::unique_ptr<replica::Replication> replication;
   if (arguments.capture) {
     replica::Replication::Options replicate;
     replicate.volume_name = arguments.volume;
     replicate.volume = engine.state->volume_id();
-    replicate.source = HostName() + ":" + source;
+    replicate.source = HostName() + ":" + source.path;
     replicate.interval = arguments.interval;
     replicate.most_changes = arguments.most_changes;
     replicate.replicas = engine.replicas;
     replication = replica::Replication::Start(std::move(replicate), *engine.tracker, *engine.tree,
                                               *engine.writer);
   }
-  ControlServer::Served served{arguments.volume,     source,
-                               mountpoint,           source_fd,
-                               engine.tracker.get(), engine.tree.get(),
-                               replication.get(),    [&mount] { return mount->OverIoUring(); }};
+  ControlServer::Served served{arguments.volume,
+                               source.path,
+                               mountpoint,
+                               source.mount_id,
+                               engine.tracker.get(),
+                               engine.tree.get(),
+                               replication.get(),
+                               [&mount] { return mount->OverIoUring(); },
+                               [&mount] { return mount->Held(); },
+                               [&mount] { mount->Stop(); }};
   ASSIGN_OR_RETURN(auto control, ControlServer::Start(std::move(served)));
+  // All that may fail is done: a failed start leaves what is mounted there as it was.
+  RETURN_IF_ERROR(mount->Attach());
   RETURN_IF_ERROR(background.Ready());
-  tandem::LogInfo("{} is mounted at {} as volume {}", source, mountpoint, arguments.volume);
+  tandem::LogInfo("{} is mounted at {} as volume {}", source.path, mountpoint, arguments.volume);
 
   Status served_status = mount->Run();
   if (replication != nullptr) replication->Stop();  // or what is asked through control would wait
   control.reset();
   replication.reset();
-  if (engine.tracker != nullptr) {
-    RETURN_IF_ERROR(engine.tracker->Stop());
-    RETURN_IF_ERROR(meta::EndRun(
-        *engine.writer, meta::DescribeWitnesses(*engine.tree, engine.tracker->recently_changed())));
+  if (const Status ended = EndEngine(engine, mount->may_lack_stores()); !ended) {
+    tandem::LogError("{}", ended.error().ToString());
+    return ended;
   }
   tandem::LogInfo("{} is unmounted", mountpoint);
   return served_status;
 }
 
+// A user's mount over its own source that died: nobody but root can look beneath it. So it has to
+// go first, and what happens to the bare directory meanwhile is a debt.
+Result<fs::SourceDirectory> OpenUncovered(const MountArguments& arguments,
+                                          const std::string& mountpoint) {
+  RETURN_IF_ERROR(StateDirectory::NoteUncovered(arguments.state));
+  RETURN_IF_ERROR(fs::RemoveDeadMounts(mountpoint));
+  return fs::OpenSource(arguments.source, mountpoint);
+}
+
 Status Main(int argc, char** argv) {
   ASSIGN_OR_RETURN(const MountArguments arguments, ParseMountArguments(argc, argv));
-  RETURN_IF_ERROR(fs::RemoveDeadMount(arguments.mountpoint));
-  ASSIGN_OR_RETURN(const std::string source, Resolve(arguments.source));
-  const UniqueFd source_fd(open(source.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (!source_fd.valid()) return ErrnoError("open source " + source);
-  RETURN_IF_ERROR(LockSource(source_fd.get(), source));
+  ASSIGN_OR_RETURN(const std::string mountpoint, fs::ResolveMountpoint(arguments.mountpoint));
+  ASSIGN_OR_RETURN(const fs::Occupant occupant, fs::OccupantOf(mountpoint));
+  const bool takes_over = occupant == fs::Occupant::kLive;
+  auto source = fs::OpenSource(arguments.source, mountpoint);
+  if (!source && source.error().kind() == ErrorKind::kRefused) {
+    if (takes_over) return fs::AlreadyMounted(mountpoint);
+    source = OpenUncovered(arguments, mountpoint);
+  }
+  if (!source) return tl::unexpected<Error>(std::move(source.error()));
+  if (!takes_over) RETURN_IF_ERROR(LockSource(source->fd.get(), source->path));
 
   Background background;
   if (!arguments.foreground) {
     ASSIGN_OR_RETURN(background, Background::Enter());
   }
   const fs::StopSignals signals;
-  return RunMounted(arguments, source, source_fd.get(), background);
+  std::unique_ptr<fs::KernelMount> kernel_mount;
+  if (takes_over) {
+    ASSIGN_OR_RETURN(kernel_mount, TakeOver(arguments, *source, mountpoint));
+  }
+  return RunMounted(arguments, *source, mountpoint, std::move(kernel_mount), background);
 }
 
 }  // namespace
 }  // namespace tandem::tools
 
 int main(int argc, char** argv) {
+  if (argc == 2 && std::string_view(argv[1]) == tandem::tools::kTakeInArgument) {
+    return tandem::tools::RunTakeIn();
+  }
   tandem::SetUpLog("tandemfs");
   const tandem::Status status = tandem::tools::Main(argc, argv);
   if (status) return EXIT_SUCCESS;

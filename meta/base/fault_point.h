@@ -16,14 +16,15 @@ namespace tandem {
 
 // Points passed by tandemfs, in the order a change meets them.
 inline constexpr std::string_view kSourceFaultPoints[] = {
-    "source.mark.before_commit",   "source.mark.after_commit",  "source.operation.in_gate",
-    "source.operation.after_call", "source.operation.recorded", "source.sync.before",
-    "source.sync.after",           "source.cool.before_commit", "source.cool.after_commit",
-    "source.cut.frozen",           "source.cut.stored",         "source.ship.begun",
-    "source.ship.chunk_sent",      "source.ship.before_commit", "source.ship.after_commit",
-    "source.ack.durable",          "source.ack.applied",        "source.drop.before_commit",
-    "source.drop.after_commit",    "source.walk.directory",     "source.recover.before_commit",
-    "source.recover.after_commit",
+    "source.mark.before_commit",   "source.mark.after_commit",   "source.operation.in_gate",
+    "source.operation.after_call", "source.operation.recorded",  "source.sync.before",
+    "source.sync.after",           "source.cool.before_commit",  "source.cool.after_commit",
+    "source.cut.frozen",           "source.cut.stored",          "source.ship.begun",
+    "source.ship.chunk_sent",      "source.ship.before_commit",  "source.ship.after_commit",
+    "source.ack.durable",          "source.ack.applied",         "source.drop.before_commit",
+    "source.drop.after_commit",    "source.walk.directory",      "source.recover.before_commit",
+    "source.recover.after_commit", "source.start.before_attach", "source.start.attached",
+    "source.start.replaced",       "source.stop.taken_in",       "source.stop.detached",
 };
 
 // Points passed by tandemd.

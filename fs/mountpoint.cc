@@ -1,4 +1,4 @@
-#include "fs/dead_mount.h"
+#include "fs/mountpoint.h"
 
 #include <fcntl.h>
 #include <spawn.h>
@@ -9,23 +9,12 @@
 #include <climits>
 #include <cstdlib>
 #include <memory>
-#include <optional>
 
-#include "fs/mount_table.h"
 #include "meta/base/log.h"
+#include "meta/base/mount_table.h"
 
 namespace tandem::fs {
 namespace {
-
-// The type of the topmost mount at exactly `path`, if one is there.
-Result<std::optional<std::string>> MountTypeAt(const std::string& path) {
-  ASSIGN_OR_RETURN(const auto mounts, ReadMountTable());
-  std::optional<std::string> type;
-  for (const MountedFilesystem& mount : mounts) {
-    if (mount.path == path) type = mount.type;
-  }
-  return type;
-}
 
 // Asks the filesystem itself: the kernel may still remember attributes of a dead one.
 bool IsDead(const std::string& path) {
@@ -84,17 +73,22 @@ Result<std::string> ResolveMountpoint(const std::string& mountpoint) {
   return real + name;
 }
 
-Status RemoveDeadMount(const std::string& mountpoint) {
-  ASSIGN_OR_RETURN(const std::string path, ResolveMountpoint(mountpoint));
-  // Several may lie over one another.
+Result<Occupant> OccupantOf(const std::string& mountpoint) {
+  ASSIGN_OR_RETURN(const auto stack, MountsAt(mountpoint));
+  if (stack.empty() || stack.back().type != kMountType) return Occupant::kNone;
+  return IsDead(mountpoint) ? Occupant::kDead : Occupant::kLive;
+}
+
+tl::unexpected<Error> AlreadyMounted(const std::string& mountpoint) {
+  return MakeError(ErrorKind::kUsage, "a tandemfs is mounted on " + mountpoint + " already");
+}
+
+Status RemoveDeadMounts(const std::string& mountpoint) {
   while (true) {
-    ASSIGN_OR_RETURN(const auto type, MountTypeAt(path));
-    if (type != kMountType) return {};
-    if (!IsDead(path)) {
-      return MakeError(ErrorKind::kUsage, "a tandemfs is mounted on " + path + " already");
-    }
-    RETURN_IF_ERROR(Detach(path));
-    LogWarning("detached the mount on {} of a tandemfs that died", path);
+    ASSIGN_OR_RETURN(const Occupant occupant, OccupantOf(mountpoint));
+    if (occupant != Occupant::kDead) return {};
+    RETURN_IF_ERROR(Detach(mountpoint));
+    LogWarning("detached the mount on {} of a tandemfs that died", mountpoint);
   }
 }
 

@@ -1,4 +1,4 @@
-#include "fs/mount_table.h"
+#include "meta/base/mount_table.h"
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -8,7 +8,7 @@
 #include <set>
 #include <sstream>
 
-namespace tandem::fs {
+namespace tandem {
 namespace {
 
 // mountinfo writes blanks, newlines and backslashes as \ooo.
@@ -26,14 +26,6 @@ std::string Unescape(const std::string& text) {
   return plain;
 }
 
-Result<int> MountIdOf(int fd) {
-  struct statx attributes;
-  if (statx(fd, "", AT_EMPTY_PATH, STATX_MNT_ID, &attributes) != 0) {
-    return ErrnoError("find out which mount this is");
-  }
-  return static_cast<int>(attributes.stx_mnt_id);
-}
-
 }  // namespace
 
 // A line: "36 35 98:0 /root /mount/point rw,noatime master:1 - type source super-options".
@@ -45,7 +37,7 @@ Result<std::vector<MountedFilesystem>> ReadMountTable() {
     std::istringstream fields(line);
     MountedFilesystem mount;
     std::string skipped;
-    fields >> mount.id >> mount.parent >> skipped >> skipped >> mount.path;
+    fields >> mount.id >> mount.parent >> mount.device >> skipped >> mount.path;
     const size_t separator = line.find(" - ");
     if (separator == std::string::npos) continue;
     const size_t start = separator + 3;
@@ -56,8 +48,31 @@ Result<std::vector<MountedFilesystem>> ReadMountTable() {
   return mounts;
 }
 
-Result<std::vector<std::string>> MountsBelow(int source_fd, const std::string& source) {
-  ASSIGN_OR_RETURN(const int source_mount, MountIdOf(source_fd));
+Result<std::vector<MountedFilesystem>> MountsAt(const std::string& path) {
+  ASSIGN_OR_RETURN(auto mounts, ReadMountTable());
+  std::erase_if(mounts, [&path](const MountedFilesystem& mount) { return mount.path != path; });
+  const auto stands_on = [&mounts](int parent) {
+    return std::ranges::find(mounts, parent, &MountedFilesystem::id) != mounts.end();
+  };
+  auto next = std::ranges::find_if(
+      mounts, [&](const MountedFilesystem& mount) { return !stands_on(mount.parent); });
+  std::vector<MountedFilesystem> stack;
+  while (next != mounts.end()) {
+    stack.push_back(*next);
+    next = std::ranges::find(mounts, stack.back().id, &MountedFilesystem::parent);
+  }
+  return stack;
+}
+
+Result<int> MountIdOf(int fd) {
+  struct statx attributes;
+  if (statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_MNT_ID, &attributes) != 0) {
+    return ErrnoError("find out which mount this is");
+  }
+  return static_cast<int>(attributes.stx_mnt_id);
+}
+
+Result<std::vector<std::string>> MountsBelow(int source_mount, const std::string& source) {
   ASSIGN_OR_RETURN(const auto mounts, ReadMountTable());
   const std::string inside = source.ends_with('/') ? source : source + "/";
   std::set<int> below;
@@ -75,4 +90,4 @@ Result<std::vector<std::string>> MountsBelow(int source_fd, const std::string& s
   return std::vector<std::string>(paths.begin(), paths.end());
 }
 
-}  // namespace tandem::fs
+}  // namespace tandem

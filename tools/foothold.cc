@@ -1,0 +1,67 @@
+#include "tools/foothold.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include <filesystem>
+
+#include "meta/base/mount_table.h"
+
+namespace tandem::tools {
+namespace {
+
+namespace stdfs = std::filesystem;
+
+// Asks no filesystem: another one may hang.
+bool IsOn(const std::string& device, const std::string& path) {
+  struct statx found;
+  if (statx(AT_FDCWD, path.c_str(), AT_STATX_DONT_SYNC, STATX_TYPE, &found) != 0) return false;
+  return device == std::to_string(found.stx_dev_major) + ":" + std::to_string(found.stx_dev_minor);
+}
+
+UniqueFd OpenIfOn(const std::string& device, const std::string& path) {
+  if (!IsOn(device, path)) return {};
+  return UniqueFd(open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
+}
+
+UniqueFd OpenFirstIn(const std::string& device, const stdfs::path& directory) {
+  std::error_code error;
+  for (auto link = stdfs::directory_iterator(directory, error);
+       !error && link != stdfs::directory_iterator(); link.increment(error)) {
+    UniqueFd fd = OpenIfOn(device, link->path());
+    if (fd.valid()) return fd;
+  }
+  return {};
+}
+
+UniqueFd FindInProcesses(const std::string& device) {
+  std::error_code error;
+  for (auto process = stdfs::directory_iterator("/proc", error);
+       !error && process != stdfs::directory_iterator(); process.increment(error)) {
+    const std::string name = process->path().filename();
+    if (name.find_first_not_of("0123456789") != name.npos) continue;
+    UniqueFd fd = OpenIfOn(device, process->path() / "cwd");
+    for (const char* links : {"fd", "map_files"}) {
+      if (!fd.valid()) fd = OpenFirstIn(device, process->path() / links);
+    }
+    if (fd.valid()) return fd;
+  }
+  return {};
+}
+
+}  // namespace
+
+UniqueFd FindFoothold(const std::string& device, const std::string& path) {
+  UniqueFd fd = OpenIfOn(device, path);
+  if (fd.valid()) return fd;
+  if (const auto mounts = ReadMountTable()) {
+    for (const MountedFilesystem& mount : *mounts) {
+      if (mount.device != device) continue;
+      fd = OpenIfOn(device, mount.path);
+      if (fd.valid()) return fd;
+    }
+  }
+  return FindInProcesses(device);
+}
+
+}  // namespace tandem::tools

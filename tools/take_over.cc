@@ -1,0 +1,46 @@
+#include "tools/take_over.h"
+
+#include "fs/mountpoint.h"
+#include "meta/base/log.h"
+#include "tools/control.h"
+#include "tools/state_directory.h"
+
+namespace tandem::tools {
+namespace {
+
+constexpr int kAnswerMs = 5000;
+// For writing down the state, beside the time for taking in stores.
+constexpr std::chrono::seconds kWritingDown{30};
+
+// Only a tandemfs that serves the same is replaced.
+Status CheckSame(const Json& status, const MountArguments& arguments,
+                 const fs::SourceDirectory& source, const std::string& mountpoint) {
+  const std::string volume = status.value("volume", "");
+  const std::string old_source = status.value("source", "");
+  if (volume == arguments.volume && old_source == source.path) return {};
+  auto error = fs::AlreadyMounted(mountpoint);
+  return MakeError(ErrorKind::kUsage,
+                   error.value().context() + " (" + old_source + " as volume " + volume + ")");
+}
+
+}  // namespace
+
+Result<std::unique_ptr<fs::KernelMount>> TakeOver(const MountArguments& arguments,
+                                                  const fs::SourceDirectory& source,
+                                                  const std::string& mountpoint) {
+  ASSIGN_OR_RETURN(const std::string directory, ControlDirectory(/*create=*/false));
+  const std::string socket = ControlSocket(directory, mountpoint);
+  ASSIGN_OR_RETURN(const Json status, AskControl(socket, {{"op", "status"}}, kAnswerMs));
+  RETURN_IF_ERROR(CheckSame(status, arguments, source, mountpoint));
+  ASSIGN_OR_RETURN(auto mount, fs::KernelMount::Create(fs::KernelMountOptions::Parse(
+                                   arguments.fuse_options, source.path)));
+  if (mount == nullptr) return fs::AlreadyMounted(mountpoint);
+  RETURN_IF_ERROR(mount->Attach(mountpoint, fs::KernelMount::Place::kBeneathLive));
+  LogInfo("taking over {} from the tandemfs that serves it", mountpoint);
+  ASSIGN_OR_RETURN(const Json reply, AskControl(socket, {{"op", "end"}}, kAnswerMs));
+  (void)reply;
+  RETURN_IF_ERROR(LockSource(source.fd.get(), source.path, arguments.stop_timeout + kWritingDown));
+  return mount;
+}
+
+}  // namespace tandem::tools
