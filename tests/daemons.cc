@@ -85,9 +85,9 @@ Mount::~Mount() {
 }
 
 std::vector<std::string> Mount::Command() const {
-  std::vector<std::string> command = {
-      Program("tandemfs"), options_.source, options_.mountpoint, "-f",
-      "--volume",          options_.volume, "--state",           options_.state};
+  std::vector<std::string> command = options_.under;
+  command.insert(command.end(), {Program("tandemfs"), options_.source, options_.mountpoint, "-f",
+                                 "--volume", options_.volume, "--state", options_.state});
   for (const std::string& replica : options_.replicas) {
     command.insert(command.end(), {"--replica", replica});
   }

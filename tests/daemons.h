@@ -52,6 +52,7 @@ class Mount {
     std::string volume = kVolume;
     std::vector<std::string> replicas = {};  // [NAME=]URL
     std::vector<std::string> more = {};
+    std::vector<std::string> under = {};  // the command that starts it: "unshare --pid"
     Environment environment = {};
   };
   explicit Mount(Options options) : options_(std::move(options)) {}
