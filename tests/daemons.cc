@@ -60,8 +60,8 @@ ReplicaDaemon::ReplicaDaemon(const Scratch& scratch, const std::string& name, st
       url_("tcp://127.0.0.1:" + std::to_string(FreePort())) {}
 
 AssertionResult ReplicaDaemon::Start(const Environment& environment) {
-  const std::vector<std::string> command = {Program("tandemd"), "--store", store_, "--listen",
-                                            url_};
+  std::vector<std::string> command = {Program("tandemd"), "--store", store_, "--listen", url_};
+  command.insert(command.end(), more_.begin(), more_.end());
   process_ = std::make_unique<Process>(Launch{command, environment});
   const bool ready = WaitFor([this] {
     return process_->out().starts_with("tandemd: listening on") || !process_->running();

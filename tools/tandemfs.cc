@@ -2,10 +2,10 @@
 // mount, replication, control; and takes them down in the opposite order.
 #include <fcntl.h>
 #include <limits.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cstdlib>
-#include <iostream>
 #include <memory>
 
 #include "fs/mount.h"
@@ -190,9 +190,12 @@ Status Main(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   tandem::SetUpLog("tandemfs");
+  // What the daemon makes for itself. (Files made for callers have theirs:
+  // fs/caller_credentials.h.)
+  umask(077);
   const tandem::Status status = tandem::tools::Main(argc, argv);
   if (status) return EXIT_SUCCESS;
-  std::cerr << "tandemfs: " << status.error().ToString() << "\n";
+  tandem::Complain("tandemfs", status.error().ToString());
   return status.error().kind() == tandem::ErrorKind::kUsage ? tandem::tools::kUsageExit
                                                             : EXIT_FAILURE;
 }
