@@ -123,7 +123,10 @@ CallerStatus::UserNamespace CallerStatus::NamespaceOf(int directory_fd) {
 }
 
 void CallerStatus::Read(int directory_fd) {
-  const UserNamespace user_namespace = NamespaceOf(directory_fd);
+  UserNamespace user_namespace = NamespaceOf(directory_fd);
+  if (user_namespace == UserNamespace::kUnknown && uid_ == 0) {
+    user_namespace = UserNamespace::kInitial;
+  }
   const std::string status = ReadAll(directory_fd, "status");
   if (!IsAlive(status)) return;
   if (!ActsAs(Field(status, "Uid:"), uid_) || !ActsAs(Field(status, "Gid:"), gid_)) {

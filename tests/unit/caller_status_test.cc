@@ -167,6 +167,20 @@ TEST_F(CallersStatus, RootsCredentialsLentToAnotherAreRoots) {
   EXPECT_FALSE(CallerStatus::Of(Caller(outside.pid(), 0, 0)).Has(CAP_FSETID));
 }
 
+// Without CAP_SYS_PTRACE the namespace of others is not ours to see.
+TEST_F(CallersStatus, WhereTheNamespaceIsUnknownTheUserDecides) {
+  const Waiting alice(BecomeAlice);
+  ASSERT_TRUE(alice.became());
+  std::thread([&alice] {
+    ASSERT_TRUE(SetEffectiveCapability(CAP_SYS_PTRACE, false));
+    EXPECT_TRUE(CallerStatus::Of(Caller(getpid(), 0, 0)).Has(CAP_FSETID));
+    const auto status = CallerStatus::Of(Caller(alice.pid(), kAlice, kAlice));
+    EXPECT_TRUE(status.IsIn(kStaff));
+    EXPECT_FALSE(status.Has(CAP_FSETID));
+    EXPECT_TRUE(status.MayActAsOwnerOf(Owned(kAlice, 0)));
+  }).join();
+}
+
 TEST_F(CallersStatus, TheDeadHaveNone) {
   Waiting root([] { return true; });
   ASSERT_TRUE(root.became());
