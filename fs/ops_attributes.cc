@@ -39,13 +39,14 @@ Status SetOwner(int fd, const struct stat& wanted, int to_set) {
 
 // Whether a chown to neither owner nor group, which takes setuid and setgid bits away, would take
 // some that are not the caller's to take.
-Result<bool> TakesBitsOfOthers(const Request& request, int fd) {
+Result<bool> TakesBitsOfOthers(Request& request, int fd) {
   ASSIGN_OR_RETURN(const struct stat now, StatOf(fd));
-  if (S_ISDIR(now.st_mode) || request.caller().uid == now.st_uid) return false;
+  if (S_ISDIR(now.st_mode) || (now.st_mode & (S_ISUID | S_ISGID)) == 0) return false;
+  const CallerStatus& caller = request.caller_status();
+  if (caller.MayActAsOwnerOf(now)) return false;
   const bool takes_setgid = (now.st_mode & S_ISGID) != 0 &&
-                            ((now.st_mode & S_IXGRP) != 0 || !request.CallerIsIn(now.st_gid));
-  if (!takes_setgid && (now.st_mode & S_ISUID) == 0) return false;
-  return !HasCapability(CAP_FOWNER, request.caller());
+                            ((now.st_mode & S_IXGRP) != 0 || !caller.MayKeepSetgidOf(now));
+  return takes_setgid || (now.st_mode & S_ISUID) != 0;
 }
 
 Status SetMode(int fd, mode_t mode) {
@@ -135,7 +136,7 @@ Status FileSystem::SetAttributes(Request& request, fuse_ino_t node, struct stat*
   // Each step is recorded by itself: a later one may fail. Owner and mode have effect on ACLs and
   // capabilities, which are extended attributes.
   if (sets_owner) {
-    ASSIGN_OR_RETURN(const bool takes_setgid, MayLoseSetgid(request, fd));
+    ASSIGN_OR_RETURN(const bool takes_setgid, TakesSetgid(request, fd));
     ASSIGN_OR_RETURN(const auto without, WithoutSetidCapability::DropIf(takes_setgid, request, fd));
     RETURN_IF_ERROR(SetOwner(fd, *wanted, to_set));
     operation.ChangedAttributes(inode.ref(), meta::kAllAttributes);
@@ -148,7 +149,7 @@ Status FileSystem::SetAttributes(Request& request, fuse_ino_t node, struct stat*
   if ((to_set & FUSE_SET_ATTR_SIZE) != 0) {
     const int open_fd = info != nullptr ? files_.Get(info->fh).fd() : -1;
     const bool asked = kKernelTellsWhenToClear ? (to_set & FUSE_SET_ATTR_KILL_SUID) != 0
-                                               : !HasCapability(CAP_FSETID, request.caller());
+                                               : !request.caller_status().Has(CAP_FSETID);
     const bool takes_setid = loses && asked;
     ASSIGN_OR_RETURN(const auto without, WithoutSetidCapability::DropIf(takes_setid, request, fd));
     if (loses) operation.ChangedAttributes(inode.ref(), meta::kAllAttributes);

@@ -44,11 +44,11 @@ ssize_t WriteInPieces(int fd, fuse_bufvec& data, off_t offset, size_t size) {
   return static_cast<ssize_t>(written);
 }
 
-// Whether setuid and setgid bits go: by the caller's capabilities,
-bool TakesSetid(const Request& request) { return !HasCapability(CAP_FSETID, request.caller()); }
+// Whether setuid and setgid bits go, by the caller's capabilities.
+bool TakesSetid(Request& request) { return !request.caller_status().Has(CAP_FSETID); }
 
-// or as the kernel says, where it does.
-bool TakesSetid(const Request& request, [[maybe_unused]] const fuse_file_info& info) {
+// The same for a write, where the kernel may say it.
+bool TakesSetid(Request& request, [[maybe_unused]] const fuse_file_info& info) {
 #if defined(TANDEM_HAVE_FUSE_KILL_SUIDGID)
   (void)request;
   return info.kill_suidgid != 0;

@@ -20,9 +20,9 @@ using meta::Operation;
 bool IsAcl(std::string_view name) { return name.starts_with("system.posix_acl_"); }
 
 // Whoever sets an ACL without being in the object's group loses its setgid bit.
-Result<bool> TakesSetgid(const Request& request, int fd, std::string_view name) {
+Result<bool> AclTakesSetgid(Request& request, int fd, std::string_view name) {
   if (name != "system.posix_acl_access") return false;
-  return MayLoseSetgid(request, fd);
+  return TakesSetgid(request, fd);
 }
 
 // An ACL is also the mode, and the other way round.
@@ -57,7 +57,7 @@ Status FileSystem::SetXattr(Request& request, fuse_ino_t node, const char* name,
   {
     const PlainFlag::Giving giving(inode.plain());
     const CallerLimits limits(request.caller());
-    ASSIGN_OR_RETURN(const bool takes_setgid, TakesSetgid(request, fd.get(), name));
+    ASSIGN_OR_RETURN(const bool takes_setgid, AclTakesSetgid(request, fd.get(), name));
     ASSIGN_OR_RETURN(const auto without,
                      WithoutSetidCapability::DropIf(takes_setgid, request, fd.get()));
     if (setxattr(fd.path().c_str(), name, value, size, flags) != 0) {

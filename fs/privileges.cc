@@ -8,7 +8,6 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
-#include <fstream>
 #include <string>
 #include <utility>
 
@@ -37,23 +36,13 @@ Result<bool> HasPrivileges(int fd) {
   return getxattr(FdPath(fd).c_str(), kCapabilityXattr, nullptr, 0) >= 0;
 }
 
-bool HasCapability(unsigned capability, const fuse_ctx& caller) {
-  std::ifstream status("/proc/" + std::to_string(caller.pid) + "/status");
-  for (std::string word; status >> word;) {
-    if (word != "CapEff:") continue;
-    uint64_t effective = 0;
-    if (status >> std::hex >> effective) return ((effective >> capability) & 1) != 0;
-  }
-  return caller.uid == 0;
-}
-
-Result<bool> MayLoseSetgid(const Request& request, int fd) {
+Result<bool> TakesSetgid(Request& request, int fd) {
   struct stat file;
   if (fstatat(fd, "", &file, AT_EMPTY_PATH) != 0) return ErrnoError("stat");
-  return (file.st_mode & S_ISGID) != 0 && !HasCapability(CAP_FSETID, request.caller());
+  return (file.st_mode & S_ISGID) != 0 && !request.caller_status().MayKeepSetgidOf(file);
 }
 
-Result<WithoutSetidCapability> WithoutSetidCapability::DropIf(bool needed, const Request& request,
+Result<WithoutSetidCapability> WithoutSetidCapability::DropIf(bool needed, Request& request,
                                                               int fd) {
   WithoutSetidCapability without;
   if (!needed) return without;
@@ -61,7 +50,8 @@ Result<WithoutSetidCapability> WithoutSetidCapability::DropIf(bool needed, const
   if (fstatat(fd, "", &file, AT_EMPTY_PATH) != 0) return ErrnoError("stat");
   ASSIGN_OR_RETURN(without.dropped_, SetEffectiveCapability(CAP_FSETID, false));
   // Without CAP_SETGID we are our only caller.
-  setfsgid(request.CallerIsIn(file.st_gid) ? file.st_gid : request.caller().gid);
+  const bool keeps_setgid = request.caller_status().MayKeepSetgidOf(file);
+  setfsgid(keeps_setgid ? file.st_gid : request.caller().gid);
   without.changed_group_ = true;
   return without;
 }

@@ -30,19 +30,16 @@ Result<bool> HasPrivileges(int fd);
 // Returns whether it was there before.
 Result<bool> SetEffectiveCapability(unsigned capability, bool on);
 
-// Whether the caller has a capability; if that cannot be told, whether it is root.
-bool HasCapability(unsigned capability, const fuse_ctx& caller);
-
-// Whether the file `fd` is setgid and its bit depends on who the caller is: one without CAP_FSETID
-// may lose it by a chown or by setting an ACL.
-Result<bool> MayLoseSetgid(const Request& request, int fd);
+// Whether the file `fd` is setgid and the caller one whose chown, or ACL, takes the bit away: not
+// in the file's group, and without CAP_FSETID over the file.
+Result<bool> TakesSetgid(Request& request, int fd);
 
 // While it lives, the calling thread is without CAP_FSETID, and in the group of the file `fd` if
-// and only if the caller is. For callers without CAP_FSETID.
+// and only if the caller may keep its setgid bit. For callers without CAP_FSETID.
 class WithoutSetidCapability {
  public:
   // Only if `needed`: otherwise it changes nothing.
-  static Result<WithoutSetidCapability> DropIf(bool needed, const Request& request, int fd);
+  static Result<WithoutSetidCapability> DropIf(bool needed, Request& request, int fd);
   WithoutSetidCapability(WithoutSetidCapability&& other) noexcept;
   WithoutSetidCapability& operator=(WithoutSetidCapability&&) = delete;
   ~WithoutSetidCapability();

@@ -1,7 +1,9 @@
 #include "fs/process_setup.h"
 
+#include <grp.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include <csignal>
 
@@ -22,6 +24,7 @@ void PrepareProcess() {
   RaiseToHardLimit(RLIMIT_FSIZE);
   std::signal(SIGPIPE, SIG_IGN);
   std::signal(SIGXFSZ, SIG_IGN);
+  if (geteuid() == 0) (void)setgroups(0, nullptr);  // refused in most user namespaces
 }
 
 void BecomeFlusher() { prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0); }

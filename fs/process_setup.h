@@ -6,7 +6,8 @@ namespace tandem::fs {
 
 // RLIMIT_NOFILE to its hard limit: descriptors stand for inodes and open files. No RLIMIT_FSIZE:
 // the callers' limits are checked by the kernel, ours must not cut their writes short. SIGPIPE and
-// SIGXFSZ ignored.
+// SIGXFSZ ignored. Root leaves its supplementary groups: the backing filesystem would take them for
+// those of callers.
 void PrepareProcess();
 
 // The kernel may wait for us to free memory; memory we ask for meanwhile must not wait for a

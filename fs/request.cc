@@ -1,8 +1,6 @@
 #include "fs/request.h"
 
-#include <algorithm>
 #include <cassert>
-#include <vector>
 
 #if defined(__has_feature)
 #if __has_feature(thread_sanitizer)
@@ -46,15 +44,9 @@ fuse_req_t Request::Answer() {
   return request_;
 }
 
-bool Request::CallerIsIn(gid_t group) const {
-  if (caller().gid == group) return true;
-  std::vector<gid_t> groups;
-  int count = fuse_req_getgroups(request_, 0, nullptr);
-  while (count > static_cast<int>(groups.size())) {
-    groups.resize(static_cast<size_t>(count));
-    count = fuse_req_getgroups(request_, count, groups.data());
-  }
-  return std::find(groups.begin(), groups.end(), group) != groups.end();
+const CallerStatus& Request::caller_status() {
+  if (!caller_status_) caller_status_ = CallerStatus::Of(caller());
+  return *caller_status_;
 }
 
 void Request::Fail(const Error& error) { fuse_reply_err(Answer(), ErrnoOf(error)); }

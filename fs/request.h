@@ -3,8 +3,10 @@
 // before replying: the caller runs on, and may come back, as soon as the reply is out.
 #pragma once
 
+#include <optional>
 #include <string_view>
 
+#include "fs/caller_status.h"
 #include "fs/fuse_api.h"
 #include "meta/base/result.h"
 
@@ -22,8 +24,8 @@ class Request {
 
   // Who asks. Valid until the reply.
   const fuse_ctx& caller() const { return *fuse_req_ctx(request_); }
-  // Whether that is one of the caller's groups. Reads /proc.
-  bool CallerIsIn(gid_t group) const;
+  // And what else that is. Read from /proc when first asked for.
+  const CallerStatus& caller_status();
   // For fuse_add_direntry and the like.
   fuse_req_t raw() const { return request_; }
 
@@ -58,6 +60,7 @@ class Request {
 
   const fuse_req_t request_;
   bool answered_ = false;
+  std::optional<CallerStatus> caller_status_;
 };
 
 }  // namespace tandem::fs

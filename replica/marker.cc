@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
+#include "meta/base/private_files.h"
 #include "meta/base/unique_fd.h"
 
 namespace tandem::replica {
@@ -14,6 +15,8 @@ namespace {
 constexpr char kName[] = "applied";
 constexpr char kIdentityName[] = "volume";
 constexpr int kFormat = 1;
+// If the directories above let them in.
+constexpr mode_t kForWhoeverReadsTheTree = 0644;
 constexpr const char* kStates[] = {"seeding", "applying", "applied"};
 
 Result<std::string> ReadSmall(int directory_fd, const char* path) {
@@ -43,11 +46,12 @@ Status PutInPlace(int directory_fd, const std::string& fresh, const std::string&
 // Never seen half written. A new file each time: one that is written again in place, unsynced, may
 // come out of a power cut with its older text under a name that lasted, and say "applied" of a tree
 // in mid-redo.
-Status Replace(int directory_fd, const std::string& name, const std::string& text, bool durable) {
+Status Replace(int directory_fd, const std::string& name, const std::string& text, mode_t mode,
+               bool durable) {
   const std::string fresh = name + ".new";
   const auto create = [&] {
     constexpr int kFlags = O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW;
-    return UniqueFd(openat(directory_fd, fresh.c_str(), kFlags, 0644));
+    return UniqueFd(openat(directory_fd, fresh.c_str(), kFlags, mode));
   };
   UniqueFd fd = create();
   if (!fd.valid() && errno == EEXIST && unlinkat(directory_fd, fresh.c_str(), 0) == 0) {
@@ -87,7 +91,7 @@ const std::string& BootId() {
 Status WriteIdentity(int volume_fd, const VolumeIdentity& identity) {
   const nlohmann::json json = {
       {"format", kFormat}, {"volume", identity.volume.ToHex()}, {"name", identity.name}};
-  return Replace(volume_fd, kIdentityName, ToText(json), true);
+  return Replace(volume_fd, kIdentityName, ToText(json), kPrivateFile, true);
 }
 
 Result<VolumeIdentity> ReadIdentity(int volume_fd) {
@@ -111,7 +115,7 @@ Status WriteMarker(int volume_fd, const Marker& marker, bool durably) {
                                {"wall_time_ns", marker.cut.wall_time_ns},
                                {"boot", BootId()},
                                {"writing", CutId::Random().ToHex()}};
-  return Replace(volume_fd, kName, ToText(json), durably);
+  return Replace(volume_fd, kName, ToText(json), kForWhoeverReadsTheTree, durably);
 }
 
 std::optional<Marker> ReadMarker(int volume_fd) {

@@ -37,8 +37,8 @@ Status CheckNotOnTandemfs(int fd, const std::string& path) {
 
 }  // namespace
 
-Result<std::unique_ptr<Store>> Store::Open(const std::string& path) {
-  if (mkdir(path.c_str(), 0755) != 0 && errno != EEXIST) {
+Result<std::unique_ptr<Store>> Store::Open(const std::string& path, mode_t mode) {
+  if (mkdir(path.c_str(), kPrivateDirectory) != 0 && errno != EEXIST) {
     return ErrnoError("make store directory " + path +
                       " (give --store a directory that exists, or whose parent does)");
   }
@@ -48,8 +48,9 @@ Result<std::unique_ptr<Store>> Store::Open(const std::string& path) {
                       " (give --store a directory tandemd may read and write)");
   }
   RETURN_IF_ERROR(CheckNotOnTandemfs(fd.get(), path));
-  std::unique_ptr<Store> store(new Store(path, std::move(fd)));
+  std::unique_ptr<Store> store(new Store(path, std::move(fd), mode));
   RETURN_IF_ERROR(store->Lock());
+  RETURN_IF_ERROR(store->EnsureModeOfStore());
   RETURN_IF_ERROR(store->FindVolumes());
   return store;
 }
@@ -74,6 +75,26 @@ Status Store::Lock() {
   // For the message above only.
   if (ftruncate(lock_fd_.get(), 0) != 0 || pwrite(lock_fd_.get(), pid.data(), pid.size(), 0) < 0) {
     LogWarning("{}", ErrnoError("write " + path_ + "/.lock").value().ToString());
+  }
+  return {};
+}
+
+// A directory that is not ours alone (/srv, /tmp) must stay open for whoever else uses it. What is
+// in it of ours is closed by the volumes' own modes.
+Status Store::EnsureModeOfStore() {
+  struct stat found;
+  if (fstat(fd_.get(), &found) != 0) return ErrnoError("stat store directory " + path_);
+  ASSIGN_OR_RETURN(const auto names, NamesIn(fd_.get()));
+  bool is_ours = (found.st_mode & S_ISVTX) == 0;
+  for (const std::string& name : names) {
+    is_ours &= name == kLockName || name == "lost+found" || name.starts_with(kNewPrefix) ||
+               faccessat(fd_.get(), (name + "/volume").c_str(), F_OK, 0) == 0;
+  }
+  if (is_ours) {
+    EnsureMode(path_, mode_);
+  } else if ((found.st_mode & 0777 & ~mode_) != 0) {
+    LogWarning("store {} holds other things than volumes: others may still list it (mode {:04o})",
+               path_, found.st_mode & 07777);
   }
   return {};
 }
@@ -104,6 +125,7 @@ Result<std::shared_ptr<Volume>> Store::OpenVolume(const std::string& name) {
   const std::string path = path_ + "/" + name;
   auto fd = OpenBeneath(fd_.get(), name, O_RDONLY | O_DIRECTORY);
   if (!fd) return tl::unexpected<Error>(std::move(fd.error()).Within("open volume " + path));
+  if (faccessat(fd->get(), "volume", F_OK, AT_SYMLINK_NOFOLLOW) == 0) EnsureMode(path, mode_);
   auto identity = ReadIdentity(fd->get());
   if (!identity) {
     return tl::unexpected<Error>(std::move(identity.error()).Within("open volume " + path));
@@ -117,11 +139,14 @@ Result<std::shared_ptr<Volume>> Store::OpenVolume(const std::string& name) {
 // Complete before it has its name: a crash leaves a whole volume or none.
 Status Store::MakeVolume(const Hello& hello) {
   const std::string fresh = kNewPrefix + VolumeId::Random().ToHex();
-  if (mkdirat(fd_.get(), fresh.c_str(), 0755) != 0) {
+  if (mkdirat(fd_.get(), fresh.c_str(), kPrivateDirectory) != 0) {
     return ErrnoError("make directory " + path_ + "/" + fresh);
   }
   ASSIGN_OR_RETURN(const UniqueFd fd, OpenBeneath(fd_.get(), fresh, O_RDONLY | O_DIRECTORY));
   RETURN_IF_ERROR(Volume::Prepare(fd.get(), {hello.volume, hello.volume_name}));
+  if (mode_ != kPrivateDirectory && fchmod(fd.get(), mode_) != 0) {
+    return ErrnoError("chmod " + path_ + "/" + fresh);
+  }
   if (renameat2(fd_.get(), fresh.c_str(), fd_.get(), hello.volume_name.c_str(), RENAME_NOREPLACE) !=
       0) {
     auto error = ErrnoError("make volume " + path_ + "/" + hello.volume_name +

@@ -11,6 +11,7 @@
 #include <unordered_map>
 
 #include "meta/base/mutex.h"
+#include "meta/base/private_files.h"
 #include "meta/base/result.h"
 #include "meta/base/unique_fd.h"
 #include "replica/messages.h"
@@ -20,8 +21,12 @@ namespace tandem::replica {
 
 class Store {
  public:
-  // `path` is made if only its last part is missing. kUsage: another daemon has it.
-  static Result<std::unique_ptr<Store>> Open(const std::string& path);
+  // `path` is made if only its last part is missing. `mode` is that of STORE and of each volume's
+  // directory, whatever an older version or another option left: by default nobody else gets in.
+  // If it lets others in, they see as much of tree/ as its own modes show them, and the marker. A
+  // STORE that holds other things, too, keeps its mode. kUsage: another daemon has it.
+  static Result<std::unique_ptr<Store>> Open(const std::string& path,
+                                             mode_t mode = kPrivateDirectory);
 
   // An encoded Request in, an encoded Reply out. May wait.
   std::string Answer(std::string_view request);
@@ -29,8 +34,10 @@ class Store {
   void Stop();
 
  private:
-  Store(std::string path, UniqueFd fd) : path_(std::move(path)), fd_(std::move(fd)) {}
+  Store(std::string path, UniqueFd fd, mode_t mode)
+      : path_(std::move(path)), fd_(std::move(fd)), mode_(mode) {}
   Status Lock();
+  Status EnsureModeOfStore();
   Status FindVolumes();
   Reply Dispatch(const Request& request);
   Reply Greet(const Hello& hello);
@@ -40,6 +47,7 @@ class Store {
 
   const std::string path_;
   const UniqueFd fd_;
+  const mode_t mode_;
   UniqueFd lock_fd_;
 
   Mutex mutex_;

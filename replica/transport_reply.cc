@@ -2,6 +2,7 @@
 #include <nng/nng.h>
 #include <nng/protocol/reqrep0/rep.h>
 #include <nng/transport/ipc/ipc.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <exception>
@@ -19,6 +20,13 @@ namespace {
 constexpr int kFirstWorkers = 2;
 // A peer that does not read its answers holds a worker for so long.
 constexpr nng_duration kReplyTimeoutMs = 30'000;
+
+// Of another user, root excepted, that its mode let in: one with CAP_DAC_OVERRIDE.
+void RefuseOtherUsers(nng_pipe pipe, nng_pipe_ev /*event*/, void* /*argument*/) {
+  uint64_t user = 0;
+  if (nng_pipe_get_uint64(pipe, NNG_OPT_IPC_PEER_UID, &user) != 0) return;  // no ipc
+  if (user != 0 && user != geteuid()) nng_pipe_close(pipe);
+}
 
 class NngReplySocket final : public ReplySocket {
  public:
@@ -46,6 +54,7 @@ class NngReplySocket final : public ReplySocket {
     }
     socket_.opened = true;
     nng_socket_set_size(socket_.handle, NNG_OPT_RECVMAXSZ, max_message_bytes_);
+    nng_pipe_notify(socket_.handle, NNG_PIPE_EV_ADD_PRE, RefuseOtherUsers, nullptr);
     for (const std::string& url : urls) {
       RETURN_IF_ERROR(ListenOn(url));
     }

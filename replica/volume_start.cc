@@ -8,9 +8,11 @@
 #include <algorithm>
 #include <cstdio>
 #include <ctime>
+#include <filesystem>
 #include <unordered_set>
 
 #include "meta/base/log.h"
+#include "meta/base/private_files.h"
 #include "replica/removal.h"
 #include "replica/tree.h"
 #include "replica/volume.h"
@@ -23,8 +25,9 @@ constexpr char kStageName[] = "stage";
 constexpr char kHoldName[] = "hold";
 constexpr char kCatalogName[] = "replica.db";
 
-Status MakeDirectory(int parent_fd, const char* name, mode_t mode) {
-  if (mkdirat(parent_fd, name, mode) != 0 && errno != EEXIST) {
+// Nobody else gets in until the source says so, as its root's mode will of tree/.
+Status MakeDirectory(int parent_fd, const char* name) {
+  if (mkdirat(parent_fd, name, kPrivateDirectory) != 0 && errno != EEXIST) {
     return ErrnoError(std::string("make directory ") + name);
   }
   return {};
@@ -34,6 +37,20 @@ Status MakeDirectory(int parent_fd, const char* name, mode_t mode) {
 // has set as default on the directories above.
 void DropDefaultAcl(int directory_fd) {
   (void)removexattr(meta::ProcPath(directory_fd).c_str(), "system.posix_acl_default");
+}
+
+// All but tree/ and the marker, for where the directories above let others in: an older version
+// did, and gave these files the modes it was told by the umask. (The catalog in use sees to
+// itself.)
+void ClosePrivateFiles(const std::string& volume) {
+  EnsureMode(volume + "/volume", kPrivateFile);
+  EnsureMode(volume + "/" + kStageName, kPrivateDirectory);
+  EnsureMode(volume + "/" + kStageName + "/" + kHoldName, kPrivateDirectory);
+  std::error_code ignored;
+  for (const auto& file : std::filesystem::directory_iterator(volume, ignored)) {
+    const std::string name = file.path().filename();
+    if (name.starts_with(kCatalogName)) EnsureMode(file.path(), kPrivateFile);
+  }
 }
 
 // The catalog is at one cut, and the stages lead from there to the last one. Whether the tree is,
@@ -49,8 +66,8 @@ bool IsElsewhere(const std::optional<Marker>& marker, const CutName& catalog, co
 }  // namespace
 
 Status Volume::Prepare(int fd, const VolumeIdentity& identity) {
-  RETURN_IF_ERROR(MakeDirectory(fd, kTreeName, 0755));
-  RETURN_IF_ERROR(MakeDirectory(fd, kStageName, 0700));
+  RETURN_IF_ERROR(MakeDirectory(fd, kTreeName));
+  RETURN_IF_ERROR(MakeDirectory(fd, kStageName));
   ASSIGN_OR_RETURN(const UniqueFd tree, OpenBeneath(fd, kTreeName, O_RDONLY | O_DIRECTORY));
   DropDefaultAcl(tree.get());
   return WriteIdentity(fd, identity);
@@ -82,14 +99,15 @@ Status Volume::Start() {
 }
 
 Status Volume::OpenDirectories() {
-  RETURN_IF_ERROR(MakeDirectory(fd_.get(), kTreeName, 0755));
-  RETURN_IF_ERROR(MakeDirectory(fd_.get(), kStageName, 0700));
+  RETURN_IF_ERROR(MakeDirectory(fd_.get(), kTreeName));
+  RETURN_IF_ERROR(MakeDirectory(fd_.get(), kStageName));
   ASSIGN_OR_RETURN(root_fd_, OpenBeneath(fd_.get(), kTreeName, O_RDONLY | O_DIRECTORY));
   ASSIGN_OR_RETURN(stage_fd_, OpenBeneath(fd_.get(), kStageName, O_RDONLY | O_DIRECTORY));
   DropDefaultAcl(stage_fd_.get());
-  RETURN_IF_ERROR(MakeDirectory(stage_fd_.get(), kHoldName, 0700));
+  RETURN_IF_ERROR(MakeDirectory(stage_fd_.get(), kHoldName));
   ASSIGN_OR_RETURN(hold_fd_, OpenBeneath(stage_fd_.get(), kHoldName, O_RDONLY | O_DIRECTORY));
   DropDefaultAcl(hold_fd_.get());
+  ClosePrivateFiles(path_);
   return {};
 }
 

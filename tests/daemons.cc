@@ -74,8 +74,8 @@ ReplicaDaemon::ReplicaDaemon(const Scratch& scratch, const std::string& name, st
       url_("tcp://127.0.0.1:" + std::to_string(FreePort())) {}
 
 AssertionResult ReplicaDaemon::Start(const Environment& environment) {
-  const std::vector<std::string> command = {Program("tandemd"), "--store", store_, "--listen",
-                                            url_};
+  std::vector<std::string> command = {Program("tandemd"), "--store", store_, "--listen", url_};
+  command.insert(command.end(), more_.begin(), more_.end());
   process_ = std::make_unique<Process>(Launch{command, environment});
   const bool ready = WaitFor([this] {
     return process_->out().starts_with("tandemd: listening on") || !process_->running();
@@ -99,9 +99,9 @@ Mount::~Mount() {
 }
 
 std::vector<std::string> Mount::Command() const {
-  std::vector<std::string> command = {
-      Program("tandemfs"), options_.source, options_.mountpoint, "-f",
-      "--volume",          options_.volume, "--state",           options_.state};
+  std::vector<std::string> command = options_.under;
+  command.insert(command.end(), {Program("tandemfs"), options_.source, options_.mountpoint, "-f",
+                                 "--volume", options_.volume, "--state", options_.state});
   for (const std::string& replica : options_.replicas) {
     command.insert(command.end(), {"--replica", replica});
   }

@@ -30,6 +30,8 @@ class ReplicaDaemon {
   void Kill();                        // SIGKILL
   ::testing::AssertionResult Stop();  // SIGTERM
 
+  // Arguments beside the store and the URL.
+  std::vector<std::string>& more() { return more_; }
   Process& process() { return *process_; }
   const std::string& url() const { return url_; }
   const std::string& store() const { return store_; }
@@ -40,6 +42,7 @@ class ReplicaDaemon {
  private:
   std::string store_;
   std::string url_;
+  std::vector<std::string> more_;
   std::unique_ptr<Process> process_;
 };
 
@@ -52,6 +55,7 @@ class Mount {
     std::string volume = kVolume;
     std::vector<std::string> replicas = {};  // [NAME=]URL
     std::vector<std::string> more = {};
+    std::vector<std::string> under = {};  // the command that starts it: "unshare --pid"
     Environment environment = {};
   };
   explicit Mount(Options options) : options_(std::move(options)) {}

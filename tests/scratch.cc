@@ -61,9 +61,9 @@ std::string Scratch::Directory(const std::string& name) const {
 
 std::vector<std::string> MountsBelow(const std::string& path) {
   std::vector<std::string> found;
-  const auto mounts = fs::ReadMountTable();
+  const auto mounts = ReadMountTable();
   if (!mounts) return found;
-  for (const fs::MountedFilesystem& mount : *mounts) {
+  for (const MountedFilesystem& mount : *mounts) {
     if (mount.path == path || mount.path.starts_with(path + "/")) found.push_back(mount.path);
   }
   return found;

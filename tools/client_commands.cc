@@ -5,11 +5,11 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cinttypes>
 #include <cstdio>
-#include <iostream>
 
+#include "meta/base/log.h"
 #include "tools/control.h"
+#include "tools/print.h"
 #include "tools/take_in.h"
 
 namespace tandem::tools {
@@ -37,34 +37,32 @@ std::string Bytes(uint64_t bytes) {
 uint64_t Number(const Json& json, const char* key) { return json.value(key, uint64_t{0}); }
 
 void PrintReplica(const Json& replica) {
-  printf("  replica %s (%s): %s, cut %" PRIu64 " applied, lag %.1f s, %s sent\n",
-         replica.value("name", "").c_str(), replica.value("url", "").c_str(),
-         replica.value("state", "").c_str(), Number(replica, "applied_cut"),
-         replica.value("lag_seconds", 0.0), Bytes(Number(replica, "sent_bytes")).c_str());
+  PrintLine("  replica {} ({}): {}, cut {} applied, lag {:.1f} s, {} sent",
+            replica.value("name", ""), replica.value("url", ""), replica.value("state", ""),
+            Number(replica, "applied_cut"), replica.value("lag_seconds", 0.0),
+            Bytes(Number(replica, "sent_bytes")));
   if (const auto progress = replica.find("progress"); progress != replica.end()) {
-    printf("    so far %" PRIu64 " objects, %s of content\n", Number(*progress, "objects"),
-           Bytes(Number(*progress, "bytes")).c_str());
+    PrintLine("    so far {} objects, {} of content", Number(*progress, "objects"),
+              Bytes(Number(*progress, "bytes")));
   }
   for (const char* key : {"error", "notice"}) {
     const std::string text = replica.value(key, "");
-    if (!text.empty()) printf("    %s\n", text.c_str());
+    if (!text.empty()) PrintLine("    {}", text);
   }
 }
 
 void PrintStatus(const Json& status) {
-  printf("%s on %s (volume %s)%s\n", status.value("source", "").c_str(),
-         status.value("mountpoint", "").c_str(), status.value("volume", "").c_str(),
-         status.value("capture", true) ? "" : ", without capture");
+  PrintLine("{} on {} (volume {}){}", status.value("source", ""), status.value("mountpoint", ""),
+            status.value("volume", ""), status.value("capture", true) ? "" : ", without capture");
   const Json pending = status.value("pending", Json::object());
-  printf("  epoch %" PRIu64 ", pending: %" PRIu64 " objects, %" PRIu64 " names, %s in %" PRIu64
-         " ranges; %" PRIu64 " hot objects\n",
-         Number(status, "epoch"), Number(pending, "objects"), Number(pending, "entries"),
-         Bytes(Number(pending, "bytes")).c_str(), Number(pending, "ranges"),
-         Number(status, "hot_objects"));
+  PrintLine("  epoch {}, pending: {} objects, {} names, {} in {} ranges; {} hot objects",
+            Number(status, "epoch"), Number(pending, "objects"), Number(pending, "entries"),
+            Bytes(Number(pending, "bytes")), Number(pending, "ranges"),
+            Number(status, "hot_objects"));
   for (const Json& replica : status.value("replicas", Json::array())) PrintReplica(replica);
-  if (status.value("io_uring", false)) printf("  requests come over io_uring\n");
+  if (status.value("io_uring", false)) PrintLine("  requests come over io_uring");
   for (const std::string& path : status.value("not_replicated", std::vector<std::string>())) {
-    printf("  not replicated: %s, another filesystem mounted there\n", path.c_str());
+    PrintLine("  not replicated: {}, another filesystem mounted there", path);
   }
 }
 
@@ -76,12 +74,13 @@ Result<std::vector<Json>> AskStatuses(const std::string& mountpoint) {
     statuses.push_back(std::move(status));
     return statuses;
   }
-  for (const std::string& socket : AllControlSockets()) {
+  ASSIGN_OR_RETURN(const std::vector<std::string> sockets, AllControlSockets());
+  for (const std::string& socket : sockets) {
     auto status = AskControl(socket, {{"op", "status"}}, kAnswerMs);
     if (status) {
       statuses.push_back(std::move(*status));
     } else {
-      std::cerr << "tandem: " << status.error().ToString() << "\n";
+      Complain("tandem", status.error().ToString());
     }
   }
   return statuses;
@@ -109,14 +108,13 @@ Result<int> RunStatus(const StatusOptions& options) {
     ASSIGN_OR_RETURN(const std::vector<Json> statuses, AskStatuses(options.mountpoint));
     if (options.watch && !options.json && isatty(STDOUT_FILENO) != 0) printf("\033[H\033[2J");
     if (!options.json) {
-      if (statuses.empty()) printf("nothing is mounted\n");
+      if (statuses.empty()) PrintLine("nothing is mounted");
       for (const Json& status : statuses) PrintStatus(status);
     } else if (!options.mountpoint.empty()) {
-      std::cout << Dump(statuses.front()) << "\n";
+      PrintJson(statuses.front());
     } else {
-      std::cout << Dump(Json(statuses)) << "\n";
+      PrintJson(Json(statuses));
     }
-    std::cout.flush();
     fflush(stdout);
     if (!options.watch) return EXIT_SUCCESS;
     const timespec second{1, 0};

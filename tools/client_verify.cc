@@ -5,11 +5,12 @@
 #include <cstdio>
 #include <ctime>
 #include <filesystem>
-#include <iostream>
 
 #include "meta/base/hex.h"
+#include "meta/base/log.h"
 #include "tools/client_commands.h"
 #include "tools/control.h"
+#include "tools/print.h"
 
 namespace tandem::tools {
 namespace {
@@ -101,16 +102,16 @@ int ExitCodeOf(const Outcome& outcome) {
 
 void Print(const std::string& replica, const Outcome& outcome) {
   for (const Json& difference : outcome.differences) {
-    printf("%s: %s: %s%s\n", difference.value("kind", "").c_str(),
-           difference.value("path", "").c_str(), difference.value("what", "").c_str(),
-           difference.value("repaired", false) ? " (repaired)" : "");
+    PrintLine("{}: {}: {}{}", difference.value("kind", ""), difference.value("path", ""),
+              difference.value("what", ""),
+              difference.value("repaired", false) ? " (repaired)" : "");
   }
   for (const Json& path : outcome.last.value("unjudged", Json::array())) {
-    printf("unjudged: %s: changes too fast to be compared; try again, or pause what writes it\n",
-           path.get<std::string>().c_str());
+    PrintLine("unjudged: {}: changes too fast to be compared; try again, or pause what writes it",
+              path.get<std::string>());
   }
   const std::string failure = outcome.last.value("failure", "");
-  if (!failure.empty()) std::cerr << "tandem: verify " << replica << ": " << failure << "\n";
+  if (!failure.empty()) Complain("tandem", "verify " + replica + ": " + failure);
   const char* verdict = "could not run to the end";
   if (const int code = ExitCodeOf(outcome); code == kIdentical) {
     verdict = "identical";
@@ -119,9 +120,8 @@ void Print(const std::string& replica, const Outcome& outcome) {
   } else if (code == kDifferencesLeft) {
     verdict = "different";
   }
-  printf("replica %s: %s (%" PRIu64 " objects, %" PRIu64 " bytes of content compared)\n",
-         replica.c_str(), verdict, outcome.last.value("objects", uint64_t{0}),
-         outcome.last.value("bytes", uint64_t{0}));
+  PrintLine("replica {}: {} ({} objects, {} bytes of content compared)", replica, verdict,
+            outcome.last.value("objects", uint64_t{0}), outcome.last.value("bytes", uint64_t{0}));
 }
 
 }  // namespace
@@ -154,7 +154,7 @@ Result<int> RunVerify(const VerifyOptions& options) {
       Print(replica, outcome);
     }
   }
-  if (options.json) std::cout << Dump(report) << "\n";
+  if (options.json) PrintJson(report);
   return exit_code;
 }
 

@@ -12,6 +12,7 @@
 #include <cstdlib>
 #include <memory>
 
+#include "meta/base/private_files.h"
 #include "meta/base/unique_fd.h"
 #include "replica/transport.h"
 
@@ -42,23 +43,34 @@ std::string Canonical(const std::string& path) {
 // The server holds a lock as long as it runs; the socket of a killed tandemfs stays behind. (To
 // connect as a trial would cost the server's listener a pause.)
 bool IsAlive(const std::string& socket) {
-  const UniqueFd lock(open(ControlLock(socket).c_str(), O_RDONLY | O_CLOEXEC));
+  const UniqueFd lock(open(ControlLock(socket).c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC));
   return lock.valid() && flock(lock.get(), LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+}
+
+// Whoever owns the directory could answer in a daemon's place.
+tl::unexpected<Error> NotOurs(const std::string& path) {
+  return MakeError(ErrorKind::kUsage, "use " + path +
+                                          " for control sockets (it is not a directory that only "
+                                          "you may write to: remove it)");
 }
 
 }  // namespace
 
 Result<std::string> ControlDirectory(bool create) {
-  const std::string directory = RuntimeDirectory();
-  if (create && mkdir(directory.c_str(), 0700) != 0 && errno != EEXIST) {
-    return ErrnoError("make directory " + directory);
+  const std::string path = RuntimeDirectory();
+  if (create && mkdir(path.c_str(), kPrivateDirectory) != 0 && errno != EEXIST) {
+    return ErrnoError("make directory " + path);
   }
-  struct stat stat_buffer;
-  if (create && (lstat(directory.c_str(), &stat_buffer) != 0 || !S_ISDIR(stat_buffer.st_mode) ||
-                 stat_buffer.st_uid != geteuid())) {
-    return MakeError(ErrorKind::kUsage, directory + " is not a directory of ours: remove it");
-  }
-  return directory;
+  // Not through a symbolic link, which could be exchanged.
+  const UniqueFd directory(open(path.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+  if (!directory.valid() && errno == ENOENT && !create) return path;
+  struct stat found;
+  if (!directory.valid() || fstat(directory.get(), &found) != 0) return NotOurs(path);
+  if (found.st_uid != geteuid()) return NotOurs(path);
+  if ((found.st_mode & 077) == 0) return path;
+  if (create && fchmod(directory.get(), kPrivateDirectory) == 0) return path;
+  if ((found.st_mode & 022) != 0) return NotOurs(path);
+  return path;
 }
 
 std::string ControlSocket(const std::string& directory, const std::string& mountpoint) {
@@ -70,9 +82,9 @@ std::string ControlSocket(const std::string& directory, const std::string& mount
 
 std::string ControlLock(const std::string& socket) { return socket + ".lock"; }
 
-std::vector<std::string> AllControlSockets() {
+Result<std::vector<std::string>> AllControlSockets() {
   std::vector<std::string> sockets;
-  const std::string directory = RuntimeDirectory();
+  ASSIGN_OR_RETURN(const std::string directory, ControlDirectory(/*create=*/false));
   struct Closer {
     void operator()(DIR* open) const { closedir(open); }
   };
@@ -88,7 +100,7 @@ std::vector<std::string> AllControlSockets() {
 }
 
 Result<std::string> FindControlSocket(const std::string& path) {
-  const std::string directory = RuntimeDirectory();
+  ASSIGN_OR_RETURN(const std::string directory, ControlDirectory(/*create=*/false));
   const std::string canonical = Canonical(path);
   for (std::string at = canonical; !at.empty();) {
     const std::string socket = ControlSocket(directory, at);

@@ -15,14 +15,15 @@ namespace tandem::tools {
 
 using Json = nlohmann::json;
 
-// The directory of the sockets; made if `create`.
+// The directory of the sockets; made if `create`, and it need not be there otherwise. Refused
+// unless it is ours and only we may write to it: below /tmp anybody could have made it.
 Result<std::string> ControlDirectory(bool create);
 // The socket of the tandemfs mounted at `mountpoint` (absolute, no symlinks).
 std::string ControlSocket(const std::string& directory, const std::string& mountpoint);
 // The file the server at `socket` keeps locked while it runs.
 std::string ControlLock(const std::string& socket);
 // The sockets of all running mounts of this user.
-std::vector<std::string> AllControlSockets();
+Result<std::vector<std::string>> AllControlSockets();
 
 // The socket of the mount that holds `path`; kUsage if there is none.
 Result<std::string> FindControlSocket(const std::string& path);

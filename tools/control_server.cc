@@ -58,7 +58,7 @@ Result<std::unique_ptr<ControlServer>> ControlServer::Start(Served served) {
   std::unique_ptr<ControlServer> server(new ControlServer(std::move(served)));
   server->socket_path_ = ControlSocket(directory, server->served_.mountpoint);
   const std::string lock = ControlLock(server->socket_path_);
-  server->lock_.Reset(open(lock.c_str(), O_RDONLY | O_CREAT | O_CLOEXEC, 0600));
+  server->lock_.Reset(open(lock.c_str(), O_RDONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600));
   if (!server->lock_.valid()) return ErrnoError("open " + lock);
   // There is no other tandemfs on this mountpoint; a client may be trying the lock just now.
   if (flock(server->lock_.get(), LOCK_EX) != 0) return ErrnoError("lock " + lock);

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <limits.h>
+#include <pwd.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -13,6 +14,7 @@
 #include <nlohmann/json.hpp>
 
 #include "meta/base/log.h"
+#include "meta/base/private_files.h"
 
 namespace tandem::tools {
 namespace {
@@ -22,11 +24,44 @@ using Json = nlohmann::json;
 Status MakeDirectories(const std::string& path) {
   for (size_t at = path.find('/', 1);; at = path.find('/', at + 1)) {
     const std::string parent = path.substr(0, at);
-    if (mkdir(parent.c_str(), 0700) != 0 && errno != EEXIST) {
+    if (mkdir(parent.c_str(), kPrivateDirectory) != 0 && errno != EEXIST) {
       return ErrnoError("make state directory " + parent);
     }
     if (at == std::string::npos) return {};
   }
+}
+
+// Another user could exchange what is in a directory of his. (Root, who may be given anybody's, is
+// told by whom.)
+Status CheckOwner(const std::string& path) {
+  struct stat found;
+  if (stat(path.c_str(), &found) != 0) return ErrnoError("stat " + path);
+  if (found.st_uid == geteuid() || found.st_uid == 0) return {};
+  if (geteuid() == 0) {
+    LogWarning("state directory {} belongs to user {}, who can change what is in it", path,
+               found.st_uid);
+    return {};
+  }
+  return MakeError(ErrorKind::kUsage, "state directory " + path +
+                                          " belongs to another user: choose one of your own with "
+                                          "--state");
+}
+
+// Names and what changed of them stand in these files. The directory, too, unless it holds other
+// things, for which it may have to be open.
+void CloseToOthers(const std::string& path) {
+  bool is_ours = true;
+  std::error_code ignored;
+  for (const auto& file : std::filesystem::directory_iterator(path, ignored)) {
+    const std::string name = file.path().filename();
+    if (name == "lock" || name.starts_with("state.db") || name.starts_with("volume.json") ||
+        name.starts_with("tandemfs.")) {
+      EnsureMode(file.path(), kPrivateFile);
+    } else {
+      is_ours = false;
+    }
+  }
+  if (is_ours) EnsureMode(path, kPrivateDirectory);
 }
 
 bool IsBelow(const std::string& path, const std::string& directory) {
@@ -94,7 +129,7 @@ bool LockPatiently(int fd, std::chrono::seconds patience) {
 // Replaces the file as a whole: after a crash it is the old one or the new one.
 Status WriteFileDurably(const std::string& path, const std::string& content) {
   const std::string temporary = path + ".new";
-  UniqueFd fd(open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
+  UniqueFd fd(open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, kPrivateFile));
   if (!fd.valid()) return ErrnoError("create " + temporary);
   if (write(fd.get(), content.data(), content.size()) != static_cast<ssize_t>(content.size()) ||
       fsync(fd.get()) != 0) {
@@ -115,7 +150,10 @@ std::string StateDirectory::DefaultPath(const std::string& volume) {
     return std::string(state) + "/tandemfs/" + volume;
   }
   const char* home = std::getenv("HOME");
-  return std::string(home != nullptr ? home : "/tmp") + "/.local/state/tandemfs/" + volume;
+  const passwd* user = home == nullptr ? getpwuid(geteuid()) : nullptr;
+  if (user != nullptr) home = user->pw_dir;
+  // Not below /tmp, where somebody else may have made it.
+  return std::string(home != nullptr ? home : "") + "/.local/state/tandemfs/" + volume;
 }
 
 Result<StateDirectory> StateDirectory::Open(const std::string& path, const std::string& volume,
@@ -140,7 +178,7 @@ Result<StateDirectory> StateDirectory::Open(const std::string& path, const std::
     return InsideError(path, directory);
   }
   const std::string lock_path = resolved + "/lock";
-  UniqueFd lock(open(lock_path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+  UniqueFd lock(open(lock_path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, kPrivateFile));
   if (!lock.valid()) return ErrnoError("open " + lock_path);
   if (!LockPatiently(lock.get(), kLockPatience)) {
     if (errno != EWOULDBLOCK) return ErrnoError("lock " + lock_path);
@@ -148,6 +186,8 @@ Result<StateDirectory> StateDirectory::Open(const std::string& path, const std::
                                             " is in use by another tandemfs: end that one, or "
                                             "choose another directory with --state");
   }
+  RETURN_IF_ERROR(CheckOwner(resolved));
+  CloseToOthers(resolved);
   StateDirectory directory(resolved, std::move(lock));
   directory.volume_ = volume;
   RETURN_IF_ERROR(directory.LoadOrCreateIdentity(volume));

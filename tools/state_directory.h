@@ -19,8 +19,8 @@ class StateDirectory {
   // /var/lib/tandemfs/VOLUME for root, below $XDG_STATE_HOME otherwise.
   static std::string DefaultPath(const std::string& volume);
 
-  // Creates the directory if need be, locks it, and checks that it belongs to this volume and lies
-  // below neither of `outside` (SOURCE and MOUNTPOINT, without symlinks).
+  // Creates the directory if need be, locks it, closes it to others, and checks that it belongs to
+  // this volume and lies below neither of `outside` (SOURCE and MOUNTPOINT, without symlinks).
   static Result<StateDirectory> Open(const std::string& path, const std::string& volume,
                                      const std::vector<std::string>& outside);
 

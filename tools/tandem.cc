@@ -1,7 +1,6 @@
 // tandem: the command line for people. Talks to running tandemfs processes (tools/control.h).
 #include <CLI/CLI.hpp>
 #include <cstdlib>
-#include <iostream>
 #include <string_view>
 
 #include "meta/base/log.h"
@@ -18,7 +17,7 @@ constexpr int kVerifyUsage = 16;
 
 int Report(const Result<int>& result, int usage_exit, int failure_exit) {
   if (result) return *result;
-  std::cerr << "tandem: " << result.error().ToString() << "\n";
+  Complain("tandem", result.error().ToString());
   return result.error().kind() == ErrorKind::kUsage ? usage_exit : failure_exit;
 }
 
@@ -83,7 +82,7 @@ int Main(int argc, char** argv) {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {
     if (e.get_exit_code() == 0) return app.exit(e);
-    std::cerr << "tandem: " << e.what() << " (see tandem --help)\n";
+    Complain("tandem", std::string(e.what()) + " (see tandem --help)");
     return commands.verify->parsed() || (argc > 1 && std::string(argv[1]) == "verify")
                ? kVerifyUsage
                : kUsageExit;

@@ -6,14 +6,15 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <charconv>
 #include <cstdio>
 #include <cstdlib>
-#include <iostream>
 #include <string>
 #include <vector>
 
 #include "meta/base/fault_point.h"
 #include "meta/base/log.h"
+#include "meta/base/private_files.h"
 #include "replica/messages.h"
 #include "replica/store.h"
 #include "replica/transport.h"
@@ -32,6 +33,7 @@ struct Settings {
   std::string store;
   std::vector<std::string> urls;
   std::string config;
+  std::string store_mode;
   bool insecure_plaintext = false;
   bool list_fault_points = false;
 };
@@ -46,15 +48,20 @@ void Declare(CLI::App& app, Settings& settings) {
       "         tandemfs /data /data --replica tcp://127.0.0.1:7447\n"
       "The configuration file is TOML with the same names: store = \"DIR\", listen = [\"URL\", "
       "...],\n"
-      "insecure-plaintext = true. What the command line says goes first. Run as root, so that "
-      "owners\n"
-      "and devices can be made as they are on the source. TANDEM_LOG=debug says more.");
+      "store-mode = \"MODE\", insecure-plaintext = true. What the command line says goes first.\n"
+      "Run as root, so that owners and devices can be made as they are on the source.\n"
+      "TANDEM_LOG=debug says more.");
   app.add_option("--store", settings.store, "Directory of the replicas; made if only it is missing")
       ->type_name("DIR");
   app.add_option("--listen", settings.urls,
                  "Where to listen: tcp://HOST:PORT (port 0: any) or ipc:///PATH; may be repeated.\n"
                  "Default: tcp://127.0.0.1:7447")
       ->type_name("URL");
+  app.add_option(
+         "--store-mode", settings.store_mode,
+         "Permissions of STORE and of the volumes' directories, octal. Default: 0700, only\n"
+         "tandemd's user gets in. 0755: everybody sees of tree/ what its own modes show")
+      ->type_name("MODE");
   app.add_option("--config", settings.config, "Configuration file")->type_name("FILE");
   app.add_flag("--insecure-plaintext", settings.insecure_plaintext,
                "Allow tcp:// on other addresses than loopback: anybody who can reach the port can\n"
@@ -98,6 +105,10 @@ Status ReadConfig(Settings& settings) {
       const auto value = node.value<std::string>();
       if (!value) return BadConfig(settings, "store must be a string");
       if (settings.store.empty()) settings.store = *value;
+    } else if (name == "store-mode") {
+      const auto value = node.value<std::string>();
+      if (!value) return BadConfig(settings, "store-mode must be a string, as in \"0755\"");
+      if (settings.store_mode.empty()) settings.store_mode = *value;
     } else if (name == "listen") {
       if (auto read = ReadListen(node, settings); !read) return read;
     } else if (name == "insecure-plaintext") {
@@ -106,7 +117,7 @@ Status ReadConfig(Settings& settings) {
       settings.insecure_plaintext |= *value;
     } else {
       return BadConfig(settings, "unknown setting " + name +
-                                     "; there are store, listen and "
+                                     "; there are store, store-mode, listen and "
                                      "insecure-plaintext");
     }
   }
@@ -141,8 +152,24 @@ Status CheckUrls(const Settings& settings) {
   return {};
 }
 
-Status Serve(const Settings& settings, const sigset_t& signals) {
-  ASSIGN_OR_RETURN(const auto store, tandem::replica::Store::Open(settings.store));
+// Nobody but the owner ever writes in a store.
+tandem::Result<mode_t> StoreMode(const Settings& settings) {
+  constexpr mode_t kMost = 0755;
+  const std::string& text = settings.store_mode;
+  if (text.empty()) return tandem::kPrivateDirectory;
+  mode_t mode = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), mode, 8);
+  const bool is_octal = error == std::errc() && end == text.data() + text.size();
+  if (is_octal && (mode & ~kMost) == 0 && (mode & tandem::kPrivateDirectory) == 0700) return mode;
+  return tandem::MakeError(ErrorKind::kUsage,
+                           "use --store-mode " + text +
+                               " (an octal number from 0700 to 0755 that lets only its owner "
+                               "write is expected)",
+                           EINVAL);
+}
+
+Status Serve(const Settings& settings, mode_t store_mode, const sigset_t& signals) {
+  ASSIGN_OR_RETURN(const auto store, tandem::replica::Store::Open(settings.store, store_mode));
   ASSIGN_OR_RETURN(const auto socket,
                    tandem::replica::ReplySocket::Listen(
                        settings.urls, kWorkers, tandem::replica::kMaxMessageBytes,
@@ -159,7 +186,7 @@ Status Serve(const Settings& settings, const sigset_t& signals) {
 }
 
 int Fail(const Error& error) {
-  std::fprintf(stderr, "tandemd: %s\n", error.ToString().c_str());
+  tandem::Complain("tandemd", error.ToString());
   return EXIT_FAILURE;
 }
 
@@ -176,6 +203,8 @@ int Run(Settings settings) {
   }
   if (settings.urls.empty()) settings.urls = {kDefaultUrl};
   if (const auto checked = CheckUrls(settings); !checked) return Fail(checked.error());
+  const auto store_mode = StoreMode(settings);
+  if (!store_mode) return Fail(store_mode.error());
 
   tandem::SetUpLog("tandemd");
   // All threads inherit the mask; main alone takes the signals.
@@ -185,7 +214,7 @@ int Run(Settings settings) {
   sigaddset(&signals, SIGINT);
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   umask(0);
-  const auto served = Serve(settings, signals);
+  const auto served = Serve(settings, *store_mode, signals);
   return served ? EXIT_SUCCESS : Fail(served.error());
 }
 
@@ -199,7 +228,7 @@ int main(int argc, char** argv) {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {
     if (e.get_exit_code() == 0) return app.exit(e);
-    std::cerr << "tandemd: " << e.what() << " (see tandemd --help)\n";
+    tandem::Complain("tandemd", std::string(e.what()) + " (see tandemd --help)");
     return 2;
   }
   return Run(std::move(settings));

@@ -1,11 +1,11 @@
 // tandemfs: mounts a replicated directory. Wires the layers together: state directory, tracker,
 // mount, replication, control; and takes them down in the opposite order.
 #include <limits.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cstdlib>
-#include <iostream>
 #include <memory>
 #include <string_view>
 
@@ -249,9 +249,12 @@ int main(int argc, char** argv) {
     return tandem::tools::RunTakeIn();
   }
   tandem::SetUpLog("tandemfs");
+  // What the daemon makes for itself. (Files made for callers have theirs:
+  // fs/caller_credentials.h.)
+  umask(077);
   const tandem::Status status = tandem::tools::Main(argc, argv);
   if (status) return EXIT_SUCCESS;
-  std::cerr << "tandemfs: " << status.error().ToString() << "\n";
+  tandem::Complain("tandemfs", status.error().ToString());
   return status.error().kind() == tandem::ErrorKind::kUsage ? tandem::tools::kUsageExit
                                                             : EXIT_FAILURE;
 }

@@ -1,8 +1,12 @@
 #include "meta/base/database.h"
 
+#include <fcntl.h>
 #include <sqlite3.h>
 
 #include <cerrno>
+
+#include "meta/base/private_files.h"
+#include "meta/base/unique_fd.h"
 
 namespace tandem {
 namespace {
@@ -38,6 +42,15 @@ tl::unexpected<Error> SqliteError(sqlite3* handle, const std::string& what) {
                                      ErrnoOf(code), what + " (" + sqlite3_errmsg(handle) + ")"));
 }
 
+// SQLite gives a new database the umask's mode, and its log the database's. One that is there is
+// never opened by ourselves: closing it again would give up SQLite's locks.
+void MakePrivate(const std::string& path) {
+  const UniqueFd made(open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, kPrivateFile));
+  for (const char* suffix : {"", "-wal", "-shm", "-journal"}) {
+    EnsureMode(path + suffix, kPrivateFile);
+  }
+}
+
 const char* PragmaFor(Database::Sync sync) {
   switch (sync) {
     case Database::Sync::kOff:
@@ -53,6 +66,7 @@ const char* PragmaFor(Database::Sync sync) {
 }  // namespace
 
 Result<Database> Database::Open(const std::string& path, Sync sync) {
+  MakePrivate(path);
   sqlite3* handle = nullptr;
   const int code =
       sqlite3_open_v2(path.c_str(), &handle,

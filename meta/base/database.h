@@ -64,8 +64,8 @@ class Database {
     kFull,    // a committed transaction survives a power cut
   };
 
-  // Opens or creates `path` in WAL mode without automatic checkpoints. A file that is no database,
-  // or fails its quick check, gives ErrorKind::kCorrupt.
+  // Opens or creates `path` in WAL mode without automatic checkpoints, for its owner only. A file
+  // that is no database, or fails its quick check, gives ErrorKind::kCorrupt.
   static Result<Database> Open(const std::string& path, Sync sync);
 
   Database(Database&& other) noexcept;

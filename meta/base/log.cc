@@ -5,7 +5,12 @@
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
+#include <cstdio>
 #include <cstdlib>
+
+#include "meta/base/escape.h"
+#include "meta/base/private_files.h"
 
 namespace tandem {
 namespace {
@@ -42,6 +47,10 @@ void SetUpLog(const std::string& program) {
 Status LogToFile(const std::string& program, const std::string& path) {
   constexpr size_t kMaxBytes = 10 << 20;
   constexpr size_t kKept = 3;
+  for (const char* older : {"", ".1", ".2", ".3"}) {
+    std::string file = path;
+    EnsureMode(file.insert(std::min(path.rfind('.'), path.size()), older), kPrivateFile);
+  }
   try {
     Install(program,
             std::make_shared<spdlog::sinks::rotating_file_sink_mt>(path, kMaxBytes, kKept));
@@ -54,11 +63,15 @@ Status LogToFile(const std::string& program, const std::string& path) {
 void Log(LogLevel level, fmt::string_view format, fmt::format_args arguments) noexcept {
   try {
     if (!spdlog::should_log(LevelOf(level))) return;
-    const std::string line = fmt::vformat(format, arguments);
+    const std::string line = EscapeControls(fmt::vformat(format, arguments));
     spdlog::default_logger_raw()->log(LevelOf(level), spdlog::string_view_t(line));
   } catch (const std::exception&) {
     // Out of memory: the line is lost.
   }
+}
+
+void Complain(const std::string& program, std::string_view text) {
+  std::fprintf(stderr, "%s: %s\n", program.c_str(), EscapeControls(text).c_str());
 }
 
 }  // namespace tandem

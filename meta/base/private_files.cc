@@ -1,0 +1,25 @@
+#include "meta/base/private_files.h"
+
+#include <sys/stat.h>
+
+#include "meta/base/log.h"
+#include "meta/base/result.h"
+
+namespace tandem {
+
+void EnsureMode(const std::string& path, mode_t mode) {
+  constexpr mode_t kPermissions = 0777;
+  struct stat found;
+  if (lstat(path.c_str(), &found) != 0 || S_ISLNK(found.st_mode)) return;
+  const mode_t before = found.st_mode & kPermissions;
+  if (before == mode) return;
+  const mode_t special = found.st_mode & 07000;
+  if (chmod(path.c_str(), special | mode) != 0) {
+    LogWarning("{} (mode {:04o}; others may read what they should not)",
+               ErrnoError("chmod " + path).value().ToString(), before);
+    return;
+  }
+  LogInfo("{}: mode {:04o} is now {:04o}", path, before, mode);
+}
+
+}  // namespace tandem
