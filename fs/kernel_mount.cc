@@ -200,10 +200,11 @@ Status KernelMount::Attach(const std::string& mountpoint, Place place) {
       LogWarning("detached the mount on {} of a tandemfs that died", mountpoint);
       ASSIGN_OR_RETURN(stack, MountsAt(mountpoint));
     }
-    for (const MountedFilesystem& mount : stack) {
-      if (mount.id == id_) break;
-      if (mount.type == kMountType) covered_.push_back(mount.id);
-    }
+  }
+  ASSIGN_OR_RETURN(const auto stack, MountsAt(mountpoint));
+  for (const MountedFilesystem& mount : stack) {
+    if (mount.id == id_) break;
+    if (mount.type == kMountType) covered_.push_back(mount.id);
   }
   FAULT_POINT("source.start.replaced");
   return {};

@@ -34,7 +34,8 @@ Status CheckNotBelow(const MountOptions& options, const std::string& mountpoint)
   ASSIGN_OR_RETURN(const struct stat source, StatDirectory(options.source_fd, options.source));
   const UniqueFd start(open(mountpoint.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
   if (!start.valid()) return ErrnoError("mountpoint " + mountpoint);
-  UniqueFd fd(openat(start.get(), "..", O_PATH | O_DIRECTORY | O_CLOEXEC));
+  const std::string parent = mountpoint.substr(0, std::max<size_t>(mountpoint.rfind('/'), 1));
+  UniqueFd fd(open(parent.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
   struct stat below = {};
   while (true) {
     if (!fd.valid()) return ErrnoError("parent directories of " + mountpoint);

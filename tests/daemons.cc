@@ -98,14 +98,14 @@ Mount::~Mount() {
   DetachBelow(options_.mountpoint);
 }
 
-std::vector<std::string> Mount::Command() const {
-  std::vector<std::string> command = options_.under;
-  command.insert(command.end(), {Program("tandemfs"), options_.source, options_.mountpoint, "-f",
-                                 "--volume", options_.volume, "--state", options_.state});
-  for (const std::string& replica : options_.replicas) {
+std::vector<std::string> Mount::CommandOf(const Options& options) {
+  std::vector<std::string> command = options.under;
+  command.insert(command.end(), {Program("tandemfs"), options.source, options.mountpoint, "-f",
+                                 "--volume", options.volume, "--state", options.state});
+  for (const std::string& replica : options.replicas) {
     command.insert(command.end(), {"--replica", replica});
   }
-  command.insert(command.end(), options_.more.begin(), options_.more.end());
+  command.insert(command.end(), options.more.begin(), options.more.end());
   return command;
 }
 

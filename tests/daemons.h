@@ -69,7 +69,8 @@ class Mount {
   Process& process() { return *process_; }
   Options& options() { return options_; }
   const std::string& path() const { return options_.mountpoint; }
-  std::vector<std::string> Command() const;
+  std::vector<std::string> Command() const { return CommandOf(options_); }
+  static std::vector<std::string> CommandOf(const Options& options);
 
   // The command line for people, about this mount.
   Outcome Tandem(const std::string& subcommand, std::vector<std::string> arguments = {});

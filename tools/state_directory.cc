@@ -73,20 +73,32 @@ tl::unexpected<Error> InsideError(const std::string& path, const std::string& di
                                           ", which is replicated: choose another with --state");
 }
 
+// Asks no filesystem for anything: the directory may be a mount that nobody serves (yet).
+bool Look(int directory_fd, const char* path, struct statx& found) {
+  const int flags = AT_STATX_DONT_SYNC | (*path == '\0' ? AT_EMPTY_PATH : 0);
+  return statx(directory_fd, path, flags, STATX_INO, &found) == 0;
+}
+
+bool AreOne(const struct statx& a, const struct statx& b) {
+  return a.stx_ino == b.stx_ino && a.stx_dev_major == b.stx_dev_major &&
+         a.stx_dev_minor == b.stx_dev_minor;
+}
+
 // Whether going up from `path` leads through `directory`, whatever either is called.
-Result<bool> LeadsUpTo(const std::string& path, const std::string& directory) {
-  struct stat wanted;
-  if (stat(directory.c_str(), &wanted) != 0) {
+Result<bool> LeadsUpTo(const std::string& path, const StateDirectory::Outside& directory) {
+  struct statx wanted;
+  const bool by_name = directory.fd < 0;
+  if (!Look(by_name ? AT_FDCWD : directory.fd, by_name ? directory.path.c_str() : "", wanted)) {
     if (errno == ENOENT) return false;
-    return ErrnoError("stat " + directory);
+    return ErrnoError("stat " + directory.path);
   }
   UniqueFd fd(open(path.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
-  struct stat before = {};
+  struct statx before = {};
   while (true) {
-    struct stat here;
-    if (!fd.valid() || fstat(fd.get(), &here) != 0) return ErrnoError("go up from " + path);
-    if (here.st_dev == wanted.st_dev && here.st_ino == wanted.st_ino) return true;
-    if (here.st_dev == before.st_dev && here.st_ino == before.st_ino) return false;
+    struct statx here;
+    if (!fd.valid() || !Look(fd.get(), "", here)) return ErrnoError("go up from " + path);
+    if (AreOne(here, wanted)) return true;
+    if (AreOne(here, before)) return false;
     before = here;
     fd.Reset(openat(fd.get(), "..", O_PATH | O_DIRECTORY | O_CLOEXEC));
   }
@@ -157,7 +169,7 @@ std::string StateDirectory::DefaultPath(const std::string& volume) {
 }
 
 Result<StateDirectory> StateDirectory::Open(const std::string& path, const std::string& volume,
-                                            const std::vector<std::string>& outside) {
+                                            const std::vector<Outside>& outside) {
   // Look where it would be before making anything: not inside what is replicated. Twice, for what
   // comes after a ".." may be a symbolic link as well.
   std::string resolved = path;
@@ -166,16 +178,16 @@ Result<StateDirectory> StateDirectory::Open(const std::string& path, const std::
     resolved = std::filesystem::weakly_canonical(resolved, error);
     if (error) return ErrnoError(error.value(), "find state directory " + path);
   }
-  for (const std::string& directory : outside) {
-    if (IsBelow(resolved, directory)) return InsideError(path, directory);
+  for (const Outside& directory : outside) {
+    if (IsBelow(resolved, directory.path)) return InsideError(path, directory.path);
   }
   RETURN_IF_ERROR(MakeDirectories(resolved));
   // Or inside by another mount of the same directory.
-  for (const std::string& directory : outside) {
+  for (const Outside& directory : outside) {
     ASSIGN_OR_RETURN(const bool inside, LeadsUpTo(resolved, directory));
     if (!inside) continue;
     rmdir(resolved.c_str());
-    return InsideError(path, directory);
+    return InsideError(path, directory.path);
   }
   const std::string lock_path = resolved + "/lock";
   UniqueFd lock(open(lock_path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, kPrivateFile));

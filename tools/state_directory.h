@@ -16,13 +16,19 @@ namespace tandem::tools {
 
 class StateDirectory {
  public:
+  // A directory that is replicated. `fd` is open on it, or -1: then it is looked at by its name.
+  struct Outside {
+    std::string path;
+    int fd = -1;
+  };
+
   // /var/lib/tandemfs/VOLUME for root, below $XDG_STATE_HOME otherwise.
   static std::string DefaultPath(const std::string& volume);
 
   // Creates the directory if need be, locks it, closes it to others, and checks that it belongs to
   // this volume and lies below neither of `outside` (SOURCE and MOUNTPOINT, without symlinks).
   static Result<StateDirectory> Open(const std::string& path, const std::string& volume,
-                                     const std::vector<std::string>& outside);
+                                     const std::vector<Outside>& outside);
 
   // The state database. One that is lost or cannot be trusted (set aside) is warned of, and
   // an empty one takes its place: then every replica is reconciled.

@@ -80,8 +80,9 @@ Result<std::vector<meta::ReplicaRecord>> ChooseReplicas(
 Result<Engine> StartEngine(const MountArguments& arguments, const fs::SourceDirectory& source,
                            const std::string& mountpoint) {
   Engine engine;
-  ASSIGN_OR_RETURN(StateDirectory state, StateDirectory::Open(arguments.state, arguments.volume,
-                                                              {source.path, mountpoint}));
+  ASSIGN_OR_RETURN(StateDirectory state,
+                   StateDirectory::Open(arguments.state, arguments.volume,
+                                        {{source.path, source.fd.get()}, {mountpoint}}));
   engine.state = std::make_unique<StateDirectory>(std::move(state));
   if (!arguments.foreground) {
     RETURN_IF_ERROR(LogToFile("tandemfs", engine.state->path() + "/tandemfs.log"));

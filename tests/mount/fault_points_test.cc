@@ -83,6 +83,22 @@ constexpr const char* kKinds[] = {
     "editor_save,log_append,database_commit",
 };
 
+bool IsOfStopping(std::string_view point) { return point.starts_with("source.stop."); }
+
+// Those of the source, but for what is passed only at a clean end.
+std::vector<std::string_view> SourceFaultPoints() {
+  std::vector<std::string_view> points(std::begin(kSourceFaultPoints),
+                                       std::end(kSourceFaultPoints));
+  std::erase_if(points, IsOfStopping);
+  return points;
+}
+std::vector<std::string_view> StopFaultPoints() {
+  std::vector<std::string_view> points(std::begin(kSourceFaultPoints),
+                                       std::end(kSourceFaultPoints));
+  std::erase_if(points, [](std::string_view point) { return !IsOfStopping(point); });
+  return points;
+}
+
 class FaultMatrix : public Faults {
  protected:
   // All of them in the long tests, otherwise one, another for each point.
@@ -147,6 +163,56 @@ TEST_P(SourceFaults, AreSurvived) {
   EXPECT_TRUE(Converges());
 }
 
+class FaultsOfStopping : public Faults {};
+
+// It ends, or makes room for another one, and is killed on the way.
+TEST_P(FaultsOfStopping, AreSurvived) {
+  mount_.options().mountpoint = source_;
+  MakeEveryKind(source_);
+  ASSERT_TRUE(replica_.Start());
+  for (const bool taken_over : {false, true}) {
+    ASSERT_TRUE(mount_.Start(Armed(GetParam())));
+    Process held(Launch{{Program("tests/map_writer"), source_ + "/mapped", "500", "held"}});
+    ASSERT_TRUE(WaitFor([&] { return held.out() == "dirty\n"; })) << held.err();
+    if (taken_over) {
+      Mount second(mount_.options());
+      ASSERT_TRUE(second.Start());
+      EXPECT_EQ(mount_.process().Wait(), kKilled) << mount_.process().err();
+      ASSERT_TRUE(WaitFor([&] { return second.Tandem("status").code == 0; }))
+          << second.process().err();
+      EXPECT_TRUE(Converges(second, replica_)) << second.process().err();
+      EXPECT_TRUE(second.Unmount());
+    } else {
+      mount_.process().Signal(SIGTERM);
+      EXPECT_EQ(mount_.process().Wait(), kKilled) << mount_.process().err();
+      ASSERT_TRUE(mount_.Start());
+      EXPECT_TRUE(Converges());
+      EXPECT_TRUE(mount_.Unmount());
+    }
+    EXPECT_EQ(Read(source_ + "/mapped").substr(4096, 4), "held");
+  }
+}
+
+class FaultsOfTakingOver : public Faults {};
+
+// The one that takes over is killed on the way: the other goes on, or the next start takes over.
+TEST_P(FaultsOfTakingOver, AreSurvived) {
+  mount_.options().mountpoint = source_;
+  ASSERT_TRUE(StartBoth());
+  Write(source_ + "/file", "before");
+  Mount second(mount_.options());
+  ASSERT_FALSE(second.Start(Armed(GetParam())));
+  EXPECT_EQ(second.process().Wait(), kKilled) << second.process().err();
+  EXPECT_EQ(Read(source_ + "/file"), "before");
+  ASSERT_TRUE(second.Start()) << second.process().err();
+  EXPECT_EQ(mount_.process().Wait(), 0) << mount_.process().err();
+  ASSERT_TRUE(WaitFor([&] { return second.Tandem("status").code == 0; })) << second.process().err();
+  Write(source_ + "/file", "after");
+  EXPECT_TRUE(Converges(second, replica_));
+  EXPECT_TRUE(second.Unmount());
+  EXPECT_TRUE(MountsBelow(source_).empty());
+}
+
 class ReplicaFaults : public Faults {};
 
 TEST_P(ReplicaFaults, AreSurvived) {
@@ -190,8 +256,15 @@ std::string NameOf(const ::testing::TestParamInfo<std::string_view>& info) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Invariant4Repeatable, SourceFaults,
-                         ::testing::ValuesIn(kSourceFaultPoints), NameOf);
-INSTANTIATE_TEST_SUITE_P(OfTheSource, FaultMatrix, ::testing::ValuesIn(kSourceFaultPoints), NameOf);
+                         ::testing::ValuesIn(SourceFaultPoints()), NameOf);
+INSTANTIATE_TEST_SUITE_P(OfTheSource, FaultMatrix, ::testing::ValuesIn(SourceFaultPoints()),
+                         NameOf);
+INSTANTIATE_TEST_SUITE_P(Invariant11NoSeams, FaultsOfStopping,
+                         ::testing::ValuesIn(StopFaultPoints()), NameOf);
+INSTANTIATE_TEST_SUITE_P(Invariant11NoSeams, FaultsOfTakingOver,
+                         ::testing::Values(std::string_view("source.start.before_attach"),
+                                           std::string_view("source.start.attached")),
+                         NameOf);
 INSTANTIATE_TEST_SUITE_P(OfTheReplica, FaultMatrix, ::testing::ValuesIn(kReplicaFaultPoints),
                          NameOf);
 INSTANTIATE_TEST_SUITE_P(Invariant4Repeatable, ReplicaFaults,
