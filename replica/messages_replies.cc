@@ -73,8 +73,8 @@ Result<ReplyBody> Read(WireReader& reader, const wire::Position& table) {
   Position position;
   position.session = FromWire<SessionId>(table.session());
   position.protocol = table.protocol();
-  position.durable = FromWire(*table.durable());
-  position.applied = FromWire(*table.applied());
+  ASSIGN_OR_RETURN(position.durable, FromWire(*table.durable()));
+  ASSIGN_OR_RETURN(position.applied, FromWire(*table.applied()));
   position.empty = table.empty();
   ASSIGN_OR_RETURN(position.notice, reader.Bytes(table.notice(), kMaxTextBytes, "notice"));
   return position;
@@ -93,7 +93,7 @@ Result<Listed> Read(WireReader& reader, const wire::Listed& table) {
   Listed listed;
   ASSIGN_OR_RETURN(listed.name, reader.Bytes(table.name(), kMaxNameBytes, "a name"));
   listed.object = FromWire<ObjectId>(table.object());
-  listed.changed = Epoch(table.changed());
+  ASSIGN_OR_RETURN(listed.changed, EpochFromWire(table.changed()));
   if (table.attributes() != nullptr) {
     ASSIGN_OR_RETURN(listed.attributes, reader.Attributes(*table.attributes()));
   } else if (!listed.object.is_null()) {
@@ -110,6 +110,10 @@ Result<ReplyBody> Read(WireReader& reader, const wire::Listing& table) {
     ASSIGN_OR_RETURN(Listed listed, Read(reader, *item));
     if (!IsValidName(listed.name)) return Malformed("a name no directory can hold");
     if (item->attributes() == nullptr) return Malformed("a name that leads to nothing");
+    // Whoever asks on after the last one gets on.
+    if (!listing.entries.empty() && listing.entries.back().name >= listed.name) {
+      return Malformed("names out of order");
+    }
     listing.entries.push_back(std::move(listed));
   }
   return listing;
@@ -138,6 +142,7 @@ Result<ReplyBody> Read(WireReader& reader, const wire::Digests& table) {
 }
 
 Result<ReplyBody> ReadBody(WireReader& reader, const wire::Reply& reply) {
+  RETURN_IF_ERROR(CheckUnion(reply.body_type(), reply.body()));
   switch (reply.body_type()) {
     case wire::ReplyBody::NONE:
       return ReplyBody();
@@ -215,11 +220,7 @@ Result<Reply> DecodeReply(std::string_view bytes) {
   Reply reply;
   ASSIGN_OR_RETURN(reply.code, reader.Enum<ReplyCode>(root->code(), "reply code"));
   ASSIGN_OR_RETURN(reply.message, reader.Bytes(root->message(), kMaxTextBytes, "text"));
-  if (root->missing() != nullptr) {
-    for (const wire::Id* id : *root->missing()) {
-      reply.missing.push_back(FromWire<ObjectId>(id));
-    }
-  }
+  ASSIGN_OR_RETURN(reply.missing, reader.Objects(root->missing()));
   ASSIGN_OR_RETURN(reply.body, ReadBody(reader, *root));
   return reply;
 }
