@@ -23,8 +23,8 @@ class Store {
   // `path` is made if only its last part is missing. kUsage: another daemon has it.
   static Result<std::unique_ptr<Store>> Open(const std::string& path);
 
-  // An encoded Request in, an encoded Reply out. May wait.
-  std::string Answer(std::string_view request);
+  // An encoded Request in, an encoded Reply out. May wait. `connection` may be null: unknown.
+  std::string Answer(std::string_view request, const ConnectionRef& connection = nullptr);
   // Makes those who wait go: call it before the transport, whose end waits for them.
   void Stop();
 
@@ -32,8 +32,8 @@ class Store {
   Store(std::string path, UniqueFd fd) : path_(std::move(path)), fd_(std::move(fd)) {}
   Status Lock();
   Status FindVolumes();
-  Reply Dispatch(const Request& request);
-  Reply Greet(const Hello& hello);
+  Reply Dispatch(const Request& request, const ConnectionRef& connection);
+  Reply Greet(const Hello& hello, const ConnectionRef& connection);
   Result<std::shared_ptr<Volume>> VolumeFor(const Hello& hello) REQUIRES(mutex_);
   Result<std::shared_ptr<Volume>> OpenVolume(const std::string& name) REQUIRES(mutex_);
   Status MakeVolume(const Hello& hello) REQUIRES(mutex_);

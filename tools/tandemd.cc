@@ -143,10 +143,13 @@ Status CheckUrls(const Settings& settings) {
 
 Status Serve(const Settings& settings, const sigset_t& signals) {
   ASSIGN_OR_RETURN(const auto store, tandem::replica::Store::Open(settings.store));
-  ASSIGN_OR_RETURN(const auto socket,
-                   tandem::replica::ReplySocket::Listen(
-                       settings.urls, kWorkers, tandem::replica::kMaxMessageBytes,
-                       [&store](std::string_view request) { return store->Answer(request); }));
+  ASSIGN_OR_RETURN(
+      const auto socket,
+      tandem::replica::ReplySocket::Listen(
+          settings.urls, kWorkers, tandem::replica::kMaxMessageBytes,
+          [&store](std::string_view request, const tandem::replica::ConnectionRef& connection) {
+            return store->Answer(request, connection);
+          }));
   std::string line = "tandemd: listening on";
   for (const std::string& url : socket->urls()) line += " " + url;
   std::puts(line.c_str());
