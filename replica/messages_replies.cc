@@ -7,6 +7,8 @@ namespace {
 
 constexpr char kIdentifier[] = "TFA1";
 constexpr size_t kMaxTextBytes = 64 << 10;
+// So much of a text is for people, and their logs; a peer may say something else each second.
+constexpr size_t kMostShownBytes = 4096;
 constexpr size_t kEnvelopeBytes = 512;
 
 static_assert(static_cast<int>(wire::ReplyCode::MAX) == static_cast<int>(ReplyCode::kNotFound));
@@ -69,6 +71,12 @@ static_assert(std::is_same_v<std::variant_alternative_t<5, ReplyBody>, Digests> 
 
 // ---- Reading -----------------------------------------------------------------------------------
 
+Result<std::string> ReadText(WireReader& reader, const WireBytes* bytes) {
+  ASSIGN_OR_RETURN(std::string text, reader.Bytes(bytes, kMaxTextBytes, "text"));
+  if (text.size() > kMostShownBytes) text.resize(kMostShownBytes);
+  return text;
+}
+
 Result<ReplyBody> Read(WireReader& reader, const wire::Position& table) {
   Position position;
   position.session = FromWire<SessionId>(table.session());
@@ -76,7 +84,7 @@ Result<ReplyBody> Read(WireReader& reader, const wire::Position& table) {
   ASSIGN_OR_RETURN(position.durable, FromWire(*table.durable()));
   ASSIGN_OR_RETURN(position.applied, FromWire(*table.applied()));
   position.empty = table.empty();
-  ASSIGN_OR_RETURN(position.notice, reader.Bytes(table.notice(), kMaxTextBytes, "notice"));
+  ASSIGN_OR_RETURN(position.notice, ReadText(reader, table.notice()));
   return position;
 }
 
@@ -219,7 +227,7 @@ Result<Reply> DecodeReply(std::string_view bytes) {
   ASSIGN_OR_RETURN(const wire::Reply* root, reader.Root<wire::Reply>(kIdentifier));
   Reply reply;
   ASSIGN_OR_RETURN(reply.code, reader.Enum<ReplyCode>(root->code(), "reply code"));
-  ASSIGN_OR_RETURN(reply.message, reader.Bytes(root->message(), kMaxTextBytes, "text"));
+  ASSIGN_OR_RETURN(reply.message, ReadText(reader, root->message()));
   ASSIGN_OR_RETURN(reply.missing, reader.Objects(root->missing()));
   ASSIGN_OR_RETURN(reply.body, ReadBody(reader, *root));
   return reply;

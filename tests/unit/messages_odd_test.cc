@@ -181,6 +181,15 @@ TEST(OddMessages, MoreMissingObjectsThanOneAnswerNamesAreRefused) {
   EXPECT_TRUE(IsRefused(EncodeReply({ReplyCode::kMissingObjects, "", more, {}})));
 }
 
+TEST(OddMessages, LongTextsAreCutShort) {
+  const std::string text(60'000, 'x');
+  const auto reply = DecodeReply(EncodeReply(
+      {ReplyCode::kOk, text, {}, Position{SessionId(1, 1), 1, kCut, kBase, false, text}}));
+  ASSERT_TRUE(reply);
+  EXPECT_LE(reply->message.size(), 4096u);
+  EXPECT_LE(std::get<Position>(reply->body).notice.size(), 4096u);
+}
+
 TEST(OddMessages, NamesOutOfOrderAreRefused) {
   const auto listing = [](const std::string& first, const std::string& second) {
     return EncodeReply(
