@@ -73,6 +73,7 @@ Result<Epoch> SyncedEpoch(StateDatabase& database) {
   ASSIGN_OR_RETURN(const auto text, database.Get(kSyncedEpochKey));
   uint64_t number = 0;
   if (text) std::from_chars(text->data(), text->data() + text->size(), number);
+  if (Epoch(number) > kNewestEpoch) return Epoch();  // nothing is known to have been synced
   return Epoch(number);
 }
 

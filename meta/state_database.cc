@@ -85,6 +85,15 @@ constexpr const char* kLoadReplicas =
     "SELECT name, url, durable_epoch, durable_cut, applied_epoch, applied_cut, reconcile_owed, "
     "compare_after, paused FROM replica ORDER BY name";
 
+// ?1: kNewestEpoch, ?2: kDeferredEpoch.
+constexpr const char* kFindBadEpoch =
+    "SELECT EXISTS (SELECT 1 FROM epoch WHERE number<0 OR number>?1)"
+    " OR EXISTS (SELECT 1 FROM dirty_range WHERE epoch<0 OR (epoch>?1 AND epoch<>?2))"
+    " OR EXISTS (SELECT 1 FROM dirty_attr WHERE epoch<0 OR (epoch>?1 AND epoch<>?2))"
+    " OR EXISTS (SELECT 1 FROM dirty_entry WHERE epoch<0 OR (epoch>?1 AND epoch<>?2))"
+    " OR EXISTS (SELECT 1 FROM replica WHERE durable_epoch NOT BETWEEN 0 AND ?1"
+    "  OR applied_epoch NOT BETWEEN 0 AND ?1 OR compare_after NOT BETWEEN 0 AND ?1)";
+
 // dirty_attr.mask: AttributeMask, and this.
 constexpr int64_t kWholeBit = 4;
 
@@ -103,6 +112,7 @@ Result<StateDatabase> StateDatabase::Open(const std::string& directory) {
   StateDatabase state(std::move(database));
   RETURN_IF_ERROR(state.Migrate());
   RETURN_IF_ERROR(state.PrepareAll());
+  RETURN_IF_ERROR(state.CheckEpochs());
   return state;
 }
 
@@ -166,6 +176,15 @@ Status StateDatabase::PrepareAll() {
     ASSIGN_OR_RETURN(*statement, database_.Prepare(sql));
   }
   return {};
+}
+
+Status StateDatabase::CheckEpochs() {
+  ASSIGN_OR_RETURN(Statement row, database_.Prepare(kFindBadEpoch));
+  row.Bind(1, Number(kNewestEpoch)).Bind(2, Number(kDeferredEpoch));
+  ASSIGN_OR_RETURN(const bool any, row.Step());
+  if (any && row.Int(0) == 0) return {};
+  return MakeError(ErrorKind::kCorrupt,
+                   "state database " + database_.path() + " names an epoch that cannot be");
 }
 
 Result<std::optional<std::string>> StateDatabase::Get(const std::string& key) {

@@ -24,6 +24,7 @@ inline constexpr char kWitnessesKey[] = "witnesses";
 
 // The epoch of dirty rows that no cut ends: see Tracker::Defer.
 inline constexpr Epoch kDeferredEpoch{INT64_MAX};
+static_assert(kDeferredEpoch > kNewestEpoch);
 
 struct CutRecord {
   CutName name;
@@ -95,6 +96,8 @@ class StateDatabase {
   explicit StateDatabase(Database database) : database_(std::move(database)) {}
   Status Migrate();
   Status PrepareAll();
+  // kCorrupt if a row names an epoch that cannot be.
+  Status CheckEpochs();
   Status InsertObject(const ObjectRef& object);
   Status InsertChange(const ObjectId& object, Epoch epoch, const ObjectChange& change);
 

@@ -64,7 +64,7 @@ class Tracker : public Capture {
   Result<std::shared_ptr<FrozenCut>> TakeCut(Epoch after, CutMode mode = CutMode::kShared)
       EXCLUDES(cut_mutex_, layers_mutex_);
   // Numbers the open epoch, and so the next cut, higher than `epoch` (a replica's, from before our
-  // state database was lost).
+  // state database was lost). kProtocol beyond what can have been counted (meta/epoch_limit.h).
   Status AdvanceBeyond(Epoch epoch) EXCLUDES(cut_mutex_);
   // Waits until there are changes after `epoch`, the deadline, or WakeAll. True: there are.
   bool WaitForChanges(Epoch epoch, CondVar::Clock::time_point deadline) EXCLUDES(change_mutex_);

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "meta/base/fault_point.h"
+#include "meta/epoch_limit.h"
 #include "meta/tracker.h"
 
 namespace tandem::meta {
@@ -146,6 +147,10 @@ void Tracker::MergeOldLayers() {
 Status Tracker::AdvanceBeyond(Epoch epoch) {
   MutexLock cut_lock(cut_mutex_);
   if (open_epoch() > epoch) return {};
+  if (epoch > NewestPlausible()) {
+    return MakeError(ErrorKind::kProtocol, "number cuts above " + std::to_string(epoch.number()) +
+                                               ", which no source can have reached by now");
+  }
   return WithGateClosed([&] { open_epoch_ = epoch.Next().number(); });
 }
 

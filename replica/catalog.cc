@@ -1,5 +1,7 @@
 #include "replica/catalog.h"
 
+#include <algorithm>
+
 #include "replica/xattr_codec.h"
 
 namespace tandem::replica {
@@ -100,7 +102,9 @@ Result<std::unique_ptr<Catalog>> Catalog::Open(const std::string& path) {
   for (const auto& [statement, sql] : all) {
     ASSIGN_OR_RETURN(*statement, database.Prepare(sql));
   }
-  return std::unique_ptr<Catalog>(new Catalog(std::move(database), std::move(statements)));
+  std::unique_ptr<Catalog> catalog(new Catalog(std::move(database), std::move(statements)));
+  RETURN_IF_ERROR(catalog->Applied());
+  return catalog;
 }
 
 Result<std::optional<CatalogObject>> Catalog::Find(ObjectId object) {
@@ -122,7 +126,8 @@ Result<std::optional<CatalogObject>> Catalog::Find(ObjectId object) {
   attributes.modify_time = TimeAt(row, 10);
   attributes.change_time = TimeAt(row, 12);
   attributes.link_target = row.Bytes(14);
-  value.changed = Epoch(Unsigned(row.Int(16)));
+  // A number that cannot be makes the content be compared.
+  value.changed = std::min(Epoch(Unsigned(row.Int(16))), kNewestEpoch);
   auto xattrs = UnpackXattrs(row.Bytes(15));
   row.Reset();
   ASSIGN_OR_RETURN(attributes.xattrs, std::move(xattrs));
@@ -188,6 +193,9 @@ Result<AppliedCut> Catalog::Applied() {
   if (!found) return MakeError(ErrorKind::kCorrupt, "read the applied cut in " + database_.path());
   const AppliedCut applied{{Epoch(Unsigned(row.Int(0))), row.Id<CutId>(1)}, row.Int(2)};
   row.Reset();
+  if (applied.name.epoch > kNewestEpoch) {
+    return MakeError(ErrorKind::kCorrupt, "believe the applied cut in " + database_.path());
+  }
   return applied;
 }
 

@@ -1,8 +1,10 @@
 #include "replica/delta.h"
 
+#include <endian.h>
 #include <librsync.h>
 
 #include <algorithm>
+#include <cstring>
 #include <memory>
 
 namespace tandem::replica {
@@ -20,6 +22,9 @@ using LoadedSignature = std::unique_ptr<rs_signature_t, SignatureDeleter>;
 
 // Of BLAKE2's 32: enough that nobody who writes files into the source can make two blocks agree.
 constexpr size_t kStrongBytes = 16;
+
+// Far beyond what is recommended for the largest window.
+constexpr uint64_t kMaxBlockLength = 1 << 20;
 
 tl::unexpected<Error> Failure(rs_result code, const char* what) {
   const bool memory = code == RS_MEM_ERROR;
@@ -76,6 +81,25 @@ rs_result CopyFromBasis(void* opaque, rs_long_t position, size_t* length, void**
 }
 
 }  // namespace
+
+bool IsSignatureOf(uint64_t basis_bytes, std::string_view signature) {
+  uint32_t header[3];  // magic, block length, strong length: big endian
+  if (signature.size() < sizeof header) return false;
+  std::memcpy(header, signature.data(), sizeof header);
+  rs_magic_number magic = RS_RK_BLAKE2_SIG_MAGIC;
+  size_t recommended = 0;
+  size_t strong_length = kStrongBytes;
+  const auto size = static_cast<rs_long_t>(basis_bytes);
+  if (rs_sig_args(size, &magic, &recommended, &strong_length) != RS_DONE) return false;
+  const uint64_t block_length = be32toh(header[1]);
+  // Another release of librsync may recommend a little less.
+  if (be32toh(header[0]) != RS_RK_BLAKE2_SIG_MAGIC || be32toh(header[2]) != kStrongBytes ||
+      block_length < recommended / 2 || block_length > kMaxBlockLength) {
+    return false;
+  }
+  const uint64_t blocks = (basis_bytes + block_length - 1) / block_length;
+  return signature.size() - sizeof header == blocks * (sizeof(uint32_t) + kStrongBytes);
+}
 
 Result<std::string> MakeSignature(std::string_view basis) {
   rs_magic_number magic = RS_RK_BLAKE2_SIG_MAGIC;

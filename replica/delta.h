@@ -3,6 +3,7 @@
 // BLAKE2), see replica/PROTOCOL.md.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 
@@ -12,6 +13,9 @@ namespace tandem::replica {
 
 // Block length is chosen from the window's size (librsync's recommendation).
 Result<std::string> MakeSignature(std::string_view basis);
+// Whether this may be the signature of `basis_bytes` of content. One with other blocks, or more of
+// them, can keep MakeDelta at work for hours.
+bool IsSignatureOf(uint64_t basis_bytes, std::string_view signature);
 // What turns the basis of `signature` into `content`.
 Result<std::string> MakeDelta(std::string_view signature, std::string_view content);
 // Fails with kCorrupt on a malformed delta or one whose result is not exactly `length` bytes.

@@ -128,6 +128,7 @@ std::optional<Marker> ReadMarker(int volume_fd) {
   Marker marker;
   marker.identity = {*volume, TextAt(json, "name")};
   marker.cut.name = {Epoch(epoch->get<uint64_t>()), *cut};
+  if (marker.cut.name.epoch > kNewestEpoch) return std::nullopt;
   for (int state = 0; state < 3; ++state) {
     if (TextAt(json, "state") == kStates[state]) marker.state = static_cast<TreeState>(state);
   }

@@ -20,8 +20,9 @@ struct BodyWriter {
     const auto name = WriteBytes(builder, hello.volume_name);
     const auto source = WriteBytes(builder, hello.source);
     const auto volume = ToWire(hello.volume);
+    const auto run = ToWire(hello.run);
     return wire::CreateHello(builder, hello.protocol_oldest, hello.protocol_newest, name, &volume,
-                             source)
+                             source, hello.run.is_null() ? nullptr : &run)
         .Union();
   }
   auto operator()(const Begin& begin) const {
@@ -106,12 +107,13 @@ Result<RequestBody> Read(WireReader& reader, const wire::Hello& table) {
   hello.volume = FromWire<VolumeId>(table.volume());
   if (hello.volume.is_null()) return Malformed("a volume without id");
   ASSIGN_OR_RETURN(hello.source, reader.Bytes(table.source(), kMaxSourceBytes, "source"));
+  hello.run = FromWire<RunId>(table.run());
   return hello;
 }
 
 Result<RequestBody> Read(WireReader&, const wire::Begin& table) {
-  const Begin begin{FromWire<CutId>(table.stage()), FromWire(*table.base()),
-                    table.expected_bytes()};
+  ASSIGN_OR_RETURN(const CutName base, FromWire(*table.base()));
+  const Begin begin{FromWire<CutId>(table.stage()), base, table.expected_bytes()};
   if (begin.stage.is_null()) return Malformed("a stage without id");
   return begin;
 }
@@ -128,16 +130,22 @@ Result<RequestBody> Read(WireReader& reader, const wire::Chunk& table) {
 }
 
 Result<RequestBody> Read(WireReader&, const wire::Commit& table) {
-  const Commit commit{
-      FromWire<CutId>(table.stage()), FromWire(*table.base()), FromWire(*table.cut()),
-      table.wall_time_ns(),           table.chunk_count(),     table.digest()};
+  ASSIGN_OR_RETURN(const CutName base, FromWire(*table.base()));
+  ASSIGN_OR_RETURN(const CutName cut, FromWire(*table.cut()));
+  const Commit commit{FromWire<CutId>(table.stage()),
+                      base,
+                      cut,
+                      table.wall_time_ns(),
+                      table.chunk_count(),
+                      table.digest()};
   if (commit.stage.is_null() || commit.cut.id.is_null()) return Malformed("a cut without id");
   if (commit.cut.epoch <= commit.base.epoch) return Malformed("a cut older than its base");
   return commit;
 }
 
 Result<RequestBody> Read(WireReader&, const wire::WaitApplied& table) {
-  return WaitApplied{FromWire(*table.cut()), table.timeout_ms()};
+  ASSIGN_OR_RETURN(const CutName cut, FromWire(*table.cut()));
+  return WaitApplied{cut, table.timeout_ms()};
 }
 
 Result<RequestBody> Read(WireReader&, const wire::GetSignature& table) {
@@ -158,8 +166,7 @@ Result<RequestBody> Read(WireReader& reader, const wire::List& table) {
 
 Result<RequestBody> Read(WireReader& reader, const wire::Find& table) {
   Find find;
-  if (table.objects()->size() > kMaxFindObjects) return Malformed("a search for too many objects");
-  for (const wire::Id* id : *table.objects()) find.objects.push_back(FromWire<ObjectId>(id));
+  ASSIGN_OR_RETURN(find.objects, reader.Objects(table.objects()));
   ASSIGN_OR_RETURN(find.origin, reader.Enum<Origin>(table.origin(), "origin"));
   find.with_xattrs = table.with_xattrs();
   return find;
@@ -183,6 +190,7 @@ Result<RequestBody> Read(WireReader& reader, const wire::GetDigests& table) {
 }
 
 Result<RequestBody> ReadBody(WireReader& reader, const wire::Request& request) {
+  RETURN_IF_ERROR(CheckUnion(request.body_type(), request.body()));
   switch (request.body_type()) {
     case wire::RequestBody::Hello:
       return Read(reader, *request.body_as_Hello());

@@ -100,6 +100,8 @@ struct Hello {
   std::string volume_name;
   VolumeId volume;
   std::string source;  // host:path, for messages to people
+  // Tells two sources that say the same of themselves apart; null: from before there were such.
+  RunId run = {};
 };
 
 // Opens a stage on top of `base`, which must be what the replica has durable and applied. Repeating

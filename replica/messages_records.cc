@@ -132,6 +132,7 @@ Result<Record> Read(WireReader& reader, const wire::EntryRecord& table) {
 Result<Record> ReadRecord(WireReader& reader, const wire::Record& table) {
   // A table and its wrapper take more than this; many references to one are not many records.
   RETURN_IF_ERROR(reader.Take(24));
+  RETURN_IF_ERROR(CheckUnion(table.body_type(), table.body()));
   switch (table.body_type()) {
     case wire::RecordBody::ObjectRecord:
       return Read(reader, *table.body_as_ObjectRecord());

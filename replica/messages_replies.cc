@@ -7,6 +7,8 @@ namespace {
 
 constexpr char kIdentifier[] = "TFA1";
 constexpr size_t kMaxTextBytes = 64 << 10;
+// So much of a text is for people, and their logs; a peer may say something else each second.
+constexpr size_t kMostShownBytes = 4096;
 constexpr size_t kEnvelopeBytes = 512;
 
 static_assert(static_cast<int>(wire::ReplyCode::MAX) == static_cast<int>(ReplyCode::kNotFound));
@@ -69,14 +71,20 @@ static_assert(std::is_same_v<std::variant_alternative_t<5, ReplyBody>, Digests> 
 
 // ---- Reading -----------------------------------------------------------------------------------
 
+Result<std::string> ReadText(WireReader& reader, const WireBytes* bytes) {
+  ASSIGN_OR_RETURN(std::string text, reader.Bytes(bytes, kMaxTextBytes, "text"));
+  if (text.size() > kMostShownBytes) text.resize(kMostShownBytes);
+  return text;
+}
+
 Result<ReplyBody> Read(WireReader& reader, const wire::Position& table) {
   Position position;
   position.session = FromWire<SessionId>(table.session());
   position.protocol = table.protocol();
-  position.durable = FromWire(*table.durable());
-  position.applied = FromWire(*table.applied());
+  ASSIGN_OR_RETURN(position.durable, FromWire(*table.durable()));
+  ASSIGN_OR_RETURN(position.applied, FromWire(*table.applied()));
   position.empty = table.empty();
-  ASSIGN_OR_RETURN(position.notice, reader.Bytes(table.notice(), kMaxTextBytes, "notice"));
+  ASSIGN_OR_RETURN(position.notice, ReadText(reader, table.notice()));
   return position;
 }
 
@@ -93,7 +101,7 @@ Result<Listed> Read(WireReader& reader, const wire::Listed& table) {
   Listed listed;
   ASSIGN_OR_RETURN(listed.name, reader.Bytes(table.name(), kMaxNameBytes, "a name"));
   listed.object = FromWire<ObjectId>(table.object());
-  listed.changed = Epoch(table.changed());
+  ASSIGN_OR_RETURN(listed.changed, EpochFromWire(table.changed()));
   if (table.attributes() != nullptr) {
     ASSIGN_OR_RETURN(listed.attributes, reader.Attributes(*table.attributes()));
   } else if (!listed.object.is_null()) {
@@ -110,6 +118,10 @@ Result<ReplyBody> Read(WireReader& reader, const wire::Listing& table) {
     ASSIGN_OR_RETURN(Listed listed, Read(reader, *item));
     if (!IsValidName(listed.name)) return Malformed("a name no directory can hold");
     if (item->attributes() == nullptr) return Malformed("a name that leads to nothing");
+    // Whoever asks on after the last one gets on.
+    if (!listing.entries.empty() && listing.entries.back().name >= listed.name) {
+      return Malformed("names out of order");
+    }
     listing.entries.push_back(std::move(listed));
   }
   return listing;
@@ -138,6 +150,7 @@ Result<ReplyBody> Read(WireReader& reader, const wire::Digests& table) {
 }
 
 Result<ReplyBody> ReadBody(WireReader& reader, const wire::Reply& reply) {
+  RETURN_IF_ERROR(CheckUnion(reply.body_type(), reply.body()));
   switch (reply.body_type()) {
     case wire::ReplyBody::NONE:
       return ReplyBody();
@@ -214,12 +227,8 @@ Result<Reply> DecodeReply(std::string_view bytes) {
   ASSIGN_OR_RETURN(const wire::Reply* root, reader.Root<wire::Reply>(kIdentifier));
   Reply reply;
   ASSIGN_OR_RETURN(reply.code, reader.Enum<ReplyCode>(root->code(), "reply code"));
-  ASSIGN_OR_RETURN(reply.message, reader.Bytes(root->message(), kMaxTextBytes, "text"));
-  if (root->missing() != nullptr) {
-    for (const wire::Id* id : *root->missing()) {
-      reply.missing.push_back(FromWire<ObjectId>(id));
-    }
-  }
+  ASSIGN_OR_RETURN(reply.message, ReadText(reader, root->message()));
+  ASSIGN_OR_RETURN(reply.missing, reader.Objects(root->missing()));
   ASSIGN_OR_RETURN(reply.body, ReadBody(reader, *root));
   return reply;
 }

@@ -263,6 +263,8 @@ Result<bool> ObjectShipper::ShipDelta(const Content& content, uint64_t offset,
   if (signature == nullptr || signature->file_size <= ask.offset || signature->bytes.empty()) {
     return false;
   }
+  const uint64_t basis_bytes = std::min(ask.length, signature->file_size - ask.offset);
+  if (!IsSignatureOf(basis_bytes, signature->bytes)) return false;
   ASSIGN_OR_RETURN(std::string delta, MakeDelta(signature->bytes, bytes));
   if (delta.size() >= bytes.size()) return false;
 
@@ -275,7 +277,7 @@ Result<bool> ObjectShipper::ShipDelta(const Content& content, uint64_t offset,
   record.bytes = std::move(delta);
   record.basis = basis;
   record.basis_offset = ask.offset;
-  record.basis_length = std::min(ask.length, signature->file_size - ask.offset);
+  record.basis_length = basis_bytes;
   record.checksum = XXH3_64bits(bytes.data(), bytes.size());
   RETURN_IF_ERROR(stage_.Add(std::move(record)));
   return true;

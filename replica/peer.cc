@@ -3,6 +3,9 @@
 namespace tandem::replica {
 namespace {
 
+// No directory has more.
+constexpr size_t kMostNames = size_t{1} << 28;
+
 ErrorKind KindOf(ReplyCode code) {
   switch (code) {
     case ReplyCode::kUnknownSession:
@@ -49,6 +52,14 @@ Result<std::unique_ptr<Peer>> Peer::Dial(const std::string& url,
 Result<Position> Peer::Open(const Hello& hello) {
   session_ = SessionId();
   ASSIGN_OR_RETURN(Position position, AskFor<Position>(hello));
+  if (position.session.is_null()) {
+    return MakeError(ErrorKind::kProtocol, "replica at " + url_ + " opened a session without id");
+  }
+  if (position.protocol < hello.protocol_oldest || position.protocol > hello.protocol_newest) {
+    return MakeError(ErrorKind::kProtocol, "replica at " + url_ + " chose protocol " +
+                                               std::to_string(position.protocol) +
+                                               ", which was not offered");
+  }
   session_ = position.session;
   return position;
 }
@@ -62,12 +73,39 @@ Status Peer::ToStatus(const Reply& reply) {
 Result<Peer::Pending> Peer::Send(RequestBody body) {
   ASSIGN_OR_RETURN(auto call,
                    socket_->Send(EncodeRequest({session_, std::move(body)}), answer_timeout_));
-  return Pending(std::move(call));
+  return Pending(url_, std::move(call));
 }
 
 Result<Reply> Peer::Pending::Wait() {
   ASSIGN_OR_RETURN(const std::string bytes, call_->Wait());
-  return DecodeReply(bytes);
+  auto reply = DecodeReply(bytes);
+  if (reply) return reply;
+  return tl::unexpected<Error>(std::move(reply.error()).Within("replica at " + *url_));
+}
+
+Result<bool> Peer::ForEachName(List ask, const std::function<Status(Listed&)>& take) {
+  const auto endless = [this] {
+    return MakeError(ErrorKind::kProtocol,
+                     "replica at " + url_ + " lists a directory that does not end");
+  };
+  for (size_t names = 0;;) {
+    ASSIGN_OR_RETURN(Reply reply, Ask(ask));
+    if (reply.code == ReplyCode::kNotFound) return false;
+    RETURN_IF_ERROR(ToStatus(reply));
+    auto* listing = std::get_if<Listing>(&reply.body);
+    if (listing == nullptr) {
+      return MakeError(ErrorKind::kProtocol,
+                       "replica at " + url_ + " answered a list with something else");
+    }
+    std::vector<Listed>& entries = listing->entries;
+    if (entries.empty()) return listing->more ? Result<bool>(endless()) : true;
+    // Within one answer they go forward, which decoding has checked.
+    names += entries.size();
+    if (entries.front().name <= ask.after || names > kMostNames) return endless();
+    ask.after = entries.back().name;
+    for (Listed& listed : entries) RETURN_IF_ERROR(take(listed));
+    if (!listing->more) return true;
+  }
 }
 
 Result<Reply> Peer::Ask(RequestBody body) {

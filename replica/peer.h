@@ -3,6 +3,7 @@
 #pragma once
 
 #include <chrono>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -20,7 +21,8 @@ class Peer {
   static Result<std::unique_ptr<Peer>> Dial(
       const std::string& url, std::chrono::milliseconds answer_timeout = kAnswerTimeout);
 
-  // Opens a session; all requests that follow belong to it.
+  // Opens a session; all requests that follow belong to it. kProtocol if the answer names none, or
+  // a version that was not offered.
   Result<Position> Open(const Hello& hello);
 
   // The answer whatever its code. An Error means there was none, or one that cannot be understood.
@@ -38,6 +40,10 @@ class Peer {
     return std::move(*answer);
   }
 
+  // Calls `take` for each name the replica lists, in byte order, page after page from `ask.after`.
+  // False: it has no such directory. kProtocol if the list does not come to an end.
+  Result<bool> ForEachName(List ask, const std::function<Status(Listed&)>& take);
+
   // One request under way.
   class Pending {
    public:
@@ -45,7 +51,9 @@ class Peer {
 
    private:
     friend class Peer;
-    explicit Pending(std::unique_ptr<RequestSocket::Call> call) : call_(std::move(call)) {}
+    Pending(const std::string& url, std::unique_ptr<RequestSocket::Call> call)
+        : url_(&url), call_(std::move(call)) {}
+    const std::string* url_;  // the peer's
     std::unique_ptr<RequestSocket::Call> call_;
   };
   Result<Pending> Send(RequestBody body);

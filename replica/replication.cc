@@ -30,6 +30,7 @@ std::unique_ptr<Replication> Replication::Start(Options options, meta::Tracker& 
     sender.volume_name = options.volume_name;
     sender.volume = options.volume;
     sender.source = options.source;
+    sender.run = options.run;
     sender.interval = options.interval;
     sender.paused = record.paused;
     sender.last_applied = record.applied;
@@ -145,7 +146,7 @@ std::vector<ReplicaStatus> Replication::Statuses() {
 
 Epoch Replication::AppliedEverywhere() {
   if (senders_.empty()) return Epoch();
-  Epoch oldest = Epoch(UINT64_MAX);
+  Epoch oldest = senders_.front()->applied();
   for (const auto& sender : senders_) oldest = std::min(oldest, sender->applied());
   return oldest;
 }

@@ -25,6 +25,7 @@ class Replication {
     std::string volume_name;
     VolumeId volume;
     std::string source;
+    RunId run = RunId::Random();
     std::chrono::milliseconds interval{5};
     // Of changed objects and names that are remembered for replicas that are behind.
     uint64_t most_changes = kMostChanges;

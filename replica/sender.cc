@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "meta/base/log.h"
+#include "meta/epoch_limit.h"
 
 namespace tandem::replica {
 namespace {
@@ -154,9 +155,11 @@ Status Sender::Converse(Peer& peer) {
   hello.volume_name = options_.volume_name;
   hello.volume = options_.volume;
   hello.source = options_.source;
+  hello.run = options_.run;
   const Inquiry inquiry = Inquire();
   ASSIGN_OR_RETURN(Position position, peer.Open(hello));
   SetInStep(false);
+  RETURN_IF_ERROR(CheckClaim(position));
   SetPosition(position, inquiry);
   HoldAfter(position.durable);
   if (position.applied != position.durable) {
@@ -169,6 +172,19 @@ Status Sender::Converse(Peer& peer) {
   }
   while (!stopping_) RETURN_IF_ERROR(Step(peer, position));
   return MakeError(ErrorKind::kCancelled, "stopping");
+}
+
+// Cuts are numbered above what the replica claims (Tracker::AdvanceBeyond), for all replicas: it
+// must be a number that leaves room.
+Status Sender::CheckClaim(const Position& position) {
+  const Epoch claim = std::max(position.durable.epoch, position.applied.epoch);
+  if (claim <= std::max(meta::NewestPlausible(), tracker_.open_epoch())) return {};
+  return MakeError(ErrorKind::kProtocol,
+                   "replica " + options_.name + " at " + options_.url + " claims to hold cut " +
+                       std::to_string(claim.number()) +
+                       ", which no source can have reached by now, and is not believed: look at "
+                       "what answers there and at this host's clock, or move the volume away there "
+                       "to begin anew");
 }
 
 // Both sides know the cut, and we know all that came after: the increment is exact. Otherwise the
@@ -245,7 +261,13 @@ Status Sender::RunTasks(Peer& peer, const Position& position) {
 Status Sender::CheckStillThere(Peer& peer, Position& position) {
   if (HeardLately()) return {};
   const Inquiry inquiry = Inquire();
-  ASSIGN_OR_RETURN(position, peer.AskFor<Position>(WaitApplied{position.applied, 0}));
+  ASSIGN_OR_RETURN(Position now, peer.AskFor<Position>(WaitApplied{position.applied, 0}));
+  // Only we move it on.
+  if (now.durable != position.durable) {
+    return MakeError(ErrorKind::kUnreachable, "the replica has left its cut");
+  }
+  RETURN_IF_ERROR(CheckClaim(now));
+  position = std::move(now);
   SetPosition(position, inquiry);
   return {};
 }

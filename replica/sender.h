@@ -60,7 +60,8 @@ class Sender {
     std::string url;
     std::string volume_name;
     VolumeId volume;
-    std::string source;                     // host:path, for messages
+    std::string source;  // host:path, for messages
+    RunId run;
     std::chrono::milliseconds interval{5};  // at least this between two cuts
     bool paused = false;
     CutName last_applied;  // as remembered from the last run; epoch 0: nothing is known
@@ -108,6 +109,8 @@ class Sender {
 
   void Run();
   Status Converse(Peer& peer);
+  // kProtocol if it cannot be where it says.
+  Status CheckClaim(const Position& position);
   void HoldAfter(const CutName& cut);
   Status Step(Peer& peer, Position& position);
   Status RunTasks(Peer& peer, const Position& position);

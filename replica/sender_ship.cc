@@ -21,6 +21,10 @@ constexpr int kMaxRounds = 8;
 // A clock that ticks slowly may tick once in so many cuts.
 constexpr uint64_t kCutsInATick = 2;
 constexpr int kMaxCommitTries = 16;
+// Each names thousands of objects that are not there. More is no replica that ever has them all.
+constexpr int kMaxCommits = 1024;
+// For a replica that answers at once, again and again, that the cut is not applied yet.
+constexpr milliseconds kAppliedPause{50};
 
 std::string WhatLacks(const meta::ObjectChange& change) {
   if (change.whole) return "";
@@ -101,6 +105,7 @@ Result<CutName> Sender::FillStage(Peer& peer, const Position& position, StageWri
     if (!position.empty) RETURN_IF_ERROR(cuts.Ship(start));
   }
   int tries = 0;  // to send what had been asked for before
+  int commits = 0;
   std::unordered_set<ObjectId> asked_for;
   for (int round = 1;; ++round) {
     if (stopping_ || paused()) return MakeError(ErrorKind::kCancelled, "fill a stage: stopping");
@@ -140,9 +145,9 @@ Result<CutName> Sender::FillStage(Peer& peer, const Position& position, StageWri
     }
     bool again = reply.missing.empty();
     for (const ObjectId& object : reply.missing) again |= !asked_for.insert(object).second;
-    if (again && ++tries > kMaxCommitTries) {
+    if ((again && ++tries > kMaxCommitTries) || ++commits > kMaxCommits) {
       // It lacks what neither the cuts nor the tree can explain: look at everything.
-      if (!reconcile_owed_) compare_after_ = Epoch(UINT64_MAX);  // no content
+      if (!reconcile_owed_) compare_after_ = kNewestEpoch;  // no content
       reconcile_owed_ = true;
       const std::string first = reply.missing.empty() ? "" : " " + reply.missing.front().ToHex();
       return tl::unexpected<Error>(
@@ -182,6 +187,7 @@ Status Sender::DeferUnreadable(const CutName& cut, ObjectShipper& objects) {
 
 Status Sender::AwaitApplied(Peer& peer, Position& position, const CutName& cut) {
   while (true) {
+    const auto asked = CondVar::Clock::now();
     const Inquiry inquiry = Inquire();
     ASSIGN_OR_RETURN(Reply reply, peer.Ask(replica::WaitApplied{cut, kAppliedPollMs}));
     if (stopping_) return MakeError(ErrorKind::kCancelled, "stopping");
@@ -191,7 +197,10 @@ Status Sender::AwaitApplied(Peer& peer, Position& position, const CutName& cut) 
       WaitUnlessWoken(milliseconds(kAppliedPollMs));
       continue;
     }
-    if (reply.code == ReplyCode::kBusy) continue;
+    if (reply.code == ReplyCode::kBusy) {
+      WaitUnlessWoken(kAppliedPause);
+      continue;
+    }
     RETURN_IF_ERROR(Peer::ToStatus(reply));
     auto* answer = std::get_if<Position>(&reply.body);
     if (answer == nullptr) {
@@ -206,6 +215,7 @@ Status Sender::AwaitApplied(Peer& peer, Position& position, const CutName& cut) 
     if (position.applied == cut && increments_) SetState(ReplicaState::kCurrent, "");
     SetPosition(position, inquiry);
     if (position.applied == cut) return {};
+    if (CondVar::Clock::now() - asked < kAppliedPause) WaitUnlessWoken(kAppliedPause);
   }
 }
 

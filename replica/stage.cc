@@ -319,6 +319,9 @@ Status Stage::ReadFrame(const Header& header, uint64_t offset) {
     }
     base_.epoch = Epoch(unpacker.Number());
     base_.id = unpacker.Id<CutId>();
+    if (base_.epoch > kNewestEpoch) {
+      return MakeError(ErrorKind::kCorrupt, Named("believe the base of"));
+    }
   } else if (header.kind == kCommitFrame) {
     CommitRecord record;
     record.cut.epoch = Epoch(unpacker.Number());
@@ -326,6 +329,9 @@ Status Stage::ReadFrame(const Header& header, uint64_t offset) {
     record.wall_time_ns = static_cast<int64_t>(unpacker.Number());
     record.chunk_count = unpacker.Number();
     record.digest = unpacker.Number();
+    if (record.cut.epoch > kNewestEpoch) {
+      return MakeError(ErrorKind::kCorrupt, Named("believe the cut of"));
+    }
     commit_ = record;
   }
   if (!unpacker.AtEnd()) return MakeError(ErrorKind::kCorrupt, Named("read (unknown frame)"));

@@ -174,12 +174,12 @@ Result<std::shared_ptr<Volume>> Store::VolumeFor(const Hello& hello) {
 
 // ---- Requests ----------------------------------------------------------------------------------
 
-std::string Store::Answer(std::string_view request) {
+std::string Store::Answer(std::string_view request, const ConnectionRef& connection) {
   auto decoded = DecodeRequest(request);
   if (!decoded) {
     return EncodeReply({ReplyCode::kBadRequest, decoded.error().ToString(), {}, {}});
   }
-  return EncodeReply(Dispatch(*decoded));
+  return EncodeReply(Dispatch(*decoded, connection));
 }
 
 void Store::Stop() {
@@ -187,8 +187,8 @@ void Store::Stop() {
   for (const auto& [name, volume] : volumes_) volume->Stop();
 }
 
-Reply Store::Dispatch(const Request& request) {
-  if (const auto* hello = std::get_if<Hello>(&request.body)) return Greet(*hello);
+Reply Store::Dispatch(const Request& request, const ConnectionRef& connection) {
+  if (const auto* hello = std::get_if<Hello>(&request.body)) return Greet(*hello, connection);
   std::shared_ptr<Volume> volume;
   {
     MutexLock lock(mutex_);
@@ -199,10 +199,10 @@ Reply Store::Dispatch(const Request& request) {
     }
     volume = session->second;
   }
-  return volume->Handle(request);
+  return volume->Handle(request, connection);
 }
 
-Reply Store::Greet(const Hello& hello) {
+Reply Store::Greet(const Hello& hello, const ConnectionRef& connection) {
   std::shared_ptr<Volume> volume;
   {
     MutexLock lock(mutex_);
@@ -216,7 +216,7 @@ Reply Store::Greet(const Hello& hello) {
     }
     volume = std::move(*found);
   }
-  Reply reply = volume->Greet(hello);
+  Reply reply = volume->Greet(hello, connection);
   const auto* position = std::get_if<Position>(&reply.body);
   if (reply.code != ReplyCode::kOk || position == nullptr) return reply;
   MutexLock lock(mutex_);

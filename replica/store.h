@@ -28,8 +28,8 @@ class Store {
   static Result<std::unique_ptr<Store>> Open(const std::string& path,
                                              mode_t mode = kPrivateDirectory);
 
-  // An encoded Request in, an encoded Reply out. May wait.
-  std::string Answer(std::string_view request);
+  // An encoded Request in, an encoded Reply out. May wait. `connection` may be null: unknown.
+  std::string Answer(std::string_view request, const ConnectionRef& connection = nullptr);
   // Makes those who wait go: call it before the transport, whose end waits for them.
   void Stop();
 
@@ -39,8 +39,8 @@ class Store {
   Status Lock();
   Status EnsureModeOfStore();
   Status FindVolumes();
-  Reply Dispatch(const Request& request);
-  Reply Greet(const Hello& hello);
+  Reply Dispatch(const Request& request, const ConnectionRef& connection);
+  Reply Greet(const Hello& hello, const ConnectionRef& connection);
   Result<std::shared_ptr<Volume>> VolumeFor(const Hello& hello) REQUIRES(mutex_);
   Result<std::shared_ptr<Volume>> OpenVolume(const std::string& name) REQUIRES(mutex_);
   Status MakeVolume(const Hello& hello) REQUIRES(mutex_);

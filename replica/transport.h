@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "meta/base/result.h"
+#include "replica/connection.h"
 
 namespace tandem::replica {
 
@@ -55,6 +56,13 @@ class ReplySocket {
  public:
   using Handler = std::function<std::string(std::string_view request)>;
 
+  // For who wants to know what a request came over; never null.
+  using ConnectionHandler =
+      std::function<std::string(std::string_view request, const ConnectionRef& connection)>;
+
+  static Result<std::unique_ptr<ReplySocket>> Listen(const std::vector<std::string>& urls,
+                                                     int workers, size_t max_message_bytes,
+                                                     ConnectionHandler handler);
   static Result<std::unique_ptr<ReplySocket>> Listen(const std::vector<std::string>& urls,
                                                      int workers, size_t max_message_bytes,
                                                      Handler handler);

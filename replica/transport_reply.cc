@@ -8,6 +8,7 @@
 #include <exception>
 #include <functional>
 #include <thread>
+#include <unordered_map>
 
 #include "meta/base/log.h"
 #include "meta/base/mutex.h"
@@ -21,16 +22,51 @@ constexpr int kFirstWorkers = 2;
 // A peer that does not read its answers holds a worker for so long.
 constexpr nng_duration kReplyTimeoutMs = 30'000;
 
-// Of another user, root excepted, that its mode let in: one with CAP_DAC_OVERRIDE.
-void RefuseOtherUsers(nng_pipe pipe, nng_pipe_ev /*event*/, void* /*argument*/) {
+// Whether the peer is another user, root excepted, that the socket's mode let in: one with
+// CAP_DAC_OVERRIDE.
+bool IsOtherUser(nng_pipe pipe) {
   uint64_t user = 0;
-  if (nng_pipe_get_uint64(pipe, NNG_OPT_IPC_PEER_UID, &user) != 0) return;  // no ipc
-  if (user != 0 && user != geteuid()) nng_pipe_close(pipe);
+  if (nng_pipe_get_uint64(pipe, NNG_OPT_IPC_PEER_UID, &user) != 0) return false;  // no ipc
+  return user != 0 && user != geteuid();
 }
+
+// The connections there are.
+class ConnectionTable {
+ public:
+  ConnectionRef Find(nng_pipe pipe) {
+    MutexLock lock(mutex_);
+    const auto found = connections_.find(nng_pipe_id(pipe));
+    if (found != connections_.end()) return found->second;
+    auto gone = std::make_shared<Connection>();
+    gone->NoteClosed();
+    return gone;
+  }
+
+  // Called by nng.
+  static void OnPipe(nng_pipe pipe, nng_pipe_ev event, void* argument) {
+    if (event == NNG_PIPE_EV_ADD_PRE && IsOtherUser(pipe)) {
+      nng_pipe_close(pipe);
+      return;
+    }
+    auto& table = *static_cast<ConnectionTable*>(argument);
+    const int id = nng_pipe_id(pipe);
+    MutexLock lock(table.mutex_);
+    if (event == NNG_PIPE_EV_ADD_PRE) {  // before the first message
+      table.connections_[id] = std::make_shared<Connection>();
+    } else if (const auto found = table.connections_.find(id); found != table.connections_.end()) {
+      found->second->NoteClosed();
+      table.connections_.erase(found);
+    }
+  }
+
+ private:
+  Mutex mutex_;
+  std::unordered_map<int, std::shared_ptr<Connection>> connections_ GUARDED_BY(mutex_);
+};
 
 class NngReplySocket final : public ReplySocket {
  public:
-  NngReplySocket(int workers, size_t max_message_bytes, Handler handler)
+  NngReplySocket(int workers, size_t max_message_bytes, ConnectionHandler handler)
       : max_workers_(workers),
         max_message_bytes_(max_message_bytes),
         handler_(std::move(handler)) {}
@@ -53,8 +89,11 @@ class NngReplySocket final : public ReplySocket {
       return NngError(code, "open socket");
     }
     socket_.opened = true;
+    socket_.keep = connections_;
     nng_socket_set_size(socket_.handle, NNG_OPT_RECVMAXSZ, max_message_bytes_);
-    nng_pipe_notify(socket_.handle, NNG_PIPE_EV_ADD_PRE, RefuseOtherUsers, nullptr);
+    for (const nng_pipe_ev event : {NNG_PIPE_EV_ADD_PRE, NNG_PIPE_EV_REM_POST}) {
+      nng_pipe_notify(socket_.handle, event, ConnectionTable::OnPipe, connections_.get());
+    }
     for (const std::string& url : urls) {
       RETURN_IF_ERROR(ListenOn(url));
     }
@@ -133,16 +172,17 @@ class NngReplySocket final : public ReplySocket {
       NngMessage request(nng_aio_get_msg(aio));
       nng_aio_set_msg(aio, nullptr);
       BecomeBusy();
-      NngMessage reply = Handle(request.bytes());
+      const ConnectionRef connection = connections_->Find(nng_msg_get_pipe(request.get()));
+      NngMessage reply = Handle(request.bytes(), connection);
       if (reply.get() != nullptr && !closing()) SendReply(worker, std::move(reply));
       MutexLock lock(mutex_);
       ++idle_;
     }
   }
 
-  NngMessage Handle(std::string_view request) {
+  NngMessage Handle(std::string_view request, const ConnectionRef& connection) {
     try {
-      auto message = NngMessage::From(handler_(request));
+      auto message = NngMessage::From(handler_(request, connection));
       if (message && message->bytes().size() <= max_message_bytes_) return std::move(*message);
       LogError("a reply is too large: dropped");
     } catch (const std::exception& e) {
@@ -166,7 +206,8 @@ class NngReplySocket final : public ReplySocket {
 
   const int max_workers_;
   const size_t max_message_bytes_;
-  const Handler handler_;
+  const ConnectionHandler handler_;
+  const std::shared_ptr<ConnectionTable> connections_ = std::make_shared<ConnectionTable>();
   std::vector<std::string> urls_;
   NngSocket socket_;
   Mutex mutex_;
@@ -179,10 +220,21 @@ class NngReplySocket final : public ReplySocket {
 
 Result<std::unique_ptr<ReplySocket>> ReplySocket::Listen(const std::vector<std::string>& urls,
                                                          int workers, size_t max_message_bytes,
-                                                         Handler handler) {
+                                                         ConnectionHandler handler) {
   auto socket = std::make_unique<NngReplySocket>(workers, max_message_bytes, std::move(handler));
   RETURN_IF_ERROR(socket->Start(urls));
   return socket;
+}
+
+Result<std::unique_ptr<ReplySocket>> ReplySocket::Listen(const std::vector<std::string>& urls,
+                                                         int workers, size_t max_message_bytes,
+                                                         Handler handler) {
+  return Listen(urls, workers, max_message_bytes,
+                ConnectionHandler([handler = std::move(handler)](std::string_view request,
+                                                                 const ConnectionRef& connection) {
+                  (void)connection;
+                  return handler(request);
+                }));
 }
 
 }  // namespace tandem::replica

@@ -1,5 +1,7 @@
 // What the verifier compares, object by object.
 #include <algorithm>
+#include <string_view>
+#include <unordered_set>
 
 #include "replica/hash.h"
 #include "replica/verifier.h"
@@ -151,43 +153,40 @@ Status Verifier::JudgeNames(Peer& peer, const Position& position, const Item& it
   if (attributes.link_count == 0) return {};  // removed since it was met, but in use
   ASSIGN_OR_RETURN(meta::SourceListing listed, tree_.List(*directory));
   std::vector<meta::SourceEntry>& ours = listed.entries;
-  std::vector<Listed> theirs;
+  std::unordered_set<std::string_view> unreadable;
+  for (const auto& [name, error] : listed.unreadable) {
+    unreadable.insert(name);
+    Report({"unreadable", item.path == "." ? name : item.path + "/" + name, error.ToString()});
+  }
+  if (!item.only.empty()) {
+    std::erase_if(ours, [&item](const auto& entry) { return entry.name != item.only; });
+  }
+  // Both are in byte order: merge them.
+  auto our = ours.begin();
+  const auto judge_ours_before = [&](const Listed* theirs) -> Status {
+    for (; our != ours.end() && (theirs == nullptr || our->name < theirs->name); ++our) {
+      if (stopping_) return MakeError(ErrorKind::kCancelled, "verify: stopped");
+      RETURN_IF_ERROR(JudgeName(position, item, &*our, nullptr));
+    }
+    return {};
+  };
   List ask;
   ask.directory = item.object.id;
   ask.origin = Origin::kDisk;
   ask.with_xattrs = true;
-  while (true) {
-    ASSIGN_OR_RETURN(Listing listing, peer.AskFor<Listing>(ask));
-    const bool more = listing.more && !listing.entries.empty();
-    std::move(listing.entries.begin(), listing.entries.end(), std::back_inserter(theirs));
-    if (!more) break;
-    ask.after = theirs.back().name;
-  }
-
-  for (const auto& unreadable : listed.unreadable) {
-    const std::string& name = unreadable.name;
-    std::erase_if(theirs, [&name](const auto& entry) { return entry.name == name; });
-    Report({"unreadable", item.path == "." ? name : item.path + "/" + name,
-            unreadable.error.ToString()});
-  }
-  if (!item.only.empty()) {
-    std::erase_if(ours, [&item](const auto& entry) { return entry.name != item.only; });
-    std::erase_if(theirs, [&item](const auto& entry) { return entry.name != item.only; });
-  }
-  // Both are in byte order: merge them.
-  auto our = ours.begin();
-  auto their = theirs.begin();
-  while (our != ours.end() || their != theirs.end()) {
+  ASSIGN_OR_RETURN(const bool exists, peer.ForEachName(ask, [&](const Listed& theirs) -> Status {
     if (stopping_) return MakeError(ErrorKind::kCancelled, "verify: stopped");
-    if (their == theirs.end() || (our != ours.end() && our->name < their->name)) {
-      RETURN_IF_ERROR(JudgeName(position, item, &*our++, nullptr));
-    } else if (our == ours.end() || their->name < our->name) {
-      RETURN_IF_ERROR(JudgeName(position, item, nullptr, &*their++));
-    } else {
-      RETURN_IF_ERROR(JudgeName(position, item, &*our++, &*their++));
-    }
+    if (unreadable.contains(theirs.name)) return {};
+    if (!item.only.empty() && theirs.name != item.only) return {};
+    RETURN_IF_ERROR(judge_ours_before(&theirs));
+    const bool both = our != ours.end() && our->name == theirs.name;
+    return JudgeName(position, item, both ? &*our++ : nullptr, &theirs);
+  }));
+  if (!exists) {
+    return MakeError(ErrorKind::kSystem, "list " + item.path + " on the replica: not found",
+                     ENOENT);
   }
-  return {};
+  return judge_ours_before(nullptr);
 }
 
 Status Verifier::JudgeName(const Position& position, const Item& directory,

@@ -23,6 +23,7 @@
 #include "replica/catalog.h"
 #include "replica/marker.h"
 #include "replica/messages.h"
+#include "replica/session_holder.h"
 #include "replica/stage.h"
 
 namespace tandem::replica {
@@ -41,9 +42,9 @@ class Volume {
 
   const VolumeIdentity& identity() const { return identity_; }
   // Answers Hello: opens a session. The one before, and its stage, end.
-  Reply Greet(const Hello& hello);
+  Reply Greet(const Hello& hello, const ConnectionRef& connection);
   // Answers all other requests.
-  Reply Handle(const Request& request);
+  Reply Handle(const Request& request, const ConnectionRef& connection);
 
  private:
   // Holds off redoes while the tree and the catalog are looked at.
@@ -90,6 +91,7 @@ class Volume {
   std::optional<Reply> CheckCatalog() REQUIRES(catalog_mutex_);
 
   // ---- Requests
+  Reply Dispatch(const Request& request);
   Reply Take(const Begin& begin);
   Reply Take(const Chunk& chunk);
   Reply Take(const Commit& commit);
@@ -98,6 +100,7 @@ class Volume {
   Reply Take(const List& list);
   Reply Take(const Find& find);
   Reply Take(const GetDigests& get);
+  std::optional<Reply> RefuseSecond(const Hello& hello);
   std::optional<Reply> CheckRoom(uint64_t bytes);
   Reply CheckAndCommit(const Commit& commit, const std::shared_ptr<Stage>& stage)
       REQUIRES(commit_mutex_);
@@ -136,8 +139,7 @@ class Volume {
   Mutex mutex_;
   CondVar changed_;
   SessionId session_ GUARDED_BY(mutex_);
-  std::string session_source_ GUARDED_BY(mutex_);  // as it says: host:path
-  CondVar::Clock::time_point last_request_ GUARDED_BY(mutex_){};
+  SessionHolder holder_ GUARDED_BY(mutex_);
   std::shared_ptr<Stage> stage_ GUARDED_BY(mutex_);
   std::deque<CutId> closed_stages_ GUARDED_BY(mutex_);
   AppliedCut durable_ GUARDED_BY(mutex_);

@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "meta/base/log.h"
+#include "meta/epoch_limit.h"
 #include "replica/inspect.h"
 #include "replica/volume.h"
 #include "replica/volume_inspection.h"
@@ -13,8 +14,6 @@ namespace {
 using std::chrono::milliseconds;
 
 constexpr uint32_t kMaxWaitMs = 60'000;
-// A source that is there says something every two seconds.
-constexpr std::chrono::seconds kSourceSilence{10};
 
 }  // namespace
 
@@ -55,7 +54,19 @@ Reply Volume::BusyReply() {
 
 // ---- Sessions ----------------------------------------------------------------------------------
 
-Reply Volume::Greet(const Hello& hello) {
+std::optional<Reply> Volume::RefuseSecond(const Hello& hello) {
+  MutexLock lock(mutex_);
+  if (!holder_.Refuses(hello, CondVar::Clock::now())) return std::nullopt;
+  return Refuse(
+      ReplyCode::kRefused,
+      "volume " + identity_.name + " is being written by " + holder_.source() + ", and " +
+          hello.source +
+          " has the same identity: a machine or a state directory was cloned? End one of "
+          "the two, and the other goes on by itself; to keep both, mount one of them with "
+          "another --volume NAME and --state DIR");
+}
+
+Reply Volume::Greet(const Hello& hello, const ConnectionRef& connection) {
   if (hello.protocol_oldest > kProtocolNewest || hello.protocol_newest < kProtocolOldest) {
     return Refuse(ReplyCode::kVersion,
                   "this tandemd speaks protocol " + std::to_string(kProtocolOldest) + " to " +
@@ -70,35 +81,36 @@ Reply Volume::Greet(const Hello& hello) {
                       "--volume NAME, or move " +
                       path_ + " away");
   }
+  // Before it waits for a commit of the other, and in case that one came back meanwhile.
+  if (auto refusal = RefuseSecond(hello)) return *refusal;
   MutexLock commit_lock(commit_mutex_);
-  {
-    MutexLock lock(mutex_);
-    const bool alive = CondVar::Clock::now() - last_request_ < kSourceSilence;
-    if (alive && hello.source != session_source_) {
-      return Refuse(ReplyCode::kRefused,
-                    "volume " + identity_.name + " is being written by " + session_source_ +
-                        ": end one of the two (a state directory was copied?)");
-    }
-  }
+  if (auto refusal = RefuseSecond(hello)) return *refusal;
   CloseStage();
   MutexLock lock(mutex_);
   session_ = SessionId::Random();
-  session_source_ = hello.source;
-  last_request_ = CondVar::Clock::now();
+  holder_.Take(hello, connection, CondVar::Clock::now());
   changed_.NotifyAll();
   LogInfo("volume {}: session with {}, at cut {}", identity_.name, hello.source,
           applied_.name.epoch.number());
   return Ok(PositionNow());
 }
 
-Reply Volume::Handle(const Request& request) {
+Reply Volume::Handle(const Request& request, const ConnectionRef& connection) {
+  uint64_t turn = 0;
   {
     MutexLock lock(mutex_);
     if (request.session != session_) {
       return Refuse(ReplyCode::kUnknownSession, "another session has begun since; say Hello again");
     }
-    last_request_ = CondVar::Clock::now();
+    turn = holder_.BeginRequest(connection, CondVar::Clock::now());
   }
+  Reply reply = Dispatch(request);
+  MutexLock lock(mutex_);
+  holder_.EndRequest(turn, CondVar::Clock::now());
+  return reply;
+}
+
+Reply Volume::Dispatch(const Request& request) {
   return std::visit(
       [&](const auto& body) -> Reply {
         using Body = std::decay_t<decltype(body)>;
@@ -118,6 +130,11 @@ Reply Volume::Handle(const Request& request) {
 Reply Volume::Take(const Commit& commit) {
   MutexLock commit_lock(commit_mutex_);
   if (refused_ && refused_->commit == commit) return refused_->reply;
+  if (commit.cut.epoch > meta::NewestPlausible(meta::kClocksDiffer)) {
+    return Refuse(ReplyCode::kBadRequest,
+                  "commit cut " + std::to_string(commit.cut.epoch.number()) +
+                      ", which no source can have reached by now (is a clock wrong?)");
+  }
   {
     MutexLock lock(mutex_);
     if (commit.cut == durable_.name) return Ok(PositionNow());  // told again

@@ -99,11 +99,15 @@ Status Walker::Visit(const Task& task) {
   }
   std::vector<Listed> theirs;
   if (!task.unknown_to_replica) {
-    ASSIGN_OR_RETURN(theirs, ListReplica(task.directory.id));
+    const ObjectId& directory_id = task.directory.id;
+    ASSIGN_OR_RETURN(theirs, ListReplica(directory_id, *ours, [&](const std::string& name) {
+                       return stage_.Add(EntryRecord{directory_id, name, ObjectId()});
+                     }));
   }
   RETURN_IF_ERROR(CompareNames(task, *ours, theirs));
   if (task.unknown_to_replica && !task.counterpart.is_null()) {
-    ASSIGN_OR_RETURN(theirs, ListReplica(task.counterpart));
+    ASSIGN_OR_RETURN(theirs, ListReplica(task.counterpart, *ours,
+                                         [](const std::string&) -> Status { return {}; }));
   }
 
   const std::vector<meta::SourceEntry>& entries = ours->entries;
@@ -149,21 +153,16 @@ Walker::Bases Walker::BasesOf(const std::vector<meta::SourceEntry>& ours,
 
 Status Walker::CompareNames(const Task& task, const meta::SourceListing& ours,
                             const std::vector<Listed>& theirs) {
-  std::unordered_map<std::string_view, ObjectId> left;
-  for (const Listed& listed : theirs) left.emplace(listed.name, listed.object);
+  std::unordered_map<std::string_view, ObjectId> there;
+  for (const Listed& listed : theirs) there.emplace(listed.name, listed.object);
+  // Stays there what it is.
   for (const auto& [name, error] : ours.unreadable) {
-    left.erase(name);  // stays there what it is
     NoteUnreadable(task, name + ": " + error.ToString());
   }
   for (const meta::SourceEntry& entry : ours.entries) {
-    const auto same = left.find(entry.name);
-    if (same == left.end() || same->second != entry.object.id) {
-      RETURN_IF_ERROR(stage_.Add(EntryRecord{task.directory.id, entry.name, entry.object.id}));
-    }
-    if (same != left.end()) left.erase(same);
-  }
-  for (const auto& [name, object] : left) {
-    RETURN_IF_ERROR(stage_.Add(EntryRecord{task.directory.id, std::string(name), ObjectId()}));
+    const auto same = there.find(entry.name);
+    if (same != there.end() && same->second == entry.object.id) continue;
+    RETURN_IF_ERROR(stage_.Add(EntryRecord{task.directory.id, entry.name, entry.object.id}));
   }
   return {};
 }
@@ -244,21 +243,22 @@ Status Walker::ShipDifference(const meta::ObjectRef& object, const Listed& their
   return {};
 }
 
-Result<std::vector<Listed>> Walker::ListReplica(const ObjectId& directory) {
-  std::vector<Listed> all;
+Result<std::vector<Listed>> Walker::ListReplica(
+    const ObjectId& directory, const meta::SourceListing& ours,
+    const std::function<Status(const std::string&)>& other) {
+  std::unordered_set<std::string_view> names;
+  for (const meta::SourceEntry& entry : ours.entries) names.insert(entry.name);
+  for (const auto& [name, error] : ours.unreadable) names.insert(name);
+  std::vector<Listed> same;
   List ask;
   ask.directory = directory;
-  while (true) {
-    ASSIGN_OR_RETURN(Reply reply, peer_.Ask(ask));
-    if (reply.code == ReplyCode::kNotFound) return all;
-    RETURN_IF_ERROR(Peer::ToStatus(reply));
-    auto* listing = std::get_if<Listing>(&reply.body);
-    if (listing == nullptr) return MakeError(ErrorKind::kProtocol, "list: answer of another kind");
-    const bool more = listing->more && !listing->entries.empty();
-    std::move(listing->entries.begin(), listing->entries.end(), std::back_inserter(all));
-    if (!more) return all;
-    ask.after = all.back().name;
-  }
+  ASSIGN_OR_RETURN(const bool exists, peer_.ForEachName(ask, [&](Listed& listed) -> Status {
+    if (!names.contains(listed.name)) return other(listed.name);
+    same.push_back({std::move(listed.name), listed.object, {}});
+    return {};
+  }));
+  (void)exists;  // or it has nothing there
+  return same;
 }
 
 Result<std::vector<Listed>> Walker::FindOnReplica(const std::vector<ObjectId>& objects,

@@ -80,6 +80,7 @@ class Walker {
 
   Status Run();
   Status Visit(const Task& task);
+  // `theirs` is what the replica has under the names in `ours`.
   Status CompareNames(const Task& task, const meta::SourceListing& ours,
                       const std::vector<Listed>& theirs);
   Status CompareObjects(const Task& task, const std::vector<meta::SourceEntry>& entries,
@@ -90,7 +91,11 @@ class Walker {
   Result<bool> ShipNew(const meta::ObjectRef& object, const Task& like, ObjectId basis);
   // And, of a directory, has everything below it compared.
   Status ShipDifference(const meta::ObjectRef& object, const Listed& theirs);
-  Result<std::vector<Listed>> ListReplica(const ObjectId& directory);
+  // What the replica has in `directory` under names that are in `ours`: names and objects only.
+  // Nothing is remembered of the others, however many there are: `other` is called with each.
+  Result<std::vector<Listed>> ListReplica(const ObjectId& directory,
+                                          const meta::SourceListing& ours,
+                                          const std::function<Status(const std::string&)>& other);
   Result<std::vector<Listed>> FindOnReplica(const std::vector<ObjectId>& objects,
                                             Origin origin = Origin::kDatabase);
   Result<std::vector<Listed>> FindKnown(const Task& task,

@@ -41,6 +41,18 @@ Status CheckAttributes(const meta::Attributes& attributes) {
 
 }  // namespace
 
+Result<Epoch> EpochFromWire(uint64_t number) {
+  if (Epoch(number) > kNewestEpoch) {
+    return Malformed("cut " + std::to_string(number) + ", which no source can have reached");
+  }
+  return Epoch(number);
+}
+
+Result<CutName> FromWire(const wire::CutName& name) {
+  ASSIGN_OR_RETURN(const Epoch epoch, EpochFromWire(name.epoch()));
+  return CutName{epoch, FromWire<CutId>(&name.id())};
+}
+
 bool IsValidName(std::string_view name) {
   return !name.empty() && name.size() <= kMaxNameBytes && name != "." && name != ".." &&
          name.find('/') == std::string_view::npos && name.find('\0') == std::string_view::npos;
@@ -102,6 +114,19 @@ Result<std::string> WireReader::Name(const WireBytes* bytes) {
   ASSIGN_OR_RETURN(std::string name, Bytes(bytes, kMaxNameBytes, "a name"));
   if (!IsValidName(name)) return Malformed("a name no directory can hold");
   return name;
+}
+
+Result<std::vector<ObjectId>> WireReader::Objects(const flatbuffers::Vector<const wire::Id*>* ids) {
+  std::vector<ObjectId> objects;
+  if (ids == nullptr) return objects;
+  if (ids->size() > kMaxFindObjects) return Malformed("too many objects");
+  // The verifier looks at the alignment of a vector's length only.
+  if (reinterpret_cast<uintptr_t>(ids->Data()) % alignof(wire::Id) != 0) {
+    return Malformed("objects out of alignment");
+  }
+  RETURN_IF_ERROR(Take(ids->size() * sizeof(wire::Id)));
+  for (const wire::Id* id : *ids) objects.push_back(FromWire<ObjectId>(id));
+  return objects;
 }
 
 Result<meta::Xattrs> WireReader::ReadXattrs(const wire::Attributes& table) {

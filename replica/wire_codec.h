@@ -7,6 +7,7 @@
 
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "meta/attributes.h"
 #include "meta/base/ids.h"
@@ -42,8 +43,15 @@ template <typename IdType>
 IdType FromWire(const wire::Id* id) {
   return id == nullptr ? IdType() : IdType(id->high(), id->low());
 }
-inline CutName FromWire(const wire::CutName& name) {
-  return {Epoch(name.epoch()), FromWire<CutId>(&name.id())};
+Result<Epoch> EpochFromWire(uint64_t number);
+Result<CutName> FromWire(const wire::CutName& name);
+// The verifier takes a union that has a type and no value, or one of a type it does not know. To be
+// called before any value is looked at.
+template <typename Type>
+Status CheckUnion(Type type, const void* value) {
+  if (type > Type::MAX) return Malformed("a union of unknown type");
+  if ((type == Type::NONE) != (value == nullptr)) return Malformed("half a union");
+  return {};
 }
 
 class WireReader {
@@ -59,6 +67,8 @@ class WireReader {
   // A name as a directory may hold it: 1 to 255 bytes, no '/', no NUL, neither "." nor "..".
   Result<std::string> Name(const WireBytes* bytes);
   Result<meta::Attributes> Attributes(const wire::Attributes& table);
+  // At most kMaxFindObjects; an absent vector is empty.
+  Result<std::vector<ObjectId>> Objects(const flatbuffers::Vector<const wire::Id*>* ids);
   // Accounts for `bytes` of the message; fails once more was taken from it than it has.
   Status Take(size_t bytes);
   // Enumerators come from the wire as any byte.

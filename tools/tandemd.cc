@@ -170,10 +170,13 @@ tandem::Result<mode_t> StoreMode(const Settings& settings) {
 
 Status Serve(const Settings& settings, mode_t store_mode, const sigset_t& signals) {
   ASSIGN_OR_RETURN(const auto store, tandem::replica::Store::Open(settings.store, store_mode));
-  ASSIGN_OR_RETURN(const auto socket,
-                   tandem::replica::ReplySocket::Listen(
-                       settings.urls, kWorkers, tandem::replica::kMaxMessageBytes,
-                       [&store](std::string_view request) { return store->Answer(request); }));
+  ASSIGN_OR_RETURN(
+      const auto socket,
+      tandem::replica::ReplySocket::Listen(
+          settings.urls, kWorkers, tandem::replica::kMaxMessageBytes,
+          [&store](std::string_view request, const tandem::replica::ConnectionRef& connection) {
+            return store->Answer(request, connection);
+          }));
   std::string line = "tandemd: listening on";
   for (const std::string& url : socket->urls()) line += " " + url;
   std::puts(line.c_str());

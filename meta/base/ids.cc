@@ -49,5 +49,6 @@ template class Id128<struct ObjectIdTag>;
 template class Id128<struct CutIdTag>;
 template class Id128<struct VolumeIdTag>;
 template class Id128<struct SessionIdTag>;
+template class Id128<struct RunIdTag>;
 
 }  // namespace tandem

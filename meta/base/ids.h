@@ -49,6 +49,8 @@ using ObjectId = Id128<struct ObjectIdTag>;
 using CutId = Id128<struct CutIdTag>;
 using VolumeId = Id128<struct VolumeIdTag>;
 using SessionId = Id128<struct SessionIdTag>;
+// One run of tandemfs, from its start to its end. Kept in memory only, so that no copy has it.
+using RunId = Id128<struct RunIdTag>;
 
 // The root of every volume has this id, whatever its handle.
 inline constexpr ObjectId kRootObject{0, 1};
@@ -65,6 +67,12 @@ class Epoch {
  private:
   uint64_t number_ = 0;
 };
+
+// No epoch is numbered higher. Whoever reads one from outside (the wire, a file, a database) checks
+// it against this, so that no counter wraps and nobody outside can name a special value, which are
+// all higher (kDeferredEpoch). How far a running source follows what it is told stands in
+// meta/epoch_limit.h.
+inline constexpr Epoch kNewestEpoch{uint64_t{1} << 62};
 
 // A cut as both sides name it: the number orders, the id proves that it is the same one.
 struct CutName {
@@ -84,6 +92,7 @@ extern template class Id128<struct ObjectIdTag>;
 extern template class Id128<struct CutIdTag>;
 extern template class Id128<struct VolumeIdTag>;
 extern template class Id128<struct SessionIdTag>;
+extern template class Id128<struct RunIdTag>;
 
 }  // namespace tandem
 

@@ -1,7 +1,9 @@
 #include "replica/delta.h"
 
+#include <endian.h>
 #include <gtest/gtest.h>
 
+#include <cstring>
 #include <random>
 
 namespace tandem::replica {
@@ -59,6 +61,27 @@ TEST(Delta, ShorterBasisIsRefused) {
   const std::string delta = MakeDelta(*MakeSignature(basis), basis).value();
   EXPECT_FALSE(ApplyDelta(basis.substr(0, 50000), delta, basis.size()));
   EXPECT_FALSE(ApplyDelta("", delta, basis.size()));
+}
+
+TEST(Delta, ASignatureOfOtherBlocksIsNone) {
+  for (const size_t size : {1u, 255u, 5000u, 100'000u, 4u << 20, 12u << 20}) {
+    const std::string signature = MakeSignature(RandomBytes(size, 7)).value();
+    EXPECT_TRUE(IsSignatureOf(size, signature)) << size;
+    EXPECT_FALSE(IsSignatureOf(size, signature + signature.substr(12, 20))) << "a block too many";
+    EXPECT_FALSE(IsSignatureOf(size, signature.substr(0, signature.size() - 20)));
+    EXPECT_FALSE(IsSignatureOf(size, signature.substr(0, 11)));
+    const auto with = [&signature](size_t field, uint32_t value) {
+      std::string changed = signature;
+      value = htobe32(value);
+      std::memcpy(changed.data() + field * sizeof value, &value, sizeof value);
+      return changed;
+    };
+    EXPECT_FALSE(IsSignatureOf(size, with(0, 0x72730136))) << "MD4";
+    for (const uint32_t length : {0u, 1u, 1u << 30, UINT32_MAX}) {
+      EXPECT_FALSE(IsSignatureOf(size, with(1, length))) << length;
+    }
+    EXPECT_FALSE(IsSignatureOf(size, with(2, 8)));
+  }
 }
 
 TEST(Delta, DamageNeverCrashes) {

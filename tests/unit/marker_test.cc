@@ -53,6 +53,13 @@ TEST_F(MarkerFile, IsWhatWasWrittenLast) {
   }
 }
 
+TEST_F(MarkerFile, OfACutThatCannotBeMakesNoSense) {
+  ASSERT_TRUE(WriteMarker(fd_.get(), MarkerOf(kNewestEpoch.number())));
+  EXPECT_TRUE(ReadMarker(fd_.get()));
+  ASSERT_TRUE(WriteMarker(fd_.get(), MarkerOf(kNewestEpoch.number() + 1)));
+  EXPECT_FALSE(ReadMarker(fd_.get()));
+}
+
 TEST_F(MarkerFile, IsNeverChangedUnderWhoReadsIt) {
   ASSERT_TRUE(WriteMarker(fd_.get(), MarkerOf(1)));
   const UniqueFd held = OpenMarker();

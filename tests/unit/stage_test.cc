@@ -125,6 +125,16 @@ TEST_F(StageFile, AnyFlippedByteIsFound) {
   EXPECT_TRUE(Recover(*stage));
 }
 
+TEST_F(StageFile, CutsThatCannotBeAreNotBelieved) {
+  const CutName high{kNewestEpoch.Next(), CutId(1, 1)};
+  const auto to_there = Make({0});
+  ASSERT_TRUE(to_there->Commit({high, 0, 1, DigestOf(1)}));
+  EXPECT_FALSE(Recover(*to_there));
+  const auto from_there = Stage::Create(fd_.get(), kVolume, CutId(1, 7), high).value();
+  ASSERT_TRUE(from_there->Commit({kCut, 0, 0, DigestOf(0)}));
+  EXPECT_FALSE(Recover(*from_there));
+}
+
 TEST_F(StageFile, OfAnotherVolumeIsRefused) {
   const auto stage = Make({0});
   ASSERT_TRUE(stage->Commit({kCut, 0, 1, DigestOf(1)}));

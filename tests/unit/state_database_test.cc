@@ -219,6 +219,36 @@ TEST_F(StateDatabaseTest, AFileThatIsNoDatabaseIsCorrupt) {
   EXPECT_EQ(opened.error().kind(), ErrorKind::kCorrupt);
 }
 
+TEST_F(StateDatabaseTest, EpochsThatCannotBeAreCorrupt) {
+  { StateDatabase fresh = Open(); }
+  const std::string high = std::to_string(kNewestEpoch.number() + 1);
+  const std::string deferred = std::to_string(kDeferredEpoch.number());
+  const auto opens_with = [&](const std::string& table, const std::string& values) {
+    const auto execute = [&](const std::string& sql) {
+      Database database = std::move(Database::Open(path(), Database::Sync::kNormal).value());
+      EXPECT_TRUE(database.Execute(sql)) << sql;
+    };
+    execute("INSERT INTO " + table + " VALUES(" + values + ")");
+    const auto opened = StateDatabase::Open(scratch_.path());
+    if (!opened) {
+      EXPECT_EQ(opened.error().kind(), ErrorKind::kCorrupt);
+    }
+    execute("DELETE FROM " + table);
+    return opened.has_value();
+  };
+  for (const std::string& epoch : {high, std::string("-1"), deferred}) {
+    const bool may_be_dirty = epoch == deferred;
+    EXPECT_FALSE(opens_with("epoch", epoch + ",x'00',0")) << epoch;
+    EXPECT_EQ(opens_with("dirty_range", "x'00',0,1,0," + epoch), may_be_dirty) << epoch;
+    EXPECT_EQ(opens_with("dirty_attr", "x'00',1," + epoch), may_be_dirty) << epoch;
+    EXPECT_EQ(opens_with("dirty_entry", "x'00',x'61',NULL," + epoch), may_be_dirty) << epoch;
+    EXPECT_FALSE(opens_with("replica", "'r','u'," + epoch + ",x'00',0,x'00',0,0,0")) << epoch;
+    EXPECT_FALSE(opens_with("replica", "'r','u',0,x'00'," + epoch + ",x'00',0,0,0")) << epoch;
+    EXPECT_FALSE(opens_with("replica", "'r','u',0,x'00',0,x'00',0," + epoch + ",0")) << epoch;
+  }
+  EXPECT_TRUE(opens_with("epoch", std::to_string(kNewestEpoch.number()) + ",x'00',0"));
+}
+
 TEST_F(StateDatabaseTest, ADamagedPageIsCorrupt) {
   {
     StateDatabase database = Open();

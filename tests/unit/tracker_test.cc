@@ -7,6 +7,8 @@
 #include <atomic>
 #include <thread>
 
+#include "meta/epoch_limit.h"
+#include "tests/process.h"
 #include "tests/unit/tracked_directory.h"
 #include "tests/unit/waiting_thread.h"
 
@@ -345,6 +347,27 @@ TEST_F(TrackerTest, EpochsAreNumberedBeyondAReplicasFromAnotherLife) {
   EXPECT_EQ(Cut()->cut().name.epoch, Epoch(1001));
   ASSERT_TRUE(tracker().AdvanceBeyond(Epoch(5)));
   EXPECT_EQ(tracker().open_epoch(), Epoch(1002));
+}
+
+// Whatever is claimed, and however often, there is room for more cuts than will ever be taken.
+TEST_F(TrackerTest, EpochsAreNotNumberedBeyondWhatCanHaveBeenCounted) {
+  for (const uint64_t claim : {UINT64_MAX, uint64_t{INT64_MAX}, kNewestEpoch.number(),
+                               uint64_t{1} << 61, NewestPlausible().number() + 60'000'000}) {
+    const auto followed = tracker().AdvanceBeyond(Epoch(claim));
+    ASSERT_FALSE(followed) << claim;
+    EXPECT_EQ(followed.error().kind(), ErrorKind::kProtocol);
+    EXPECT_LT(tracker().open_epoch(), Epoch(10));
+  }
+  for (int i = 0; i < 100; ++i) {
+    const Epoch claim = NewestPlausible();
+    ASSERT_TRUE(tracker().AdvanceBeyond(claim));
+    EXPECT_GT(tracker().open_epoch(), claim);
+  }
+  // What a replica holds that is no further than this counter is believed after any loss of state.
+  directory_.CreateFile("file");
+  const Epoch held = Cut()->cut().name.epoch;
+  test::WaitFor([&] { return NewestPlausible() > held; });
+  EXPECT_TRUE(tracker().AdvanceBeyond(held));
 }
 
 }  // namespace

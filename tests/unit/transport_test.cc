@@ -71,6 +71,28 @@ TEST(Transport, ManyCallsAreUnderWayAtOnce) {
   EXPECT_EQ(most, 8);
 }
 
+TEST(Transport, TheEndOfAConnectionIsKnown) {
+  std::vector<ConnectionRef> connections;  // one request at a time
+  const auto server =
+      ReplySocket::Listen({"tcp://127.0.0.1:0"}, 8, kMaxBytes,
+                          [&](std::string_view request, const ConnectionRef& connection) {
+                            connections.push_back(connection);
+                            return std::string(request);
+                          })
+          .value();
+  auto first = RequestSocket::Dial(server->urls()[0]).value();
+  const auto second = RequestSocket::Dial(server->urls()[0]).value();
+  for (const auto& socket : {first.get(), first.get(), second.get()}) {
+    ASSERT_TRUE(socket->Ask("x", milliseconds(10'000)));
+  }
+  EXPECT_EQ(connections[0], connections[1]);
+  EXPECT_NE(connections[0], connections[2]);
+  EXPECT_TRUE(connections[0]->open());
+  first.reset();
+  EXPECT_TRUE(test::WaitFor([&] { return !connections[0]->open(); }));
+  EXPECT_TRUE(connections[2]->open());
+}
+
 TEST(Transport, LargeMessagesPass) {
   const auto server = ListenWith("tcp://127.0.0.1:0", Echo);
   const auto socket = RequestSocket::Dial(server->urls()[0]).value();

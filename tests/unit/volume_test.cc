@@ -8,6 +8,7 @@
 #include <csignal>
 #include <fstream>
 
+#include "meta/base/database.h"
 #include "replica/delta.h"
 #include "replica/hash.h"
 #include "tests/process.h"
@@ -98,6 +99,52 @@ TEST_F(Protocol, AnotherSourceIsRefusedWhileOneIsThere) {
   EXPECT_EQ(reply.code, ReplyCode::kRefused);
   EXPECT_NE(reply.message.find("is being written by test"), std::string::npos) << reply.message;
   EXPECT_EQ(client_.Begin().code, ReplyCode::kOk) << "the other session goes on";
+}
+
+// A cloned machine: all it says of itself is the same.
+TEST_F(Protocol, OfTwoRunsWithOneIdentityTheSecondIsRefused) {
+  const Hello first{1, 1, "vol", VolumeId(1, 1), "host:/source", RunId(1, 1)};
+  const Hello second{1, 1, "vol", VolumeId(1, 1), "host:/source", RunId(2, 2)};
+  const auto connection = std::make_shared<Connection>();
+  const auto say = [&](const Hello& hello, ConnectionRef over) {
+    return DecodeReply(store_->Answer(EncodeRequest({{}, hello}), std::move(over))).value();
+  };
+  // The client of the fixture is from before there were runs.
+  Restart();
+  const Reply opened = say(first, connection);
+  ASSERT_EQ(opened.code, ReplyCode::kOk) << opened.message;
+  const SessionId session = std::get<Position>(opened.body).session;
+  const Reply refused = say(second, std::make_shared<Connection>());
+  EXPECT_EQ(refused.code, ReplyCode::kRefused);
+  EXPECT_NE(refused.message.find("written by host:/source, and host:/source has the same identity"),
+            std::string::npos)
+      << refused.message;
+  const auto undisturbed = DecodeReply(
+      store_->Answer(EncodeRequest({session, replica::WaitApplied{{}, 0}}), connection));
+  EXPECT_EQ(undisturbed->code, ReplyCode::kOk) << undisturbed->message;
+  EXPECT_EQ(say(first, connection).code, ReplyCode::kOk) << "the same run says Hello again";
+  connection->NoteClosed();  // it was killed
+  EXPECT_EQ(say(second, std::make_shared<Connection>()).code, ReplyCode::kOk);
+  EXPECT_EQ(say(first, std::make_shared<Connection>()).code, ReplyCode::kRefused);
+}
+
+TEST_F(Protocol, ACutNumberedBeyondWhatCanBeIsRefused) {
+  ASSERT_EQ(client_.Ship(NewFile(kFile, "f", "content")).code, ReplyCode::kOk);
+  const CutName before = client_.base();
+  for (const uint64_t number : {UINT64_MAX, uint64_t{1} << 63, uint64_t{1} << 61}) {
+    ASSERT_EQ(client_.Begin().code, ReplyCode::kOk);
+    const Reply reply = client_.Ask(client_.MakeCommit({Epoch(number), CutId(3, 3)}));
+    EXPECT_EQ(reply.code, ReplyCode::kBadRequest) << number;
+  }
+  // Not below or at what is durable either, under whatever id.
+  for (const Epoch epoch : {before.epoch, Epoch()}) {
+    ASSERT_EQ(client_.Begin().code, ReplyCode::kOk);
+    const Reply reply = client_.Ask(client_.MakeCommit({epoch, CutId(3, 3)}));
+    EXPECT_EQ(reply.code, ReplyCode::kBadRequest) << epoch.number();
+  }
+  ASSERT_EQ(client_.Greet().code, ReplyCode::kOk);
+  EXPECT_EQ(client_.base(), before);
+  EXPECT_EQ(client_.Ship({Overwrite("later")}).code, ReplyCode::kOk);
 }
 
 TEST_F(Protocol, NewHelloEndsTheOlderSession) {
@@ -291,6 +338,24 @@ TEST_F(Protocol, DamagedDatabaseIsSetAsideAndSaid) {
   ASSERT_EQ(client_.Ship(NewFile(ObjectId(6, 6), "g", "again")).code, ReplyCode::kOk);
   EXPECT_EQ(Content("g"), "again");
   EXPECT_FALSE(std::filesystem::exists(scratch_.path() + "/vol/tree/f"));
+}
+
+TEST_F(Protocol, ADatabaseAtACutThatCannotBeIsSetAside) {
+  for (const uint64_t number : {UINT64_MAX, kNewestEpoch.number() + 1}) {
+    ASSERT_EQ(client_.Ship(NewFile(kFile, "f", "content")).code, ReplyCode::kOk);
+    store_.reset();
+    {
+      Database database =
+          Database::Open(scratch_.path() + "/vol/replica.db", Database::Sync::kFull).value();
+      ASSERT_TRUE(database.Execute("UPDATE applied SET epoch=" +
+                                   std::to_string(static_cast<int64_t>(number))));
+    }
+    store_ = Store::Open(scratch_.path()).value();
+    client_.Use(*store_);
+    const Reply reply = client_.Greet();
+    ASSERT_EQ(reply.code, ReplyCode::kOk) << reply.message;
+    EXPECT_EQ(std::get<Position>(reply.body).durable.epoch, Epoch());
+  }
 }
 
 // SQLite undoes the whole transaction when it cannot write it.
