@@ -102,6 +102,8 @@ class OpenToWrite {
   OpenToWrite(OpenToWrite&&) = delete;
   ~OpenToWrite() { --inode_.writers_; }
 
+  const Inode& inode() const { return inode_; }
+
  private:
   const Inode& inode_;
 };

@@ -105,6 +105,7 @@ Status FileSystemMount::Run() {
   RETURN_IF_ERROR(watcher_->Start([this] { LeaveLoop(); }));
   const int result = Serve();
   mount_watcher_.reset();
+  file_system_->FinishDelayedCalls();
   // Also what ends LeaveLoop if it is still asking a filesystem that nobody serves any more.
   fuse_session_unmount(session_);
   mounted_ = false;
@@ -142,6 +143,7 @@ void FileSystemMount::LeaveLoop() {
     const UniqueFd root(open(mountpoint_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     if (root.valid()) syncfs(root.get());
   }
+  file_system_->FinishDelayedCalls();
   fuse_session_exit(session_);
   if (!io_uring_) threads_->Interrupt();
 }

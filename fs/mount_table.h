@@ -1,22 +1,16 @@
-// The mount table as this process sees it (/proc/self/mountinfo, proc(5)). Any thread.
+// What is mounted below a volume. Any thread.
 #pragma once
 
 #include <string>
 #include <vector>
 
 #include "meta/base/result.h"
+#include "meta/mount_table.h"
 
 namespace tandem::fs {
 
-struct MountedFilesystem {
-  int id = 0;
-  int parent = 0;  // the mount it stands on
-  std::string path;
-  std::string type;
-};
-
-// In the order of mounting, as far as the kernel keeps it.
-Result<std::vector<MountedFilesystem>> ReadMountTable();
+using meta::MountedFilesystem;
+using meta::ReadMountTable;
 
 // What is mounted below the directory `source_fd`, called `source`, each by its path and once: it
 // passes through the volume's mount and is not replicated. What is mounted over the directory

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <string_view>
+#include <utility>
 
 #include "fs/fuse_api.h"
 #include "meta/base/result.h"
@@ -16,7 +17,9 @@ int ErrnoOf(const Error& error);
 class Request {
  public:
   explicit Request(fuse_req_t request);
-  Request(const Request&) = delete;
+  // For a thread that answers later; the other one counts as answered.
+  Request(Request&& other) noexcept
+      : request_(other.request_), answered_(std::exchange(other.answered_, true)) {}
   Request& operator=(const Request&) = delete;
   ~Request();
 
