@@ -22,6 +22,7 @@
 #include "tools/daemonize.h"
 #include "tools/mount_arguments.h"
 #include "tools/state_directory.h"
+#include "tools/store_guard.h"
 
 namespace tandem::tools {
 namespace {
@@ -122,6 +123,7 @@ Result<Engine> StartEngine(const MountArguments& arguments, const std::string& s
 Status RunMounted(const MountArguments& arguments, const std::string& source, int source_fd,
                   Background& background) {
   ASSIGN_OR_RETURN(const std::string mountpoint, fs::ResolveMountpoint(arguments.mountpoint));
+  RETURN_IF_ERROR(CheckOutsideStores(source_fd, source, mountpoint));
   Engine engine;
   if (arguments.capture) {
     ASSIGN_OR_RETURN(engine, StartEngine(arguments, source, mountpoint, source_fd));
