@@ -11,6 +11,7 @@
 
 #include "meta/base/printable.h"
 #include "replica/own_labels.h"
+#include "replica/tree.h"
 
 namespace tandem::replica {
 namespace {
@@ -103,7 +104,7 @@ Result<XattrNames> WriteXattrs(int fd, const meta::Xattrs& now, const meta::Xatt
 }
 
 Result<meta::Attributes> ReadWithoutOwnLabels(int fd, const meta::Xattrs& wanted) {
-  ASSIGN_OR_RETURN(meta::Attributes now, meta::ReadAttributes(fd, meta::WithXattrs::kYes));
+  ASSIGN_OR_RETURN(meta::Attributes now, ReadWithRights(fd, meta::WithXattrs::kYes));
   LeaveOutOwnLabels(now.xattrs, wanted);
   return now;
 }

@@ -30,7 +30,7 @@ meta::WithXattrs Xattrs(bool wanted) {
 // What stands in the tree, but for labels that are this host's own (own_labels.h).
 Result<meta::Attributes> ReadFromDisk(Catalog& catalog, std::optional<ObjectId> object, int fd,
                                       bool with_xattrs) {
-  ASSIGN_OR_RETURN(meta::Attributes attributes, meta::ReadAttributes(fd, Xattrs(with_xattrs)));
+  ASSIGN_OR_RETURN(meta::Attributes attributes, ReadWithRights(fd, Xattrs(with_xattrs)));
   if (attributes.xattrs.empty()) return attributes;
   std::optional<CatalogObject> row;
   if (object) {
