@@ -6,11 +6,15 @@
 // libfuse calls the handlers from its threads, at the same time.
 #pragma once
 
+#include <linux/fs.h>
+
+#include <array>
 #include <atomic>
 #include <memory>
 
 #include "fs/cache_policy.h"
 #include "fs/caller_credentials.h"
+#include "fs/delayed_calls.h"
 #include "fs/fuse_api.h"
 #include "fs/handle_table.h"
 #include "fs/held_stores.h"
@@ -46,6 +50,9 @@ class FileSystem {
   void Attach(fuse_session* session) { session_ = session; }
   // Something was mounted below SOURCE, or unmounted. Any thread.
   void MountsHaveChanged();
+  // Answers what waits for other requests, while those are still served. To be called before the
+  // session ends.
+  void FinishDelayedCalls();
   // Whether any request has come over io_uring.
   bool over_io_uring() const { return over_io_uring_.load(std::memory_order_relaxed); }
   // What the kernel may hold stores of: each file that is open for writing, once. Any thread.
@@ -114,6 +121,12 @@ class FileSystem {
   Status Control(Request& request, fuse_ino_t node, unsigned number, void* argument,
                  fuse_file_info* info, unsigned flags, const void* in, size_t in_size,
                  size_t out_size);
+  using ControlValue = std::array<char, sizeof(fsxattr)>;
+  Status ChangeFlags(Request& request, fuse_ino_t node, unsigned number, int fd,
+                     ControlValue value);
+  // The same once the kernel has sent what it holds of the file.
+  void ChangeFlagsLater(Request& request, fuse_ino_t node, unsigned number, int fd,
+                        const ControlValue& value);
 
   // ---- What handlers share --------------------------------------------------------------------
 
@@ -140,6 +153,11 @@ class FileSystem {
   // What an application has opened is read through `fd`: that moves no access time if the mount is
   // to be so. Objects of other owners are left out where we are not root.
   void HeedNoatime(int fd) const;
+  // For an application that opens with `flags`.
+  Result<std::unique_ptr<OpenFile>> OpenBacking(const Inode& inode, int flags);
+  // A descriptor that may write anywhere in a file that others can only append to. Invalid: nobody
+  // has one.
+  UniqueFd FindUnboundWriter(const Inode& inode);
   // Enters capture if the object concerned is captured; all objects of an intent are, or none.
   Result<meta::Operation> Begin(const Inode& inode, const meta::Intent& intent);
 
@@ -193,6 +211,7 @@ class FileSystem {
   const std::unique_ptr<InodeTable> inodes_;
   HandleTable<OpenFile> files_;
   HandleTable<OpenDirectory> directories_;
+  DelayedCalls delayed_calls_;
   meta::Capture* const capture_;
   WalkOrder walk_order_;  // of what is captured
   WritebackLog writebacks_;

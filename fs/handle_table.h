@@ -32,6 +32,15 @@ class HandleTable {
 
   Handle& Get(uint64_t number) const { return *reinterpret_cast<Handle*>(number); }
 
+  // Calls `visit` with each until it returns true. The lock is held: it must not wait.
+  template <typename Visit>
+  void VisitAll(const Visit& visit) EXCLUDES(mutex_) {
+    MutexLock lock(mutex_);
+    for (const auto& [number, handle] : handles_) {
+      if (visit(*handle)) return;
+    }
+  }
+
   void Remove(uint64_t number) EXCLUDES(mutex_) {
     // Outlives the lock: closing may take its time.
     std::unique_ptr<Handle> closed;

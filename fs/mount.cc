@@ -141,6 +141,7 @@ Status FileSystemMount::Run() {
   RETURN_IF_ERROR(watcher_->Start([this] { LeaveLoop(); }));
   const int result = Serve();
   mount_watcher_.reset();
+  file_system_->FinishDelayedCalls();
   // Also what ends LeaveLoop if it is still asking a filesystem that nobody serves any more.
   RETURN_IF_ERROR(Unmount());
   watcher_->Finish();
@@ -193,6 +194,7 @@ HeldStores FileSystemMount::Held() {
 }
 
 void FileSystemMount::LeaveLoop() {
+  file_system_->FinishDelayedCalls();
   TakeInStores();
   FAULT_POINT("source.stop.taken_in");
   // While it is still served: who looks a name up from now on finds what is beneath, which may be

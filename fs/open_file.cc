@@ -10,14 +10,14 @@ int OpenFile::BackingFlags(int flags, bool writeback) {
   return backing;
 }
 
-Result<std::unique_ptr<OpenFile>> OpenFile::Adopt(UniqueFd fd, int flags, bool append_only) {
+Result<std::unique_ptr<OpenFile>> OpenFile::Adopt(UniqueFd fd, int flags, Backing backing) {
   // O_DIRECT had to be asked for, since the backing filesystem may refuse it, but our buffers are
   // not aligned.
   const bool direct = (flags & O_DIRECT) != 0;
   if (direct && fcntl(fd.get(), F_SETFL, fcntl(fd.get(), F_GETFL) & ~O_DIRECT) != 0) {
     return ErrnoError("open");
   }
-  return std::unique_ptr<OpenFile>(new OpenFile(std::move(fd), flags, append_only));
+  return std::unique_ptr<OpenFile>(new OpenFile(std::move(fd), flags, backing));
 }
 
 Status OpenFile::SyncIfAsked() const {
@@ -32,9 +32,11 @@ void OpenFile::BelongsTo(const Inode& inode) {
 }
 
 void OpenFile::Describe(fuse_file_info& info, bool closes_silently) const {
-  info.direct_io = (flags_ & O_DIRECT) != 0;
-  // Whatever changes the file comes through this mount, so cached pages outlive the open.
-  info.keep_cache = 1;
+  info.direct_io = (flags_ & O_DIRECT) != 0 || backing_ != Backing::kUsual;
+  // Whatever changes the file comes through this mount, so cached pages outlive the open. But what
+  // others have written to a file that can only be appended to since comes first: the kernel sends
+  // it now.
+  info.keep_cache = backing_ != Backing::kAppendOnly;
   // Nor has closing a descriptor that never wrote.
   info.noflush = closes_silently || (flags_ & O_ACCMODE) == O_RDONLY;
 #if FUSE_VERSION >= FUSE_MAKE_VERSION(3, 15)

@@ -19,18 +19,27 @@ class OpenFile {
   // What to open the backing file with when an application opens with `flags`, creation flags
   // aside:
   //   O_APPEND goes: the kernel sends offsets, and pwrite would append regardless of them. Only a
-  //   file that may be opened in no other way (chattr +a) keeps it: append_only.
+  //   file that may be opened in no other way (chattr +a) keeps it: Backing::kAppendOnly.
   //   O_SYNC and O_DSYNC go: the sync belongs after the gate (SyncIfAsked).
   //   O_TRUNC goes: the kernel sends a truncation of its own.
   //   O_WRONLY becomes O_RDWR if the kernel caches writes, for it reads to fill pages.
   static int BackingFlags(int flags, bool writeback);
 
-  // Takes over a descriptor opened with BackingFlags(flags), and O_APPEND if `append_only`.
-  static Result<std::unique_ptr<OpenFile>> Adopt(UniqueFd fd, int flags, bool append_only = false);
+  // What the backing file allows. The kernel caches nothing that is written through the last two:
+  // whole pages would come, later, which could neither be appended nor filled.
+  enum class Backing {
+    kUsual,
+    kAppendOnly,  // every write appends, whatever its offset
+    kWriteOnly,   // may be written, but not read
+  };
+
+  // Takes over a descriptor opened with BackingFlags(flags), and O_APPEND if append-only.
+  static Result<std::unique_ptr<OpenFile>> Adopt(UniqueFd fd, int flags,
+                                                 Backing backing = Backing::kUsual);
 
   int fd() const { return fd_.get(); }
-  // Every write appends, whatever its offset.
-  bool append_only() const { return append_only_; }
+  bool append_only() const { return backing_ == Backing::kAppendOnly; }
+  bool Writes(const Inode& inode) const { return writes_ && &writes_->inode() == &inode; }
 
   // Makes durable what a write through an O_SYNC or O_DSYNC descriptor wrote.
   Status SyncIfAsked() const;
@@ -46,12 +55,12 @@ class OpenFile {
   void Describe(fuse_file_info& info, bool closes_silently) const;
 
  private:
-  OpenFile(UniqueFd fd, int flags, bool append_only)
-      : fd_(std::move(fd)), flags_(flags), append_only_(append_only) {}
+  OpenFile(UniqueFd fd, int flags, Backing backing)
+      : fd_(std::move(fd)), flags_(flags), backing_(backing) {}
 
   const UniqueFd fd_;
   const int flags_;  // as the application gave them
-  const bool append_only_;
+  const Backing backing_;
   std::optional<OpenToWrite> writes_;
 };
 

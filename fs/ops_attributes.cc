@@ -70,6 +70,25 @@ Status SetTimes(int fd, const struct stat& wanted, int to_set) {
   return {};
 }
 
+// With -o writeback the kernel says itself what time it is, and sends the times of written files
+// later, by requests that look the same: mtime and ctime are of one moment.
+bool IsTimeOfTheKernel(const struct stat& wanted, int to_set) {
+  constexpr int kBoth = FUSE_SET_ATTR_MTIME | FUSE_SET_ATTR_CTIME;
+  return (to_set & kBoth) == kBoth && wanted.st_mtim.tv_sec == wanted.st_ctim.tv_sec &&
+         wanted.st_mtim.tv_nsec == wanted.st_ctim.tv_nsec;
+}
+
+// Times of a file that can only be appended to may be set to now, and to nothing else. Those of one
+// that has become immutable since it was written stay as the directory beneath noted them then.
+Status SetTimesOfTheKernel(int fd, const struct stat& wanted, int to_set) {
+  Status set = SetTimes(fd, wanted, to_set);
+  if (set || set.error().code() != EPERM || !IsTimeOfTheKernel(wanted, to_set)) return set;
+  set = SetTimes(fd, wanted, to_set | FUSE_SET_ATTR_MTIME_NOW);
+  const bool only_written = (to_set & FUSE_SET_ATTR_ATIME) == 0;
+  if (!set && set.error().code() == EPERM && only_written) return {};
+  return set;
+}
+
 // Where bytes begin to differ when a file of `size` bytes is cut or grown to `new_size`.
 ByteRange ChangedByResize(off_t size, off_t new_size) {
   return ByteRange::From(static_cast<uint64_t>(std::min(size, new_size)));
@@ -156,7 +175,8 @@ Status FileSystem::SetAttributes(Request& request, fuse_ino_t node, struct stat*
     RETURN_IF_ERROR(Resize(operation, inode, fd, open_fd, wanted->st_size));
   }
   if ((to_set & kSetsTimes) != 0) {
-    RETURN_IF_ERROR(SetTimes(fd, *wanted, to_set));
+    RETURN_IF_ERROR(settings_.writeback ? SetTimesOfTheKernel(fd, *wanted, to_set)
+                                        : SetTimes(fd, *wanted, to_set));
     operation.ChangedAttributes(inode.ref(), meta::kStatAttributes);
   }
   operation.End();

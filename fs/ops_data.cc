@@ -57,8 +57,8 @@ bool TakesSetid(Request& request, [[maybe_unused]] const fuse_file_info& info) {
 #endif
 }
 
-// The kernel does not know that the file may only be appended to, and may send another offset (of a
-// page stored through a mapping). Appends come one at a time.
+// The kernel does not know that the file may only be appended to, and may send another offset.
+// Appends come one at a time.
 Status CheckAppends(const OpenFile& file, off_t offset) {
   struct stat now;
   if (fstat(file.fd(), &now) != 0) return ErrnoError("stat");
@@ -107,22 +107,39 @@ Status FileSystem::Read(Request& request, fuse_ino_t /*node*/, size_t size, off_
   return {};
 }
 
+// Whoever opened a file before it became append-only may still write anywhere. What the kernel has
+// cached of theirs it may send through a descriptor of somebody who can only append; and until it
+// has sent it, appends begin beyond the end the file has beneath.
+UniqueFd FileSystem::FindUnboundWriter(const Inode& inode) {
+  UniqueFd found;
+  files_.VisitAll([&](const OpenFile& file) {
+    if (file.append_only() || !file.Writes(inode)) return false;
+    found.Reset(fcntl(file.fd(), F_DUPFD_CLOEXEC, 0));
+    return true;
+  });
+  return found;
+}
+
 Status FileSystem::Write(Request& request, fuse_ino_t node, fuse_bufvec* data, off_t offset,
                          fuse_file_info* info) {
   const Inode& inode = inodes_->Get(node);
   const OpenFile& file = files_.Get(info->fh);
-  if (file.append_only()) RETURN_IF_ERROR(CheckAppends(file, offset));
+  UniqueFd unbound;
+  if (file.append_only()) {
+    unbound = FindUnboundWriter(inode);
+    if (!unbound.valid()) RETURN_IF_ERROR(CheckAppends(file, offset));
+  }
+  const int fd = unbound.valid() ? unbound.get() : file.fd();
   const size_t size = fuse_buf_size(data);
   data->idx = data->off = 0;  // from the start, also when it is tried again
-  ASSIGN_OR_RETURN(auto change, BeginContentChange(inode, file.fd(), RangeOf(offset, size)));
+  ASSIGN_OR_RETURN(auto change, BeginContentChange(inode, fd, RangeOf(offset, size)));
   auto& [operation, loses] = change;
   ssize_t written;
   {
     const CallerLimits limits(request.caller());
-    ASSIGN_OR_RETURN(
-        const auto without,
-        WithoutSetidCapability::DropIf(loses && TakesSetid(request, *info), request, file.fd()));
-    written = WriteInPieces(file.fd(), *data, offset, size);
+    ASSIGN_OR_RETURN(const auto without, WithoutSetidCapability::DropIf(
+                                             loses && TakesSetid(request, *info), request, fd));
+    written = WriteInPieces(fd, *data, offset, size);
   }
   // One that failed or ended early (EIO, ENOSPC) may have changed more than it says.
   operation.Wrote(inode.ref(), RangeOf(offset, size));

@@ -6,6 +6,8 @@
 
 #include <algorithm>
 #include <cstring>
+#include <memory>
+#include <utility>
 
 #include "fs/file_system.h"
 
@@ -28,6 +30,17 @@ constexpr Command kCommands[] = {
     {FS_IOC_GETVERSION, sizeof(int), false},
 };
 
+bool MakesImmutable(unsigned number, const char* value) {
+  if (number == FS_IOC_SETFLAGS) {
+    int flags;
+    std::memcpy(&flags, value, sizeof flags);
+    return (flags & FS_IMMUTABLE_FL) != 0;
+  }
+  fsxattr attributes;
+  std::memcpy(&attributes, value, sizeof attributes);
+  return number == FS_IOC_FSSETXATTR && (attributes.fsx_xflags & FS_XFLAG_IMMUTABLE) != 0;
+}
+
 }  // namespace
 
 Status FileSystem::Control(Request& request, fuse_ino_t node, unsigned number, void* /*argument*/,
@@ -38,19 +51,28 @@ Status FileSystem::Control(Request& request, fuse_ino_t node, unsigned number, v
   if (command == std::end(kCommands)) return ErrnoError(ENOTTY, "ioctl");
   const int fd =
       (flags & FUSE_IOCTL_DIR) != 0 ? directories_.Get(info->fh).fd() : files_.Get(info->fh).fd();
-  alignas(fsxattr) char value[sizeof(fsxattr)] = {};
-  if (in_size > 0) std::memcpy(value, in, std::min(in_size, command->size));
+  ControlValue value = {};
+  if (in_size > 0) std::memcpy(value.data(), in, std::min(in_size, command->size));
   if (!command->changes) {
-    if (ioctl(fd, number, value) != 0) return ErrnoError("ioctl");
-    request.ReplyControl({value, std::min(out_size, command->size)});
+    if (ioctl(fd, number, value.data()) != 0) return ErrnoError("ioctl");
+    request.ReplyControl({value.data(), std::min(out_size, command->size)});
     return {};
   }
-  // Flags do not travel, but the ctime they set does.
+  if (MakesImmutable(number, value.data()) && inodes_->Get(node).IsOpenForWriting()) {
+    ChangeFlagsLater(request, node, number, fd, value);
+    return {};
+  }
+  return ChangeFlags(request, node, number, fd, value);
+}
+
+// Flags do not travel, but the ctime they set does.
+Status FileSystem::ChangeFlags(Request& request, fuse_ino_t node, unsigned number, int fd,
+                               ControlValue value) {
   const Inode& inode = inodes_->Get(node);
   ASSIGN_OR_RETURN(Operation operation, Begin(inode, Intent().Attributes(inode.ref())));
   {
     ASSIGN_OR_RETURN(const auto credentials, CallerCredentials::Assume(request.caller()));
-    if (ioctl(fd, number, value) != 0) return ErrnoError("ioctl");
+    if (ioctl(fd, number, value.data()) != 0) return ErrnoError("ioctl");
   }
   operation.ChangedAttributes(inode.ref(), meta::kStatAttributes);
   operation.End();
@@ -58,5 +80,24 @@ Status FileSystem::Control(Request& request, fuse_ino_t node, unsigned number, v
   request.ReplyControl({});
   return {};
 }
+
+// Once a file is immutable nothing can be written to it any more, also not by who has it open. What
+// was written before must be there: the kernel is made to send what it caches, which are requests
+// that no handler may wait for. (It holds the inode's lock meanwhile: no write(2) comes after.)
+void FileSystem::ChangeFlagsLater(Request& request, fuse_ino_t node, unsigned number, int fd,
+                                  const ControlValue& value) {
+  const auto held = std::make_shared<Request>(std::move(request));
+  const auto change = [this, held, node, number, fd, value] {
+    const Status changed = ChangeFlags(*held, node, number, fd, value);
+    if (!changed) held->Fail(changed.error());
+  };
+  const bool started = delayed_calls_.Start([this, node, change] {
+    fuse_lowlevel_notify_inval_inode(session_, node, 0, 0);
+    change();
+  });
+  if (!started) change();
+}
+
+void FileSystem::FinishDelayedCalls() { delayed_calls_.Finish(); }
 
 }  // namespace tandem::fs

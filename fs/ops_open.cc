@@ -22,18 +22,30 @@ std::string NameOf(int fd) {
 
 Status FileSystem::Open(Request& request, fuse_ino_t node, fuse_file_info* info) {
   const Inode& inode = inodes_->Get(node);
-  const int flags = OpenFile::BackingFlags(info->flags, settings_.writeback);
-  Result<UniqueFd> fd = inodes_->Open(inode, flags);
-  const bool append_only = !fd && fd.error().code() == EPERM && (info->flags & O_APPEND) != 0;
-  if (append_only) fd = inodes_->Open(inode, flags | O_APPEND);
-  if (!fd) return tl::unexpected<Error>(std::move(fd.error()));
-  ASSIGN_OR_RETURN(auto file, OpenFile::Adopt(std::move(*fd), info->flags, append_only));
+  ASSIGN_OR_RETURN(auto file, OpenBacking(inode, info->flags));
   HeedNoatime(file->fd());
   file->BelongsTo(inode);
   file->Describe(*info, backing_.closes_silently && inode.in_volume());
   info->fh = files_.Add(std::move(file));
   if (!request.ReplyOpen(*info)) files_.Remove(info->fh);
   return {};
+}
+
+Result<std::unique_ptr<OpenFile>> FileSystem::OpenBacking(const Inode& inode, int flags) {
+  auto backing = OpenFile::Backing::kUsual;
+  Result<UniqueFd> fd = inodes_->Open(inode, OpenFile::BackingFlags(flags, settings_.writeback));
+  const int as_asked = OpenFile::BackingFlags(flags, /*writeback=*/false);
+  const bool may_read = (flags & O_ACCMODE) != O_WRONLY;
+  if (!fd && fd.error().code() == EACCES && settings_.writeback && !may_read) {
+    backing = OpenFile::Backing::kWriteOnly;
+    fd = inodes_->Open(inode, as_asked);
+  }
+  if (!fd && fd.error().code() == EPERM && (flags & O_APPEND) != 0) {
+    backing = OpenFile::Backing::kAppendOnly;
+    fd = inodes_->Open(inode, as_asked | O_APPEND);
+  }
+  if (!fd) return tl::unexpected<Error>(std::move(fd.error()));
+  return OpenFile::Adopt(std::move(*fd), flags, backing);
 }
 
 void FileSystem::HeedNoatime(int fd) const {

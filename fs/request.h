@@ -5,6 +5,7 @@
 
 #include <optional>
 #include <string_view>
+#include <utility>
 
 #include "fs/caller_status.h"
 #include "fs/fuse_api.h"
@@ -18,7 +19,9 @@ int ErrnoOf(const Error& error);
 class Request {
  public:
   explicit Request(fuse_req_t request);
-  Request(const Request&) = delete;
+  // For a thread that answers later; the other one counts as answered.
+  Request(Request&& other) noexcept
+      : request_(other.request_), answered_(std::exchange(other.answered_, true)) {}
   Request& operator=(const Request&) = delete;
   ~Request();
 

@@ -145,11 +145,9 @@ Result<Attributes> ReadAttributes(int fd, WithXattrs with_xattrs) {
 }
 
 bool IsReplicatedXattr(const std::string& name) {
-  return name.starts_with("user.") || name == "system.posix_acl_access" ||
-         name == "system.posix_acl_default" ||
-         (name.starts_with("trusted.") && !name.starts_with("trusted.overlay.")) ||
-         (name.starts_with("security.") && name != "security.selinux" && name != "security.ima" &&
-          name != "security.evm");
+  return name.starts_with("user.") || name.starts_with("trusted.") ||
+         name.starts_with("security.") || name == "system.posix_acl_access" ||
+         name == "system.posix_acl_default";
 }
 
 std::string ProcPath(int fd) { return "/proc/self/fd/" + std::to_string(fd); }

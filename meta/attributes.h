@@ -65,11 +65,12 @@ Attributes AttributesFromStat(const struct stat& stat_buffer);
 enum class WithXattrs { kNo, kYes };
 
 // Everything about the object `fd` is open on; O_PATH descriptors will do, of symlinks too.
-// Extended attributes that cannot be read back or set by us (trusted.overlay.*, system.* other than
-// POSIX ACLs, security.selinux) are left out.
+// Extended attributes that do not travel (IsReplicatedXattr), and those we may not read, are left
+// out.
 Result<Attributes> ReadAttributes(int fd, WithXattrs with_xattrs);
 
-// Which extended attributes travel.
+// Which extended attributes travel: those that mean the same on any filesystem. system.* (but POSIX
+// ACLs), btrfs.*, ceph.* and the like are views of what one kind of filesystem keeps.
 bool IsReplicatedXattr(const std::string& name);
 
 // /proc/self/fd/N: a path that leads to the object itself whatever `fd` is, for the calls that have

@@ -9,6 +9,10 @@
 #include <algorithm>
 #include <vector>
 
+#include "meta/base/printable.h"
+#include "replica/own_labels.h"
+#include "replica/tree.h"
+
 namespace tandem::replica {
 namespace {
 
@@ -40,61 +44,69 @@ bool HasSpace(int fd) {
   return fstatvfs(fd, &buffer) == 0 && buffer.f_bavail > 256;
 }
 
+// What one attribute alone makes impossible. It must not hold up the others.
 bool CannotBeHere(int fd, int code) {
-  return IsDenied(code) || code == EOPNOTSUPP || code == E2BIG || code == ERANGE ||
-         (code == ENOSPC && HasSpace(fd));
+  return IsDenied(code) || code == EOPNOTSUPP || code == ENODATA || code == E2BIG ||
+         code == ERANGE || (code == ENOSPC && HasSpace(fd));
 }
 
-Status RemoveXattr(const std::string& path, const std::string& name, Notices& notices) {
-  if (removexattr(path.c_str(), name.c_str()) == 0 || errno == ENODATA) return {};
-  if (!IsDenied(errno)) return ErrnoError("remove extended attribute " + name);
-  notices.xattrs = true;
-  return {};
+// Returns whether it is gone.
+Result<bool> RemoveXattr(int fd, const std::string& path, const std::string& name) {
+  if (removexattr(path.c_str(), name.c_str()) == 0 || errno == ENODATA) return true;
+  if (!CannotBeHere(fd, errno)) return ErrnoError("remove extended attribute " + name);
+  return false;
 }
 
 using XattrOrder = std::vector<const meta::Xattrs::value_type*>;
 
-// Returns whether all of them are there now; if not, for want of room or permission.
-Result<bool> SetXattrs(int fd, const std::string& path, const XattrOrder& order) {
-  bool all = true;
+// Returns the names of those that cannot be there.
+Result<XattrNames> SetXattrs(int fd, const std::string& path, const XattrOrder& order) {
+  XattrNames unset;
   for (const auto* xattr : order) {
     const auto& [name, value] = *xattr;
     if (setxattr(path.c_str(), name.c_str(), value.data(), value.size(), 0) == 0) continue;
     if (!CannotBeHere(fd, errno)) return ErrnoError("set extended attribute " + name);
-    all = false;
+    unset.push_back(name);
   }
-  return all;
+  return unset;
 }
 
 // ext4 keeps all of an object's attributes in its inode and one block, full to the last byte as the
 // case may be. So old values go before new ones come; and as it depends on the order in which they
 // come whether they fit in both, all of them are set anew from either end if need be.
-Status WriteXattrs(int fd, const meta::Xattrs& now, const meta::Xattrs& wanted, Notices& notices) {
+Result<XattrNames> WriteXattrs(int fd, const meta::Xattrs& now, const meta::Xattrs& wanted) {
   const std::string path = meta::ProcPath(fd);
+  XattrNames left;
   for (const auto& [name, value] : now) {
     const auto kept = wanted.find(name);
     if (kept != wanted.end() && kept->second == value) continue;
-    RETURN_IF_ERROR(RemoveXattr(path, name, notices));
+    ASSIGN_OR_RETURN(const bool removed, RemoveXattr(fd, path, name));
+    if (!removed && kept == wanted.end()) left.push_back(name);
   }
   XattrOrder missing;
   for (const auto& xattr : wanted) {
     const auto standing = now.find(xattr.first);
     if (standing == now.end() || standing->second != xattr.second) missing.push_back(&xattr);
   }
-  ASSIGN_OR_RETURN(bool all, SetXattrs(fd, path, missing));
-  if (all) return {};
+  ASSIGN_OR_RETURN(XattrNames unset, SetXattrs(fd, path, missing));
 
   XattrOrder order;
   for (const auto& xattr : wanted) order.push_back(&xattr);
   std::ranges::stable_sort(order, std::greater<>(),
                            [](const auto* xattr) { return xattr->second.size(); });
-  for (int attempt = 0; attempt < 2 && !all; ++attempt) {
-    for (const auto* xattr : order) RETURN_IF_ERROR(RemoveXattr(path, xattr->first, notices));
-    ASSIGN_OR_RETURN(all, SetXattrs(fd, path, order));
+  for (int attempt = 0; attempt < 2 && !unset.empty(); ++attempt) {
+    for (const auto* xattr : order) RETURN_IF_ERROR(RemoveXattr(fd, path, xattr->first));
+    ASSIGN_OR_RETURN(unset, SetXattrs(fd, path, order));
     std::ranges::reverse(order);
   }
-  if (!all) notices.xattrs = true;
-  return {};
+  left.insert(left.end(), unset.begin(), unset.end());
+  return left;
+}
+
+Result<meta::Attributes> ReadWithoutOwnLabels(int fd, const meta::Xattrs& wanted) {
+  ASSIGN_OR_RETURN(meta::Attributes now, ReadWithRights(fd, meta::WithXattrs::kYes));
+  LeaveOutOwnLabels(now.xattrs, wanted);
+  return now;
 }
 
 Status WriteTimes(int fd, const meta::Attributes& wanted) {
@@ -109,41 +121,47 @@ Status WriteTimes(int fd, const meta::Attributes& wanted) {
 
 std::string Notices::ToString() const {
   std::string text;
-  const auto add = [&text](bool applies, const char* what) {
+  const auto add = [&text](bool applies, const std::string& what) {
     if (!applies) return;
     if (!text.empty()) text += "; ";
     text += what;
   };
   add(owner, "owners cannot be set");
   add(mode, "modes cannot be set");
-  add(xattrs, "some extended attributes cannot be set");
   add(device, "devices cannot be made, files stand for them");
   if (owner || mode || device) text += " (run tandemd as root)";
-  if (owner || mode || xattrs || device) text += "; what is true stands in replica.db";
+  if (xattrs.objects > 0) {
+    const bool many = xattrs.objects > kMaxCountedLacking;
+    const std::string count =
+        many ? "more than " + std::to_string(kMaxCountedLacking) : std::to_string(xattrs.objects);
+    add(true, "extended attributes of " + count + " objects cannot be set (such as " +
+                  Printable(xattrs.names) + ")");
+  }
+  if (!text.empty()) text += "; what is true stands in replica.db";
   return text;
 }
 
-Status WriteAttributes(int fd, const meta::Attributes& attributes, Notices& notices) {
-  ASSIGN_OR_RETURN(const meta::Attributes now, meta::ReadAttributes(fd, meta::WithXattrs::kYes));
+Result<XattrNames> WriteAttributes(int fd, const meta::Attributes& attributes, Notices& notices) {
+  ASSIGN_OR_RETURN(const meta::Attributes now, ReadWithoutOwnLabels(fd, attributes.xattrs));
   RETURN_IF_ERROR(WriteOwner(fd, now, attributes, notices));
   const bool gave_away = now.uid != attributes.uid || now.gid != attributes.gid;
+  XattrNames unset;
   if (now.xattrs != attributes.xattrs || (gave_away && !attributes.xattrs.empty())) {
     // A changed owner has cost the capabilities, so what stands now is read again; and who is not
     // root needs the right to write for user.*.
     meta::Attributes writable = attributes;
     if (geteuid() != 0) writable.permissions |= 0600;
     RETURN_IF_ERROR(WriteMode(fd, writable, notices));
-    ASSIGN_OR_RETURN(const meta::Attributes between,
-                     meta::ReadAttributes(fd, meta::WithXattrs::kYes));
-    RETURN_IF_ERROR(WriteXattrs(fd, between.xattrs, attributes.xattrs, notices));
+    ASSIGN_OR_RETURN(const meta::Attributes between, ReadWithoutOwnLabels(fd, attributes.xattrs));
+    ASSIGN_OR_RETURN(unset, WriteXattrs(fd, between.xattrs, attributes.xattrs));
     if (geteuid() != 0) RETURN_IF_ERROR(WriteMode(fd, attributes, notices));
   } else if (now.permissions != attributes.permissions || gave_away) {
     RETURN_IF_ERROR(WriteMode(fd, attributes, notices));
   }
-  if (now.access_time == attributes.access_time && now.modify_time == attributes.modify_time) {
-    return {};
+  if (now.access_time != attributes.access_time || now.modify_time != attributes.modify_time) {
+    RETURN_IF_ERROR(WriteTimes(fd, attributes));
   }
-  return WriteTimes(fd, attributes);
+  return unset;
 }
 
 }  // namespace tandem::replica

@@ -7,7 +7,7 @@
 namespace tandem::replica {
 namespace {
 
-constexpr int kSchemaVersion = 1;
+constexpr int kSchemaVersion = 2;
 
 // The log goes into the database file when it has 1,000 pages: nobody else reads, so that it always
 // begins afresh afterwards. What a part has overwritten is kept in memory: /var/tmp may be full.
@@ -31,6 +31,10 @@ constexpr char kSchema[] =
     "  wall_time_ns INTEGER);"
     "INSERT INTO applied VALUES (1, 0, zeroblob(16), 0);";
 
+// Since version 2: what objects lack in the tree, names of extended attributes separated by blanks.
+constexpr char kLackingSchema[] =
+    "CREATE TABLE lacking (object BLOB PRIMARY KEY, xattrs BLOB) WITHOUT ROWID;";
+
 constexpr char kFind[] =
     "SELECT kind, inode, permissions, uid, gid, size, device, link_count, access_s, access_ns,"
     " modify_s, modify_ns, change_s, change_ns, link_target, xattrs, cut FROM object WHERE id = ?";
@@ -42,6 +46,10 @@ constexpr char kEntriesOf[] =
     "SELECT name, child FROM entry WHERE parent = ? AND name > ? ORDER BY name LIMIT ?";
 constexpr char kApplied[] = "SELECT epoch, cut, wall_time_ns FROM applied";
 constexpr char kAny[] = "SELECT 1 FROM entry LIMIT 1";
+constexpr char kCountLacking[] =
+    "SELECT count(*), max(xattrs) FROM (SELECT xattrs FROM lacking LIMIT ?)";
+constexpr char kLacks[] = "INSERT OR REPLACE INTO lacking VALUES (?, ?)";
+constexpr char kLacksNothing[] = "DELETE FROM lacking WHERE object = ?";
 constexpr char kPut[] =
     "INSERT OR REPLACE INTO object VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
 constexpr char kRemove[] = "DELETE FROM object WHERE id = ?";
@@ -62,6 +70,7 @@ meta::Timestamp TimeAt(const Statement& row, int column) {
 struct Catalog::Statements {
   Statement find, find_kind, find_inode, child_of, names_of, entries_of, applied, any;
   Statement put, remove, remove_names, set_entry, remove_entry, set_applied;
+  Statement count_lacking, lacks, lacks_nothing;
 };
 
 Catalog::Catalog(Database database, std::unique_ptr<Statements> statements)
@@ -76,9 +85,10 @@ Result<std::unique_ptr<Catalog>> Catalog::Open(const std::string& path) {
     return MakeError(ErrorKind::kUsage,
                      "open " + path + " (written by a newer tandemd: use that one)");
   }
-  if (version == 0) {
+  if (version < kSchemaVersion) {
     ASSIGN_OR_RETURN(Transaction transaction, Transaction::Begin(database));
-    RETURN_IF_ERROR(database.Execute(kSchema));
+    if (version == 0) RETURN_IF_ERROR(database.Execute(kSchema));
+    RETURN_IF_ERROR(database.Execute(kLackingSchema));
     RETURN_IF_ERROR(database.SetUserVersion(kSchemaVersion));
     RETURN_IF_ERROR(transaction.Commit());
   }
@@ -92,6 +102,9 @@ Result<std::unique_ptr<Catalog>> Catalog::Open(const std::string& path) {
       {&statements->entries_of, kEntriesOf},
       {&statements->applied, kApplied},
       {&statements->any, kAny},
+      {&statements->count_lacking, kCountLacking},
+      {&statements->lacks, kLacks},
+      {&statements->lacks_nothing, kLacksNothing},
       {&statements->put, kPut},
       {&statements->remove, kRemove},
       {&statements->remove_names, kRemoveNames},
@@ -205,6 +218,21 @@ Result<bool> Catalog::IsEmpty() {
   return !found;
 }
 
+Result<LackingXattrs> Catalog::CountLackingXattrs() {
+  Statement& row = statements_->count_lacking;
+  row.Bind(1, static_cast<int64_t>(kMaxCountedLacking + 1));
+  ASSIGN_OR_RETURN(const bool found, row.Step());
+  if (!found) return LackingXattrs();
+  LackingXattrs lacking{Unsigned(row.Int(0)), std::string(row.Bytes(1))};
+  row.Reset();
+  return lacking;
+}
+
+Status Catalog::NoteLackingXattrs(ObjectId object, const std::string& names) {
+  if (names.empty()) return statements_->lacks_nothing.Bind(1, object).Run();
+  return statements_->lacks.Bind(1, object).BindBlob(2, names).Run();
+}
+
 Result<Savepoint> Catalog::Begin() {
   if (!database_.InTransaction()) RETURN_IF_ERROR(database_.Execute("BEGIN IMMEDIATE"));
   return Savepoint::Begin(database_);
@@ -245,6 +273,7 @@ Status Catalog::Put(ObjectId object, const CatalogObject& value, Epoch cut) {
 
 Status Catalog::Remove(ObjectId object) {
   RETURN_IF_ERROR(statements_->remove.Bind(1, object).Run());
+  RETURN_IF_ERROR(NoteLackingXattrs(object, {}));
   return RemoveNamesIn(object);
 }
 

@@ -43,6 +43,14 @@ struct CatalogEntry {
   ObjectId child;
 };
 
+// So many objects that lack extended attributes are counted at most; then there are more.
+inline constexpr uint64_t kMaxCountedLacking = 10'000;
+
+struct LackingXattrs {
+  uint64_t objects = 0;  // kMaxCountedLacking + 1: more than that
+  std::string names;     // what one of them lacks
+};
+
 // A cut and when the source took it.
 struct AppliedCut {
   CutName name;
@@ -72,12 +80,15 @@ class Catalog {
   Result<AppliedCut> Applied();
   // There is no name.
   Result<bool> IsEmpty();
+  Result<LackingXattrs> CountLackingXattrs();
 
   // Opens the transaction if none is open, and a part of it. The calls that change something are
   // made within a part; `cut` is noted as the one that last changed the row. An error may have
   // undone more than the part: all since the last Keep. Applied() tells.
   Result<Savepoint> Begin();
   Status Put(ObjectId object, const CatalogObject& value, Epoch cut);
+  // Extended attributes the object has on the source, and cannot have in the tree; empty: none.
+  Status NoteLackingXattrs(ObjectId object, const std::string& names);
   // The object and the names in it.
   Status Remove(ObjectId object);
   Status RemoveNamesIn(ObjectId directory);

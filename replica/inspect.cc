@@ -7,6 +7,7 @@
 
 #include "replica/delta.h"
 #include "replica/file_data.h"
+#include "replica/own_labels.h"
 #include "replica/removal.h"
 
 namespace tandem::replica {
@@ -20,6 +21,23 @@ size_t SizeOf(const Listed& listed) {
   size_t size = 160 + listed.name.size() + listed.attributes.link_target.size();
   for (const auto& [name, value] : listed.attributes.xattrs) size += name.size() + value.size();
   return size;
+}
+
+meta::WithXattrs Xattrs(bool wanted) {
+  return wanted ? meta::WithXattrs::kYes : meta::WithXattrs::kNo;
+}
+
+// What stands in the tree, but for labels that are this host's own (own_labels.h).
+Result<meta::Attributes> ReadFromDisk(Catalog& catalog, std::optional<ObjectId> object, int fd,
+                                      bool with_xattrs) {
+  ASSIGN_OR_RETURN(meta::Attributes attributes, ReadWithRights(fd, Xattrs(with_xattrs)));
+  if (attributes.xattrs.empty()) return attributes;
+  std::optional<CatalogObject> row;
+  if (object) {
+    ASSIGN_OR_RETURN(row, catalog.Find(*object));
+  }
+  LeaveOutOwnLabels(attributes.xattrs, row ? row->attributes.xattrs : meta::Xattrs());
+  return attributes;
 }
 
 // Collects entries until the limits are reached.
@@ -39,10 +57,6 @@ class ListingBuilder {
   Listing listing_;
   size_t bytes_ = 0;
 };
-
-meta::WithXattrs Xattrs(bool wanted) {
-  return wanted ? meta::WithXattrs::kYes : meta::WithXattrs::kNo;
-}
 
 Result<Listing> ListFromDatabase(Catalog& catalog, const List& request) {
   ASSIGN_OR_RETURN(auto entries,
@@ -73,7 +87,8 @@ Result<Listing> ListFromDisk(Catalog& catalog, int directory_fd, const List& req
     if (!fd) return tl::unexpected<Error>(std::move(fd.error()));
     ASSIGN_OR_RETURN(const auto inode, InodeAt(fd->get(), ""));
     ASSIGN_OR_RETURN(const auto object, catalog.FindInode(inode.value_or(InodeId())));
-    ASSIGN_OR_RETURN(auto attributes, meta::ReadAttributes(fd->get(), Xattrs(request.with_xattrs)));
+    ASSIGN_OR_RETURN(auto attributes,
+                     ReadFromDisk(catalog, object, fd->get(), request.with_xattrs));
     builder.Add({std::move(name), object.value_or(ObjectId()), std::move(attributes), {}});
   }
   return builder.Take(false);
@@ -94,8 +109,34 @@ Result<Listed> FindOne(Catalog& catalog, Tree& tree, ObjectId object, const Find
   }
   ASSIGN_OR_RETURN(const UniqueFd fd, tree.OpenObject(object));
   if (!fd.valid()) return Listed();
-  ASSIGN_OR_RETURN(listed.attributes, meta::ReadAttributes(fd.get(), Xattrs(request.with_xattrs)));
+  ASSIGN_OR_RETURN(listed.attributes, ReadFromDisk(catalog, object, fd.get(), request.with_xattrs));
   return listed;
+}
+
+// False: it has to be sent whole. A directory in which names were changed need not be: who made
+// them is told by a verify, which removes them if it is asked to.
+Result<bool> IsAsItWas(ObjectId object, const meta::Attributes& left, Catalog& catalog, Tree& tree,
+                       ForeignEdits* edits) {
+  const bool is_directory = left.kind == meta::Kind::kDirectory;
+  Tree::Directory directory;
+  UniqueFd file;
+  if (is_directory) {
+    ASSIGN_OR_RETURN(directory, tree.OpenDirectory(object));
+  } else {
+    ASSIGN_OR_RETURN(file, tree.OpenObject(object));
+  }
+  const int fd = directory != nullptr ? directory->get() : file.get();
+  if (edits == nullptr) return fd >= 0;
+  ForeignEdit edit{"it is gone, or something else is in its place", true};
+  if (fd >= 0) {
+    struct stat now;
+    if (fstatat(fd, "", &now, AT_EMPTY_PATH) != 0) return ErrnoError("stat");
+    edit = FindForeignEdit(left, now);
+  }
+  if (edit.what.empty()) return true;
+  ASSIGN_OR_RETURN(const std::string path, PathOf(catalog, object));
+  edits->Note(path, edit.what);
+  return fd >= 0 && (is_directory || !edit.content);
 }
 
 }  // namespace
@@ -145,7 +186,8 @@ Result<Signature> SignatureOf(int fd, const GetSignature& request) {
   return signature;
 }
 
-Result<std::vector<ObjectId>> FindAbsent(Plan& plan, Catalog& catalog, Tree& tree) {
+Result<std::vector<ObjectId>> FindAbsent(Plan& plan, Catalog& catalog, Tree& tree,
+                                         ForeignEdits* edits) {
   std::unordered_set<ObjectId> needed;
   for (const auto& [object, planned] : plan.objects()) {
     if (planned.fate == Plan::Fate::kKeep && planned.whole == 0) needed.insert(object);
@@ -167,15 +209,11 @@ Result<std::vector<ObjectId>> FindAbsent(Plan& plan, Catalog& catalog, Tree& tre
   std::ranges::sort(by_parent);
   std::vector<ObjectId> absent;
   for (const auto& [parent, object] : by_parent) {
-    ASSIGN_OR_RETURN(const auto known, catalog.FindKind(object));
-    if (!known) continue;  // the root, before its first record
-    if (known == meta::Kind::kDirectory) {
-      ASSIGN_OR_RETURN(const Tree::Directory fd, tree.OpenDirectory(object));
-      if (fd == nullptr) absent.push_back(object);
-    } else {
-      ASSIGN_OR_RETURN(const UniqueFd fd, tree.OpenObject(object));
-      if (!fd.valid()) absent.push_back(object);
-    }
+    ASSIGN_OR_RETURN(const auto row, catalog.Find(object));
+    if (!row) continue;  // the root, before its first record
+    ASSIGN_OR_RETURN(const bool as_it_was,
+                     IsAsItWas(object, row->attributes, catalog, tree, edits));
+    if (!as_it_was) absent.push_back(object);
   }
   return absent;
 }

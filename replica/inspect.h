@@ -6,6 +6,7 @@
 #include "meta/base/result.h"
 #include "meta/base/unique_fd.h"
 #include "replica/catalog.h"
+#include "replica/foreign_edits.h"
 #include "replica/messages.h"
 #include "replica/plan.h"
 #include "replica/tree.h"
@@ -20,7 +21,10 @@ Result<Found> FindObjects(Catalog& catalog, Tree& tree, const Find& request);
 Result<UniqueFd> OpenFile(Tree& tree, ObjectId object);
 Result<Signature> SignatureOf(int fd, const GetSignature& request);
 
-// Objects the plan needs in the tree, and that somebody has taken from there.
-Result<std::vector<ObjectId>> FindAbsent(Plan& plan, Catalog& catalog, Tree& tree);
+// Objects the plan needs in the tree, and that somebody has taken from there, or whose content
+// somebody has changed: they are to be sent whole. Says so to `edits`; null: the tree is of no one
+// moment, and only what is not there is looked for.
+Result<std::vector<ObjectId>> FindAbsent(Plan& plan, Catalog& catalog, Tree& tree,
+                                         ForeignEdits* edits);
 
 }  // namespace tandem::replica

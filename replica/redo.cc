@@ -52,10 +52,10 @@ Status FinishDirectories(RedoState& state, const ContentWriter& content) {
     if (!fd.valid()) continue;
     const auto recorded = content.directories().find(directory);
     if (recorded != content.directories().end()) {
-      RETURN_IF_ERROR(WriteAttributes(fd.get(), recorded->second, state.notices));
+      RETURN_IF_ERROR(state.WriteAttributes(directory, fd.get(), recorded->second));
     } else {
       ASSIGN_OR_RETURN(const auto row, state.place.catalog.Find(directory));
-      if (row) RETURN_IF_ERROR(WriteAttributes(fd.get(), row->attributes, state.notices));
+      if (row) RETURN_IF_ERROR(state.WriteAttributes(directory, fd.get(), row->attributes));
     }
     FAULT_POINT("replica.redo.attributes_set");
   }
@@ -101,6 +101,20 @@ Status Arrange(RedoState& state, const std::vector<std::shared_ptr<Stage>>& stag
 
 }  // namespace
 
+Status RedoState::WriteAttributes(ObjectId object, int fd, const meta::Attributes& attributes) {
+  ASSIGN_OR_RETURN(const XattrNames unset, replica::WriteAttributes(fd, attributes, notices));
+  std::string names;
+  for (const std::string& name : unset) names += (names.empty() ? "" : " ") + name;
+  return place.catalog.NoteLackingXattrs(object, names);
+}
+
+Status RedoState::SayStranger(ObjectId directory, const std::string& name) const {
+  if (place.edits == nullptr) return {};
+  ASSIGN_OR_RETURN(const std::string path, PathOf(place.catalog, directory));
+  place.edits->Note(PathIn(path, name), "it was not the replica's, and is removed");
+  return {};
+}
+
 Result<AppliedCut> Redo(const RedoPlace& place, const std::vector<std::shared_ptr<Stage>>& stages,
                         Notices& notices) {
   ASSIGN_OR_RETURN(const AppliedCut before, place.catalog.Applied());
@@ -129,6 +143,7 @@ Result<AppliedCut> Redo(const RedoPlace& place, const std::vector<std::shared_pt
   const AppliedCut applied =
       whole ? AppliedCut{commit.cut, commit.wall_time_ns} : AppliedCut::Nowhere();
   RETURN_IF_ERROR(place.catalog.SetApplied(applied));
+  ASSIGN_OR_RETURN(notices.xattrs, place.catalog.CountLackingXattrs());
   marker.state = whole ? TreeState::kApplied : TreeState::kSeeding;
   marker.cut = applied;
   RETURN_IF_ERROR(WriteMarker(place.volume_fd, marker));

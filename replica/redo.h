@@ -26,6 +26,7 @@
 
 #include "replica/attributes_writer.h"
 #include "replica/catalog.h"
+#include "replica/foreign_edits.h"
 #include "replica/marker.h"
 #include "replica/plan.h"
 #include "replica/stage.h"
@@ -41,6 +42,8 @@ struct RedoPlace {
   Catalog& catalog;
   Marker marker;  // of the state before
   const std::atomic<bool>& stopping;
+  // Told of what others have put into the tree. Null: it may be what a redo before has left.
+  ForeignEdits* edits;
 };
 
 // What its steps share.
@@ -74,6 +77,10 @@ struct RedoState {
     tree.Held(object, inode);
     if (held.insert(object).second) held_order.push_back(object);
   }
+  // What the object cannot have is noted in the catalog.
+  Status WriteAttributes(ObjectId object, int fd, const meta::Attributes& attributes);
+  // Something stands at the name that was not the replica's, and is removed.
+  Status SayStranger(ObjectId directory, const std::string& name) const;
   Status CheckStopping() const {
     if (!place.stopping) return {};
     return MakeError(ErrorKind::kCancelled, "apply a cut (stopping)", ECANCELED);

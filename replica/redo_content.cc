@@ -172,7 +172,7 @@ Status ContentWriter::MakeLost(ObjectId object) {
   if (row->attributes.kind == meta::Kind::kFile) {
     RETURN_IF_ERROR(SetSize(object, fd.get(), row->attributes.size));
   }
-  RETURN_IF_ERROR(WriteAttributes(fd.get(), row->attributes, state_.notices));
+  RETURN_IF_ERROR(state_.WriteAttributes(object, fd.get(), row->attributes));
   return state_.place.catalog.Put(object, {*inode, row->attributes}, state_.epoch);
 }
 
@@ -272,7 +272,7 @@ Status ContentWriter::Complete(ObjectId object) {
     if (attributes.kind == meta::Kind::kFile) {
       RETURN_IF_ERROR(SetSize(object, path_fd.get(), attributes.size));
     }
-    RETURN_IF_ERROR(WriteAttributes(path_fd.get(), attributes, state_.notices));
+    RETURN_IF_ERROR(state_.WriteAttributes(object, path_fd.get(), attributes));
     FAULT_POINT("replica.redo.attributes_set");
   }
   if (active.fd.valid()) --open_files_;

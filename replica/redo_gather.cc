@@ -126,8 +126,14 @@ Status Gatherer::VisitName(ObjectId directory, int directory_fd, const std::stri
     return HoldKnown(object, *inode, directory_fd, name);
   }
   state_.touched.insert(directory);
+  RETURN_IF_ERROR(SayIfStrange(directory, name, *inode));
   const auto rescue = [this](int fd, const std::string& child) { return RescueIfKnown(fd, child); };
   return RemoveAll(state_.tree.hold_fd(), directory_fd, name, rescue);
+}
+
+Status Gatherer::SayIfStrange(ObjectId directory, const std::string& name, InodeId inode) {
+  ASSIGN_OR_RETURN(const auto known, state_.place.catalog.FindInode(inode));
+  return known ? Status() : state_.SayStranger(directory, name);
 }
 
 Status Gatherer::HoldKnown(ObjectId object, InodeId inode, int directory_fd,

@@ -25,6 +25,7 @@ class Gatherer {
   Status VisitPlaces();
   Result<bool> VisitDirectory(ObjectId directory, const Names& names);
   Status VisitName(ObjectId directory, int directory_fd, const std::string& name);
+  Status SayIfStrange(ObjectId directory, const std::string& name, InodeId inode);
   Status HoldKnown(ObjectId object, InodeId inode, int directory_fd, const std::string& name);
   Result<bool> RescueIfKnown(int directory_fd, const std::string& name);
   // The object for which the inode stands, and is to go on standing.

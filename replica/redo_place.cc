@@ -4,6 +4,8 @@
 #include <unistd.h>
 
 #include <cstdio>
+#include <string_view>
+#include <unordered_set>
 
 #include "meta/base/fault_point.h"
 #include "replica/removal.h"
@@ -84,6 +86,7 @@ Status Placer::PlaceAt(ObjectId object, const EntryKey& key, bool last) {
       return {};
     }
     // Somebody has put something here meanwhile.
+    RETURN_IF_ERROR(state_.SayStranger(key.parent, key.name));
     RETURN_IF_ERROR(RemoveAll(hold_fd, parent->get(), key.name, {}));
     done = put(hold_fd, held, parent->get(), key.name);
   }
@@ -100,12 +103,31 @@ Status Placer::PlaceAt(ObjectId object, const EntryKey& key, bool last) {
   return {};
 }
 
+// Names in a directory that goes which were not the replica's.
+Status Placer::SayStrangersIn(int directory_fd, const std::vector<std::string>& names) {
+  Catalog& catalog = state_.place.catalog;
+  ASSIGN_OR_RETURN(const auto inode, InodeAt(directory_fd, ""));
+  ASSIGN_OR_RETURN(const auto directory, catalog.FindInode(inode.value_or(InodeId())));
+  if (!directory) return {};  // itself a stranger
+  ASSIGN_OR_RETURN(const auto entries, catalog.EntriesOf(*directory));
+  std::unordered_set<std::string_view> known;
+  for (const CatalogEntry& entry : entries) known.insert(entry.name);
+  for (const std::string& name : names) {
+    if (!known.contains(name)) RETURN_IF_ERROR(state_.SayStranger(*directory, name));
+  }
+  return {};
+}
+
 Status Placer::RemoveRest() {
+  Census census;
+  if (state_.place.edits != nullptr) {
+    census = [this](int fd, const auto& names) { return SayStrangersIn(fd, names); };
+  }
   for (const ObjectId object : state_.held_order) {
     if (!state_.held.contains(object)) continue;
     RETURN_IF_ERROR(state_.CheckStopping());
-    RETURN_IF_ERROR(
-        RemoveAll(state_.tree.hold_fd(), state_.tree.hold_fd(), Tree::HoldName(object), {}));
+    RETURN_IF_ERROR(RemoveAll(state_.tree.hold_fd(), state_.tree.hold_fd(), Tree::HoldName(object),
+                              {}, census));
     state_.held.erase(object);
   }
   return {};

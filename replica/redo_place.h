@@ -18,6 +18,7 @@ class Placer {
   Status Place(ObjectId object);
   Status PlaceAt(ObjectId object, const EntryKey& key, bool last);
   Result<Tree::Directory> OpenParent(ObjectId directory);
+  Status SayStrangersIn(int directory_fd, const std::vector<std::string>& names);
 
   RedoState& state_;
   ContentWriter& content_;

@@ -40,11 +40,12 @@ Result<bool> RemoveSimple(int directory_fd, const std::string& name) {
   return false;
 }
 
-Status Empty(int hold_fd, const std::string& name, const Rescue& rescue,
+Status Empty(int hold_fd, const std::string& name, const Rescue& rescue, const Census& census,
              std::vector<std::string>& queue) {
   ASSIGN_OR_RETURN(const UniqueFd path_fd, OpenBeneath(hold_fd, name, O_PATH | O_DIRECTORY));
   RETURN_IF_ERROR(MakeAccessible(path_fd.get()));
   ASSIGN_OR_RETURN(const auto children, NamesIn(path_fd.get()));
+  if (census) RETURN_IF_ERROR(census(path_fd.get(), children));
   for (const std::string& child : children) {
     if (rescue) {
       ASSIGN_OR_RETURN(const bool rescued, rescue(path_fd.get(), child));
@@ -80,7 +81,8 @@ Result<std::vector<std::string>> NamesIn(int directory_fd) {
   return names;
 }
 
-Status RemoveAll(int hold_fd, int directory_fd, const std::string& name, const Rescue& rescue) {
+Status RemoveAll(int hold_fd, int directory_fd, const std::string& name, const Rescue& rescue,
+                 const Census& census) {
   ASSIGN_OR_RETURN(const bool removed, RemoveSimple(directory_fd, name));
   if (removed) return {};
   ASSIGN_OR_RETURN(std::string aside, SetAside(hold_fd, directory_fd, name));
@@ -88,7 +90,7 @@ Status RemoveAll(int hold_fd, int directory_fd, const std::string& name, const R
   while (!queue.empty()) {
     const std::string next = std::move(queue.back());
     queue.pop_back();
-    RETURN_IF_ERROR(Empty(hold_fd, next, rescue, queue));
+    RETURN_IF_ERROR(Empty(hold_fd, next, rescue, census, queue));
   }
   return {};
 }

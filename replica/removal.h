@@ -14,8 +14,12 @@ namespace tandem::replica {
 // Asked about everything before it is removed; true: it has been taken away and is not to be.
 using Rescue = std::function<Result<bool>(int directory_fd, const std::string& name)>;
 
-// What is not there is removed. `rescue` may be empty. Not asked about `name` itself.
-Status RemoveAll(int hold_fd, int directory_fd, const std::string& name, const Rescue& rescue);
+// Told of each directory before it is emptied: what names are in it.
+using Census = std::function<Status(int directory_fd, const std::vector<std::string>& names)>;
+
+// What is not there is removed. `rescue` and `census` may be empty. Not asked about `name` itself.
+Status RemoveAll(int hold_fd, int directory_fd, const std::string& name, const Rescue& rescue,
+                 const Census& census = {});
 
 // The names in a directory but "." and "..".
 Result<std::vector<std::string>> NamesIn(int directory_fd);

@@ -6,9 +6,9 @@
 #include <unistd.h>
 
 #include <cstdio>
-#include <fstream>
 
 #include "meta/base/log.h"
+#include "meta/base/mount_table.h"
 #include "replica/removal.h"
 #include "replica/tree.h"
 
@@ -20,14 +20,10 @@ constexpr char kNewPrefix[] = ".new-";
 
 // A store inside a mount would be replicated into itself.
 Status CheckNotOnTandemfs(int fd, const std::string& path) {
-  struct statx attributes;
-  if (statx(fd, "", AT_EMPTY_PATH, STATX_MNT_ID, &attributes) != 0) {
-    return ErrnoError("find out on which mount " + path + " is");
-  }
-  std::ifstream mounts("/proc/self/mountinfo");
-  const std::string id = std::to_string(attributes.stx_mnt_id) + " ";
-  for (std::string line; std::getline(mounts, line);) {
-    if (!line.starts_with(id) || line.find(" - fuse.tandemfs ") == std::string::npos) continue;
+  ASSIGN_OR_RETURN(const int id, MountIdOf(fd));
+  ASSIGN_OR_RETURN(const auto mounts, ReadMountTable());
+  for (const MountedFilesystem& mount : mounts) {
+    if (mount.id != id || mount.type != "fuse.tandemfs") continue;
     return MakeError(ErrorKind::kUsage, "use store directory " + path +
                                             " (it is inside a tandemfs mount and would be "
                                             "replicated into itself; choose another)");

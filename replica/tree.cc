@@ -55,6 +55,20 @@ Result<UniqueFd> Reopen(int path_fd, int flags) {
   return UniqueFd(fd);
 }
 
+Result<meta::Attributes> ReadWithRights(int path_fd, meta::WithXattrs with_xattrs) {
+  auto read = meta::ReadAttributes(path_fd, with_xattrs);
+  if (read || read.error().code() != EACCES || geteuid() == 0) return read;
+  struct stat stat_buffer;
+  if (fstatat(path_fd, "", &stat_buffer, AT_EMPTY_PATH) != 0) return ErrnoError("stat");
+  const std::string path = meta::ProcPath(path_fd);
+  const mode_t mode = stat_buffer.st_mode & 07777;
+  if (chmod(path.c_str(), mode | 0400) != 0) return read;
+  read = meta::ReadAttributes(path_fd, with_xattrs);
+  if (chmod(path.c_str(), mode) != 0) return ErrnoError("set mode");
+  if (read) read->permissions = mode;
+  return read;
+}
+
 Result<bool> MakeAccessible(int path_fd) {
   if (geteuid() == 0) return false;
   struct stat stat_buffer;

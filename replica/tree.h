@@ -29,6 +29,9 @@ Result<std::optional<InodeId>> InodeAt(int directory_fd, const std::string& name
 // A descriptor for reading or writing from an O_PATH one, access times left alone. Where the mode
 // does not let us (we are not root), the owner is given the right first.
 Result<UniqueFd> Reopen(int path_fd, int flags);
+// meta::ReadAttributes, also where the mode does not let us (we are not root) read user.*: we are
+// given the right for a moment.
+Result<meta::Attributes> ReadWithRights(int path_fd, meta::WithXattrs with_xattrs);
 // Lets us, if we are not root and it is a directory, work in it. True: its mode had to be changed.
 Result<bool> MakeAccessible(int path_fd);
 

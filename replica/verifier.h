@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "meta/base/mutex.h"
+#include "meta/base/printable.h"
 #include "meta/source_tree.h"
 #include "meta/tracker.h"
 #include "replica/messages.h"
@@ -119,7 +120,6 @@ class Verifier {
   VerifyReport report_ GUARDED_BY(mutex_);
 };
 
-// How paths and names are shown to people: bytes that are not printable become \xHH.
-std::string Printable(std::string_view path);
+using tandem::Printable;
 
 }  // namespace tandem::replica

@@ -55,16 +55,20 @@ std::string AttributeDifference(const meta::Attributes& ours, const meta::Attrib
   return {};
 }
 
-std::string XattrDifference(const meta::Xattrs& ours, const meta::Xattrs& theirs) {
+std::vector<std::string> XattrDifferences(const meta::Xattrs& ours, const meta::Xattrs& theirs) {
+  std::vector<std::string> differences;
   for (const auto& [name, value] : ours) {
     const auto found = theirs.find(name);
-    if (found == theirs.end()) return Printable(name) + " is missing on the replica";
-    if (found->second != value) return Printable(name) + " has another value on the replica";
+    if (found == theirs.end()) {
+      differences.push_back(Printable(name) + " is missing on the replica");
+    } else if (found->second != value) {
+      differences.push_back(Printable(name) + " has another value on the replica");
+    }
   }
   for (const auto& [name, value] : theirs) {
-    if (!ours.contains(name)) return Printable(name) + " is only on the replica";
+    if (!ours.contains(name)) differences.push_back(Printable(name) + " is only on the replica");
   }
-  return {};
+  return differences;
 }
 
 }  // namespace
@@ -104,31 +108,31 @@ Status Verifier::JudgeListed(const Position& position, const Item& item, meta::S
     MutexLock lock(mutex_);
     ++report_.objects;
   }
-  Difference difference{"", item.path, ""};
+  std::vector<Difference> differences;
   if (ours.kind != theirs.attributes.kind) {
-    difference.kind = "kind";
-    difference.what = Versus("is a", meta::NameOf(ours.kind),
-                             std::string("a ") + meta::NameOf(theirs.attributes.kind));
-  } else if (difference.what = AttributeDifference(ours, theirs.attributes);
-             !difference.what.empty()) {
-    difference.kind = "attribute";
-  } else if (difference.what = XattrDifference(ours.xattrs, theirs.attributes.xattrs);
-             !difference.what.empty()) {
-    difference.kind = "xattr";
+    differences.push_back({"kind", item.path,
+                           Versus("is a", meta::NameOf(ours.kind),
+                                  std::string("a ") + meta::NameOf(theirs.attributes.kind))});
+  } else {
+    std::string what = AttributeDifference(ours, theirs.attributes);
+    if (!what.empty()) differences.push_back({"attribute", item.path, std::move(what)});
+    for (std::string& one : XattrDifferences(ours.xattrs, theirs.attributes.xattrs)) {
+      differences.push_back({"xattr", item.path, std::move(one)});
+    }
   }
-  if (!difference.what.empty()) {
+  if (!differences.empty()) {
     ASSIGN_OR_RETURN(const bool pending,
                      Pending(position, item.object.id,
                              [](const meta::ObjectChange& change) { return !change.empty(); }));
     // Links come and go with the entries of any directory; wait until nothing is pending anywhere.
-    const bool links_pending =
-        difference.what.starts_with("links") && tracker_.NewestChange() > position.applied.epoch;
+    const bool links_pending = differences.front().what.starts_with("links") &&
+                               tracker_.NewestChange() > position.applied.epoch;
     if (pending || links_pending) {
       Item again = item;
       again.what = Item::What::kAttributes;
       Postpone(std::move(again));
     } else {
-      Report(std::move(difference));
+      for (Difference& difference : differences) Report(std::move(difference));
       RETURN_IF_ERROR(RepairObject(item.object, ours.kind != theirs.attributes.kind));
     }
   }

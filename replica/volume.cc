@@ -33,7 +33,11 @@ auto Guarded(const Work& work) -> decltype(work()) {
 }  // namespace
 
 Volume::Volume(UniqueFd fd, const std::string& path, const VolumeIdentity& identity)
-    : identity_(identity), path_(path), fd_(std::move(fd)) {}
+    : identity_(identity),
+      path_(path),
+      fd_(std::move(fd)),
+      mounts_(fd_.get()),
+      edits_(identity.name) {}
 
 void Volume::Stop() {
   MutexLock lock(mutex_);
@@ -78,15 +82,23 @@ bool Volume::RedoOnce() {
   std::vector<std::shared_ptr<Stage>> stages;
   Notices notices;
   Marker marker{identity_, TreeState::kApplied, {}};
+  ForeignEdits* edits = nullptr;
   {
     MutexLock lock(mutex_);
     stages = pending_;
     notices = notices_;
     marker.cut = applied_;
+    if (!redo_unfinished_ && !applied_.IsNowhere()) edits = &edits_;
   }
-  const RedoPlace place{fd_.get(), root_fd_.get(), hold_fd_.get(), *catalog_, marker, stopping_};
+  const RedoPlace place{fd_.get(), root_fd_.get(), hold_fd_.get(), *catalog_,
+                        marker,    stopping_,      edits};
   const auto done = Guarded([&]() NO_THREAD_SAFETY_ANALYSIS -> Result<AppliedCut> {
     RETURN_IF_ERROR(std::move(complete));
+    RETURN_IF_ERROR(CheckMounts());
+    {
+      MutexLock lock(mutex_);
+      redo_unfinished_ = true;
+    }
     ASSIGN_OR_RETURN(const AppliedCut applied, Redo(place, stages, notices));
     // Before the source hears of it: a stage begun there must not find an older catalog.
     if (applied.IsNowhere()) RETURN_IF_ERROR(KeepCatalog());
@@ -116,6 +128,7 @@ bool Volume::RedoOnce() {
     applied_ = *done;
   }
   empty_ = false;
+  redo_unfinished_ = false;
   unsynced_.insert(unsynced_.end(), stages.begin(), stages.end());
   pending_.clear();
   changed_.NotifyAll();
@@ -222,6 +235,7 @@ Status Volume::RedoWhatWasLost() {
       unsynced_, [&kept](const auto& stage) { return stage->base() == kept.name; });
   LogWarning("volume {}: the catalog is back at cut {}: {} cuts are applied again", identity_.name,
              kept.name.epoch.number(), unsynced_.end() - lost);
+  redo_unfinished_ |= lost != unsynced_.end();
   pending_.insert(pending_.begin(), lost, unsynced_.end());
   unsynced_.erase(lost, unsynced_.end());
   applied_ = kept;

@@ -21,10 +21,12 @@
 #include "meta/base/unique_fd.h"
 #include "replica/attributes_writer.h"
 #include "replica/catalog.h"
+#include "replica/foreign_edits.h"
 #include "replica/marker.h"
 #include "replica/messages.h"
 #include "replica/session_holder.h"
 #include "replica/stage.h"
+#include "replica/tree_mounts.h"
 
 namespace tandem::replica {
 
@@ -87,6 +89,8 @@ class Volume {
   tl::unexpected<Error> RedoWhatWasNotKept(Error why) REQUIRES(catalog_mutex_);
   // The tree is of no one moment, and the catalog says so.
   void LeaveEveryCut(const std::string& why, const AppliedCut& nowhere) REQUIRES(mutex_);
+  // Nothing may be mounted in the tree.
+  Status CheckMounts();
   // Looks whether the catalog is where the tree is; otherwise what to answer to who wants to read.
   std::optional<Reply> CheckCatalog() REQUIRES(catalog_mutex_);
 
@@ -114,6 +118,7 @@ class Volume {
   void NoteEnded(CutId stage) REQUIRES(mutex_);
   Position PositionNow() REQUIRES(mutex_);
   Position PositionLocked();
+  bool IsNowhere();
   Reply Failure(const Error& error) const;
   Reply BusyReply() REQUIRES(mutex_);
 
@@ -123,6 +128,8 @@ class Volume {
   UniqueFd root_fd_;
   UniqueFd stage_fd_;
   UniqueFd hold_fd_;
+  TreeMounts mounts_;
+  ForeignEdits edits_;
 
   Mutex commit_mutex_;  // Greet, Begin and Commit, one at a time
   // The last one, and why. To find that out may have taken so long that it is told again.
@@ -151,6 +158,8 @@ class Volume {
   std::vector<std::shared_ptr<Stage>> unsynced_ GUARDED_BY(mutex_);
   int inspections_ GUARDED_BY(mutex_) = 0;
   std::optional<Error> blocked_ GUARDED_BY(mutex_);
+  // A redo has begun that did not end well: what stands in the tree may be its doing.
+  bool redo_unfinished_ GUARDED_BY(mutex_) = true;
   bool sync_failed_ GUARDED_BY(mutex_) = false;  // the last time; blocked_ says how
   Notices notices_ GUARDED_BY(mutex_);
   std::string history_notice_ GUARDED_BY(mutex_);

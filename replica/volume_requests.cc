@@ -33,12 +33,17 @@ Position Volume::PositionNow() {
   position.durable = durable_.name;
   position.applied = applied_.name;
   position.empty = empty_ && pending_.empty();
-  position.notice = notices_.ToString();
-  if (!history_notice_.empty()) {
-    if (!position.notice.empty()) position.notice += "; ";
-    position.notice += history_notice_;
+  for (const std::string& text :
+       {notices_.ToString(), history_notice_, mounts_.Look(), edits_.ToString()}) {
+    if (!text.empty() && !position.notice.empty()) position.notice += "; ";
+    position.notice += text;
   }
   return position;
+}
+
+bool Volume::IsNowhere() {
+  MutexLock lock(mutex_);
+  return applied_.IsNowhere();
 }
 
 Position Volume::PositionLocked() {
@@ -195,7 +200,8 @@ std::optional<Reply> Volume::CheckPlan(const std::shared_ptr<Stage>& stage) {
   std::vector<ObjectId> missing = (*plan)->missing();
   if (missing.empty()) {
     Tree tree(root_fd_.get(), hold_fd_.get(), *catalog_);
-    auto absent = FindAbsent(**plan, *catalog_, tree);
+    ForeignEdits* const edits = IsNowhere() ? nullptr : &edits_;
+    auto absent = FindAbsent(**plan, *catalog_, tree, edits);
     if (!absent) return Failure(absent.error());
     missing = std::move(*absent);
   }
@@ -210,6 +216,7 @@ std::optional<Reply> Volume::CheckPlan(const std::shared_ptr<Stage>& stage) {
 // It may have been set back while the caller waited for it.
 std::optional<Reply> Volume::CheckCatalog() {
   if (const auto done = RedoWhatWasLost(); !done) return Failure(done.error());
+  if (const auto free = CheckMounts(); !free) return Failure(free.error());
   MutexLock lock(mutex_);
   if (pending_.empty()) return std::nullopt;
   return BusyReply();

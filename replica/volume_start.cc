@@ -98,7 +98,14 @@ Status Volume::Start() {
   return CheckMarker(std::move(astray));
 }
 
+Status Volume::CheckMounts() {
+  const std::string found = mounts_.Look();
+  if (found.empty()) return {};
+  return MakeError(ErrorKind::kUsage, "use the replica's tree (" + found + ")", EBUSY);
+}
+
 Status Volume::OpenDirectories() {
+  RETURN_IF_ERROR(CheckMounts());
   RETURN_IF_ERROR(MakeDirectory(fd_.get(), kTreeName));
   RETURN_IF_ERROR(MakeDirectory(fd_.get(), kStageName));
   ASSIGN_OR_RETURN(root_fd_, OpenBeneath(fd_.get(), kTreeName, O_RDONLY | O_DIRECTORY));
@@ -128,6 +135,7 @@ Status Volume::OpenCatalog() {
   MutexLock lock(mutex_);
   ASSIGN_OR_RETURN(applied_, catalog_->Applied());
   ASSIGN_OR_RETURN(empty_, catalog_->IsEmpty());
+  ASSIGN_OR_RETURN(notices_.xattrs, catalog_->CountLackingXattrs());
   return {};
 }
 
@@ -244,6 +252,7 @@ Status Volume::CheckMarker(std::vector<std::shared_ptr<Stage>> astray) {
   // Last: if this start is cut off, the next must see what this one has seen.
   for (const auto& stage : astray) RETURN_IF_ERROR(stage->Remove());
   if (!pending_.empty()) return {};  // its redo writes the marker
+  redo_unfinished_ = false;
   const TreeState state = applied_.IsNowhere() ? TreeState::kSeeding : TreeState::kApplied;
   // What is taken for equal when the source compares must last.
   RETURN_IF_ERROR(SyncTree());

@@ -24,6 +24,7 @@
 #include "tools/daemonize.h"
 #include "tools/mount_arguments.h"
 #include "tools/state_directory.h"
+#include "tools/store_guard.h"
 #include "tools/take_in.h"
 #include "tools/take_over.h"
 
@@ -228,6 +229,7 @@ Status Main(int argc, char** argv) {
     source = OpenUncovered(arguments, mountpoint);
   }
   if (!source) return tl::unexpected<Error>(std::move(source.error()));
+  RETURN_IF_ERROR(CheckOutsideStores(source->fd.get(), source->path, mountpoint));
   if (!takes_over) RETURN_IF_ERROR(LockSource(source->fd.get(), source->path));
 
   Background background;

@@ -36,11 +36,11 @@ Result<std::vector<MountedFilesystem>> ReadMountTable() {
   for (std::string line; std::getline(table, line);) {
     std::istringstream fields(line);
     MountedFilesystem mount;
-    std::string skipped;
-    fields >> mount.id >> mount.parent >> mount.device >> skipped >> mount.path;
+    fields >> mount.id >> mount.parent >> mount.device >> mount.root >> mount.path;
     const size_t separator = line.find(" - ");
     if (separator == std::string::npos) continue;
     const size_t start = separator + 3;
+    mount.root = Unescape(mount.root);
     mount.path = Unescape(mount.path);
     mount.type = line.substr(start, line.find(' ', start) - start);
     mounts.push_back(std::move(mount));

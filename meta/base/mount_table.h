@@ -15,6 +15,7 @@ struct MountedFilesystem {
   int id = 0;
   int parent = 0;      // the mount it stands on
   std::string device;  // "major:minor"
+  std::string root;    // which directory of the filesystem is shown
   std::string path;
   std::string type;
 };

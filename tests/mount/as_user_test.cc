@@ -75,6 +75,22 @@ TEST_F(AsUser, AUserMountsADirectoryOfItsOwn) {
   EXPECT_EQ(Execute(ByUser({"fusermount3", "-u", mount_.path()})).code, 0);
 }
 
+// The kernel reads to fill the pages it caches, which of this file we cannot do for it.
+TEST_F(AsUser, AFileOnlyForWritingIsWrittenThroughACacheOfWrites) {
+  const Outcome mounted = Execute(ByUser({Program("tandemfs"), source_, mount_.path(), "--volume",
+                                          "own", "--no-capture", "-o", "writeback"}));
+  ASSERT_EQ(mounted.code, 0) << mounted;
+  const Outcome written =
+      Execute(ByUser({"sh", "-c",
+                      "cd " + mount_.path() +
+                          " && printf 'long ago, longer' > drop && chmod 0200 drop && "
+                          "printf more > drop && printf ' and more' >> drop && "
+                          "printf M | dd of=drop conv=notrunc bs=1 status=none"}));
+  EXPECT_EQ(written.code, 0) << written;
+  EXPECT_EQ(Read(source_ + "/drop"), "More and more");
+  EXPECT_EQ(Execute(ByUser({"fusermount3", "-u", mount_.path()})).code, 0);
+}
+
 TEST_F(AsUser, WhatTheUserMayNotReadHoldsUpNothingElse) {
   const std::string secret = source_ + "/secret";
   const std::string closed = source_ + "/closed";

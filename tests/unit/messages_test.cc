@@ -207,7 +207,7 @@ TEST(Messages, RecordsThatContradictThemselvesAreRefused) {
   EXPECT_TRUE(with([](auto& a) { a.kind = meta::Kind::kDirectory; }));  // with a size
   EXPECT_TRUE(with([](auto& a) { a.modify_time.nanoseconds = 1'000'000'000; }));
   EXPECT_TRUE(with([](auto& a) { a.link_target = "x"; }));
-  EXPECT_TRUE(with([](auto& a) { a.xattrs["trusted.overlay.opaque"] = "y"; }));
+  EXPECT_TRUE(with([](auto& a) { a.xattrs["system.nfs4_acl"] = "y"; }));
   EXPECT_TRUE(with([](auto& a) { a.xattrs["user.big"] = std::string(65537, 'x'); }));
 }
 

@@ -1,0 +1,158 @@
+#include "tools/store_guard.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <optional>
+#include <sstream>
+#include <vector>
+
+#include "meta/attributes.h"
+#include "meta/base/mount_table.h"
+#include "meta/base/unique_fd.h"
+#include "replica/marker.h"
+#include "replica/removal.h"
+
+namespace tandem::tools {
+namespace {
+
+constexpr char kLock[] = ".lock";
+
+UniqueFd OpenDirectory(const std::string& path) {
+  return UniqueFd(open(path.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+}
+
+UniqueFd OpenAt(int directory_fd, const char* name) {
+  return UniqueFd(openat(directory_fd, name, O_PATH | O_DIRECTORY | O_CLOEXEC));
+}
+
+std::string PathOf(int fd) {
+  std::error_code error;
+  return std::filesystem::read_symlink(meta::ProcPath(fd), error).string();
+}
+
+bool IsSame(const struct stat& a, const struct stat& b) {
+  return a.st_dev == b.st_dev && a.st_ino == b.st_ino;
+}
+
+bool IsVolume(int directory_fd) {
+  const UniqueFd readable(openat(directory_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  struct stat tree;
+  return readable.valid() && fstatat(directory_fd, "tree", &tree, AT_SYMLINK_NOFOLLOW) == 0 &&
+         S_ISDIR(tree.st_mode) && replica::ReadIdentity(readable.get()).has_value();
+}
+
+// The process that holds the store, as /proc/locks has it ("1: FLOCK ADVISORY WRITE PID
+// MAJOR:MINOR:INODE 0 EOF"): to try the lock could keep a tandemd that starts from getting it.
+std::optional<std::string> HolderOf(int store_fd) {
+  struct stat lock;
+  if (fstatat(store_fd, kLock, &lock, AT_SYMLINK_NOFOLLOW) != 0) return std::nullopt;
+  char wanted[64];
+  snprintf(wanted, sizeof wanted, "%02x:%02x:%lu", major(lock.st_dev), minor(lock.st_dev),
+           static_cast<unsigned long>(lock.st_ino));
+  std::ifstream locks("/proc/locks");
+  for (std::string line; std::getline(locks, line);) {
+    std::istringstream fields(line);
+    std::string number, type, kind, access, process, file;
+    fields >> number >> type >> kind >> access >> process >> file;
+    if (type == "FLOCK" && file == wanted) return process;
+  }
+  return std::nullopt;
+}
+
+// One with a volume in it, or held by a tandemd.
+bool IsStore(int directory_fd) {
+  struct stat lock;
+  if (fstatat(directory_fd, kLock, &lock, AT_SYMLINK_NOFOLLOW) != 0 || !S_ISREG(lock.st_mode)) {
+    return false;
+  }
+  if (const auto holder = HolderOf(directory_fd)) {
+    std::string name;
+    std::getline(std::ifstream("/proc/" + *holder + "/comm"), name);
+    if (name == "tandemd") return true;
+  }
+  const auto names = replica::NamesIn(directory_fd);
+  if (!names) return false;
+  for (const std::string& name : *names) {
+    const UniqueFd child(
+        openat(directory_fd, name.c_str(), O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+    if (child.valid() && IsVolume(child.get())) return true;
+  }
+  return false;
+}
+
+// The store that `directory` is, or is inside of.
+UniqueFd FindStoreAbove(UniqueFd directory) {
+  struct stat here;
+  while (directory.valid() && fstat(directory.get(), &here) == 0) {
+    UniqueFd parent = OpenAt(directory.get(), "..");
+    if (IsStore(directory.get())) return directory;
+    if (IsVolume(directory.get())) return parent;
+    struct stat above;
+    if (!parent.valid() || fstat(parent.get(), &above) != 0 || IsSame(here, above)) break;
+    directory = std::move(parent);
+  }
+  return {};
+}
+
+// The same directory by other mounts of its filesystem: the way up from there is another.
+std::vector<UniqueFd> OtherWaysTo(int directory_fd) {
+  std::vector<UniqueFd> ways;
+  struct stat wanted;
+  const auto id = MountIdOf(directory_fd);
+  const auto mounts = ReadMountTable();
+  if (!id || !mounts || fstat(directory_fd, &wanted) != 0) return ways;
+  const std::string path = PathOf(directory_fd);
+  const auto below = [](const std::string& whole, const std::string& part) {
+    if (part == "/") return std::optional(whole);
+    const bool is_below = whole == part || whole.starts_with(part + "/");
+    return is_below ? std::optional(whole.substr(part.size())) : std::nullopt;
+  };
+  const auto own = std::ranges::find(*mounts, *id, &MountedFilesystem::id);
+  if (own == mounts->end()) return ways;
+  const auto rest = below(path, own->path);
+  if (!rest) return ways;
+  const std::string inside = own->root == "/" ? *rest : own->root + *rest;
+  for (const MountedFilesystem& mount : *mounts) {
+    const auto there = below(inside, mount.root);
+    if (mount.id == *id || mount.device != own->device || !there) continue;
+    UniqueFd way = OpenDirectory(mount.path + "/" + *there);
+    struct stat found;
+    if (way.valid() && fstat(way.get(), &found) == 0 && IsSame(found, wanted)) {
+      ways.push_back(std::move(way));
+    }
+  }
+  return ways;
+}
+
+Status Check(UniqueFd directory, const std::string& what) {
+  std::vector<UniqueFd> ways = OtherWaysTo(directory.get());
+  ways.push_back(std::move(directory));
+  for (UniqueFd& way : ways) {
+    const UniqueFd store = FindStoreAbove(std::move(way));
+    if (!store.valid()) continue;
+    const auto holder = HolderOf(store.get());
+    return MakeError(ErrorKind::kUsage,
+                     what + " is inside " + PathOf(store.get()) + ", where tandemd keeps replicas" +
+                         (holder ? " (process " + *holder + " is serving them)" : "") +
+                         ": what is changed there is in no cut, and lost with the next. Choose "
+                         "another directory; to work on with a replica's files, copy its tree/");
+  }
+  return {};
+}
+
+}  // namespace
+
+Status CheckOutsideStores(int source_fd, const std::string& source, const std::string& mountpoint) {
+  RETURN_IF_ERROR(Check(OpenAt(source_fd, "."), "source " + source));
+  // What is mounted on the mountpoint itself may be dead, or another filesystem.
+  RETURN_IF_ERROR(Check(OpenDirectory(mountpoint), "mountpoint " + mountpoint));
+  const std::string parent = std::filesystem::path(mountpoint).parent_path();
+  return Check(OpenDirectory(parent), "mountpoint " + mountpoint);
+}
+
+}  // namespace tandem::tools
