@@ -10,7 +10,10 @@
 
 #include <array>
 #include <atomic>
+#include <functional>
 #include <memory>
+#include <string>
+#include <vector>
 
 #include "fs/cache_policy.h"
 #include "fs/caller_credentials.h"
@@ -46,8 +49,12 @@ class FileSystem {
 
   // For fuse_session_new, whose user data must be the FileSystem.
   static const fuse_lowlevel_ops& Operations();
-  // Before it serves anybody. Borrowed.
-  void Attach(fuse_session* session) { session_ = session; }
+  // Before it serves anybody. `session` is borrowed. `take_in` syncs a file through the mount.
+  using TakeInFile = std::function<void(const HeldFile& file)>;
+  void Attach(fuse_session* session, TakeInFile take_in) {
+    session_ = session;
+    take_in_ = std::move(take_in);
+  }
   // Something was mounted below SOURCE, or unmounted. Any thread.
   void MountsHaveChanged();
   // Answers what waits for other requests, while those are still served. To be called before the
@@ -208,6 +215,9 @@ class FileSystem {
   static Status Resize(meta::Operation& operation, const Inode& inode, int fd, int open_fd,
                        off_t size);
 
+  // The name of an open file below the root, for HeldFile.
+  std::string NameOf(int fd) const;
+
   const std::unique_ptr<InodeTable> inodes_;
   HandleTable<OpenFile> files_;
   HandleTable<OpenDirectory> directories_;
@@ -218,6 +228,7 @@ class FileSystem {
   const Settings settings_;
   const Backing backing_;
   fuse_session* session_ = nullptr;
+  TakeInFile take_in_;
   // How long a name that leads to a directory stays valid; set when the session begins.
   double directory_seconds_ = kUntoldCacheSeconds;
   std::atomic<bool> over_io_uring_{false};

@@ -23,13 +23,6 @@ class HandleTable {
     return number;
   }
 
-  // `visit` is called with the lock held: no handle goes meanwhile.
-  template <typename Visit>
-  void ForEach(Visit visit) EXCLUDES(mutex_) {
-    MutexLock lock(mutex_);
-    for (const auto& [number, handle] : handles_) visit(*handle);
-  }
-
   Handle& Get(uint64_t number) const { return *reinterpret_cast<Handle*>(number); }
 
   // Calls `visit` with each until it returns true. The lock is held: it must not wait.

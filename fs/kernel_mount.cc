@@ -15,6 +15,7 @@
 #include "meta/base/fault_point.h"
 #include "meta/base/log.h"
 #include "meta/base/mount_table.h"
+#include "meta/mount_identity.h"
 
 #ifndef MOVE_MOUNT_BENEATH
 #define MOVE_MOUNT_BENEATH 0x00000200
@@ -179,6 +180,7 @@ Status KernelMount::Attach(const std::string& mountpoint, Place place) {
   }
   FAULT_POINT("source.start.before_attach");
   ASSIGN_OR_RETURN(const int id, MountIdOf(mount_.get()));
+  ASSIGN_OR_RETURN(const std::string identity, meta::MountIdentityOf(mount_.get()));
   const unsigned beneath = occupant == Occupant::kNone ? 0 : MOVE_MOUNT_BENEATH;
   bool moved = Move(mount_.get(), mountpoint, beneath);
   // Before Linux 6.5, and where mounts are propagated in odd ways: over a dead one.
@@ -186,14 +188,14 @@ Status KernelMount::Attach(const std::string& mountpoint, Place place) {
     moved = Move(mount_.get(), mountpoint, 0);
   }
   if (!moved) return ErrnoError("mount on " + mountpoint);
-  id_ = id;
+  placed_ = Known{id, identity};
   mount_.Reset();
   replaced_ = occupant != Occupant::kNone;
   FAULT_POINT("source.start.attached");
   if (occupant == Occupant::kDead) {
     // Ours is not dead, and where it lies on top already, this finds nothing to do.
     ASSIGN_OR_RETURN(auto stack, MountsAt(mountpoint));
-    while (stack.size() > 1 && stack.back().id != id_ && stack.back().type == kMountType) {
+    while (stack.size() > 1 && stack.back().id != id && stack.back().type == kMountType) {
       if (umount2(mountpoint.c_str(), MNT_DETACH | UMOUNT_NOFOLLOW) != 0) {
         return ErrnoError("detach the dead mount at " + mountpoint);
       }
@@ -203,28 +205,34 @@ Status KernelMount::Attach(const std::string& mountpoint, Place place) {
   }
   ASSIGN_OR_RETURN(const auto stack, MountsAt(mountpoint));
   for (const MountedFilesystem& mount : stack) {
-    if (mount.id == id_) break;
-    if (mount.type == kMountType) covered_.push_back(mount.id);
+    if (mount.id == id) break;
+    if (mount.type != kMountType) continue;
+    ASSIGN_OR_RETURN(std::string covered, meta::MountIdentityOfId(mount.id));
+    covered_.push_back({mount.id, std::move(covered)});
   }
   FAULT_POINT("source.start.replaced");
   return {};
 }
 
 Status KernelMount::Detach() {
-  while (true) {
+  std::vector<Known> ours = covered_;
+  if (placed_) ours.push_back(*placed_);
+  while (!ours.empty()) {
+    const Known mount = ours.back();
+    ours.pop_back();
     ASSIGN_OR_RETURN(const auto mounts, ReadMountTable());
     // Wherever it has been moved to.
-    const auto ours = std::ranges::find_if(mounts, [this](const MountedFilesystem& mount) {
-      return mount.id == id_ || std::ranges::count(covered_, mount.id) != 0;
-    });
-    if (ours == mounts.end()) return {};
-    ASSIGN_OR_RETURN(const auto stack, MountsAt(ours->path));
-    const int top = stack.empty() ? 0 : stack.back().id;
-    if (top != id_ && std::ranges::count(covered_, top) == 0) return {};
-    if (umount2(ours->path.c_str(), MNT_DETACH | UMOUNT_NOFOLLOW) != 0) {
-      return ErrnoError("unmount " + ours->path);
+    const auto found = std::ranges::find(mounts, mount.id, &MountedFilesystem::id);
+    if (found == mounts.end()) continue;
+    const UniqueFd top(open(found->path.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC));
+    if (!top.valid()) continue;
+    // Another one, or it is covered by another.
+    if (meta::MountIdentityOf(top.get()).value_or("") != mount.identity) continue;
+    if (umount2(found->path.c_str(), MNT_DETACH | UMOUNT_NOFOLLOW) != 0) {
+      return ErrnoError("unmount " + found->path);
     }
   }
+  return {};
 }
 
 }  // namespace tandem::fs

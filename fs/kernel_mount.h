@@ -11,6 +11,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -51,7 +52,7 @@ class KernelMount {
   };
   // `mountpoint` is a name from ResolveMountpoint.
   Status Attach(const std::string& mountpoint, Place place);
-  bool attached() const { return id_ != 0; }
+  bool attached() const { return placed_.has_value(); }
   // "major:minor", as in the mount table.
   const std::string& device() const { return device_number_; }
 
@@ -60,6 +61,12 @@ class KernelMount {
   Status Detach();
 
  private:
+  // Ids of the mount table are used again at once, for the mounts of others.
+  struct Known {
+    int id;
+    std::string identity;  // meta/mount_identity.h
+  };
+
   KernelMount(UniqueFd device, UniqueFd mount, std::string device_number)
       : device_(std::move(device)),
         mount_(std::move(mount)),
@@ -68,9 +75,9 @@ class KernelMount {
   UniqueFd device_;  // /dev/fuse
   UniqueFd mount_;   // until it is attached: a descriptor of it would keep it busy
   const std::string device_number_;
-  int id_ = 0;  // in the mount table
+  std::optional<Known> placed_;
   bool replaced_ = false;
-  std::vector<int> covered_;  // dead mounts of ours beneath it
+  std::vector<Known> covered_;  // dead mounts of ours beneath it
 };
 
 }  // namespace tandem::fs

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <set>
+#include <utility>
 
 #include "fs/file_system.h"
 #include "fs/mount_options.h"
@@ -98,7 +99,12 @@ Status FileSystemMount::MakeSession(fuse_args* arguments) {
   if (session_ == nullptr) {
     return MakeError(ErrorKind::kUsage, "mount options: " + errors.Text());
   }
-  file_system_->Attach(session_);
+  file_system_->Attach(session_, [this](const HeldFile& file) {
+    if (options_.take_in == nullptr) return;
+    // Without times: an fsync would wait for the inode's lock, which the kernel holds meanwhile.
+    const HeldStores held = {device_, mountpoint_, /*with_times=*/false, {file}};
+    (void)options_.take_in(held, std::chrono::steady_clock::now() + options_.stop_timeout);
+  });
   if (kernel_mount_ == nullptr) {
     ASSIGN_OR_RETURN(kernel_mount_, KernelMount::Create(KernelMountOptions::Parse(
                                         options_.fuse_options, options_.fs_name)));
@@ -210,24 +216,25 @@ void FileSystemMount::LeaveLoop() {
 }
 
 // Syncs what is open for writing, again and again, until a pass over all files finds that the
-// kernel held nothing. Programs may go on storing, so that takes a while, or never comes.
+// kernel held nothing. Programs may go on storing, so that takes a while, or never comes. Files
+// that cannot be synced (a disk that fails) are tried twice.
 void FileSystemMount::TakeInStores() {
   using Clock = std::chrono::steady_clock;
   constexpr std::chrono::seconds kLastPass{5};
   if (options_.take_in == nullptr) return;
   const auto deadline = Clock::now() + options_.stop_timeout;
+  std::set<fuse_ino_t> lacking;  // not synced, or stored into meanwhile
   for (bool last = false;; last = Clock::now() >= deadline) {
     const HeldStores held = Held();
-    if (held.files.empty()) return;
     const auto until = last ? Clock::now() + kLastPass : deadline;
     (void)file_system_->writebacks().Take();
     const std::vector<HeldFile> missed = options_.take_in(held, until);
     const std::set<fuse_ino_t> written = file_system_->writebacks().Take();
-    if (missed.empty() && written.empty()) return;
-    if (!last) continue;
+    const std::set<fuse_ino_t> before = std::exchange(lacking, written);
+    for (const HeldFile& file : missed) lacking.insert(file.node);
+    if (!last && !lacking.empty() && (!written.empty() || lacking != before)) continue;
     for (const HeldFile& file : held.files) {
-      const bool is_missed = std::ranges::count(missed, file.node, &HeldFile::node) != 0;
-      if (is_missed || written.contains(file.node)) may_lack_stores_.push_back(file.path);
+      if (lacking.contains(file.node)) may_lack_stores_.push_back(file.path);
     }
     return;
   }

@@ -75,7 +75,7 @@ class FileSystemMount {
   // blocks them), or until Stop. Operations that were running have been answered when it returns,
   // and what the kernel held has been taken in, or may_lack_stores() says where not. Call once.
   Status Run();
-  // After Run: files of which stores may be lost, since the time for ending was over.
+  // After Run: files of which stores may be lost.
   const std::vector<std::string>& may_lack_stores() const { return may_lack_stores_; }
 
   // Makes Run return soon, now or as soon as it is called. Does not wait; a handler may call it.

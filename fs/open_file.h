@@ -39,8 +39,6 @@ class OpenFile {
 
   int fd() const { return fd_.get(); }
   bool append_only() const { return backing_ == Backing::kAppendOnly; }
-  bool Writes(const Inode& inode) const { return writes_ && &writes_->inode() == &inode; }
-
   // Makes durable what a write through an O_SYNC or O_DSYNC descriptor wrote.
   Status SyncIfAsked() const;
 

@@ -113,7 +113,7 @@ Status FileSystem::Read(Request& request, fuse_ino_t /*node*/, size_t size, off_
 UniqueFd FileSystem::FindUnboundWriter(const Inode& inode) {
   UniqueFd found;
   files_.VisitAll([&](const OpenFile& file) {
-    if (file.append_only() || !file.Writes(inode)) return false;
+    if (file.append_only() || file.written() != &inode) return false;
     found.Reset(fcntl(file.fd(), F_DUPFD_CLOEXEC, 0));
     return true;
   });

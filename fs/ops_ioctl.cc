@@ -83,7 +83,8 @@ Status FileSystem::ChangeFlags(Request& request, fuse_ino_t node, unsigned numbe
 
 // Once a file is immutable nothing can be written to it any more, also not by who has it open. What
 // was written before must be there: the kernel is made to send what it caches, which are requests
-// that no handler may wait for. (It holds the inode's lock meanwhile: no write(2) comes after.)
+// that no handler may wait for, nor this process at all (fs/held_stores.h). (It holds the inode's
+// lock meanwhile: no write(2) comes after.)
 void FileSystem::ChangeFlagsLater(Request& request, fuse_ino_t node, unsigned number, int fd,
                                   const ControlValue& value) {
   const auto held = std::make_shared<Request>(std::move(request));
@@ -91,8 +92,9 @@ void FileSystem::ChangeFlagsLater(Request& request, fuse_ino_t node, unsigned nu
     const Status changed = ChangeFlags(*held, node, number, fd, value);
     if (!changed) held->Fail(changed.error());
   };
-  const bool started = delayed_calls_.Start([this, node, change] {
-    fuse_lowlevel_notify_inval_inode(session_, node, 0, 0);
+  const HeldFile file = {node, inodes_->Get(node).generation(), NameOf(fd)};
+  const bool started = delayed_calls_.Start([this, file, change] {
+    take_in_(file);
     change();
   });
   if (!started) change();

@@ -3,23 +3,12 @@
 #include <limits.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <map>
 
 #include "fs/file_system.h"
 
 namespace tandem::fs {
-namespace {
-
-// The name the kernel knows an open file by. For people, and for a process without rights to open
-// files by handle.
-std::string NameOf(int fd) {
-  char name[PATH_MAX];
-  const ssize_t length = readlink(FdPath(fd).c_str(), name, sizeof name);
-  return std::string(name, length < 0 ? 0 : static_cast<size_t>(length));
-}
-
-}  // namespace
-
 Status FileSystem::Open(Request& request, fuse_ino_t node, fuse_file_info* info) {
   const Inode& inode = inodes_->Get(node);
   ASSIGN_OR_RETURN(auto file, OpenBacking(inode, info->flags));
@@ -76,20 +65,28 @@ Status FileSystem::Sync(Request& request, fuse_ino_t /*node*/, int data_only,
 
 std::vector<HeldFile> FileSystem::OpenForWriting() {
   std::map<fuse_ino_t, HeldFile> files;
-  files_.ForEach([&](const OpenFile& file) {
-    const Inode* const inode = file.written();
-    if (inode == nullptr) return;
-    const fuse_ino_t node = inodes_->NodeOf(*inode);
-    files.try_emplace(node, HeldFile{node, inode->generation(), NameOf(file.fd())});
+  files_.VisitAll([&](const OpenFile& file) {
+    if (const Inode* const inode = file.written(); inode != nullptr) {
+      const fuse_ino_t node = inodes_->NodeOf(*inode);
+      files.try_emplace(node, HeldFile{node, inode->generation(), NameOf(file.fd())});
+    }
+    return false;
   });
   std::vector<HeldFile> held;
   for (auto& [node, file] : files) held.push_back(std::move(file));
-  const std::string root = NameOf(inodes_->root_fd());
-  for (HeldFile& file : held) {
-    if (file.path.starts_with(root)) file.path.erase(0, root.size());
-    file.path.erase(0, file.path.find_first_not_of('/'));
-  }
   return held;
+}
+
+std::string FileSystem::NameOf(int fd) const {
+  const auto name_of = [](int descriptor) {
+    char name[PATH_MAX];
+    const ssize_t length = readlink(FdPath(descriptor).c_str(), name, sizeof name);
+    return std::string(name, length < 0 ? 0 : static_cast<size_t>(length));
+  };
+  std::string name = name_of(fd);
+  const std::string root = name_of(inodes_->root_fd());
+  if (name.starts_with(root)) name.erase(0, root.size());
+  return name.substr(std::min(name.size(), name.find_first_not_of('/')));
 }
 
 }  // namespace tandem::fs

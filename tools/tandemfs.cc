@@ -142,8 +142,9 @@ Status EndEngine(Engine& engine, const std::vector<std::string>& may_lack_stores
     files += " and " + std::to_string(may_lack_stores.size() - kNamed) + " others";
   }
   return MakeError(ErrorKind::kSystem,
-                   "the time for ending was over (--stop-timeout) while programs still stored "
-                   "through mappings, and what they stored last may be lost, in: " +
+                   "not all that the kernel held could be taken in (programs still stored when "
+                   "--stop-timeout was over, or the disk failed): what was stored last may be "
+                   "lost, in: " +
                        files,
                    ETIMEDOUT);
 }
