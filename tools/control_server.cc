@@ -129,6 +129,7 @@ Json ControlServer::Status() {
       {"source", served_.source},
       {"mountpoint", served_.mountpoint},
       {"capture", served_.tracker != nullptr},
+      {"makes_room", true},  // for another one: tools/take_over.h
       {"epoch", 0},
       {"hot_objects", 0},
       {"replicas", Json::array()},

@@ -15,6 +15,11 @@ constexpr std::chrono::seconds kWritingDown{30};
 // Only a tandemfs that serves the same is replaced.
 Status CheckSame(const Json& status, const MountArguments& arguments,
                  const fs::SourceDirectory& source, const std::string& mountpoint) {
+  if (!status.value("makes_room", false)) {
+    return MakeError(ErrorKind::kUsage, "the tandemfs mounted on " + mountpoint +
+                                            " is of an older version and makes no room for "
+                                            "another: unmount it first");
+  }
   const std::string volume = status.value("volume", "");
   const std::string old_source = status.value("source", "");
   if (volume == arguments.volume && old_source == source.path) return {};

@@ -91,6 +91,63 @@ TEST_F(AsUser, AFileOnlyForWritingIsWrittenThroughACacheOfWrites) {
   EXPECT_EQ(Execute(ByUser({"fusermount3", "-u", mount_.path()})).code, 0);
 }
 
+// Only root can look beneath a mount: the bare directory shows for an instant, and that is a debt.
+TEST_F(AsUser, AKilledMountOverItsOwnSourceIsStartedAgainAndEverythingCompared) {
+  ASSERT_TRUE(replica_.Start());
+  const std::vector<std::string> command = {
+      Program("tandemfs"), source_, source_,     "-f",
+      "--volume",          "own",   "--replica", "one=" + replica_.url()};
+  const auto answers = [&] {
+    return Execute(ByUser({Program("tandem"), "sync", source_, "--timeout", "60"})).code == 0;
+  };
+  const std::string note = scratch_.Path("home/state/tandemfs/own/uncovered");
+  {
+    Process first(ByUser(command));
+    ASSERT_TRUE(WaitFor(answers)) << first.err();
+    EXPECT_EQ(Execute(ByUser({"sh", "-c", "echo text >" + source_ + "/file"})).code, 0);
+    ASSERT_TRUE(answers());
+    first.Signal(SIGKILL);
+    first.Wait();
+  }
+  Process second(ByUser(command));
+  ASSERT_TRUE(WaitFor(answers)) << second.err();
+  EXPECT_NE(second.err().find("was open to be changed"), std::string::npos) << second.err();
+  EXPECT_FALSE(stdfs::exists(note));
+  EXPECT_EQ(MountsBelow(source_).size(), 1u);
+  second.Signal(SIGTERM);
+  EXPECT_EQ(second.Wait(), 0) << second.err();
+  // Had it died with the note written, the next start would know.
+  Write(note, "");
+  ASSERT_EQ(0, chown(note.c_str(), kUser, kUser));
+  Process third(ByUser(command));
+  ASSERT_TRUE(WaitFor(answers)) << third.err();
+  EXPECT_NE(third.err().find("was open to be changed"), std::string::npos) << third.err();
+  third.Signal(SIGTERM);
+  EXPECT_EQ(third.Wait(), 0) << third.err();
+}
+
+// Without the right to open files by their handles, they are reached by their names.
+TEST_F(AsUser, StoresThroughMappingsAreOnTheReplicaAfterASync) {
+  ASSERT_TRUE(replica_.Start());
+  Process daemon(ByUser({Program("tandemfs"), source_, mount_.path(), "-f", "--volume", "own",
+                         "--replica", "one=" + replica_.url()}));
+  const auto synced = [&] {
+    return Execute(ByUser({Program("tandem"), "sync", mount_.path(), "--timeout", "60"})).code == 0;
+  };
+  ASSERT_TRUE(WaitFor(synced)) << daemon.err();
+  Process held(ByUser({Program("tests/map_writer"), mount_.path() + "/mapped", "2000", "stored"}));
+  ASSERT_TRUE(WaitFor([&] { return held.out() == "dirty\n"; })) << held.err();
+  ASSERT_TRUE(synced());
+  const std::string content = Read(replica_.tree("own") + "/mapped");
+  const auto page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
+  ASSERT_EQ(content.size(), 2000 * page);
+  for (size_t at = 0; at < content.size(); at += page) {
+    ASSERT_EQ(content.compare(at, 6, "stored"), 0) << "at " << at;
+  }
+  daemon.Signal(SIGTERM);
+  EXPECT_EQ(daemon.Wait(), 0) << daemon.err();
+}
+
 TEST_F(AsUser, WhatTheUserMayNotReadHoldsUpNothingElse) {
   const std::string secret = source_ + "/secret";
   const std::string closed = source_ + "/closed";
