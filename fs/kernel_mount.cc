@@ -181,7 +181,8 @@ Status KernelMount::Attach(const std::string& mountpoint, Place place) {
   FAULT_POINT("source.start.before_attach");
   ASSIGN_OR_RETURN(const int id, MountIdOf(mount_.get()));
   ASSIGN_OR_RETURN(const std::string identity, meta::MountIdentityOf(mount_.get()));
-  const unsigned beneath = occupant == Occupant::kNone ? 0 : MOVE_MOUNT_BENEATH;
+  const bool on_top = occupant == Occupant::kNone || place == Place::kOverDead;
+  const unsigned beneath = on_top ? 0 : MOVE_MOUNT_BENEATH;
   bool moved = Move(mount_.get(), mountpoint, beneath);
   // Before Linux 6.5, and where mounts are propagated in odd ways: over a dead one.
   if (!moved && beneath != 0 && errno == EINVAL && occupant == Occupant::kDead) {

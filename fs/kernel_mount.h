@@ -49,6 +49,7 @@ class KernelMount {
   enum class Place {
     kFreeOrDead,   // dead mounts of ours found there are taken away afterwards
     kBeneathLive,  // a live one stays above until it ends
+    kOverDead,     // as kFreeOrDead on a kernel that places nothing beneath
   };
   // `mountpoint` is a name from ResolveMountpoint.
   Status Attach(const std::string& mountpoint, Place place);

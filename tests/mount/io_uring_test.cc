@@ -1,5 +1,6 @@
 // Requests over io_uring, where the kernel can: turned on for the test, and off again.
 #include <signal.h>
+#include <unistd.h>
 
 #include <fstream>
 
@@ -45,6 +46,30 @@ class IoUring : public MountTest {
  private:
   std::string before_;
 };
+
+// A ring handles one request after the other: what is taken in comes while something waits for it.
+TEST_F(IoUring, StoresThroughMappingsAreTakenInBySyncAndAtTheEnd) {
+  ASSERT_TRUE(StartBoth());
+  Process held(Launch{{Program("tests/map_writer"), mount_.path() + "/mapped", "2000", "stored"}});
+  ASSERT_TRUE(WaitFor([&] { return held.out() == "dirty\n"; })) << held.err();
+  const auto pages = [](const std::string& path) {
+    const std::string content = Read(path);
+    const auto page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
+    size_t count = 0;
+    for (size_t at = 0; at < content.size(); at += page) {
+      if (content.compare(at, 6, "stored") == 0) ++count;
+    }
+    return count;
+  };
+  ASSERT_TRUE(mount_.Sync());
+  EXPECT_TRUE(InUse()) << mount_.Tandem("status");
+  EXPECT_EQ(pages(replica_.tree() + "/mapped"), 2000u);
+  Process later(Launch{{Program("tests/map_writer"), mount_.path() + "/later", "2000", "stored"}});
+  ASSERT_TRUE(WaitFor([&] { return later.out() == "dirty\n"; })) << later.err();
+  mount_.process().Signal(SIGTERM);
+  EXPECT_EQ(mount_.process().Wait(), 0) << mount_.process().err();
+  EXPECT_EQ(pages(source_ + "/later"), 2000u);
+}
 
 TEST_F(IoUring, CarriesEverything) {
   ASSERT_TRUE(StartBoth());

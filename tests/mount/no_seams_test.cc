@@ -11,6 +11,8 @@
 #include <filesystem>
 #include <thread>
 
+#include "fs/kernel_mount.h"
+#include "meta/base/mount_table.h"
 #include "tests/files.h"
 #include "tests/loop_disk.h"
 #include "tests/mount_fixture.h"
@@ -33,15 +35,20 @@ class Watch {
         ++looks_;
       }
     });
+    Await(100);
   }
   ~Watch() {
+    Await(looks_ + 100);
     over_ = true;
     thread_.join();
     EXPECT_EQ(bare_seen_, 0u) << "of " << looks_ << " looks at " << path_;
-    EXPECT_GT(looks_, 100u);
   }
 
  private:
+  void Await(unsigned looks) {
+    EXPECT_TRUE(WaitFor([&] { return looks_ >= looks; }));
+  }
+
   const std::string path_;
   const dev_t bare_;
   std::atomic<bool> over_{false};
@@ -185,6 +192,24 @@ TEST_F(Invariant11NoSeams, AFailedStartLeavesTheDeadMount) {
   options.more = {"-o", "context=nobody:knows:this"};
   fails(options);
   ASSERT_TRUE(mount_.Start());
+}
+
+TEST_F(Invariant11NoSeams, WhereNothingCanBePlacedBeneathTheNewOneCoversTheDead) {
+  Begin();
+  mount_.Kill();
+  auto created = fs::KernelMount::Create(fs::KernelMountOptions::Parse("", "new"));
+  ASSERT_TRUE(created) << created.error().ToString();
+  ASSERT_NE(*created, nullptr);
+  {
+    const Watch watch(source_, bare_);
+    ASSERT_TRUE((*created)->Attach(source_, fs::KernelMount::Place::kOverDead));
+    const auto stack = MountsAt(source_);
+    ASSERT_TRUE(stack && stack->size() == 2u);
+    EXPECT_EQ(stack->back().device, (*created)->device());
+  }
+  ASSERT_TRUE((*created)->Detach());
+  EXPECT_TRUE(MountsBelow(source_).empty());
+  EXPECT_EQ(DeviceOf(source_), bare_);
 }
 
 TEST_F(Invariant11NoSeams, TheStateIsGoneAtTheStart) {
