@@ -203,7 +203,7 @@ void FileSystemMount::LeaveLoop() {
   file_system_->FinishDelayedCalls();
   TakeInStores();
   FAULT_POINT("source.stop.taken_in");
-  // While it is still served: who looks a name up from now on finds what is beneath, which may be
+  // While it is still served: path lookup finds what is beneath from now on, which may be
   // the mount of a tandemfs that takes over.
   if (kernel_mount_ != nullptr) {
     if (const Status detached = kernel_mount_->Detach(); !detached) {

@@ -81,7 +81,7 @@ Status FileSystem::ChangeFlags(Request& request, fuse_ino_t node, unsigned numbe
   return {};
 }
 
-// Once a file is immutable nothing can be written to it any more, also not by who has it open. What
+// Once a file is immutable nothing can be written to it, not even through open descriptors. What
 // was written before must be there: the kernel is made to send what it caches, which are requests
 // that no handler may wait for, nor this process at all (fs/held_stores.h). (It holds the inode's
 // lock meanwhile: no write(2) comes after.)

@@ -64,16 +64,21 @@ Status FileSystem::Sync(Request& request, fuse_ino_t /*node*/, int data_only,
 }
 
 std::vector<HeldFile> FileSystem::OpenForWriting() {
-  std::map<fuse_ino_t, HeldFile> files;
+  struct Writable {
+    uint64_t generation;
+    int fd;
+  };
+  std::map<fuse_ino_t, Writable> files;
   files_.VisitAll([&](const OpenFile& file) {
     if (const Inode* const inode = file.written(); inode != nullptr) {
-      const fuse_ino_t node = inodes_->NodeOf(*inode);
-      files.try_emplace(node, HeldFile{node, inode->generation(), NameOf(file.fd())});
+      files.try_emplace(inodes_->NodeOf(*inode), Writable{inode->generation(), file.fd()});
     }
     return false;
   });
+  // Without the lock, since there may be many. A descriptor may be another file's by now: then this
+  // one has been closed, and nothing of it is held any more.
   std::vector<HeldFile> held;
-  for (auto& [node, file] : files) held.push_back(std::move(file));
+  for (const auto& [node, file] : files) held.push_back({node, file.generation, NameOf(file.fd)});
   return held;
 }
 

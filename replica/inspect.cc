@@ -113,8 +113,8 @@ Result<Listed> FindOne(Catalog& catalog, Tree& tree, ObjectId object, const Find
   return listed;
 }
 
-// False: it has to be sent whole. A directory in which names were changed need not be: who made
-// them is told by a verify, which removes them if it is asked to.
+// Returns false if the object has to be sent whole. A directory in which names were changed need
+// not be: a verify finds them, and removes them if it is asked to.
 Result<bool> IsAsItWas(ObjectId object, const meta::Attributes& left, Catalog& catalog, Tree& tree,
                        ForeignEdits* edits) {
   const bool is_directory = left.kind == meta::Kind::kDirectory;

@@ -56,7 +56,7 @@ class ReplySocket {
  public:
   using Handler = std::function<std::string(std::string_view request)>;
 
-  // For who wants to know what a request came over; never null.
+  // Told what the request came over as well; never null.
   using ConnectionHandler =
       std::function<std::string(std::string_view request, const ConnectionRef& connection)>;
 

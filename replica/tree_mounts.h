@@ -1,5 +1,5 @@
 // Notices what is mounted on a volume's tree/, or inside it: a redo would stop at it, and what
-// stands beneath is hidden from whoever reads the replica. Any thread.
+// stands beneath is hidden from readers of the replica. Any thread.
 #pragma once
 
 #include <string>

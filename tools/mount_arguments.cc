@@ -66,32 +66,30 @@ Status CheckVolumeName(const std::string& name) {
                        "UTF-8, without a slash and not beginning with a dot");
 }
 
-Result<std::chrono::milliseconds> ParseInterval(const std::string& text) {
-  int value = -1;
+// `what` names the option and `expected` the numbers, for the message.
+Result<uint64_t> ParseNumber(const std::string& what, const std::string& text, uint64_t least,
+                             uint64_t most, const std::string& expected) {
+  uint64_t value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc() || end != text.data() + text.size() || value < 0 || value > 3'600'000) {
-    return MakeError(ErrorKind::kUsage,
-                     "interval " + text + ": milliseconds from 0 to 3600000 are expected");
-  }
+  const bool whole = error == std::errc() && end == text.data() + text.size();
+  if (whole && value >= least && value <= most) return value;
+  return MakeError(ErrorKind::kUsage, what + " " + text + ": " + expected);
+}
+
+Result<std::chrono::milliseconds> ParseInterval(const std::string& text) {
+  ASSIGN_OR_RETURN(
+      const uint64_t value,
+      ParseNumber("interval", text, 0, 3'600'000, "milliseconds from 0 to 3600000 are expected"));
   return std::chrono::milliseconds(value);
 }
 
 Result<uint64_t> ParseMostChanges(const std::string& text) {
-  uint64_t value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc() || end != text.data() + text.size() || value == 0) {
-    return MakeError(ErrorKind::kUsage, "--max-changes " + text + ": a number from 1 is expected");
-  }
-  return value;
+  return ParseNumber("--max-changes", text, 1, UINT64_MAX, "a number from 1 is expected");
 }
 
 Result<std::chrono::seconds> ParseStopTimeout(const std::string& text) {
-  int value = -1;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc() || end != text.data() + text.size() || value < 0 || value > 86'400) {
-    return MakeError(ErrorKind::kUsage,
-                     "--stop-timeout " + text + ": seconds from 0 to 86400 are expected");
-  }
+  ASSIGN_OR_RETURN(const uint64_t value, ParseNumber("--stop-timeout", text, 0, 86'400,
+                                                     "seconds from 0 to 86400 are expected"));
   return std::chrono::seconds(value);
 }
 
