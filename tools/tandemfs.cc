@@ -202,7 +202,7 @@ Status RunMounted(const MountArguments& arguments, const fs::SourceDirectory& so
   if (replication != nullptr) replication->Stop();  // or what is asked through control would wait
   control.reset();
   replication.reset();
-  if (const Status ended = EndEngine(engine, mount->may_lack_stores()); !ended) {
+  if (Status ended = EndEngine(engine, mount->may_lack_stores()); !ended) {
     tandem::LogError("{}", ended.error().ToString());
     return ended;
   }

@@ -5,9 +5,9 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
-#include <cstring>
 #include <string>
 
 int main(int argc, char** argv) {
@@ -26,7 +26,7 @@ int main(int argc, char** argv) {
     return EXIT_FAILURE;
   }
   auto* const bytes = static_cast<char*>(memory);
-  for (size_t at = 0; at < size; at += page) std::memcpy(bytes + at, tag.data(), tag.size());
+  for (size_t at = 0; at < size; at += page) std::ranges::copy(tag, bytes + at);
   std::puts("dirty");
   std::fflush(stdout);
   if (argc == 4) {

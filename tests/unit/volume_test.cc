@@ -106,8 +106,8 @@ TEST_F(Protocol, OfTwoRunsWithOneIdentityTheSecondIsRefused) {
   const Hello first{1, 1, "vol", VolumeId(1, 1), "host:/source", RunId(1, 1)};
   const Hello second{1, 1, "vol", VolumeId(1, 1), "host:/source", RunId(2, 2)};
   const auto connection = std::make_shared<Connection>();
-  const auto say = [&](const Hello& hello, ConnectionRef over) {
-    return DecodeReply(store_->Answer(EncodeRequest({{}, hello}), std::move(over))).value();
+  const auto say = [&](const Hello& hello, const ConnectionRef& over) {
+    return DecodeReply(store_->Answer(EncodeRequest({{}, hello}), over)).value();
   };
   // The client of the fixture is from before there were runs.
   Restart();
