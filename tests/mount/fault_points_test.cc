@@ -180,7 +180,7 @@ TEST_P(FaultsOfStopping, AreSurvived) {
       EXPECT_EQ(mount_.process().Wait(), kKilled) << mount_.process().err();
       ASSERT_TRUE(WaitFor([&] { return second.Tandem("status").code == 0; }))
           << second.process().err();
-      EXPECT_TRUE(Converges(second, replica_)) << second.process().err();
+      EXPECT_TRUE(test::Converges(second, replica_)) << second.process().err();
       EXPECT_TRUE(second.Unmount());
     } else {
       mount_.process().Signal(SIGTERM);
@@ -208,7 +208,7 @@ TEST_P(FaultsOfTakingOver, AreSurvived) {
   EXPECT_EQ(mount_.process().Wait(), 0) << mount_.process().err();
   ASSERT_TRUE(WaitFor([&] { return second.Tandem("status").code == 0; })) << second.process().err();
   Write(source_ + "/file", "after");
-  EXPECT_TRUE(Converges(second, replica_));
+  EXPECT_TRUE(test::Converges(second, replica_));
   EXPECT_TRUE(second.Unmount());
   EXPECT_TRUE(MountsBelow(source_).empty());
 }
