@@ -102,7 +102,7 @@ Status FileSystemMount::MakeSession(fuse_args* arguments) {
   file_system_->Attach(session_, [this](const HeldFile& file) {
     if (options_.take_in == nullptr) return;
     // Without times: an fsync would wait for the inode's lock, which the kernel holds meanwhile.
-    const HeldStores held = {device_, mountpoint_, /*with_times=*/false, {file}};
+    const HeldStores held = {device(), mountpoint_, /*with_times=*/false, {file}};
     (void)options_.take_in(held, std::chrono::steady_clock::now() + options_.stop_timeout);
   });
   if (kernel_mount_ == nullptr) {
@@ -128,12 +128,14 @@ Status FileSystemMount::Attach() {
     RETURN_IF_ERROR(RemoveDeadMounts(mountpoint_));
     RETURN_IF_ERROR(MountSession(mountpoint_));
     ASSIGN_OR_RETURN(const auto stack, MountsAt(mountpoint_));
+    MutexLock lock(mutex_);
     if (!stack.empty()) device_ = stack.back().device;
   } else {
-    device_ = kernel_mount_->device();
     if (!kernel_mount_->attached()) {
       RETURN_IF_ERROR(kernel_mount_->Attach(mountpoint_, KernelMount::Place::kFreeOrDead));
     }
+    MutexLock lock(mutex_);
+    device_ = kernel_mount_->device();
   }
   threads_ = std::make_unique<ServingThreads>(session_, max_threads_);
   ASSIGN_OR_RETURN(mount_watcher_,
@@ -195,8 +197,14 @@ bool FileSystemMount::OverIoUring() const { return file_system_->over_io_uring()
 
 void FileSystemMount::Stop() { watcher_->Request(); }
 
+std::string FileSystemMount::device() {
+  MutexLock lock(mutex_);
+  return device_;
+}
+
 HeldStores FileSystemMount::Held() {
-  return {device_, mountpoint_, file_system_->settings().writeback, file_system_->OpenForWriting()};
+  return {device(), mountpoint_, file_system_->settings().writeback,
+          file_system_->OpenForWriting()};
 }
 
 void FileSystemMount::LeaveLoop() {

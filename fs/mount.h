@@ -20,6 +20,7 @@
 #include "fs/kernel_mount.h"
 #include "fs/mountpoint.h"
 #include "fs/stop_signals.h"
+#include "meta/base/mutex.h"
 #include "meta/base/result.h"
 #include "meta/capture.h"
 
@@ -89,7 +90,7 @@ class FileSystemMount {
   const std::string& mountpoint() const { return mountpoint_; }
 
   // What the kernel may hold of this mount now.
-  HeldStores Held();
+  HeldStores Held() EXCLUDES(mutex_);
 
  private:
   FileSystemMount(std::string mountpoint, MountOptions options,
@@ -101,6 +102,7 @@ class FileSystemMount {
   // In the watcher's thread, while the others still serve.
   void LeaveLoop();
   void TakeInStores();
+  std::string device() EXCLUDES(mutex_);
   Status Unmount();
 
   const std::string mountpoint_;
@@ -111,7 +113,8 @@ class FileSystemMount {
   const unsigned max_threads_;
   const bool io_uring_;  // asked for
   fuse_session* session_ = nullptr;
-  std::string device_;  // once attached
+  Mutex mutex_;
+  std::string device_ GUARDED_BY(mutex_);  // "major:minor"; empty until attached
   std::vector<std::string> may_lack_stores_;
   std::unique_ptr<ServingThreads> threads_;
   std::unique_ptr<MountWatcher> mount_watcher_;

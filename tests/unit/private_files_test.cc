@@ -173,7 +173,8 @@ TEST_F(PrivateFiles, SymbolicLinksAreLeftAlone) {
 // ---- The directory of the control sockets, of a user without XDG_RUNTIME_DIR
 // ----------------------
 
-constexpr uid_t kAlice = 12'001;
+// Another one in each test: several run at once.
+const uid_t kAlice = 100'000 + static_cast<uid_t>(getpid()) % 100'000;
 const std::string kDirectory = "/tmp/tandemfs-" + std::to_string(kAlice);
 
 class ControlSockets : public testing::Test {
