@@ -193,17 +193,7 @@ Status KernelMount::Attach(const std::string& mountpoint, Place place) {
   mount_.Reset();
   replaced_ = occupant != Occupant::kNone;
   FAULT_POINT("source.start.attached");
-  if (occupant == Occupant::kDead) {
-    // Ours is not dead, and where it lies on top already, this finds nothing to do.
-    ASSIGN_OR_RETURN(auto stack, MountsAt(mountpoint));
-    while (stack.size() > 1 && stack.back().id != id && stack.back().type == kMountType) {
-      if (umount2(mountpoint.c_str(), MNT_DETACH | UMOUNT_NOFOLLOW) != 0) {
-        return ErrnoError("detach the dead mount at " + mountpoint);
-      }
-      LogWarning("detached the mount on {} of a tandemfs that died", mountpoint);
-      ASSIGN_OR_RETURN(stack, MountsAt(mountpoint));
-    }
-  }
+  if (occupant == Occupant::kDead) RETURN_IF_ERROR(Uncover(mountpoint));
   ASSIGN_OR_RETURN(const auto stack, MountsAt(mountpoint));
   for (const MountedFilesystem& mount : stack) {
     if (mount.id == id) break;
@@ -213,6 +203,20 @@ Status KernelMount::Attach(const std::string& mountpoint, Place place) {
   }
   FAULT_POINT("source.start.replaced");
   return {};
+}
+
+// Ours is not dead, and where it lies on top already, there is nothing to do.
+Status KernelMount::Uncover(const std::string& mountpoint) {
+  while (true) {
+    ASSIGN_OR_RETURN(const auto stack, MountsAt(mountpoint));
+    const auto ours = std::ranges::find(stack, placed_->id, &MountedFilesystem::id);
+    if (ours == stack.end() || ours + 1 == stack.end()) return {};
+    if (stack.back().type != kMountType) return {};  // what covers it is somebody else's
+    if (umount2(mountpoint.c_str(), MNT_DETACH | UMOUNT_NOFOLLOW) != 0) {
+      return ErrnoError("detach the dead mount at " + mountpoint);
+    }
+    LogWarning("detached the mount on {} of a tandemfs that died", mountpoint);
+  }
 }
 
 Status KernelMount::Detach() {

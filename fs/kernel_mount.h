@@ -54,6 +54,8 @@ class KernelMount {
   // `mountpoint` is a name from ResolveMountpoint.
   Status Attach(const std::string& mountpoint, Place place);
   bool attached() const { return placed_.has_value(); }
+  // Takes away the dead mounts of ours that cover this one. Those that are there must be dead.
+  Status Uncover(const std::string& mountpoint);
   // "major:minor", as in the mount table.
   const std::string& device() const { return device_number_; }
 

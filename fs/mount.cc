@@ -133,6 +133,9 @@ Status FileSystemMount::Attach() {
   } else {
     if (!kernel_mount_->attached()) {
       RETURN_IF_ERROR(kernel_mount_->Attach(mountpoint_, KernelMount::Place::kFreeOrDead));
+    } else {
+      // The tandemfs before this one has ended, but perhaps not in order.
+      RETURN_IF_ERROR(kernel_mount_->Uncover(mountpoint_));
     }
     MutexLock lock(mutex_);
     device_ = kernel_mount_->device();

@@ -12,16 +12,22 @@ namespace {
 
 namespace stdfs = std::filesystem;
 
-// Asks no filesystem: another one may hang.
-bool IsOn(const std::string& device, const std::string& path) {
+// Asks no filesystem: another one may hang. Nothing but files and directories is opened: to open a
+// device does something.
+bool IsOn(const std::string& device, int directory_fd, const char* path) {
   struct statx found;
-  if (statx(AT_FDCWD, path.c_str(), AT_STATX_DONT_SYNC, STATX_TYPE, &found) != 0) return false;
-  return device == std::to_string(found.stx_dev_major) + ":" + std::to_string(found.stx_dev_minor);
+  const int flags = AT_STATX_DONT_SYNC | (*path == '\0' ? AT_EMPTY_PATH : 0);
+  if (statx(directory_fd, path, flags, STATX_TYPE, &found) != 0) return false;
+  return (S_ISREG(found.stx_mode) || S_ISDIR(found.stx_mode)) &&
+         device == std::to_string(found.stx_dev_major) + ":" + std::to_string(found.stx_dev_minor);
 }
 
 UniqueFd OpenIfOn(const std::string& device, const std::string& path) {
-  if (!IsOn(device, path)) return {};
-  return UniqueFd(open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
+  if (!IsOn(device, AT_FDCWD, path.c_str())) return {};
+  UniqueFd fd(open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
+  // The path may lead elsewhere by now: a process has opened another file with that number.
+  if (!fd.valid() || !IsOn(device, fd.get(), "")) return {};
+  return fd;
 }
 
 UniqueFd OpenFirstIn(const std::string& device, const stdfs::path& directory) {

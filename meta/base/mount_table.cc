@@ -8,6 +8,8 @@
 #include <set>
 #include <sstream>
 
+#include "meta/base/unique_fd.h"
+
 namespace tandem {
 namespace {
 
@@ -51,11 +53,16 @@ Result<std::vector<MountedFilesystem>> ReadMountTable() {
 Result<std::vector<MountedFilesystem>> MountsAt(const std::string& path) {
   ASSIGN_OR_RETURN(auto mounts, ReadMountTable());
   std::erase_if(mounts, [&path](const MountedFilesystem& mount) { return mount.path != path; });
-  const auto stands_on = [&mounts](int parent) {
-    return std::ranges::find(mounts, parent, &MountedFilesystem::id) != mounts.end();
-  };
-  auto next = std::ranges::find_if(
-      mounts, [&](const MountedFilesystem& mount) { return !stands_on(mount.parent); });
+  // The table may hold others of this name, hidden below a mount that covers their parent.
+  const std::string above = path.substr(0, std::max<size_t>(path.rfind('/'), 1));
+  const UniqueFd parent(open(above.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+  const int base = parent.valid() ? MountIdOf(parent.get()).value_or(0) : 0;
+  auto next = std::ranges::find(mounts, base, &MountedFilesystem::parent);
+  if (next == mounts.end()) {
+    next = std::ranges::find_if(mounts, [&mounts](const MountedFilesystem& mount) {
+      return std::ranges::find(mounts, mount.parent, &MountedFilesystem::id) == mounts.end();
+    });
+  }
   std::vector<MountedFilesystem> stack;
   while (next != mounts.end()) {
     stack.push_back(*next);

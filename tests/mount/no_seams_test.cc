@@ -227,6 +227,31 @@ TEST_F(Invariant11NoSeams, TheStateIsGoneAtTheStart) {
   ExpectIdentical();
 }
 
+// Of two mounts with one path, one is hidden below what covers its parent directory.
+TEST_F(Invariant11NoSeams, ANameWithABlankBelowADirectoryThatIsCovered) {
+  const std::string outer = scratch_.Directory("outer");
+  const std::string inner = outer + "/with a blank";
+  stdfs::create_directory(inner);
+  ASSERT_EQ(0, mount("tmpfs", inner.c_str(), "tmpfs", 0, nullptr));
+  ASSERT_EQ(0, mount("tmpfs", outer.c_str(), "tmpfs", 0, nullptr));
+  stdfs::create_directories(inner + "/d");
+  mount_.options().source = mount_.options().mountpoint = inner;
+  const dev_t bare = DeviceOf(inner);
+  ASSERT_TRUE(StartBoth());
+  {
+    const Watch watch(inner, bare);
+    for (int i = 0; i < 3; ++i) {
+      mount_.Kill();
+      ASSERT_TRUE(mount_.Start());
+    }
+  }
+  Write(inner + "/d/file", "text");
+  EXPECT_TRUE(mount_.Sync());
+  EXPECT_EQ(Read(replica_.tree() + "/d/file"), "text");
+  ASSERT_TRUE(mount_.Unmount());
+  EXPECT_EQ(DeviceOf(inner), bare);
+}
+
 TEST_F(Invariant11NoSeams, ABindMountOfTheMountDoesNotMatter) {
   Begin();
   const std::string bound = scratch_.Directory("bound");
@@ -258,6 +283,33 @@ TEST_F(Invariant11NoSeams, StartedAgainWhileItRunsItTakesOver) {
   EXPECT_EQ(mapped.substr(mapped.size() - 4096, 4), "held");
   // What it was is written down: nothing is compared.
   EXPECT_EQ(second.process().err().find("reconcil"), std::string::npos) << second.process().err();
+  ASSERT_TRUE(second.Unmount());
+  EXPECT_EQ(DeviceOf(source_), bare_);
+}
+
+TEST_F(Invariant11NoSeams, TheOneThatIsToMakeRoomDiesInstead) {
+  Begin();
+  Mount second(mount_.options());
+  {
+    const Watch watch(source_, bare_);
+    // It goes on storing: the first has not ended when it is killed.
+    Process busy(
+        Launch{{Program("tests/map_writer"), source_ + "/busy", "10", "held", "--keep-storing"}});
+    ASSERT_TRUE(WaitFor([&] { return busy.out() == "dirty\n"; }));
+    ASSERT_TRUE(second.Start());
+    ASSERT_TRUE(WaitFor([&] { return MountsBelow(source_).size() == 2u; }));
+    ASSERT_TRUE(WaitFor([this] {
+      return mount_.process().err().find("takes over") != std::string::npos;
+    })) << mount_.process().err();
+    mount_.Kill();
+    ASSERT_TRUE(WaitFor([&] { return second.Tandem("status").code == 0; }))
+        << second.process().err();
+  }
+  EXPECT_TRUE(WaitFor([this] { return MountsBelow(source_).size() == 1u; }));
+  Write(source_ + "/after", "after");
+  EXPECT_TRUE(second.Sync());
+  const Outcome verified = second.Verify({"--full"});
+  EXPECT_EQ(verified.code, 0) << verified;
   ASSERT_TRUE(second.Unmount());
   EXPECT_EQ(DeviceOf(source_), bare_);
 }
