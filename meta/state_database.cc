@@ -28,6 +28,7 @@ constexpr const char* kDeleteRanges = "DELETE FROM dirty_range WHERE object=?";
 constexpr const char* kDeleteAttr = "DELETE FROM dirty_attr WHERE object=?";
 constexpr const char* kDeleteEntries = "DELETE FROM dirty_entry WHERE parent=?";
 constexpr const char* kInsertCut = "INSERT OR REPLACE INTO epoch VALUES(?,?,?)";
+constexpr const char* kDeleteCut = "DELETE FROM epoch WHERE number=?";
 // The cut itself stays known: a replica that holds it needs only what came after.
 constexpr const char* kDropCuts = "DELETE FROM epoch WHERE number<?";
 constexpr const char* kDropRanges = "DELETE FROM dirty_range WHERE epoch<=?";
@@ -93,7 +94,7 @@ Result<std::string> StateDatabase::SetAside(const std::string& directory) {
 }
 
 Status StateDatabase::PrepareAll() {
-  const std::array<std::pair<Statement*, const char*>, 21> all = {{
+  const std::array<std::pair<Statement*, const char*>, 22> all = {{
       {&get_, kGet},
       {&put_, kPut},
       {&insert_object_, kInsertObject},
@@ -106,6 +107,7 @@ Status StateDatabase::PrepareAll() {
       {&delete_attr_, kDeleteAttr},
       {&delete_entries_, kDeleteEntries},
       {&insert_cut_, kInsertCut},
+      {&delete_cut_, kDeleteCut},
       {&drop_cuts_, kDropCuts},
       {&drop_ranges_, kDropRanges},
       {&drop_attrs_, kDropAttrs},
@@ -209,6 +211,8 @@ Status StateDatabase::InsertCut(const CutRecord& cut) {
       .Bind(3, cut.wall_time_ns)
       .Run();
 }
+
+Status StateDatabase::DeleteCut(Epoch epoch) { return delete_cut_.Bind(1, Number(epoch)).Run(); }
 
 Status StateDatabase::DropCuts(Epoch epoch) { return drop_cuts_.Bind(1, Number(epoch)).Run(); }
 

@@ -106,9 +106,9 @@ class StateDatabase {
 
   Database database_;
   Statement get_, put_, insert_object_, insert_hot_, delete_hot_, insert_range_, insert_attr_,
-      insert_entry_, delete_ranges_, delete_attr_, delete_entries_, insert_cut_, drop_cuts_,
-      drop_ranges_, drop_attrs_, drop_entries_, drop_deferred_ranges_, drop_deferred_attrs_,
-      drop_deferred_entries_, put_replica_, delete_replica_;
+      insert_entry_, delete_ranges_, delete_attr_, delete_entries_, insert_cut_, delete_cut_,
+      drop_cuts_, drop_ranges_, drop_attrs_, drop_entries_, drop_deferred_ranges_,
+      drop_deferred_attrs_, drop_deferred_entries_, put_replica_, delete_replica_;
 };
 
 }  // namespace tandem::meta
