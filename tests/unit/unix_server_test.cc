@@ -150,7 +150,7 @@ TEST_F(UnixServerTest, AClientThatSendsByteAfterByteIsLetGo) {
   limits_.request_time = kSoon;
   ListenAndEcho();
   const UniqueFd slow = Connect();
-  SendBytes(slow, {"\xff\xff\0\0", 4});
+  SendBytes(slow, {"\0\0\x10\0", 4});
   EXPECT_TRUE(test::WaitFor([&] { return send(slow.get(), "x", 1, MSG_NOSIGNAL) < 0; }));
   EXPECT_TRUE(Answers());
 }
@@ -386,7 +386,7 @@ TEST_F(StoppedServer, ThatSendsByteAfterByteCostsAClientItsTime) {
   std::atomic<bool> done{false};
   std::thread server([&] {
     const UniqueFd fd(accept(listener_.get(), nullptr, nullptr));
-    (void)send(fd.get(), "\xff\xff\0\0", 4, MSG_NOSIGNAL);
+    (void)send(fd.get(), "\xff\xff\xff\3", 4, MSG_NOSIGNAL);
     while (!done && send(fd.get(), "x", 1, MSG_NOSIGNAL) == 1) std::this_thread::yield();
   });
   const auto answer = Ask("hello", kSoon);
