@@ -60,6 +60,8 @@ Result<IdentifiedObject> IdentifyByInode(int directory_fd, const char* name) {
 
 }  // namespace
 
+ObjectId ObjectIdOf(const FileHandle& handle) { return HashOf(handle.bytes()); }
+
 Result<IdentifiedObject> Identify(int directory_fd, const char* name) {
   union {
     file_handle handle;
@@ -85,7 +87,7 @@ Result<IdentifiedObject> Identify(int directory_fd, const char* name) {
   std::memcpy(bytes, &type, sizeof type);
   std::memcpy(bytes + sizeof type, buffer.handle.f_handle, buffer.handle.handle_bytes);
   FileHandle handle({bytes, sizeof type + buffer.handle.handle_bytes});
-  const ObjectId id = HashOf(handle.bytes());
+  const ObjectId id = ObjectIdOf(handle);
   return IdentifiedObject{id, std::move(handle), mount_id};
 }
 

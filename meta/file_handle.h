@@ -63,6 +63,9 @@ struct IdentifiedObject {
 // generation, and an empty handle. kRootObject is never returned: the caller knows its root.
 Result<IdentifiedObject> Identify(int directory_fd, const char* name);
 
+// The id of the object that this handle, not empty, is of; a root's is kRootObject instead.
+ObjectId ObjectIdOf(const FileHandle& handle);
+
 // Opens by handle; needs CAP_DAC_READ_SEARCH. `mount_fd` is any descriptor on that filesystem.
 // ESTALE when the object is gone.
 Result<UniqueFd> OpenByHandle(int mount_fd, const FileHandle& handle, int flags);

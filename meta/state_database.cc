@@ -5,39 +5,10 @@
 #include <array>
 #include <cstdio>
 
+#include "meta/state_schema.h"
+
 namespace tandem::meta {
 namespace {
-
-constexpr int kSchemaVersion = 2;
-
-constexpr const char* kCreate = R"(
-CREATE TABLE volume(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE epoch(number INTEGER PRIMARY KEY, cut BLOB NOT NULL, wall_time INTEGER NOT NULL);
-CREATE TABLE object(id BLOB PRIMARY KEY, handle BLOB NOT NULL) WITHOUT ROWID;
-CREATE TABLE hot(object BLOB NOT NULL, region INTEGER NOT NULL, durable INTEGER NOT NULL,
-  handle BLOB NOT NULL, PRIMARY KEY(object, region)) WITHOUT ROWID;
-CREATE TABLE dirty_range(object BLOB NOT NULL, start INTEGER NOT NULL, end INTEGER NOT NULL,
-  suspect INTEGER NOT NULL, epoch INTEGER NOT NULL,
-  PRIMARY KEY(object, start, end, suspect)) WITHOUT ROWID;
-CREATE TABLE dirty_attr(object BLOB PRIMARY KEY, mask INTEGER NOT NULL,
-  epoch INTEGER NOT NULL) WITHOUT ROWID;
-CREATE TABLE dirty_entry(parent BLOB NOT NULL, name BLOB NOT NULL, replaced BLOB,
-  epoch INTEGER NOT NULL, PRIMARY KEY(parent, name)) WITHOUT ROWID;
-CREATE TABLE replica(name TEXT PRIMARY KEY, url TEXT NOT NULL,
-  durable_epoch INTEGER NOT NULL, durable_cut BLOB NOT NULL,
-  applied_epoch INTEGER NOT NULL, applied_cut BLOB NOT NULL,
-  reconcile_owed INTEGER NOT NULL, compare_after INTEGER NOT NULL,
-  paused INTEGER NOT NULL) WITHOUT ROWID;
-CREATE INDEX dirty_range_epoch ON dirty_range(epoch);
-CREATE INDEX dirty_attr_epoch ON dirty_attr(epoch);
-CREATE INDEX dirty_entry_epoch ON dirty_entry(epoch);
-)";
-
-// In schema 1 the handles of hot objects stood in `object`, so that a mark wrote two rows.
-constexpr const char* kFrom1 = R"(
-ALTER TABLE hot ADD COLUMN handle BLOB NOT NULL DEFAULT x'';
-UPDATE hot SET handle=ifnull((SELECT handle FROM object WHERE id=hot.object), x'');
-)";
 
 constexpr const char* kGet = "SELECT value FROM volume WHERE key=?";
 constexpr const char* kPut = "INSERT OR REPLACE INTO volume VALUES(?,?)";
@@ -57,6 +28,7 @@ constexpr const char* kDeleteRanges = "DELETE FROM dirty_range WHERE object=?";
 constexpr const char* kDeleteAttr = "DELETE FROM dirty_attr WHERE object=?";
 constexpr const char* kDeleteEntries = "DELETE FROM dirty_entry WHERE parent=?";
 constexpr const char* kInsertCut = "INSERT OR REPLACE INTO epoch VALUES(?,?,?)";
+constexpr const char* kDeleteCut = "DELETE FROM epoch WHERE number=?";
 // The cut itself stays known: a replica that holds it needs only what came after.
 constexpr const char* kDropCuts = "DELETE FROM epoch WHERE number<?";
 constexpr const char* kDropRanges = "DELETE FROM dirty_range WHERE epoch<=?";
@@ -85,18 +57,6 @@ constexpr const char* kLoadReplicas =
     "SELECT name, url, durable_epoch, durable_cut, applied_epoch, applied_cut, reconcile_owed, "
     "compare_after, paused FROM replica ORDER BY name";
 
-// ?1: kNewestEpoch, ?2: kDeferredEpoch.
-constexpr const char* kFindBadEpoch =
-    "SELECT EXISTS (SELECT 1 FROM epoch WHERE number<0 OR number>?1)"
-    " OR EXISTS (SELECT 1 FROM dirty_range WHERE epoch<0 OR (epoch>?1 AND epoch<>?2))"
-    " OR EXISTS (SELECT 1 FROM dirty_attr WHERE epoch<0 OR (epoch>?1 AND epoch<>?2))"
-    " OR EXISTS (SELECT 1 FROM dirty_entry WHERE epoch<0 OR (epoch>?1 AND epoch<>?2))"
-    " OR EXISTS (SELECT 1 FROM replica WHERE durable_epoch NOT BETWEEN 0 AND ?1"
-    "  OR applied_epoch NOT BETWEEN 0 AND ?1 OR compare_after NOT BETWEEN 0 AND ?1)";
-
-// dirty_attr.mask: AttributeMask, and this.
-constexpr int64_t kWholeBit = 4;
-
 int64_t Number(Epoch epoch) { return static_cast<int64_t>(epoch.number()); }
 Epoch EpochAt(const Statement& row, int column) {
   return Epoch(static_cast<uint64_t>(row.Int(column)));
@@ -109,10 +69,10 @@ std::string PathIn(const std::string& directory) { return directory + "/state.db
 Result<StateDatabase> StateDatabase::Open(const std::string& directory) {
   // kNormal: a commit survives kill -9 without waiting for the disk.
   ASSIGN_OR_RETURN(Database database, Database::Open(PathIn(directory), Database::Sync::kNormal));
+  RETURN_IF_ERROR(MigrateState(database));
+  RETURN_IF_ERROR(CheckStateRows(database));
   StateDatabase state(std::move(database));
-  RETURN_IF_ERROR(state.Migrate());
   RETURN_IF_ERROR(state.PrepareAll());
-  RETURN_IF_ERROR(state.CheckEpochs());
   return state;
 }
 
@@ -133,23 +93,8 @@ Result<std::string> StateDatabase::SetAside(const std::string& directory) {
   return aside;
 }
 
-Status StateDatabase::Migrate() {
-  ASSIGN_OR_RETURN(const int version, database_.UserVersion());
-  if (version == kSchemaVersion) return {};
-  if (version > kSchemaVersion) {
-    return MakeError(ErrorKind::kRefused,
-                     "state database " + database_.path() + " has schema " +
-                         std::to_string(version) + ", this tandemfs knows up to " +
-                         std::to_string(kSchemaVersion) + ": use the newer tandemfs");
-  }
-  ASSIGN_OR_RETURN(Transaction transaction, Transaction::Begin(database_));
-  RETURN_IF_ERROR(database_.Execute(version == 0 ? kCreate : kFrom1));
-  RETURN_IF_ERROR(database_.SetUserVersion(kSchemaVersion));
-  return transaction.Commit();
-}
-
 Status StateDatabase::PrepareAll() {
-  const std::array<std::pair<Statement*, const char*>, 21> all = {{
+  const std::array<std::pair<Statement*, const char*>, 22> all = {{
       {&get_, kGet},
       {&put_, kPut},
       {&insert_object_, kInsertObject},
@@ -162,6 +107,7 @@ Status StateDatabase::PrepareAll() {
       {&delete_attr_, kDeleteAttr},
       {&delete_entries_, kDeleteEntries},
       {&insert_cut_, kInsertCut},
+      {&delete_cut_, kDeleteCut},
       {&drop_cuts_, kDropCuts},
       {&drop_ranges_, kDropRanges},
       {&drop_attrs_, kDropAttrs},
@@ -178,14 +124,7 @@ Status StateDatabase::PrepareAll() {
   return {};
 }
 
-Status StateDatabase::CheckEpochs() {
-  ASSIGN_OR_RETURN(Statement row, database_.Prepare(kFindBadEpoch));
-  row.Bind(1, Number(kNewestEpoch)).Bind(2, Number(kDeferredEpoch));
-  ASSIGN_OR_RETURN(const bool any, row.Step());
-  if (any && row.Int(0) == 0) return {};
-  return MakeError(ErrorKind::kCorrupt,
-                   "state database " + database_.path() + " names an epoch that cannot be");
-}
+Status StateDatabase::CheckHandles() { return CheckStateHandles(database_); }
 
 Result<std::optional<std::string>> StateDatabase::Get(const std::string& key) {
   ASSIGN_OR_RETURN(const bool row, get_.BindText(1, key).Step());
@@ -272,6 +211,8 @@ Status StateDatabase::InsertCut(const CutRecord& cut) {
       .Bind(3, cut.wall_time_ns)
       .Run();
 }
+
+Status StateDatabase::DeleteCut(Epoch epoch) { return delete_cut_.Bind(1, Number(epoch)).Run(); }
 
 Status StateDatabase::DropCuts(Epoch epoch) { return drop_cuts_.Bind(1, Number(epoch)).Run(); }
 

@@ -1,5 +1,6 @@
 // The state database: what must survive the daemon. Its tables, and which of them says what after a
-// crash, stand in meta/SCHEMA.md. All SQL of the source side stands in state_database.cc.
+// crash, stand in meta/SCHEMA.md. All SQL of the source side stands in
+// state_database.cc and state_schema.cc.
 //
 // One thread at a time: before the mount the thread that starts, afterwards who StateWriter lets.
 #pragma once
@@ -56,10 +57,14 @@ struct DirtyObject {
 class StateDatabase {
  public:
   // Opens or creates DIRECTORY/state.db and brings its schema up to date. kCorrupt: not usable as
-  // it is; see SetAside. kRefused: written by a newer version.
+  // it is, in its file, its schema or a row; see SetAside. kRefused: written by a newer version.
   static Result<StateDatabase> Open(const std::string& directory);
   // Renames a database that cannot be trusted out of the way and says to what.
   static Result<std::string> SetAside(const std::string& directory);
+
+  // kCorrupt if a handle is not that of the object it stands for: what changed of that object
+  // could not be found, and would be taken for removed.
+  Status CheckHandles();
 
   // `volume` table.
   Result<std::optional<std::string>> Get(const std::string& key);
@@ -73,6 +78,7 @@ class StateDatabase {
   // Adds to the dirty rows of the object.
   Status AddDirty(const DirtyObject& dirty);
   Status InsertCut(const CutRecord& cut);
+  Status DeleteCut(Epoch epoch);
   // All replicas hold everything up to and including `epoch`: older cuts are forgotten.
   Status DropCuts(Epoch epoch);
   // What changed up to and including `epoch` needs no mark any more.
@@ -94,18 +100,15 @@ class StateDatabase {
 
  private:
   explicit StateDatabase(Database database) : database_(std::move(database)) {}
-  Status Migrate();
   Status PrepareAll();
-  // kCorrupt if a row names an epoch that cannot be.
-  Status CheckEpochs();
   Status InsertObject(const ObjectRef& object);
   Status InsertChange(const ObjectId& object, Epoch epoch, const ObjectChange& change);
 
   Database database_;
   Statement get_, put_, insert_object_, insert_hot_, delete_hot_, insert_range_, insert_attr_,
-      insert_entry_, delete_ranges_, delete_attr_, delete_entries_, insert_cut_, drop_cuts_,
-      drop_ranges_, drop_attrs_, drop_entries_, drop_deferred_ranges_, drop_deferred_attrs_,
-      drop_deferred_entries_, put_replica_, delete_replica_;
+      insert_entry_, delete_ranges_, delete_attr_, delete_entries_, insert_cut_, delete_cut_,
+      drop_cuts_, drop_ranges_, drop_attrs_, drop_entries_, drop_deferred_ranges_,
+      drop_deferred_attrs_, drop_deferred_entries_, put_replica_, delete_replica_;
 };
 
 }  // namespace tandem::meta

@@ -30,6 +30,7 @@ Tracker::Tracker(const SourceTree& tree, StateWriter& writer, Spill& spill, Reco
     MutexLock lock(layers_mutex_);
     layers_ = std::move(recovered.layers);
     cuts_ = std::move(recovered.cuts);
+    if (!cuts_.empty()) recovered_cut_ = cuts_.back().name.epoch;
     recently_changed_.assign(recovered.recently_changed.begin(), recovered.recently_changed.end());
   }
   if (!recovered.open.empty()) {

@@ -17,6 +17,7 @@
 #include <deque>
 #include <memory>
 #include <optional>
+#include <set>
 #include <span>
 #include <thread>
 #include <vector>
@@ -77,6 +78,10 @@ class Tracker : public Capture {
   // All replicas have applied everything up to and including `epoch`: forget it. Marks stay until
   // the source has been synced as well (invariant 2).
   Status DropThrough(Epoch epoch) EXCLUDES(cut_mutex_, layers_mutex_);
+  // Forgets cuts that no replica will name, so that their number does not grow with the time one is
+  // away; what came after them stays. Kept are `named`, some of the newest, the oldest, and those
+  // of earlier runs, of which a replica not heard of since may have any.
+  Status ForgetCutsBut(const std::set<Epoch>& named) EXCLUDES(cut_mutex_, layers_mutex_);
   // The newest epoch whose changes are on the source's stable storage, as far as is known.
   Epoch synced() const { return Epoch(synced_epoch_.load()); }
 
@@ -218,6 +223,8 @@ class Tracker : public Capture {
   uint64_t last_deferral_ GUARDED_BY(layers_mutex_) = 0;
   // The cuts that are known in the database, oldest first.
   std::vector<CutRecord> cuts_ GUARDED_BY(layers_mutex_);
+  // The newest cut of earlier runs.
+  Epoch recovered_cut_ GUARDED_BY(layers_mutex_);
   // The newest cut, if its row could not be written yet.
   std::optional<CutRecord> unstored_cut_ GUARDED_BY(cut_mutex_);
 

@@ -19,6 +19,11 @@ constexpr std::chrono::milliseconds kGatePauseLongest{100};
 // More layers than this are merged, oldest first: a replica far behind needs them all anyway.
 constexpr size_t kMaxLayers = 16;
 
+// Cuts are forgotten so many at a time, and never the newest: whoever has just taken one has not
+// said yet for which replica.
+constexpr size_t kForgottenAtOnce = 32;
+constexpr size_t kNewestCuts = 16;
+
 void Pause(std::chrono::milliseconds time) {
   const timespec pause{time.count() / 1000, (time.count() % 1000) * 1'000'000};
   nanosleep(&pause, nullptr);
@@ -229,6 +234,27 @@ Status Tracker::DropThrough(Epoch epoch) {
     dropped.push_back(std::move(layers_.front()));
     layers_.erase(layers_.begin());
   }
+  return {};
+}
+
+Status Tracker::ForgetCutsBut(const std::set<Epoch>& named) {
+  MutexLock cut_lock(cut_mutex_);
+  std::set<Epoch> unnamed;
+  {
+    MutexLock lock(layers_mutex_);
+    for (size_t i = 1; i + kNewestCuts < cuts_.size(); ++i) {
+      const Epoch epoch = cuts_[i].name.epoch;
+      if (epoch > recovered_cut_ && !named.contains(epoch)) unnamed.insert(epoch);
+    }
+  }
+  if (unnamed.size() < kForgottenAtOnce) return {};
+  RETURN_IF_ERROR(writer_.Do([&unnamed](StateDatabase& database) -> Status {
+    for (const Epoch epoch : unnamed) RETURN_IF_ERROR(database.DeleteCut(epoch));
+    return {};
+  }));
+  MutexLock lock(layers_mutex_);
+  std::erase_if(cuts_,
+                [&unnamed](const CutRecord& cut) { return unnamed.contains(cut.name.epoch); });
   return {};
 }
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "replica/catalog_rows.h"
 #include "replica/xattr_codec.h"
 
 namespace tandem::replica {
@@ -35,6 +36,18 @@ constexpr char kSchema[] =
 constexpr char kLackingSchema[] =
     "CREATE TABLE lacking (object BLOB PRIMARY KEY, xattrs BLOB) WITHOUT ROWID;";
 
+// What tells a damaged schema.
+constexpr Database::Table kAppliedTable = {"applied", "one*,epoch,cut,wall_time_ns"};
+constexpr auto kTables = {
+    kAppliedTable,
+    Database::Table{"object",
+                    "id*,kind,inode,permissions,uid,gid,size,device,link_count,access_s,access_ns,"
+                    "modify_s,modify_ns,change_s,change_ns,link_target,xattrs,cut"},
+    Database::Table{"entry", "parent*,name*,child,cut"},
+};
+constexpr Database::Table kLackingTable = {"lacking", "object*,xattrs"};
+constexpr Database::Table kNoLackingTable = {"lacking", ""};
+
 constexpr char kFind[] =
     "SELECT kind, inode, permissions, uid, gid, size, device, link_count, access_s, access_ns,"
     " modify_s, modify_ns, change_s, change_ns, link_target, xattrs, cut FROM object WHERE id = ?";
@@ -65,6 +78,38 @@ meta::Timestamp TimeAt(const Statement& row, int column) {
   return {row.Int(column), static_cast<uint32_t>(row.Int(column + 1))};
 }
 
+// Newer programs keep `applied` as it is, so that a number that is damaged is told from theirs.
+Status Migrate(Database& database) {
+  ASSIGN_OR_RETURN(const int version, database.UserVersion());
+  if (version > kSchemaVersion) {
+    RETURN_IF_ERROR(database.CheckTables({kAppliedTable}));
+    const std::string number = std::to_string(version);
+    return MakeError(ErrorKind::kUsage,
+                     "open " + database.path() + " (written by a newer tandemd, with schema " +
+                         number + ", and this one knows up to " + std::to_string(kSchemaVersion) +
+                         ": use one that knows schema " + number + ")");
+  }
+  ASSIGN_OR_RETURN(const bool is_new, database.HasNoTables());
+  if (version < 0 || (version == 0 && !is_new)) {
+    return MakeError(ErrorKind::kCorrupt, "check database " + database.path() +
+                                              " (the number of its schema cannot be " +
+                                              std::to_string(version) + ")");
+  }
+  if (version == 1) {
+    RETURN_IF_ERROR(database.CheckTables(kTables));
+    RETURN_IF_ERROR(database.CheckTables({kNoLackingTable}));
+  }
+  if (version < kSchemaVersion) {
+    ASSIGN_OR_RETURN(Transaction transaction, Transaction::Begin(database));
+    if (version == 0) RETURN_IF_ERROR(database.Execute(kSchema));
+    RETURN_IF_ERROR(database.Execute(kLackingSchema));
+    RETURN_IF_ERROR(database.SetUserVersion(kSchemaVersion));
+    RETURN_IF_ERROR(transaction.Commit());
+  }
+  RETURN_IF_ERROR(database.CheckTables(kTables));
+  return database.CheckTables({kLackingTable});
+}
+
 }  // namespace
 
 struct Catalog::Statements {
@@ -77,21 +122,15 @@ Catalog::Catalog(Database database, std::unique_ptr<Statements> statements)
     : database_(std::move(database)), statements_(std::move(statements)) {}
 Catalog::~Catalog() = default;
 
+tl::unexpected<Error> Catalog::Damaged(const std::string& table) const {
+  return MakeError(ErrorKind::kCorrupt, "read database " + database_.path() + " (table " + table +
+                                            " holds what cannot be)");
+}
+
 Result<std::unique_ptr<Catalog>> Catalog::Open(const std::string& path) {
   ASSIGN_OR_RETURN(Database database, Database::Open(path, Database::Sync::kFull));
   RETURN_IF_ERROR(database.Execute(kSettings));
-  ASSIGN_OR_RETURN(const int version, database.UserVersion());
-  if (version > kSchemaVersion) {
-    return MakeError(ErrorKind::kUsage,
-                     "open " + path + " (written by a newer tandemd: use that one)");
-  }
-  if (version < kSchemaVersion) {
-    ASSIGN_OR_RETURN(Transaction transaction, Transaction::Begin(database));
-    if (version == 0) RETURN_IF_ERROR(database.Execute(kSchema));
-    RETURN_IF_ERROR(database.Execute(kLackingSchema));
-    RETURN_IF_ERROR(database.SetUserVersion(kSchemaVersion));
-    RETURN_IF_ERROR(transaction.Commit());
-  }
+  RETURN_IF_ERROR(Migrate(database));
   auto statements = std::make_unique<Statements>();
   const std::pair<Statement*, const char*> all[] = {
       {&statements->find, kFind},
@@ -142,7 +181,9 @@ Result<std::optional<CatalogObject>> Catalog::Find(ObjectId object) {
   // A number that cannot be makes the content be compared.
   value.changed = std::min(Epoch(Unsigned(row.Int(16))), kNewestEpoch);
   auto xattrs = UnpackXattrs(row.Bytes(15));
+  const bool is_object = IsObject(row);
   row.Reset();
+  if (!is_object) return Damaged("object");
   ASSIGN_OR_RETURN(attributes.xattrs, std::move(xattrs));
   return value;
 }
@@ -153,7 +194,9 @@ Result<std::optional<meta::Kind>> Catalog::FindKind(ObjectId object) {
   ASSIGN_OR_RETURN(const bool found, row.Step());
   if (!found) return std::nullopt;
   const auto kind = static_cast<meta::Kind>(row.Int(0));
+  const bool is_kind = IsKindAt(row, 0);
   row.Reset();
+  if (!is_kind) return Damaged("object");
   return kind;
 }
 
@@ -163,7 +206,9 @@ Result<std::optional<ObjectId>> Catalog::FindInode(InodeId inode) {
   ASSIGN_OR_RETURN(const bool found, row.Step());
   if (!found) return std::nullopt;
   const auto object = row.Id<ObjectId>(0);
+  const bool is_id = IsIdAt(row, 0);
   row.Reset();
+  if (!is_id) return Damaged("object");
   return object;
 }
 
@@ -173,7 +218,9 @@ Result<ObjectId> Catalog::ChildOf(const EntryKey& key) {
   ASSIGN_OR_RETURN(const bool found, row.Step());
   if (!found) return ObjectId();
   const auto child = row.Id<ObjectId>(0);
+  const bool is_id = IsIdAt(row, 0);
   row.Reset();
+  if (!is_id) return Damaged("entry");
   return child;
 }
 
@@ -184,6 +231,10 @@ Result<std::vector<EntryKey>> Catalog::NamesOf(ObjectId object) {
   while (true) {
     ASSIGN_OR_RETURN(const bool found, row.Step());
     if (!found) return names;
+    if (!IsIdAt(row, 0) || !IsName(row.Bytes(1))) {
+      row.Reset();
+      return Damaged("entry");
+    }
     names.push_back({row.Id<ObjectId>(0), std::string(row.Bytes(1))});
   }
 }
@@ -196,6 +247,10 @@ Result<std::vector<CatalogEntry>> Catalog::EntriesOf(ObjectId directory, const s
   while (true) {
     ASSIGN_OR_RETURN(const bool found, row.Step());
     if (!found) return entries;
+    if (!IsName(row.Bytes(0)) || !IsIdAt(row, 1)) {
+      row.Reset();
+      return Damaged("entry");
+    }
     entries.push_back({std::string(row.Bytes(0)), row.Id<ObjectId>(1)});
   }
 }
@@ -205,10 +260,9 @@ Result<AppliedCut> Catalog::Applied() {
   ASSIGN_OR_RETURN(const bool found, row.Step());
   if (!found) return MakeError(ErrorKind::kCorrupt, "read the applied cut in " + database_.path());
   const AppliedCut applied{{Epoch(Unsigned(row.Int(0))), row.Id<CutId>(1)}, row.Int(2)};
+  const bool is_id = IsIdAt(row, 1);
   row.Reset();
-  if (applied.name.epoch > kNewestEpoch) {
-    return MakeError(ErrorKind::kCorrupt, "believe the applied cut in " + database_.path());
-  }
+  if (applied.name.epoch > kNewestEpoch || !is_id) return Damaged("applied");
   return applied;
 }
 

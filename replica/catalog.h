@@ -64,10 +64,11 @@ struct AppliedCut {
 
 class Catalog {
  public:
-  // Opens or creates. kCorrupt: no database, or a damaged one.
+  // Opens or creates. kCorrupt: no database, or a damaged one. kUsage: a newer tandemd wrote it.
   static Result<std::unique_ptr<Catalog>> Open(const std::string& path);
   ~Catalog();
 
+  // These give kCorrupt where a row holds what we never write.
   Result<std::optional<CatalogObject>> Find(ObjectId object);
   Result<std::optional<meta::Kind>> FindKind(ObjectId object);
   Result<std::optional<ObjectId>> FindInode(InodeId inode);
@@ -106,6 +107,7 @@ class Catalog {
 
  private:
   struct Statements;
+  tl::unexpected<Error> Damaged(const std::string& table) const;
   Catalog(Database database, std::unique_ptr<Statements> statements);
 
   Database database_;

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 
 #include "meta/base/mutex.h"
@@ -20,10 +21,26 @@ class Retention {
 
   explicit Retention(meta::Tracker& tracker) : tracker_(tracker) {}
 
-  // From now on everything after `epoch` is kept for this replica, and nothing older.
+  // From now on everything after `epoch` is kept for this replica, and nothing older. The replica
+  // has said that it is there: it has none of the cuts noted before.
   void Hold(const std::string& replica, Epoch epoch, Grip grip = Grip::kLoose) EXCLUDES(mutex_) {
     MutexLock lock(mutex_);
-    holds_[replica] = {epoch, grip};
+    holds_[replica] = {.after = epoch, .grip = grip};
+  }
+
+  // The replica is about to be sent this cut: it stays known. The one noted before does not, unless
+  // NoteCommit was called for it.
+  void NoteCut(const std::string& replica, Epoch cut) EXCLUDES(mutex_) {
+    MutexLock lock(mutex_);
+    const auto hold = holds_.find(replica);
+    if (hold != holds_.end()) hold->second.cut = cut;
+  }
+
+  // The replica may have committed the cut from now on, whether or not its answer comes through.
+  void NoteCommit(const std::string& replica) EXCLUDES(mutex_) {
+    MutexLock lock(mutex_);
+    const auto hold = holds_.find(replica);
+    if (hold != holds_.end()) hold->second.committed.insert(hold->second.cut);
   }
 
   // False: it was let go, and what has changed since its cut is not known exactly.
@@ -56,8 +73,8 @@ class Retention {
     return replica;
   }
 
-  // Forgets what nobody holds. Where nobody holds anything, first ends the epoch, so that changes
-  // do not pile up that nobody will ever ask for.
+  // Forgets what nobody holds, and cuts that no replica can be at. Where nobody holds anything,
+  // first ends the epoch, so that changes do not pile up that nobody will ever ask for.
   Status Drop() EXCLUDES(mutex_) {
     MutexLock lock(mutex_);
     if (holds_.empty()) {
@@ -65,14 +82,22 @@ class Retention {
       (void)cut;
     }
     Epoch oldest = Epoch(tracker_.open_epoch().number() - 1);
-    for (const auto& [replica, held] : holds_) oldest = std::min(oldest, held.after);
-    return tracker_.DropThrough(oldest);
+    std::set<Epoch> named;
+    for (const auto& [replica, held] : holds_) {
+      oldest = std::min(oldest, held.after);
+      named.insert({held.after, held.cut});
+      named.insert(held.committed.begin(), held.committed.end());
+    }
+    RETURN_IF_ERROR(tracker_.DropThrough(oldest));
+    return tracker_.ForgetCutsBut(named);
   }
 
  private:
   struct Held {
     Epoch after;
     Grip grip = Grip::kLoose;
+    Epoch cut = {};
+    std::set<Epoch> committed = {};
   };
 
   meta::Tracker& tracker_;

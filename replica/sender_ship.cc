@@ -115,6 +115,10 @@ Result<CutName> Sender::FillStage(Peer& peer, const Position& position, StageWri
                "replica stays at its cut until they slow down");
     }
     ASSIGN_OR_RETURN(const auto cut, tracker_.TakeCut(after));
+    retention_.NoteCut(options_.name, cut->cut().name.epoch);
+    if (!tracker_.Knows(cut->cut().name)) {
+      return MakeError(ErrorKind::kCancelled, "the cut was forgotten before it was sent");
+    }
     if (!retention_.Holds(options_.name)) {
       increments_ = false;
       return MakeError(ErrorKind::kCancelled, "more has changed than is remembered");
@@ -138,6 +142,7 @@ Result<CutName> Sender::FillStage(Peer& peer, const Position& position, StageWri
       continue;
     }
     RETURN_IF_ERROR(DeferUnreadable(cut->cut().name, objects));
+    retention_.NoteCommit(options_.name);
     ASSIGN_OR_RETURN(const Reply reply, stage.Commit(cut->cut().name, cut->cut().wall_time_ns));
     if (reply.code != ReplyCode::kMissingObjects) {
       RETURN_IF_ERROR(Peer::ToStatus(reply));

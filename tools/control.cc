@@ -9,12 +9,13 @@
 #include <xxhash.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstdlib>
 #include <memory>
 
 #include "meta/base/private_files.h"
 #include "meta/base/unique_fd.h"
-#include "replica/transport.h"
+#include "tools/unix_connection.h"
 
 namespace tandem::tools {
 namespace {
@@ -40,11 +41,17 @@ std::string Canonical(const std::string& path) {
   return absolute;
 }
 
-// The server holds a lock as long as it runs; the socket of a killed tandemfs stays behind. (To
-// connect as a trial would cost the server's listener a pause.)
+// The server holds a lock as long as it runs; the socket of a killed tandemfs stays behind.
 bool IsAlive(const std::string& socket) {
   const UniqueFd lock(open(ControlLock(socket).c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC));
   return lock.valid() && flock(lock.get(), LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+}
+
+Result<std::string> Exchange(const std::string& socket, const std::string& request,
+                             UnixConnection::Clock::time_point deadline) {
+  ASSIGN_OR_RETURN(UnixConnection connection, UnixConnection::Connect(socket, deadline));
+  RETURN_IF_ERROR(connection.Send(request, deadline));
+  return connection.Receive(kMaxAnswerBytes, deadline);
 }
 
 // Whoever owns the directory could answer in a daemon's place.
@@ -117,8 +124,8 @@ Result<Json> AskControl(const std::string& socket, const Json& request, int time
     return MakeError(ErrorKind::kUnreachable,
                      "the tandemfs that listened at " + socket + " has ended: mount again");
   }
-  ASSIGN_OR_RETURN(const auto client, replica::RequestSocket::Dial("ipc://" + socket));
-  auto answer = client->Ask(Dump(request), std::chrono::milliseconds(timeout_ms));
+  const auto answer = Exchange(
+      socket, Dump(request), UnixConnection::Clock::now() + std::chrono::milliseconds(timeout_ms));
   if (!answer) {
     return MakeError(ErrorKind::kUnreachable, "tandemfs does not answer at " + socket + " (" +
                                                   answer.error().ToString() +

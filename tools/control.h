@@ -2,7 +2,7 @@
 // from the mountpoint, below /run/tandemfs (root) or the user's runtime directory.
 //
 // Requests are objects with "op"; replies are objects, with "error" (a sentence) if it did not
-// work.
+// work. tools/unix_connection.h says how they travel.
 #pragma once
 
 #include <nlohmann/json.hpp>
@@ -28,7 +28,8 @@ Result<std::vector<std::string>> AllControlSockets();
 // The socket of the mount that holds `path`; kUsage if there is none.
 Result<std::string> FindControlSocket(const std::string& path);
 
-// One request, one reply. Fails if nobody answers, or with what "error" says.
+// One request, one reply. Fails with kUnreachable if nobody answers within the time, whatever the
+// server does, or with what "error" says.
 Result<Json> AskControl(const std::string& socket, const Json& request, int timeout_ms);
 
 // Bytes that are not UTF-8 come out as U+FFFD instead of an exception.

@@ -14,10 +14,6 @@
 namespace tandem::tools {
 namespace {
 
-// Requests that wait (sync) come back every quarter of a second: others get in between.
-constexpr int kWorkers = 16;
-constexpr size_t kMaxRequestBytes = 1 << 20;
-
 std::optional<std::string> ReplicaOf(const Json& request) {
   const auto found = request.find("replica");
   if (found == request.end() || !found->is_string()) return std::nullopt;
@@ -64,10 +60,10 @@ Result<std::unique_ptr<ControlServer>> ControlServer::Start(Served served) {
   if (flock(server->lock_.get(), LOCK_EX) != 0) return ErrnoError("lock " + lock);
   unlink(server->socket_path_.c_str());  // left by a killed one
   ControlServer* self = server.get();
-  ASSIGN_OR_RETURN(server->socket_,
-                   replica::ReplySocket::Listen(
-                       {"ipc://" + server->socket_path_}, kWorkers, kMaxRequestBytes,
-                       [self](std::string_view request) { return self->Answer(request); }));
+  ASSIGN_OR_RETURN(server->socket_, UnixServer::Listen(server->socket_path_, UnixServer::Limits(),
+                                                       [self](std::string_view request) {
+                                                         return self->Answer(request);
+                                                       }));
   return server;
 }
 

@@ -15,9 +15,9 @@
 #include "meta/source_tree.h"
 #include "meta/tracker.h"
 #include "replica/replication.h"
-#include "replica/transport.h"
 #include "replica/verifier.h"
 #include "tools/control.h"
+#include "tools/unix_server.h"
 
 namespace tandem::tools {
 
@@ -63,7 +63,7 @@ class ControlServer {
   Mutex mutex_;
   int64_t next_job_ GUARDED_BY(mutex_) = 1;
   std::map<int64_t, VerifyJob> jobs_ GUARDED_BY(mutex_);
-  std::unique_ptr<replica::ReplySocket> socket_;
+  std::unique_ptr<UnixServer> socket_;
 };
 
 }  // namespace tandem::tools

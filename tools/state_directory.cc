@@ -115,6 +115,9 @@ Result<std::optional<VolumeId>> RememberedId(const std::string& directory,
                                              const std::string& volume) {
   if (access((directory + "/state.db").c_str(), F_OK) != 0) return std::nullopt;
   auto database = meta::StateDatabase::Open(directory);
+  if (!database && database.error().kind() != ErrorKind::kCorrupt) {
+    return tl::unexpected<Error>(std::move(database.error()));
+  }
   if (!database) return std::nullopt;  // OpenDatabase says why
   ASSIGN_OR_RETURN(const auto text, database->Get(kVolumeKey));
   if (!text) return std::nullopt;
@@ -123,6 +126,12 @@ Result<std::optional<VolumeId>> RememberedId(const std::string& directory,
   return MakeError(ErrorKind::kUsage, "state directory " + directory +
                                           " belongs to another volume (" + *text +
                                           "): choose another with --state");
+}
+
+Result<meta::StateDatabase> OpenSoundDatabase(const std::string& directory) {
+  ASSIGN_OR_RETURN(meta::StateDatabase database, meta::StateDatabase::Open(directory));
+  RETURN_IF_ERROR(database.CheckHandles());
+  return database;
 }
 
 // A tandemfs that has just been unmounted still writes down its state: it is given the time. False,
@@ -252,7 +261,7 @@ Result<meta::StateDatabase> StateDirectory::OpenOrReplaceDatabase() {
         "source",
         path_);
   }
-  auto database = meta::StateDatabase::Open(path_);
+  auto database = OpenSoundDatabase(path_);
   if (database || database.error().kind() != ErrorKind::kCorrupt) return database;
   database_was_lost_ = true;
   ASSIGN_OR_RETURN(const std::string aside, meta::StateDatabase::SetAside(path_));

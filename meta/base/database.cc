@@ -122,6 +122,11 @@ Result<Statement> Database::Prepare(std::string_view sql) {
   sqlite3_stmt* statement = nullptr;
   const int code = sqlite3_prepare_v3(handle_, sql.data(), static_cast<int>(sql.size()),
                                       SQLITE_PREPARE_PERSISTENT, &statement, nullptr);
+  // All SQL is the program's own: what SQLite cannot make sense of is missing in the file.
+  if (code == SQLITE_ERROR) {
+    return MakeError(ErrorKind::kCorrupt,
+                     "check database " + path_ + " (" + sqlite3_errmsg(handle_) + ")");
+  }
   if (code != SQLITE_OK) return Failure("prepare \"" + std::string(sql) + "\" in");
   return Statement(statement);
 }
@@ -143,6 +148,32 @@ Result<int> Database::UserVersion() {
   ASSIGN_OR_RETURN(Statement statement, Prepare("PRAGMA user_version"));
   ASSIGN_OR_RETURN(const bool row, statement.Step());
   return row ? static_cast<int>(statement.Int(0)) : 0;
+}
+
+Result<bool> Database::HasNoTables() {
+  ASSIGN_OR_RETURN(Statement statement, Prepare("SELECT 1 FROM sqlite_schema LIMIT 1"));
+  ASSIGN_OR_RETURN(const bool any, statement.Step());
+  return !any;
+}
+
+Status Database::CheckTables(std::initializer_list<Table> tables) {
+  ASSIGN_OR_RETURN(Statement column,
+                   Prepare("SELECT name || iif(pk > 0, '*', '') FROM pragma_table_info(?)"
+                           " ORDER BY cid"));
+  for (const Table& table : tables) {
+    column.BindText(1, table.name);
+    std::string columns;
+    while (true) {
+      ASSIGN_OR_RETURN(const bool more, column.Step());
+      if (!more) break;
+      columns.append(columns.empty() ? "" : ",").append(column.Bytes(0));
+    }
+    if (columns == table.columns) continue;
+    const char* what = columns.empty() ? "is missing" : "has other columns than it should";
+    return MakeError(ErrorKind::kCorrupt,
+                     "check database " + path_ + " (table " + table.name + " " + what + ")");
+  }
+  return {};
 }
 
 Status Database::SetUserVersion(int version) {

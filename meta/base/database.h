@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <initializer_list>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -74,6 +75,7 @@ class Database {
 
   // One or more statements without parameters or results.
   Status Execute(const std::string& sql);
+  // kCorrupt if the schema does not have what the statement names.
   Result<Statement> Prepare(std::string_view sql);
   // Only between transactions.
   Status SetSync(Sync sync);
@@ -85,6 +87,16 @@ class Database {
   Result<int> Checkpoint(CheckpointMode mode);
   // PRAGMA user_version: the schema's number; 0 in a new database.
   Result<int> UserVersion();
+  // Whether there is no table yet.
+  Result<bool> HasNoTables();
+  struct Table {
+    const char* name;
+    // Their names in order, separated by commas, those of the primary key with a star:
+    // "parent*,name*,child". Empty: the table is not there.
+    const char* columns;
+  };
+  // kCorrupt unless each of these tables is what is said of it.
+  Status CheckTables(std::initializer_list<Table> tables);
   Status SetUserVersion(int version);
   // SQLite ends a transaction by itself, rolled back, on some errors (a full disk, EIO).
   bool InTransaction() const;

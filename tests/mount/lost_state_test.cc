@@ -34,6 +34,12 @@ void TruncateToHalf(const std::string& database) {
   ASSERT_EQ(0, truncate(database.c_str(), static_cast<off_t>(stdfs::file_size(database) / 2)));
 }
 void Remove(const std::string& database) { stdfs::remove(database); }
+std::function<void(const std::string&)> Sql(const std::string& sql) {
+  return [sql](const std::string& database) {
+    const Outcome done = Execute({"sqlite3", "-batch", "-bail", database, sql});
+    ASSERT_EQ(done.code, 0) << done;
+  };
+}
 
 class LostState : public MountTest, public ::testing::WithParamInterface<Loss> {
  protected:
@@ -59,13 +65,16 @@ TEST_P(LostState, IsSaidAndReconciled) {
   EXPECT_TRUE(Converges());
 }
 
-INSTANTIATE_TEST_SUITE_P(Database, LostState,
-                         ::testing::Values(Loss{"HeaderOverwritten", OverwriteHeader},
-                                           Loss{"PagesOverwritten", OverwritePages},
-                                           Loss{"Emptied", TruncateToNothing},
-                                           Loss{"CutInHalf", TruncateToHalf},
-                                           Loss{"Removed", Remove}),
-                         [](const auto& one) { return one.param.name; });
+INSTANTIATE_TEST_SUITE_P(
+    Database, LostState,
+    ::testing::Values(Loss{"HeaderOverwritten", OverwriteHeader},
+                      Loss{"PagesOverwritten", OverwritePages}, Loss{"Emptied", TruncateToNothing},
+                      Loss{"CutInHalf", TruncateToHalf}, Loss{"Removed", Remove},
+                      Loss{"TableMissing", Sql("DROP TABLE dirty_entry")},
+                      Loss{"ColumnMissing", Sql("ALTER TABLE hot DROP COLUMN handle")},
+                      Loss{"NumberZero", Sql("PRAGMA user_version=0")},
+                      Loss{"GarbageHandles", Sql("UPDATE object SET handle=randomblob(12)")}),
+    [](const auto& one) { return one.param.name; });
 
 // As after a power cut of source and state: the row is gone, and content with it that shows in no
 // size and no time.
@@ -143,7 +152,9 @@ INSTANTIATE_TEST_SUITE_P(Database, LostReplicaDatabase,
                          ::testing::Values(Loss{"HeaderOverwritten", OverwriteHeader},
                                            Loss{"PagesOverwritten", OverwritePages},
                                            Loss{"Emptied", TruncateToNothing},
-                                           Loss{"Removed", Remove}),
+                                           Loss{"Removed", Remove},
+                                           Loss{"TableMissing", Sql("DROP TABLE lacking")},
+                                           Loss{"NumberNegative", Sql("PRAGMA user_version=-1")}),
                          [](const auto& one) { return one.param.name; });
 
 using LostReplica = MountTest;

@@ -60,6 +60,29 @@ TEST_F(Replicas, OneThatWasUnreachableForAWhileCatchesUp) {
   }
 }
 
+// While the other follows, a cut that the first cannot be at is forgotten; its own is not.
+TEST_F(Replicas, OneThatIsAwayIsNotKeptARowForEachCut) {
+  mount_.options().replicas = {"one=" + replica_.url(), "two=" + second_.url()};
+  ASSERT_TRUE(second_.Start());
+  ASSERT_TRUE(StartBoth());
+  Write(mount_.path() + "/file", "first");
+  ASSERT_TRUE(mount_.Sync());
+  second_.Kill();
+  for (int i = 0; i < 300; ++i) {
+    WriteAt(mount_.path() + "/file", 0, std::to_string(i));
+    ASSERT_TRUE(mount_.Sync(60, "one"));
+  }
+  mount_.Kill();
+  const Outcome rows = Execute(
+      {"sqlite3", mount_.options().state + "/state.db", "SELECT count(*) < 200 FROM epoch"});
+  EXPECT_EQ(rows.out, "1\n") << rows;
+  ASSERT_TRUE(mount_.Start());
+  ASSERT_TRUE(second_.Start());
+  EXPECT_TRUE(test::Converges(mount_, second_));
+  EXPECT_EQ(mount_.process().err().find("reconciling"), std::string::npos)
+      << mount_.process().err();
+}
+
 TEST_F(Replicas, APausedOneIsSentNothingUntilResumed) {
   ASSERT_TRUE(StartBoth());
   MakeEveryKind(mount_.path());

@@ -2,6 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <filesystem>
+#include <string>
+#include <string_view>
+
 #include "meta/base/database.h"
 #include "tests/unit/replica_client.h"
 
@@ -26,6 +30,110 @@ TEST(CatalogFile, OneOfTheFirstSchemaIsBroughtUpToDate) {
   EXPECT_EQ((*catalog)->CountLackingXattrs()->names, "user.a user.b");
   ASSERT_TRUE((*catalog)->Remove(object));
   EXPECT_EQ((*catalog)->CountLackingXattrs()->objects, 0u);
+}
+
+class DamagedCatalog : public testing::Test {
+ protected:
+  static constexpr ObjectId kObject{3, 4};
+  static constexpr InodeId kInode{ObjectId(5, 6)};
+
+  void SetUp() override {
+    auto catalog = Catalog::Open(path_);
+    ASSERT_TRUE(catalog) << catalog.error().ToString();
+    auto part = (*catalog)->Begin();
+    ASSERT_TRUE(part);
+    ASSERT_TRUE((*catalog)->Put(kObject, {kInode, {}}, Epoch(1)));
+    ASSERT_TRUE((*catalog)->SetEntry({kRootObject, "name"}, kObject, Epoch(1)));
+    ASSERT_TRUE(part->Release());
+    ASSERT_TRUE((*catalog)->Keep());
+  }
+  void Damage(const std::string& sql) {
+    auto database = Database::Open(path_, Database::Sync::kFull);
+    ASSERT_TRUE(database);
+    const auto done = database->Execute(sql);
+    ASSERT_TRUE(done) << done.error().ToString();
+  }
+  // kUsage for a newer one.
+  ErrorKind KindAfter(const std::string& sql) {
+    std::filesystem::remove(path_);
+    EXPECT_TRUE(Catalog::Open(path_));
+    Damage(sql);
+    const auto opened = Catalog::Open(path_);
+    EXPECT_FALSE(opened) << sql;
+    if (opened) return ErrorKind::kCancelled;
+    EXPECT_EQ(opened.error().ToString().find("SELECT"), std::string::npos)
+        << opened.error().ToString();
+    return opened.error().kind();
+  }
+
+  const ScratchDirectory scratch_;
+  const std::string path_ = scratch_.path() + "/replica.db";
+};
+
+TEST_F(DamagedCatalog, AMissingTableOrColumnIsCorrupt) {
+  for (const std::string table : {"object", "entry", "applied", "lacking"}) {
+    EXPECT_EQ(KindAfter("DROP TABLE " + table), ErrorKind::kCorrupt) << table;
+    EXPECT_EQ(KindAfter("ALTER TABLE " + table + " ADD COLUMN other"), ErrorKind::kCorrupt);
+  }
+  EXPECT_EQ(KindAfter("ALTER TABLE object DROP COLUMN cut"), ErrorKind::kCorrupt);
+}
+
+TEST_F(DamagedCatalog, ASchemaNumberThatCannotBeIsCorrupt) {
+  for (const int version : {-1, 0, 1}) {
+    EXPECT_EQ(KindAfter("PRAGMA user_version=" + std::to_string(version)), ErrorKind::kCorrupt);
+  }
+  EXPECT_EQ(KindAfter("DROP TABLE applied; PRAGMA user_version=99"), ErrorKind::kCorrupt);
+}
+
+TEST_F(DamagedCatalog, ANewerOneIsRefused) {
+  EXPECT_EQ(KindAfter("PRAGMA user_version=99"), ErrorKind::kUsage);
+  EXPECT_NE(Catalog::Open(path_).error().ToString().find("schema 99"), std::string::npos);
+}
+
+TEST_F(DamagedCatalog, AnAppliedCutThatCannotBeIsCorrupt) {
+  EXPECT_EQ(KindAfter("UPDATE applied SET epoch=-1"), ErrorKind::kCorrupt);
+  EXPECT_EQ(KindAfter("UPDATE applied SET cut=x'00'"), ErrorKind::kCorrupt);
+  EXPECT_EQ(KindAfter("DELETE FROM applied"), ErrorKind::kCorrupt);
+}
+
+TEST_F(DamagedCatalog, RowsOfObjectsThatHoldWhatCannotBeAreCorrupt) {
+  ASSERT_TRUE(Catalog::Open(path_).value()->Find(kObject).value().has_value());
+  for (const char* change :
+       {"kind=0", "kind=8", "kind=257", "kind=NULL", "inode=x'00'", "permissions=32768", "uid=-1",
+        "gid=4294967296", "size=-1", "link_count=-1", "modify_ns=1000000000", "change_ns=-1",
+        "xattrs=x'ff'"}) {
+    SCOPED_TRACE(change);
+    Damage("SAVEPOINT s; CREATE TABLE kept AS SELECT * FROM object; UPDATE object SET " +
+           std::string(change) + "; RELEASE s");
+    {
+      const auto catalog = Catalog::Open(path_).value();
+      const auto found = catalog->Find(kObject);
+      ASSERT_FALSE(found);
+      EXPECT_EQ(found.error().kind(), ErrorKind::kCorrupt);
+      // The statement can be used again.
+      EXPECT_FALSE(catalog->Find(ObjectId(8, 8)).value().has_value());
+      if (std::string_view(change).starts_with("kind")) {
+        EXPECT_EQ(catalog->FindKind(kObject).error().kind(), ErrorKind::kCorrupt);
+      }
+    }
+    Damage("DELETE FROM object; INSERT INTO object SELECT * FROM kept; DROP TABLE kept");
+  }
+  Damage("UPDATE object SET id=x'00'");
+  EXPECT_EQ(Catalog::Open(path_).value()->FindInode(kInode).error().kind(), ErrorKind::kCorrupt);
+}
+
+TEST_F(DamagedCatalog, RowsOfNamesThatHoldWhatCannotBeAreCorrupt) {
+  for (const char* name : {"x'2f'", "x'2e2e'", "x'612f62'", "x'00'"}) {
+    Damage(std::string("UPDATE entry SET name=") + name);
+    const auto catalog = Catalog::Open(path_).value();
+    EXPECT_EQ(catalog->EntriesOf(kRootObject).error().kind(), ErrorKind::kCorrupt) << name;
+    EXPECT_EQ(catalog->NamesOf(kObject).error().kind(), ErrorKind::kCorrupt) << name;
+    EXPECT_TRUE(catalog->NamesOf(ObjectId(8, 8)).value().empty());
+  }
+  Damage("UPDATE entry SET name=x'61', child=x'00'");
+  const auto catalog = Catalog::Open(path_).value();
+  EXPECT_EQ(catalog->ChildOf({kRootObject, "a"}).error().kind(), ErrorKind::kCorrupt);
+  EXPECT_EQ(catalog->EntriesOf(kRootObject).error().kind(), ErrorKind::kCorrupt);
 }
 
 }  // namespace

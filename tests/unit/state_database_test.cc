@@ -210,6 +210,12 @@ TEST_F(StateDatabaseTest, ANewerSchemaIsRefused) {
   const auto opened = StateDatabase::Open(scratch_.path());
   ASSERT_FALSE(opened);
   EXPECT_EQ(opened.error().kind(), ErrorKind::kRefused);
+  EXPECT_NE(opened.error().ToString().find("use one that knows schema 99"), std::string::npos);
+}
+
+TEST_F(StateDatabaseTest, ANewerNumberWithoutWhatAllSchemasHaveIsCorrupt) {
+  { ASSERT_TRUE(Open().database().Execute("DROP TABLE volume; PRAGMA user_version=99")); }
+  EXPECT_EQ(StateDatabase::Open(scratch_.path()).error().kind(), ErrorKind::kCorrupt);
 }
 
 TEST_F(StateDatabaseTest, AFileThatIsNoDatabaseIsCorrupt) {
@@ -220,7 +226,10 @@ TEST_F(StateDatabaseTest, AFileThatIsNoDatabaseIsCorrupt) {
 }
 
 TEST_F(StateDatabaseTest, EpochsThatCannotBeAreCorrupt) {
-  { StateDatabase fresh = Open(); }
+  {
+    StateDatabase fresh = Open();
+    ASSERT_TRUE(fresh.database().Execute("INSERT INTO object VALUES(zeroblob(16),x'')"));
+  }
   const std::string high = std::to_string(kNewestEpoch.number() + 1);
   const std::string deferred = std::to_string(kDeferredEpoch.number());
   const auto opens_with = [&](const std::string& table, const std::string& values) {
@@ -238,15 +247,18 @@ TEST_F(StateDatabaseTest, EpochsThatCannotBeAreCorrupt) {
   };
   for (const std::string& epoch : {high, std::string("-1"), deferred}) {
     const bool may_be_dirty = epoch == deferred;
-    EXPECT_FALSE(opens_with("epoch", epoch + ",x'00',0")) << epoch;
-    EXPECT_EQ(opens_with("dirty_range", "x'00',0,1,0," + epoch), may_be_dirty) << epoch;
-    EXPECT_EQ(opens_with("dirty_attr", "x'00',1," + epoch), may_be_dirty) << epoch;
-    EXPECT_EQ(opens_with("dirty_entry", "x'00',x'61',NULL," + epoch), may_be_dirty) << epoch;
-    EXPECT_FALSE(opens_with("replica", "'r','u'," + epoch + ",x'00',0,x'00',0,0,0")) << epoch;
-    EXPECT_FALSE(opens_with("replica", "'r','u',0,x'00'," + epoch + ",x'00',0,0,0")) << epoch;
-    EXPECT_FALSE(opens_with("replica", "'r','u',0,x'00',0,x'00',0," + epoch + ",0")) << epoch;
+    EXPECT_FALSE(opens_with("epoch", epoch + ",zeroblob(16),0")) << epoch;
+    EXPECT_EQ(opens_with("dirty_range", "zeroblob(16),0,1,0," + epoch), may_be_dirty) << epoch;
+    EXPECT_EQ(opens_with("dirty_attr", "zeroblob(16),1," + epoch), may_be_dirty) << epoch;
+    EXPECT_EQ(opens_with("dirty_entry", "zeroblob(16),x'61',NULL," + epoch), may_be_dirty) << epoch;
+    EXPECT_FALSE(opens_with("replica", "'r','u'," + epoch + ",zeroblob(16),0,zeroblob(16),0,0,0"))
+        << epoch;
+    EXPECT_FALSE(opens_with("replica", "'r','u',0,zeroblob(16)," + epoch + ",zeroblob(16),0,0,0"))
+        << epoch;
+    EXPECT_FALSE(opens_with("replica", "'r','u',0,zeroblob(16),0,zeroblob(16),0," + epoch + ",0"))
+        << epoch;
   }
-  EXPECT_TRUE(opens_with("epoch", std::to_string(kNewestEpoch.number()) + ",x'00',0"));
+  EXPECT_TRUE(opens_with("epoch", std::to_string(kNewestEpoch.number()) + ",zeroblob(16),0"));
 }
 
 TEST_F(StateDatabaseTest, ADamagedPageIsCorrupt) {

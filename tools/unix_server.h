@@ -1,0 +1,63 @@
+// Answers messages over a local socket that is its owner's and root's only (unix_connection.h says
+// how they look). A connection carries one request and its answer, on a thread of its own, so the
+// handler may block. At most `max_connections` are open at once; others wait to be accepted. Who
+// sends nothing, or does not read the answer, is let go in time and meanwhile holds up nobody else.
+//
+// The handler is called by several threads at once, and not at all for a client that gave up
+// before.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <functional>
+#include <list>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <thread>
+
+#include "meta/base/result.h"
+#include "meta/base/unique_fd.h"
+
+namespace tandem::tools {
+
+class UnixServer {
+ public:
+  using Handler = std::function<std::string(std::string_view request)>;
+
+  struct Limits {
+    size_t max_connections = 64;
+    size_t max_request_bytes = 1 << 20;
+    // From the connection to the end of the request.
+    std::chrono::milliseconds request_time{2'000};
+    // For the whole answer.
+    std::chrono::milliseconds answer_time{10'000};
+  };
+
+  // `path` must not be there. kUsage if it is too long for a socket.
+  static Result<std::unique_ptr<UnixServer>> Listen(const std::string& path, const Limits& limits,
+                                                    Handler handler);
+  // Accepts nobody any more, waits for the handlers under way, and sends what their clients are
+  // ready to take. The socket's file stays.
+  ~UnixServer();
+
+ private:
+  struct Connection;
+
+  UnixServer(const Limits& limits, Handler handler)
+      : limits_(limits), handler_(std::move(handler)) {}
+  Status Start(const std::string& path);
+  void Run();
+  void Accept(std::list<Connection>& connections);
+  void Serve(UniqueFd fd) const;
+
+  const Limits limits_;
+  const Handler handler_;
+  UniqueFd stop_;   // eventfd; readable once the server stops
+  UniqueFd ended_;  // eventfd; written when a connection has ended
+  UniqueFd listener_;
+  bool short_of_descriptors_ = false;  // the accepting thread's
+  std::thread thread_;
+};
+
+}  // namespace tandem::tools
