@@ -72,8 +72,8 @@ class FileSystemMount {
   // that stood there is gone. On error what is mounted there is what was.
   Status Attach();
 
-  // Serves until the filesystem is unmounted, until SIGTERM, SIGINT or SIGHUP (where a StopSignals
-  // blocks them), or until Stop. Operations that were running have been answered when it returns,
+  // Serves until the filesystem is unmounted, until SIGTERM or SIGINT (where a StopSignals blocks
+  // them), or until Stop. Operations that were running have been answered when it returns,
   // and what the kernel held has been taken in, or may_lack_stores() says where not. Call once.
   Status Run();
   // After Run: files of which stores may be lost.

@@ -9,6 +9,8 @@ namespace tandem::fs {
 StopSignals::StopSignals() {
   const sigset_t set = Set();
   pthread_sigmask(SIG_BLOCK, &set, &previous_);
+  // One that comes when nobody listens any more is dropped when the mask is restored.
+  ::signal(SIGHUP, SIG_IGN);
 }
 
 StopSignals::~StopSignals() { pthread_sigmask(SIG_SETMASK, &previous_, nullptr); }

@@ -1,6 +1,7 @@
-// SIGTERM, SIGINT and SIGHUP as a request to end cleanly, received through a descriptor instead of
-// a handler. Make it in main before any thread is started: threads inherit the blocked mask, and a
-// signal that finds them blocked everywhere waits for FileSystemMount::Run.
+// SIGTERM and SIGINT as a request to end cleanly, received through a descriptor instead of a
+// handler; and SIGHUP, which ends nothing. Make it in main before any thread is started: threads
+// inherit the blocked mask, and a signal that finds them blocked everywhere waits for
+// FileSystemMount::Run.
 #pragma once
 
 #include <csignal>

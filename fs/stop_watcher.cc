@@ -16,7 +16,7 @@ Result<std::unique_ptr<StopWatcher>> StopWatcher::Create() {
   const sigset_t set = StopSignals::Set();
   UniqueFd requests(eventfd(0, EFD_CLOEXEC));
   UniqueFd finish(eventfd(0, EFD_CLOEXEC));
-  UniqueFd signals(signalfd(-1, &set, SFD_CLOEXEC));
+  UniqueFd signals(signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
   if (!requests.valid() || !finish.valid() || !signals.valid()) {
     return ErrnoError("prepare to be stopped");
   }
@@ -51,20 +51,26 @@ void StopWatcher::Finish() {
 void StopWatcher::Watch(const std::function<void()>& stop) {
   pollfd watched[] = {
       {finish_.get(), POLLIN, 0}, {requests_.get(), POLLIN, 0}, {signals_.get(), POLLIN, 0}};
-  while (poll(watched, std::size(watched), -1) < 0) {
-    if (errno != EINTR) {
+  while (true) {
+    if (poll(watched, std::size(watched), -1) < 0) {
+      if (errno == EINTR) continue;
       LogError("{}", ErrnoError("wait for signals").value().ToString());
       return;
     }
+    if (watched[0].revents != 0) return;
+    if (watched[1].revents != 0 || SignalSaysStop()) return stop();
   }
-  if (watched[0].revents != 0) return;
-  if (watched[2].revents != 0) {
-    signalfd_siginfo signal;
-    if (read(signals_.get(), &signal, sizeof signal) == sizeof signal) {
-      LogInfo("signal {}: stopping", signal.ssi_signo);
-    }
+}
+
+bool StopWatcher::SignalSaysStop() {
+  signalfd_siginfo signal;
+  if (read(signals_.get(), &signal, sizeof signal) != sizeof signal) return false;
+  if (signal.ssi_signo == SIGHUP) {
+    LogInfo("SIGHUP: going on as before, reload is not built yet");
+    return false;
   }
-  stop();
+  LogInfo("signal {}: stopping", signal.ssi_signo);
+  return true;
 }
 
 }  // namespace tandem::fs

@@ -1,5 +1,5 @@
-// Waits for the wish to stop, a signal of StopSignals or a call of Request, and then calls a
-// function once, on a thread of its own: so that what stopping takes may take its time.
+// Waits for the wish to stop, SIGTERM or SIGINT (fs/stop_signals.h) or a call of Request, and then
+// calls a function once, on a thread of its own: so that what stopping takes may take its time.
 //
 // Start and Finish belong to one thread; Request may be called from any, at any time.
 #pragma once
@@ -29,6 +29,7 @@ class StopWatcher {
   StopWatcher(UniqueFd requests, UniqueFd finish, UniqueFd signals)
       : requests_(std::move(requests)), finish_(std::move(finish)), signals_(std::move(signals)) {}
   void Watch(const std::function<void()>& stop);
+  bool SignalSaysStop();
 
   const UniqueFd requests_;  // eventfd
   const UniqueFd finish_;    // eventfd

@@ -16,7 +16,7 @@ inline size_t ShardOf(const ObjectId& object) { return object.low() % kShards; }
 
 struct Layer {
   CutRecord cut;                // that ended the epoch
-  int64_t first_change_ns = 0;  // BootTimeNs of the oldest change
+  int64_t first_change_ns = 0;  // BootTimeNs of the oldest change; 0: there is none
   std::array<ChangeSet, kShards> shards;
   // Objects and names in it, and ranges, of which some cost as much: its memory.
   uint64_t weight = 0;

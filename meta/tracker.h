@@ -89,7 +89,7 @@ class Tracker : public Capture {
   Status Settle() EXCLUDES(cut_mutex_);
 
   Epoch open_epoch() const { return Epoch(open_epoch_.load()); }
-  // Wall time of the oldest change after `epoch`.
+  // BootTimeNs of the oldest change after `epoch`.
   std::optional<int64_t> OldestChangeAfter(Epoch epoch) EXCLUDES(layers_mutex_);
   PendingCounts PendingAfter(Epoch epoch) EXCLUDES(layers_mutex_);
   // What changed of one object after `epoch`.
@@ -233,7 +233,7 @@ class Tracker : public Capture {
   std::atomic<bool> open_is_empty_{true};
   // First changes of an epoch, and calls of WakeAll.
   uint64_t wakes_ GUARDED_BY(change_mutex_) = 0;
-  int64_t open_first_change_ns_ GUARDED_BY(change_mutex_) = 0;
+  int64_t open_first_change_ns_ GUARDED_BY(change_mutex_) = 0;  // BootTimeNs; 0: none
 
   // The cuts operations may have to keep things for, oldest first. Read inside the gate, changed
   // only while it is closed: that is its lock.

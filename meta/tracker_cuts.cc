@@ -2,6 +2,7 @@
 #include <time.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "meta/base/fault_point.h"
 #include "meta/epoch_limit.h"
@@ -115,7 +116,7 @@ void Tracker::CloseEpoch(Layer& layer) {
   // In this order: see NewestChange.
   {
     MutexLock lock(change_mutex_);
-    layer.first_change_ns = open_first_change_ns_;
+    layer.first_change_ns = std::exchange(open_first_change_ns_, 0);
     open_is_empty_ = true;
   }
   open_epoch_ = layer.cut.name.epoch.Next().number();
@@ -264,14 +265,15 @@ std::optional<int64_t> Tracker::OldestChangeAfter(Epoch epoch) {
   {
     MutexLock lock(layers_mutex_);
     for (const auto& [id, deferred] : deferred_) older(deferred.since_ns);
-    const auto after = LayersAfter(epoch);
-    if (!after.empty()) {
-      older(after.front()->first_change_ns);
+    // A cut that somebody asked for ends an epoch without changes, too.
+    for (const auto& layer : LayersAfter(epoch)) {
+      if (layer->first_change_ns == 0) continue;
+      older(layer->first_change_ns);
       return oldest;
     }
   }
   MutexLock lock(change_mutex_);
-  if (!open_is_empty_) older(open_first_change_ns_);
+  if (open_first_change_ns_ != 0) older(open_first_change_ns_);
   return oldest;
 }
 

@@ -1,5 +1,7 @@
 #include "replica/peer.h"
 
+#include "meta/base/log.h"
+
 namespace tandem::replica {
 namespace {
 
@@ -28,6 +30,23 @@ ErrorKind KindOf(ReplyCode code) {
       break;
   }
   return ErrorKind::kProtocol;
+}
+
+// What it means for a person that the conversation is to begin anew; empty: the code means no such
+// thing.
+std::string InWords(ReplyCode code) {
+  switch (code) {
+    case ReplyCode::kUnknownSession:
+      return "tandemd has been started again, or speaks with another tandemfs: connecting anew";
+    case ReplyCode::kUnknownStage:
+      return "tandemd does not have what was sent of the cut any more: sending it again";
+    case ReplyCode::kWrongBase:
+      return "the replica is at another cut than was thought: asking it where it is";
+    case ReplyCode::kBusy:
+      return "the replica is applying a cut: asking again";
+    default:
+      return "";
+  }
 }
 
 int ErrnoOf(ReplyCode code) {
@@ -66,6 +85,10 @@ Result<Position> Peer::Open(const Hello& hello) {
 
 Status Peer::ToStatus(const Reply& reply) {
   if (reply.code == ReplyCode::kOk) return {};
+  if (std::string words = InWords(reply.code); !words.empty()) {
+    LogDebug("{}: {}", NameOf(reply.code), reply.message);  // the error does not say it
+    return MakeError(KindOf(reply.code), std::move(words), ErrnoOf(reply.code));
+  }
   return MakeError(KindOf(reply.code), std::string(NameOf(reply.code)) + ": " + reply.message,
                    ErrnoOf(reply.code));
 }
@@ -77,8 +100,14 @@ Result<Peer::Pending> Peer::Send(RequestBody body) {
 }
 
 Result<Reply> Peer::Pending::Wait() {
-  ASSIGN_OR_RETURN(const std::string bytes, call_->Wait());
-  auto reply = DecodeReply(bytes);
+  const auto bytes = call_->Wait();
+  if (!bytes && bytes.error().kind() == ErrorKind::kUnreachable) {
+    return MakeError(ErrorKind::kUnreachable,
+                     "tandemd at " + *url_ + " does not answer (" + bytes.error().ToString() + ")",
+                     bytes.error().code());
+  }
+  if (!bytes) return tl::unexpected<Error>(bytes.error());
+  auto reply = DecodeReply(*bytes);
   if (reply) return reply;
   return tl::unexpected<Error>(std::move(reply.error()).Within("replica at " + *url_));
 }

@@ -14,6 +14,9 @@ using Grip = Retention::Grip;
 constexpr milliseconds kBackOffFirst{100};
 constexpr milliseconds kBackOffLongest{5000};
 constexpr milliseconds kIdleWait{500};
+// Longer than a replica that is there takes to connect.
+constexpr milliseconds kSoonConnected{1000};
+constexpr milliseconds kConnectedPoll{20};
 // An idle replica is asked this often whether it is still there.
 constexpr milliseconds kHeartbeat{2000};
 
@@ -27,6 +30,7 @@ Sender::Sender(Options options, meta::Tracker& tracker, const meta::SourceTree& 
       retention_(retention),
       on_applied_(std::move(on_applied)),
       started_ns_(meta::BootTimeNs()),
+      probe_(options_.url),
       reconcile_owed_(options_.reconcile_owed),
       compare_after_(options_.compare_after),
       paused_(options_.paused),
@@ -132,6 +136,7 @@ void Sender::Run() {
   milliseconds back_off = kBackOffFirst;
   while (!stopping_) {
     const auto begun = CondVar::Clock::now();
+    LookWhyNotConnected();
     const Status status = Converse(*peer_);
     if (stopping_) return;
     const Error& error = status.error();
@@ -140,12 +145,23 @@ void Sender::Run() {
       LogInfo("replica {}: {}; trying again", options_.name, error.ToString());
     } else {
       const bool unreachable = error.kind() == ErrorKind::kUnreachable;
+      const std::string found = unreachable && peer_->connection() == 0 ? probe_.found() : "";
       trouble_ = unreachable ? "" : error.ToString();
-      SetState(unreachable ? ReplicaState::kConnecting : ReplicaState::kBlocked, error.ToString());
+      SetState(unreachable ? ReplicaState::kConnecting : ReplicaState::kBlocked,
+               found.empty() ? error.ToString() : found);
     }
     if (CondVar::Clock::now() - begun > kBackOffLongest) back_off = kBackOffFirst;
     WaitUnlessWoken(back_off);
     back_off = std::min(back_off * 2, kBackOffLongest);
+  }
+}
+
+// The first request waits for the connection, however long; meanwhile it is to be known what for.
+void Sender::LookWhyNotConnected() {
+  const auto deadline = CondVar::Clock::now() + kSoonConnected;
+  while (!stopping_ && peer_->connection() == 0) {
+    if (CondVar::Clock::now() >= deadline) return probe_.Look();
+    WaitUnlessWoken(kConnectedPoll);
   }
 }
 
@@ -264,7 +280,8 @@ Status Sender::CheckStillThere(Peer& peer, Position& position) {
   ASSIGN_OR_RETURN(Position now, peer.AskFor<Position>(WaitApplied{position.applied, 0}));
   // Only we move it on.
   if (now.durable != position.durable) {
-    return MakeError(ErrorKind::kUnreachable, "the replica has left its cut");
+    return MakeError(ErrorKind::kUnreachable,
+                     "the replica is at another cut than was thought: asking it where it is");
   }
   RETURN_IF_ERROR(CheckClaim(now));
   position = std::move(now);

@@ -19,6 +19,7 @@
 #include "meta/source_tree.h"
 #include "meta/tracker.h"
 #include "replica/lacking.h"
+#include "replica/link_probe.h"
 #include "replica/object_shipper.h"
 #include "replica/peer.h"
 #include "replica/retention.h"
@@ -108,6 +109,7 @@ class Sender {
   };
 
   void Run();
+  void LookWhyNotConnected();
   Status Converse(Peer& peer);
   // kProtocol if it cannot be where it says.
   Status CheckClaim(const Position& position);
@@ -147,6 +149,7 @@ class Sender {
   const OnApplied on_applied_;
   const int64_t started_ns_;
   std::unique_ptr<Peer> peer_;
+  LinkProbe probe_;
   ShipProgress progress_;
   // The thread's own: whether changes after the replica's cut are known exactly, whether deltas may
   // be tried, and when the last cut was taken.

@@ -214,7 +214,8 @@ Status Sender::AwaitApplied(Peer& peer, Position& position, const CutName& cut) 
     answer->session = position.session;
     position = std::move(*answer);
     if (position.durable != cut) {
-      return MakeError(ErrorKind::kUnreachable, "wait for apply: the replica has left the cut");
+      return MakeError(ErrorKind::kUnreachable,
+                       "the replica is at another cut than was thought: asking it where it is");
     }
     // First this: who waits for the position reads the state next.
     if (position.applied == cut && increments_) SetState(ReplicaState::kCurrent, "");

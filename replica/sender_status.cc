@@ -46,6 +46,8 @@ ReplicaStatus Sender::status() {
     status.name = options_.name;
     status.url = options_.url;
     status.state = state_;
+    // Resumed; its thread may still wait for an answer that will not come.
+    if (state_ == ReplicaState::kPaused && !paused_) status.state = ReplicaState::kCatchingUp;
     status.durable = durable_;
     status.applied = applied_;
     status.error = error_;
@@ -61,6 +63,7 @@ ReplicaStatus Sender::status() {
       }
     }
   }
+  bool connected = false;
   if (peer_ != nullptr) {
     status.sent_bytes = peer_->sent_bytes();
     status.received_bytes = peer_->received_bytes();
@@ -69,8 +72,13 @@ ReplicaStatus Sender::status() {
         status.state != ReplicaState::kPaused && status.state != ReplicaState::kBlocked;
     // What answers on another connection may be another run of the daemon, with another store.
     const uint64_t connection = peer_->connection();
+    connected = connection != 0;
     const bool believed = status.state != ReplicaState::kCurrent || connection == heard_connection;
-    if (talks && (connection == 0 || !believed)) status.state = ReplicaState::kConnecting;
+    if (talks && (!connected || !believed)) status.state = ReplicaState::kConnecting;
+    if (status.state == ReplicaState::kConnecting && !connected) {
+      probe_.Look();
+      if (std::string found = probe_.found(); !found.empty()) status.error = std::move(found);
+    }
   }
   if (!in_step || !tracker_.Knows(status.applied)) {
     // Never in step in this run: all that can be said is that it is at least that far behind.
@@ -80,8 +88,8 @@ ReplicaStatus Sender::status() {
     status.lag_seconds = std::max(status.lag_seconds, SecondsSince(*oldest));
   }
   if (status.state == ReplicaState::kConnecting && status.error.empty()) {
-    status.error =
-        "waiting for an answer from " + status.url + " (is tandemd running there, and reachable?)";
+    status.error = connected ? "connected to " + status.url + ", waiting for tandemd to answer"
+                             : "connecting to " + status.url;
   }
   const bool walking =
       status.state == ReplicaState::kSeeding || status.state == ReplicaState::kReconciling;

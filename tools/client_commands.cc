@@ -4,22 +4,17 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cstdio>
 
 #include "meta/base/log.h"
 #include "tools/control.h"
+#include "tools/mount_survey.h"
 #include "tools/print.h"
-#include "tools/take_in.h"
 
 namespace tandem::tools {
 namespace {
 
-using Clock = std::chrono::steady_clock;
-
 constexpr int kAnswerMs = 5000;
-// A request that waits is split into waits of this length.
-constexpr int kWaitSliceMs = 250;
 
 std::string Bytes(uint64_t bytes) {
   static constexpr const char* kUnits[] = {"B", "KiB", "MiB", "GiB", "TiB"};
@@ -51,7 +46,22 @@ void PrintReplica(const Json& replica) {
   }
 }
 
+void PrintWithoutAnswer(const Json& status) {
+  const bool dead = status.value("mount", "") == "dead";
+  PrintLine("{} on {}: {}", status.value("source", "?"), status.value("mountpoint", "?"),
+            dead ? "dead" : "stuck");
+  if (dead) {
+    PrintLine(
+        "  its tandemfs was killed: whoever uses it gets errors. Start tandemfs on it again, "
+        "or detach it (umount -l)");
+  } else {
+    PrintLine("  its tandemfs runs and does not answer at {}: is it stopped?",
+              status.value("socket", ""));
+  }
+}
+
 void PrintStatus(const Json& status) {
+  if (status.value("mount", "") != "live") return PrintWithoutAnswer(status);
   PrintLine("{} on {} (volume {}){}", status.value("source", ""), status.value("mountpoint", ""),
             status.value("volume", ""), status.value("capture", true) ? "" : ", without capture");
   const Json pending = status.value("pending", Json::object());
@@ -66,91 +76,61 @@ void PrintStatus(const Json& status) {
   }
 }
 
-Result<std::vector<Json>> AskStatuses(const std::string& mountpoint) {
-  std::vector<Json> statuses;
-  if (!mountpoint.empty()) {
-    ASSIGN_OR_RETURN(const std::string socket, FindControlSocket(mountpoint));
-    ASSIGN_OR_RETURN(Json status, AskControl(socket, {{"op", "status"}}, kAnswerMs));
-    statuses.push_back(std::move(status));
-    return statuses;
-  }
-  ASSIGN_OR_RETURN(const std::vector<std::string> sockets, AllControlSockets());
-  for (const std::string& socket : sockets) {
-    auto status = AskControl(socket, {{"op", "status"}}, kAnswerMs);
-    if (status) {
-      statuses.push_back(std::move(*status));
-    } else {
-      Complain("tandem", status.error().ToString());
+struct Statuses {
+  std::vector<Json> of_mounts;
+  int exit_code = kAllIsWell;
+};
+
+// Of the mount that holds `path`, or of all.
+Result<Statuses> StatusesOf(const std::string& path) {
+  Statuses statuses;
+  if (!path.empty()) {
+    ASSIGN_OR_RETURN(const SurveyedMount mount, FindMount(path));
+    ASSIGN_OR_RETURN(Json status, AskStatus(mount, kAnswerMs));
+    if (status.is_null()) {
+      return MakeError(ErrorKind::kUnreachable, path + " has just been unmounted");
+    }
+    statuses.of_mounts.push_back(std::move(status));
+  } else {
+    ASSIGN_OR_RETURN(const std::vector<SurveyedMount> mounts, SurveyMounts());
+    for (Result<Json>& status : AskStatuses(mounts, kAnswerMs)) {
+      if (!status) {
+        Complain("tandem", status.error().ToString());
+        statuses.exit_code = kCouldNotAsk;
+      } else if (!status->is_null()) {
+        statuses.of_mounts.push_back(std::move(*status));
+      }
     }
   }
+  statuses.exit_code = std::max(statuses.exit_code, StatusExitCode(statuses.of_mounts));
   return statuses;
-}
-
-Json WithReplica(Json request, const std::string& replica) {
-  if (!replica.empty()) request["replica"] = replica;
-  return request;
 }
 
 }  // namespace
 
-Status TakeInStores(const std::string& socket, Clock::time_point deadline) {
-  ASSIGN_OR_RETURN(const Json reply, AskControl(socket, {{"op", "held"}}, kAnswerMs));
-  ASSIGN_OR_RETURN(const fs::HeldStores held, HeldStoresFrom(reply));
-  const std::vector<fs::HeldFile> missed = TakeIn(held, deadline);
-  if (missed.empty()) return {};
-  std::string text = "not everything that was stored into " + missed.front().path;
-  if (missed.size() > 1) text += " and " + std::to_string(missed.size() - 1) + " other files";
-  return MakeError(ErrorKind::kUnreachable, text + " could be taken in: try again");
-}
-
 Result<int> RunStatus(const StatusOptions& options) {
   while (true) {
-    ASSIGN_OR_RETURN(const std::vector<Json> statuses, AskStatuses(options.mountpoint));
+    ASSIGN_OR_RETURN(const Statuses statuses, StatusesOf(options.mountpoint));
     if (options.watch && !options.json && isatty(STDOUT_FILENO) != 0) printf("\033[H\033[2J");
     if (!options.json) {
-      if (statuses.empty()) PrintLine("nothing is mounted");
-      for (const Json& status : statuses) PrintStatus(status);
+      if (statuses.of_mounts.empty()) PrintLine("nothing is mounted");
+      for (const Json& status : statuses.of_mounts) PrintStatus(status);
     } else if (!options.mountpoint.empty()) {
-      PrintJson(statuses.front());
+      PrintJson(statuses.of_mounts.front());
     } else {
-      PrintJson(Json(statuses));
+      PrintJson(Json(statuses.of_mounts));
     }
-    fflush(stdout);
-    if (!options.watch) return EXIT_SUCCESS;
+    RETURN_IF_ERROR(FlushOutput());
+    if (!options.watch) return statuses.exit_code;
     const timespec second{1, 0};
     nanosleep(&second, nullptr);
   }
 }
 
-Result<int> RunSync(const SyncOptions& options) {
-  const auto deadline =
-      options.timeout_seconds > 0
-          ? Clock::now() +
-                std::chrono::milliseconds(static_cast<int64_t>(options.timeout_seconds * 1000))
-          : Clock::time_point::max();
-  ASSIGN_OR_RETURN(const std::string socket, FindControlSocket(options.mountpoint));
-  RETURN_IF_ERROR(TakeInStores(socket, deadline));
-  ASSIGN_OR_RETURN(const Json newest, AskControl(socket, {{"op", "newest"}}, kAnswerMs));
-  while (true) {
-    const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - Clock::now()).count();
-    const Json request = WithReplica({{"op", "sync"},
-                                      {"epoch", newest.value("epoch", uint64_t{0})},
-                                      {"timeout_ms", std::clamp<int64_t>(left, 1, kWaitSliceMs)}},
-                                     options.replica);
-    auto reply = AskControl(socket, request, kAnswerMs);
-    if (reply) return EXIT_SUCCESS;
-    if (reply.error().kind() == ErrorKind::kUsage || Clock::now() >= deadline) {
-      return tl::unexpected<Error>(std::move(reply.error()));
-    }
-    if (reply.error().kind() == ErrorKind::kUnreachable) {
-      return tl::unexpected<Error>(std::move(reply.error()));
-    }
-  }
-}
-
 Result<int> RunPause(const PauseOptions& options, bool paused) {
   ASSIGN_OR_RETURN(const std::string socket, FindControlSocket(options.mountpoint));
-  const Json request = WithReplica({{"op", paused ? "pause" : "resume"}}, options.replica);
+  Json request = {{"op", paused ? "pause" : "resume"}};
+  if (!options.replica.empty()) request["replica"] = options.replica;
   ASSIGN_OR_RETURN(const Json reply, AskControl(socket, request, kAnswerMs));
   (void)reply;
   return EXIT_SUCCESS;

@@ -20,14 +20,16 @@ struct StatusOptions {
   bool json = false;
   bool watch = false;
 };
+// The exit codes of tools/mount_survey.h.
 Result<int> RunStatus(const StatusOptions& options);
 
 struct SyncOptions {
   std::string mountpoint;
-  std::string replica;         // empty: all
-  double timeout_seconds = 0;  // 0: none
+  std::string replica;                   // empty: all
+  std::chrono::milliseconds timeout{0};  // 0: none
 };
-// 0 in sync, 1 not in time.
+// 0 in sync, 1 not in time. Says on stderr, as soon as it waits for one, which replica is paused,
+// blocked or unreachable.
 Result<int> RunSync(const SyncOptions& options);
 
 struct PauseOptions {

@@ -29,24 +29,6 @@ std::string RuntimeDirectory() {
   return "/tmp/tandemfs-" + std::to_string(geteuid());
 }
 
-// Absolute and without symlinks; of a dead mount, what can be said without asking it.
-std::string Canonical(const std::string& path) {
-  char resolved[PATH_MAX];
-  if (realpath(path.c_str(), resolved) != nullptr) return resolved;
-  std::string absolute = path;
-  if (!path.starts_with('/') && getcwd(resolved, sizeof resolved) != nullptr) {
-    absolute = std::string(resolved) + "/" + path;
-  }
-  while (absolute.size() > 1 && absolute.ends_with('/')) absolute.pop_back();
-  return absolute;
-}
-
-// The server holds a lock as long as it runs; the socket of a killed tandemfs stays behind.
-bool IsAlive(const std::string& socket) {
-  const UniqueFd lock(open(ControlLock(socket).c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC));
-  return lock.valid() && flock(lock.get(), LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK;
-}
-
 Result<std::string> Exchange(const std::string& socket, const std::string& request,
                              UnixConnection::Clock::time_point deadline) {
   ASSIGN_OR_RETURN(UnixConnection connection, UnixConnection::Connect(socket, deadline));
@@ -89,6 +71,11 @@ std::string ControlSocket(const std::string& directory, const std::string& mount
 
 std::string ControlLock(const std::string& socket) { return socket + ".lock"; }
 
+bool ControlIsServed(const std::string& socket) {
+  const UniqueFd lock(open(ControlLock(socket).c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC));
+  return lock.valid() && flock(lock.get(), LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+}
+
 Result<std::vector<std::string>> AllControlSockets() {
   std::vector<std::string> sockets;
   ASSIGN_OR_RETURN(const std::string directory, ControlDirectory(/*create=*/false));
@@ -100,15 +87,26 @@ Result<std::vector<std::string>> AllControlSockets() {
     const dirent* entry = readdir(open.get());
     if (entry == nullptr) break;
     const std::string socket = directory + "/" + entry->d_name;
-    if (socket.ends_with(kSuffix) && IsAlive(socket)) sockets.push_back(socket);
+    if (socket.ends_with(kSuffix) && ControlIsServed(socket)) sockets.push_back(socket);
   }
   std::sort(sockets.begin(), sockets.end());
   return sockets;
 }
 
+std::string AbsolutePath(const std::string& path) {
+  char resolved[PATH_MAX];
+  if (realpath(path.c_str(), resolved) != nullptr) return resolved;
+  std::string absolute = path;
+  if (!path.starts_with('/') && getcwd(resolved, sizeof resolved) != nullptr) {
+    absolute = std::string(resolved) + "/" + path;
+  }
+  while (absolute.size() > 1 && absolute.ends_with('/')) absolute.pop_back();
+  return absolute;
+}
+
 Result<std::string> FindControlSocket(const std::string& path) {
   ASSIGN_OR_RETURN(const std::string directory, ControlDirectory(/*create=*/false));
-  const std::string canonical = Canonical(path);
+  const std::string canonical = AbsolutePath(path);
   for (std::string at = canonical; !at.empty();) {
     const std::string socket = ControlSocket(directory, at);
     if (access(socket.c_str(), F_OK) == 0) return socket;
@@ -120,7 +118,7 @@ Result<std::string> FindControlSocket(const std::string& path) {
 }
 
 Result<Json> AskControl(const std::string& socket, const Json& request, int timeout_ms) {
-  if (!IsAlive(socket)) {
+  if (!ControlIsServed(socket)) {
     return MakeError(ErrorKind::kUnreachable,
                      "the tandemfs that listened at " + socket + " has ended: mount again");
   }

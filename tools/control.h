@@ -22,8 +22,14 @@ Result<std::string> ControlDirectory(bool create);
 std::string ControlSocket(const std::string& directory, const std::string& mountpoint);
 // The file the server at `socket` keeps locked while it runs.
 std::string ControlLock(const std::string& socket);
+// Whether a tandemfs runs that holds the lock. The socket of one that was killed stays behind, and
+// to connect as a trial would cost the server's listener a pause.
+bool ControlIsServed(const std::string& socket);
 // The sockets of all running mounts of this user.
 Result<std::vector<std::string>> AllControlSockets();
+
+// `path` from the root and without symlinks; of a dead mount, what can be said without asking it.
+std::string AbsolutePath(const std::string& path);
 
 // The socket of the mount that holds `path`; kUsage if there is none.
 Result<std::string> FindControlSocket(const std::string& path);

@@ -7,11 +7,14 @@
 #include <charconv>
 #include <cstdlib>
 #include <iostream>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <set>
 #include <utility>
 
 #include "meta/base/fault_point.h"
+#include "tools/print.h"
+#include "tools/replica_url.h"
 #include "tools/state_directory.h"
 
 namespace tandem::tools {
@@ -103,9 +106,11 @@ ReplicaArgument ParseReplica(const std::string& text) {
   return {scheme == std::string::npos ? text : text.substr(scheme + 3), text};
 }
 
-Status CheckReplicas(const std::vector<ReplicaArgument>& replicas) {
+// Puts URLs in full where they were given in short.
+Status CheckReplicas(std::vector<ReplicaArgument>& replicas) {
   std::set<std::string> names;
-  for (const ReplicaArgument& replica : replicas) {
+  std::map<std::string, std::string> name_of;
+  for (ReplicaArgument& replica : replicas) {
     if (replica.name.empty() || replica.url.empty()) {
       return MakeError(ErrorKind::kUsage,
                        "a replica is given as [NAME=]URL, as in "
@@ -114,6 +119,12 @@ Status CheckReplicas(const std::vector<ReplicaArgument>& replicas) {
     if (!names.insert(replica.name).second) {
       return MakeError(ErrorKind::kUsage, "two replicas are called " + replica.name);
     }
+    ASSIGN_OR_RETURN(replica.url, CheckUrl(replica.url, UrlUse::kReplica));
+    const auto [other, is_new] = name_of.emplace(replica.url, replica.name);
+    if (is_new) continue;
+    return MakeError(ErrorKind::kUsage, "replicas " + other->second + " and " + replica.name +
+                                            " are the same, " + replica.url +
+                                            ": give each replica once");
   }
   return {};
 }
@@ -184,7 +195,9 @@ Result<MountArguments> ParseMountArguments(int argc, char** argv) {
   app.set_version_flag("--version", TANDEM_VERSION);
   app.add_option("SOURCE", arguments.source, "the directory to replicate");
   app.add_option("MOUNTPOINT", arguments.mountpoint, "where to show it");
-  app.add_option("--replica", replicas, "[NAME=]URL of a replica daemon; may be repeated")
+  app.add_option("--replica", replicas,
+                 "[NAME=]URL of a replica daemon, tcp://HOST[:PORT] (7447) or ipc:///PATH; "
+                 "may be repeated")
       ->type_name("[NAME=]URL")
       ->allow_extra_args(false);
   app.add_option("--volume", arguments.volume, "the volume's name (default: SOURCE's last part)");
@@ -207,12 +220,12 @@ Result<MountArguments> ParseMountArguments(int argc, char** argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {
-    if (e.get_exit_code() == 0) std::exit(app.exit(e));
+    if (e.get_exit_code() == 0) std::exit(ExitAfterOutput("tandemfs", app.exit(e)));
     return MakeError(ErrorKind::kUsage, std::string(e.what()) + " (see tandemfs --help)");
   }
   if (list_fault_points) {
     ListFaultPoints();
-    std::exit(EXIT_SUCCESS);
+    std::exit(ExitAfterOutput("tandemfs", EXIT_SUCCESS));
   }
   if (arguments.source.empty() || arguments.mountpoint.empty()) {
     return MakeError(ErrorKind::kUsage, "SOURCE and MOUNTPOINT are needed (see tandemfs --help)");

@@ -1,5 +1,6 @@
 #include "tools/print.h"
 
+#include <algorithm>
 #include <cstdio>
 #include <string>
 
@@ -14,6 +15,19 @@ void PrintFormatted(fmt::string_view format, fmt::format_args arguments) {
 void PrintJson(const Json& json) {
   constexpr bool kAscii = true;
   std::puts(json.dump(-1, ' ', kAscii, Json::error_handler_t::replace).c_str());
+}
+
+Status FlushOutput() {
+  if (std::fflush(stdout) != 0) return ErrnoError("write the output");
+  if (std::ferror(stdout) == 0) return {};
+  return ErrnoError(EIO, "write the output");
+}
+
+int ExitAfterOutput(const std::string& program, int code, int failure) {
+  const Status flushed = FlushOutput();
+  if (flushed) return code;
+  Complain(program, flushed.error().ToString());
+  return std::max(code, failure);
 }
 
 }  // namespace tandem::tools

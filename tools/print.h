@@ -3,6 +3,9 @@
 // through Complain (meta/base/log.h). Single-threaded.
 #pragma once
 
+#include <cstdlib>
+#include <string>
+
 #include "meta/base/log.h"
 #include "tools/control.h"
 
@@ -18,5 +21,12 @@ void PrintLine(fmt::format_string<T...> format, const T&... arguments) {
 
 // For programs: exact, and in ASCII.
 void PrintJson(const Json& json);
+
+// Fails if anything that was printed to stdout so far could not be written.
+Status FlushOutput();
+
+// The program's exit code: `code`, or, if what it had to say could not be written, `failure` or
+// `code`, whichever is higher; then it has complained.
+int ExitAfterOutput(const std::string& program, int code, int failure = EXIT_FAILURE);
 
 }  // namespace tandem::tools

@@ -1,10 +1,16 @@
 // tandem: the command line for people. Talks to running tandemfs processes (tools/control.h).
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdlib>
+#include <string>
 #include <string_view>
+#include <vector>
 
 #include "meta/base/log.h"
 #include "tools/client_commands.h"
+#include "tools/duration.h"
+#include "tools/print.h"
+#include "tools/spelling.h"
 #include "tools/take_in.h"
 
 namespace tandem::tools {
@@ -16,7 +22,7 @@ constexpr int kVerifyCouldNotRun = 8;
 constexpr int kVerifyUsage = 16;
 
 int Report(const Result<int>& result, int usage_exit, int failure_exit) {
-  if (result) return *result;
+  if (result) return ExitAfterOutput("tandem", *result, failure_exit);
   Complain("tandem", result.error().ToString());
   return result.error().kind() == ErrorKind::kUsage ? usage_exit : failure_exit;
 }
@@ -36,13 +42,24 @@ Subcommands Declare(CLI::App& app, StatusOptions& status, SyncOptions& sync, Pau
   commands.status->add_option("MOUNTPOINT", status.mountpoint, "only this one");
   commands.status->add_flag("--json", status.json, "for programs");
   commands.status->add_flag("--watch", status.watch, "again every second, until interrupted");
+  commands.status->footer(
+      "Exit codes: 0 all is well, 1 could not ask or say it, 2 usage, 3 a replica is blocked,\n"
+      "4 a mount is dead (nobody serves it), 5 a mount does not answer; the highest applies.");
 
   commands.sync = app.add_subcommand(
       "sync", "wait until everything changed so far is safe and applied on the replicas");
   commands.sync->add_option("MOUNTPOINT", sync.mountpoint)->required();
   commands.sync->add_option("--replica", sync.replica, "only this one");
-  commands.sync->add_option("--timeout", sync.timeout_seconds, "seconds; exit code 1 when passed")
-      ->check(CLI::NonNegativeNumber);
+  commands.sync
+      ->add_option_function<std::string>(
+          "--timeout", [&sync](const std::string& text) { sync.timeout = *ParseDuration(text); },
+          "how long to wait at most: 500ms, 30s, 5m; seconds without a unit, no limit if 0.\n"
+          "Exit code 1 when it has passed")
+      ->check([](const std::string& text) {
+        const auto timeout = ParseDuration(text);
+        return timeout ? "" : timeout.error().ToString();
+      })
+      ->type_name("TIME");
 
   commands.pause = app.add_subcommand("pause", "send nothing until resumed; keep capturing");
   commands.resume = app.add_subcommand("resume", "go on after pause");
@@ -69,6 +86,19 @@ Subcommands Declare(CLI::App& app, StatusOptions& status, SyncOptions& sync, Pau
   return commands;
 }
 
+// What is wrong with a command line that cannot be parsed.
+std::string FaultOf(const CLI::App& app, int argc, char** argv, const CLI::ParseError& error) {
+  const std::string command = argc > 1 ? argv[1] : "";
+  std::vector<std::string> names;
+  for (const CLI::App* known : app.get_subcommands(nullptr)) names.push_back(known->get_name());
+  if (command.empty() || command[0] == '-' || std::ranges::find(names, command) != names.end()) {
+    return std::string(error.what()) + " (see tandem --help)";
+  }
+  const std::string meant = NearestWord(command, names);
+  return "no command is called '" + command +
+         (meant.empty() ? "' (see tandem --help)" : "': did you mean '" + meant + "'?");
+}
+
 int Main(int argc, char** argv) {
   CLI::App app("Looks after tandemfs mounts and their replicas.", "tandem");
   app.set_version_flag("--version", TANDEM_VERSION);
@@ -81,8 +111,8 @@ int Main(int argc, char** argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {
-    if (e.get_exit_code() == 0) return app.exit(e);
-    Complain("tandem", std::string(e.what()) + " (see tandem --help)");
+    if (e.get_exit_code() == 0) return ExitAfterOutput("tandem", app.exit(e));
+    Complain("tandem", FaultOf(app, argc, argv, e));
     return commands.verify->parsed() || (argc > 1 && std::string(argv[1]) == "verify")
                ? kVerifyUsage
                : kUsageExit;

@@ -1,5 +1,4 @@
 // tandemd: the replica daemon. Keeps a store and answers the sources that write to its volumes.
-#include <arpa/inet.h>
 #include <signal.h>
 #include <sys/stat.h>
 #include <toml++/toml.h>
@@ -18,6 +17,8 @@
 #include "replica/messages.h"
 #include "replica/store.h"
 #include "replica/transport.h"
+#include "tools/print.h"
+#include "tools/replica_url.h"
 
 namespace {
 
@@ -54,8 +55,8 @@ void Declare(CLI::App& app, Settings& settings) {
   app.add_option("--store", settings.store, "Directory of the replicas; made if only it is missing")
       ->type_name("DIR");
   app.add_option("--listen", settings.urls,
-                 "Where to listen: tcp://HOST:PORT (port 0: any) or ipc:///PATH; may be repeated.\n"
-                 "Default: tcp://127.0.0.1:7447")
+                 "Where to listen: tcp://HOST[:PORT] or ipc:///PATH; may be repeated.\n"
+                 "Without a port it is 7447, with 0 any. Default: tcp://127.0.0.1:7447")
       ->type_name("URL");
   app.add_option(
          "--store-mode", settings.store_mode,
@@ -124,24 +125,12 @@ Status ReadConfig(Settings& settings) {
   return {};
 }
 
-bool IsLoopback(const std::string& url) {
-  std::string host = url.substr(url.find("://") + 3);
-  host.resize(std::min(host.size(), host.rfind(':')));
-  in_addr address;
-  if (inet_pton(AF_INET, host.c_str(), &address) == 1) return (ntohl(address.s_addr) >> 24) == 127;
-  return host == "localhost" || host == "[::1]";
-}
-
-// Plain TCP says everything to everybody on the way.
-Status CheckUrls(const Settings& settings) {
-  for (const std::string& url : settings.urls) {
-    if (url.starts_with("ipc://")) continue;
-    if (!url.starts_with("tcp://")) {
-      return tandem::MakeError(ErrorKind::kUsage,
-                               "listen on " + url + " (tcp://HOST:PORT or ipc:///PATH is expected)",
-                               EINVAL);
-    }
-    if (settings.insecure_plaintext || IsLoopback(url)) continue;
+// Plain TCP says everything to everybody on the way. Puts URLs in full where they are given in
+// short.
+Status CheckUrls(Settings& settings) {
+  for (std::string& url : settings.urls) {
+    ASSIGN_OR_RETURN(url, tandem::tools::CheckUrl(url, tandem::tools::UrlUse::kListen));
+    if (settings.insecure_plaintext || tandem::tools::IsLoopback(url)) continue;
     return tandem::MakeError(
         ErrorKind::kUsage,
         "listen on " + url +
@@ -181,8 +170,11 @@ Status Serve(const Settings& settings, mode_t store_mode, const sigset_t& signal
   for (const std::string& url : socket->urls()) line += " " + url;
   std::puts(line.c_str());
   std::fflush(stdout);
-  int signal = 0;
-  sigwait(&signals, &signal);
+  int signal = SIGHUP;
+  while (signal == SIGHUP) {
+    sigwait(&signals, &signal);
+    if (signal == SIGHUP) tandem::LogInfo("SIGHUP: going on as before, reload is not built yet");
+  }
   tandem::LogInfo("ending on signal {}", signal);
   store->Stop();
   return {};
@@ -196,7 +188,7 @@ int Fail(const Error& error) {
 int Run(Settings settings) {
   if (settings.list_fault_points) {
     for (const auto name : tandem::kReplicaFaultPoints) std::puts(std::string(name).c_str());
-    return EXIT_SUCCESS;
+    return tandem::tools::ExitAfterOutput("tandemd", EXIT_SUCCESS);
   }
   if (!settings.config.empty()) {
     if (const auto read = ReadConfig(settings); !read) return Fail(read.error());
@@ -213,8 +205,7 @@ int Run(Settings settings) {
   // All threads inherit the mask; main alone takes the signals.
   sigset_t signals;
   sigemptyset(&signals);
-  sigaddset(&signals, SIGTERM);
-  sigaddset(&signals, SIGINT);
+  for (const int signal : {SIGTERM, SIGINT, SIGHUP}) sigaddset(&signals, signal);
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   umask(0);
   const auto served = Serve(settings, *store_mode, signals);
@@ -230,7 +221,7 @@ int main(int argc, char** argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {
-    if (e.get_exit_code() == 0) return app.exit(e);
+    if (e.get_exit_code() == 0) return tandem::tools::ExitAfterOutput("tandemd", app.exit(e));
     tandem::Complain("tandemd", std::string(e.what()) + " (see tandemd --help)");
     return 2;
   }

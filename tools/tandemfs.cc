@@ -51,6 +51,20 @@ std::string HostName() {
   return name;
 }
 
+// What is remembered of a replica: by its name, or by its URL if it has another name now. (Its cut
+// tells whether it is the one that is remembered.)
+const meta::ReplicaRecord* FindRemembered(const std::vector<meta::ReplicaRecord>& known,
+                                          const std::vector<ReplicaArgument>& arguments,
+                                          const ReplicaArgument& argument) {
+  const auto same = std::ranges::find(known, argument.name, &meta::ReplicaRecord::name);
+  if (same != known.end()) return &*same;
+  const auto renamed = std::ranges::find_if(known, [&](const meta::ReplicaRecord& old) {
+    return old.url == argument.url &&
+           std::ranges::find(arguments, old.name, &ReplicaArgument::name) == arguments.end();
+  });
+  return renamed != known.end() ? &*renamed : nullptr;
+}
+
 // The command line's replicas, with what is remembered of them; without any, those of last time.
 // One that nothing is remembered of may have seen cuts of this source all the same (a power cut has
 // taken its row back, or it had another name): if it is not empty, everything is compared with it.
@@ -63,9 +77,7 @@ Result<std::vector<meta::ReplicaRecord>> ChooseReplicas(
   for (const ReplicaArgument& argument : arguments) {
     meta::ReplicaRecord record;
     record.reconcile_owed = true;
-    for (const meta::ReplicaRecord& old : known) {
-      if (old.name == argument.name) record = old;
-    }
+    if (const auto* old = FindRemembered(known, arguments, argument)) record = *old;
     record.name = argument.name;
     record.url = argument.url;
     if (database_was_lost) record.reconcile_owed = true;

@@ -35,6 +35,11 @@ void Log(LogLevel level, fmt::string_view format, fmt::format_args arguments) no
 void Complain(const std::string& program, std::string_view text);
 
 template <typename... T>
+void LogDebug(fmt::format_string<T...> format, const T&... arguments) {
+  Log(LogLevel::kDebug, format, fmt::make_format_args(arguments...));
+}
+
+template <typename... T>
 void LogInfo(fmt::format_string<T...> format, const T&... arguments) {
   Log(LogLevel::kInfo, format, fmt::make_format_args(arguments...));
 }

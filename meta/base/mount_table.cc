@@ -41,10 +41,12 @@ Result<std::vector<MountedFilesystem>> ReadMountTable() {
     fields >> mount.id >> mount.parent >> mount.device >> mount.root >> mount.path;
     const size_t separator = line.find(" - ");
     if (separator == std::string::npos) continue;
-    const size_t start = separator + 3;
+    constexpr size_t kSeparator = 3;
+    std::istringstream more(line.substr(separator + kSeparator));
+    more >> mount.type >> mount.source >> mount.options;
     mount.root = Unescape(mount.root);
     mount.path = Unescape(mount.path);
-    mount.type = line.substr(start, line.find(' ', start) - start);
+    mount.source = Unescape(mount.source);
     mounts.push_back(std::move(mount));
   }
   return mounts;

@@ -18,6 +18,8 @@ struct MountedFilesystem {
   std::string root;    // which directory of the filesystem is shown
   std::string path;
   std::string type;
+  std::string source;   // what the filesystem says it shows
+  std::string options;  // the filesystem's own, separated by commas
 };
 
 // In no order that means anything: a mount placed beneath another may be listed after it.

@@ -161,6 +161,13 @@ TEST_F(BadInput, ArgumentsThatMakeNoSenseAreRefused) {
   options().volume = kVolume;
   options().replicas = {"one=ipc:///a", "one=ipc:///b"};
   ExpectRefused("two replicas are called one");
+  for (const std::string url : {"foo", "htp://x", "tcp://127.0.0.1", "tcp://host:99999", "tcp://",
+                                "tls://host", "ipc://relative"}) {
+    options().replicas = {"one=" + url};
+    ExpectRefused("\"" + url + "\"");
+  }
+  options().replicas = {"one=tcp://host", "two=tcp://HOST:7447"};
+  ExpectRefused("one and two are the same");
   options().replicas = {"one="};
   ExpectRefused("[NAME=]URL");
   ExpectRefused(Launch{{Program("tandemfs")}}, "SOURCE and MOUNTPOINT");

@@ -116,6 +116,34 @@ TEST_F(Replicas, OfSeveralOneCanBePausedAlone) {
   EXPECT_TRUE(test::Converges(mount_, second_, "two"));
 }
 
+TEST_F(Replicas, OneThatGetsAnotherNameGoesOnFromItsCut) {
+  ASSERT_TRUE(StartBoth());
+  MakeEveryKind(mount_.path());
+  ASSERT_TRUE(mount_.Sync());
+  ASSERT_TRUE(mount_.Unmount());
+  mount_.options().replicas = {"another=" + replica_.url()};
+  ASSERT_TRUE(mount_.Start());
+  Write(mount_.path() + "/file", "text");
+  ASSERT_TRUE(Converges());
+  EXPECT_EQ(mount_.process().err().find("reconciling"), std::string::npos)
+      << mount_.process().err();
+}
+
+TEST_F(Replicas, TwoThatExchangeTheirNamesStayWhole) {
+  mount_.options().replicas = {"one=" + replica_.url(), "two=" + second_.url()};
+  ASSERT_TRUE(second_.Start());
+  ASSERT_TRUE(StartBoth());
+  MakeEveryKind(mount_.path());
+  ASSERT_TRUE(mount_.Sync());
+  ASSERT_TRUE(mount_.Unmount());
+  mount_.options().replicas = {"two=" + replica_.url(), "one=" + second_.url()};
+  ASSERT_TRUE(mount_.Start());
+  ChangeEveryKind(mount_.path());
+  ASSERT_TRUE(mount_.Sync());
+  EXPECT_TRUE(SameTrees(source_, replica_.tree()));
+  EXPECT_TRUE(SameTrees(source_, second_.tree()));
+}
+
 TEST_F(Replicas, OneDaemonServesManyVolumes) {
   ASSERT_TRUE(StartBoth());
   Mount::Options options = OptionsOf("mount2");

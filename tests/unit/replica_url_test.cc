@@ -1,0 +1,99 @@
+// URLs as the command lines of the daemons take them.
+#include "tools/replica_url.h"
+
+#include <gmock/gmock.h>
+
+namespace tandem::tools {
+namespace {
+
+using ::testing::HasSubstr;
+
+std::string InFull(const std::string& url, UrlUse use = UrlUse::kReplica) {
+  const auto checked = CheckUrl(url, use);
+  EXPECT_TRUE(checked) << checked.error().ToString();
+  return checked.value_or("");
+}
+
+void ExpectRefused(const std::string& url, const std::string& why, UrlUse use = UrlUse::kReplica) {
+  const auto checked = CheckUrl(url, use);
+  ASSERT_FALSE(checked) << url << " became " << *checked;
+  EXPECT_EQ(checked.error().kind(), ErrorKind::kUsage);
+  const std::string text = checked.error().ToString();
+  EXPECT_THAT(text, HasSubstr("\"" + url + "\"")) << "the URL is named";
+  EXPECT_THAT(text, HasSubstr(why));
+  EXPECT_THAT(text, HasSubstr("tcp://HOST[:PORT] or ipc:///PATH is expected"));
+}
+
+TEST(ReplicaUrl, WithoutAPortMeans7447OnBothSides) {
+  EXPECT_EQ(InFull("tcp://backup"), "tcp://backup:7447");
+  EXPECT_EQ(InFull("tcp://10.0.0.1"), "tcp://10.0.0.1:7447");
+  EXPECT_EQ(InFull("tcp://[2001:db8::1]"), "tcp://[2001:db8::1]:7447");
+  EXPECT_EQ(InFull("tcp://127.0.0.1", UrlUse::kListen), "tcp://127.0.0.1:7447");
+  EXPECT_EQ(InFull("tcp://*", UrlUse::kListen), "tcp://*:7447");
+}
+
+TEST(ReplicaUrl, OfAReplicaOnThisMachineNeedsAPort) {
+  for (const std::string host : {"127.0.0.1", "127.1.2.3", "localhost", "[::1]"}) {
+    ExpectRefused("tcp://" + host, "tcp://" + host + ":7447");
+    EXPECT_EQ(InFull("tcp://" + host + ":1"), "tcp://" + host + ":1");
+  }
+}
+
+TEST(ReplicaUrl, OneAddressHasOneSpelling) {
+  EXPECT_EQ(InFull("tcp://Backup.Example:07447"), InFull("tcp://backup.example"));
+  EXPECT_EQ(InFull("ipc:///run/./tandemd//x/../sock"), "ipc:///run/tandemd/sock");
+}
+
+TEST(ReplicaUrl, WithAPortThatCannotBeIsRefused) {
+  for (const std::string port :
+       {"99999", "65536", "abc", "-1", "1x", "", "99999999999999", "1/x"}) {
+    ExpectRefused("tcp://host:" + port, "no port it can have");
+    ExpectRefused("tcp://host:" + port, "no port it can have", UrlUse::kListen);
+  }
+  ExpectRefused("tcp://host:0", "from 1 to 65535");
+  EXPECT_EQ(InFull("tcp://host:0", UrlUse::kListen), "tcp://host:0");
+}
+
+TEST(ReplicaUrl, WithoutAHostIsRefused) {
+  for (const std::string url : {"tcp://", "tcp://:7447"}) {
+    ExpectRefused(url, "names no host");
+    ExpectRefused(url, "names no host", UrlUse::kListen);
+  }
+  for (const std::string host : {"a b", "a/b", "user@host", "*", "[1.2.3.4]", "[::1", "[::1]x"}) {
+    ExpectRefused("tcp://" + host, "no ");
+  }
+  ExpectRefused("tcp://2001:db8::1", "in brackets");
+}
+
+TEST(ReplicaUrl, OfAnotherSchemeIsRefused) {
+  ExpectRefused("foo", "no scheme");
+  ExpectRefused("127.0.0.1:7447", "no scheme");
+  ExpectRefused("", "no scheme");
+  ExpectRefused("htp://x", "there is no scheme \"htp\"");
+  ExpectRefused("://x", "there is no scheme \"\"");
+  ExpectRefused("inproc://x", "there is no scheme");
+  ExpectRefused("tls://x", "planned and not built yet");
+  ExpectRefused("ssh://user@x", "planned and not built yet");
+}
+
+TEST(ReplicaUrl, OfASocketHasAWholePathThatFits) {
+  ExpectRefused("ipc://relative", "whole path");
+  ExpectRefused("ipc://", "whole path");
+  ExpectRefused("ipc:///", "whole path");
+  ExpectRefused("ipc:///" + std::string(107, 'x'), "at most 107 bytes");
+  EXPECT_EQ(InFull("ipc:///" + std::string(106, 'x')).size(), 113u);
+}
+
+TEST(ReplicaUrl, TellsWhetherItLeadsOutOfThisMachine) {
+  for (const std::string url : {"tcp://127.0.0.1:1", "tcp://127.9.9.9:1", "tcp://localhost:1",
+                                "tcp://[::1]:1", "ipc:///x"}) {
+    EXPECT_TRUE(IsLoopback(url)) << url;
+  }
+  for (const std::string url : {"tcp://0.0.0.0:1", "tcp://*:1", "tcp://127.evil.example:1",
+                                "tcp://localhost.evil.example:1", "tcp://[::]:1"}) {
+    EXPECT_FALSE(IsLoopback(url)) << url;
+  }
+}
+
+}  // namespace
+}  // namespace tandem::tools

@@ -1,0 +1,125 @@
+#include "tools/replica_url.h"
+
+#include <arpa/inet.h>
+#include <sys/un.h>
+
+#include <algorithm>
+#include <cctype>
+#include <charconv>
+#include <filesystem>
+#include <optional>
+#include <string_view>
+
+namespace tandem::tools {
+namespace {
+
+constexpr int kHighestPort = 65535;
+constexpr size_t kLongestHost = 253;
+constexpr size_t kLongestSocket = sizeof(sockaddr_un{}.sun_path) - 1;
+
+struct Address {
+  std::string host;
+  std::optional<std::string> port;
+};
+
+tl::unexpected<Error> BadUrl(const std::string& url, UrlUse use, const std::string& why) {
+  return MakeError(ErrorKind::kUsage,
+                   (use == UrlUse::kListen ? "listen on \"" : "use replica \"") + url +
+                       "\": " + why + " (tcp://HOST[:PORT] or ipc:///PATH is expected)",
+                   EINVAL);
+}
+
+bool IsInLoopbackNet(const std::string& host) {
+  constexpr uint32_t kNet = 127;
+  in_addr address;
+  if (inet_pton(AF_INET, host.c_str(), &address) == 1) {
+    return (ntohl(address.s_addr) >> 24) == kNet;
+  }
+  return host == "localhost" || host == "[::1]";
+}
+
+Address Split(const std::string& text) {
+  const size_t bracket = text.starts_with('[') ? text.find(']') : std::string::npos;
+  const size_t colon = text.find(':', bracket == std::string::npos ? 0 : bracket);
+  if (colon == std::string::npos) return {text, std::nullopt};
+  return {text.substr(0, colon), text.substr(colon + 1)};
+}
+
+// What is wrong with the host; empty: nothing.
+std::string FaultOf(const std::string& host, UrlUse use) {
+  if (host.empty()) return "it names no host";
+  if (host == "*" && use == UrlUse::kListen) return "";
+  if (host.starts_with('[')) {
+    in6_addr address;
+    const bool is_ipv6 =
+        host.ends_with(']') &&
+        inet_pton(AF_INET6, host.substr(1, host.size() - 2).c_str(), &address) == 1;
+    return is_ipv6 ? "" : host + " is no IPv6 address in brackets";
+  }
+  const bool is_name = std::ranges::all_of(host, [](unsigned char c) {
+    return std::isalnum(c) != 0 || c == '.' || c == '-' || c == '_';
+  });
+  return is_name && host.size() <= kLongestHost ? "" : host + " is no name or address of a host";
+}
+
+Result<std::string> CheckTcp(const std::string& url, const std::string& rest, UrlUse use) {
+  const std::string expected = "a port is a number from " +
+                               std::string(use == UrlUse::kListen ? "0" : "1") + " to " +
+                               std::to_string(kHighestPort);
+  if (std::ranges::count(rest, ':') > 1 && !rest.starts_with('[')) {
+    return BadUrl(
+        url, use,
+        "it has more than one colon: an IPv6 address stands in brackets, and " + expected);
+  }
+  auto [host, port] = Split(rest);
+  std::ranges::transform(host, host.begin(), [](unsigned char c) { return std::tolower(c); });
+  if (const std::string fault = FaultOf(host, use); !fault.empty()) return BadUrl(url, use, fault);
+  if (!port && use == UrlUse::kReplica && IsInLoopbackNet(host)) {
+    return BadUrl(url, use,
+                  "several daemons may listen on this machine: say which by its port, as in "
+                  "tcp://" +
+                      host + ":" + std::to_string(kDefaultPort));
+  }
+  if (!port) return "tcp://" + host + ":" + std::to_string(kDefaultPort);
+  int number = -1;
+  const char* const end = port->data() + port->size();
+  const auto read = std::from_chars(port->data(), end, number);
+  const bool fits = read.ec == std::errc() && read.ptr == end && number <= kHighestPort &&
+                    number >= (use == UrlUse::kListen ? 0 : 1);
+  if (!fits) return BadUrl(url, use, "\"" + *port + "\" is no port it can have: " + expected);
+  return "tcp://" + host + ":" + std::to_string(number);
+}
+
+Result<std::string> CheckIpc(const std::string& url, const std::string& path, UrlUse use) {
+  if (!path.starts_with('/') || path.ends_with('/')) {
+    return BadUrl(url, use, "it needs the whole path of a socket, from /");
+  }
+  if (path.size() > kLongestSocket) {
+    return BadUrl(url, use,
+                  "the path of a socket has at most " + std::to_string(kLongestSocket) + " bytes");
+  }
+  return "ipc://" + std::filesystem::path(path).lexically_normal().string();
+}
+
+}  // namespace
+
+Result<std::string> CheckUrl(const std::string& url, UrlUse use) {
+  constexpr std::string_view kAfterScheme = "://";
+  const size_t at = url.find(kAfterScheme);
+  if (at == std::string::npos) return BadUrl(url, use, "it has no scheme");
+  const std::string scheme = url.substr(0, at);
+  const std::string rest = url.substr(at + kAfterScheme.size());
+  if (scheme == "tcp") return CheckTcp(url, rest, use);
+  if (scheme == "ipc") return CheckIpc(url, rest, use);
+  if (scheme == "tls" || scheme == "ssh") {
+    return BadUrl(url, use, scheme + ":// is planned and not built yet");
+  }
+  return BadUrl(url, use, "there is no scheme \"" + scheme + "\"");
+}
+
+bool IsLoopback(const std::string& url) {
+  if (url.starts_with("ipc://")) return true;
+  return IsInLoopbackNet(Split(url.substr(url.find("://") + 3)).host);
+}
+
+}  // namespace tandem::tools
