@@ -59,7 +59,7 @@ std::string WhyNotConnected(int code, const std::string& url, const std::string&
 
 // A whole and polite conversation of no requests: what listens may be a tandemd after all.
 std::string WhoAnswers(const UniqueFd& fd, const std::string& url, milliseconds patience) {
-  const std::string wrong = "what listens at " + url + " is no tandemd";
+  std::string wrong = "what listens at " + url + " is no tandemd";
   std::string said;
   if (send(fd.get(), kRequester.data(), kRequester.size(), MSG_NOSIGNAL) < 0) return wrong;
   while (said.size() < kReplier.size()) {

@@ -122,7 +122,7 @@ TEST_F(StatusTells, SyncSaysAtOnceWhomItWaitsFor) {
 }
 
 TEST_F(StatusTells, WhatIsWrongWithACommandLine) {
-  const auto refused = [this](std::vector<std::string> arguments) {
+  const auto refused = [](std::vector<std::string> arguments) {
     arguments.insert(arguments.begin(), Program("tandem"));
     const Outcome outcome = Execute(std::move(arguments));
     EXPECT_EQ(outcome.code, 2) << outcome;
