@@ -30,7 +30,7 @@ using test::kPatience;
 using Clock = UnixConnection::Clock;
 
 constexpr milliseconds kNever{3'600'000};
-constexpr milliseconds kSoon{100};
+constexpr milliseconds kSoon{500};
 
 class UnixServerTest : public testing::Test {
  protected:
@@ -170,13 +170,16 @@ TEST_F(UnixServerTest, LengthsBeyondTheBoundEndTheConnectionAtOnce) {
 
 TEST_F(UnixServerTest, AClientThatDoesNotReadItsAnswerIsLetGo) {
   limits_.max_connections = 1;
-  limits_.answer_time = kSoon;
+  // For one that reads it takes milliseconds, under a sanitizer a few hundred.
+  limits_.answer_time = std::chrono::seconds(3);
   Listen([](std::string_view request) {
     return request == "large" ? std::string(8 << 20, 'x') : std::string(request);
   });
   const UniqueFd lazy = SendRequest("large");
   EXPECT_TRUE(Answers());
-  EXPECT_EQ(Ask("large")->size(), 8u << 20);
+  const auto answer = Ask("large");
+  ASSERT_TRUE(answer) << answer.error().ToString();
+  EXPECT_EQ(answer->size(), 8u << 20);
 }
 
 TEST_F(UnixServerTest, AnAnswerThatIsTooLongIsNotSent) {
@@ -362,7 +365,7 @@ class StoppedServer : public UnixServerTest {
     const auto took = Clock::now() - start;
     EXPECT_FALSE(answer);
     EXPECT_GE(took, kSoon);
-    EXPECT_LT(took, kSoon + std::chrono::seconds(2));
+    EXPECT_LT(took, kSoon + std::chrono::seconds(10));
   }
 
   const UniqueFd listener_{socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)};
