@@ -133,8 +133,8 @@ KernelMountOptions KernelMountOptions::Parse(const std::string& comma_list,
   KernelMountOptions options;
   options.source = fs_name;
   options.attributes = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV;
-  // Permissions are checked by the kernel, from mode and ACL, for whoever the caller is; a daemon
-  // of root would check nothing.
+  // The kernel checks the caller's permissions, from mode and ACL; a daemon of root would check
+  // nothing.
   options.flags = {"default_permissions"};
   if (geteuid() == 0) options.flags.emplace_back("allow_other");
   fuse_args arguments = FUSE_ARGS_INIT(0, nullptr);

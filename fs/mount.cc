@@ -35,8 +35,7 @@ Status CheckNotBelow(const MountOptions& options, const std::string& mountpoint)
   ASSIGN_OR_RETURN(const struct stat source, StatDirectory(options.source_fd, options.source));
   const UniqueFd start(open(mountpoint.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
   if (!start.valid()) return ErrnoError("mountpoint " + mountpoint);
-  const std::string parent = mountpoint.substr(0, std::max<size_t>(mountpoint.rfind('/'), 1));
-  UniqueFd fd(open(parent.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+  UniqueFd fd(open(DirectoryAbove(mountpoint).c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
   struct stat below = {};
   while (true) {
     if (!fd.valid()) return ErrnoError("parent directories of " + mountpoint);

@@ -119,8 +119,7 @@ bool AreOne(int a, int b) {
 // The directory `copy` shows, on the original mount `mount_id`. None if it is the root of that
 // mount, or cannot be opened by handle.
 UniqueFd OpenOriginal(const std::string& path, int copy, int mount_id) {
-  const std::string parent_path = path.substr(0, std::max<size_t>(path.rfind('/'), 1));
-  const UniqueFd parent(open(parent_path.c_str(), kDirectory));
+  const UniqueFd parent(open(DirectoryAbove(path).c_str(), kDirectory));
   if (!parent.valid() || MountIdOf(parent.get()).value_or(0) != mount_id) return {};
   const auto object = Identify(copy, "");
   if (!object) return {};

@@ -20,8 +20,8 @@ constexpr std::chrono::milliseconds kGatePauseLongest{100};
 // More layers than this are merged, oldest first: a replica far behind needs them all anyway.
 constexpr size_t kMaxLayers = 16;
 
-// Cuts are forgotten so many at a time, and never the newest: whoever has just taken one has not
-// said yet for which replica.
+// Cuts are forgotten so many at a time, and never the newest: a sender that has just taken one has
+// not said yet for which replica.
 constexpr size_t kForgottenAtOnce = 32;
 constexpr size_t kNewestCuts = 16;
 

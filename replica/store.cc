@@ -23,7 +23,7 @@ Status CheckNotOnTandemfs(int fd, const std::string& path) {
   ASSIGN_OR_RETURN(const int id, MountIdOf(fd));
   ASSIGN_OR_RETURN(const auto mounts, ReadMountTable());
   for (const MountedFilesystem& mount : mounts) {
-    if (mount.id != id || mount.type != "fuse.tandemfs") continue;
+    if (mount.id != id || mount.type != kMountType) continue;
     return MakeError(ErrorKind::kUsage, "use store directory " + path +
                                             " (it is inside a tandemfs mount and would be "
                                             "replicated into itself; choose another)");

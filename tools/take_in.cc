@@ -24,8 +24,7 @@
 namespace tandem::tools {
 namespace {
 
-// ---- The process that syncs
-// ----------------------------------------------------------------------
+// ---- The process that syncs --------------------------------------------------------------------
 
 // The kernel's handle of a FUSE object (fs/fuse/inode.c, fuse_encode_fh): FILEID_INO64_GEN.
 UniqueFd OpenByNode(int mount_fd, const fs::HeldFile& file) {
@@ -57,13 +56,12 @@ int SyncOne(const UniqueFd& root, const fs::HeldFile& file, bool with_times) {
   if (!fd.valid()) return errno;
   constexpr unsigned kAll =
       SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER;
-  // The former asks no disk to sync anything, but leaves times where they are.
+  // sync_file_range asks no disk to sync anything, but leaves times where they are.
   const int result = with_times ? fsync(fd.get()) : sync_file_range(fd.get(), 0, 0, kAll);
   return result == 0 ? 0 : errno;
 }
 
-// ---- The process that asks
-// -----------------------------------------------------------------------
+// ---- The process that asks ---------------------------------------------------------------------
 
 class Helper {
  public:

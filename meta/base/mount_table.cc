@@ -56,8 +56,7 @@ Result<std::vector<MountedFilesystem>> MountsAt(const std::string& path) {
   ASSIGN_OR_RETURN(auto mounts, ReadMountTable());
   std::erase_if(mounts, [&path](const MountedFilesystem& mount) { return mount.path != path; });
   // The table may hold others of this name, hidden below a mount that covers their parent.
-  const std::string above = path.substr(0, std::max<size_t>(path.rfind('/'), 1));
-  const UniqueFd parent(open(above.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+  const UniqueFd parent(open(DirectoryAbove(path).c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
   const int base = parent.valid() ? MountIdOf(parent.get()).value_or(0) : 0;
   auto next = std::ranges::find(mounts, base, &MountedFilesystem::parent);
   if (next == mounts.end()) {
@@ -71,6 +70,10 @@ Result<std::vector<MountedFilesystem>> MountsAt(const std::string& path) {
     next = std::ranges::find(mounts, stack.back().id, &MountedFilesystem::parent);
   }
   return stack;
+}
+
+std::string DirectoryAbove(const std::string& path) {
+  return path.substr(0, std::max<size_t>(path.rfind('/'), 1));
 }
 
 Result<int> MountIdOf(int fd) {

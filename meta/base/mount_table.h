@@ -28,6 +28,10 @@ Result<std::vector<MountedFilesystem>> ReadMountTable();
 // The mounts whose root is exactly `path`, the lowest first. Path lookup ends at the last.
 Result<std::vector<MountedFilesystem>> MountsAt(const std::string& path);
 
+// The name of the directory above an absolute path; of "/" itself. Path lookup there does not enter
+// what is mounted at `path`.
+std::string DirectoryAbove(const std::string& path);
+
 // The id that the mount of `fd` has in the table. Sends no request to the filesystem.
 Result<int> MountIdOf(int fd);
 

@@ -170,8 +170,7 @@ TEST_F(PrivateFiles, SymbolicLinksAreLeftAlone) {
   EXPECT_EQ(ModeOf("file"), 0644u);
 }
 
-// ---- The directory of the control sockets, of a user without XDG_RUNTIME_DIR
-// ----------------------
+// ---- The directory of the control sockets, of a user without XDG_RUNTIME_DIR ------------------
 
 // Another one in each test: several run at once.
 const uid_t kAlice = 100'000 + static_cast<uid_t>(getpid()) % 100'000;
