@@ -59,9 +59,9 @@ TEST_F(ReaperTest, FinishWaitsNoLongerThanItIsToldTo) {
   Release();
 }
 
-// So that what waits to be closed stays little, whoever removes.
-TEST_F(ReaperTest, WhoGivesTooMuchClosesItHimself) {
-  constexpr int kMore = 1000;
+// What waits to be closed stays little: at most one full list is being closed, and one waits.
+TEST_F(ReaperTest, ACallerThatGivesTooMuchClosesItItself) {
+  constexpr int kMore = 4000;
   Reaper reaper;
   reaper.Close(Descriptor(/*slow=*/true));
   for (int i = 0; i < kMore; ++i) reaper.Close(Descriptor());
