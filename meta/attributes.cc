@@ -34,10 +34,14 @@ Result<Xattrs> ReadXattrs(int fd) {
   if (listed > 0) listed = listxattr(path.c_str(), names.data(), names.size());
   if (listed < 0) {
     if (MeansNoXattrs(errno)) return Xattrs();
+    if (errno == E2BIG) {
+      return ErrnoError("list extended attributes (their names come to more than 64 KiB)");
+    }
     return ErrnoError("list extended attributes");
   }
   names.resize(static_cast<size_t>(listed));
   Xattrs xattrs;
+  size_t bytes = names.size();
   std::string value(XATTR_SIZE_MAX, '\0');
   for (size_t at = 0; at < names.size();) {
     const std::string name = names.c_str() + at;
@@ -45,6 +49,11 @@ Result<Xattrs> ReadXattrs(int fd) {
     if (!IsReplicatedXattr(name)) continue;
     const ssize_t length = getxattr(path.c_str(), name.c_str(), value.data(), value.size());
     if (length >= 0) {
+      bytes += static_cast<size_t>(length);
+      if (bytes > kMaxXattrBytes) {
+        return ErrnoError(E2BIG, "read extended attributes (of more than " +
+                                     std::to_string(kMaxXattrBytes >> 20) + " MiB)");
+      }
       xattrs.emplace(name, value.substr(0, static_cast<size_t>(length)));
     } else if (!MeansNoXattrs(errno)) {
       return ErrnoError("read extended attribute " + name);

@@ -62,6 +62,10 @@ struct Attributes {
 // All but link target and xattrs.
 Attributes AttributesFromStat(const struct stat& stat_buffer);
 
+// Names and values of an object's extended attributes may come to so many bytes. XFS and others
+// take gigabytes; what is above is not read, and does not travel.
+inline constexpr size_t kMaxXattrBytes = 8 << 20;
+
 enum class WithXattrs { kNo, kYes };
 
 // Everything about the object `fd` is open on; O_PATH descriptors will do, of symlinks too.

@@ -15,14 +15,19 @@ Result<std::unique_ptr<ObjectReader>> FrozenCut::Open(const ObjectRef& object) {
 }
 
 Result<Attributes> CutObject::ReadAttributes(WithXattrs with_xattrs) const {
-  ASSIGN_OR_RETURN(Attributes attributes, live_.ReadAttributes(with_xattrs));
+  Result<Attributes> attributes = live_.ReadAttributes(with_xattrs);
   FrozenCut::Shard& shard = cut_.ShardFor(id_);
   MutexLock lock(shard.mutex);
   if (!cut_.keeps()) return attributes;
   FrozenCut::Kept& kept = shard.kept[id_];
-  if (kept.attributes) return *kept.attributes;
+  if (kept.attributes) {
+    const bool lacks_xattrs = with_xattrs == WithXattrs::kYes && kept.xattrs_unreadable;
+    if (lacks_xattrs) return tl::unexpected<Error>(*kept.xattrs_unreadable);
+    return *kept.attributes;
+  }
+  if (!attributes) return attributes;
   kept.attributes_settled = true;
-  kept.size = attributes.size;
+  kept.size = attributes->size;
   return attributes;
 }
 

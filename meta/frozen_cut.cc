@@ -138,6 +138,10 @@ Result<std::optional<SourceObject>> FrozenCut::OpenLive(Shard& shard, const Obje
 FrozenCut::Outcome FrozenCut::KeepAttributes(const SourceObject& live, bool with_xattrs,
                                              Kept& kept) {
   auto attributes = live.ReadAttributes(with_xattrs ? WithXattrs::kYes : WithXattrs::kNo);
+  if (!attributes && with_xattrs && IsUnreadable(attributes.error())) {
+    kept.xattrs_unreadable = std::move(attributes.error());
+    attributes = live.ReadAttributes(WithXattrs::kNo);
+  }
   if (!attributes) return Outcome::kTooMuch;
   uint64_t bytes = sizeof(Attributes) + attributes->link_target.size();
   for (const auto& [name, value] : attributes->xattrs) bytes += name.size() + value.size();

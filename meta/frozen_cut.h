@@ -86,6 +86,7 @@ class FrozenCut {
     bool attributes_settled = false;  // from here on `size` is the size at the cut
     uint64_t size = 0;
     std::optional<Attributes> attributes;
+    std::optional<Error> xattrs_unreadable;  // then `attributes` is without
     Spill::Kept attributes_room;
     RangeSet content_settled;
     std::map<uint64_t, Piece> pieces;  // by where they start

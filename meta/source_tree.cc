@@ -52,10 +52,11 @@ bool IsForbidden(const Error& error) {
 }
 
 bool IsUnreadable(const Error& error) {
-  constexpr std::array kCodes = {EIO, EUCLEAN, EBADMSG, ENODATA, EILSEQ};
-  const bool damaged =
+  // E2BIG: it has more extended attributes than can be listed, or sent.
+  constexpr std::array kCodes = {EIO, EUCLEAN, EBADMSG, ENODATA, EILSEQ, E2BIG};
+  const bool its_own =
       error.kind() == ErrorKind::kSystem && std::ranges::count(kCodes, error.code()) != 0;
-  return damaged || IsForbidden(error);
+  return its_own || IsForbidden(error);
 }
 
 Result<Attributes> SourceObject::ReadAttributes(WithXattrs with_xattrs) const {

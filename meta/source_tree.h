@@ -56,8 +56,9 @@ struct SourceListing {
   std::vector<Unreadable> unreadable;
 };
 
-// Whether the error is one of this one object: the disk is damaged there, or it is not ours to read
-// (a user's mount over files of others). All else can still be read.
+// Whether the error is one of this one object: the disk is damaged there, it is not ours to read (a
+// user's mount over files of others), or it has too many extended attributes. All else can still be
+// read.
 bool IsUnreadable(const Error& error);
 // The latter.
 bool IsForbidden(const Error& error);
