@@ -8,7 +8,7 @@
 namespace tandem::replica {
 namespace {
 
-constexpr int kSchemaVersion = 2;
+constexpr int kSchemaVersion = 3;
 
 // The log goes into the database file when it has 1,000 pages: nobody else reads, so that it always
 // begins afresh afterwards. What a part has overwritten is kept in memory: /var/tmp may be full.
@@ -47,6 +47,7 @@ constexpr auto kTables = {
 };
 constexpr Database::Table kLackingTable = {"lacking", "object*,xattrs"};
 constexpr Database::Table kNoLackingTable = {"lacking", ""};
+constexpr Database::Table kNoShortTable = {ShortObjects::kTable.name, ""};
 
 constexpr char kFind[] =
     "SELECT kind, inode, permissions, uid, gid, size, device, link_count, access_s, access_ns,"
@@ -95,19 +96,21 @@ Status Migrate(Database& database) {
                                               " (the number of its schema cannot be " +
                                               std::to_string(version) + ")");
   }
-  if (version == 1) {
+  if (version == 1 || version == 2) {
     RETURN_IF_ERROR(database.CheckTables(kTables));
-    RETURN_IF_ERROR(database.CheckTables({kNoLackingTable}));
+    RETURN_IF_ERROR(database.CheckTables({version == 1 ? kNoLackingTable : kLackingTable}));
+    RETURN_IF_ERROR(database.CheckTables({kNoShortTable}));
   }
   if (version < kSchemaVersion) {
     ASSIGN_OR_RETURN(Transaction transaction, Transaction::Begin(database));
-    if (version == 0) RETURN_IF_ERROR(database.Execute(kSchema));
-    RETURN_IF_ERROR(database.Execute(kLackingSchema));
+    if (version < 1) RETURN_IF_ERROR(database.Execute(kSchema));
+    if (version < 2) RETURN_IF_ERROR(database.Execute(kLackingSchema));
+    RETURN_IF_ERROR(database.Execute(ShortObjects::kSchema));
     RETURN_IF_ERROR(database.SetUserVersion(kSchemaVersion));
     RETURN_IF_ERROR(transaction.Commit());
   }
   RETURN_IF_ERROR(database.CheckTables(kTables));
-  return database.CheckTables({kLackingTable});
+  return database.CheckTables({kLackingTable, ShortObjects::kTable});
 }
 
 }  // namespace
@@ -116,6 +119,7 @@ struct Catalog::Statements {
   Statement find, find_kind, find_inode, child_of, names_of, entries_of, applied, any;
   Statement put, remove, remove_names, set_entry, remove_entry, set_applied;
   Statement count_lacking, lacks, lacks_nothing;
+  ShortObjects short_objects;
 };
 
 Catalog::Catalog(Database database, std::unique_ptr<Statements> statements)
@@ -154,10 +158,13 @@ Result<std::unique_ptr<Catalog>> Catalog::Open(const std::string& path) {
   for (const auto& [statement, sql] : all) {
     ASSIGN_OR_RETURN(*statement, database.Prepare(sql));
   }
+  ASSIGN_OR_RETURN(statements->short_objects, ShortObjects::Open(database));
   std::unique_ptr<Catalog> catalog(new Catalog(std::move(database), std::move(statements)));
   RETURN_IF_ERROR(catalog->Applied());
   return catalog;
 }
+
+ShortObjects& Catalog::short_objects() { return statements_->short_objects; }
 
 Result<std::optional<CatalogObject>> Catalog::Find(ObjectId object) {
   Statement& row = statements_->find;
@@ -328,6 +335,7 @@ Status Catalog::Put(ObjectId object, const CatalogObject& value, Epoch cut) {
 Status Catalog::Remove(ObjectId object) {
   RETURN_IF_ERROR(statements_->remove.Bind(1, object).Run());
   RETURN_IF_ERROR(NoteLackingXattrs(object, {}));
+  RETURN_IF_ERROR(short_objects().Clear(object));
   return RemoveNamesIn(object);
 }
 

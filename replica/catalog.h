@@ -22,6 +22,7 @@
 #include "meta/base/database.h"
 #include "meta/base/ids.h"
 #include "meta/base/result.h"
+#include "replica/short_objects.h"
 
 namespace tandem::replica {
 
@@ -82,6 +83,8 @@ class Catalog {
   // There is no name.
   Result<bool> IsEmpty();
   Result<LackingXattrs> CountLackingXattrs();
+  // Changed within a part, as all else.
+  ShortObjects& short_objects();
 
   // Opens the transaction if none is open, and a part of it. The calls that change something are
   // made within a part; `cut` is noted as the one that last changed the row. An error may have

@@ -30,6 +30,8 @@ class CutShipper {
   // The replica lacks these: ships them whole, with everything below. They were named by entries of
   // cuts shipped before.
   Status ShipMissing(const std::vector<ObjectId>& objects, IfGone if_gone);
+  // As it is now; what changes meanwhile is in the next cut.
+  Status ShipWhole(const meta::ObjectRef& object);
 
  private:
   // False: there is no such object in the cut, or it cannot be read.
@@ -48,7 +50,8 @@ class CutShipper {
 
 // Roughly how many bytes shipping the cut takes, from what is known without reading anything.
 uint64_t EstimateBytes(meta::FrozenCut& cut);
-// Less roughly: holes do not count.
-Result<uint64_t> MeasureBytes(meta::FrozenCut& cut, const meta::SourceTree& tree);
+// Less roughly: holes do not count, nor does what is larger than a file of the replica's can be.
+Result<uint64_t> MeasureBytes(meta::FrozenCut& cut, const meta::SourceTree& tree,
+                              uint64_t largest_file);
 
 }  // namespace tandem::replica

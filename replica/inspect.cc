@@ -190,6 +190,8 @@ Result<std::vector<ObjectId>> FindAbsent(Plan& plan, Catalog& catalog, Tree& tre
                                          ForeignEdits* edits) {
   std::unordered_set<ObjectId> needed;
   for (const auto& [object, planned] : plan.objects()) {
+    // To send it whole would not help.
+    if (planned.shortfall != Plan::Shortfall::kNone) continue;
     if (planned.fate == Plan::Fate::kKeep && planned.whole == 0) needed.insert(object);
   }
   for (const auto& [key, child] : plan.entries()) {

@@ -8,6 +8,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -31,6 +32,7 @@ inline constexpr uint64_t kMaxDeltaWindow = 16 << 20;
 inline constexpr size_t kMaxNameBytes = 255;
 // One Find asks for at most so many objects; one Commit names at most so many as missing.
 inline constexpr size_t kMaxFindObjects = 4096;
+inline constexpr size_t kMaxShortListed = 64;
 // One GetDigests covers at most so much; a verify of a large file asks again for the next window.
 inline constexpr uint32_t kMinDigestBlock = 512;
 inline constexpr uint32_t kMaxDigestBlock = 64 << 20;
@@ -206,6 +208,15 @@ enum class ReplyCode : uint8_t {
 };
 
 // Answer to Hello and WaitApplied: where the replica stands. Epoch 0: nowhere yet.
+// An object that alone cannot be on the replica what it is on the source (DESIGN invariant 10).
+struct ShortObject {
+  ObjectId object;
+  std::string path;      // below the root, as of the applied cut
+  std::string reason;    // for people: what was tried, and why it failed
+  bool by_name = false;  // it cannot have its name; its content is what it should be
+  friend bool operator==(const ShortObject&, const ShortObject&) = default;
+};
+
 struct Position {
   SessionId session;
   uint32_t protocol = 0;
@@ -213,6 +224,12 @@ struct Position {
   CutName applied;
   bool empty = true;   // no object but the root: nothing to compare with
   std::string notice;  // what a person should know (owners cannot be set, ...); may be empty
+  // Some of the objects that fall short at the applied cut, at most kMaxShortListed, and how many
+  // there are.
+  std::vector<ShortObject> short_objects;
+  uint64_t short_count = 0;
+  // Bytes a file of the replica's filesystem can have.
+  uint64_t largest_file = std::numeric_limits<int64_t>::max();
 };
 
 struct Signature {

@@ -1,4 +1,6 @@
 // Replies: encoding and checked decoding.
+#include <algorithm>
+
 #include "replica/messages.h"
 #include "replica/wire_codec.h"
 
@@ -40,12 +42,22 @@ struct BodyWriter {
 
   flatbuffers::Offset<void> operator()(const std::monostate&) const { return 0; }
   flatbuffers::Offset<void> operator()(const Position& position) const {
+    std::vector<flatbuffers::Offset<wire::ShortObject>> short_objects;
+    for (const ShortObject& item : position.short_objects) {
+      const auto path = WriteBytes(builder, item.path);
+      const auto reason = WriteBytes(builder, item.reason);
+      const auto object = ToWire(item.object);
+      short_objects.push_back(
+          wire::CreateShortObject(builder, &object, path, reason, item.by_name));
+    }
+    const auto listed = builder.CreateVector(short_objects);
     const auto notice = WriteBytes(builder, position.notice);
     const auto session = ToWire(position.session);
     const auto durable = ToWire(position.durable);
     const auto applied = ToWire(position.applied);
     return wire::CreatePosition(builder, &session, position.protocol, &durable, &applied,
-                                position.empty, notice)
+                                position.empty, notice, listed, position.short_count,
+                                position.largest_file)
         .Union();
   }
   flatbuffers::Offset<void> operator()(const Signature& signature) const {
@@ -85,6 +97,19 @@ Result<ReplyBody> Read(WireReader& reader, const wire::Position& table) {
   ASSIGN_OR_RETURN(position.applied, FromWire(*table.applied()));
   position.empty = table.empty();
   ASSIGN_OR_RETURN(position.notice, ReadText(reader, table.notice()));
+  if (table.largest_file() != 0) position.largest_file = table.largest_file();
+  position.short_count = table.short_count();
+  if (table.short_objects() == nullptr) return position;
+  if (table.short_objects()->size() > kMaxShortListed) return Malformed("too many short objects");
+  for (const wire::ShortObject* item : *table.short_objects()) {
+    ShortObject listed;
+    listed.object = FromWire<ObjectId>(item->object());
+    ASSIGN_OR_RETURN(listed.path, ReadText(reader, item->path()));
+    ASSIGN_OR_RETURN(listed.reason, ReadText(reader, item->reason()));
+    listed.by_name = item->by_name();
+    position.short_objects.push_back(std::move(listed));
+  }
+  position.short_count = std::max<uint64_t>(position.short_count, position.short_objects.size());
   return position;
 }
 

@@ -52,7 +52,7 @@ Result<std::optional<meta::Attributes>> ObjectShipper::Ship(const ObjectId& id,
   const meta::Attributes attributes = record.attributes;
   RETURN_IF_ERROR(stage_.Add(std::move(record)));
   ++progress_.objects;
-  if (attributes.kind != meta::Kind::kFile) return attributes;
+  if (attributes.kind != meta::Kind::kFile || attributes.size > largest_file_) return attributes;
 
   const bool fresh = change.whole && attributes.size >= kWorthAFile;
   // Its bytes are overwritten in place there: in order, once the first are known to be there.

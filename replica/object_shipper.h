@@ -32,9 +32,15 @@ class ObjectShipper {
     kBlocks,  // without deltas
     kAll,
   };
-  // All must outlive the shipper.
-  ObjectShipper(Peer& peer, StageWriter& stage, ShipProgress& progress, Compare compare)
-      : peer_(peer), stage_(stage), progress_(progress), compare_(compare) {}
+  // All must outlive the shipper. Of files that are larger than the replica can have them no
+  // content is sent.
+  ObjectShipper(Peer& peer, StageWriter& stage, ShipProgress& progress, Compare compare,
+                uint64_t largest_file)
+      : peer_(peer),
+        stage_(stage),
+        progress_(progress),
+        compare_(compare),
+        largest_file_(largest_file) {}
 
   // `basis`: another object whose content on the replica this one's may resemble (the file it
   // replaced); null: none. Returns the attributes sent; nothing: the disk did not give them (EIO),
@@ -82,6 +88,7 @@ class ObjectShipper {
   StageWriter& stage_;
   ShipProgress& progress_;
   const Compare compare_;
+  const uint64_t largest_file_;
   std::unordered_set<ObjectId> fresh_;
   // Objects the stage speaks of. That the replica has the same content need not be sent only if the
   // stage has said nothing else of it (it may have been shorter).

@@ -8,7 +8,8 @@ Outline OutlineOf(const std::vector<Record>& records) {
   for (uint32_t index = 0; index < records.size(); ++index) {
     const Record& record = records[index];
     if (const auto* object = std::get_if<ObjectRecord>(&record)) {
-      outline.objects.push_back({object->object, index, object->whole, object->attributes.kind});
+      outline.objects.push_back(
+          {object->object, index, object->whole, object->attributes.kind, object->attributes.size});
     } else if (const auto* data = std::get_if<DataRecord>(&record)) {
       if (!outline.data.empty() && outline.data.back().object == data->object) {
         outline.data.back().index = index;

@@ -1,5 +1,5 @@
 // What a chunk's records are about, without their content: what planning a redo needs, kept in
-// memory from the chunk's arrival until the plan is made. About 24 bytes for each object and data
+// memory from the chunk's arrival until the plan is made. About 32 bytes for each object and data
 // record (successive data of one object count once) and 100 for each entry.
 // Plain values: no thread rules.
 #pragma once
@@ -19,6 +19,7 @@ struct Outline {
     uint32_t index;  // of the record within its chunk
     bool whole;
     meta::Kind kind;
+    uint64_t size;
   };
   struct Data {
     ObjectId object;

@@ -24,8 +24,8 @@ bool ByChild(const NamedChild& a, const NamedChild& b) { return a.first < b.firs
 }  // namespace
 
 Result<std::unique_ptr<Plan>> Plan::Make(const std::vector<std::shared_ptr<Stage>>& stages,
-                                         Catalog& catalog) {
-  std::unique_ptr<Plan> plan(new Plan(catalog));
+                                         Catalog& catalog, uint64_t largest_file) {
+  std::unique_ptr<Plan> plan(new Plan(catalog, largest_file));
   RETURN_IF_ERROR(plan->Collect(stages));
   RETURN_IF_ERROR(plan->ResolveEntries());
   if (!plan->missing_.empty()) {
@@ -43,13 +43,10 @@ Result<std::unique_ptr<Plan>> Plan::Make(const std::vector<std::shared_ptr<Stage
 // ---- Collecting --------------------------------------------------------------------------------
 
 Status Plan::Collect(const std::vector<std::shared_ptr<Stage>>& stages) {
+  ASSIGN_OR_RETURN(const uint64_t short_objects, catalog_.short_objects().Count());
+  some_are_short_ = short_objects > 0;
   uint64_t position = 1;
-  for (const auto& stage : stages) {
-    for (const Outline* outline : stage->Outlines()) {
-      Collect(*outline, position, *stage);
-      position += outline->record_count;
-    }
-  }
+  for (const auto& stage : stages) RETURN_IF_ERROR(Collect(*stage, position));
   for (const auto& [key, child] : entries_) {
     if (!child.is_null()) children_.emplace_back(child, &key);
   }
@@ -57,29 +54,77 @@ Status Plan::Collect(const std::vector<std::shared_ptr<Stage>>& stages) {
   return {};
 }
 
-void Plan::Collect(const Outline& outline, uint64_t first, const Stage& stage) {
+Status Plan::Collect(const Stage& stage, uint64_t& position) {
+  too_large_ = FindTooLarge(stage);
+  for (const Outline* outline : stage.Outlines()) {
+    RETURN_IF_ERROR(Collect(*outline, position, stage));
+    position += outline->record_count;
+  }
+  for (const auto& [object, size] : too_large_) {
+    ASSIGN_OR_RETURN(Object* const planned, Begin(object));
+    planned->shortfall = Shortfall::kTooLarge;
+    planned->size_wanted = size;
+  }
+  too_large_.clear();
+  return {};
+}
+
+std::unordered_map<ObjectId, uint64_t> Plan::FindTooLarge(const Stage& stage) const {
+  std::unordered_map<ObjectId, uint64_t> too_large;
+  for (const Outline* outline : stage.Outlines()) {
+    for (const Outline::Object& record : outline->objects) {
+      if (record.kind == meta::Kind::kFile && record.size > largest_file_) {
+        too_large[record.object] = record.size;
+      } else if (!too_large.empty()) {
+        too_large.erase(record.object);
+      }
+    }
+  }
+  return too_large;
+}
+
+Result<Plan::Object*> Plan::Begin(ObjectId object) {
+  const auto [planned, is_new] = objects_.try_emplace(object);
+  if (is_new && some_are_short_) {
+    ASSIGN_OR_RETURN(const auto row, catalog_.short_objects().Find(object));
+    if (row && !row->by_name) planned->second.shortfall = Shortfall::kAsBefore;
+  }
+  return &planned->second;
+}
+
+// Of an object that is short nothing counts until it is whole; of one that this stage makes too
+// large, nothing this stage says.
+Status Plan::Collect(const Outline& outline, uint64_t first, const Stage& stage) {
   for (const Outline::Object& record : outline.objects) {
-    Object& object = objects_[record.object];
+    if (too_large_.contains(record.object)) continue;
+    ASSIGN_OR_RETURN(Object* const object, Begin(record.object));
+    if (object->shortfall != Shortfall::kNone && !record.whole) continue;
     const uint64_t position = first + record.index;
     if (record.whole) {
-      object.whole = position;
-      object.whole_stage = &stage;
+      object->whole = position;
+      object->whole_stage = &stage;
+      object->shortfall = Shortfall::kNone;
     }
-    object.last = std::max(object.last, position);
-    object.kind = record.kind;
-    object.has_record = true;
+    object->last = std::max(object->last, position);
+    object->kind = record.kind;
+    object->has_record = true;
   }
   for (const Outline::Data& record : outline.data) {
-    Object& object = objects_[record.object];
-    object.last = std::max(object.last, first + record.index);
+    if (too_large_.contains(record.object)) continue;
+    ASSIGN_OR_RETURN(Object* const object, Begin(record.object));
+    if (object->shortfall != Shortfall::kNone) continue;
+    object->last = std::max(object->last, first + record.index);
   }
   for (const Outline::File& record : outline.files) {
-    Object& object = objects_[record.object];
-    object.file_stage = &stage;
-    object.file = InodeId{record.inode};
-    object.file_position = first + record.index;
+    if (too_large_.contains(record.object)) continue;
+    ASSIGN_OR_RETURN(Object* const object, Begin(record.object));
+    if (object->shortfall != Shortfall::kNone) continue;
+    object->file_stage = &stage;
+    object->file = InodeId{record.inode};
+    object->file_position = first + record.index;
   }
   for (const Outline::Entry& entry : outline.entries) entries_[entry.key] = entry.child;
+  return {};
 }
 
 // ---- Names -------------------------------------------------------------------------------------
@@ -93,7 +138,10 @@ Result<std::optional<meta::Kind>> Plan::FinalKind(ObjectId object) {
   if (object == kRootObject) return meta::Kind::kDirectory;
   const Object* planned = Find(object);
   if (planned != nullptr && planned->whole != 0) return planned->kind;
-  return catalog_.FindKind(object);
+  ASSIGN_OR_RETURN(const auto known, catalog_.FindKind(object));
+  const bool too_large = planned != nullptr && planned->shortfall == Shortfall::kTooLarge;
+  if (!known && too_large) return meta::Kind::kFile;  // an empty one
+  return known;
 }
 
 Result<std::vector<EntryKey>> Plan::ClaimedNames(ObjectId object) {
@@ -275,7 +323,8 @@ std::optional<ObjectId> Plan::FindFile(InodeId inode) const {
 Result<Plan::Fate> Plan::DecideFate(ObjectId object, const Object& planned) {
   if (object == kRootObject) return Fate::kKeep;
   ASSIGN_OR_RETURN(const auto known, catalog_.FindKind(object));
-  if (!known && planned.whole == 0) return Fate::kDrop;
+  const bool too_large = planned.shortfall == Shortfall::kTooLarge;
+  if (!known && planned.whole == 0 && !too_large) return Fate::kDrop;
   ASSIGN_OR_RETURN(const bool alive, IsAlive(object));
   if (!alive) return Fate::kDrop;
   if (!known) return Fate::kCreate;

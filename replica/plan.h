@@ -6,6 +6,7 @@
 // each object and 200 for each entry of the stages.
 #pragma once
 
+#include <limits>
 #include <memory>
 #include <optional>
 #include <unordered_map>
@@ -27,14 +28,23 @@ class Plan {
     kCreate,   // new
     kReplace,  // known, but what stands for it is made anew (of another kind, all in a file)
   };
+  // Why what the last records say of an object is not done.
+  enum class Shortfall : uint8_t {
+    kNone,
+    kTooLarge,  // for a file of the replica's filesystem
+    kAsBefore,  // it fell short before, and is not sent whole
+  };
   struct Object {
     // Records are counted through all stages, from 1. What came before `whole` counts for nothing
-    // (0: all counts); after `last` the object is complete.
+    // (0: all counts); after `last` the object is complete, and what comes then does not count
+    // either: it falls short (0: nothing counts).
     uint64_t whole = 0;
     uint64_t last = 0;
     meta::Kind kind = meta::Kind::kFile;  // of the whole record, or of the last
     bool has_record = false;
     Fate fate = Fate::kDrop;
+    Shortfall shortfall = Shortfall::kNone;
+    uint64_t size_wanted = 0;  // if it is too large
     const Stage* whole_stage = nullptr;
     // The stage in whose files all its content of that stage stands; none: nullptr.
     const Stage* file_stage = nullptr;
@@ -43,9 +53,10 @@ class Plan {
   };
 
   // kProtocol: the stages contradict themselves (a directory with two names, or inside itself; an
-  // object of another kind without a whole record).
-  static Result<std::unique_ptr<Plan>> Make(const std::vector<std::shared_ptr<Stage>>& stages,
-                                            Catalog& catalog);
+  // object of another kind without a whole record). `largest_file`: of the replica's filesystem.
+  static Result<std::unique_ptr<Plan>> Make(
+      const std::vector<std::shared_ptr<Stage>>& stages, Catalog& catalog,
+      uint64_t largest_file = std::numeric_limits<int64_t>::max());
 
   // Objects that the stages refer to and nobody has described. While there are any, the plan cannot
   // be carried out.
@@ -72,9 +83,14 @@ class Plan {
  private:
   enum class Life : uint8_t { kUnknown, kVisiting, kAlive, kDead };
 
-  explicit Plan(Catalog& catalog) : catalog_(catalog) {}
+  Plan(Catalog& catalog, uint64_t largest_file) : catalog_(catalog), largest_file_(largest_file) {}
   Status Collect(const std::vector<std::shared_ptr<Stage>>& stages);
-  void Collect(const Outline& outline, uint64_t first, const Stage& stage);
+  Status Collect(const Stage& stage, uint64_t& position);
+  Status Collect(const Outline& outline, uint64_t first, const Stage& stage);
+  // The object, as far as the stages before go. Looks it up in the catalog if it is not known yet.
+  Result<Object*> Begin(ObjectId object);
+  // Files that the stage leaves larger than they can be.
+  std::unordered_map<ObjectId, uint64_t> FindTooLarge(const Stage& stage) const;
   Status ResolveEntries();
   Status DropUnreachable();
   Status CheckDirectories();
@@ -89,6 +105,9 @@ class Plan {
   Result<Life> LifeOf(ObjectId directory);
 
   Catalog& catalog_;
+  const uint64_t largest_file_;
+  bool some_are_short_ = false;                       // in the catalog
+  std::unordered_map<ObjectId, uint64_t> too_large_;  // in the stage being collected
   std::unordered_map<ObjectId, Object> objects_;
   std::unordered_map<EntryKey, ObjectId> entries_;
   std::vector<EntryKey> passing_names_;

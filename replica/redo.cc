@@ -3,6 +3,8 @@
 #include <algorithm>
 
 #include "meta/base/fault_point.h"
+#include "meta/base/log.h"
+#include "meta/base/printable.h"
 #include "replica/redo_content.h"
 #include "replica/redo_gather.h"
 #include "replica/redo_place.h"
@@ -29,11 +31,22 @@ Result<size_t> DepthOf(ObjectId directory, Plan& plan,
   return depth;
 }
 
+Status FinishDirectory(RedoState& state, const ContentWriter& content, ObjectId directory) {
+  ASSIGN_OR_RETURN(const UniqueFd fd, state.tree.OpenObject(directory));
+  if (!fd.valid()) return {};
+  const auto recorded = content.directories().find(directory);
+  if (recorded != content.directories().end()) {
+    return state.WriteAttributes(directory, fd.get(), recorded->second);
+  }
+  ASSIGN_OR_RETURN(const auto row, state.place.catalog.Find(directory));
+  return row ? state.WriteAttributes(directory, fd.get(), row->attributes) : Status();
+}
+
 // Deepest first: a directory's times and permissions are not needed again once its children's
 // are set.
 Status FinishDirectories(RedoState& state, const ContentWriter& content) {
   std::unordered_set<ObjectId> concerned = std::move(state.touched);
-  concerned.insert(state.tree.loosened().begin(), state.tree.loosened().end());
+  concerned.merge(state.tree.TakeLoosened());
   for (const auto& [directory, attributes] : content.directories()) concerned.insert(directory);
 
   std::vector<std::pair<size_t, ObjectId>> order;
@@ -48,16 +61,37 @@ Status FinishDirectories(RedoState& state, const ContentWriter& content) {
   }
   std::ranges::sort(order, std::greater<>());
   for (const auto& [depth, directory] : order) {
-    ASSIGN_OR_RETURN(const UniqueFd fd, state.tree.OpenObject(directory));
-    if (!fd.valid()) continue;
-    const auto recorded = content.directories().find(directory);
-    if (recorded != content.directories().end()) {
-      RETURN_IF_ERROR(state.WriteAttributes(directory, fd.get(), recorded->second));
-    } else {
-      ASSIGN_OR_RETURN(const auto row, state.place.catalog.Find(directory));
-      if (row) RETURN_IF_ERROR(state.WriteAttributes(directory, fd.get(), row->attributes));
+    if (auto finished = FinishDirectory(state, content, directory); !finished) {
+      RETURN_IF_ERROR(state.FallShort(directory, std::move(finished.error())));
     }
     FAULT_POINT("replica.redo.attributes_set");
+  }
+  return {};
+}
+
+Status NoteShort(ShortObjects& short_objects, const ShortObjects::Row& row) {
+  if (row.by_name) {
+    ASSIGN_OR_RETURN(const auto before, short_objects.Find(row.object));
+    if (before && !before->by_name) return {};
+  }
+  return short_objects.Note(row);
+}
+
+// One that is sent whole has been made what it should be, unless it fell short again.
+Status RecordShortObjects(RedoState& state) {
+  ShortObjects& short_objects = state.place.catalog.short_objects();
+  ASSIGN_OR_RETURN(const uint64_t before, short_objects.Count());
+  if (before > 0) {
+    for (const auto& [object, planned] : state.plan.objects()) {
+      const bool made = planned.whole != 0 && planned.fate != Plan::Fate::kDrop;
+      if (made) RETURN_IF_ERROR(short_objects.Clear(object));
+    }
+    // All of these were tried again.
+    ASSIGN_OR_RETURN(const auto by_name, short_objects.List(before, /*only_by_name=*/true));
+    for (const auto& row : by_name) RETURN_IF_ERROR(short_objects.Clear(row.object));
+  }
+  for (const auto& [object, row] : state.fallen_short) {
+    RETURN_IF_ERROR(NoteShort(short_objects, row));
   }
   return {};
 }
@@ -108,6 +142,33 @@ Status RedoState::WriteAttributes(ObjectId object, int fd, const meta::Attribute
   return place.catalog.NoteLackingXattrs(object, names);
 }
 
+Status RedoState::FallShort(ObjectId object, Error error, bool by_name) {
+  if (!IsItsOwnMatter(error, place.hold_fd)) return tl::unexpected<Error>(std::move(error));
+  ASSIGN_OR_RETURN(const std::string path, FinalPathOf(object));
+  const std::string reason = error.ToString();
+  ASSIGN_OR_RETURN(const auto before, place.catalog.short_objects().Find(object));
+  if (!before || before->reason != reason) {
+    LogWarning("{} falls short: {}", Printable(path), reason);
+  }
+  // That of its content stands.
+  fallen_short.try_emplace(object, ShortObjects::Row{object, by_name, reason});
+  return {};
+}
+
+Result<std::string> RedoState::FinalPathOf(ObjectId object) {
+  constexpr int kMaxDepth = 4096;
+  std::string path;
+  ObjectId at = object;
+  for (int depth = 0; at != kRootObject && depth < kMaxDepth; ++depth) {
+    ASSIGN_OR_RETURN(const auto names, plan.FinalNames(at));
+    if (names.empty()) break;
+    path = path.empty() ? names.front().name : names.front().name + "/" + path;
+    at = names.front().parent;
+  }
+  if (path.empty()) return object == kRootObject ? std::string(".") : object.ToHex();
+  return path;
+}
+
 Status RedoState::SayStranger(ObjectId directory, const std::string& name) const {
   if (place.edits == nullptr) return {};
   ASSIGN_OR_RETURN(const std::string path, PathOf(place.catalog, directory));
@@ -128,7 +189,8 @@ Result<AppliedCut> Redo(const RedoPlace& place, const std::vector<std::shared_pt
   RETURN_IF_ERROR(WriteMarker(place.volume_fd, marker));
   FAULT_POINT("replica.redo.begun");
 
-  ASSIGN_OR_RETURN(const std::unique_ptr<Plan> plan, Plan::Make(stages, place.catalog));
+  ASSIGN_OR_RETURN(const std::unique_ptr<Plan> plan,
+                   Plan::Make(stages, place.catalog, place.largest_file));
   if (!plan->missing().empty()) {
     return MakeError(ErrorKind::kCorrupt, "apply a stage that speaks of unknown objects");
   }
@@ -136,6 +198,7 @@ Result<AppliedCut> Redo(const RedoPlace& place, const std::vector<std::shared_pt
   ASSIGN_OR_RETURN(Savepoint part, place.catalog.Begin());
   RETURN_IF_ERROR(Arrange(state, stages));
   RETURN_IF_ERROR(RecordEntries(state));
+  RETURN_IF_ERROR(RecordShortObjects(state));
   // What the catalog does not know is sent whole.
   RETURN_IF_ERROR(place.catalog.Forget({state.lost.begin(), state.lost.end()},
                                        [](ObjectId object) { return object == kRootObject; }));

@@ -14,13 +14,18 @@
 // If something was not to be found (somebody took it from the tree after the commit, a disk lost
 // it), an empty one stands for it, the catalog forgets it, and the tree is at no cut: the source
 // has to compare everything.
+// What one object alone makes impossible does not stop a redo: the object falls short, which the
+// catalog notes with the cut (replica/short_objects.h).
 // Nothing of it is on stable storage then: the stages have to stay until the filesystem was synced
 // and the catalog kept (Catalog::Keep), in that order.
 // One thread. Format of what is in hold/: replica/STORE.md.
 #pragma once
 
 #include <atomic>
+#include <limits>
 #include <memory>
+#include <string>
+#include <unordered_map>
 #include <unordered_set>
 #include <vector>
 
@@ -44,6 +49,7 @@ struct RedoPlace {
   const std::atomic<bool>& stopping;
   // Told of what others have put into the tree. Null: it may be what a redo before has left.
   ForeignEdits* edits;
+  uint64_t largest_file = std::numeric_limits<int64_t>::max();  // of the filesystem
 };
 
 // What its steps share.
@@ -72,6 +78,8 @@ struct RedoState {
   std::unordered_set<ObjectId> touched;
   // Objects that should stand somewhere, or whose content should, and did not.
   std::unordered_set<ObjectId> lost;
+  // Objects that fall short with this cut, and why.
+  std::unordered_map<ObjectId, ShortObjects::Row> fallen_short;
 
   void Hold(ObjectId object, InodeId inode) {
     tree.Held(object, inode);
@@ -79,6 +87,10 @@ struct RedoState {
   }
   // What the object cannot have is noted in the catalog.
   Status WriteAttributes(ObjectId object, int fd, const meta::Attributes& attributes);
+  // What is wrong with one object is noted in fallen_short; gives back what is everybody's trouble.
+  Status FallShort(ObjectId object, Error error, bool by_name = false);
+  // Below the root, as names are in the end.
+  Result<std::string> FinalPathOf(ObjectId object);
   // Something stands at the name that was not the replica's, and is removed.
   Status SayStranger(ObjectId directory, const std::string& name) const;
   Status CheckStopping() const {

@@ -9,11 +9,18 @@
 #include "meta/base/fault_point.h"
 #include "meta/base/log.h"
 #include "replica/file_data.h"
+#include "replica/removal.h"
 
 namespace tandem::replica {
 namespace {
 
 constexpr size_t kMaxOpenFiles = 128;
+
+Error TooLarge(uint64_t size, uint64_t largest) {
+  return Error(ErrorKind::kSystem, EFBIG,
+               "make a file of " + std::to_string(size) + " bytes (the largest here is " +
+                   std::to_string(largest) + ")");
+}
 
 }  // namespace
 
@@ -29,6 +36,13 @@ Status ContentWriter::Run(const std::vector<std::shared_ptr<Stage>>& stages) {
       }
     }
   }
+  for (const auto& [object, planned] : state_.plan.objects()) {
+    const bool too_large = planned.shortfall == Plan::Shortfall::kTooLarge;
+    if (!too_large || planned.fate == Plan::Fate::kDrop) continue;
+    RETURN_IF_ERROR(
+        state_.FallShort(object, TooLarge(planned.size_wanted, state_.place.largest_file)));
+    if (planned.last == 0) RETURN_IF_ERROR(LeaveShort(object, planned));
+  }
   return {};
 }
 
@@ -38,16 +52,50 @@ Status ContentWriter::Take(const Record& record, uint64_t position) {
   if (about == nullptr && data == nullptr) return {};
   const ObjectId object = about != nullptr ? about->object : data->object;
   const Plan::Object* planned = state_.plan.Find(object);
-  if (planned == nullptr || planned->fate == Plan::Fate::kDrop || position < planned->whole) {
-    return {};
-  }
+  if (planned == nullptr || planned->fate == Plan::Fate::kDrop) return {};
+  if (position < planned->whole || position > planned->last) return {};
+  if (state_.fallen_short.contains(object)) return {};
   auto done = about != nullptr ? Take(*about, *planned, position) : Take(*data, *planned);
   if (done && position == planned->last) done = Complete(object);
-  if (!done) {
-    const std::string what = "apply changes of object " + object.ToHex();
-    return tl::unexpected<Error>(std::move(done.error()).Within(what));
+  if (done) return {};
+  if (auto own = state_.FallShort(object, std::move(done.error())); !own) {
+    ASSIGN_OR_RETURN(const std::string path, state_.FinalPathOf(object));
+    return tl::unexpected<Error>(std::move(own.error()).Within("apply changes of " + path));
   }
-  return {};
+  return LeaveShort(object, *planned);
+}
+
+Status ContentWriter::LeaveShort(ObjectId object, const Plan::Object& planned) {
+  if (const auto active = active_.find(object); active != active_.end()) {
+    if (active->second.fd.valid()) --open_files_;
+    active_.erase(active);
+  }
+  directories_.erase(object);
+  ASSIGN_OR_RETURN(auto row, state_.place.catalog.Find(object));
+  const bool is_new = planned.fate != Plan::Fate::kKeep || !row;
+  UniqueFd standing;
+  if (!is_new || state_.held.contains(object)) {
+    ASSIGN_OR_RETURN(standing, state_.tree.OpenObject(object));
+  }
+  if (standing.valid() && is_new) {
+    // Better nothing of its content than a part.
+    const auto file = Reopen(standing.get(), O_WRONLY);
+    if (file) (void)!ftruncate(file->get(), 0);
+  }
+  if (!standing.valid()) {
+    RETURN_IF_ERROR(MakePlaceholder(object, planned.kind));
+    ASSIGN_OR_RETURN(standing, state_.tree.OpenObject(object));
+  }
+  // The catalog says what stands there: a part of what was to be done may have been.
+  ASSIGN_OR_RETURN(const meta::Attributes here,
+                   ReadWithRights(standing.get(), meta::WithXattrs::kNo));
+  ASSIGN_OR_RETURN(const auto inode, InodeAt(standing.get(), ""));
+  if (!inode) return ErrnoError(ENOENT, "find inode");
+  meta::Attributes attributes = is_new ? here : row->attributes;
+  attributes.size = here.size;
+  attributes.modify_time = here.modify_time;
+  if (geteuid() == 0) attributes.permissions = here.permissions;
+  return state_.place.catalog.Put(object, {*inode, std::move(attributes)}, state_.epoch);
 }
 
 // Then what this stage says of its content has been done already.
@@ -135,6 +183,15 @@ Status ContentWriter::Make(ObjectId object, const meta::Attributes& attributes) 
   state_.Hold(object, *inode);
   FAULT_POINT("replica.redo.object_made");
   return {};
+}
+
+Status ContentWriter::MakePlaceholder(ObjectId object, meta::Kind kind) {
+  meta::Attributes empty;
+  empty.kind = kind == meta::Kind::kDirectory ? kind : meta::Kind::kFile;
+  // What is left of an attempt to make it.
+  const int hold_fd = state_.tree.hold_fd();
+  RETURN_IF_ERROR(RemoveAll(hold_fd, hold_fd, Tree::HoldName(object), {}));
+  return Make(object, empty);
 }
 
 // Somebody took it away. It must not block the volume for ever.

@@ -35,6 +35,9 @@ class ContentWriter {
   bool ComesAsFile(const Plan::Object& planned) const;
   Status Take(const ObjectRecord& record, const Plan::Object& planned, uint64_t position);
   Status Take(const DataRecord& record, const Plan::Object& planned);
+  // It stays as it is; one that is not there yet becomes an empty file.
+  Status LeaveShort(ObjectId object, const Plan::Object& planned);
+  Status MakePlaceholder(ObjectId object, meta::Kind kind);
   void NoteLost(ObjectId object);
   Status CopyStaged(const DataRecord& record, int fd);
   Status Make(ObjectId object, const meta::Attributes& attributes);

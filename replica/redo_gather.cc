@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "meta/base/fault_point.h"
+#include "meta/base/printable.h"
 #include "replica/removal.h"
 
 namespace tandem::replica {
@@ -19,6 +20,7 @@ Status Gatherer::Run() {
     ASSIGN_OR_RETURN(searched, FindStrangers());
     RETURN_IF_ERROR(VisitPlaces());
   }
+  RETURN_IF_ERROR(FindShortNames());
   return LinkMissingNames();
 }
 
@@ -245,6 +247,25 @@ Status Gatherer::LinkMissingNames() {
   return {};
 }
 
+// Names the catalog has, and the tree could not have until now.
+Status Gatherer::FindShortNames() {
+  ShortObjects& short_objects = state_.place.catalog.short_objects();
+  ASSIGN_OR_RETURN(const uint64_t count, short_objects.Count());
+  if (count == 0) return {};
+  ASSIGN_OR_RETURN(const auto rows, short_objects.List(count, /*only_by_name=*/true));
+  for (const ShortObjects::Row& row : rows) {
+    ASSIGN_OR_RETURN(const auto inode, state_.tree.InodeOf(row.object));
+    ASSIGN_OR_RETURN(const auto names, state_.plan.FinalNames(row.object));
+    for (const EntryKey& key : names) {
+      ASSIGN_OR_RETURN(const Tree::Directory parent, state_.tree.OpenDirectory(key.parent));
+      if (parent == nullptr) continue;
+      ASSIGN_OR_RETURN(const auto standing, InodeAt(parent->get(), key.name));
+      if (standing != inode) NoteGone(key, row.object);
+    }
+  }
+  return {};
+}
+
 // Through any name it has; if it has none it is lost, which shows when it is to be placed.
 Status Gatherer::HoldLink(ObjectId object) {
   ASSIGN_OR_RETURN(const auto inode, state_.tree.InodeOf(object));
@@ -257,7 +278,9 @@ Status Gatherer::HoldLink(ObjectId object) {
     ASSIGN_OR_RETURN(const auto standing, InodeAt(parent->get(), key.name));
     if (standing != inode) continue;
     if (linkat(parent->get(), key.name.c_str(), state_.tree.hold_fd(), held.c_str(), 0) != 0) {
-      return ErrnoError("link " + key.name + " to hold/" + held);
+      const int code = errno;
+      return state_.FallShort(object, ErrnoError(code, "link " + Printable(key.name)).value(),
+                              /*by_name=*/true);
     }
     state_.present.insert(key);
     state_.Hold(object, *inode);

@@ -35,6 +35,7 @@ class Gatherer {
   void NoteGone(EntryKey key, ObjectId child);
   Status FindGoneFrom(ObjectId directory, const std::vector<std::string>& names);
   Status FindStrangersIn(ObjectId directory, int directory_fd, std::deque<ObjectId>& known);
+  Status FindShortNames();
   Status LinkMissingNames();
   Status HoldLink(ObjectId object);
 

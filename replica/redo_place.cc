@@ -8,6 +8,7 @@
 #include <unordered_set>
 
 #include "meta/base/fault_point.h"
+#include "meta/base/printable.h"
 #include "replica/removal.h"
 
 namespace tandem::replica {
@@ -36,7 +37,10 @@ Status Placer::PlaceAll() {
   // Grows while it is gone through: a lost directory is made on the way.
   for (size_t i = 0; i < state_.held_order.size(); ++i) {
     RETURN_IF_ERROR(state_.CheckStopping());
-    RETURN_IF_ERROR(Place(state_.held_order[i]));
+    const ObjectId object = state_.held_order[i];
+    if (auto placed = Place(object); !placed) {
+      RETURN_IF_ERROR(state_.FallShort(object, std::move(placed.error()), /*by_name=*/true));
+    }
   }
   return {};
 }
@@ -45,10 +49,12 @@ Status Placer::PlaceAll() {
 Status Placer::FindLost() {
   for (const auto& [key, child] : state_.plan.entries()) {
     if (child.is_null() || state_.present.contains(key) || state_.held.contains(child)) continue;
+    if (state_.fallen_short.contains(child)) continue;
     RETURN_IF_ERROR(content_.MakeLost(child));
   }
   for (const auto& [key, child] : state_.gone) {
-    if (!state_.held.contains(child)) RETURN_IF_ERROR(content_.MakeLost(child));
+    if (state_.held.contains(child) || state_.fallen_short.contains(child)) continue;
+    RETURN_IF_ERROR(content_.MakeLost(child));
   }
   return {};
 }
@@ -85,6 +91,7 @@ Status Placer::PlaceAt(ObjectId object, const EntryKey& key, bool last) {
       state_.present.insert(key);
       return {};
     }
+    RETURN_IF_ERROR(CheckNotOneName(*parent, key, standing));
     // Somebody has put something here meanwhile.
     RETURN_IF_ERROR(state_.SayStranger(key.parent, key.name));
     RETURN_IF_ERROR(RemoveAll(hold_fd, parent->get(), key.name, {}));
@@ -100,6 +107,22 @@ Status Placer::PlaceAt(ObjectId object, const EntryKey& key, bool last) {
     state_.tree.Placed(object, key, inode.value_or(InodeId()));
   }
   FAULT_POINT("replica.redo.entry_placed");
+  return {};
+}
+
+// Where the filesystem takes two names for one (letters of either case), the other stays.
+Status Placer::CheckNotOneName(const UniqueFd& parent, const EntryKey& key,
+                               const std::optional<InodeId>& standing) {
+  if (!standing) return {};
+  ASSIGN_OR_RETURN(const auto other, state_.place.catalog.FindInode(*standing));
+  if (!other) return {};
+  ASSIGN_OR_RETURN(const auto names, state_.plan.FinalNames(*other));
+  for (const EntryKey& name : names) {
+    if (name.parent != key.parent || name.name == key.name) continue;
+    ASSIGN_OR_RETURN(const auto there, InodeAt(parent.get(), name.name));
+    if (there != standing) continue;
+    return ErrnoError(EEXIST, "name it (here that is the same as " + Printable(name.name) + ")");
+  }
   return {};
 }
 
@@ -125,6 +148,7 @@ Status Placer::RemoveRest() {
   }
   for (const ObjectId object : state_.held_order) {
     if (!state_.held.contains(object)) continue;
+    if (state_.fallen_short.contains(object)) continue;  // it has names, and cannot get them
     RETURN_IF_ERROR(state_.CheckStopping());
     RETURN_IF_ERROR(RemoveAll(state_.tree.hold_fd(), state_.tree.hold_fd(), Tree::HoldName(object),
                               {}, census));

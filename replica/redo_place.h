@@ -18,6 +18,8 @@ class Placer {
   Status Place(ObjectId object);
   Status PlaceAt(ObjectId object, const EntryKey& key, bool last);
   Result<Tree::Directory> OpenParent(ObjectId directory);
+  Status CheckNotOneName(const UniqueFd& parent, const EntryKey& key,
+                         const std::optional<InodeId>& standing);
   Status SayStrangersIn(int directory_fd, const std::vector<std::string>& names);
 
   RedoState& state_;

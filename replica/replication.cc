@@ -172,8 +172,14 @@ Status Replication::WaitUntilApplied(const std::optional<std::string>& replica, 
                      "--replica [NAME=]URL");
   }
   for (Sender* sender : senders) {
-    if (sender->WaitUntilApplied(epoch, deadline)) continue;
+    const Sender::Waited waited = sender->WaitUntilApplied(epoch, deadline);
+    if (waited == Sender::Waited::kApplied) continue;
     const ReplicaStatus status = sender->status();
+    // To wait longer is no use: what is wrong is for somebody to put right.
+    if (waited == Sender::Waited::kShort) {
+      return MakeError(ErrorKind::kGivenUp,
+                       "replica " + status.name + " at " + status.url + ": " + status.error);
+    }
     return MakeError(ErrorKind::kUnreachable,
                      "replica " + status.name + " at " + status.url + " is not in sync: " +
                          NameOf(status.state) + (status.error.empty() ? "" : ": " + status.error));

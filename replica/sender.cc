@@ -121,6 +121,8 @@ void Sender::SetPosition(const Position& position, const Inquiry& inquiry) {
     durable_ = position.durable;
     applied_ = position.applied;
     notice_ = position.notice;
+    short_debts_.Heard(position, CondVar::Clock::now());
+    largest_file_ = position.largest_file;
     changed_.NotifyAll();
   }
   last_heard_ = CondVar::Clock::now();
@@ -177,6 +179,10 @@ Status Sender::Converse(Peer& peer) {
   SetInStep(false);
   RETURN_IF_ERROR(CheckClaim(position));
   SetPosition(position, inquiry);
+  {
+    MutexLock lock(mutex_);
+    short_debts_.TryAllAgain();
+  }
   HoldAfter(position.durable);
   if (position.applied != position.durable) {
     RETURN_IF_ERROR(AwaitApplied(peer, position, position.durable));
@@ -238,7 +244,7 @@ Status Sender::Step(Peer& peer, Position& position) {
     if (paused() || stopping_) return {};
     if (!changes) trouble_.clear();
     SetGoingOn(ReplicaState::kCurrent);
-    if (!changes) return CheckStillThere(peer, position);
+    if (!changes && !IsShortObjectDue()) return CheckStillThere(peer, position);
   }
   const auto earliest = last_cut_ + options_.interval;
   while (!stopping_ && CondVar::Clock::now() < earliest) {

@@ -8,6 +8,7 @@
 #include <atomic>
 #include <chrono>
 #include <functional>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <string>
@@ -23,6 +24,7 @@
 #include "replica/object_shipper.h"
 #include "replica/peer.h"
 #include "replica/retention.h"
+#include "replica/short_debts.h"
 #include "replica/stage_writer.h"
 #include "replica/walker.h"
 
@@ -53,6 +55,8 @@ struct ReplicaStatus {
   uint64_t objects_walked = 0;  // of a seed or reconcile under way
   uint64_t bytes_walked = 0;
 };
+
+class CutShipper;
 
 class Sender {
  public:
@@ -89,9 +93,13 @@ class Sender {
   Epoch applied() EXCLUDES(mutex_);
   // Its cut goes without something that could not be read.
   bool LacksSomething() EXCLUDES(mutex_);
-  // True once the replica, asked after the call, has said that it has applied `epoch`; false at the
-  // deadline.
-  bool WaitUntilApplied(Epoch epoch, CondVar::Clock::time_point deadline) EXCLUDES(mutex_);
+  enum class Waited {
+    kApplied,
+    kShort,  // but for objects that fall short on the replica
+    kNotInTime,
+  };
+  // Until the replica, asked after the call, has said that it has applied `epoch`.
+  Waited WaitUntilApplied(Epoch epoch, CondVar::Clock::time_point deadline) EXCLUDES(mutex_);
 
   // Runs `task` on the sender's thread while nothing is being shipped or applied; `position` is
   // what the tree of the replica holds. kUnreachable if the replica is not there by the deadline.
@@ -120,6 +128,11 @@ class Sender {
   Status Ship(Peer& peer, Position& position);
   Result<CutName> FillStage(Peer& peer, const Position& position, StageWriter& stage);
   bool Heal() EXCLUDES(mutex_);
+  // Ships whole what falls short on the replica and may not any more. True: there was some, read
+  // live.
+  Result<bool> ShipShortObjects(const meta::Layer& changes, CutShipper& cuts) EXCLUDES(mutex_);
+  Result<std::optional<meta::ObjectRef>> FindShortObject(const ShortObject& object);
+  bool IsShortObjectDue() EXCLUDES(mutex_);
   Status DeferUnreadable(const CutName& cut, ObjectShipper& objects) EXCLUDES(mutex_);
   Status AwaitApplied(Peer& peer, Position& position, const CutName& cut);
   // Whether what has changed after the replica's cut is known, object by object.
@@ -179,6 +192,8 @@ class Sender {
   CutName durable_ GUARDED_BY(mutex_);
   CutName applied_ GUARDED_BY(mutex_);
   Lacking lacking_ GUARDED_BY(mutex_);
+  ShortDebts short_debts_ GUARDED_BY(mutex_);
+  uint64_t largest_file_ GUARDED_BY(mutex_) = std::numeric_limits<int64_t>::max();  // there
   std::vector<std::shared_ptr<QueuedTask>> tasks_ GUARDED_BY(mutex_);
   std::thread thread_;
 };

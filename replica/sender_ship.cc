@@ -73,7 +73,8 @@ Status Sender::Ship(Peer& peer, Position& position) {
 Result<CutName> Sender::FillStage(Peer& peer, const Position& position, StageWriter& stage) {
   using Compare = ObjectShipper::Compare;
   const Compare compare = deltas_ ? Compare::kAll : Compare::kBlocks;
-  ObjectShipper objects(peer, stage, progress_, position.empty ? Compare::kNot : compare);
+  ObjectShipper objects(peer, stage, progress_, position.empty ? Compare::kNot : compare,
+                        position.largest_file);
   // Without a debt everything the replica has can be told by its attributes, times included; but
   // what changed again within one tick of the clock, at its last cut.
   const uint64_t newest = position.durable.epoch.number();
@@ -114,7 +115,10 @@ Result<CutName> Sender::FillStage(Peer& peer, const Position& position, StageWri
                "changes come about as fast as they can be carried: the "
                "replica stays at its cut until they slow down");
     }
-    ASSIGN_OR_RETURN(const auto cut, tracker_.TakeCut(after));
+    // What falls short may be due although nothing has changed.
+    const bool fresh = round == 1 && increments_ && IsShortObjectDue();
+    ASSIGN_OR_RETURN(const auto cut, fresh ? tracker_.TakeCut(after, meta::Tracker::CutMode::kFresh)
+                                           : tracker_.TakeCut(after));
     retention_.NoteCut(options_.name, cut->cut().name.epoch);
     if (!tracker_.Knows(cut->cut().name)) {
       return MakeError(ErrorKind::kCancelled, "the cut was forgotten before it was sent");
@@ -127,7 +131,7 @@ Result<CutName> Sender::FillStage(Peer& peer, const Position& position, StageWri
     if (EstimateBytes(*cut) > kPreCopyAbove && round < kMaxRounds) {
       cut->GiveUp();  // nothing needs to be kept for a pre-copy
       if (increments_ && round == 1) {
-        ASSIGN_OR_RETURN(const uint64_t bytes, MeasureBytes(*cut, tree_));
+        ASSIGN_OR_RETURN(const uint64_t bytes, MeasureBytes(*cut, tree_, position.largest_file));
         RETURN_IF_ERROR(stage.Expect(bytes));
       }
     }
@@ -136,8 +140,13 @@ Result<CutName> Sender::FillStage(Peer& peer, const Position& position, StageWri
       MutexLock lock(mutex_);
       lacking_.Stage(cut->changes());
     }
+    bool read_live = walked;
+    if (round == 1 && increments_) {
+      ASSIGN_OR_RETURN(const bool some, ShipShortObjects(cut->changes(), cuts));
+      read_live |= some;
+    }
     after = cut->cut().name.epoch;
-    if (!cut->Finish() || walked) {
+    if (!cut->Finish() || read_live) {
       RETURN_IF_ERROR(stage.Flush());
       continue;
     }

@@ -62,6 +62,11 @@ ReplicaStatus Sender::status() {
         status.error += " (and " + std::to_string(lacking_.lacks().size() - 1) + " others)";
       }
     }
+    if (!short_debts_.empty()) {
+      if (status.state == ReplicaState::kCurrent) status.state = ReplicaState::kCatchingUp;
+      if (status.error.empty()) status.error = short_debts_.ToString();
+      status.lag_seconds = std::max(status.lag_seconds, SecondsSince(short_debts_.since_ns()));
+    }
   }
   bool connected = false;
   if (peer_ != nullptr) {
@@ -113,7 +118,7 @@ bool Sender::LacksSomething() {
   return !lacking_.empty();
 }
 
-bool Sender::WaitUntilApplied(Epoch epoch, CondVar::Clock::time_point deadline) {
+Sender::Waited Sender::WaitUntilApplied(Epoch epoch, CondVar::Clock::time_point deadline) {
   uint64_t ask = 0;
   {
     MutexLock lock(mutex_);
@@ -124,10 +129,12 @@ bool Sender::WaitUntilApplied(Epoch epoch, CondVar::Clock::time_point deadline) 
   MutexLock lock(mutex_);
   while (!stopping_) {
     const bool whole = in_step_ && heard_.asks >= ask && lacking_.empty();
-    if (whole && applied_.epoch >= epoch && tracker_.Knows(applied_)) return true;
-    if (!changed_.WaitUntil(mutex_, deadline)) return false;
+    if (whole && applied_.epoch >= epoch && tracker_.Knows(applied_)) {
+      return short_debts_.empty() ? Waited::kApplied : Waited::kShort;
+    }
+    if (!changed_.WaitUntil(mutex_, deadline)) break;
   }
-  return false;
+  return Waited::kNotInTime;
 }
 
 Status Sender::RunTask(Task task, CondVar::Clock::time_point deadline) {

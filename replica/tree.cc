@@ -15,6 +15,7 @@ namespace tandem::replica {
 namespace {
 
 constexpr size_t kMaxOpenDirectories = 512;
+constexpr size_t kMaxLoosened = 512;
 // Deeper than any honest tree; a catalog with a circle in it must not hold us.
 constexpr size_t kMaxDepth = 1 << 20;
 
@@ -45,12 +46,32 @@ Result<std::optional<InodeId>> InodeAt(int directory_fd, const std::string& name
   return tl::unexpected<Error>(std::move(identified.error()));
 }
 
+namespace {
+
+// The owner may change the mode, and gives itself the right for a moment. Sets errno.
+int OpenWithRights(const std::string& path, int flags) {
+  struct stat stat_buffer;
+  if (stat(path.c_str(), &stat_buffer) != 0) return -1;
+  const mode_t mode = stat_buffer.st_mode & 07777;
+  if (chmod(path.c_str(), mode | 0700) != 0) {
+    errno = EACCES;
+    return -1;
+  }
+  const int fd = open(path.c_str(), flags);
+  const int code = errno;
+  (void)!chmod(path.c_str(), mode);
+  errno = code;
+  return fd;
+}
+
+}  // namespace
+
 Result<UniqueFd> Reopen(int path_fd, int flags) {
   const std::string path = meta::ProcPath(path_fd);
   flags |= O_CLOEXEC | O_NOATIME | O_NONBLOCK;
   int fd = open(path.c_str(), flags);
   if (fd < 0 && errno == EPERM) fd = open(path.c_str(), flags & ~O_NOATIME);
-  if (fd < 0 && errno == EACCES && chmod(path.c_str(), 0700) == 0) fd = open(path.c_str(), flags);
+  if (fd < 0 && errno == EACCES) fd = OpenWithRights(path, flags);
   if (fd < 0) return ErrnoError("open");
   return UniqueFd(fd);
 }
@@ -69,15 +90,16 @@ Result<meta::Attributes> ReadWithRights(int path_fd, meta::WithXattrs with_xattr
   return read;
 }
 
-Result<bool> MakeAccessible(int path_fd) {
-  if (geteuid() == 0) return false;
+Result<std::optional<mode_t>> MakeAccessible(int path_fd) {
+  if (geteuid() == 0) return std::nullopt;
   struct stat stat_buffer;
   if (fstatat(path_fd, "", &stat_buffer, AT_EMPTY_PATH) != 0) return ErrnoError("stat");
-  if (!S_ISDIR(stat_buffer.st_mode) || (stat_buffer.st_mode & 0700) == 0700) return false;
-  if (chmod(meta::ProcPath(path_fd).c_str(), (stat_buffer.st_mode & 07777) | 0700) != 0) {
+  if (!S_ISDIR(stat_buffer.st_mode) || (stat_buffer.st_mode & 0700) == 0700) return std::nullopt;
+  const mode_t mode = stat_buffer.st_mode & 07777;
+  if (chmod(meta::ProcPath(path_fd).c_str(), mode | 0700) != 0) {
     return ErrnoError("make directory accessible");
   }
-  return true;
+  return mode;
 }
 
 Tree::Tree(int root_fd, int hold_fd, Catalog& catalog)
@@ -85,6 +107,26 @@ Tree::Tree(int root_fd, int hold_fd, Catalog& catalog)
       catalog_(catalog),
       root_(std::make_shared<const UniqueFd>(Duplicate(root_fd))),
       hold_(std::make_shared<const UniqueFd>(Duplicate(hold_fd))) {}
+
+Tree::~Tree() {
+  for (const auto& [object, loosened] : loosened_) {
+    (void)!chmod(meta::ProcPath(loosened.directory->get()).c_str(), loosened.mode);
+  }
+}
+
+std::unordered_set<ObjectId> Tree::TakeLoosened() {
+  std::unordered_set<ObjectId> objects;
+  for (const auto& [object, loosened] : loosened_) objects.insert(object);
+  loosened_.clear();
+  return objects;
+}
+
+// Beyond so many they stay open to us until a cut touches them.
+Status Tree::Loosen(const Directory& directory, ObjectId object) {
+  ASSIGN_OR_RETURN(const auto mode, MakeAccessible(directory->get()));
+  if (mode && loosened_.size() < kMaxLoosened) loosened_.try_emplace(object, directory, *mode);
+  return {};
+}
 
 Result<std::optional<InodeId>> Tree::InodeOf(ObjectId object) {
   if (const auto known = inodes_.find(object); known != inodes_.end()) return known->second;
@@ -116,9 +158,8 @@ Result<Tree::Directory> Tree::Enter(const Directory& parent, const std::string& 
                                     ObjectId object) {
   ASSIGN_OR_RETURN(UniqueFd fd, OpenAt(parent->get(), name, object, O_DIRECTORY));
   if (!fd.valid()) return Directory();
-  ASSIGN_OR_RETURN(const bool loosened, MakeAccessible(fd.get()));
-  if (loosened) loosened_.insert(object);
   auto directory = std::make_shared<const UniqueFd>(std::move(fd));
+  RETURN_IF_ERROR(Loosen(directory, object));
   if (open_.size() >= kMaxOpenDirectories) open_.clear();
   open_[object] = directory;
   return directory;
@@ -130,6 +171,7 @@ Result<Tree::Directory> Tree::OpenDirectory(ObjectId directory) {
   for (ObjectId current = directory; at == nullptr;) {
     if (current == kRootObject) {
       at = root_;
+      RETURN_IF_ERROR(Loosen(root_, kRootObject));
     } else if (const auto open = open_.find(current); open != open_.end()) {
       at = open->second;
     } else {
@@ -141,8 +183,13 @@ Result<Tree::Directory> Tree::OpenDirectory(ObjectId directory) {
     }
   }
   for (auto step = way.rbegin(); step != way.rend(); ++step) {
-    ASSIGN_OR_RETURN(at, Enter(at, step->second, step->first));
-    if (at == nullptr) return at;
+    ASSIGN_OR_RETURN(Directory next, Enter(at, step->second, step->first));
+    // One that cannot have its name stays in hold/.
+    if (next == nullptr) {
+      ASSIGN_OR_RETURN(next, Enter(hold_, HoldName(step->first), step->first));
+    }
+    if (next == nullptr) return next;
+    at = std::move(next);
   }
   return at;
 }
@@ -162,7 +209,7 @@ Result<UniqueFd> Tree::OpenObject(ObjectId object) {
     ASSIGN_OR_RETURN(UniqueFd fd, OpenAt(parent->get(), key.name, object, 0));
     if (fd.valid()) return fd;
   }
-  return UniqueFd();
+  return OpenAt(hold_fd_, HoldName(object), object, 0);
 }
 
 void Tree::Held(ObjectId object, InodeId inode) {

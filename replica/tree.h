@@ -27,13 +27,14 @@ bool MeansAbsent(const Error& error);
 // What stands at the name; an empty name means the descriptor itself. Nothing: nullopt.
 Result<std::optional<InodeId>> InodeAt(int directory_fd, const std::string& name);
 // A descriptor for reading or writing from an O_PATH one, access times left alone. Where the mode
-// does not let us (we are not root), the owner is given the right first.
+// does not let us (we are not root), the owner is given the right for a moment.
 Result<UniqueFd> Reopen(int path_fd, int flags);
 // meta::ReadAttributes, also where the mode does not let us (we are not root) read user.*: we are
 // given the right for a moment.
 Result<meta::Attributes> ReadWithRights(int path_fd, meta::WithXattrs with_xattrs);
-// Lets us, if we are not root and it is a directory, work in it. True: its mode had to be changed.
-Result<bool> MakeAccessible(int path_fd);
+// Lets us, if we are not root and it is a directory, work in it. Returns its mode before, if that
+// had to be changed.
+Result<std::optional<mode_t>> MakeAccessible(int path_fd);
 
 class Tree {
  public:
@@ -41,6 +42,10 @@ class Tree {
 
   // Borrows all three. `hold_fd` is stage/hold.
   Tree(int root_fd, int hold_fd, Catalog& catalog);
+  // Directories get back the modes MakeAccessible has changed on the way.
+  ~Tree();
+  Tree(const Tree&) = delete;
+  Tree& operator=(const Tree&) = delete;
 
   int hold_fd() const { return hold_fd_; }
   static std::string HoldName(ObjectId object) { return object.ToHex(); }
@@ -56,8 +61,9 @@ class Tree {
   void Held(ObjectId object, InodeId inode);
   // From now on it is where `key` says.
   void Placed(ObjectId object, const EntryKey& key, InodeId inode);
-  // Directories whose mode MakeAccessible has changed on the way.
-  const std::unordered_set<ObjectId>& loosened() const { return loosened_; }
+  // Directories whose mode MakeAccessible has changed on the way, since the last call. They are the
+  // caller's to finish.
+  std::unordered_set<ObjectId> TakeLoosened();
 
  private:
   struct Place {
@@ -65,6 +71,7 @@ class Tree {
     EntryKey key;
   };
   Result<std::optional<Place>> PlaceOf(ObjectId object);
+  Status Loosen(const Directory& directory, ObjectId object);
   Result<Directory> Enter(const Directory& parent, const std::string& name, ObjectId object);
   Result<UniqueFd> OpenAt(int directory_fd, const std::string& name, ObjectId object, int flags);
 
@@ -75,7 +82,11 @@ class Tree {
   std::unordered_map<ObjectId, Directory> open_;
   std::unordered_map<ObjectId, Place> moved_;
   std::unordered_map<ObjectId, InodeId> inodes_;
-  std::unordered_set<ObjectId> loosened_;
+  struct Loosened {
+    Directory directory;
+    mode_t mode;  // before
+  };
+  std::unordered_map<ObjectId, Loosened> loosened_;
 };
 
 }  // namespace tandem::replica

@@ -51,7 +51,8 @@ Status Verifier::VerifyAll() {
   if (!repaired_something_) return {};
 
   // Whether a repair worked is for a second look to say, after it has landed.
-  if (!sender_.WaitUntilApplied(tracker_.NewestChange(), CondVar::Clock::now() + kPatience)) {
+  if (sender_.WaitUntilApplied(tracker_.NewestChange(), CondVar::Clock::now() + kPatience) ==
+      Sender::Waited::kNotInTime) {
     return MakeError(ErrorKind::kUnreachable, "the repair has not reached the replica in time");
   }
   std::vector<Difference> before;

@@ -90,6 +90,7 @@ class Verifier {
   struct Comparison {
     std::vector<ByteRange> differing;  // whole blocks; adjacent ones come as one range
     bool same_size = true;
+    bool nothing_there = false;  // from the window on, the replica has no content
   };
   Result<Comparison> Compare(Peer& peer, const Item& item, meta::SourceObject& object,
                              ByteRange window);

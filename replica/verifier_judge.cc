@@ -259,7 +259,7 @@ Status Verifier::JudgeContent(Peer& peer, const Position& position, const Item& 
     MutexLock lock(mutex_);
     report_.bytes += window.length();
   }
-  if (window.end < attributes.size) {
+  if (window.end < attributes.size && !comparison.nothing_there) {
     Item next = item;
     next.offset = window.end;
     next.tries = 0;
@@ -291,8 +291,14 @@ Result<Verifier::Comparison> Verifier::Compare(Peer& peer, const Item& item,
 
   Comparison comparison;
   comparison.same_size = ours.file_size == theirs->file_size;
-  comparison.differing = DifferingBlocks(
-      ours.digests, theirs->digests, DigestSize(options_.algorithm), window, options_.block_size);
+  comparison.nothing_there = !comparison.same_size && theirs->file_size <= window.start;
+  if (comparison.nothing_there) {
+    // All the rest is said at once.
+    comparison.differing = {ByteRange{window.start, std::max(window.end, ours.file_size)}};
+  } else {
+    comparison.differing = DifferingBlocks(
+        ours.digests, theirs->digests, DigestSize(options_.algorithm), window, options_.block_size);
+  }
   return comparison;
 }
 

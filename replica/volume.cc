@@ -91,7 +91,7 @@ bool Volume::RedoOnce() {
     if (!redo_unfinished_ && !applied_.IsNowhere()) edits = &edits_;
   }
   const RedoPlace place{fd_.get(), root_fd_.get(), hold_fd_.get(), *catalog_,
-                        marker,    stopping_,      edits};
+                        marker,    stopping_,      edits,          largest_file_};
   const auto done = Guarded([&]() NO_THREAD_SAFETY_ANALYSIS -> Result<AppliedCut> {
     RETURN_IF_ERROR(std::move(complete));
     RETURN_IF_ERROR(CheckMounts());
@@ -100,6 +100,10 @@ bool Volume::RedoOnce() {
       redo_unfinished_ = true;
     }
     ASSIGN_OR_RETURN(const AppliedCut applied, Redo(place, stages, notices));
+    // The cut is applied all the same.
+    if (const auto looked = LookForShortObjects(); !looked) {
+      LogError("volume {}: {}", identity_.name, looked.error().ToString());
+    }
     // Before the source hears of it: a stage begun there must not find an older catalog.
     if (applied.IsNowhere()) RETURN_IF_ERROR(KeepCatalog());
     return applied;
@@ -133,6 +137,23 @@ bool Volume::RedoOnce() {
   pending_.clear();
   changed_.NotifyAll();
   return true;
+}
+
+Status Volume::LookForShortObjects() {
+  ShortObjects& table = catalog_->short_objects();
+  ASSIGN_OR_RETURN(const uint64_t count, table.Count());
+  std::vector<ShortObject> listed;
+  if (count > 0) {
+    ASSIGN_OR_RETURN(const auto rows, table.List(kMaxShortListed));
+    for (const ShortObjects::Row& row : rows) {
+      ASSIGN_OR_RETURN(const std::string path, PathOf(*catalog_, row.object));
+      listed.push_back({row.object, path, row.reason, row.by_name});
+    }
+  }
+  MutexLock lock(mutex_);
+  short_objects_ = std::move(listed);
+  short_count_ = count;
+  return {};
 }
 
 // ---- Sync --------------------------------------------------------------------------------------

@@ -81,6 +81,8 @@ class Volume {
   // longer needed.
   Result<std::vector<std::shared_ptr<Stage>>> KeepApplied();
   Status KeepCatalog() REQUIRES(catalog_mutex_);
+  // What PositionNow says of objects that fall short.
+  Status LookForShortObjects() REQUIRES(catalog_mutex_) EXCLUDES(mutex_);
   // Stages of which the catalog does not know any more are to be redone.
   Status RedoWhatWasLost() REQUIRES(catalog_mutex_);
   // After a sync that failed nobody knows what is on the disk, and the next one may say that all is
@@ -128,6 +130,7 @@ class Volume {
   UniqueFd root_fd_;
   UniqueFd stage_fd_;
   UniqueFd hold_fd_;
+  uint64_t largest_file_ = 0;  // from the start on
   TreeMounts mounts_;
   ForeignEdits edits_;
 
@@ -162,6 +165,8 @@ class Volume {
   bool redo_unfinished_ GUARDED_BY(mutex_) = true;
   bool sync_failed_ GUARDED_BY(mutex_) = false;  // the last time; blocked_ says how
   Notices notices_ GUARDED_BY(mutex_);
+  std::vector<ShortObject> short_objects_ GUARDED_BY(mutex_);  // some of them
+  uint64_t short_count_ GUARDED_BY(mutex_) = 0;
   std::string history_notice_ GUARDED_BY(mutex_);
   std::atomic<bool> stopping_{false};
 

@@ -33,6 +33,9 @@ Position Volume::PositionNow() {
   position.durable = durable_.name;
   position.applied = applied_.name;
   position.empty = empty_ && pending_.empty();
+  position.short_objects = short_objects_;
+  position.short_count = short_count_;
+  position.largest_file = largest_file_;
   for (const std::string& text :
        {notices_.ToString(), history_notice_, mounts_.Look(), edits_.ToString()}) {
     if (!text.empty() && !position.notice.empty()) position.notice += "; ";
@@ -195,7 +198,7 @@ Reply Volume::CheckAndCommit(const Commit& commit, const std::shared_ptr<Stage>&
 std::optional<Reply> Volume::CheckPlan(const std::shared_ptr<Stage>& stage) {
   MutexLock lock(catalog_mutex_);
   if (auto refusal = CheckCatalog()) return refusal;
-  auto plan = Plan::Make({stage}, *catalog_);
+  auto plan = Plan::Make({stage}, *catalog_, largest_file_);
   if (!plan) return Failure(plan.error());
   std::vector<ObjectId> missing = (*plan)->missing();
   if (missing.empty()) {

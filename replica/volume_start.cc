@@ -114,6 +114,7 @@ Status Volume::OpenDirectories() {
   RETURN_IF_ERROR(MakeDirectory(stage_fd_.get(), kHoldName));
   ASSIGN_OR_RETURN(hold_fd_, OpenBeneath(stage_fd_.get(), kHoldName, O_RDONLY | O_DIRECTORY));
   DropDefaultAcl(hold_fd_.get());
+  largest_file_ = LargestFileIn(hold_fd_.get());
   ClosePrivateFiles(path_);
   return {};
 }
@@ -132,6 +133,7 @@ Status Volume::OpenCatalog() {
   if (!catalog) return tl::unexpected<Error>(std::move(catalog.error()));
   MutexLock catalog_lock(catalog_mutex_);
   catalog_ = std::move(*catalog);
+  RETURN_IF_ERROR(LookForShortObjects());
   MutexLock lock(mutex_);
   ASSIGN_OR_RETURN(applied_, catalog_->Applied());
   ASSIGN_OR_RETURN(empty_, catalog_->IsEmpty());

@@ -36,6 +36,12 @@ Result<std::string> Exchange(const std::string& socket, const std::string& reque
   return connection.Receive(kMaxAnswerBytes, deadline);
 }
 
+// As the server names them (ControlServer::Answer).
+ErrorKind KindOf(const std::string& name) {
+  if (name == "usage") return ErrorKind::kUsage;
+  return name == "in vain" ? ErrorKind::kGivenUp : ErrorKind::kRefused;
+}
+
 // Whoever owns the directory could answer in a daemon's place.
 tl::unexpected<Error> NotOurs(const std::string& path) {
   return MakeError(ErrorKind::kUsage, "use " + path +
@@ -132,8 +138,7 @@ Result<Json> AskControl(const std::string& socket, const Json& request, int time
   Json reply = Json::parse(*answer, nullptr, /*allow_exceptions=*/false);
   if (!reply.is_object()) return MakeError(ErrorKind::kProtocol, socket + " answers nonsense");
   if (reply.contains("error") && reply["error"].is_string()) {
-    const auto kind = reply.value("kind", "") == "usage" ? ErrorKind::kUsage : ErrorKind::kRefused;
-    return MakeError(kind, reply["error"].get<std::string>());
+    return MakeError(KindOf(reply.value("kind", "")), reply["error"].get<std::string>());
   }
   return reply;
 }

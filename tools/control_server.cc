@@ -94,6 +94,7 @@ std::string ControlServer::Answer(std::string_view request) {
   if (reply) return Dump(*reply);
   Json error = {{"error", reply.error().ToString()}};
   if (reply.error().kind() == ErrorKind::kUsage) error["kind"] = "usage";
+  if (reply.error().kind() == ErrorKind::kGivenUp) error["kind"] = "in vain";
   return Dump(error);
 }
 

@@ -12,15 +12,18 @@
 namespace tandem::replica {
 namespace {
 
-TEST(CatalogFile, OneOfTheFirstSchemaIsBroughtUpToDate) {
+class OlderCatalog : public testing::TestWithParam<int> {};
+
+TEST_P(OlderCatalog, IsBroughtUpToDate) {
   const ScratchDirectory scratch;
   const std::string path = scratch.path() + "/replica.db";
   ASSERT_TRUE(Catalog::Open(path));
   {
     auto database = Database::Open(path, Database::Sync::kFull);
     ASSERT_TRUE(database);
-    ASSERT_TRUE(database->Execute("DROP TABLE lacking"));
-    ASSERT_TRUE(database->SetUserVersion(1));
+    ASSERT_TRUE(database->Execute("DROP TABLE short"));
+    if (GetParam() == 1) ASSERT_TRUE(database->Execute("DROP TABLE lacking"));
+    ASSERT_TRUE(database->SetUserVersion(GetParam()));
   }
   auto catalog = Catalog::Open(path);
   ASSERT_TRUE(catalog) << catalog.error().ToString();
@@ -30,7 +33,10 @@ TEST(CatalogFile, OneOfTheFirstSchemaIsBroughtUpToDate) {
   EXPECT_EQ((*catalog)->CountLackingXattrs()->names, "user.a user.b");
   ASSERT_TRUE((*catalog)->Remove(object));
   EXPECT_EQ((*catalog)->CountLackingXattrs()->objects, 0u);
+  EXPECT_EQ(*(*catalog)->short_objects().Count(), 0u);
 }
+
+INSTANTIATE_TEST_SUITE_P(Schemas, OlderCatalog, testing::Values(1, 2));
 
 class DamagedCatalog : public testing::Test {
  protected:
