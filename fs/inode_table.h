@@ -165,6 +165,8 @@ class InodeTable {
   // The object of a descriptor.
   Result<FoundObject> FindOpen(int fd) const;
 
+  bool IsInVolume(const FoundObject& found) const { return MountOf(found.mount_id) == 0; }
+
   // The Inode of what was found, counting one lookup that the kernel is about to be told of. If it
   // is not told after all: Forget(inode, 1).
   Inode& Remember(FoundObject found);

@@ -56,6 +56,7 @@ Status FileSystem::CreateTemporary(Request& request, fuse_ino_t parent, mode_t m
     if (!fd.valid()) return ErrnoError("create a nameless file");
   }
   ASSIGN_OR_RETURN(FoundObject made, inodes_->FindOpen(fd.get()));
+  if (Captures(inodes_->Get(parent))) capture_->SawNameless(made.ref);
   ASSIGN_OR_RETURN(auto file, OpenFile::Adopt(std::move(fd), info->flags));
   return ReplyCreated(request, std::move(made), std::move(file), *info);
 }

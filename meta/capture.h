@@ -97,6 +97,8 @@ class Operation {
     uint8_t parity;
   };
   Pin pins_[Intent::kMaxItems];
+  // About to lose what is certainly its last name.
+  ObjectId losing_;
   int pin_count_ = 0;
   int gate_slot_ = 0;
   bool in_gate_ = false;
@@ -121,6 +123,12 @@ class Capture {
   // `foresight` may be null.
   virtual Result<Operation> Begin(const Intent& intent, Foresight* foresight) = 0;
   Result<Operation> Begin(const Intent& intent) { return Begin(intent, nullptr); }
+
+  // Names that lookups and listings have met. (Those that operations give are recorded by them.)
+  virtual void Saw(const ObjectRef& /*directory*/, std::string_view /*name*/,
+                   const ObjectRef& /*object*/) {}
+  // An object that has no name yet.
+  virtual void SawNameless(const ObjectRef& /*object*/) {}
 };
 
 }  // namespace tandem::meta

@@ -12,8 +12,9 @@ namespace {
 // gone keeps its removed names out of the cut by not being there to be listed.
 Status ResolveEntries(const SourceTree& tree, const ObjectRef& directory, ObjectChange& change) {
   if (change.entries.empty() && !change.listing) return {};
-  auto found = tree.Open(directory);
-  if (!found && IsUnreadable(found.error())) {
+  // Whoever ships it may search for it: a start waits for no search.
+  auto found = tree.Open(directory, Effort::kAtOnce);
+  if (!found && (IsUnreadable(found.error()) || IsUnknown(found.error()))) {
     change.entries.clear();
     change.listing = true;
     return {};

@@ -35,6 +35,11 @@ class CutShipper {
   // False: there is no such object in the cut, or it cannot be read.
   Result<bool> ShipObject(meta::FrozenCut& cut, const ObjectId& id,
                           const meta::ObjectChange& change, ObjectId basis);
+  Status Locate(const meta::Layer& changes);
+  // True: a cut has to follow.
+  Result<bool> ShipLostName(const ObjectId& object);
+  Status ShipNameOf(const ObjectId& object);
+  Result<bool> ShipName(const EntryKey& name);
   Result<bool> WalkPassedBy(meta::FrozenCut& cut, const meta::ObjectChange& directory);
   Result<std::optional<meta::ObjectRef>> FindMissing(const ObjectId& object);
   Status TakeNamesBack(const ObjectId& object);

@@ -217,9 +217,10 @@ Status Verifier::RepairName(const meta::ObjectRef& directory, const std::string&
 
 Result<std::optional<meta::ObjectRef>> Verifier::RepairEntry(const meta::ObjectRef& directory,
                                                              const std::string& name) {
-  ASSIGN_OR_RETURN(meta::Operation operation, tracker_.Begin(meta::Intent().Entries(directory)));
+  // Before the gate: it may have to be searched for.
   ASSIGN_OR_RETURN(const std::optional<UniqueFd> opened, tree_.OpenPath(directory));
   if (!opened) return std::nullopt;
+  ASSIGN_OR_RETURN(meta::Operation operation, tracker_.Begin(meta::Intent().Entries(directory)));
   ASSIGN_OR_RETURN(std::optional<meta::ObjectRef> child, tree_.Lookup(opened->get(), name.c_str()));
   operation.SetEntry(directory, name, child ? child->id : ObjectId(), ObjectId());
   operation.End();

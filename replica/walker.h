@@ -83,14 +83,18 @@ class Walker {
   // `theirs` is what the replica has under the names in `ours`.
   Status CompareNames(const Task& task, const meta::SourceListing& ours,
                       const std::vector<Listed>& theirs);
-  Status CompareObjects(const Task& task, const std::vector<meta::SourceEntry>& entries,
+  Status CompareObjects(const Task& task, const meta::SourceObject& directory,
+                        const std::vector<meta::SourceEntry>& entries,
                         const std::vector<Listed>& known, const Bases& bases);
   // The directory, or what some of its names lead to, cannot be read.
   void NoteUnreadable(const Task& task, const std::string& why);
+  // How an object that is to be shipped was opened: by what is known of it, or as it was listed.
+  using Opened = Result<std::optional<meta::SourceObject>>;
   // All the same as `like`, but for the object and what the replica has in its place.
-  Result<bool> ShipNew(const meta::ObjectRef& object, const Task& like, ObjectId basis);
+  Result<bool> ShipNew(const meta::ObjectRef& object, Opened found, const Task& like,
+                       ObjectId basis);
   // And, of a directory, has everything below it compared.
-  Status ShipDifference(const meta::ObjectRef& object, const Listed& theirs);
+  Status ShipDifference(const meta::ObjectRef& object, Opened found, const Listed& theirs);
   // What the replica has in `directory` under names that are in `ours`: names and objects only.
   // Nothing is remembered of the others, however many there are: `other` is called with each.
   Result<std::vector<Listed>> ListReplica(const ObjectId& directory,
