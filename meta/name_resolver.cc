@@ -184,7 +184,8 @@ Result<std::optional<UniqueFd>> NameResolver::OpenOrSearch(const ObjectId& objec
     if (!KnowsAll()) {
       // Another thread's search may have found it meanwhile.
       ASSIGN_OR_RETURN(found, TryNames(object));
-      if (!found.settled()) RETURN_IF_ERROR(Search({object}));
+      Wanted wanted{object};
+      if (!found.settled()) RETURN_IF_ERROR(Search(wanted));
     }
     if (!found.settled()) {
       ASSIGN_OR_RETURN(found, TryNamesForSure(object));
@@ -218,7 +219,7 @@ Status NameResolver::Locate(std::span<const ObjectId> objects) {
   RETURN_IF_ERROR(Search(unknown));
   if (closed_) return {};
   for (const auto& [object, version] : before) {
-    whereabouts_.NoteNamelessUnlessChanged(object, version);
+    if (unknown.contains(object)) whereabouts_.NoteNamelessUnlessChanged(object, version);
   }
   return {};
 }
@@ -234,7 +235,7 @@ std::vector<std::string> NameResolver::NamesOf(const Place& place) {
 
 // Directories may move from where it has yet to go to where it has been, with all below them. Those
 // are searched once more, until none has moved.
-Status NameResolver::Search(const Wanted& wanted) {
+Status NameResolver::Search(Wanted& wanted) {
   ++searches_;
   LogDebug("searching the source for {} objects", wanted.size());
   const uint64_t forgotten_before = whereabouts_.forgotten();
@@ -276,7 +277,7 @@ Status NameResolver::Search(const Wanted& wanted) {
 }
 
 // What is not ours to enter nobody has changed anything in through us, unless it was ours.
-Status NameResolver::Visit(const std::shared_ptr<const Place>& place, const Wanted& wanted,
+Status NameResolver::Visit(const std::shared_ptr<const Place>& place, Wanted& wanted,
                            std::vector<std::shared_ptr<const Place>>& left) {
   const auto note = [this](int fd, const Error& error) REQUIRES(search_mutex_) {
     if (IsForbidden(error) && IsOurs(fd)) closed_ = error;
@@ -309,8 +310,10 @@ Status NameResolver::Visit(const std::shared_ptr<const Place>& place, const Want
     const auto found = Identify(fd.get(), "");
     if (!found || found->mount_id != mount_id_) continue;
     const bool is_directory = IsDirectory(fd.get());
-    if (is_directory || wanted.contains(found->id)) {
+    const bool is_wanted = wanted.erase(found->id) != 0;
+    if (is_wanted || is_directory) {
       whereabouts_.Note(found->id, place->id, name);
+      if (is_wanted) (void)whereabouts_.Find(found->id);  // it is not the first to be forgotten
     } else {
       whereabouts_.NoteIfRoom(found->id, place->id, name);
     }

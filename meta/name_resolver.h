@@ -32,7 +32,8 @@ bool IsUnknown(const Error& error);
 class NameResolver {
  public:
   // `root_fd` is borrowed; `mount_id` is that of the mount the volume stands on.
-  NameResolver(int root_fd, int mount_id) : root_fd_(root_fd), mount_id_(mount_id) {}
+  NameResolver(int root_fd, int mount_id, size_t most_objects = Whereabouts::kMostObjects)
+      : root_fd_(root_fd), mount_id_(mount_id), whereabouts_(most_objects) {}
 
   Whereabouts& whereabouts() { return whereabouts_; }
   // Waits until every operation that has changed something has recorded it. To be set before the
@@ -81,9 +82,9 @@ class NameResolver {
   Result<std::optional<UniqueFd>> OpenOrSearch(const ObjectId& object) EXCLUDES(search_mutex_);
   bool KnowsAll() const REQUIRES(search_mutex_);
 
-  // Notes where the wanted are, and what else there is room for.
-  Status Search(const Wanted& wanted) REQUIRES(search_mutex_);
-  Status Visit(const std::shared_ptr<const Place>& place, const Wanted& wanted,
+  // Notes where the wanted are, and what else there is room for; takes from `wanted` what it met.
+  Status Search(Wanted& wanted) REQUIRES(search_mutex_);
+  Status Visit(const std::shared_ptr<const Place>& place, Wanted& wanted,
                std::vector<std::shared_ptr<const Place>>& left) REQUIRES(search_mutex_);
   Status Settle() const { return settle_ ? settle_() : Status(); }
   static std::vector<std::string> NamesOf(const Place& place);

@@ -2,7 +2,9 @@
 
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/magic.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -100,9 +102,11 @@ void SourceTree::LookWhatIsLacking() {
     why = may_not ? "CAP_DAC_READ_SEARCH is lacking" : "its filesystem does not offer it";
   }
   notices_.push_back("objects cannot be opened by their file handles (" + why +
-                     "): they are found by their names, and each that the kernel remembers takes "
-                     "a descriptor");
+                     "): they are found by their names");
   by_names_ = std::make_unique<NameResolver>(root_fd_, mount_id_);
+  struct statfs filesystem;
+  ids_may_change_ =
+      fstatfs(root_fd_, &filesystem) == 0 && filesystem.f_type == OVERLAYFS_SUPER_MAGIC;
 }
 
 Result<std::optional<UniqueFd>> SourceTree::OpenPath(const ObjectRef& object, Effort effort) const {
@@ -116,6 +120,17 @@ Result<std::optional<UniqueFd>> SourceTree::OpenPath(const ObjectRef& object, Ef
   if (fd) return std::move(*fd);
   if (fd.error().code() == ESTALE || fd.error().code() == ENOENT) return std::nullopt;
   return tl::unexpected<Error>(std::move(fd.error()));
+}
+
+void SourceTree::Remind(const ObjectId& object, const ObjectId& parent,
+                        const std::string& name) const {
+  if (by_names_ == nullptr || name.empty()) return;
+  Whereabouts& whereabouts = by_names_->whereabouts();
+  // Names of one file in a lower layer of an overlay may lead to different ones by now: this one is
+  // meant.
+  if (ids_may_change_ || whereabouts.Find(object).version == 0) {
+    whereabouts.Note(object, parent, name);
+  }
 }
 
 Status SourceTree::Sync() const {

@@ -85,6 +85,9 @@ class SourceTree {
   // All names in the directory but "." and "..", of objects that are replicated.
   Result<SourceListing> List(const SourceObject& directory) const;
 
+  // Where an object was that is about to be opened, if that has been forgotten since.
+  void Remind(const ObjectId& object, const ObjectId& parent, const std::string& name) const;
+
   // Everything written so far is on stable storage when this returns; may take long.
   Status Sync() const;
   // Size of a regular file now. Nothing: it cannot be found out.
@@ -98,6 +101,9 @@ class SourceTree {
   const ObjectRef& root() const { return root_; }
   // Null: objects are opened by their handles. Whoever gives or sees names tells it.
   NameResolver* by_names() const { return by_names_.get(); }
+  // An object may come to have another id without any operation (overlayfs: a file that was copied
+  // up, once the kernel has forgotten it).
+  bool ids_may_change() const { return ids_may_change_; }
   // For people: what SOURCE lacks, and what follows from it; nothing is usual.
   const std::vector<std::string>& notices() const { return notices_; }
 
@@ -110,6 +116,7 @@ class SourceTree {
   ObjectRef root_;
   int mount_id_;
   std::unique_ptr<NameResolver> by_names_;
+  bool ids_may_change_ = false;
   std::vector<std::string> notices_;
 };
 

@@ -216,6 +216,12 @@ void Tracker::NoteChange() {
   changed_.NotifyAll();
 }
 
+Result<UniqueFd> Tracker::Open(const ObjectRef& object) {
+  ASSIGN_OR_RETURN(std::optional<UniqueFd> fd, tree_.OpenPath(object));
+  if (!fd) return ErrnoError(ESTALE, "open an object that is gone");
+  return std::move(*fd);
+}
+
 void Tracker::Saw(const ObjectRef& directory, std::string_view name, const ObjectRef& object) {
   if (Whereabouts* known = whereabouts()) known->Note(object.id, directory.id, name);
 }

@@ -50,6 +50,8 @@ class Tracker : public Capture {
   Tracker(const SourceTree& tree, StateWriter& writer, Spill& spill, Recovered recovered);
   ~Tracker() override;
 
+  bool follows_names() const override { return whereabouts() != nullptr; }
+  Result<UniqueFd> Open(const ObjectRef& object) override;
   void Saw(const ObjectRef& directory, std::string_view name, const ObjectRef& object) override;
   void SawNameless(const ObjectRef& object) override;
 
@@ -213,7 +215,7 @@ class Tracker : public Capture {
   }
   void NoteEntry(const ObjectId& directory, std::string_view name, const ObjectId& child,
                  const ObjectId& replaced, const ObjectId& losing);
-  Status WriteOutdatedNames();
+  Status WriteOutdatedPlaces();
 
   const SourceTree& tree_;
   StateWriter& writer_;

@@ -38,7 +38,6 @@ std::optional<EntryKey> Whereabouts::NameOf(const ObjectId& object) {
 
 Whereabouts::Entry& Whereabouts::EntryOf(Shard& shard, const ObjectId& object) {
   if (const auto found = shard.objects.find(object); found != shard.objects.end()) {
-    found->second.used = true;
     return found->second;
   }
   if (shard.objects.size() >= most_in_shard_) ForgetOldest(shard);
@@ -81,7 +80,7 @@ void Whereabouts::AddName(const ObjectId& object, const ObjectId& parent, std::s
     names.insert(names.begin(), EntryKey{parent, std::string(name)});
     entry.nameless = false;
     entry.version = ++last_version_;
-    outdated = std::exchange(entry.written, false);
+    outdated = std::exchange(entry.written, 0) == writing_;
   }
   if (!outdated) return;
   MutexLock lock(outdated_mutex_);
@@ -159,7 +158,12 @@ void Whereabouts::StopWatching() {
   given_.clear();
 }
 
-std::vector<Whereabouts::Row> Whereabouts::TakeUnwrittenAbove(const ObjectId& object) {
+void Whereabouts::NoteFormer(const ObjectId& object, const ObjectId& parent,
+                             std::string_view name) {
+  if (Find(object).version == 0) NoteIfRoom(object, parent, name);
+}
+
+std::vector<Whereabouts::Row> Whereabouts::TakeUnwritten(const ObjectId& object) {
   std::vector<Row> rows;
   ObjectId at = object;
   for (int level = 0; level < kDeepest && at != kRootObject; ++level) {
@@ -167,10 +171,9 @@ std::vector<Whereabouts::Row> Whereabouts::TakeUnwrittenAbove(const ObjectId& ob
     MutexLock lock(shard.mutex);
     const auto found = shard.objects.find(at);
     if (found == shard.objects.end() || found->second.names.empty()) break;
-    const bool written = std::exchange(found->second.written, true);
     // What is above something written is written, or stands among the outdated.
-    if (at != object && written) break;
-    if (at != object) rows.push_back({at, found->second.names.front()});
+    if (std::exchange(found->second.written, writing_) == writing_) break;
+    rows.push_back({at, found->second.names.front()});
     at = found->second.names.front().parent;
   }
   return rows;
@@ -184,10 +187,7 @@ std::vector<Whereabouts::Row> Whereabouts::TakeOutdated() {
   }
   std::vector<Row> rows;
   for (const ObjectId& object : outdated) {
-    const auto name = NameOf(object);
-    if (!name) continue;
-    for (Row& above : TakeUnwrittenAbove(object)) rows.push_back(std::move(above));
-    rows.push_back({object, *name});
+    for (Row& row : TakeUnwritten(object)) rows.push_back(std::move(row));
   }
   return rows;
 }

@@ -36,6 +36,8 @@ class Whereabouts {
   // The latest name. Nothing: unknown, or it has none.
   std::optional<EntryKey> NameOf(const ObjectId& object);
 
+  // The object had this name once; counts if nothing better is known.
+  void NoteFormer(const ObjectId& object, const ObjectId& parent, std::string_view name);
   // The object was seen under this name.
   void Note(const ObjectId& object, const ObjectId& parent, std::string_view name);
   // The same, if that forgets no other.
@@ -65,9 +67,11 @@ class Whereabouts {
     ObjectId object;
     EntryKey name;
   };
-  // The directories above the object that were not written down as they are; they count as written
-  // from now on, and so does the object.
-  std::vector<Row> TakeUnwrittenAbove(const ObjectId& object);
+  // What was not written down as it is, of the object and the directories above; they count as
+  // written from now on.
+  std::vector<Row> TakeUnwritten(const ObjectId& object);
+  // Nothing counts as written any more.
+  void ForgetWritten() { ++writing_; }
   // What was written down, and has got another name since.
   std::vector<Row> TakeOutdated() EXCLUDES(outdated_mutex_);
 
@@ -78,8 +82,8 @@ class Whereabouts {
   struct Entry {
     std::vector<EntryKey> names;
     bool nameless = false;
-    bool used = true;  // since it was last considered for being forgotten
-    bool written = false;
+    bool used = false;     // since it was last considered for being forgotten
+    uint32_t written = 0;  // in which `writing_`
     uint64_t version = 0;
     std::list<ObjectId>::iterator place;
   };
@@ -99,6 +103,7 @@ class Whereabouts {
   std::array<Shard, kShards> shards_;
   std::atomic<uint64_t> last_version_{0};
   std::atomic<uint64_t> forgotten_{0};
+  std::atomic<uint32_t> writing_{1};
 
   std::atomic<bool> watching_{false};
   Mutex given_mutex_;

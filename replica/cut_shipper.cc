@@ -25,9 +25,13 @@ std::unordered_map<ObjectId, ObjectId> BasesOf(const meta::Layer& changes) {
 Result<bool> CutShipper::Ship(const std::shared_ptr<meta::FrozenCut>& cut) {
   shipped_.push_back(cut);
   const auto bases = BasesOf(cut->changes());
-  RETURN_IF_ERROR(Locate(cut->changes()));
   bool walked = false;
-  for (const meta::ChangeSet& shard : cut->changes().shards) {
+  size_t located = 0;
+  for (size_t i = 0; i < meta::kShards; ++i) {
+    if (i == located) {
+      ASSIGN_OR_RETURN(located, Locate(cut->changes(), i));
+    }
+    const meta::ChangeSet& shard = cut->changes().shards[i];
     for (const auto& [id, change] : shard) {
       const auto basis = bases.find(id);
       ASSIGN_OR_RETURN(
@@ -54,14 +58,16 @@ Result<bool> CutShipper::Ship(const std::shared_ptr<meta::FrozenCut>& cut) {
   return walked;
 }
 
-// Those that are not known where are searched for together.
-Status CutShipper::Locate(const meta::Layer& changes) {
-  if (tree_.by_names() == nullptr) return {};
+// Those that are not known where are searched for together, but no more than can be remembered.
+Result<size_t> CutShipper::Locate(const meta::Layer& changes, size_t shard) {
+  constexpr size_t kTogether = meta::Whereabouts::kMostObjects / 4;
+  if (tree_.by_names() == nullptr) return meta::kShards;
   std::vector<ObjectId> objects;
-  for (const meta::ChangeSet& shard : changes.shards) {
-    for (const auto& [id, change] : shard) objects.push_back(id);
+  for (; shard < meta::kShards && objects.size() < kTogether; ++shard) {
+    for (const auto& [id, change] : changes.shards[shard]) objects.push_back(id);
   }
-  return tree_.by_names()->Locate(objects);
+  RETURN_IF_ERROR(tree_.by_names()->Locate(objects));
+  return shard;
 }
 
 // Of an object that is gone though no operation is known to have taken its name: that name leads

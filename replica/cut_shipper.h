@@ -35,7 +35,8 @@ class CutShipper {
   // False: there is no such object in the cut, or it cannot be read.
   Result<bool> ShipObject(meta::FrozenCut& cut, const ObjectId& id,
                           const meta::ObjectChange& change, ObjectId basis);
-  Status Locate(const meta::Layer& changes);
+  // From this shard on; returns the first for which it has to be called again.
+  Result<size_t> Locate(const meta::Layer& changes, size_t shard);
   // True: a cut has to follow.
   Result<bool> ShipLostName(const ObjectId& object);
   Status ShipNameOf(const ObjectId& object);

@@ -70,8 +70,12 @@ std::optional<meta::ObjectRef> Walker::FindDiffering(const ObjectId& object) con
 
 Status Walker::Run() {
   while (!tasks_.empty()) {
-    const Task task = std::move(tasks_.front());
-    tasks_.pop_front();
+    // Where objects are found by their names those of the directories above must not be forgotten
+    // meanwhile: they are not, while it is always these that are used.
+    const bool depth_first = tree_.by_names() != nullptr;
+    const Task task = std::move(depth_first ? tasks_.back() : tasks_.front());
+    depth_first ? tasks_.pop_back() : tasks_.pop_front();
+    tree_.Remind(task.directory.id, task.parent, task.name);
     RETURN_IF_ERROR(Visit(task));
     FAULT_POINT("source.walk.directory");
   }
@@ -173,25 +177,26 @@ Status Walker::CompareObjects(const Task& task, const meta::SourceObject& direct
   for (size_t i = 0; i < entries.size(); ++i) {
     if (!keep_going_()) return MakeError(ErrorKind::kCancelled, "walk the source: stopping");
     const bool first_met = compares_all_ && met_.insert(entries[i].object.id).second;
+    const Met met{task.directory.id, entries[i].name};
     const auto open = [&] { return tree_.OpenListed(directory, task.directory.id, entries[i]); };
     if (known[i].object.is_null()) {
       const auto basis = bases.find(entries[i].object.id);
       ASSIGN_OR_RETURN(const bool shipped,
                        ShipNew(entries[i].object, open(), task,
-                               basis == bases.end() ? ObjectId() : basis->second));
+                               basis == bases.end() ? ObjectId() : basis->second, met));
       if (shipped) continue;
       // It has been named already; without it nothing can be committed.
       RETURN_IF_ERROR(stage_.Add(EntryRecord{task.directory.id, entries[i].name, ObjectId()}));
       NoteUnreadable(task, entries[i].name);
     } else if (task.depth == WalkDepth::kAll || first_met) {
-      RETURN_IF_ERROR(ShipDifference(entries[i].object, open(), known[i]));
+      RETURN_IF_ERROR(ShipDifference(entries[i].object, open(), known[i], met));
     }
   }
   return {};
 }
 
 Result<bool> Walker::ShipNew(const meta::ObjectRef& object, Opened found, const Task& like,
-                             ObjectId basis) {
+                             ObjectId basis, const Met& met) {
   if (shipped_links_.contains(object.id)) return true;
   if (!found && meta::IsUnreadable(found.error())) {
     shipper_.NoteUnreadable(object, EverythingUnreadable(), found.error().ToString());
@@ -205,7 +210,7 @@ Result<bool> Walker::ShipNew(const meta::ObjectRef& object, Opened found, const 
   if (attributes->kind == meta::Kind::kDirectory) {
     // The root is asked for itself, by WalkDirectory.
     if (object.id != kRootObject) {
-      tasks_.push_back({object, true, like.depth, like.check_disk, basis});
+      tasks_.push_back({object, true, like.depth, like.check_disk, basis, met.parent, met.name});
     }
   } else if (attributes->link_count > 1) {
     shipped_links_.insert(object.id);
@@ -213,7 +218,8 @@ Result<bool> Walker::ShipNew(const meta::ObjectRef& object, Opened found, const 
   return true;
 }
 
-Status Walker::ShipDifference(const meta::ObjectRef& object, Opened found, const Listed& theirs) {
+Status Walker::ShipDifference(const meta::ObjectRef& object, Opened found, const Listed& theirs,
+                              const Met& met) {
   if (shipped_links_.contains(object.id)) return {};
   const auto unreadable = [&](const Error& error) {
     shipper_.NoteUnreadable(object, EverythingUnreadable(), error.ToString());
@@ -237,7 +243,7 @@ Status Walker::ShipDifference(const meta::ObjectRef& object, Opened found, const
     differing_.emplace(object.id, object.handle);
   }
   if (ours.kind == meta::Kind::kDirectory && object.id != kRootObject) {
-    tasks_.push_back({object, false, WalkDepth::kAll});
+    tasks_.push_back({object, false, WalkDepth::kAll, false, {}, met.parent, met.name});
   } else if (ours.link_count > 1) {
     shipped_links_.insert(object.id);
   }

@@ -71,6 +71,14 @@ class Walker {
     bool check_disk = false;
     // What the replica has in its place; null: nothing.
     ObjectId counterpart = {};
+    // Where it was met.
+    ObjectId parent = {};
+    std::string name = {};
+  };
+  // Where a directory is met that is to be visited.
+  struct Met {
+    ObjectId parent;
+    std::string name;
   };
   // What the replica has under the names of objects it does not know (a backup was put back, an
   // editor saved anew): their content may be found there.
@@ -92,9 +100,10 @@ class Walker {
   using Opened = Result<std::optional<meta::SourceObject>>;
   // All the same as `like`, but for the object and what the replica has in its place.
   Result<bool> ShipNew(const meta::ObjectRef& object, Opened found, const Task& like,
-                       ObjectId basis);
+                       ObjectId basis, const Met& met = {});
   // And, of a directory, has everything below it compared.
-  Status ShipDifference(const meta::ObjectRef& object, Opened found, const Listed& theirs);
+  Status ShipDifference(const meta::ObjectRef& object, Opened found, const Listed& theirs,
+                        const Met& met = {});
   // What the replica has in `directory` under names that are in `ours`: names and objects only.
   // Nothing is remembered of the others, however many there are: `other` is called with each.
   Result<std::vector<Listed>> ListReplica(const ObjectId& directory,
