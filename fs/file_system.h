@@ -192,6 +192,9 @@ class FileSystem {
                                     const char* name, int removal_flags);
   Result<FoundObject> RecordFound(meta::Operation& operation, const Inode& parent, int parent_fd,
                                   const char* name, int removal_flags, Result<FoundObject> found);
+  // After a backing call that failed, and may have made `name` all the same.
+  void RecordLeftBehind(meta::Operation& operation, fuse_ino_t parent, int parent_fd,
+                        const char* name);
   // The counterpart for names removed: the object the name leads to; null where capture does not
   // want to know.
   struct Victim {
