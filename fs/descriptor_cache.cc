@@ -66,11 +66,23 @@ CachedDescriptor::Use::Use(UniqueFd fd) : open_(std::make_shared<DescriptorCache
   open_->fd = std::move(fd);
 }
 
-CachedDescriptor::CachedDescriptor(DescriptorCache& cache, const FileHandle& handle, UniqueFd fd) {
-  if (handle.empty() || !cache.opens_by_handle()) pins_ = 1;
+Result<UniqueFd> DescriptorCache::OpenAgain(const meta::ObjectRef& object) const {
+  if (reopen_ != nullptr) return reopen_(object);
+  return OpenByHandle(mount_fd_, object.handle, O_PATH | O_NOFOLLOW);
+}
+
+CachedDescriptor::CachedDescriptor(bool can_reopen, UniqueFd fd) {
+  if (!can_reopen) pins_ = 1;
   if (!fd.valid()) return;
   open_ = std::make_shared<DescriptorCache::Open>();
   open_->fd = std::move(fd);
+}
+
+std::vector<CachedDescriptor::Shared> CachedDescriptor::LetClose(DescriptorCache& cache) {
+  DescriptorCache::Division& division = cache.DivisionOf(*this);
+  MutexLock lock(division.mutex);
+  if (pins_ > 0 || open_ == nullptr) return {};
+  return cache.Admit(division, *this);
 }
 
 CachedDescriptor::Released CachedDescriptor::Release(DescriptorCache& cache) {
@@ -81,7 +93,7 @@ CachedDescriptor::Released CachedDescriptor::Release(DescriptorCache& cache) {
 }
 
 Result<CachedDescriptor::Use> CachedDescriptor::Get(DescriptorCache& cache,
-                                                    const FileHandle& handle) {
+                                                    const meta::ObjectRef& object) {
   DescriptorCache::Division& division = cache.DivisionOf(*this);
   {
     MutexLock lock(division.mutex);
@@ -91,7 +103,7 @@ Result<CachedDescriptor::Use> CachedDescriptor::Get(DescriptorCache& cache,
     }
   }
   auto opened = std::make_shared<DescriptorCache::Open>();
-  ASSIGN_OR_RETURN(opened->fd, OpenByHandle(cache.mount_fd(), handle, O_PATH | O_NOFOLLOW));
+  ASSIGN_OR_RETURN(opened->fd, cache.OpenAgain(object));
   std::vector<Shared> closed;
   MutexLock lock(division.mutex);
   // Another thread may have been quicker.

@@ -1,6 +1,7 @@
 // O_PATH descriptors of inodes, a bounded number of them: one that nobody uses may be closed and is
-// opened again by handle when it is needed (open_by_handle_at, which needs CAP_DAC_READ_SEARCH;
-// without it every inode keeps its own). Second chance decides which goes.
+// opened again when it is needed: by handle (open_by_handle_at, which needs CAP_DAC_READ_SEARCH and
+// a filesystem that offers it), or by whoever knows its name. Without either every inode keeps its
+// own. Second chance decides which goes.
 //
 // Any thread. The cache is divided, each division with a mutex of its own, which is a leaf: nothing
 // is opened or closed while it is held.
@@ -8,6 +9,7 @@
 
 #include <array>
 #include <cstddef>
+#include <functional>
 #include <list>
 #include <memory>
 #include <vector>
@@ -15,6 +17,7 @@
 #include "meta/base/mutex.h"
 #include "meta/base/result.h"
 #include "meta/base/unique_fd.h"
+#include "meta/change_set.h"
 #include "meta/file_handle.h"
 
 namespace tandem::fs {
@@ -28,6 +31,14 @@ class DescriptorCache {
   DescriptorCache(int mount_fd, const FileHandle& probe);
 
   bool opens_by_handle() const { return opens_by_handle_; }
+  // From here on objects whose handles cannot be opened are opened so. Before there are any.
+  using Reopen = std::function<Result<UniqueFd>(const meta::ObjectRef&)>;
+  void ReopenBy(Reopen reopen) { reopen_ = std::move(reopen); }
+  bool reopens_by_name() const { return reopen_ != nullptr; }
+  // Whether an object of the volume, but its root, needs no descriptor of its own.
+  bool CanReopen(const FileHandle& handle) const {
+    return reopens_by_name() || (opens_by_handle_ && !handle.empty());
+  }
   int mount_fd() const { return mount_fd_; }
 
  private:
@@ -55,9 +66,11 @@ class DescriptorCache {
   [[nodiscard]] std::vector<Shared> Admit(Division& division, CachedDescriptor& descriptor)
       REQUIRES(division.mutex);
   static void Unlist(Division& division, Open& open) REQUIRES(division.mutex);
+  Result<UniqueFd> OpenAgain(const meta::ObjectRef& object) const;
 
   const int mount_fd_;
   const bool opens_by_handle_;
+  Reopen reopen_;
   const size_t limit_;  // of a division
   std::array<Division, kDivisions> divisions_;
 };
@@ -83,9 +96,12 @@ class CachedDescriptor {
     Shared open_;
   };
 
-  // `fd` may be none if it can be opened by `handle`; if it cannot, it must be there, and stays
-  // open for good.
-  CachedDescriptor(DescriptorCache& cache, const FileHandle& handle, UniqueFd fd);
+  // `fd` may be none if it can be opened again; if it cannot, it must be there, and stays open for
+  // good.
+  CachedDescriptor(bool can_reopen, UniqueFd fd);
+  // What it was made with may be closed from here on, if it can be opened again. What is returned
+  // is closed when it goes: hold no lock then.
+  [[nodiscard]] std::vector<Shared> LetClose(DescriptorCache& cache);
   struct Released {
     Shared open;  // null: nothing is
     bool pinned;
@@ -93,8 +109,7 @@ class CachedDescriptor {
   // Gives up what is open, for an inode that goes.
   [[nodiscard]] Released Release(DescriptorCache& cache);
 
-  // `handle` as at construction.
-  Result<Use> Get(DescriptorCache& cache, const FileHandle& handle);
+  Result<Use> Get(DescriptorCache& cache, const meta::ObjectRef& object);
   // The descriptor stays open until Unpin has been called as often: an object without a name cannot
   // be opened again. `fd`, the object's, is taken if there is none at the moment.
   Use Pin(DescriptorCache& cache, UniqueFd fd);

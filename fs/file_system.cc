@@ -61,6 +61,9 @@ class Uncancelled {
 Result<std::unique_ptr<FileSystem>> FileSystem::Create(int source_fd, meta::Capture* capture,
                                                        Settings settings) {
   ASSIGN_OR_RETURN(auto inodes, InodeTable::Create(source_fd));
+  if (capture != nullptr && capture->follows_names()) {
+    inodes->ReopenBy([capture](const meta::ObjectRef& object) { return capture->Open(object); });
+  }
   ASSIGN_OR_RETURN(const InodeFd root, inodes->Descriptor(inodes->root()));
   const Backing backing = {.has_acls = HasAcls(root), .closes_silently = ClosesSilently(root)};
   return std::unique_ptr<FileSystem>(new FileSystem(std::move(inodes), capture, settings, backing));

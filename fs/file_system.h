@@ -157,6 +157,8 @@ class FileSystem {
 
   // Whether changes of the object, or of names in it, are captured.
   bool Captures(const Inode& inode) const { return capture_ != nullptr && inode.in_volume(); }
+  // Tells capture what a name in a directory that it captures leads to.
+  void Saw(const Inode& directory, const char* name, const FoundObject& found);
   // What an application has opened is read through `fd`: that moves no access time if the mount is
   // to be so. Objects of other owners are left out where we are not root.
   void HeedNoatime(int fd) const;
@@ -190,6 +192,9 @@ class FileSystem {
                                     const char* name, int removal_flags);
   Result<FoundObject> RecordFound(meta::Operation& operation, const Inode& parent, int parent_fd,
                                   const char* name, int removal_flags, Result<FoundObject> found);
+  // After a backing call that failed, and may have made `name` all the same.
+  void RecordLeftBehind(meta::Operation& operation, fuse_ino_t parent, int parent_fd,
+                        const char* name);
   // The counterpart for names removed: the object the name leads to; null where capture does not
   // want to know.
   struct Victim {

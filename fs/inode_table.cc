@@ -2,8 +2,10 @@
 
 #include <fcntl.h>
 #include <malloc.h>
+#include <sys/resource.h>
 
 #include <algorithm>
+#include <fstream>
 #include <thread>
 #include <utility>
 
@@ -33,6 +35,17 @@ Result<FoundObject> DescribeOpened(UniqueFd fd) {
   return found;
 }
 
+// Each object that the kernel remembers is about to take a descriptor: as many as the kernel gives
+// anybody. Needs CAP_SYS_RESOURCE; without it the hard limit stays.
+void RaiseDescriptorLimit() {
+  std::ifstream file("/proc/sys/fs/nr_open");
+  rlim_t most = 0;
+  rlimit limit;
+  if (!(file >> most) || getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_max >= most) return;
+  limit = {most, most};
+  (void)setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 UniqueFd OpenPath(int directory_fd, const char* name) {
   return UniqueFd(openat(directory_fd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC));
 }
@@ -41,7 +54,9 @@ UniqueFd OpenPath(int directory_fd, const char* name) {
 
 Result<std::unique_ptr<InodeTable>> InodeTable::Create(int directory_fd) {
   ASSIGN_OR_RETURN(FoundObject found, DescribeOpened(OpenPath(directory_fd, ".")));
-  return std::unique_ptr<InodeTable>(new InodeTable(std::move(found)));
+  std::unique_ptr<InodeTable> table(new InodeTable(std::move(found)));
+  if (!table->descriptors_.opens_by_handle()) RaiseDescriptorLimit();
+  return table;
 }
 
 // open_by_handle_at takes no O_PATH descriptor. Where the root may not be read, no handle may be
@@ -55,6 +70,10 @@ InodeTable::InodeTable(FoundObject root)
         root.ref = {kRootObject, {}};
         return new Inode(std::move(root), 0, 0, descriptors_);
       }()) {}
+
+void InodeTable::ReopenBy(DescriptorCache::Reopen reopen) {
+  if (!descriptors_.opens_by_handle()) descriptors_.ReopenBy(std::move(reopen));
+}
 
 InodeTable::~InodeTable() {
   for (Shard& shard : shards_) {
@@ -124,6 +143,7 @@ void InodeTable::Rehash(Shard& shard, size_t chains) {
 Inode& InodeTable::Remember(FoundObject found) {
   const int mount = MountOf(found.mount_id);
   const bool nameless = found.attributes.st_nlink == 0;  // O_TMPFILE
+  std::vector<CachedDescriptor::Shared> closed;
   Shard& shard = ShardOf(found.ref.id, mount);
   MutexLock lock(shard.mutex);
   Inode** place = PlaceOf(shard, found.ref.id, mount);
@@ -135,7 +155,11 @@ Inode& InodeTable::Remember(FoundObject found) {
     UniqueFd fd = nameless ? std::move(found.fd) : UniqueFd();
     *place = new Inode(std::move(found), mount, ++last_generation_, descriptors_);
     ++shard.count;
-    if (nameless) (void)(*place)->fd_.Pin(descriptors_, std::move(fd));
+    if (nameless) {
+      (void)(*place)->fd_.Pin(descriptors_, std::move(fd));
+    } else {
+      closed = (*place)->fd_.LetClose(descriptors_);
+    }
   }
   ++(*place)->lookups_;
   return **place;
@@ -178,6 +202,8 @@ fuse_ino_t InodeTable::NodeOf(const ObjectId& object) {
 
 InodeTable::KeptOpen InodeTable::KeepOpen(const ObjectId& object, int mount_id, UniqueFd fd) {
   const int mount = MountOf(mount_id);
+  struct stat before = {};
+  if (descriptors_.reopens_by_name()) (void)fstatat(fd.get(), "", &before, AT_EMPTY_PATH);
   Shard& shard = ShardOf(object, mount);
   MutexLock lock(shard.mutex);
   Inode* const inode = *PlaceOf(shard, object, mount);
@@ -186,6 +212,7 @@ InodeTable::KeptOpen InodeTable::KeepOpen(const ObjectId& object, int mount_id, 
   kept.table_ = this;
   kept.object_ = object;
   kept.mount_ = mount;
+  kept.links_ = before.st_nlink;
   kept.generation_ = inode->generation();
   ++removed_;
   last_removal_ = std::chrono::steady_clock::now();
@@ -227,6 +254,7 @@ InodeTable::KeptOpen& InodeTable::KeptOpen::operator=(KeptOpen&& other) noexcept
   std::swap(object_, other.object_);
   std::swap(mount_, other.mount_);
   std::swap(generation_, other.generation_);
+  std::swap(links_, other.links_);
   return *this;
 }
 
@@ -234,7 +262,10 @@ InodeTable::KeptOpen::~KeptOpen() {
   if (table_ == nullptr) return;
   struct stat now;
   const bool has_name = fstatat(fd(), "", &now, AT_EMPTY_PATH) == 0 && now.st_nlink > 0;
-  if (has_name) {
+  // An overlay counts a file of a lower layer as named for ever. It keeps its descriptor, as it
+  // could not be found by a name.
+  const bool may_have_none = table_->descriptors_.reopens_by_name() && now.st_nlink >= links_;
+  if (has_name && !may_have_none) {
     table_->LetClose(object_, mount_, generation_);
   } else {
     table_->NoteRemoved(object_, mount_, generation_);

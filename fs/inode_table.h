@@ -78,7 +78,8 @@ class Inode {
 
   Inode(FoundObject found, int mount, uint64_t generation, DescriptorCache& cache)
       : ref_(std::move(found.ref)),
-        fd_(cache, mount == 0 ? ref_.handle : FileHandle(), std::move(found.fd)),
+        fd_(mount == 0 && ref_.id != kRootObject && cache.CanReopen(ref_.handle),
+            std::move(found.fd)),
         generation_(generation),
         mount_(mount) {}
 
@@ -130,11 +131,16 @@ class InodeTable {
     ObjectId object_;
     int mount_ = 0;
     uint64_t generation_ = 0;
+    nlink_t links_ = 0;  // before; where that has to be known
   };
 
   // `directory_fd` is the volume's root.
   static Result<std::unique_ptr<InodeTable>> Create(int directory_fd);
   ~InodeTable();
+
+  // Where handles cannot be opened, objects of the volume are opened so, and need no descriptor of
+  // their own. Before anything is found.
+  void ReopenBy(DescriptorCache::Reopen reopen);
 
   const Inode& root() const { return *root_; }
   // O_RDONLY, or none if the root may not be read. Borrowed.
@@ -151,7 +157,7 @@ class InodeTable {
   fuse_ino_t NodeOf(const ObjectId& object);
 
   Result<InodeFd> Descriptor(const Inode& inode) {
-    ASSIGN_OR_RETURN(CachedDescriptor::Use use, inode.fd_.Get(descriptors_, inode.ref_.handle));
+    ASSIGN_OR_RETURN(CachedDescriptor::Use use, inode.fd_.Get(descriptors_, inode.ref_));
     return InodeFd(std::move(use));
   }
   Result<InodeFd> Descriptor(fuse_ino_t node) { return Descriptor(Get(node)); }
@@ -164,6 +170,8 @@ class InodeTable {
   Result<FoundObject> Find(int directory_fd, const char* name) const;
   // The object of a descriptor.
   Result<FoundObject> FindOpen(int fd) const;
+
+  bool IsInVolume(const FoundObject& found) const { return MountOf(found.mount_id) == 0; }
 
   // The Inode of what was found, counting one lookup that the kernel is about to be told of. If it
   // is not told after all: Forget(inode, 1).

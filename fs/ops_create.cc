@@ -32,14 +32,34 @@ Status FileSystem::CreateFile(Request& request, fuse_ino_t parent, const char* n
   const Inode& directory = inodes_->Get(parent);
   ASSIGN_OR_RETURN(const InodeFd directory_fd, inodes_->Descriptor(directory));
   ASSIGN_OR_RETURN(Operation operation, Begin(directory, Intent().Entries(directory.ref())));
-  ASSIGN_OR_RETURN(UniqueFd fd, OpenNew(request.caller(), directory_fd.get(), name, mode,
-                                        info->flags, settings_.writeback));
+  Result<UniqueFd> opened =
+      OpenNew(request.caller(), directory_fd.get(), name, mode, info->flags, settings_.writeback);
+  if (!opened) {
+    RecordLeftBehind(operation, parent, directory_fd.get(), name);
+    return tl::unexpected<Error>(std::move(opened.error()));
+  }
+  UniqueFd fd = std::move(*opened);
   ASSIGN_OR_RETURN(FoundObject made, RecordFound(operation, directory, directory_fd.get(), name, 0,
                                                  inodes_->FindOpen(fd.get())));
   operation.End();
   directory.known_names().Add();
   ASSIGN_OR_RETURN(auto file, OpenFile::Adopt(std::move(fd), info->flags));
   return ReplyCreated(request, std::move(made), std::move(file), *info);
+}
+
+// Where a filesystem has no O_DIRECT (ramfs), it says so when it has made the file, and leaves it.
+void FileSystem::RecordLeftBehind(Operation& operation, fuse_ino_t parent, int parent_fd,
+                                  const char* name) {
+  const Result<FoundObject> left = inodes_->Find(parent_fd, name);
+  if (!left) return;
+  const Inode& directory = inodes_->Get(parent);
+  operation.SetEntry(directory.ref(), name, left->ref.id, ObjectId());
+  operation.Born(left->ref);
+  // The kernel goes on believing that there is nothing. It holds the directory's lock until this
+  // request is answered, and needs it to forget.
+  (void)delayed_calls_.Start([this, parent, name = std::string(name)] {
+    fuse_lowlevel_notify_inval_entry(session_, parent, name.c_str(), name.size());
+  });
 }
 
 #if FUSE_VERSION >= FUSE_MAKE_VERSION(3, 17)
@@ -56,6 +76,7 @@ Status FileSystem::CreateTemporary(Request& request, fuse_ino_t parent, mode_t m
     if (!fd.valid()) return ErrnoError("create a nameless file");
   }
   ASSIGN_OR_RETURN(FoundObject made, inodes_->FindOpen(fd.get()));
+  if (Captures(inodes_->Get(parent))) capture_->SawNameless(made.ref);
   ASSIGN_OR_RETURN(auto file, OpenFile::Adopt(std::move(fd), info->flags));
   return ReplyCreated(request, std::move(made), std::move(file), *info);
 }

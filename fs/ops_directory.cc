@@ -91,6 +91,7 @@ Status FileSystem::ReadDirPlus(Request& request, fuse_ino_t node, size_t size, o
     if (!IsDotOrDotDot(entry.d_name) && !directory.known_names().Take()) {
       Result<FoundObject> found = inodes_->Find(directory.fd(), entry.d_name);
       if (found) {
+        if (Captures(inode)) Saw(inode, entry.d_name, *found);
         Inode* child = nullptr;
         const fuse_entry_param parameters = EntryOf(std::move(*found), &child);
         announced.push_back(child);

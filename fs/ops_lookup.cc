@@ -9,6 +9,7 @@ Status FileSystem::Lookup(Request& request, fuse_ino_t parent, const char* name)
   const Inode& directory = inodes_->Get(parent);
   ASSIGN_OR_RETURN(const InodeFd directory_fd, inodes_->Descriptor(directory));
   Result<FoundObject> found = inodes_->Find(directory_fd.get(), name);
+  if (found && Captures(directory)) Saw(directory, name, *found);
   if (found) return ReplyEntry(request, directory, std::move(*found));
   if (found.error().code() != ENOENT) return tl::unexpected<Error>(std::move(found.error()));
   // That there is nothing may be remembered too.
@@ -16,6 +17,10 @@ Status FileSystem::Lookup(Request& request, fuse_ino_t parent, const char* name)
   nothing.entry_timeout = kCacheSeconds;
   (void)request.ReplyEntry(nothing);
   return {};
+}
+
+void FileSystem::Saw(const Inode& directory, const char* name, const FoundObject& found) {
+  if (inodes_->IsInVolume(found)) capture_->Saw(directory.ref(), name, found.ref);
 }
 
 Status FileSystem::ForgetNode(Request& request, fuse_ino_t node, uint64_t lookups) {

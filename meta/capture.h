@@ -18,6 +18,7 @@
 #include "meta/base/ids.h"
 #include "meta/base/range_set.h"
 #include "meta/base/result.h"
+#include "meta/base/unique_fd.h"
 #include "meta/change_set.h"
 
 namespace tandem::meta {
@@ -97,6 +98,8 @@ class Operation {
     uint8_t parity;
   };
   Pin pins_[Intent::kMaxItems];
+  // About to lose what is certainly its last name.
+  ObjectId losing_;
   int pin_count_ = 0;
   int gate_slot_ = 0;
   bool in_gate_ = false;
@@ -121,6 +124,17 @@ class Capture {
   // `foresight` may be null.
   virtual Result<Operation> Begin(const Intent& intent, Foresight* foresight) = 0;
   Result<Operation> Begin(const Intent& intent) { return Begin(intent, nullptr); }
+
+  // Whether objects are found by their names, so that Saw and Open are of use.
+  virtual bool follows_names() const { return false; }
+  // O_PATH, of an object whose handle cannot be opened; ESTALE if it is gone. Not inside the gate:
+  // it may have to be searched for.
+  virtual Result<UniqueFd> Open(const ObjectRef& /*object*/) { return ErrnoError(ESTALE, "open"); }
+  // Names that lookups and listings have met. (Those that operations give are recorded by them.)
+  virtual void Saw(const ObjectRef& /*directory*/, std::string_view /*name*/,
+                   const ObjectRef& /*object*/) {}
+  // An object that has no name yet.
+  virtual void SawNameless(const ObjectRef& /*object*/) {}
 };
 
 }  // namespace tandem::meta

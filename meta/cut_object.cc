@@ -8,8 +8,27 @@ namespace tandem::meta {
 
 Result<std::unique_ptr<ObjectReader>> FrozenCut::Open(const ObjectRef& object) {
   Shard& shard = ShardFor(object.id);
-  MutexLock lock(shard.mutex);
-  ASSIGN_OR_RETURN(std::optional<SourceObject> live, OpenLive(shard, object));
+  std::optional<SourceObject> live;
+  {
+    MutexLock lock(shard.mutex);
+    ASSIGN_OR_RETURN(live, OpenUnlinked(shard, object));
+  }
+  // Without the lock, which operations wait for inside the gate: this may search the tree.
+  std::optional<Error> failed;
+  if (!live) {
+    auto named = OpenNamed(object, Effort::kSearch);
+    if (named) {
+      live = std::move(*named);
+    } else {
+      failed = std::move(named.error());
+    }
+  }
+  // It may have lost its name since; then it has been kept.
+  if (!live) {
+    MutexLock lock(shard.mutex);
+    ASSIGN_OR_RETURN(live, OpenUnlinked(shard, object));
+  }
+  if (!live && failed) return tl::unexpected<Error>(std::move(*failed));
   if (!live) return nullptr;
   return std::make_unique<CutObject>(*this, object.id, std::move(*live));
 }

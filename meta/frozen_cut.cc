@@ -120,14 +120,24 @@ FrozenCut::Outcome FrozenCut::PreserveLocked(Shard& shard, const Intent::Item& i
   return KeepContent(*live, needed.ToVector(), kept);
 }
 
+Result<std::optional<SourceObject>> FrozenCut::OpenUnlinked(Shard& shard, const ObjectRef& object) {
+  const auto unlinked = shard.unlinked.find(object.id);
+  if (unlinked == shard.unlinked.end()) return std::nullopt;
+  UniqueFd fd(fcntl(unlinked->second.get(), F_DUPFD_CLOEXEC, 0));
+  if (!fd.valid()) return ErrnoError("duplicate descriptor of unlinked object");
+  return SourceObject(std::move(fd));
+}
+
 // Nothing: it had no name at the cut.
 Result<std::optional<SourceObject>> FrozenCut::OpenLive(Shard& shard, const ObjectRef& object) {
-  if (const auto unlinked = shard.unlinked.find(object.id); unlinked != shard.unlinked.end()) {
-    UniqueFd fd(fcntl(unlinked->second.get(), F_DUPFD_CLOEXEC, 0));
-    if (!fd.valid()) return ErrnoError("duplicate descriptor of unlinked object");
-    return SourceObject(std::move(fd));
-  }
-  ASSIGN_OR_RETURN(std::optional<UniqueFd> fd, tree_.OpenPath(object));
+  ASSIGN_OR_RETURN(std::optional<SourceObject> unlinked, OpenUnlinked(shard, object));
+  if (unlinked) return unlinked;
+  return OpenNamed(object, Effort::kAtOnce);
+}
+
+Result<std::optional<SourceObject>> FrozenCut::OpenNamed(const ObjectRef& object,
+                                                         Effort effort) const {
+  ASSIGN_OR_RETURN(std::optional<UniqueFd> fd, tree_.OpenPath(object, effort));
   if (!fd) return std::nullopt;
   struct stat stat_buffer;
   if (fstatat(fd->get(), "", &stat_buffer, AT_EMPTY_PATH) != 0) return ErrnoError("stat");

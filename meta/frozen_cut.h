@@ -109,6 +109,12 @@ class FrozenCut {
   Shard& ShardFor(const ObjectId& object) { return shards_[ShardOf(object)]; }
   bool Concerns(const ObjectId& object) const;
   Concern ConcernOf(const ObjectId& object, ByteRange range) const;
+  // Nothing: the object has a name, or had none at the cut.
+  Result<std::optional<SourceObject>> OpenUnlinked(Shard& shard, const ObjectRef& object)
+      REQUIRES(shard.mutex);
+  // Nothing: it has no name.
+  Result<std::optional<SourceObject>> OpenNamed(const ObjectRef& object, Effort effort) const;
+  // Inside the gate.
   Result<std::optional<SourceObject>> OpenLive(Shard& shard, const ObjectRef& object)
       REQUIRES(shard.mutex);
   Outcome PreserveLocked(Shard& shard, const Intent::Item& item) REQUIRES(shard.mutex);

@@ -12,8 +12,9 @@ namespace {
 // gone keeps its removed names out of the cut by not being there to be listed.
 Status ResolveEntries(const SourceTree& tree, const ObjectRef& directory, ObjectChange& change) {
   if (change.entries.empty() && !change.listing) return {};
-  auto found = tree.Open(directory);
-  if (!found && IsUnreadable(found.error())) {
+  // Whoever ships it may search for it: a start waits for no search.
+  auto found = tree.Open(directory, Effort::kAtOnce);
+  if (!found && (IsUnreadable(found.error()) || IsUnknown(found.error()))) {
     change.entries.clear();
     change.listing = true;
     return {};
@@ -75,6 +76,15 @@ void AddSuspect(const HotRow& row, ObjectChange& change) {
   }
 }
 
+Status RememberPlaces(StateDatabase& database, const SourceTree& tree) {
+  if (tree.by_names() == nullptr) return {};
+  Whereabouts& whereabouts = tree.by_names()->whereabouts();
+  database.FollowNames(&whereabouts);
+  ASSIGN_OR_RETURN(const std::vector<Whereabouts::Row> rows, database.LoadPlaces());
+  for (const auto& [object, name] : rows) whereabouts.NoteFormer(object, name.parent, name.name);
+  return {};
+}
+
 Status ReplaceHotRows(StateDatabase& database, const std::vector<HotRow>& rows,
                       const Layer& suspects) {
   FAULT_POINT("source.recover.before_commit");
@@ -90,6 +100,7 @@ Status ReplaceHotRows(StateDatabase& database, const std::vector<HotRow>& rows,
     RETURN_IF_ERROR(database.DeleteHot(row.object.id, row.region));
   }
   RETURN_IF_ERROR(database.DeleteUnusedObjects());
+  RETURN_IF_ERROR(database.DeleteUnusedPlaces());
   RETURN_IF_ERROR(transaction.Commit());
   FAULT_POINT("source.recover.after_commit");
   return {};
@@ -99,6 +110,7 @@ Status ReplaceHotRows(StateDatabase& database, const std::vector<HotRow>& rows,
 
 Result<Tracker::Recovered> Recover(StateDatabase& database, const SourceTree& tree) {
   Tracker::Recovered recovered;
+  RETURN_IF_ERROR(RememberPlaces(database, tree));
   ASSIGN_OR_RETURN(recovered.cuts, database.LoadCuts());
   // Nobody wrote down when the pending changes were made; after the oldest cut still known they all
   // were, and lag is never understated.

@@ -1,9 +1,10 @@
 #include "meta/source_tree.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/magic.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -12,41 +13,9 @@
 #include <memory>
 
 #include "meta/base/read_at.h"
+#include "meta/directory_names.h"
 
 namespace tandem::meta {
-namespace {
-
-struct DirCloser {
-  void operator()(DIR* directory) const { closedir(directory); }
-};
-
-bool IsDotOrDotDot(const char* name) {
-  return name[0] == '.' && (name[1] == '\0' || (name[1] == '.' && name[2] == '\0'));
-}
-
-Result<std::vector<std::string>> ReadNames(int path_fd) {
-  UniqueFd fd(openat(path_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOATIME));
-  if (!fd.valid() && errno == EPERM) {  // O_NOATIME is for owners only
-    fd.Reset(openat(path_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  }
-  if (!fd.valid()) return ErrnoError("open directory");
-  const std::unique_ptr<DIR, DirCloser> directory(fdopendir(fd.get()));
-  if (directory == nullptr) return ErrnoError("open directory");
-  (void)fd.Release();  // closedir closes it
-  std::vector<std::string> names;
-  while (true) {
-    errno = 0;
-    const dirent* entry = readdir(directory.get());
-    if (entry == nullptr) break;
-    if (!IsDotOrDotDot(entry->d_name)) names.emplace_back(entry->d_name);
-  }
-  if (errno != 0) return ErrnoError("read directory");
-  std::sort(names.begin(), names.end());
-  return names;
-}
-
-}  // namespace
-
 bool IsForbidden(const Error& error) {
   return error.kind() == ErrorKind::kSystem && (error.code() == EACCES || error.code() == EPERM);
 }
@@ -108,20 +77,61 @@ Result<Layout> SourceObject::ReadLayout(ByteRange range, size_t limit) {
 
 Result<SourceTree> SourceTree::Open(int root_fd) {
   ASSIGN_OR_RETURN(IdentifiedObject root, Identify(root_fd, ""));
-  return SourceTree(root_fd, ObjectRef{kRootObject, std::move(root.handle)}, root.mount_id);
+  SourceTree tree(root_fd, ObjectRef{kRootObject, std::move(root.handle)}, root.mount_id);
+  tree.LookWhatIsLacking();
+  return tree;
 }
 
-Result<std::optional<UniqueFd>> SourceTree::OpenPath(const ObjectRef& object) const {
+void SourceTree::LookWhatIsLacking() {
+  std::string why;
+  if (root_.handle.empty()) {
+    struct statx attributes = {};
+    const bool has_birth_time = statx(root_fd_, "", AT_EMPTY_PATH, STATX_BTIME, &attributes) == 0 &&
+                                (attributes.stx_mask & STATX_BTIME) != 0;
+    notices_.push_back(
+        std::string("its filesystem has no file handles: objects are told apart by inode number ") +
+        (has_birth_time ? "and birth time" : "alone (it has no birth times either)") +
+        ", so that one that is removed and another that gets its number at once may be taken for "
+        "the same; tandem verify finds what differs then");
+    why = "there are none";
+  } else {
+    // A descriptor that was opened for reading: open_by_handle_at takes no other.
+    const UniqueFd readable(openat(root_fd_, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    const auto opened = OpenByHandle(readable.get(), root_.handle, O_PATH);
+    if (opened) return;
+    const bool may_not = opened.error().code() == EPERM || opened.error().code() == EBADF;
+    why = may_not ? "CAP_DAC_READ_SEARCH is lacking" : "its filesystem does not offer it";
+  }
+  notices_.push_back("objects cannot be opened by their file handles (" + why +
+                     "): they are found by their names");
+  by_names_ = std::make_unique<NameResolver>(root_fd_, mount_id_);
+  struct statfs filesystem;
+  ids_may_change_ =
+      fstatfs(root_fd_, &filesystem) == 0 && filesystem.f_type == OVERLAYFS_SUPER_MAGIC;
+}
+
+Result<std::optional<UniqueFd>> SourceTree::OpenPath(const ObjectRef& object, Effort effort) const {
   if (object.id == kRootObject) {
     UniqueFd fd(openat(root_fd_, ".", O_PATH | O_CLOEXEC));
     if (!fd.valid()) return ErrnoError("open root of source");
     return fd;
   }
+  if (by_names_ != nullptr) return by_names_->Open(object.id, effort);
   auto fd = OpenByHandle(root_fd_, object.handle, O_PATH | O_NOFOLLOW);
   if (fd) return std::move(*fd);
   if (fd.error().code() == ESTALE || fd.error().code() == ENOENT) return std::nullopt;
-  if (fd.error().code() == EPERM || fd.error().code() == EOPNOTSUPP) return Search(object);
   return tl::unexpected<Error>(std::move(fd.error()));
+}
+
+void SourceTree::Remind(const ObjectId& object, const ObjectId& parent,
+                        const std::string& name) const {
+  if (by_names_ == nullptr || name.empty()) return;
+  Whereabouts& whereabouts = by_names_->whereabouts();
+  // Names of one file in a lower layer of an overlay may lead to different ones by now: this one is
+  // meant.
+  if (ids_may_change_ || whereabouts.Find(object).version == 0) {
+    whereabouts.Note(object, parent, name);
+  }
 }
 
 Status SourceTree::Sync() const {
@@ -130,7 +140,7 @@ Status SourceTree::Sync() const {
 }
 
 std::optional<uint64_t> SourceTree::SizeOf(const ObjectRef& object) const {
-  const auto fd = OpenPath(object);
+  const auto fd = OpenPath(object, Effort::kAtOnce);
   struct stat stat_buffer;
   if (!fd || !*fd || fstatat((*fd)->get(), "", &stat_buffer, AT_EMPTY_PATH) != 0) {
     return std::nullopt;
@@ -139,8 +149,9 @@ std::optional<uint64_t> SourceTree::SizeOf(const ObjectRef& object) const {
 }
 
 std::string SourceTree::PathOf(const ObjectRef& object) const {
-  const auto fd = OpenPath(object);
-  if (!fd || !*fd) return "an object that is gone";
+  const auto fd = OpenPath(object, Effort::kAtOnce);
+  if (!fd) return "an object that cannot be opened";
+  if (!*fd) return "an object that is gone";
   const auto path_of = [](int descriptor) {
     std::array<char, PATH_MAX> path;
     const ssize_t length = readlink(ProcPath(descriptor).c_str(), path.data(), path.size());
@@ -154,10 +165,35 @@ std::string SourceTree::PathOf(const ObjectRef& object) const {
   return "the file with inode number " + std::to_string(stat_buffer.st_ino);
 }
 
-Result<std::optional<SourceObject>> SourceTree::Open(const ObjectRef& object) const {
-  ASSIGN_OR_RETURN(std::optional<UniqueFd> fd, OpenPath(object));
+Result<std::optional<SourceObject>> SourceTree::Open(const ObjectRef& object, Effort effort) const {
+  ASSIGN_OR_RETURN(std::optional<UniqueFd> fd, OpenPath(object, effort));
   if (!fd) return std::nullopt;
   return SourceObject(std::move(*fd));
+}
+
+Result<std::optional<SourceObject>> SourceTree::OpenListed(const SourceObject& directory,
+                                                           const ObjectId& parent,
+                                                           const SourceEntry& entry) const {
+  if (by_names_ == nullptr) return Open(entry.object);
+  UniqueFd fd(openat(directory.path_fd(), entry.name.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC));
+  if (fd.valid()) {
+    const auto found = Identify(fd.get(), "");
+    if (found && found->id == entry.object.id && found->mount_id == mount_id_) {
+      struct stat attributes;
+      const bool is_directory =
+          fstatat(fd.get(), "", &attributes, AT_EMPTY_PATH) == 0 && S_ISDIR(attributes.st_mode);
+      Whereabouts& whereabouts = by_names_->whereabouts();
+      if (is_directory) {
+        whereabouts.Note(entry.object.id, parent, entry.name);
+      } else {
+        whereabouts.NoteIfRoom(entry.object.id, parent, entry.name);
+      }
+      return SourceObject(std::move(fd));
+    }
+  } else if (errno == EACCES || errno == EMFILE || errno == ENFILE) {
+    return ErrnoError("open " + entry.name);
+  }
+  return Open(entry.object);  // it has another name by now
 }
 
 Result<std::optional<ObjectRef>> SourceTree::Lookup(int directory_fd, const char* name) const {
@@ -184,44 +220,6 @@ Result<SourceListing> SourceTree::List(const SourceObject& directory) const {
     if (*object) listing.entries.push_back({std::move(name), std::move(**object)});
   }
   return listing;
-}
-
-Result<std::optional<UniqueFd>> SourceTree::Search(const ObjectRef& object) const {
-  UniqueFd root(openat(root_fd_, ".", O_PATH | O_CLOEXEC));
-  if (!root.valid()) return ErrnoError("open root of source");
-  std::vector<UniqueFd> directories;
-  directories.push_back(std::move(root));
-  std::optional<Error> closed;
-  const auto note = [&closed](const UniqueFd& directory, const Error& error) {
-    struct stat stat_buffer;
-    const bool known = fstatat(directory.get(), "", &stat_buffer, AT_EMPTY_PATH) == 0;
-    if (IsForbidden(error) && known && stat_buffer.st_uid == geteuid()) closed = error;
-  };
-  while (!directories.empty()) {
-    const UniqueFd directory = std::move(directories.back());
-    directories.pop_back();
-    const auto names = ReadNames(directory.get());
-    if (!names) note(directory, names.error());
-    if (!names) continue;  // gone, or not ours to read
-    for (const std::string& name : *names) {
-      auto looked_up = Lookup(directory.get(), name.c_str());
-      if (!looked_up && IsUnreadable(looked_up.error())) {
-        note(directory, looked_up.error());
-        continue;
-      }
-      ASSIGN_OR_RETURN(const std::optional<ObjectRef> found, std::move(looked_up));
-      if (!found) continue;
-      UniqueFd fd(openat(directory.get(), name.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC));
-      if (!fd.valid()) continue;
-      if (found->id == object.id) return fd;
-      struct stat stat_buffer;
-      if (fstatat(fd.get(), "", &stat_buffer, AT_EMPTY_PATH) == 0 && S_ISDIR(stat_buffer.st_mode)) {
-        directories.push_back(std::move(fd));
-      }
-    }
-  }
-  if (closed) return tl::unexpected<Error>(std::move(*closed).Within("search for an object"));
-  return std::nullopt;
 }
 
 }  // namespace tandem::meta

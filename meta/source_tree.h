@@ -1,10 +1,12 @@
 // Reading SOURCE for shipping: objects are opened by handle, whatever they are called by now and
-// whatever is mounted over them.
+// whatever is mounted over them; or, where handles cannot be opened, by the names they were last
+// known to have (meta/WHEREABOUTS.md).
 //
 // Any thread; a SourceObject belongs to one thread at a time.
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -16,6 +18,7 @@
 #include "meta/base/result.h"
 #include "meta/base/unique_fd.h"
 #include "meta/change_set.h"
+#include "meta/name_resolver.h"
 #include "meta/object_reader.h"
 
 namespace tandem::meta {
@@ -68,14 +71,23 @@ class SourceTree {
   // `root_fd` is borrowed: SOURCE, opened before the mount. Fails if it cannot be identified.
   static Result<SourceTree> Open(int root_fd);
 
-  // Nothing: the object is gone.
-  Result<std::optional<UniqueFd>> OpenPath(const ObjectRef& object) const;
-  Result<std::optional<SourceObject>> Open(const ObjectRef& object) const;
+  // Nothing: the object is gone. Effort counts only where objects are found by their names.
+  Result<std::optional<UniqueFd>> OpenPath(const ObjectRef& object,
+                                           Effort effort = Effort::kSearch) const;
+  Result<std::optional<SourceObject>> Open(const ObjectRef& object,
+                                           Effort effort = Effort::kSearch) const;
+  // One that has just been listed in `parent`, open as `directory`.
+  Result<std::optional<SourceObject>> OpenListed(const SourceObject& directory,
+                                                 const ObjectId& parent,
+                                                 const SourceEntry& entry) const;
   // The object's id as the volume knows it. Nothing: no such name, or a nested mount's root, which
   // is not replicated.
   Result<std::optional<ObjectRef>> Lookup(int directory_fd, const char* name) const;
   // All names in the directory but "." and "..", of objects that are replicated.
   Result<SourceListing> List(const SourceObject& directory) const;
+
+  // Where an object was that is about to be opened, if that has been forgotten since.
+  void Remind(const ObjectId& object, const ObjectId& parent, const std::string& name) const;
 
   // Everything written so far is on stable storage when this returns; may take long.
   Status Sync() const;
@@ -88,18 +100,25 @@ class SourceTree {
 
   int root_fd() const { return root_fd_; }
   const ObjectRef& root() const { return root_; }
+  // Null: objects are opened by their handles. Whoever gives or sees names tells it.
+  NameResolver* by_names() const { return by_names_.get(); }
+  // An object may come to have another id without any operation (overlayfs: a file that was copied
+  // up, once the kernel has forgotten it).
+  bool ids_may_change() const { return ids_may_change_; }
+  // For people: what SOURCE lacks, and what follows from it; nothing is usual.
+  const std::vector<std::string>& notices() const { return notices_; }
 
  private:
   SourceTree(int root_fd, ObjectRef root, int mount_id)
       : root_fd_(root_fd), root_(std::move(root)), mount_id_(mount_id) {}
-  // By walking the tree; for those who may not open by handle. Fails if it may be in a directory
-  // that its owner, us, has closed since; nobody has changed anything through us in those of
-  // others.
-  Result<std::optional<UniqueFd>> Search(const ObjectRef& object) const;
+  void LookWhatIsLacking();
 
   int root_fd_;
   ObjectRef root_;
   int mount_id_;
+  std::unique_ptr<NameResolver> by_names_;
+  bool ids_may_change_ = false;
+  std::vector<std::string> notices_;
 };
 
 }  // namespace tandem::meta

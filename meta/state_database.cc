@@ -45,6 +45,14 @@ constexpr const char* kDeleteReplica = "DELETE FROM replica WHERE name=?";
 constexpr const char* kDeleteUnusedObjects =
     "DELETE FROM object WHERE id NOT IN (SELECT object FROM dirty_range UNION SELECT object FROM "
     "dirty_attr UNION SELECT parent FROM dirty_entry)";
+constexpr const char* kInsertPlace = "INSERT OR REPLACE INTO place VALUES(?,?,?)";
+// What is used is what is marked or dirty, and the directories above.
+constexpr const char* kDeleteUnusedPlaces =
+    "DELETE FROM place WHERE object NOT IN (WITH RECURSIVE used(id) AS (SELECT object FROM hot "
+    "UNION SELECT object FROM dirty_range UNION SELECT object FROM dirty_attr UNION SELECT parent "
+    "FROM dirty_entry UNION SELECT place.parent FROM place JOIN used ON place.object=used.id) "
+    "SELECT id FROM used)";
+constexpr const char* kLoadPlaces = "SELECT object, parent, name FROM place";
 constexpr const char* kLoadHot = "SELECT object, region, handle FROM hot";
 constexpr const char* kLoadRanges =
     "SELECT object, start, end, suspect, epoch, handle FROM dirty_range JOIN object ON id=object";
@@ -56,6 +64,9 @@ constexpr const char* kLoadCuts = "SELECT number, cut, wall_time FROM epoch ORDE
 constexpr const char* kLoadReplicas =
     "SELECT name, url, durable_epoch, durable_cut, applied_epoch, applied_cut, reconcile_owed, "
     "compare_after, paused FROM replica ORDER BY name";
+
+// Many: objects marked in one run. Marks wait for the deletion.
+constexpr size_t kManyPlaces = size_t{1} << 16;
 
 int64_t Number(Epoch epoch) { return static_cast<int64_t>(epoch.number()); }
 Epoch EpochAt(const Statement& row, int column) {
@@ -94,7 +105,7 @@ Result<std::string> StateDatabase::SetAside(const std::string& directory) {
 }
 
 Status StateDatabase::PrepareAll() {
-  const std::array<std::pair<Statement*, const char*>, 22> all = {{
+  const std::array<std::pair<Statement*, const char*>, 23> all = {{
       {&get_, kGet},
       {&put_, kPut},
       {&insert_object_, kInsertObject},
@@ -117,6 +128,7 @@ Status StateDatabase::PrepareAll() {
       {&drop_deferred_entries_, kDropDeferredEntries},
       {&put_replica_, kPutReplica},
       {&delete_replica_, kDeleteReplica},
+      {&insert_place_, kInsertPlace},
   }};
   for (const auto& [statement, sql] : all) {
     ASSIGN_OR_RETURN(*statement, database_.Prepare(sql));
@@ -138,11 +150,53 @@ Status StateDatabase::Put(const std::string& key, const std::string& value) {
   return put_.BindText(1, key).BindText(2, value).Run();
 }
 
+Status StateDatabase::InsertPlace(const Whereabouts::Row& row) {
+  ++places_written_;
+  return insert_place_.Bind(1, row.object)
+      .Bind(2, row.name.parent)
+      .BindBlob(3, row.name.name)
+      .Run();
+}
+
+Status StateDatabase::InsertPlaces(const ObjectId& object) {
+  if (whereabouts_ == nullptr || object == kRootObject) return {};
+  for (const Whereabouts::Row& row : whereabouts_->TakeUnwritten(object)) {
+    RETURN_IF_ERROR(InsertPlace(row));
+  }
+  return {};
+}
+
+Status StateDatabase::WriteOutdatedPlaces() {
+  if (whereabouts_ == nullptr) return {};
+  for (const Whereabouts::Row& row : whereabouts_->TakeOutdated()) {
+    RETURN_IF_ERROR(InsertPlace(row));
+  }
+  return places_written_ < kManyPlaces ? Status() : DeleteUnusedPlaces();
+}
+
+Status StateDatabase::DeleteUnusedPlaces() {
+  places_written_ = 0;
+  if (whereabouts_ != nullptr) whereabouts_->ForgetWritten();
+  return database_.Execute(kDeleteUnusedPlaces);
+}
+
+Result<std::vector<Whereabouts::Row>> StateDatabase::LoadPlaces() {
+  ASSIGN_OR_RETURN(Statement row, database_.Prepare(kLoadPlaces));
+  std::vector<Whereabouts::Row> rows;
+  while (true) {
+    ASSIGN_OR_RETURN(const bool more, row.Step());
+    if (!more) return rows;
+    rows.push_back({row.Id<ObjectId>(0), {row.Id<ObjectId>(1), std::string(row.Bytes(2))}});
+  }
+}
+
 Status StateDatabase::InsertObject(const ObjectRef& object) {
+  RETURN_IF_ERROR(InsertPlaces(object.id));
   return insert_object_.Bind(1, object.id).BindBlob(2, object.handle.bytes()).Run();
 }
 
 Status StateDatabase::InsertHot(const ObjectRef& object, HotRegion region, MarkKind kind) {
+  RETURN_IF_ERROR(InsertPlaces(object.id));
   return insert_hot_.Bind(1, object.id)
       .Bind(2, region.code())
       .Bind(3, kind == MarkKind::kDurable ? 1 : 0)

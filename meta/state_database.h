@@ -15,6 +15,7 @@
 #include "meta/base/ids.h"
 #include "meta/change_set.h"
 #include "meta/hot_object.h"
+#include "meta/whereabouts.h"
 
 namespace tandem::meta {
 
@@ -90,6 +91,14 @@ class StateDatabase {
   // Object rows that no other row needs.
   Status DeleteUnusedObjects();
 
+  // From here on the places of objects are written with their rows (meta/WHEREABOUTS.md). Borrowed.
+  void FollowNames(Whereabouts* whereabouts) { whereabouts_ = whereabouts; }
+  // Likewise of what has got another name since its place was written.
+  Status WriteOutdatedPlaces();
+  // Places that no other row needs, once there are many.
+  Status DeleteUnusedPlaces();
+  Result<std::vector<Whereabouts::Row>> LoadPlaces();
+
   Result<std::vector<HotRow>> LoadHot();
   Result<std::map<Epoch, ChangeSet>> LoadDirty();
   // In order of number.
@@ -102,13 +111,17 @@ class StateDatabase {
   explicit StateDatabase(Database database) : database_(std::move(database)) {}
   Status PrepareAll();
   Status InsertObject(const ObjectRef& object);
+  Status InsertPlace(const Whereabouts::Row& row);
+  Status InsertPlaces(const ObjectId& object);
   Status InsertChange(const ObjectId& object, Epoch epoch, const ObjectChange& change);
 
   Database database_;
+  Whereabouts* whereabouts_ = nullptr;
+  size_t places_written_ = 0;  // since unused ones were deleted
   Statement get_, put_, insert_object_, insert_hot_, delete_hot_, insert_range_, insert_attr_,
       insert_entry_, delete_ranges_, delete_attr_, delete_entries_, insert_cut_, delete_cut_,
       drop_cuts_, drop_ranges_, drop_attrs_, drop_entries_, drop_deferred_ranges_,
-      drop_deferred_attrs_, drop_deferred_entries_, put_replica_, delete_replica_;
+      drop_deferred_attrs_, drop_deferred_entries_, put_replica_, delete_replica_, insert_place_;
 };
 
 }  // namespace tandem::meta

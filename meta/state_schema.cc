@@ -11,7 +11,7 @@
 namespace tandem::meta {
 namespace {
 
-constexpr int kSchemaVersion = 2;
+constexpr int kSchemaVersion = 3;
 
 constexpr const char* kCreate = R"(
 CREATE TABLE volume(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -31,6 +31,8 @@ CREATE TABLE replica(name TEXT PRIMARY KEY, url TEXT NOT NULL,
   applied_epoch INTEGER NOT NULL, applied_cut BLOB NOT NULL,
   reconcile_owed INTEGER NOT NULL, compare_after INTEGER NOT NULL,
   paused INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE place(object BLOB PRIMARY KEY, parent BLOB NOT NULL,
+  name BLOB NOT NULL) WITHOUT ROWID;
 CREATE INDEX dirty_range_epoch ON dirty_range(epoch);
 CREATE INDEX dirty_attr_epoch ON dirty_attr(epoch);
 CREATE INDEX dirty_entry_epoch ON dirty_entry(epoch);
@@ -50,6 +52,7 @@ constexpr auto kTables = {
                     "reconcile_owed,compare_after,paused"},
 };
 constexpr Database::Table kHotTable = {"hot", "object*,region*,durable,handle"};
+constexpr Database::Table kPlaceTable = {"place", "object*,parent,name"};
 // Of schema 1.
 constexpr Database::Table kHotTable1 = {"hot", "object*,region*,durable"};
 
@@ -57,6 +60,12 @@ constexpr Database::Table kHotTable1 = {"hot", "object*,region*,durable"};
 constexpr const char* kFrom1 = R"(
 ALTER TABLE hot ADD COLUMN handle BLOB NOT NULL DEFAULT x'';
 UPDATE hot SET handle=ifnull((SELECT handle FROM object WHERE id=hot.object), x'');
+)";
+
+// Up to schema 2 every object was opened by its handle, or searched for.
+constexpr const char* kFrom2 = R"(
+CREATE TABLE place(object BLOB PRIMARY KEY, parent BLOB NOT NULL,
+  name BLOB NOT NULL) WITHOUT ROWID;
 )";
 
 // What is true of columns, $. ?1: kNewestEpoch, ?2: kDeferredEpoch.
@@ -92,6 +101,9 @@ constexpr ColumnRule kColumnRules[] = {
     {"hot", "object", kIsId},
     {"hot", "region", kIsNumber},
     {"hot", "handle", kIsHandle},
+    {"place", "object", kIsId},
+    {"place", "parent", kIsId},
+    {"place", "name", kIsName},
     {"dirty_range", "object", kIsObject},
     {"dirty_range", "start", kIsOffset},
     {"dirty_range", "end", kIsEnd},
@@ -154,13 +166,26 @@ Status MigrateState(Database& database) {
       RETURN_IF_ERROR(database.CheckTables(kTables));
       RETURN_IF_ERROR(database.CheckTables({kHotTable1}));
     }
+    if (version == 2) {
+      RETURN_IF_ERROR(database.CheckTables(kTables));
+      RETURN_IF_ERROR(database.CheckTables({kHotTable}));
+      if (database.CheckTables({kPlaceTable})) {
+        return MakeError(ErrorKind::kCorrupt, "check database " + database.path() +
+                                                  " (it is not of schema 2, whatever it says)");
+      }
+    }
     ASSIGN_OR_RETURN(Transaction transaction, Transaction::Begin(database));
-    RETURN_IF_ERROR(database.Execute(version == 0 ? kCreate : kFrom1));
+    if (version == 0) {
+      RETURN_IF_ERROR(database.Execute(kCreate));
+    } else {
+      if (version == 1) RETURN_IF_ERROR(database.Execute(kFrom1));
+      RETURN_IF_ERROR(database.Execute(kFrom2));
+    }
     RETURN_IF_ERROR(database.SetUserVersion(kSchemaVersion));
     RETURN_IF_ERROR(transaction.Commit());
   }
   RETURN_IF_ERROR(database.CheckTables(kTables));
-  return database.CheckTables({kHotTable});
+  return database.CheckTables({kHotTable, kPlaceTable});
 }
 
 Status CheckStateRows(Database& database) {

@@ -1,5 +1,7 @@
 #include "meta/tracker.h"
 
+#include <fcntl.h>
+#include <sys/stat.h>
 #include <time.h>
 
 #include <algorithm>
@@ -43,10 +45,12 @@ Tracker::Tracker(const SourceTree& tree, StateWriter& writer, Spill& spill, Reco
     MutexLock lock(shards_[i].mutex);
     shards_[i].open = std::move(recovered.open.shards[i]);
   }
+  if (tree_.by_names() != nullptr) tree_.by_names()->SetSettle([this] { return Settle(); });
   ticker_ = std::thread([this] { RunTicks(); });
 }
 
 Tracker::~Tracker() {
+  if (tree_.by_names() != nullptr) tree_.by_names()->SetSettle({});
   stopping_ = true;
   WakeAll();
   {
@@ -212,6 +216,31 @@ void Tracker::NoteChange() {
   changed_.NotifyAll();
 }
 
+Result<UniqueFd> Tracker::Open(const ObjectRef& object) {
+  ASSIGN_OR_RETURN(std::optional<UniqueFd> fd, tree_.OpenPath(object));
+  if (!fd) return ErrnoError(ESTALE, "open an object that is gone");
+  return std::move(*fd);
+}
+
+void Tracker::Saw(const ObjectRef& directory, std::string_view name, const ObjectRef& object) {
+  if (Whereabouts* known = whereabouts()) known->Note(object.id, directory.id, name);
+}
+
+void Tracker::SawNameless(const ObjectRef& object) {
+  if (Whereabouts* known = whereabouts()) known->NoteNameless(object.id);
+}
+
+void Tracker::NoteEntry(const ObjectId& directory, std::string_view name, const ObjectId& child,
+                        const ObjectId& replaced, const ObjectId& losing) {
+  Whereabouts* const known = whereabouts();
+  if (known == nullptr || child == replaced) return;
+  if (!child.is_null()) known->NoteGiven(child, directory, name);
+  if (replaced.is_null()) return;
+  using Left = Whereabouts::Left;
+  known->NoteTaken(replaced, directory, name,
+                   replaced == losing ? Left::kNone : Left::kMaybeOthers);
+}
+
 void Tracker::KeepUnlinked(const ObjectId& object, int path_fd) {
   for (const auto& cut : in_flight_) cut->Keep(object, path_fd);
 }
@@ -262,6 +291,7 @@ Operation& Operation::operator=(Operation&& other) noexcept {
   std::copy(std::begin(other.pins_), std::end(other.pins_), std::begin(pins_));
   pin_count_ = std::exchange(other.pin_count_, 0);
   gate_slot_ = other.gate_slot_;
+  losing_ = other.losing_;
   in_gate_ = std::exchange(other.in_gate_, false);
   return *this;
 }
@@ -304,6 +334,7 @@ void Operation::SetEntry(const ObjectRef& directory, std::string_view name, Obje
     if (change.SetEntry(name, child, replaced)) ++tracker_->open_weight_;
     change.attributes |= kStatAttributes;
   }
+  tracker_->NoteEntry(directory.id, name, child, replaced, losing_);
   tracker_->NoteChange();
 }
 
@@ -340,7 +371,12 @@ void Operation::ChangedWholly(const ObjectRef& object) {
 }
 
 void Operation::Unlinking(ObjectId object, int path_fd) {
-  if (tracker_ != nullptr) tracker_->KeepUnlinked(object, path_fd);
+  if (tracker_ == nullptr) return;
+  tracker_->KeepUnlinked(object, path_fd);
+  if (tracker_->whereabouts() == nullptr) return;
+  struct stat attributes;
+  if (fstatat(path_fd, "", &attributes, AT_EMPTY_PATH) != 0) return;
+  if (S_ISDIR(attributes.st_mode) || attributes.st_nlink <= 1) losing_ = object;
 }
 
 void Operation::Leave() {

@@ -50,6 +50,11 @@ class Tracker : public Capture {
   Tracker(const SourceTree& tree, StateWriter& writer, Spill& spill, Recovered recovered);
   ~Tracker() override;
 
+  bool follows_names() const override { return whereabouts() != nullptr; }
+  Result<UniqueFd> Open(const ObjectRef& object) override;
+  void Saw(const ObjectRef& directory, std::string_view name, const ObjectRef& object) override;
+  void SawNameless(const ObjectRef& object) override;
+
   using Capture::Begin;
   Result<Operation> Begin(const Intent& intent, Foresight* foresight) override {
     return Begin(intent, foresight, /*alters=*/true);
@@ -203,6 +208,14 @@ class Tracker : public Capture {
   void NoteRecentlyChanged(const ObjectRef& object) REQUIRES(layers_mutex_);
   DirtyObject DirtyRowsOf(const ObjectRef& object) REQUIRES(layers_mutex_);
   std::vector<DirtyObject> RowsOfBorn(const DirtyObject& directory) REQUIRES(layers_mutex_);
+
+  // Where objects are, if they are found by their names; else null.
+  Whereabouts* whereabouts() const {
+    return tree_.by_names() == nullptr ? nullptr : &tree_.by_names()->whereabouts();
+  }
+  void NoteEntry(const ObjectId& directory, std::string_view name, const ObjectId& child,
+                 const ObjectId& replaced, const ObjectId& losing);
+  Status WriteOutdatedPlaces();
 
   const SourceTree& tree_;
   StateWriter& writer_;

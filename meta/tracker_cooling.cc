@@ -60,12 +60,18 @@ Status Tracker::EndWindow(bool all) {
     return !shard.hot.empty();
   });
   if (anything_hot || synced().number() < dropped_epoch_) RETURN_IF_ERROR(SyncSource());
-  Status first = RetryDeferred();
+  Status first = WriteOutdatedPlaces();
+  if (Status retried = RetryDeferred(); first && !retried) first = std::move(retried);
   for (size_t i = 0; i < kShards && (all || !stopping_); ++i) {
     const Status status = CoolShard(i, all);
     if (first && !status) first = status;
   }
   return first;
+}
+
+Status Tracker::WriteOutdatedPlaces() {
+  if (whereabouts() == nullptr) return {};
+  return writer_.Do([](StateDatabase& database) { return database.WriteOutdatedPlaces(); });
 }
 
 Status Tracker::SyncSource() {

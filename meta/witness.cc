@@ -7,13 +7,40 @@ namespace {
 
 using Json = nlohmann::json;
 
+// Whatever is deeper is no witness: it could not be found again at the start.
+constexpr size_t kDeepestNamed = 256;
+
 // Null: it cannot be looked at.
 Json ChangeTimeOf(const SourceTree& tree, const ObjectRef& object) {
-  const auto opened = tree.Open(object);
+  const auto opened = tree.Open(object, Effort::kAtOnce);
   if (!opened || !*opened) return nullptr;
   const auto attributes = (*opened)->ReadAttributes(WithXattrs::kNo);
   if (!attributes) return nullptr;
   return {attributes->change_time.seconds, attributes->change_time.nanoseconds};
+}
+
+// Where the object and the directories above it are, if it is found by its name.
+std::vector<Whereabouts::Row> NamesAbove(const SourceTree& tree, ObjectId object) {
+  std::vector<Whereabouts::Row> rows;
+  if (tree.by_names() == nullptr) return rows;
+  while (object != kRootObject && rows.size() < kDeepestNamed) {
+    auto name = tree.by_names()->whereabouts().NameOf(object);
+    if (!name) break;
+    rows.push_back({object, std::move(*name)});
+    object = rows.back().name.parent;
+  }
+  return rows;
+}
+
+void NoteNames(const SourceTree& tree, const Json& witness) {
+  if (tree.by_names() == nullptr || !witness.contains("names")) return;
+  for (const Json& row : witness.at("names")) {
+    const auto id = ObjectId::FromHex(row.at("id").get<std::string>());
+    const auto parent = ObjectId::FromHex(row.at("parent").get<std::string>());
+    const auto name = row.at("name").get<std::vector<uint8_t>>();
+    if (!id || !parent) continue;
+    tree.by_names()->whereabouts().Note(*id, *parent, std::string(name.begin(), name.end()));
+  }
 }
 
 }  // namespace
@@ -24,9 +51,17 @@ std::string DescribeWitnesses(const SourceTree& tree, const std::vector<ObjectRe
     const Json time = ChangeTimeOf(tree, object);
     if (time.is_null()) return;  // removed since
     const std::string_view handle = object.handle.bytes();
-    witnesses.push_back({{"id", object.id.ToHex()},
-                         {"handle", std::vector<uint8_t>(handle.begin(), handle.end())},
-                         {"changed", time}});
+    Json witness = {{"id", object.id.ToHex()},
+                    {"handle", std::vector<uint8_t>(handle.begin(), handle.end())},
+                    {"changed", time}};
+    // Names may be any bytes.
+    for (const Whereabouts::Row& row : NamesAbove(tree, object.id)) {
+      const std::string& name = row.name.name;
+      witness["names"].push_back({{"id", row.object.ToHex()},
+                                  {"parent", row.name.parent.ToHex()},
+                                  {"name", std::vector<uint8_t>(name.begin(), name.end())}});
+    }
+    witnesses.push_back(std::move(witness));
   };
   add(tree.root());
   for (const ObjectRef& object : objects) {
@@ -45,6 +80,7 @@ Result<Witnesses> HearWitnesses(StateDatabase& database, const SourceTree& tree)
       const auto id = ObjectId::FromHex(witness.at("id").get<std::string>());
       ObjectRef object{id.value_or(ObjectId()),
                        FileHandle(std::string(handle.begin(), handle.end()))};
+      NoteNames(tree, witness);
       if (ChangeTimeOf(tree, object) != witness.at("changed")) heard.agree = false;
       heard.objects.push_back(std::move(object));
     }

@@ -26,7 +26,12 @@ Result<bool> CutShipper::Ship(const std::shared_ptr<meta::FrozenCut>& cut) {
   shipped_.push_back(cut);
   const auto bases = BasesOf(cut->changes());
   bool walked = false;
-  for (const meta::ChangeSet& shard : cut->changes().shards) {
+  size_t located = 0;
+  for (size_t i = 0; i < meta::kShards; ++i) {
+    if (i == located) {
+      ASSIGN_OR_RETURN(located, Locate(cut->changes(), i));
+    }
+    const meta::ChangeSet& shard = cut->changes().shards[i];
     for (const auto& [id, change] : shard) {
       const auto basis = bases.find(id);
       ASSIGN_OR_RETURN(
@@ -34,7 +39,11 @@ Result<bool> CutShipper::Ship(const std::shared_ptr<meta::FrozenCut>& cut) {
           ShipObject(*cut, id, change, basis == bases.end() ? ObjectId() : basis->second));
       // A directory that is gone takes its names with it: the entry that led to it says so. One
       // that cannot be read is listed when it can.
-      if (!exists) continue;
+      if (!exists) {
+        ASSIGN_OR_RETURN(const bool named, ShipLostName(id));
+        walked |= named;
+        continue;
+      }
       for (const auto& [name, entry] : change.entries) {
         RETURN_IF_ERROR(stage_.Add(EntryRecord{id, name, entry.child}));
       }
@@ -47,6 +56,51 @@ Result<bool> CutShipper::Ship(const std::shared_ptr<meta::FrozenCut>& cut) {
     }
   }
   return walked;
+}
+
+// Those that are not known where are searched for together, but no more than can be remembered.
+Result<size_t> CutShipper::Locate(const meta::Layer& changes, size_t shard) {
+  constexpr size_t kTogether = meta::Whereabouts::kMostObjects / 4;
+  if (tree_.by_names() == nullptr) return meta::kShards;
+  std::vector<ObjectId> objects;
+  for (; shard < meta::kShards && objects.size() < kTogether; ++shard) {
+    for (const auto& [id, change] : changes.shards[shard]) objects.push_back(id);
+  }
+  RETURN_IF_ERROR(tree_.by_names()->Locate(objects));
+  return shard;
+}
+
+// Of an object that is gone though no operation is known to have taken its name: that name leads
+// to something else, or nowhere. Read live: a cut has to follow.
+Result<bool> CutShipper::ShipLostName(const ObjectId& object) {
+  if (tree_.by_names() == nullptr) return false;
+  const auto name = tree_.by_names()->TakeLostName(object);
+  if (!name) return false;
+  return ShipName(*name);
+}
+
+// An object that changes its id without an operation comes to be known by a change of it alone, so
+// that nothing has named it to the replica. Read live: a cut has to follow.
+Status CutShipper::ShipNameOf(const ObjectId& object) {
+  if (tree_.by_names() == nullptr) return {};
+  const auto name = tree_.by_names()->whereabouts().NameOf(object);
+  if (!name) return {};
+  ASSIGN_OR_RETURN(const bool named, ShipName(*name));
+  (void)named;
+  return {};
+}
+
+Result<bool> CutShipper::ShipName(const EntryKey& name) {
+  auto parent = tree_.Open({name.parent, {}});
+  if (!parent && meta::IsUnreadable(parent.error())) return false;
+  ASSIGN_OR_RETURN(const std::optional<meta::SourceObject> directory, std::move(parent));
+  if (!directory) return false;
+  auto child = tree_.Lookup(directory->path_fd(), name.name.c_str());
+  if (!child && meta::IsUnreadable(child.error())) return false;
+  ASSIGN_OR_RETURN(const std::optional<meta::ObjectRef> now, std::move(child));
+  if (now) tree_.by_names()->whereabouts().Note(now->id, name.parent, name.name);
+  RETURN_IF_ERROR(stage_.Add(EntryRecord{name.parent, name.name, now ? now->id : ObjectId()}));
+  return true;
 }
 
 // Objects that came to these names, and that a walk of everything has not met. Those that are whole
@@ -79,6 +133,7 @@ Result<bool> CutShipper::ShipObject(meta::FrozenCut& cut, const ObjectId& id,
 }
 
 Status CutShipper::ShipMissing(const std::vector<ObjectId>& objects, IfGone if_gone) {
+  if (tree_.by_names() != nullptr) RETURN_IF_ERROR(tree_.by_names()->Locate(objects));
   for (const ObjectId& id : objects) {
     auto object = FindMissing(id);
     if (!object && !meta::IsUnreadable(object.error())) {
@@ -87,6 +142,9 @@ Status CutShipper::ShipMissing(const std::vector<ObjectId>& objects, IfGone if_g
     bool shipped = false;
     if (object && *object) {
       ASSIGN_OR_RETURN(shipped, walker_.WalkNew(**object));
+      if (shipped) {
+        RETURN_IF_ERROR(ShipNameOf(id));
+      }
     } else if (object) {
       shipped = true;  // gone by now: the next cut says so
     }
@@ -140,7 +198,15 @@ Result<std::optional<meta::ObjectRef>> CutShipper::FindMissing(const ObjectId& o
       }
     }
   }
-  return std::nullopt;
+  if (tree_.by_names() == nullptr) return std::nullopt;
+  // One that ShipName has named.
+  const auto name = tree_.by_names()->whereabouts().NameOf(object);
+  if (!name) return std::nullopt;
+  ASSIGN_OR_RETURN(const auto parent, tree_.Open({name->parent, {}}));
+  if (!parent) return std::nullopt;
+  ASSIGN_OR_RETURN(auto found, tree_.Lookup(parent->path_fd(), name->name.c_str()));
+  if (!found || found->id != object) return std::nullopt;
+  return found;
 }
 
 namespace {

@@ -37,6 +37,12 @@ class CutShipper {
   // False: there is no such object in the cut, or it cannot be read.
   Result<bool> ShipObject(meta::FrozenCut& cut, const ObjectId& id,
                           const meta::ObjectChange& change, ObjectId basis);
+  // From this shard on; returns the first for which it has to be called again.
+  Result<size_t> Locate(const meta::Layer& changes, size_t shard);
+  // True: a cut has to follow.
+  Result<bool> ShipLostName(const ObjectId& object);
+  Status ShipNameOf(const ObjectId& object);
+  Result<bool> ShipName(const EntryKey& name);
   Result<bool> WalkPassedBy(meta::FrozenCut& cut, const meta::ObjectChange& directory);
   Result<std::optional<meta::ObjectRef>> FindMissing(const ObjectId& object);
   Status TakeNamesBack(const ObjectId& object);

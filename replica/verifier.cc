@@ -154,6 +154,7 @@ Status Verifier::RunSlice(Peer& peer, const Position& position) {
 }
 
 Status Verifier::Judge(Peer& peer, const Position& position, const Item& item) {
+  tree_.Remind(item.object.id, item.parent.id, item.name);
   switch (item.what) {
     case Item::What::kObject:
     case Item::What::kAttributes:
@@ -216,11 +217,33 @@ Status Verifier::RepairName(const meta::ObjectRef& directory, const std::string&
   return {};
 }
 
+Status Verifier::RenewIdentity(const Item& directory, const meta::SourceEntry& ours,
+                               ObjectId theirs) {
+  ASSIGN_OR_RETURN(const std::optional<meta::SourceObject> object, tree_.Open(ours.object));
+  if (!object) return {};
+  ASSIGN_OR_RETURN(const meta::Attributes attributes,
+                   object->ReadAttributes(meta::WithXattrs::kNo));
+  const bool is_directory = attributes.kind == meta::Kind::kDirectory;
+  {
+    ASSIGN_OR_RETURN(meta::Operation operation,
+                     tracker_.Begin(meta::Intent().Entries(directory.object)));
+    operation.SetEntry(directory.object, ours.name, ours.object.id, theirs);
+  }
+  meta::Intent intent;
+  intent.Data(ours.object, ByteRange::Whole()).Attributes(ours.object);
+  if (is_directory) intent.Entries(ours.object);
+  ASSIGN_OR_RETURN(meta::Operation operation, tracker_.Begin(intent));
+  operation.ChangedWholly(ours.object);
+  if (is_directory) operation.ChangedNames(ours.object);
+  return {};
+}
+
 Result<std::optional<meta::ObjectRef>> Verifier::RepairEntry(const meta::ObjectRef& directory,
                                                              const std::string& name) {
-  ASSIGN_OR_RETURN(meta::Operation operation, tracker_.Begin(meta::Intent().Entries(directory)));
+  // Before the gate: it may have to be searched for.
   ASSIGN_OR_RETURN(const std::optional<UniqueFd> opened, tree_.OpenPath(directory));
   if (!opened) return std::nullopt;
+  ASSIGN_OR_RETURN(meta::Operation operation, tracker_.Begin(meta::Intent().Entries(directory)));
   ASSIGN_OR_RETURN(std::optional<meta::ObjectRef> child, tree_.Lookup(opened->get(), name.c_str()));
   operation.SetEntry(directory, name, child ? child->id : ObjectId(), ObjectId());
   operation.End();

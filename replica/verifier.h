@@ -104,6 +104,9 @@ class Verifier {
   Status RepairObject(const meta::ObjectRef& object, bool whole);
   // The name, what it leads to, and everything below that.
   Status RepairName(const meta::ObjectRef& directory, const std::string& name);
+  // Where objects get other ids without an operation: has the replica take the new one for what
+  // stands there, which is then judged.
+  Status RenewIdentity(const Item& directory, const meta::SourceEntry& ours, ObjectId theirs);
   Result<std::optional<meta::ObjectRef>> RepairEntry(const meta::ObjectRef& directory,
                                                      const std::string& name);
 

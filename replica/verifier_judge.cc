@@ -199,6 +199,7 @@ Status Verifier::JudgeName(const Position& position, const Item& directory,
   const std::string path = directory.path == "." ? name : directory.path + "/" + name;
   if (ours != nullptr && theirs != nullptr && ours->object.id == theirs->object) {
     Item child{Item::What::kObject, ours->object, path, directory.object, name, {}};
+    tree_.Remind(ours->object.id, directory.object.id, name);
     ASSIGN_OR_RETURN(std::optional<meta::SourceObject> object, tree_.Open(ours->object));
     if (!object) return {};
     return JudgeListed(position, child, *object, *theirs);
@@ -208,7 +209,10 @@ Status Verifier::JudgeName(const Position& position, const Item& directory,
       Pending(position, directory.object.id, [&name](const meta::ObjectChange& change) {
         return change.listing || change.entries.contains(name);
       }));
-  if (pending) {
+  const bool has_other_id = ours != nullptr && theirs != nullptr && !theirs->object.is_null();
+  const bool renews = !pending && has_other_id && tree_.ids_may_change() && directory.tries == 0;
+  if (renews) RETURN_IF_ERROR(RenewIdentity(directory, *ours, theirs->object));
+  if (pending || renews) {
     // Only this name is looked at again.
     Item again = directory;
     again.what = Item::What::kNames;

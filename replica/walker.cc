@@ -31,14 +31,14 @@ bool MayDiffer(const meta::Attributes& ours, const meta::Attributes& theirs) {
 Status Walker::WalkDirectory(const meta::ObjectRef& directory, WalkDepth depth) {
   if (depth == WalkDepth::kAll) {
     if (replica_.is_empty) {
-      ASSIGN_OR_RETURN(const bool shipped,
-                       ShipNew(directory, {directory, true, depth}, ObjectId()));
+      ASSIGN_OR_RETURN(const bool shipped, ShipNew(directory, tree_.Open(directory),
+                                                   {directory, true, depth}, ObjectId()));
       (void)shipped;  // its attributes are noted as lacking; its names are another matter
     } else {
       compares_all_ = true;
       met_.insert(directory.id);
       ASSIGN_OR_RETURN(const std::vector<Listed> known, FindOnReplica({directory.id}));
-      RETURN_IF_ERROR(ShipDifference(directory, known.front()));
+      RETURN_IF_ERROR(ShipDifference(directory, tree_.Open(directory), known.front()));
     }
   }
   tasks_.push_back({directory, replica_.is_empty, depth});
@@ -49,7 +49,7 @@ Result<bool> Walker::WalkNew(const meta::ObjectRef& object) {
   const WalkDepth depth = compares_all_ ? WalkDepth::kAll : WalkDepth::kNewOnly;
   const Task like{object, true, depth, /*check_disk=*/true};
   shipped_links_.erase(object.id);  // but what was shipped was not enough
-  ASSIGN_OR_RETURN(const bool shipped, ShipNew(object, like, ObjectId()));
+  ASSIGN_OR_RETURN(const bool shipped, ShipNew(object, tree_.Open(object), like, ObjectId()));
   RETURN_IF_ERROR(Run());
   return shipped;
 }
@@ -58,7 +58,7 @@ Status Walker::WalkPassedBy(const meta::ObjectRef& object) {
   met_.insert(object.id);
   ASSIGN_OR_RETURN(const std::vector<Listed> known, FindOnReplica({object.id}));
   if (known.front().object.is_null()) return {};  // the replica will ask for it
-  RETURN_IF_ERROR(ShipDifference(object, known.front()));
+  RETURN_IF_ERROR(ShipDifference(object, tree_.Open(object), known.front()));
   return Run();
 }
 
@@ -70,8 +70,12 @@ std::optional<meta::ObjectRef> Walker::FindDiffering(const ObjectId& object) con
 
 Status Walker::Run() {
   while (!tasks_.empty()) {
-    const Task task = std::move(tasks_.front());
-    tasks_.pop_front();
+    // Where objects are found by their names those of the directories above must not be forgotten
+    // meanwhile: they are not, while it is always these that are used.
+    const bool depth_first = tree_.by_names() != nullptr;
+    const Task task = std::move(depth_first ? tasks_.back() : tasks_.front());
+    depth_first ? tasks_.pop_back() : tasks_.pop_front();
+    tree_.Remind(task.directory.id, task.parent, task.name);
     RETURN_IF_ERROR(Visit(task));
     FAULT_POINT("source.walk.directory");
   }
@@ -112,7 +116,7 @@ Status Walker::Visit(const Task& task) {
 
   const std::vector<meta::SourceEntry>& entries = ours->entries;
   ASSIGN_OR_RETURN(const std::vector<Listed> known, FindKnown(task, entries));
-  return CompareObjects(task, entries, known, BasesOf(entries, theirs));
+  return CompareObjects(task, *directory, entries, known, BasesOf(entries, theirs));
 }
 
 Result<std::vector<Listed>> Walker::FindKnown(const Task& task,
@@ -167,30 +171,33 @@ Status Walker::CompareNames(const Task& task, const meta::SourceListing& ours,
   return {};
 }
 
-Status Walker::CompareObjects(const Task& task, const std::vector<meta::SourceEntry>& entries,
+Status Walker::CompareObjects(const Task& task, const meta::SourceObject& directory,
+                              const std::vector<meta::SourceEntry>& entries,
                               const std::vector<Listed>& known, const Bases& bases) {
   for (size_t i = 0; i < entries.size(); ++i) {
     if (!keep_going_()) return MakeError(ErrorKind::kCancelled, "walk the source: stopping");
     const bool first_met = compares_all_ && met_.insert(entries[i].object.id).second;
+    const Met met{task.directory.id, entries[i].name};
+    const auto open = [&] { return tree_.OpenListed(directory, task.directory.id, entries[i]); };
     if (known[i].object.is_null()) {
       const auto basis = bases.find(entries[i].object.id);
-      ASSIGN_OR_RETURN(
-          const bool shipped,
-          ShipNew(entries[i].object, task, basis == bases.end() ? ObjectId() : basis->second));
+      ASSIGN_OR_RETURN(const bool shipped,
+                       ShipNew(entries[i].object, open(), task,
+                               basis == bases.end() ? ObjectId() : basis->second, met));
       if (shipped) continue;
       // It has been named already; without it nothing can be committed.
       RETURN_IF_ERROR(stage_.Add(EntryRecord{task.directory.id, entries[i].name, ObjectId()}));
       NoteUnreadable(task, entries[i].name);
     } else if (task.depth == WalkDepth::kAll || first_met) {
-      RETURN_IF_ERROR(ShipDifference(entries[i].object, known[i]));
+      RETURN_IF_ERROR(ShipDifference(entries[i].object, open(), known[i], met));
     }
   }
   return {};
 }
 
-Result<bool> Walker::ShipNew(const meta::ObjectRef& object, const Task& like, ObjectId basis) {
+Result<bool> Walker::ShipNew(const meta::ObjectRef& object, Opened found, const Task& like,
+                             ObjectId basis, const Met& met) {
   if (shipped_links_.contains(object.id)) return true;
-  auto found = tree_.Open(object);
   if (!found && meta::IsUnreadable(found.error())) {
     shipper_.NoteUnreadable(object, EverythingUnreadable(), found.error().ToString());
     return false;
@@ -203,7 +210,7 @@ Result<bool> Walker::ShipNew(const meta::ObjectRef& object, const Task& like, Ob
   if (attributes->kind == meta::Kind::kDirectory) {
     // The root is asked for itself, by WalkDirectory.
     if (object.id != kRootObject) {
-      tasks_.push_back({object, true, like.depth, like.check_disk, basis});
+      tasks_.push_back({object, true, like.depth, like.check_disk, basis, met.parent, met.name});
     }
   } else if (attributes->link_count > 1) {
     shipped_links_.insert(object.id);
@@ -211,14 +218,14 @@ Result<bool> Walker::ShipNew(const meta::ObjectRef& object, const Task& like, Ob
   return true;
 }
 
-Status Walker::ShipDifference(const meta::ObjectRef& object, const Listed& theirs) {
+Status Walker::ShipDifference(const meta::ObjectRef& object, Opened found, const Listed& theirs,
+                              const Met& met) {
   if (shipped_links_.contains(object.id)) return {};
   const auto unreadable = [&](const Error& error) {
     shipper_.NoteUnreadable(object, EverythingUnreadable(), error.ToString());
     uncompared_.insert(object.id);
     return Status();
   };
-  auto found = tree_.Open(object);
   if (!found && meta::IsUnreadable(found.error())) return unreadable(found.error());
   ASSIGN_OR_RETURN(std::optional<meta::SourceObject> opened, std::move(found));
   if (!opened) return {};
@@ -236,7 +243,7 @@ Status Walker::ShipDifference(const meta::ObjectRef& object, const Listed& their
     differing_.emplace(object.id, object.handle);
   }
   if (ours.kind == meta::Kind::kDirectory && object.id != kRootObject) {
-    tasks_.push_back({object, false, WalkDepth::kAll});
+    tasks_.push_back({object, false, WalkDepth::kAll, false, {}, met.parent, met.name});
   } else if (ours.link_count > 1) {
     shipped_links_.insert(object.id);
   }

@@ -71,6 +71,14 @@ class Walker {
     bool check_disk = false;
     // What the replica has in its place; null: nothing.
     ObjectId counterpart = {};
+    // Where it was met.
+    ObjectId parent = {};
+    std::string name = {};
+  };
+  // Where a directory is met that is to be visited.
+  struct Met {
+    ObjectId parent;
+    std::string name;
   };
   // What the replica has under the names of objects it does not know (a backup was put back, an
   // editor saved anew): their content may be found there.
@@ -83,14 +91,19 @@ class Walker {
   // `theirs` is what the replica has under the names in `ours`.
   Status CompareNames(const Task& task, const meta::SourceListing& ours,
                       const std::vector<Listed>& theirs);
-  Status CompareObjects(const Task& task, const std::vector<meta::SourceEntry>& entries,
+  Status CompareObjects(const Task& task, const meta::SourceObject& directory,
+                        const std::vector<meta::SourceEntry>& entries,
                         const std::vector<Listed>& known, const Bases& bases);
   // The directory, or what some of its names lead to, cannot be read.
   void NoteUnreadable(const Task& task, const std::string& why);
+  // How an object that is to be shipped was opened: by what is known of it, or as it was listed.
+  using Opened = Result<std::optional<meta::SourceObject>>;
   // All the same as `like`, but for the object and what the replica has in its place.
-  Result<bool> ShipNew(const meta::ObjectRef& object, const Task& like, ObjectId basis);
+  Result<bool> ShipNew(const meta::ObjectRef& object, Opened found, const Task& like,
+                       ObjectId basis, const Met& met = {});
   // And, of a directory, has everything below it compared.
-  Status ShipDifference(const meta::ObjectRef& object, const Listed& theirs);
+  Status ShipDifference(const meta::ObjectRef& object, Opened found, const Listed& theirs,
+                        const Met& met = {});
   // What the replica has in `directory` under names that are in `ours`: names and objects only.
   // Nothing is remembered of the others, however many there are: `other` is called with each.
   Result<std::vector<Listed>> ListReplica(const ObjectId& directory,

@@ -103,6 +103,9 @@ Result<Engine> StartEngine(const MountArguments& arguments, const fs::SourceDire
   ASSIGN_OR_RETURN(meta::StateDatabase database, engine.state->OpenDatabase());
   ASSIGN_OR_RETURN(meta::SourceTree tree, meta::SourceTree::Open(source.fd.get()));
   engine.tree = std::make_unique<meta::SourceTree>(std::move(tree));
+  for (const std::string& notice : engine.tree->notices()) {
+    tandem::LogWarning("{}: {}", source.path, notice);
+  }
   ASSIGN_OR_RETURN(const meta::DiskIdentity identity,
                    meta::ReadDiskIdentity(*engine.tree, source.path, source.mount_identity,
                                           engine.state->path()));
@@ -211,6 +214,9 @@ Status RunMounted(const MountArguments& arguments, const fs::SourceDirectory& so
   tandem::LogInfo("{} is mounted at {} as volume {}", source.path, mountpoint, arguments.volume);
 
   Status served_status = mount->Run();
+  if (engine.tree != nullptr && engine.tree->by_names() != nullptr) {
+    engine.tree->by_names()->StopSearching();
+  }
   if (replication != nullptr) replication->Stop();  // or what is asked through control would wait
   control.reset();
   replication.reset();

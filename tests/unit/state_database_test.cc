@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 
@@ -193,7 +194,8 @@ TEST_F(StateDatabaseTest, MarksOfSchema1AreKept) {
     StateDatabase database = Open();
     ASSERT_TRUE(database.InsertHot(kFile, HotRegion::Attributes()));
     ASSERT_TRUE(database.database().Execute(
-        "INSERT INTO object SELECT object, handle FROM hot; ALTER TABLE hot DROP COLUMN handle"));
+        "INSERT INTO object SELECT object, handle FROM hot; ALTER TABLE hot DROP COLUMN handle; "
+        "DROP TABLE place"));
     ASSERT_TRUE(database.database().SetUserVersion(1));
   }
   StateDatabase database = Open();
@@ -203,6 +205,47 @@ TEST_F(StateDatabaseTest, MarksOfSchema1AreKept) {
   EXPECT_EQ(hot[0].object.handle, kFile.handle);
   ASSERT_TRUE(database.InsertHot(kDirectory, HotRegion::Entries()));
   EXPECT_EQ(database.LoadHot().value().size(), 2u);
+}
+
+TEST_F(StateDatabaseTest, MarksOfSchema2AreKept) {
+  {
+    StateDatabase database = Open();
+    ASSERT_TRUE(database.InsertHot(kFile, HotRegion::Attributes()));
+    ASSERT_TRUE(database.database().Execute("DROP TABLE place"));
+    ASSERT_TRUE(database.database().SetUserVersion(2));
+  }
+  StateDatabase database = Open();
+  EXPECT_EQ(database.LoadHot().value().size(), 1u);
+  EXPECT_TRUE(database.LoadPlaces().value().empty());
+}
+
+TEST_F(StateDatabaseTest, WhereObjectsAreIsWrittenWithTheirRowsAndGoesWithThem) {
+  Whereabouts whereabouts;
+  whereabouts.Note(kDirectory.id, kRootObject, "directory");
+  whereabouts.Note(kFile.id, kDirectory.id, "file");
+  const auto is_at = [](const Whereabouts::Row& row, const ObjectId& parent, const char* name) {
+    return row.name.parent == parent && row.name.name == name;
+  };
+  StateDatabase database = Open();
+  database.FollowNames(&whereabouts);
+  ASSERT_TRUE(database.InsertHot(kFile, HotRegion::Attributes()));
+  auto places = database.LoadPlaces().value();
+  ASSERT_EQ(places.size(), 2u) << "the directory above, too";
+  for (const auto& row : places) {
+    EXPECT_TRUE(row.object == kFile.id ? is_at(row, kDirectory.id, "file")
+                                       : is_at(row, kRootObject, "directory"));
+  }
+  whereabouts.NoteTaken(kDirectory.id, kRootObject, "directory", Whereabouts::Left::kMaybeOthers);
+  whereabouts.NoteGiven(kDirectory.id, kRootObject, "renamed");
+  ASSERT_TRUE(database.WriteOutdatedPlaces());
+  places = database.LoadPlaces().value();
+  EXPECT_TRUE(std::ranges::any_of(
+      places, [&](const auto& row) { return is_at(row, kRootObject, "renamed"); }));
+  ASSERT_TRUE(database.DeleteUnusedPlaces());
+  EXPECT_EQ(database.LoadPlaces().value().size(), 2u);
+  ASSERT_TRUE(database.DeleteHot(kFile.id, HotRegion::Attributes()));
+  ASSERT_TRUE(database.DeleteUnusedPlaces());
+  EXPECT_TRUE(database.LoadPlaces().value().empty());
 }
 
 TEST_F(StateDatabaseTest, ANewerSchemaIsRefused) {

@@ -17,8 +17,8 @@ namespace {
 
 const ObjectRef kFile{ObjectId(7, 1), FileHandle("file's handle")};
 
-constexpr const char* kTables[] = {"volume",      "epoch",      "object",      "hot",
-                                   "dirty_range", "dirty_attr", "dirty_entry", "replica"};
+constexpr const char* kTables[] = {"volume",     "epoch",       "object",  "hot",  "dirty_range",
+                                   "dirty_attr", "dirty_entry", "replica", "place"};
 
 // Of a database that holds one row of each kind.
 class DamagedStateDatabase : public testing::Test {
@@ -78,7 +78,7 @@ TEST_F(DamagedStateDatabase, AMissingTableOrColumnIsCorrupt) {
 }
 
 TEST_F(DamagedStateDatabase, ASchemaNumberThatCannotBeIsCorrupt) {
-  for (const int version : {-1, 0, 1}) {
+  for (const int version : {-1, 0, 1, 2}) {
     EXPECT_EQ(OpensAfter("PRAGMA user_version=" + std::to_string(version)), ErrorKind::kCorrupt);
   }
 }
@@ -94,6 +94,9 @@ TEST_F(DamagedStateDatabase, RowsThatHoldWhatCannotBeAreCorrupt) {
            "UPDATE hot SET handle=zeroblob(256)",
            "UPDATE hot SET object=x'00'",
            "UPDATE hot SET region='all'",
+           "INSERT INTO place VALUES(zeroblob(16), x'00', x'61')",
+           "INSERT INTO place VALUES(x'00', zeroblob(16), x'61')",
+           "INSERT INTO place VALUES(zeroblob(16), zeroblob(16), x'2f')",
            "UPDATE dirty_range SET start=-1",
            "UPDATE dirty_range SET start=30",
            "UPDATE dirty_range SET end='far'",

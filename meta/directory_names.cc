@@ -1,0 +1,45 @@
+#include "meta/directory_names.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+
+#include <algorithm>
+#include <memory>
+
+#include "meta/base/unique_fd.h"
+
+namespace tandem::meta {
+namespace {
+
+struct DirCloser {
+  void operator()(DIR* directory) const { closedir(directory); }
+};
+
+bool IsDotOrDotDot(const char* name) {
+  return name[0] == '.' && (name[1] == '\0' || (name[1] == '.' && name[2] == '\0'));
+}
+
+}  // namespace
+
+Result<std::vector<std::string>> ReadNames(int path_fd) {
+  UniqueFd fd(openat(path_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOATIME));
+  if (!fd.valid() && errno == EPERM) {  // O_NOATIME is for owners only
+    fd.Reset(openat(path_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  }
+  if (!fd.valid()) return ErrnoError("open directory");
+  const std::unique_ptr<DIR, DirCloser> directory(fdopendir(fd.get()));
+  if (directory == nullptr) return ErrnoError("open directory");
+  (void)fd.Release();  // closedir closes it
+  std::vector<std::string> names;
+  while (true) {
+    errno = 0;
+    const dirent* entry = readdir(directory.get());
+    if (entry == nullptr) break;
+    if (!IsDotOrDotDot(entry->d_name)) names.emplace_back(entry->d_name);
+  }
+  if (errno != 0) return ErrnoError("read directory");
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+}  // namespace tandem::meta

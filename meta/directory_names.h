@@ -1,0 +1,15 @@
+// The names in a directory. Any thread.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "meta/base/result.h"
+
+namespace tandem::meta {
+
+// All but "." and "..", in byte order. `path_fd` may be O_PATH. Moves no access time of a directory
+// that is ours.
+Result<std::vector<std::string>> ReadNames(int path_fd);
+
+}  // namespace tandem::meta

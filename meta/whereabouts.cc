@@ -1,0 +1,195 @@
+#include "meta/whereabouts.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace tandem::meta {
+namespace {
+
+// Objects a search looks at again because they were given names while it ran.
+constexpr size_t kMostGiven = size_t{1} << 17;
+// Written down again at a time; more stay wrong in the database, which costs a search after a kill.
+constexpr size_t kMostOutdated = 4096;
+// Levels: more are a cycle, of names that were noted at different times.
+constexpr int kDeepest = 1 << 14;
+
+}  // namespace
+
+Whereabouts::Whereabouts(size_t most_objects)
+    : most_in_shard_(std::max<size_t>(1, most_objects / kShards)) {}
+
+Whereabouts::Known Whereabouts::Find(const ObjectId& object) {
+  Shard& shard = ShardOf(object);
+  MutexLock lock(shard.mutex);
+  const auto found = shard.objects.find(object);
+  if (found == shard.objects.end()) return {};
+  found->second.used = true;
+  return {found->second.names, found->second.nameless, found->second.version};
+}
+
+std::optional<EntryKey> Whereabouts::NameOf(const ObjectId& object) {
+  Shard& shard = ShardOf(object);
+  MutexLock lock(shard.mutex);
+  const auto found = shard.objects.find(object);
+  if (found == shard.objects.end() || found->second.names.empty()) return std::nullopt;
+  found->second.used = true;
+  return found->second.names.front();
+}
+
+Whereabouts::Entry& Whereabouts::EntryOf(Shard& shard, const ObjectId& object) {
+  if (const auto found = shard.objects.find(object); found != shard.objects.end()) {
+    return found->second;
+  }
+  if (shard.objects.size() >= most_in_shard_) ForgetOldest(shard);
+  Entry& entry = shard.objects[object];
+  entry.place = shard.order.insert(shard.order.end(), object);
+  return entry;
+}
+
+void Whereabouts::ForgetOldest(Shard& shard) {
+  while (true) {
+    const auto oldest = shard.objects.find(shard.order.front());
+    if (std::exchange(oldest->second.used, false)) {
+      shard.order.splice(shard.order.end(), shard.order, shard.order.begin());
+      continue;
+    }
+    if (!oldest->second.names.empty()) ++forgotten_;
+    shard.order.pop_front();
+    shard.objects.erase(oldest);
+    return;
+  }
+}
+
+void Whereabouts::AddName(const ObjectId& object, const ObjectId& parent, std::string_view name,
+                          bool only_if_room) {
+  bool outdated = false;
+  {
+    Shard& shard = ShardOf(object);
+    MutexLock lock(shard.mutex);
+    if (only_if_room && shard.objects.size() >= most_in_shard_ && !shard.objects.contains(object)) {
+      return;
+    }
+    Entry& entry = EntryOf(shard, object);
+    auto& names = entry.names;
+    const bool is_known = !names.empty() && names.front().parent == parent &&
+                          names.front().name == name && !entry.nameless;
+    if (is_known) return;
+    std::erase_if(
+        names, [&](const EntryKey& known) { return known.parent == parent && known.name == name; });
+    if (names.size() == kMostNames) names.pop_back();
+    names.insert(names.begin(), EntryKey{parent, std::string(name)});
+    entry.nameless = false;
+    entry.version = ++last_version_;
+    outdated = std::exchange(entry.written, 0) == writing_;
+  }
+  if (!outdated) return;
+  MutexLock lock(outdated_mutex_);
+  if (outdated_.size() < kMostOutdated) outdated_.push_back(object);
+}
+
+void Whereabouts::Note(const ObjectId& object, const ObjectId& parent, std::string_view name) {
+  AddName(object, parent, name, /*only_if_room=*/false);
+}
+
+void Whereabouts::NoteIfRoom(const ObjectId& object, const ObjectId& parent,
+                             std::string_view name) {
+  AddName(object, parent, name, /*only_if_room=*/true);
+}
+
+void Whereabouts::NoteGiven(const ObjectId& object, const ObjectId& parent, std::string_view name) {
+  AddName(object, parent, name, /*only_if_room=*/false);
+  if (!watching_) return;
+  MutexLock lock(given_mutex_);
+  if (given_.size() < kMostGiven) {
+    given_.push_back(object);
+  } else {
+    given_too_many_ = true;
+  }
+}
+
+void Whereabouts::NoteTaken(const ObjectId& object, const ObjectId& parent, std::string_view name,
+                            Left left) {
+  Shard& shard = ShardOf(object);
+  MutexLock lock(shard.mutex);
+  if (left == Left::kMaybeOthers && !shard.objects.contains(object)) return;
+  Entry& entry = EntryOf(shard, object);
+  std::erase_if(entry.names, [&](const EntryKey& known) {
+    return known.parent == parent && known.name == name;
+  });
+  if (left == Left::kNone && entry.names.empty()) entry.nameless = true;
+  entry.version = ++last_version_;
+}
+
+void Whereabouts::NoteNameless(const ObjectId& object) {
+  Shard& shard = ShardOf(object);
+  MutexLock lock(shard.mutex);
+  Entry& entry = EntryOf(shard, object);
+  entry.names.clear();
+  entry.nameless = true;
+  entry.version = ++last_version_;
+}
+
+void Whereabouts::NoteNamelessUnlessChanged(const ObjectId& object, uint64_t version) {
+  Shard& shard = ShardOf(object);
+  MutexLock lock(shard.mutex);
+  const auto found = shard.objects.find(object);
+  if ((found == shard.objects.end() ? 0 : found->second.version) != version) return;
+  Entry& entry = EntryOf(shard, object);
+  entry.nameless = true;
+  entry.version = ++last_version_;
+}
+
+void Whereabouts::Watch() {
+  MutexLock lock(given_mutex_);
+  given_.clear();
+  given_too_many_ = false;
+  watching_ = true;
+}
+
+std::optional<std::vector<ObjectId>> Whereabouts::TakeGiven() {
+  MutexLock lock(given_mutex_);
+  if (given_too_many_) return std::nullopt;
+  return std::exchange(given_, {});
+}
+
+void Whereabouts::StopWatching() {
+  MutexLock lock(given_mutex_);
+  watching_ = false;
+  given_.clear();
+}
+
+void Whereabouts::NoteFormer(const ObjectId& object, const ObjectId& parent,
+                             std::string_view name) {
+  if (Find(object).version == 0) NoteIfRoom(object, parent, name);
+}
+
+std::vector<Whereabouts::Row> Whereabouts::TakeUnwritten(const ObjectId& object) {
+  std::vector<Row> rows;
+  ObjectId at = object;
+  for (int level = 0; level < kDeepest && at != kRootObject; ++level) {
+    Shard& shard = ShardOf(at);
+    MutexLock lock(shard.mutex);
+    const auto found = shard.objects.find(at);
+    if (found == shard.objects.end() || found->second.names.empty()) break;
+    // What is above something written is written, or stands among the outdated.
+    if (std::exchange(found->second.written, writing_) == writing_) break;
+    rows.push_back({at, found->second.names.front()});
+    at = found->second.names.front().parent;
+  }
+  return rows;
+}
+
+std::vector<Whereabouts::Row> Whereabouts::TakeOutdated() {
+  std::vector<ObjectId> outdated;
+  {
+    MutexLock lock(outdated_mutex_);
+    outdated.swap(outdated_);
+  }
+  std::vector<Row> rows;
+  for (const ObjectId& object : outdated) {
+    for (Row& row : TakeUnwritten(object)) rows.push_back(std::move(row));
+  }
+  return rows;
+}
+
+}  // namespace tandem::meta
