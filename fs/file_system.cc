@@ -133,21 +133,28 @@ template <typename... Arguments, Status (FileSystem::*kHandler)(Request&, Argume
 struct FileSystem::Trampoline<kHandler, kOpcode> {
   static void Call(fuse_req_t raw, Arguments... arguments) {
     auto* const file_system = static_cast<FileSystem*>(fuse_req_userdata(raw));
-    if constexpr (MayBlock(kOpcode)) {
-      if (CanBeHandedOver(raw) && HandOver(*file_system, raw, arguments...)) return;
-    }
     const Uncancelled uncancelled;
+    if constexpr (MayBlock(kOpcode)) {
+      if (CanBeHandedOver(raw)) return HandleInRing(*file_system, raw, arguments...);
+    }
     Handle(*file_system, raw, arguments...);
   }
 
  private:
-  // Its ring's thread goes on with the next request.
+  // To hand it over costs a switch, so that is done only where requests are seen to wait.
+  static void HandleInRing(FileSystem& file_system, fuse_req_t raw, Arguments... arguments) {
+    if (file_system.waiting_requests_.Any() && HandOver(file_system, raw, arguments...)) return;
+    const WaitingRequests::Handling handling(file_system.waiting_requests_);
+    Handle(file_system, raw, arguments...);
+  }
+
+  // The ring's thread goes on with the next request.
   static bool HandOver(FileSystem& file_system, fuse_req_t raw, Arguments... arguments) {
-    const Uncancelled uncancelled;
     thread_local const RingThread this_thread(file_system);
     try {
       return file_system.blocking_pool_.Run(
           [&file_system, raw, kept = std::tuple(Kept<Arguments>(arguments)...)]() mutable {
+            const WaitingRequests::Handling handling(file_system.waiting_requests_);
             std::apply([&](auto&... one) { Handle(file_system, raw, one.Get()...); }, kept);
           });
     } catch (const std::bad_alloc&) {

@@ -28,6 +28,7 @@
 #include "fs/open_directory.h"
 #include "fs/open_file.h"
 #include "fs/request.h"
+#include "fs/waiting_requests.h"
 #include "fs/walk_order.h"
 #include "fs/writeback_log.h"
 #include "meta/base/result.h"
@@ -254,6 +255,7 @@ class FileSystem {
   // How long a name that leads to a directory stays valid; set when the session begins.
   double directory_seconds_ = kUntoldCacheSeconds;
   std::atomic<bool> over_io_uring_{false};
+  WaitingRequests waiting_requests_;
   BlockingPool blocking_pool_;  // last: its threads use all the rest
 };
 

@@ -5,14 +5,15 @@
 #include <signal.h>
 #include <sys/ioctl.h>
 #include <sys/statvfs.h>
-#include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <filesystem>
 #include <fstream>
 #include <future>
+#include <mutex>
 #include <thread>
 
-#include "fs/fuse_api.h"
 #include "meta/base/unique_fd.h"
 #include "tests/files.h"
 #include "tests/loop_disk.h"
@@ -45,7 +46,7 @@ class SlowDisk : public MountTest {
     frozen_ = true;
   }
   void Thaw() {
-    if (frozen_) EXPECT_EQ(ioctl(root_.get(), FITHAW, 0), 0) << strerror(errno);
+    if (frozen_ && ioctl(root_.get(), FITHAW, 0) != 0) ADD_FAILURE() << strerror(errno);
     frozen_ = false;
   }
 
@@ -57,9 +58,10 @@ class SlowDisk : public MountTest {
   // One request each, at the same time; returns when all of them wait.
   void StartWriters(int count) {
     for (int i = 0; i < count; ++i) {
-      writers_.emplace_back([this, i] {
+      StartThread([this, i] {
         const UniqueFd fd(open(NameOf(i).c_str(), O_WRONLY | O_CLOEXEC));
         const std::string text = "written while frozen " + std::to_string(i);
+        BeginsToWait();
         const bool written =
             pwrite(fd.get(), text.data(), text.size(), 0) == static_cast<ssize_t>(text.size());
         ++(written ? written_ : failed_);
@@ -67,19 +69,23 @@ class SlowDisk : public MountTest {
     }
     ASSERT_TRUE(WaitFor([this, count] { return Waiting() >= count; })) << Waiting();
   }
-  // Requests that have no answer yet.
+  void StartThread(std::function<void()> work) { writers_.emplace_back(std::move(work)); }
+  // What the calling thread does next waits.
+  void BeginsToWait() {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    begun_.push_back(gettid());
+  }
+  // Threads that have begun to, and sleep.
   int Waiting() {
-    const std::string connection = std::to_string(minor(device_));
-    int waiting = 0;
-    std::ifstream("/sys/fs/fuse/connections/" + connection + "/waiting") >> waiting;
-    return waiting;
+    const std::lock_guard<std::mutex> lock(mutex_);
+    return static_cast<int>(std::ranges::count_if(begun_, [](pid_t id) {
+      std::ifstream file("/proc/self/task/" + std::to_string(id) + "/stat");
+      std::string line;
+      std::getline(file, line);
+      const size_t name_end = line.rfind(") ");
+      return name_end != line.npos && line[name_end + 2] != 'R';
+    }));
   }
-  ::testing::AssertionResult Start() {
-    if (auto started = StartBoth(); !started) return started;
-    device_ = Lstat(mount_.path()).st_dev;
-    return ::testing::AssertionSuccess();
-  }
-
   // Whether `what` comes to an end though the disk is frozen. Thaws it if not.
   bool EndsMeanwhile(std::function<void()> what) {
     std::future<void> done = std::async(std::launch::async, std::move(what));
@@ -112,15 +118,16 @@ class SlowDisk : public MountTest {
   std::unique_ptr<LoopDisk> disk_;
   UniqueFd root_;
   bool frozen_ = false;
-  dev_t device_ = 0;
   std::vector<std::thread> writers_;
+  std::mutex mutex_;
+  std::vector<pid_t> begun_;
   std::atomic<int> written_{0};
   std::atomic<int> failed_{0};
 };
 
 TEST_F(SlowDisk, OthersAreAnsweredWhileManyWritersWait) {
   constexpr int kWriters = 40;
-  ASSERT_TRUE(Start());
+  ASSERT_TRUE(StartBoth());
   MakeFiles(kWriters);
   ASSERT_TRUE(mount_.Sync());
   Freeze();
@@ -135,7 +142,7 @@ TEST_F(SlowDisk, OthersAreAnsweredWhileManyWritersWait) {
 TEST_F(SlowDisk, OthersAreAnsweredWhileMoreWritersWaitThanThereAreThreadsFor) {
   constexpr int kWriters = 40;
   mount_.options().more = {"-o", "max_threads=2,no_io_uring"};
-  ASSERT_TRUE(Start());
+  ASSERT_TRUE(StartBoth());
   MakeFiles(kWriters);
   ASSERT_TRUE(mount_.Sync());
   Freeze();
@@ -147,26 +154,32 @@ TEST_F(SlowDisk, OthersAreAnsweredWhileMoreWritersWaitThanThereAreThreadsFor) {
 
 // Creating waits inside the gate, where no cut can be taken.
 TEST_F(SlowDisk, ACutThatWaitsForItComesAfterwards) {
-  ASSERT_TRUE(Start());
+  ASSERT_TRUE(StartBoth());
   MakeFiles(1);
+  // Apart, for the kernel lets nobody look up names where somebody makes one.
+  const std::string apart = mount_.path() + "/apart";
+  std::filesystem::create_directory(apart);
   ASSERT_TRUE(mount_.Sync());
   Freeze();
-  std::vector<std::thread> makers;
-  for (int i = 0; i < 20; ++i) {
-    makers.emplace_back([this, i] { Write(mount_.path() + "/new" + std::to_string(i), "made"); });
+  constexpr int kMakers = 20;
+  for (int i = 0; i < kMakers; ++i) {
+    StartThread([this, &apart, i] {
+      BeginsToWait();
+      Write(apart + "/new" + std::to_string(i), "made");
+    });
   }
-  EXPECT_TRUE(WaitFor([this] { return Waiting() > 0; }));
+  ASSERT_TRUE(WaitFor([this] { return Waiting() == kMakers; }));
   StartWriters(1);
+  EXPECT_EQ(written_, 0);
   ExpectOthersAreAnswered();
   EXPECT_NE(mount_.Status(), nullptr);
   Thaw();
-  for (std::thread& maker : makers) maker.join();
   ExpectNothingIsLost(1);
 }
 
 TEST_F(SlowDisk, TheMountEndsInOrderOnceItsDiskGoesOn) {
   constexpr int kWriters = 40;
-  ASSERT_TRUE(Start());
+  ASSERT_TRUE(StartBoth());
   MakeFiles(kWriters);
   ASSERT_TRUE(mount_.Sync());
   Freeze();
