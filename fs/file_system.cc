@@ -118,7 +118,10 @@ bool CanBeHandedOver(fuse_req_t /*request*/) { return false; }
 class RingThread {
  public:
   explicit RingThread(FileSystem& file_system) : file_system_(file_system) {}
-  ~RingThread() { file_system_.FinishHandedOver(); }
+  ~RingThread() {
+    const Uncancelled uncancelled;  // it may end by itself, and be cancelled meanwhile
+    file_system_.FinishHandedOver();
+  }
 
  private:
   FileSystem& file_system_;
