@@ -1,5 +1,4 @@
 // Alterations that go on outside the gate (straddlers.h).
-#include "meta/base/fault_point.h"
 #include "meta/tracker.h"
 
 namespace tandem::meta {
@@ -16,7 +15,6 @@ Operation::Alteration::Alteration(Operation& operation, const ObjectRef& file, B
   outside_ = true;
   tracker->gate_.Leave(operation.gate_slot_);
   operation.in_gate_ = false;
-  FAULT_POINT("source.operation.straddles");
 }
 
 Operation::Alteration::~Alteration() {
