@@ -8,7 +8,10 @@
 #include <algorithm>
 #include <exception>
 #include <new>
+#include <tuple>
+#include <utility>
 
+#include "fs/may_block.h"
 #include "meta/base/log.h"
 
 namespace tandem::fs {
@@ -69,19 +72,110 @@ Result<std::unique_ptr<FileSystem>> FileSystem::Create(int source_fd, meta::Capt
   return std::unique_ptr<FileSystem>(new FileSystem(std::move(inodes), capture, settings, backing));
 }
 
+namespace {
+
+// An argument of a handler that outlives the call by which libfuse gives it. Names and data lie in
+// the ring until the reply, all else on libfuse's stack.
+template <typename Argument>
+class Kept {
+ public:
+  explicit Kept(Argument argument) : argument_(argument) {}
+  Argument Get() { return argument_; }
+
+ private:
+  Argument argument_;
+};
+template <typename Pointed>
+class KeptValue {
+ public:
+  explicit KeptValue(Pointed* pointer) : given_(pointer != nullptr) {
+    if (given_) value_ = *pointer;
+  }
+  Pointed* Get() { return given_ ? &value_ : nullptr; }
+
+ private:
+  bool given_;
+  Pointed value_ = {};
+};
+template <>
+class Kept<fuse_file_info*> : public KeptValue<fuse_file_info> {
+  using KeptValue::KeptValue;
+};
+template <>
+class Kept<struct stat*> : public KeptValue<struct stat> {
+  using KeptValue::KeptValue;
+};
+template <>
+class Kept<fuse_bufvec*> : public KeptValue<fuse_bufvec> {
+  using KeptValue::KeptValue;  // of one buffer
+};
+
+// libfuse as it is corrupts a ring if a thread replies while the ring's own one is about to submit.
+#if defined(TANDEM_FUSE_RING_REPLIES_FROM_ANY_THREAD)
+bool CanBeHandedOver(fuse_req_t request) { return fuse_req_is_uring(request); }
+#else
+bool CanBeHandedOver(fuse_req_t /*request*/) { return false; }
+#endif
+
+// The thread that reads a ring's requests ends, by pthread_cancel, before the ring goes.
+class RingThread {
+ public:
+  explicit RingThread(FileSystem& file_system) : file_system_(file_system) {}
+  ~RingThread() {
+    const Uncancelled uncancelled;  // it may end by itself, and be cancelled meanwhile
+    file_system_.FinishHandedOver();
+  }
+
+ private:
+  FileSystem& file_system_;
+};
+
+}  // namespace
+
 // What libfuse calls for a handler: the boundary at which exceptions stop and errors become
 // replies.
-template <typename... Arguments, Status (FileSystem::*kHandler)(Request&, Arguments...)>
-struct FileSystem::Trampoline<kHandler> {
+template <typename... Arguments, Status (FileSystem::*kHandler)(Request&, Arguments...),
+          uint32_t kOpcode>
+struct FileSystem::Trampoline<kHandler, kOpcode> {
   static void Call(fuse_req_t raw, Arguments... arguments) {
     auto* const file_system = static_cast<FileSystem*>(fuse_req_userdata(raw));
     const Uncancelled uncancelled;
-    Request request(raw);
-    file_system->NoteTransport(request);
+    if constexpr (MayBlock(kOpcode)) {
+      if (CanBeHandedOver(raw)) return HandleInRing(*file_system, raw, arguments...);
+    }
+    Handle(*file_system, raw, arguments...);
+  }
+
+ private:
+  // To hand it over costs a switch, so that is done only where requests are seen to wait.
+  static void HandleInRing(FileSystem& file_system, fuse_req_t raw, Arguments... arguments) {
+    if (file_system.waiting_requests_.Any() && HandOver(file_system, raw, arguments...)) return;
+    const WaitingRequests::Handling handling(file_system.waiting_requests_);
+    Handle(file_system, raw, arguments...);
+  }
+
+  // The ring's thread goes on with the next request.
+  static bool HandOver(FileSystem& file_system, fuse_req_t raw, Arguments... arguments) {
+    thread_local const RingThread this_thread(file_system);
     try {
-      Status status = (file_system->*kHandler)(request, arguments...);
-      while (!status && file_system->MakesRoomAfter(status.error())) {
-        status = (file_system->*kHandler)(request, arguments...);
+      return file_system.blocking_pool_.Run(
+          [&file_system, raw, kept = std::tuple(Kept<Arguments>(arguments)...)]() mutable {
+            const WaitingRequests::Handling handling(file_system.waiting_requests_);
+            std::apply([&](auto&... one) { Handle(file_system, raw, one.Get()...); }, kept);
+          });
+    } catch (const std::bad_alloc&) {
+      return false;
+    }
+  }
+
+  static void Handle(FileSystem& file_system, fuse_req_t raw, Arguments... arguments) {
+    Request request(raw);
+    file_system.NoteTransport(request);
+    try {
+      Status status = (file_system.*kHandler)(request, arguments...);
+      std::optional<TimePoint> failed;
+      while (!status && file_system.MakesRoomAfter(status.error(), failed)) {
+        status = (file_system.*kHandler)(request, arguments...);
       }
       if (status) return;
       Report(status.error());
@@ -94,8 +188,10 @@ struct FileSystem::Trampoline<kHandler> {
   }
 };
 
-bool FileSystem::MakesRoomAfter(const Error& error) {
-  return (error.code() == ENOSPC || error.code() == EDQUOT) && inodes_->FinishRemovals();
+bool FileSystem::MakesRoomAfter(const Error& error, std::optional<TimePoint>& failed) {
+  if (error.code() != ENOSPC && error.code() != EDQUOT) return false;
+  if (!failed) failed = std::chrono::steady_clock::now();
+  return inodes_->FinishRemovals(*failed + kMakesRoom);
 }
 
 void FileSystem::NoteTransport([[maybe_unused]] const Request& request) {
@@ -109,41 +205,41 @@ const fuse_lowlevel_ops& FileSystem::Operations() {
     fuse_lowlevel_ops table = {};
     table.init = &FileSystem::Initialise;
     table.lookup = &Trampoline<&FileSystem::Lookup>::Call;
-    table.forget = &Trampoline<&FileSystem::ForgetNode>::Call;
-    table.forget_multi = &Trampoline<&FileSystem::ForgetNodes>::Call;
+    table.forget = &Trampoline<&FileSystem::ForgetNode, FUSE_FORGET>::Call;
+    table.forget_multi = &Trampoline<&FileSystem::ForgetNodes, FUSE_BATCH_FORGET>::Call;
     table.getattr = &Trampoline<&FileSystem::GetAttributes>::Call;
-    table.setattr = &Trampoline<&FileSystem::SetAttributes>::Call;
+    table.setattr = &Trampoline<&FileSystem::SetAttributes, FUSE_SETATTR>::Call;
     table.readlink = &Trampoline<&FileSystem::ReadLink>::Call;
     table.statfs = &Trampoline<&FileSystem::Statfs>::Call;
-    table.mknod = &Trampoline<&FileSystem::MakeNode>::Call;
-    table.mkdir = &Trampoline<&FileSystem::MakeDirectory>::Call;
-    table.symlink = &Trampoline<&FileSystem::MakeSymlink>::Call;
-    table.link = &Trampoline<&FileSystem::Link>::Call;
-    table.unlink = &Trampoline<&FileSystem::Unlink>::Call;
-    table.rmdir = &Trampoline<&FileSystem::RemoveDirectory>::Call;
-    table.rename = &Trampoline<&FileSystem::Rename>::Call;
-    table.create = &Trampoline<&FileSystem::CreateFile>::Call;
+    table.mknod = &Trampoline<&FileSystem::MakeNode, FUSE_MKNOD>::Call;
+    table.mkdir = &Trampoline<&FileSystem::MakeDirectory, FUSE_MKDIR>::Call;
+    table.symlink = &Trampoline<&FileSystem::MakeSymlink, FUSE_SYMLINK>::Call;
+    table.link = &Trampoline<&FileSystem::Link, FUSE_LINK>::Call;
+    table.unlink = &Trampoline<&FileSystem::Unlink, FUSE_UNLINK>::Call;
+    table.rmdir = &Trampoline<&FileSystem::RemoveDirectory, FUSE_RMDIR>::Call;
+    table.rename = &Trampoline<&FileSystem::Rename, FUSE_RENAME>::Call;
+    table.create = &Trampoline<&FileSystem::CreateFile, FUSE_CREATE>::Call;
     table.open = &Trampoline<&FileSystem::Open>::Call;
-    table.flush = &Trampoline<&FileSystem::Flush>::Call;
-    table.release = &Trampoline<&FileSystem::Release>::Call;
-    table.fsync = &Trampoline<&FileSystem::Sync>::Call;
-    table.read = &Trampoline<&FileSystem::Read>::Call;
-    table.write_buf = &Trampoline<&FileSystem::Write>::Call;
-    table.fallocate = &Trampoline<&FileSystem::Allocate>::Call;
-    table.copy_file_range = &Trampoline<&FileSystem::CopyRange>::Call;
-    table.lseek = &Trampoline<&FileSystem::Seek>::Call;
+    table.flush = &Trampoline<&FileSystem::Flush, FUSE_FLUSH>::Call;
+    table.release = &Trampoline<&FileSystem::Release, FUSE_RELEASE>::Call;
+    table.fsync = &Trampoline<&FileSystem::Sync, FUSE_FSYNC>::Call;
+    table.read = &Trampoline<&FileSystem::Read, FUSE_READ>::Call;
+    table.write_buf = &Trampoline<&FileSystem::Write, FUSE_WRITE>::Call;
+    table.fallocate = &Trampoline<&FileSystem::Allocate, FUSE_FALLOCATE>::Call;
+    table.copy_file_range = &Trampoline<&FileSystem::CopyRange, FUSE_COPY_FILE_RANGE>::Call;
+    table.lseek = &Trampoline<&FileSystem::Seek, FUSE_LSEEK>::Call;
     table.opendir = &Trampoline<&FileSystem::OpenDir>::Call;
     table.readdir = &Trampoline<&FileSystem::ReadDir>::Call;
     table.readdirplus = &Trampoline<&FileSystem::ReadDirPlus>::Call;
     table.releasedir = &Trampoline<&FileSystem::ReleaseDir>::Call;
-    table.fsyncdir = &Trampoline<&FileSystem::SyncDir>::Call;
-    table.setxattr = &Trampoline<&FileSystem::SetXattr>::Call;
+    table.fsyncdir = &Trampoline<&FileSystem::SyncDir, FUSE_FSYNCDIR>::Call;
+    table.setxattr = &Trampoline<&FileSystem::SetXattr, FUSE_SETXATTR>::Call;
     table.getxattr = &Trampoline<&FileSystem::GetXattr>::Call;
     table.listxattr = &Trampoline<&FileSystem::ListXattrs>::Call;
-    table.removexattr = &Trampoline<&FileSystem::RemoveXattr>::Call;
-    table.ioctl = &Trampoline<&FileSystem::Control>::Call;
+    table.removexattr = &Trampoline<&FileSystem::RemoveXattr, FUSE_REMOVEXATTR>::Call;
+    table.ioctl = &Trampoline<&FileSystem::Control, FUSE_IOCTL>::Call;
 #if FUSE_VERSION >= FUSE_MAKE_VERSION(3, 17)
-    table.tmpfile = &Trampoline<&FileSystem::CreateTemporary>::Call;
+    table.tmpfile = &Trampoline<&FileSystem::CreateTemporary, FUSE_TMPFILE>::Call;
 #endif
 #if FUSE_VERSION >= FUSE_MAKE_VERSION(3, 18)
     table.statx = &Trampoline<&FileSystem::Statx>::Call;

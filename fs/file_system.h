@@ -10,11 +10,14 @@
 
 #include <array>
 #include <atomic>
+#include <chrono>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "fs/blocking_pool.h"
 #include "fs/cache_policy.h"
 #include "fs/caller_credentials.h"
 #include "fs/delayed_calls.h"
@@ -25,6 +28,7 @@
 #include "fs/open_directory.h"
 #include "fs/open_file.h"
 #include "fs/request.h"
+#include "fs/waiting_requests.h"
 #include "fs/walk_order.h"
 #include "fs/writeback_log.h"
 #include "meta/base/result.h"
@@ -41,6 +45,8 @@ class FileSystem {
     bool noatime = false;
     // Bytes of one read at most; 0 for what the kernel sends.
     unsigned max_read = 0;
+    // Requests that may wait long for the disk, at a time.
+    unsigned max_blocking = 128;
   };
 
   // `source_fd` is used during the call only. `capture` (may be null) is borrowed.
@@ -60,6 +66,9 @@ class FileSystem {
   // Answers what waits for other requests, while those are still served. To be called before the
   // session ends.
   void FinishDelayedCalls();
+  // Waits for requests that were handed over, and hands none over any more. They use what belongs
+  // to the thread that has read them: to be called before that ends.
+  void FinishHandedOver() { blocking_pool_.Close(); }
   // Whether any request has come over io_uring.
   bool over_io_uring() const { return over_io_uring_.load(std::memory_order_relaxed); }
   // What the kernel may hold stores of: each file that is open for writing, once. Any thread.
@@ -146,13 +155,20 @@ class FileSystem {
 
   FileSystem(std::unique_ptr<InodeTable> inodes, meta::Capture* capture, Settings settings,
              Backing backing)
-      : inodes_(std::move(inodes)), capture_(capture), settings_(settings), backing_(backing) {}
+      : inodes_(std::move(inodes)),
+        capture_(capture),
+        settings_(settings),
+        backing_(backing),
+        blocking_pool_(settings.max_blocking) {}
 
-  template <auto kHandler>
+  template <auto kHandler, uint32_t kOpcode = 0>
   struct Trampoline;
   void NoteTransport(const Request& request);
-  // Whether a request that failed may do better now, because what was removed has gone meanwhile.
-  bool MakesRoomAfter(const Error& error);
+  // Whether a request that failed may do better now, because what was removed has gone meanwhile;
+  // not beyond kMakesRoom after `failed`, when it did so first.
+  using TimePoint = std::chrono::steady_clock::time_point;
+  static constexpr std::chrono::milliseconds kMakesRoom{1000};
+  bool MakesRoomAfter(const Error& error, std::optional<TimePoint>& failed);
   static void Initialise(void* user_data, fuse_conn_info* connection);
 
   // Whether changes of the object, or of names in it, are captured.
@@ -173,13 +189,20 @@ class FileSystem {
   // Whether a change of the object's content takes anything from its mode and attributes. `fd` may
   // be O_PATH.
   static bool LosesPrivileges(const Inode& inode, int fd);
-  // Begin for a change of `range` of the content. `loses`: whether it may take anything else, which
-  // is then marked too.
+  // Begin for a change of `range` of the content, which may take long (Intent::Long). `loses`:
+  // whether it may take anything else, which is then marked too.
   struct ContentChange {
     meta::Operation operation;
     bool loses = false;
   };
-  Result<ContentChange> BeginContentChange(const Inode& inode, int fd, ByteRange range);
+  Result<ContentChange> BeginContentChange(const Inode& inode, int fd, ByteRange range,
+                                           bool is_long = false);
+  template <typename Call>
+  static auto Alter(ContentChange& change, const Inode& inode, ByteRange range, Call call);
+  static void RecordTaken(ContentChange& change, const Inode& inode);
+  // Returns how much was written.
+  Result<size_t> WriteOnce(Request& request, const Inode& inode, int fd, fuse_bufvec& data,
+                           off_t offset, const fuse_file_info& info);
   // The kernel goes on showing, and obeying, the mode it knows when a write takes bits from it.
   // Outside the gate, before the reply.
   void MakeKernelForgetAttributes(fuse_ino_t node);
@@ -237,6 +260,8 @@ class FileSystem {
   // How long a name that leads to a directory stays valid; set when the session begins.
   double directory_seconds_ = kUntoldCacheSeconds;
   std::atomic<bool> over_io_uring_{false};
+  WaitingRequests waiting_requests_;
+  BlockingPool blocking_pool_;  // last: its threads use all the rest
 };
 
 }  // namespace tandem::fs

@@ -12,10 +12,8 @@
 namespace tandem::fs {
 namespace {
 
-// How long is waited for the kernel to forget what was removed, from the last removal on, and then
-// for its descriptors to be closed.
+// How long is waited for the kernel to forget what was removed, from the last removal on.
 constexpr std::chrono::milliseconds kForgetting{5};
-constexpr std::chrono::milliseconds kClosing{1000};
 
 // What (fd, name) leads to; an empty name is the descriptor's own object.
 Result<FoundObject> Describe(int fd, const char* name) {
@@ -237,15 +235,19 @@ void InodeTable::NoteRemoved(const ObjectId& object, int mount, uint64_t generat
   if (!std::exchange(inode->removed_, true)) ++removed_;
 }
 
-bool InodeTable::FinishRemovals() {
+bool InodeTable::FinishRemovals(std::chrono::steady_clock::time_point deadline) {
   using std::chrono::steady_clock;
   constexpr std::chrono::microseconds kNap{100};
+  auto now = steady_clock::now();
+  if (now >= deadline) return false;
   bool waited = false;
-  while (removed_ > 0 && steady_clock::now() - last_removal_.load() < kForgetting) {
+  while (removed_ > 0 && now - last_removal_.load() < kForgetting && now < deadline) {
     std::this_thread::sleep_for(kNap);
     waited = true;
+    now = steady_clock::now();
   }
-  return reaper_.Finish(kClosing) || waited;
+  const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(deadline - now);
+  return reaper_.Finish(std::max(left, std::chrono::milliseconds(0))) || waited;
 }
 
 InodeTable::KeptOpen& InodeTable::KeptOpen::operator=(KeptOpen&& other) noexcept {

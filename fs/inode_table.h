@@ -180,9 +180,10 @@ class InodeTable {
   // The object of `fd` (O_PATH) is about to lose a name.
   KeptOpen KeepOpen(const ObjectId& object, int mount_id, UniqueFd fd);
   // An object that has just lost its last name takes up space until the kernel has forgotten it,
-  // which takes it a moment, and its descriptor is closed. Waits for both, though not for ever:
-  // somebody may have the object open. False: there was nothing to wait for.
-  bool FinishRemovals();
+  // which takes it a moment, and its descriptor is closed. Waits for both, but not beyond the
+  // deadline: somebody may have the object open, a disk may be slow, and others may go on removing.
+  // False: there was nothing to wait for, or no time.
+  bool FinishRemovals(std::chrono::steady_clock::time_point deadline);
   // An object that Remember found without a name has been given one.
   void HasName(Inode& inode) { (void)inode.fd_.Unpin(descriptors_); }
 

@@ -59,10 +59,13 @@ Result<std::unique_ptr<FileSystemMount>> FileSystemMount::Create(MountOptions op
   ASSIGN_OR_RETURN(std::string mountpoint, ResolveMountpoint(options.mountpoint));
   RETURN_IF_ERROR(CheckNotBelow(options, mountpoint));
   ASSIGN_OR_RETURN(auto session, SessionOptions::Parse(options.fuse_options, options.fs_name));
-  ASSIGN_OR_RETURN(auto file_system, FileSystem::Create(options.source_fd, options.capture,
-                                                        {.writeback = session.writeback,
-                                                         .noatime = session.noatime,
-                                                         .max_read = session.max_read}));
+  ASSIGN_OR_RETURN(auto file_system,
+                   FileSystem::Create(
+                       options.source_fd, options.capture,
+                       {.writeback = session.writeback,
+                        .noatime = session.noatime,
+                        .max_read = session.max_read,
+                        .max_blocking = ServingThreads::kBlockingPerThread * session.max_threads}));
   ASSIGN_OR_RETURN(auto watcher, StopWatcher::Create());
   std::unique_ptr<FileSystemMount> mount(
       new FileSystemMount(std::move(mountpoint), std::move(options), std::move(file_system),
@@ -151,6 +154,7 @@ Status FileSystemMount::Run() {
   RETURN_IF_ERROR(watcher_->Start([this] { LeaveLoop(); }));
   const int result = Serve();
   mount_watcher_.reset();
+  file_system_->FinishHandedOver();
   file_system_->FinishDelayedCalls();
   // Also what ends LeaveLoop if it is still asking a filesystem that nobody serves any more.
   RETURN_IF_ERROR(Unmount());

@@ -1,7 +1,9 @@
 #include "fs/mount_options.h"
 
+#include <sys/sysinfo.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdlib>
 #include <fstream>
@@ -60,6 +62,16 @@ bool KernelOffersIoUring() {
   return value == 'Y';
 }
 
+#if FUSE_VERSION >= FUSE_MAKE_VERSION(3, 18)
+// Requests that wait for a disk stay in a ring, and what comes after them needs room: each of the
+// rings, one a processor, has as many entries as this allows, at most a request's MiB each.
+unsigned RingEntries() {
+  constexpr unsigned kAllRings = 128;
+  constexpr unsigned kLeast = 8;
+  return std::max(kLeast, kAllRings / static_cast<unsigned>(get_nprocs_conf()));
+}
+#endif
+
 // "-o", "fsname=...,default_permissions,...": permissions are checked by the kernel, from mode and
 // ACL, for whoever the caller is; a daemon of root would check nothing.
 bool AddDefaults(fuse_args* arguments, const std::string& fs_name) {
@@ -67,6 +79,10 @@ bool AddDefaults(fuse_args* arguments, const std::string& fs_name) {
   bool added = fuse_opt_add_opt_escaped(&list, ("fsname=" + fs_name).c_str()) == 0 &&
                fuse_opt_add_opt(&list, "subtype=tandemfs,default_permissions") == 0;
   if (added && geteuid() == 0) added = fuse_opt_add_opt(&list, "allow_other") == 0;
+#if FUSE_VERSION >= FUSE_MAKE_VERSION(3, 18)
+  const std::string entries = "io_uring_q_depth=" + std::to_string(RingEntries());
+  added = added && fuse_opt_add_opt(&list, entries.c_str()) == 0;
+#endif
   added = added && fuse_opt_add_arg(arguments, "tandemfs") == 0 &&
           fuse_opt_add_arg(arguments, "-o") == 0 && fuse_opt_add_arg(arguments, list) == 0;
   std::free(list);

@@ -1,7 +1,8 @@
 // What -o accepts. Beyond libfuse's own options (fsname, ro, dev, suid, io_uring, ...):
 //   writeback        the kernel collects writes in its cache
 //   noatime          no read that comes through the mount moves an access time, beneath it either
-//   max_threads=N    threads that serve requests
+//   max_threads=N    threads that serve requests; eight times as many come on top for those that
+//                    wait for the disk
 //   max_read=N       bytes of one read request at most
 // Options that concern only mount(8) and the boot (defaults, noauto, nofail, _netdev, user, x-...,
 // the rest of the atime family) are accepted and dropped. allow_other is the default for root.

@@ -30,6 +30,12 @@ fuse_bufvec BufferOn(int fd, off_t offset, size_t size) {
   return buffer;
 }
 
+// A copy may wait for what it reads, and fallocate for dirty pages it is about to drop, or for room
+// in the journal.
+constexpr uint64_t kLongRange = 1 << 20;
+
+int ErrnoOf(int result) { return result == 0 ? 0 : errno; }
+
 // Returns a negative errno if nothing was written.
 ssize_t WriteInPieces(int fd, fuse_bufvec& data, off_t offset, size_t size) {
   size_t written = 0;
@@ -79,15 +85,27 @@ bool FileSystem::LosesPrivileges(const Inode& inode, int fd) {
 // capability may be set and even shipped. Inside the gate it is looked at again; what is given from
 // then on is given, and recorded, in the same epoch.
 Result<FileSystem::ContentChange> FileSystem::BeginContentChange(const Inode& inode, int fd,
-                                                                 ByteRange range) {
+                                                                 ByteRange range, bool is_long) {
   while (true) {
     const bool loses = LosesPrivileges(inode, fd);
     Intent intent;
-    intent.Data(inode.ref(), range);
+    intent.Data(inode.ref(), range).Long(is_long);
     if (loses) intent.Attributes(inode.ref());
     ASSIGN_OR_RETURN(Operation operation, Begin(inode, intent));
     if (loses || inode.plain().Known()) return ContentChange{std::move(operation), loses};
   }
+}
+
+// What else it takes away must be in the same epoch.
+template <typename Call>
+auto FileSystem::Alter(ContentChange& change, const Inode& inode, ByteRange range, Call call) {
+  return change.loses ? call() : change.operation.Alter(inode.ref(), range, call);
+}
+
+// Outside the gate it may have taken what was given meanwhile.
+void FileSystem::RecordTaken(ContentChange& change, const Inode& inode) {
+  if (!change.loses && inode.plain().Known()) return;
+  change.operation.ChangedAttributes(inode.ref(), meta::kAllAttributes);
 }
 
 void FileSystem::MakeKernelForgetAttributes(fuse_ino_t node) {
@@ -131,29 +149,40 @@ Status FileSystem::Write(Request& request, fuse_ino_t node, fuse_bufvec* data, o
   }
   const int fd = unbound.valid() ? unbound.get() : file.fd();
   const size_t size = fuse_buf_size(data);
-  data->idx = data->off = 0;  // from the start, also when it is tried again
+  ASSIGN_OR_RETURN(size_t written, WriteOnce(request, inode, fd, *data, offset, *info));
+  // For want of room, perhaps, that is only just being made.
+  const auto deadline = std::chrono::steady_clock::now() + kMakesRoom;
+  while (written < size && !file.append_only() && inodes_->FinishRemovals(deadline)) {
+    const Result<size_t> again = WriteOnce(request, inode, fd, *data, offset, *info);
+    written = std::max(written, again.value_or(0));
+  }
+  if (info->writepage == 0) RETURN_IF_ERROR(file.SyncIfAsked());
+  request.ReplyWritten(written);
+  return {};
+}
+
+Result<size_t> FileSystem::WriteOnce(Request& request, const Inode& inode, int fd,
+                                     fuse_bufvec& data, off_t offset, const fuse_file_info& info) {
+  const size_t size = fuse_buf_size(&data);
+  data.idx = data.off = 0;  // from the start, also when it is tried again
   ASSIGN_OR_RETURN(auto change, BeginContentChange(inode, fd, RangeOf(offset, size)));
   auto& [operation, loses] = change;
   ssize_t written;
   {
     const CallerLimits limits(request.caller());
     ASSIGN_OR_RETURN(const auto without, WithoutSetidCapability::DropIf(
-                                             loses && TakesSetid(request, *info), request, fd));
-    written = WriteInPieces(fd, *data, offset, size);
+                                             loses && TakesSetid(request, info), request, fd));
+    written = Alter(change, inode, RangeOf(offset, size),
+                    [&] { return WriteInPieces(fd, data, offset, size); });
   }
   // One that failed or ended early (EIO, ENOSPC) may have changed more than it says.
   operation.Wrote(inode.ref(), RangeOf(offset, size));
-  if (loses) operation.ChangedAttributes(inode.ref(), meta::kAllAttributes);
+  RecordTaken(change, inode);
   operation.End();
-  if (info->writepage != 0) writebacks_.Note(node);
+  if (info.writepage != 0) writebacks_.Note(inodes_->NodeOf(inode));
   MakeKernelForgetTaken(inode, loses);
   if (written < 0) return ErrnoError(static_cast<int>(-written), "write");
-  // For want of room, perhaps, that is only just being made.
-  const bool is_short = static_cast<size_t>(written) < size;
-  if (is_short && inodes_->FinishRemovals()) return Write(request, node, data, offset, info);
-  if (info->writepage == 0) RETURN_IF_ERROR(file.SyncIfAsked());
-  request.ReplyWritten(static_cast<size_t>(written));
-  return {};
+  return static_cast<size_t>(written);
 }
 
 Status FileSystem::Allocate(Request& request, fuse_ino_t node, int mode, off_t offset, off_t length,
@@ -164,23 +193,23 @@ Status FileSystem::Allocate(Request& request, fuse_ino_t node, int mode, off_t o
   const ByteRange range = shifts ? ByteRange::From(static_cast<uint64_t>(offset))
                                  : RangeOf(offset, static_cast<uint64_t>(length));
   const OpenFile& file = files_.Get(info->fh);
-  ASSIGN_OR_RETURN(auto change, BeginContentChange(inode, file.fd(), range));
+  const bool is_long = !shifts && range.length() >= kLongRange;
+  ASSIGN_OR_RETURN(auto change, BeginContentChange(inode, file.fd(), range, is_long));
   auto& [operation, loses] = change;
-  int result;
   int code;
   {
     const CallerLimits limits(request.caller());
     ASSIGN_OR_RETURN(const auto without, WithoutSetidCapability::DropIf(
                                              loses && TakesSetid(request), request, file.fd()));
-    result = fallocate(file.fd(), mode, offset, length);
-    code = errno;
+    const auto call = [&] { return ErrnoOf(fallocate(file.fd(), mode, offset, length)); };
+    code = shifts ? call() : Alter(change, inode, range, call);
   }
   // One that failed (ENOSPC) may have got part of the way.
   operation.Wrote(inode.ref(), range);
-  if (loses) operation.ChangedAttributes(inode.ref(), meta::kAllAttributes);
+  RecordTaken(change, inode);
   operation.End();
   MakeKernelForgetTaken(inode, loses);
-  if (result != 0) return ErrnoError(code, "fallocate");
+  if (code != 0) return ErrnoError(code, "fallocate");
   RETURN_IF_ERROR(file.SyncIfAsked());
   request.Succeed();
   return {};
@@ -189,13 +218,13 @@ Status FileSystem::Allocate(Request& request, fuse_ino_t node, int mode, off_t o
 Status FileSystem::CopyRange(Request& request, fuse_ino_t /*from*/, off_t from_offset,
                              fuse_file_info* from_info, fuse_ino_t to, off_t to_offset,
                              fuse_file_info* to_info, size_t length, int flags) {
-  // Callers go on where a copy ended early; so it does not hold the gate for long.
+  // Callers go on where a copy ended early; so it does not take long.
   constexpr size_t kMaxCopy = 8 << 20;
   length = std::min(length, kMaxCopy);
   const Inode& inode = inodes_->Get(to);
   const ByteRange range = RangeOf(to_offset, length);
   const OpenFile& file = files_.Get(to_info->fh);
-  ASSIGN_OR_RETURN(auto change, BeginContentChange(inode, file.fd(), range));
+  ASSIGN_OR_RETURN(auto change, BeginContentChange(inode, file.fd(), range, length >= kLongRange));
   auto& [operation, loses] = change;
   off_t to_position = to_offset;
   ssize_t copied;
@@ -204,13 +233,16 @@ Status FileSystem::CopyRange(Request& request, fuse_ino_t /*from*/, off_t from_o
     const CallerLimits limits(request.caller());
     ASSIGN_OR_RETURN(const auto without, WithoutSetidCapability::DropIf(
                                              loses && TakesSetid(request), request, file.fd()));
-    copied = copy_file_range(files_.Get(from_info->fh).fd(), &from_offset, file.fd(), &to_position,
+    const auto call = [&] {
+      return copy_file_range(files_.Get(from_info->fh).fd(), &from_offset, file.fd(), &to_position,
                              length, static_cast<unsigned>(flags));
+    };
+    copied = Alter(change, inode, range, call);
     code = errno;
   }
   operation.Wrote(inode.ref(),
                   copied < 0 ? range : RangeOf(to_offset, static_cast<uint64_t>(copied)));
-  if (loses) operation.ChangedAttributes(inode.ref(), meta::kAllAttributes);
+  RecordTaken(change, inode);
   operation.End();
   MakeKernelForgetTaken(inode, loses);
   if (copied < 0) return ErrnoError(code, "copy_file_range");

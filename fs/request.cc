@@ -29,7 +29,10 @@ void ReplyDue() {}
 
 }  // namespace
 
-int ErrnoOf(const Error& error) { return error.code(); }
+int ErrnoOf(const Error& error) {
+  if (error.kind() == ErrorKind::kSystem) return error.code();
+  return error.code() == ENOSPC || error.code() == EDQUOT ? ENOSPC : EIO;
+}
 
 Request::Request(fuse_req_t request) : request_(request) { RequestReceived(); }
 

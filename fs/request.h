@@ -13,7 +13,9 @@
 
 namespace tandem::fs {
 
-// The errno an application sees for an error of ours.
+// The errno an application sees for an error of ours. A system call's is its own. Of any other
+// trouble, the state database's above all, it sees that there is no room, or EIO: the others would
+// say something about its own files (EROFS, EACCES), or ask it to try again (EBUSY).
 int ErrnoOf(const Error& error);
 
 class Request {

@@ -4,6 +4,7 @@
 #include <sys/sysinfo.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <cstdlib>
@@ -30,24 +31,22 @@ bool PassesByItself(int received) {
 
 constexpr useconds_t kMemoryPauseUs = 10'000;
 
-class Buffer {
- public:
-  ~Buffer() { std::free(buffer_.mem); }
-  fuse_buf* get() { return &buffer_; }
-
- private:
-  fuse_buf buffer_ = {};
-};
+// How long a thread that came on top waits to be needed again.
+constexpr std::chrono::seconds kLinger{10};
 
 }  // namespace
 
 ServingThreads::ServingThreads(fuse_session* session, unsigned max_threads)
-    : session_(session), max_threads_(max_threads), policy_(static_cast<unsigned>(get_nprocs())) {
+    : session_(session),
+      max_threads_(max_threads),
+      policy_(static_cast<unsigned>(get_nprocs())),
+      blocking_(kBlockingPerThread * max_threads) {
   InstallWakeSignal();
 }
 
 ServingThreads::~ServingThreads() {
   for (const pthread_t thread : threads_) pthread_join(thread, nullptr);
+  for (const pthread_t thread : left_) pthread_join(thread, nullptr);
 }
 
 int ServingThreads::Run() {
@@ -66,13 +65,13 @@ int ServingThreads::Run() {
   }
   Serve();
   pthread_join(watch, nullptr);
-  std::vector<pthread_t> threads;
+  std::vector<pthread_t> left;
   {
     MutexLock lock(mutex_);
     while (serving_ > 0) ended_one_.Wait(mutex_);
-    threads.swap(threads_);
+    left.swap(left_);
   }
-  for (const pthread_t thread : threads) pthread_join(thread, nullptr);
+  for (const pthread_t thread : left) pthread_join(thread, nullptr);
   MutexLock lock(mutex_);
   return result_;
 }
@@ -102,12 +101,12 @@ void* ServingThreads::WatchEntry(void* self) {
 }
 
 void ServingThreads::Serve() {
-  Buffer buffer;
+  RequestBuffer request;
   const UniqueFd state(open("/proc/thread-self/stat", O_RDONLY | O_CLOEXEC));
   while (BecomeReader()) {
     int received = -EINTR;
     while (PassesByItself(received) && fuse_session_exited(session_) == 0) {
-      received = fuse_session_receive_buf(session_, buffer.get());
+      received = fuse_session_receive_buf(session_, request.get());
       if (received == -ENOMEM) usleep(kMemoryPauseUs);
     }
     if (received <= 0) {
@@ -115,27 +114,61 @@ void ServingThreads::Serve() {
       End(PassesByItself(received) ? 0 : received);
       break;
     }
-    CeaseReading(state.get());
-    fuse_session_process_buf(session_, buffer.get());
+    Handle(CeaseReading(state.get(), request), request);
   }
+  Leave();
+}
+
+void ServingThreads::Handle(BlockingRequests::Turn turn, RequestBuffer& request) {
+  if (turn == BlockingRequests::Turn::kLater) return;
+  fuse_session_process_buf(session_, request.get());
+  if (turn == BlockingRequests::Turn::kPlain) return;
+  while (std::optional<RequestBuffer> next = NextBlocking()) {
+    fuse_session_process_buf(session_, next->get());
+  }
+}
+
+std::optional<RequestBuffer> ServingThreads::NextBlocking() {
+  MutexLock lock(mutex_);
+  return blocking_.Next();
+}
+
+void ServingThreads::Leave() {
   MutexLock lock(mutex_);
   --serving_;
+  const auto self = std::ranges::find_if(
+      threads_, [](pthread_t thread) { return pthread_equal(thread, pthread_self()) != 0; });
+  if (self != threads_.end()) {
+    left_.push_back(*self);
+    threads_.erase(self);
+  }
   ended_one_.NotifyAll();
+}
+
+bool ServingThreads::IsSurplus() {
+  return serving_ > max_threads_ + blocking_.running() &&
+         pthread_equal(first_, pthread_self()) == 0;
 }
 
 bool ServingThreads::BecomeReader() {
   MutexLock lock(mutex_);
   while (!over_ && readers_ >= policy_.Readers()) {
+    bool needed = true;
     ++parked_;
-    needed_.Wait(mutex_);
+    if (IsSurplus()) {
+      needed = needed_.WaitUntil(mutex_, CondVar::Clock::now() + kLinger);
+    } else {
+      needed_.Wait(mutex_);
+    }
     --parked_;
+    if (!needed && readers_ > 0 && IsSurplus()) return false;
   }
   if (over_) return false;
   ++readers_;
   return true;
 }
 
-void ServingThreads::CeaseReading(int state) {
+BlockingRequests::Turn ServingThreads::CeaseReading(int state, RequestBuffer& request) {
   MutexLock lock(mutex_);
   ++received_;
   handler_state_ = state;
@@ -143,7 +176,9 @@ void ServingThreads::CeaseReading(int state) {
     watching_ = true;
     watched_.NotifyOne();
   }
+  const BlockingRequests::Turn turn = blocking_.Admit(request);
   if (--readers_ == 0 && policy_.Readers() > 1) Recruit();
+  return turn;
 }
 
 void ServingThreads::Recruit() {
@@ -152,7 +187,9 @@ void ServingThreads::Recruit() {
     needed_.NotifyOne();
     return;
   }
-  if (serving_ >= max_threads_) return;
+  if (serving_ >= max_threads_ + blocking_.running()) return;
+  for (const pthread_t thread : left_) pthread_join(thread, nullptr);  // they hold no lock any more
+  left_.clear();
   pthread_t thread;
   // Without another thread it goes on with those there are.
   if (pthread_create(&thread, nullptr, &ServingThreads::ThreadEntry, this) != 0) return;

@@ -1,17 +1,24 @@
 // The threads that read requests from the kernel and run the handlers.
 //
 // One or two wait in read(2), as reader_policy.h says; the rest are parked. With two, another one
-// is woken, or started, when nobody waits any more: handlers may wait (for a commit, for the disk),
-// and up to `max_threads` run at the same time. With one, which handles what it reads, that is only
-// done when the watch, which looks once a tick, finds it blocked.
+// is woken, or started, when nobody waits any more: handlers may wait (for a commit, for the disk).
+// With one, which handles what it reads, that is only done when the watch, which looks once a tick,
+// finds it blocked.
+//
+// Up to `max_threads` are there for requests that should not take long. Threads that handle one
+// that may (blocking_requests.h) come on top, up to kBlockingPerThread times as many: they are
+// where the requests wait that a slow disk holds up, while the others go on. Threads that are no
+// longer needed end after a while.
 //
 // Made and run by one thread; Interrupt may be called from any.
 #pragma once
 
 #include <pthread.h>
 
+#include <optional>
 #include <vector>
 
+#include "fs/blocking_requests.h"
 #include "fs/fuse_api.h"
 #include "fs/reader_policy.h"
 #include "meta/base/mutex.h"
@@ -20,6 +27,8 @@ namespace tandem::fs {
 
 class ServingThreads {
  public:
+  static constexpr unsigned kBlockingPerThread = 8;
+
   // `session` is borrowed.
   ServingThreads(fuse_session* session, unsigned max_threads);
   ~ServingThreads();
@@ -38,10 +47,16 @@ class ServingThreads {
   static void* ThreadEntry(void* self);
   static void* WatchEntry(void* self);
   void Serve() EXCLUDES(mutex_);
-  // Waits until another reader is needed. False: it is over.
+  // Waits until another reader is needed. False: this thread is not any more, or it is over.
   bool BecomeReader() EXCLUDES(mutex_);
-  // This thread has something to do now. `state`: its line in /proc.
-  void CeaseReading(int state) EXCLUDES(mutex_);
+  // This thread has something to do now, unless that is put off. `state`: its line in /proc.
+  BlockingRequests::Turn CeaseReading(int state, RequestBuffer& request) EXCLUDES(mutex_);
+  // Handles the request it has read, and in its place those that were put off meanwhile.
+  void Handle(BlockingRequests::Turn turn, RequestBuffer& request) EXCLUDES(mutex_);
+  std::optional<RequestBuffer> NextBlocking() EXCLUDES(mutex_);
+  bool IsSurplus() REQUIRES(mutex_);
+  // Of this thread, whose Serve is about to return.
+  void Leave() EXCLUDES(mutex_);
   // Nobody reads, and somebody should.
   void Recruit() REQUIRES(mutex_);
   void Watch() EXCLUDES(mutex_);
@@ -58,10 +73,12 @@ class ServingThreads {
   CondVar watched_;
   CondVar ended_one_;
   std::vector<pthread_t> threads_ GUARDED_BY(mutex_);  // beside the one that is in Run
+  std::vector<pthread_t> left_ GUARDED_BY(mutex_);     // have no more to do than to end
   pthread_t first_ GUARDED_BY(mutex_) = {};
   unsigned serving_ GUARDED_BY(mutex_) = 0;  // threads in Serve, or on their way into it
   unsigned readers_ GUARDED_BY(mutex_) = 0;
   unsigned parked_ GUARDED_BY(mutex_) = 0;
+  BlockingRequests blocking_ GUARDED_BY(mutex_);
   uint64_t received_ GUARDED_BY(mutex_) = 0;  // requests
   bool watching_ GUARDED_BY(mutex_) = false;  // otherwise the watch sleeps until a request comes
   uint64_t seen_ GUARDED_BY(mutex_) = 0;      // how many requests, at the last tick

@@ -8,9 +8,11 @@
 //
 // Begin may wait for a database commit (the first change of a region) and for the instant of a cut;
 // between Begin and ~Operation nothing may wait for another request, for the network or for a
-// commit. A thread has at most one Operation at a time.
+// commit. A thread has at most one Operation at a time. What a slow disk may make wait goes through
+// Operation::Alter.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <string_view>
 #include <vector>
@@ -20,6 +22,7 @@
 #include "meta/base/result.h"
 #include "meta/base/unique_fd.h"
 #include "meta/change_set.h"
+#include "meta/straddlers.h"
 
 namespace tandem::meta {
 
@@ -43,9 +46,15 @@ class Intent {
   // Names in the directory, and with them its times. Creating and removing objects needs no more
   // than this, for each directory concerned.
   Intent& Entries(const ObjectRef& directory) { return Add({&directory, Touch::kEntries, {}}); }
+  // The alteration of content is likely to take long, whatever the disk.
+  Intent& Long(bool is_long) {
+    long_ = is_long;
+    return *this;
+  }
 
   const Item* begin() const { return items_; }
   const Item* end() const { return items_ + count_; }
+  bool is_long() const { return long_; }
 
   static constexpr int kMaxItems = 4;
 
@@ -56,6 +65,7 @@ class Intent {
   }
   Item items_[kMaxItems];
   int count_ = 0;
+  bool long_ = false;
 };
 
 // One running operation, inside the gate. The default-constructed one records nothing (a mount
@@ -84,11 +94,35 @@ class Operation {
   // being shipped still has to read the object.
   void Unlinking(ObjectId object, int path_fd);
 
+  // Runs `call`, which alters the file's content in `range` (and with it size and times) and
+  // nothing else, and of which any part may be in a cut taken meanwhile. Where it is likely to take
+  // long, that is outside the gate, so that no cut waits for it (meta/straddlers.h). It is to be
+  // recorded afterwards like any other.
+  template <typename Call>
+  auto Alter(const ObjectRef& file, ByteRange range, Call call) {
+    const Alteration alteration(*this, file, range);
+    return call();
+  }
+
   // Leaves the gate now rather than at destruction; nothing can be recorded any more.
   void End();
 
  private:
   friend class Tracker;
+  class Alteration {
+   public:
+    Alteration(Operation& operation, const ObjectRef& file, ByteRange range);
+    Alteration(const Alteration&) = delete;
+    Alteration& operator=(const Alteration&) = delete;
+    ~Alteration();
+
+   private:
+    Operation& operation_;
+    Straddlers::Entry entry_;
+    std::chrono::steady_clock::time_point begun_;
+    bool outside_ = false;
+  };
+
   explicit Operation(Tracker* tracker) : tracker_(tracker) {}
   void Leave();
 
@@ -103,6 +137,7 @@ class Operation {
   int pin_count_ = 0;
   int gate_slot_ = 0;
   bool in_gate_ = false;
+  bool may_straddle_ = false;
 };
 
 // Knows better than capture what is likely to be touched next. Any thread.

@@ -41,15 +41,17 @@ bool Gate::Close(std::chrono::microseconds patience) {
   closed_.store(true);
   const auto deadline = std::chrono::steady_clock::now() + patience;
   // Operations take microseconds. Yielding is enough for those; the rare long one is polled for.
+  constexpr int kYields = 100;
+  constexpr int kShortNaps = 200;
   for (int round = 0; !IsEmpty(); ++round) {
     if (std::chrono::steady_clock::now() >= deadline) {
       Open();
       return false;
     }
-    if (round < 100) {
+    if (round < kYields) {
       sched_yield();
     } else {
-      const timespec pause{0, 50'000};
+      const timespec pause{0, round < kYields + kShortNaps ? 50'000 : 500'000};
       nanosleep(&pause, nullptr);
     }
   }

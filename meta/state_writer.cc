@@ -1,8 +1,19 @@
 #include "meta/state_writer.h"
 
+#include <chrono>
+#include <thread>
+
 #include "meta/base/log.h"
 
 namespace tandem::meta {
+namespace {
+
+// SQLite's own patience ends after about as long.
+constexpr std::chrono::seconds kLongWait{10};
+constexpr std::chrono::seconds kSayAgain{60};
+constexpr std::chrono::milliseconds kBusyPause{1};
+
+}  // namespace
 
 Status StateWriter::Do(const Job& job, Durability durability) {
   Waiting mine{job, durability, nullptr, false, {}, {}};
@@ -57,8 +68,30 @@ Status StateWriter::RunInTransaction(Group group) {
   return status;
 }
 
+Result<Transaction> StateWriter::BeginTransaction() {
+  const auto begun = CondVar::Clock::now();
+  auto say = begun + kLongWait;
+  while (true) {
+    Result<Transaction> transaction = Transaction::Begin(database_.database());
+    const bool busy = !transaction && transaction.error().code() == EBUSY;
+    const auto now = CondVar::Clock::now();
+    const auto waited = std::chrono::duration_cast<std::chrono::seconds>(now - begun).count();
+    if (!busy) {
+      if (say > begun + kLongWait) LogInfo("the state database is free again after {} s", waited);
+      return transaction;
+    }
+    std::this_thread::sleep_for(kBusyPause);  // SQLite does not always wait before it says so
+    if (now < say) continue;
+    LogWarning(
+        "changes wait for a checkpoint of the state database, for {} s by now: the disk it is on is"
+        " slow",
+        waited);
+    say = now + kSayAgain;
+  }
+}
+
 Status StateWriter::CommitJobs(Group group) {
-  ASSIGN_OR_RETURN(Transaction transaction, Transaction::Begin(database_.database()));
+  ASSIGN_OR_RETURN(Transaction transaction, BeginTransaction());
   for (const Waiting* one = group.first;; one = one->next) {
     RETURN_IF_ERROR(one->job(database_));
     if (one == group.last) break;

@@ -46,6 +46,9 @@ class StateWriter {
     Waiting* last;
   };
 
+  // Waits while another connection, which can only be the checkpointer's, holds the writer's lock:
+  // on a slow disk longer than SQLite would.
+  Result<Transaction> BeginTransaction();
   Status RunGroup(Group group) noexcept;
   Status RunInTransaction(Group group);
   Status CommitJobs(Group group);

@@ -63,10 +63,16 @@ Tracker::~Tracker() {
 Result<Operation> Tracker::Begin(const Intent& intent, Foresight* foresight, bool alters) {
   Operation operation(this);
   std::vector<MarkRequest> missing;
+  // Then it may go on into epochs in which its object is a newborn no longer.
+  operation.may_straddle_ = alters && (intent.is_long() || slow_disk_.IsSlow());
   while (true) {
     const uint64_t epoch = open_epoch_.load();
     bool relies_on_birth = false;
-    for (const Intent::Item& item : intent) PinAndTouch(item, operation, missing, relies_on_birth);
+    for (const Intent::Item& item : intent) {
+      const bool content = item.touch == Intent::Touch::kData;
+      PinAndTouch(item, operation, missing,
+                  content && operation.may_straddle_ ? nullptr : &relies_on_birth);
+    }
     if (!missing.empty()) {
       Pins next(*this);  // until it has been marked
       if (foresight != nullptr) TouchNext(intent, *foresight, missing, next);
@@ -85,15 +91,15 @@ Result<Operation> Tracker::Begin(const Intent& intent, Foresight* foresight, boo
 }
 
 void Tracker::PinAndTouch(const Intent::Item& item, Operation& operation,
-                          std::vector<MarkRequest>& missing, bool& relies_on_birth) {
+                          std::vector<MarkRequest>& missing, bool* relies_on_birth) {
   Shard& shard = ShardFor(item.object->id);
   const uint64_t syncs = syncs_.load();
   uint64_t existing = 0;
   {
     MutexLock lock(shard.mutex);
     const auto change = shard.open.find(item.object->id);
-    if (change != shard.open.end() && change->second.born) {
-      relies_on_birth = true;
+    if (relies_on_birth != nullptr && change != shard.open.end() && change->second.born) {
+      *relies_on_birth = true;
       return;
     }
     const auto hot = shard.hot.try_emplace(item.object->id, HotEntry{*item.object, {}}).first;
@@ -293,6 +299,7 @@ Operation& Operation::operator=(Operation&& other) noexcept {
   gate_slot_ = other.gate_slot_;
   losing_ = other.losing_;
   in_gate_ = std::exchange(other.in_gate_, false);
+  may_straddle_ = other.may_straddle_;
   return *this;
 }
 

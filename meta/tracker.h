@@ -27,9 +27,11 @@
 #include "meta/frozen_cut.h"
 #include "meta/gate.h"
 #include "meta/hot_object.h"
+#include "meta/slow_disk.h"
 #include "meta/source_tree.h"
 #include "meta/spill.h"
 #include "meta/state_writer.h"
+#include "meta/straddlers.h"
 
 namespace tandem::meta {
 
@@ -168,8 +170,9 @@ class Tracker : public Capture {
 
   // Operations (tracker.cc). An operation that alters nothing need not preserve anything.
   Result<Operation> Begin(const Intent& intent, Foresight* foresight, bool alters);
+  // `relies_on_birth`: null if a mark is needed even so.
   void PinAndTouch(const Intent::Item& item, Operation& operation,
-                   std::vector<MarkRequest>& missing, bool& relies_on_birth);
+                   std::vector<MarkRequest>& missing, bool* relies_on_birth);
   // Touches what is likely to be next, and pins it.
   void TouchNext(const Intent& intent, Foresight& foresight, std::vector<MarkRequest>& missing,
                  Pins& pins);
@@ -181,6 +184,7 @@ class Tracker : public Capture {
   // Inside the gate.
   void Preserve(const Intent& intent);
   void KeepUnlinked(const ObjectId& object, int path_fd);
+  void RecordStraddler(const Straddlers::Entry& entry);
   void Unpin(const ObjectId& object, uint8_t parity);
 
   // Cuts (tracker_cuts.cc).
@@ -189,7 +193,8 @@ class Tracker : public Capture {
   void CloseEpoch(Layer& layer) REQUIRES(cut_mutex_, layers_mutex_);
   Status StoreCut() REQUIRES(cut_mutex_);
   void MergeOldLayers() REQUIRES(cut_mutex_) EXCLUDES(layers_mutex_);
-  // Runs `task`, which must be quick, while nobody is inside the gate.
+  // Runs `task`, which must be quick, while nobody is inside the gate. Says so in the log if that
+  // takes very long.
   template <typename Task>
   Status WithGateClosed(Task&& task) REQUIRES(cut_mutex_) EXCLUDES(layers_mutex_);
   std::vector<std::shared_ptr<const Layer>> LayersAfter(Epoch epoch) REQUIRES(layers_mutex_);
@@ -221,6 +226,8 @@ class Tracker : public Capture {
   StateWriter& writer_;
   Spill& spill_;
   Gate gate_;
+  Straddlers straddlers_;
+  SlowDisk slow_disk_;
   std::array<Shard, kShards> shards_;
   // Written only while the gate is closed.
   std::atomic<uint64_t> open_epoch_;

@@ -80,6 +80,9 @@ Status Tracker::SyncSource() {
     MutexLock lock(layers_mutex_);
     if (!cuts_.empty()) newest = cuts_.back();
   }
+  // What is under way now was in cuts from the epoch on in which it began, and is not wholly
+  // synced.
+  const std::optional<Epoch> under_way = straddlers_.Oldest();
   FAULT_POINT("source.sync.before");
   if (Status status = tree_.Sync(); !status) {
     // The kernel may have thrown away what it could not write: the next start must compare.
@@ -91,7 +94,8 @@ Status Tracker::SyncSource() {
   }
   ++syncs_;
   FAULT_POINT("source.sync.after");
-  const Epoch synced = newest.name.epoch;
+  Epoch synced = newest.name.epoch;
+  if (under_way) synced = std::min(synced, Epoch(under_way->number() - 1));
   if (synced <= this->synced()) return {};
   const Epoch dropped(std::min(dropped_epoch_.load(), synced.number()));
   RETURN_IF_ERROR(writer_.Do([synced, dropped](StateDatabase& database) -> Status {

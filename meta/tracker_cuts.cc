@@ -5,17 +5,16 @@
 #include <utility>
 
 #include "meta/base/fault_point.h"
+#include "meta/base/log.h"
 #include "meta/epoch_limit.h"
+#include "meta/gate_patience.h"
 #include "meta/tracker.h"
 
 namespace tandem::meta {
 namespace {
 
-// How long a cut holds up new operations while it waits for running ones, and how long it lets them
-// run before it tries again.
-constexpr std::chrono::microseconds kGatePatience{3000};
-constexpr std::chrono::milliseconds kGatePauseFirst{2};
-constexpr std::chrono::milliseconds kGatePauseLongest{100};
+// A cut that waits for running operations this long is worth a line in the log.
+constexpr std::chrono::seconds kLongWait{10};
 
 // More layers than this are merged, oldest first: a replica far behind needs them all anyway.
 constexpr size_t kMaxLayers = 16;
@@ -60,24 +59,40 @@ Status Tracker::StoreCut() {
 
 template <typename Task>
 Status Tracker::WithGateClosed(Task&& task) {
-  auto pause = kGatePauseFirst;
-  while (true) {
-    {
+  const auto begun = CondVar::Clock::now();
+  bool said = false;
+  for (GatePatience tries;; Pause(tries.Failed())) {
+    // The lock comes first: who has it may be at work on millions of objects, and the writers need
+    // not wait for that. But a long try holds up those who need the lock, so it goes without.
+    if (tries.IsShort()) {
       MutexLock lock(layers_mutex_);
-      if (gate_.Close(kGatePatience)) {
+      if (gate_.Close(tries.patience())) {
         task();
         gate_.Open();
         return {};
       }
+    } else if (gate_.Close(tries.patience())) {
+      MutexLock lock(layers_mutex_);
+      task();
+      gate_.Open();
+      break;
     }
     if (stopping_) return MakeError(ErrorKind::kCancelled, "take a cut: stopping");
-    Pause(pause);
-    pause = std::min(pause * 2, kGatePauseLongest);
+    if (!said && CondVar::Clock::now() - begun >= kLongWait) {
+      said = true;
+      LogWarning("a cut waits for operations that the source's disk has held up for {} s",
+                 kLongWait.count());
+    }
   }
+  if (said) {
+    LogInfo(
+        "the cut that waited for the source's disk has come after {} s",
+        std::chrono::duration_cast<std::chrono::seconds>(CondVar::Clock::now() - begun).count());
+  }
+  return {};
 }
 
-// The gate is closed only for this: nothing in between waits, copies or frees much. The lock comes
-// first: who has it may be at work on millions of objects, and the writers need not wait for that.
+// The gate is closed only for this: nothing in between waits, copies or frees much.
 Result<std::shared_ptr<FrozenCut>> Tracker::Freeze(Epoch after, CutMode mode) {
   auto layer = std::make_shared<Layer>();
   layer->cut.name.id = CutId::Random();
@@ -120,6 +135,7 @@ void Tracker::CloseEpoch(Layer& layer) {
     open_is_empty_ = true;
   }
   open_epoch_ = layer.cut.name.epoch.Next().number();
+  straddlers_.ForEach([this](const Straddlers::Entry& entry) { RecordStraddler(entry); });
 }
 
 // The two neighbours that are the smallest together: a layer of millions of objects is copied only

@@ -22,7 +22,7 @@ build_packages=(
 # work on the mount.
 test_packages=(acl attr btrfs-progs e2fsprogs faketime xfsprogs git sqlite3)
 # Needed to build libfuse from its source package; uring and numa for its io_uring transport.
-fuse_packages=(dpkg-dev meson liburing-dev libnuma-dev)
+fuse_packages=(dpkg-dev meson patch liburing-dev libnuma-dev)
 # PostgreSQL works on the mount in a test. Installing the server must not start one.
 database_packages=(postgresql)
 # clang's sanitizers are a package of its version: see need_checks.
@@ -212,7 +212,20 @@ fetch_fuse_source() {
   (cd "$fuse_dir/download" && private_apt apt-get source --download-only "fuse3=$version") &&
     dpkg-source --no-check --no-copy -x "$fuse_dir/download/"fuse3_*.dsc "$fuse_dir/source" &&
     echo "${version%-*}" >"$fuse_dir/source-version" &&
+    patch_fuse &&
     rm -rf "$fuse_dir/apt"
+}
+
+# patch_fuse: lets any thread reply to what came over io_uring (the patch says why). Without it, or
+# where a newer source does not take it, such requests are handled one after the other.
+patch_fuse() {
+  local patch=$root/scripts/libfuse-ring-replies.patch
+  rm -f "$fuse_dir/patched"
+  if patch -d "$fuse_dir/source" -p1 --dry-run <"$patch"; then
+    patch -d "$fuse_dir/source" -p1 <"$patch" && touch "$fuse_dir/patched"
+  else
+    echo "the source does not take $patch: going on without it"
+  fi
 }
 
 # build_fuse BUILD-DIR MESON-OPTION...: afresh. No utilities: fusermount3 comes from the package.
@@ -231,6 +244,7 @@ install_fuse() {
   fetch_fuse_source &&
     build_fuse "$fuse_dir/build" -Dexamples=false &&
     ninja -C "$fuse_dir/build" install &&
+    { [[ ! -e $fuse_dir/patched ]] || touch "$fuse_prefix/replies-from-any-thread"; } &&
     pkg-config --atleast-version "$fuse_at_least" "$fuse_prefix/lib/pkgconfig/fuse3.pc"
 }
 

@@ -178,5 +178,20 @@ TEST_F(StateWriterTest, TheLogStaysSmallUnderALoadThatNeverPauses) {
   EXPECT_LT(largest, written * 2 / 3) << "of about " << written << " bytes written";
 }
 
+// A checkpoint on a slow disk holds the writer's lock for longer than SQLite waits.
+TEST_F(StateWriterTest, WhoeverFindsTheDatabaseBusyWaitsForAsLongAsItIs) {
+  constexpr std::chrono::seconds kLongerThanSqliteWaits{11};
+  Database other =
+      std::move(Database::Open(scratch_.path() + "/state.db", Database::Sync::kNormal).value());
+  std::optional<Transaction> checkpoint = std::move(Transaction::Begin(other).value());
+  DoBeside(Put("marked"));
+  std::this_thread::sleep_for(kLongerThanSqliteWaits);
+  EXPECT_EQ(committed_ + failed_, 0);
+  checkpoint.reset();
+  EXPECT_TRUE(test::WaitFor([this] { return committed_ == 1; }));
+  EXPECT_EQ(failed_, 0);
+  EXPECT_EQ(Stored("marked"), "yes");
+}
+
 }  // namespace
 }  // namespace tandem::meta
