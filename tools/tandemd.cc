@@ -207,6 +207,8 @@ int Run(Settings settings) {
   sigemptyset(&signals);
   for (const int signal : {SIGTERM, SIGINT, SIGHUP}) sigaddset(&signals, signal);
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  // A file beyond RLIMIT_FSIZE is that file's matter (EFBIG).
+  signal(SIGXFSZ, SIG_IGN);
   umask(0);
   const auto served = Serve(settings, *store_mode, signals);
   return served ? EXIT_SUCCESS : Fail(served.error());

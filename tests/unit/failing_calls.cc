@@ -16,6 +16,7 @@ namespace {
 
 std::atomic<int> syncs_left = 0;
 std::atomic<int> markers_left = 0;
+std::atomic<const char*> forbidden_names = "";
 
 enum class Holding { kNo, kNext, kNow };
 std::atomic<Holding> holding[2];
@@ -48,6 +49,7 @@ bool Fails(std::atomic<int>& left) {
 
 void FailSync(int nth) { syncs_left = nth; }
 void FailMarker(int nth) { markers_left = nth; }
+void ForbidNames(const char* beginning) { forbidden_names = beginning; }
 void Hold(Held call) { HoldingOf(call) = Holding::kNext; }
 bool IsHeld(Held call) { return HoldingOf(call) == Holding::kNow; }
 void Release(Held call) {
@@ -75,6 +77,11 @@ int renameat2(int from_fd, const char* from, int to_fd, const char* to, unsigned
   const bool is_marker = std::strcmp(to, "applied") == 0;
   if (is_marker) tandem::test::WaitIfHeld(tandem::test::Held::kMarker);
   if (is_marker && tandem::test::Fails(tandem::test::markers_left)) return -1;
+  const char* const forbidden = tandem::test::forbidden_names;
+  if (*forbidden != '\0' && std::string_view(to).starts_with(forbidden)) {
+    errno = EILSEQ;
+    return -1;
+  }
   return static_cast<int>(syscall(SYS_renameat2, from_fd, from, to_fd, to, flags));
 }
 // NOLINTEND(readability-inconsistent-declaration-parameter-name)

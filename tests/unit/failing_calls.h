@@ -10,6 +10,8 @@ namespace tandem::test {
 void FailSync(int nth);
 // The nth renameat2(2) to the name `applied` from now on.
 void FailMarker(int nth);
+// From now on no object can be moved to a name that begins with this (EILSEQ); "": any can.
+void ForbidNames(const char* beginning);
 // What was asked for has happened.
 bool HasFailed();
 
