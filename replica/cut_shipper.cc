@@ -55,7 +55,23 @@ Result<bool> CutShipper::Ship(const std::shared_ptr<meta::FrozenCut>& cut) {
       walked |= passed_by;
     }
   }
-  return walked;
+  ASSIGN_OR_RETURN(const bool named, NameUnknown(cut->changes()));
+  return walked || named;
+}
+
+// What is said of an object that the replica does not know, and no name leads to, counts for
+// nothing there. That is so of one that got its id without an operation.
+Result<bool> CutShipper::NameUnknown(const meta::Layer& changes) {
+  if (!tree_.ids_may_change()) return false;
+  std::vector<ObjectId> changed;
+  for (const meta::ChangeSet& shard : changes.shards) {
+    for (const auto& [id, change] : shard) {
+      if (!change.whole && id != kRootObject) changed.push_back(id);
+    }
+  }
+  ASSIGN_OR_RETURN(const std::vector<ObjectId> unknown, walker_.FindUnknown(changed));
+  for (const ObjectId& object : unknown) RETURN_IF_ERROR(ShipNameOf(object));
+  return !unknown.empty();
 }
 
 // Those that are not known where are searched for together, but no more than can be remembered.

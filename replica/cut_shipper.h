@@ -43,6 +43,7 @@ class CutShipper {
   Result<bool> ShipLostName(const ObjectId& object);
   Status ShipNameOf(const ObjectId& object);
   Result<bool> ShipName(const EntryKey& name);
+  Result<bool> NameUnknown(const meta::Layer& changes);
   Result<bool> WalkPassedBy(meta::FrozenCut& cut, const meta::ObjectChange& directory);
   Result<std::optional<meta::ObjectRef>> FindMissing(const ObjectId& object);
   Status TakeNamesBack(const ObjectId& object);

@@ -62,6 +62,16 @@ Status Walker::WalkPassedBy(const meta::ObjectRef& object) {
   return Run();
 }
 
+Result<std::vector<ObjectId>> Walker::FindUnknown(const std::vector<ObjectId>& objects) {
+  std::vector<ObjectId> unknown;
+  if (replica_.is_empty) return unknown;
+  ASSIGN_OR_RETURN(const std::vector<Listed> known, FindOnReplica(objects));
+  for (size_t i = 0; i < known.size(); ++i) {
+    if (known[i].object.is_null()) unknown.push_back(objects[i]);
+  }
+  return unknown;
+}
+
 std::optional<meta::ObjectRef> Walker::FindDiffering(const ObjectId& object) const {
   const auto found = differing_.find(object);
   if (found == differing_.end()) return std::nullopt;

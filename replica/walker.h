@@ -58,6 +58,8 @@ class Walker {
   bool HasPassedBy(const ObjectId& object) const { return compares_all_ && !met_.contains(object); }
   // Compares one that was passed by, and everything below it.
   Status WalkPassedBy(const meta::ObjectRef& object);
+  // Those of which the replica has never heard; none if it is empty anyway.
+  Result<std::vector<ObjectId>> FindUnknown(const std::vector<ObjectId>& objects);
   // One that was found to differ, and shipped as such.
   std::optional<meta::ObjectRef> FindDiffering(const ObjectId& object) const;
 

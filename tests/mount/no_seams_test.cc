@@ -9,6 +9,7 @@
 
 #include <atomic>
 #include <filesystem>
+#include <memory>
 #include <thread>
 
 #include "fs/kernel_mount.h"
@@ -293,10 +294,15 @@ TEST_F(Invariant11NoSeams, TheOneThatIsToMakeRoomDiesInstead) {
   Mount second(mount_.options());
   {
     const Watch watch(source_, bare_);
-    // It goes on storing: the first has not ended when it is killed.
-    Process busy(
-        Launch{{Program("tests/map_writer"), source_ + "/busy", "10", "held", "--keep-storing"}});
-    ASSERT_TRUE(WaitFor([&] { return busy.out() == "dirty\n"; }));
+    // They go on storing: the first has not ended when it is killed. Several, as one may get no
+    // processor for as long as a pass takes.
+    std::vector<std::unique_ptr<Process>> busy;
+    for (int i = 0; i < 4; ++i) {
+      const std::string file = source_ + "/busy" + std::to_string(i);
+      busy.push_back(std::make_unique<Process>(
+          Launch{{Program("tests/map_writer"), file, "10", "held", "--keep-storing"}}));
+      ASSERT_TRUE(WaitFor([&] { return busy.back()->out() == "dirty\n"; }));
+    }
     ASSERT_TRUE(second.Start());
     ASSERT_TRUE(WaitFor([&] { return MountsBelow(source_).size() == 2u; }));
     ASSERT_TRUE(WaitFor([this] {
