@@ -16,6 +16,7 @@ namespace {
 
 std::atomic<int> syncs_left = 0;
 std::atomic<int> markers_left = 0;
+std::atomic<int> marker_error = 0;
 
 enum class Holding { kNo, kNext, kNow };
 std::atomic<Holding> holding[2];
@@ -48,6 +49,7 @@ bool Fails(std::atomic<int>& left) {
 
 void FailSync(int nth) { syncs_left = nth; }
 void FailMarker(int nth) { markers_left = nth; }
+void RefuseMarkers(int error) { marker_error = error; }
 void Hold(Held call) { HoldingOf(call) = Holding::kNext; }
 bool IsHeld(Held call) { return HoldingOf(call) == Holding::kNow; }
 void Release(Held call) {
@@ -75,6 +77,10 @@ int renameat2(int from_fd, const char* from, int to_fd, const char* to, unsigned
   const bool is_marker = std::strcmp(to, "applied") == 0;
   if (is_marker) tandem::test::WaitIfHeld(tandem::test::Held::kMarker);
   if (is_marker && tandem::test::Fails(tandem::test::markers_left)) return -1;
+  if (const int error = tandem::test::marker_error; is_marker && error != 0) {
+    errno = error;
+    return -1;
+  }
   return static_cast<int>(syscall(SYS_renameat2, from_fd, from, to_fd, to, flags));
 }
 // NOLINTEND(readability-inconsistent-declaration-parameter-name)

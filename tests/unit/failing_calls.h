@@ -10,6 +10,8 @@ namespace tandem::test {
 void FailSync(int nth);
 // The nth renameat2(2) to the name `applied` from now on.
 void FailMarker(int nth);
+// Each renameat2(2) to the name `applied` from now on, with this error; 0: none any more.
+void RefuseMarkers(int error);
 // What was asked for has happened.
 bool HasFailed();
 
