@@ -48,6 +48,7 @@ struct RedoPlace {
   ForeignEdits* edits;
   // The last attempt found no room: what goes is removed first.
   bool cramped = false;
+  int stage_fd = -1;  // where spare objects are; -1: there are none
 };
 
 // What its steps share.

@@ -16,8 +16,10 @@
 #include <functional>
 #include <limits>
 #include <unordered_map>
+#include <unordered_set>
 
 #include "meta/base/range_set.h"
+#include "replica/spare_objects.h"
 
 namespace tandem::replica {
 namespace {
@@ -154,9 +156,15 @@ Room MostNeeded(const Plan& plan, const std::vector<std::shared_ptr<Stage>>& sta
   return most;
 }
 
-Result<Room> MeasureNeed(Plan& plan, const std::vector<std::shared_ptr<Stage>>& stages,
-                         Tree& tree) {
+bool IsSmallNewFile(const Plan::Object& planned, const meta::Attributes& attributes) {
+  return IsMade(planned) && attributes.kind == meta::Kind::kFile &&
+         attributes.size <= kSpareObjectBytes;
+}
+
+Result<Room> MeasureNeed(Plan& plan, const std::vector<std::shared_ptr<Stage>>& stages, Tree& tree,
+                         uint64_t spare_objects) {
   Room need;
+  std::unordered_set<ObjectId> small;
   std::unordered_map<ObjectId, RangeSet> written;
   const auto take = [&](const Record& record, const Plan::Object& planned, const Stage& stage) {
     if (const auto* data = std::get_if<DataRecord>(&record)) {
@@ -166,6 +174,8 @@ Result<Room> MeasureNeed(Plan& plan, const std::vector<std::shared_ptr<Stage>>& 
       const meta::Attributes& attributes = about->attributes;
       const bool is_long = attributes.link_target.size() >= kInInode;
       const bool made = IsMade(planned);
+      // As it is first made: that is when a spare one is taken.
+      if (IsSmallNewFile(planned, attributes)) small.insert(about->object);
       if (made && (attributes.kind == meta::Kind::kDirectory || is_long)) need.bytes += kBlock;
       if (about->with_xattrs && made && XattrBytes(attributes) > kInInode) need.bytes += kBlock;
     }
@@ -174,6 +184,7 @@ Result<Room> MeasureNeed(Plan& plan, const std::vector<std::shared_ptr<Stage>>& 
   for (const auto& [object, planned] : plan.objects()) need.inodes += IsMade(planned) ? 1 : 0;
   for (const auto& [object, ranges] : written) {
     const Plan::Object& planned = *plan.Find(object);
+    if (ranges.ToVector().back().end > kSpareObjectBytes) small.erase(object);
     need.bytes += ranges.TotalBytes();
     if (planned.fate != Plan::Fate::kKeep || planned.whole != 0) continue;
     ASSIGN_OR_RETURN(const UniqueFd path_fd, tree.OpenObject(object));
@@ -185,6 +196,13 @@ Result<Room> MeasureNeed(Plan& plan, const std::vector<std::shared_ptr<Stage>>& 
       need.bytes -= std::min(need.bytes, there);
     }
   }
+  // Which take a spare object nobody knows yet: perhaps those without content.
+  const uint64_t spare = std::min<uint64_t>(spare_objects, small.size());
+  const auto filled = static_cast<uint64_t>(std::ranges::count_if(
+      small, [&written](ObjectId object) { return written.contains(object); }));
+  const uint64_t empty = small.size() - filled;
+  need.inodes -= spare;
+  need.bytes -= (spare - std::min(spare, empty)) * kBlock;
   // What the filesystem takes to keep track of it.
   need.bytes += need.bytes / 64;
   need.bytes += NamesBytes(plan) + RowsBytes(plan, need.inodes);

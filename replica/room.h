@@ -23,11 +23,16 @@ struct Room {
 // quota leaves. No end of inodes where they are not counted.
 Result<Room> FreeRoom(int fd);
 
+// True: the object is new, a file, and takes no more than a spare object has.
+bool IsSmallNewFile(const Plan::Object& planned, const meta::Attributes& attributes);
+
 // No less than the plan takes, from what is known without looking at the tree.
 Room MostNeeded(const Plan& plan, const std::vector<std::shared_ptr<Stage>>& stages);
 
-// What the redo takes, if nothing of what it removes is counted.
-Result<Room> MeasureNeed(Plan& plan, const std::vector<std::shared_ptr<Stage>>& stages, Tree& tree);
+// What the redo takes, if nothing of what it removes is counted, and so many small new files may
+// come of spare objects.
+Result<Room> MeasureNeed(Plan& plan, const std::vector<std::shared_ptr<Stage>>& stages, Tree& tree,
+                         uint64_t spare_objects);
 
 // What the redo gives back: objects without a name, files that are cut short.
 Result<Room> MeasureFreed(Plan& plan, const std::vector<std::shared_ptr<Stage>>& stages,

@@ -95,8 +95,8 @@ bool Volume::RedoOnce() {
     marker.cut = applied_;
     if (!redo_unfinished_ && !applied_.IsNowhere()) edits = &edits_;
   }
-  const RedoPlace place{fd_.get(), root_fd_.get(), hold_fd_.get(), *catalog_,
-                        marker,    stopping_,      edits,          cramped};
+  const RedoPlace place{fd_.get(), root_fd_.get(), hold_fd_.get(), *catalog_,      marker,
+                        stopping_, edits,          cramped,        stage_fd_.get()};
   const auto done = Guarded([&]() NO_THREAD_SAFETY_ANALYSIS -> Result<AppliedCut> {
     RETURN_IF_ERROR(std::move(complete));
     RETURN_IF_ERROR(CheckMounts());

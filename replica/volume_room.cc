@@ -5,6 +5,7 @@
 #include "meta/base/log.h"
 #include "replica/room.h"
 #include "replica/spare_file.h"
+#include "replica/spare_objects.h"
 #include "replica/volume.h"
 #include "replica/volume_replies.h"
 
@@ -43,7 +44,8 @@ std::string InWords(const Room& room) {
 void Volume::MakeSpares() {
   const auto marker = PrepareMarker(fd_.get(), identity_);
   const auto stage = Stage::MakeSpares(stage_fd_.get());
-  for (const auto& made : {marker, stage}) {
+  const auto objects = MakeSpareObjects(stage_fd_.get());
+  for (const auto& made : {marker, stage, objects}) {
     if (made || MeansNoRoom(made.error())) continue;
     LogWarning("volume {}: {}", identity_.name, made.error().ToString());
   }
@@ -64,7 +66,7 @@ std::optional<Reply> Volume::EnsureRoom(Plan& plan,
   if (!free) return Failure(free.error());
   if (IsPlenty(*free, MostNeeded(plan, stages))) return std::nullopt;
   Tree tree(root_fd_.get(), hold_fd_.get(), *catalog_);
-  const auto need = MeasureNeed(plan, stages, tree);
+  const auto need = MeasureNeed(plan, stages, tree, CountSpareObjects(stage_fd_.get()));
   if (!need) return Failure(need.error());
   if (may_count_on_freed) {
     const auto freed = MeasureFreed(plan, stages, tree);
@@ -123,8 +125,8 @@ std::optional<Reply> Volume::CommitOnBlocked(const Commit& commit,
   if (auto refusal = EnsureRoom(**plan, stages, /*may_count_on_freed=*/true)) {
     // It must not make things worse.
     Tree tree(root_fd_.get(), hold_fd_.get(), *catalog_);
-    const auto need = MeasureNeed(**plan, stages, tree);
-    const auto needed = MeasureNeed(**before, blocked, tree);
+    const auto need = MeasureNeed(**plan, stages, tree, 0);
+    const auto needed = MeasureNeed(**before, blocked, tree, 0);
     const auto freed = MeasureFreed(**plan, stages, tree);
     const auto freed_before = MeasureFreed(**before, blocked, tree);
     if (!need || !needed || !freed || !freed_before) return *refusal;

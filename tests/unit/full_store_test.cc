@@ -186,6 +186,23 @@ TEST_P(FullStore, AppliesRemovalsWhateverOthersTake) {
   EXPECT_TRUE(stdfs::exists(InTree("6")));
 }
 
+TEST_P(FullStore, AppliesSmallNewFilesWhateverOthersTake) {
+  ASSERT_EQ(Ship(NewFile("large", 4 * kMiB)), ReplyCode::kOk);
+  const Competitor competitor(disk_->directory() + "/others");
+  const CutName cut = client_->NextCut();
+  std::vector<Record> records = NewFile("new", 4096);
+  for (const auto& part : {NewFile("empty", 0), NewFile("small", 6), Removed("large")}) {
+    records.insert(records.end(), part.begin(), part.end());
+  }
+  ASSERT_EQ(CommitOnly(records, cut), ReplyCode::kOk);
+  ASSERT_TRUE(Applies(cut));
+  EXPECT_FALSE(stdfs::exists(InTree("large")));
+  EXPECT_EQ(stdfs::file_size(InTree("empty")), 0u);
+  std::ifstream small(InTree("small"));
+  EXPECT_EQ(std::string(std::istreambuf_iterator<char>(small), {}), "aaaaaa");
+  EXPECT_EQ(stdfs::file_size(InTree("new")), 4096u);
+}
+
 TEST_P(FullStore, AppliesTruncationsWhateverOthersTake) {
   ASSERT_EQ(Ship(NewFile("f", 4 * kMiB)), ReplyCode::kOk);
   const Competitor competitor(disk_->directory() + "/others");
