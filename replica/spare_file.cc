@@ -34,10 +34,12 @@ Status MakeSpare(int directory_fd, const std::string& name, uint64_t bytes, mode
   if (!fd.valid()) return ErrnoError("create " + fresh);
   // Written, not only allocated: to write into blocks that never were may take others.
   auto done = WriteZeros(fd.get(), bytes);
-  if (done && renameat(directory_fd, fresh.c_str(), directory_fd, name.c_str()) != 0) {
-    done = ErrnoError("rename " + fresh + " to " + name);
+  // Never in the place of another, which may be in use: one was given back meanwhile.
+  if (done && linkat(directory_fd, fresh.c_str(), directory_fd, name.c_str(), 0) != 0 &&
+      errno != EEXIST) {
+    done = ErrnoError("link " + fresh + " to " + name);
   }
-  if (!done) (void)unlinkat(directory_fd, fresh.c_str(), 0);
+  (void)unlinkat(directory_fd, fresh.c_str(), 0);
   return done;
 }
 

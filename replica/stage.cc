@@ -143,9 +143,14 @@ Status Stage::WriteFrameHere(const Header& header, std::string_view payload) {
 Status Stage::MakeSpares(int directory_fd) {
   for (const char* name : kSpares) {
     RETURN_IF_ERROR(MakeSpare(directory_fd, name, kSpareBytes, 0600));
-    // A crash may have left one in use: what it holds must not be taken for a later stage's.
+  }
+  return {};
+}
+
+Status Stage::ClearSpares(int directory_fd) {
+  for (const char* name : kSpares) {
     const UniqueFd fd(openat(directory_fd, name, O_RDWR | O_CLOEXEC | O_NOFOLLOW));
-    if (!fd.valid()) return ErrnoError(std::string("open ") + name);
+    if (!fd.valid()) continue;
     uint64_t first = 0;
     if (pread(fd.get(), &first, sizeof first, 0) == sizeof first && first == 0) continue;
     RETURN_IF_ERROR(ClearSpare(fd.get()));
@@ -166,6 +171,13 @@ Status Stage::TakeSpare(uint64_t bytes) {
     if (renameat(directory_fd_, name, directory_fd_, name_.c_str()) != 0) {
       return ErrnoError(Named("rename a spare file to"));
     }
+    struct stat filled = {};
+    struct stat named = {};
+    if (fstat(spare.get(), &filled) != 0 ||
+        fstatat(directory_fd_, name_.c_str(), &named, AT_SYMLINK_NOFOLLOW) != 0 ||
+        filled.st_ino != named.st_ino) {
+      return ErrnoError(EIO, Named("find a spare file as"));
+    }
     // Whoever reads the stage meanwhile goes on in the other file.
     if (fd_.valid() && dup3(spare.get(), fd_.get(), O_CLOEXEC) < 0)
       return ErrnoError(Named("open"));
@@ -177,17 +189,24 @@ Status Stage::TakeSpare(uint64_t bytes) {
   return ErrnoError(ENOSPC, Named("find a spare file for"));
 }
 
-bool Stage::GiveSpareBack() {
-  for (const char* name : kSpares) {
-    if (faccessat(directory_fd_, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0) continue;
-    struct stat now = {};
-    if (fstat(fd_.get(), &now) != 0 || now.st_nlink == 0) return false;
-    if (now.st_size < static_cast<off_t>(kSpareBytes)) return false;
-    if (ftruncate(fd_.get(), kSpareBytes) != 0 || !ClearSpare(fd_.get())) return false;
-    FAULT_POINT("replica.stage.spare_cleared");
-    return renameat2(directory_fd_, name_.c_str(), directory_fd_, name, RENAME_NOREPLACE) == 0;
-  }
-  return false;
+Status Stage::RemoveFile(int directory_fd, const std::string& name) {
+  if (GiveSpareBack(directory_fd, name)) return {};
+  if (unlinkat(directory_fd, name.c_str(), 0) == 0 || errno == ENOENT) return {};
+  return ErrnoError("remove stage file " + name);
+}
+
+bool Stage::GiveSpareBack(int directory_fd, const std::string& name) {
+  const auto missing = std::ranges::find_if(kSpares, [directory_fd](const char* spare) {
+    return faccessat(directory_fd, spare, F_OK, AT_SYMLINK_NOFOLLOW) != 0;
+  });
+  if (missing == std::end(kSpares)) return false;
+  const UniqueFd fd(openat(directory_fd, name.c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW));
+  struct stat now = {};
+  if (!fd.valid() || fstat(fd.get(), &now) != 0) return false;
+  if (now.st_size < static_cast<off_t>(kSpareBytes)) return false;
+  if (ftruncate(fd.get(), kSpareBytes) != 0 || !ClearSpare(fd.get())) return false;
+  FAULT_POINT("replica.stage.spare_cleared");
+  return renameat2(directory_fd, name.c_str(), directory_fd, *missing, RENAME_NOREPLACE) == 0;
 }
 
 // ---- Room for the redo -------------------------------------------------------------------------
@@ -350,11 +369,8 @@ Status Stage::Remove() {
     while (!taking_.empty()) taken_.Wait(mutex_);
   }
   ReleaseRoom();
-  MutexLock lock(mutex_);
   // First the stage: it must never be found without its files.
-  if (!GiveSpareBack() && unlinkat(directory_fd_, name_.c_str(), 0) != 0 && errno != ENOENT) {
-    return ErrnoError(Named("remove"));
-  }
+  RETURN_IF_ERROR(RemoveFile(directory_fd_, name_));
   return files_.Remove();
 }
 

@@ -64,6 +64,11 @@ class Stage {
   static bool IsStageName(std::string_view name);
   // Makes the spare files that are not there.
   static Status MakeSpares(int directory_fd);
+  // At a start: a crash may have left one in use, and what it holds must not be taken for a later
+  // stage's.
+  static Status ClearSpares(int directory_fd);
+  // Removes the file of a stage that never was, or is not needed.
+  static Status RemoveFile(int directory_fd, const std::string& name);
   static constexpr char kRoomSuffix[] = ".room";
 
   CutId id() const { return id_; }
@@ -133,8 +138,8 @@ class Stage {
   // not fit.
   Status TakeSpare(uint64_t bytes) REQUIRES(mutex_);
   Status WriteFrameHere(const Header& header, std::string_view payload) REQUIRES(mutex_);
-  // Gives the file back to be spare; false: it never was, or is not needed.
-  bool GiveSpareBack() REQUIRES(mutex_);
+  // Makes a spare file of it again, or of one that is as large; false: it is not, or none lacks.
+  static bool GiveSpareBack(int directory_fd, const std::string& name);
   Status WriteFrame(const Header& header, std::string_view payload) REQUIRES(mutex_);
   Result<std::optional<Header>> ReadHeader(uint64_t offset) const;
   Result<std::string> ReadPayload(uint64_t offset, uint64_t size, uint64_t checksum) const;

@@ -98,6 +98,7 @@ Status Volume::Start() {
   {
     // Before the marker is written, on a disk that may be full.
     MutexLock lock(catalog_mutex_);
+    RETURN_IF_ERROR(Stage::ClearSpares(stage_fd_.get()));
     MakeSpares();
   }
   return CheckMarker(std::move(astray));
@@ -172,7 +173,7 @@ Result<std::vector<std::shared_ptr<Stage>>> Volume::RecoverStages() {
       return tl::unexpected<Error>(std::move(stage.error()));
     }
     LogInfo("volume {}: {}: never committed, discarded", identity_.name, stage.error().ToString());
-    if (unlinkat(stage_fd_.get(), name.c_str(), 0) != 0) return ErrnoError("remove " + name);
+    RETURN_IF_ERROR(Stage::RemoveFile(stage_fd_.get(), name));
   }
   std::ranges::sort(stages, {}, [](const auto& stage) { return stage->commit_record().cut.epoch; });
   std::vector<std::shared_ptr<Stage>> astray = AdoptStages(stages);
@@ -204,9 +205,8 @@ Status Volume::RemoveStrayFiles(const std::vector<std::string>& names) {
 Status Volume::DiscardStages() {
   ASSIGN_OR_RETURN(const auto names, NamesIn(stage_fd_.get()));
   for (const std::string& name : names) {
-    if (Stage::IsStageName(name) && unlinkat(stage_fd_.get(), name.c_str(), 0) != 0) {
-      return ErrnoError("remove " + name);
-    }
+    if (!Stage::IsStageName(name)) continue;
+    RETURN_IF_ERROR(Stage::RemoveFile(stage_fd_.get(), name));
   }
   {
     MutexLock lock(mutex_);
