@@ -98,9 +98,15 @@ Status ReplaceBySpare(int directory_fd, const std::string& text, bool durable) {
   return {};
 }
 
+// What all markers of a volume of that name fit in.
+size_t MarkerBytes(const std::string& name) {
+  constexpr size_t kAllElse = 512;
+  constexpr size_t kEscaped = 6;  // bytes for one, at most
+  return name.size() * kEscaped + kAllElse <= kMarkerBytes ? kMarkerBytes : kLongMarkerBytes;
+}
+
 // With blanks, which JSON does not mind.
-std::string Padded(std::string text) {
-  const size_t size = text.size() <= kMarkerBytes ? kMarkerBytes : kLongMarkerBytes;
+std::string Padded(std::string text, size_t size) {
   if (text.size() < size) text.insert(text.size() - 1, size - text.size(), ' ');
   return text;
 }
@@ -153,7 +159,7 @@ Status WriteMarker(int volume_fd, const Marker& marker, bool durably) {
                                {"wall_time_ns", marker.cut.wall_time_ns},
                                {"boot", BootId()},
                                {"writing", CutId::Random().ToHex()}};
-  const std::string text = Padded(ToText(json));
+  const std::string text = Padded(ToText(json), MarkerBytes(marker.identity.name));
   auto replaced = Replace(volume_fd, kName, text, kForWhoeverReadsTheTree, durably);
   if (replaced || !MeansNoRoom(replaced.error())) return replaced;
   (void)unlinkat(volume_fd, (std::string(kName) + ".new").c_str(), 0);
@@ -163,8 +169,7 @@ Status WriteMarker(int volume_fd, const Marker& marker, bool durably) {
 }
 
 Status PrepareMarker(int volume_fd, const VolumeIdentity& identity) {
-  const size_t name = identity.name.size() * 6;  // as JSON at most
-  const size_t bytes = name + 512 <= kMarkerBytes ? kMarkerBytes : kLongMarkerBytes;
+  const size_t bytes = MarkerBytes(identity.name);
   return MakeSpare(volume_fd, kSpareName, bytes, kPrivateFile);
 }
 

@@ -10,6 +10,7 @@
 #include <sstream>
 
 #include "meta/base/fault_point.h"
+#include "tests/competitor.h"
 #include "tests/files.h"
 #include "tests/loop_disk.h"
 #include "tests/mount_fixture.h"
@@ -175,12 +176,7 @@ TEST_P(FullDiskFaults, AreSurvived) {
     Write(mount_.path() + "/" + std::to_string(i), RandomBytes(8 * kMiB, i));
     ASSERT_TRUE(mount_.Sync());
   }
-  // Nothing is left, and nothing will be: others take it.
-  Process competitor(Launch{{"/bin/bash", "-c",
-                             "while :; do head -c 200M /dev/zero >>" + disk_->directory() +
-                                 "/filler 2>/dev/null; done"}});
-  ASSERT_TRUE(
-      WaitFor([this] { return std::filesystem::space(disk_->directory()).free < 5 * kMiB; }));
+  auto competitor = std::make_unique<Competitor>(disk_->directory() + "/others");
   for (int i = 0; i < 5; ++i) {
     std::filesystem::remove(mount_.path() + "/" + std::to_string(i));
     Write(mount_.path() + "/small", "small");
@@ -188,11 +184,10 @@ TEST_P(FullDiskFaults, AreSurvived) {
     mount_.Tandem("sync", {"--timeout", "2"});
   }
   EXPECT_EQ(full_->process().Wait(), kKilled) << GetParam() << " was never reached";
+  full_->Kill();
   ASSERT_TRUE(full_->Start());
   EXPECT_TRUE(WaitFor([this] { return !std::filesystem::exists(full_->tree() + "/4"); }));
-  competitor.Signal(SIGKILL);
-  competitor.Wait();
-  std::filesystem::remove(disk_->directory() + "/filler");
+  competitor.reset();
   EXPECT_TRUE(test::Converges(mount_, *full_));
 }
 

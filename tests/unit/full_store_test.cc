@@ -5,13 +5,12 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
-#include <atomic>
 #include <filesystem>
 #include <fstream>
-#include <thread>
 
 #include "meta/base/unique_fd.h"
 #include "replica/marker.h"
+#include "tests/competitor.h"
 #include "tests/loop_disk.h"
 #include "tests/process.h"
 #include "tests/scratch.h"
@@ -25,45 +24,6 @@ namespace stdfs = std::filesystem;
 
 constexpr uint64_t kMiB = 1 << 20;
 constexpr uint64_t kRecordBytes = 1 * kMiB;
-
-// Takes all that is free, bytes and inodes, and goes on doing so until it is destroyed.
-class Competitor {
- public:
-  explicit Competitor(std::string directory) : directory_(std::move(directory)) {
-    stdfs::create_directory(directory_);
-    fd_.Reset(open((directory_ + "/bytes").c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
-    thread_ = std::thread([this] { Run(); });
-    while (rounds_ < 2) std::this_thread::yield();
-  }
-  ~Competitor() {
-    stopping_ = true;
-    thread_.join();
-    fd_.Reset();
-    stdfs::remove_all(directory_);
-  }
-
- private:
-  void Run() {
-    while (!stopping_) {
-      for (off_t size = 256 * kMiB; size >= 1024; size /= 2) {
-        while (fallocate(fd_.get(), 0, end_, size) == 0) end_ += size;
-      }
-      while (mknod((directory_ + "/" + std::to_string(files_)).c_str(), S_IFREG | 0600, 0) == 0) {
-        ++files_;
-      }
-      ++rounds_;
-      std::this_thread::sleep_for(std::chrono::milliseconds(1));
-    }
-  }
-
-  const std::string directory_;
-  UniqueFd fd_;
-  off_t end_ = 0;
-  size_t files_ = 0;
-  std::atomic<int> rounds_ = 0;
-  std::atomic<bool> stopping_ = false;
-  std::thread thread_;
-};
 
 meta::Attributes FileOf(uint64_t size) {
   meta::Attributes attributes;
@@ -169,7 +129,7 @@ TEST_P(FullStore, AppliesRemovalsWhateverOthersTake) {
   }
   Restart();
   ASSERT_EQ(client_->Greet().code, ReplyCode::kOk);
-  const Competitor competitor(disk_->directory() + "/others");
+  const test::Competitor competitor(disk_->directory() + "/others");
   EXPECT_EQ(Ship(NewFile("new", 2 * kMiB)), ReplyCode::kNoSpace);
   for (const char* name : {"1", "2", "3"}) {
     const CutName cut = client_->NextCut();
@@ -188,7 +148,7 @@ TEST_P(FullStore, AppliesRemovalsWhateverOthersTake) {
 
 TEST_P(FullStore, AppliesSmallNewFilesWhateverOthersTake) {
   ASSERT_EQ(Ship(NewFile("large", 4 * kMiB)), ReplyCode::kOk);
-  const Competitor competitor(disk_->directory() + "/others");
+  const test::Competitor competitor(disk_->directory() + "/others");
   const CutName cut = client_->NextCut();
   std::vector<Record> records = NewFile("new", 4096);
   for (const auto& part : {NewFile("empty", 0), NewFile("small", 6), Removed("large")}) {
@@ -205,7 +165,7 @@ TEST_P(FullStore, AppliesSmallNewFilesWhateverOthersTake) {
 
 TEST_P(FullStore, AppliesTruncationsWhateverOthersTake) {
   ASSERT_EQ(Ship(NewFile("f", 4 * kMiB)), ReplyCode::kOk);
-  const Competitor competitor(disk_->directory() + "/others");
+  const test::Competitor competitor(disk_->directory() + "/others");
   const CutName cut = client_->NextCut();
   ASSERT_EQ(CommitOnly(Changed("f", 5, 0), cut), ReplyCode::kOk);
   // On xfs a block of it may be the stage's as well, until that has gone.
@@ -224,6 +184,22 @@ TEST_P(FullStore, CommitsNothingThatThereIsNoRoomToApply) {
   stdfs::remove(Filler());
   EXPECT_EQ(Ship(Changed("f", 100, 10 * kMiB)), ReplyCode::kOk);
   EXPECT_EQ(stdfs::file_size(InTree("f")), 100 + 10 * kMiB);
+}
+
+TEST_P(FullStore, HasAMarkerOfAVolumeWithALongName) {
+  const std::string name(120, 'v');
+  ReplicaClient client(*store_, name, VolumeId(2, 2));
+  ASSERT_EQ(client.Greet().code, ReplyCode::kOk);
+  ASSERT_EQ(client.Ship(NewFile("f", 100)).code, ReplyCode::kOk);
+  const test::Competitor competitor(disk_->directory() + "/others");
+  const UniqueFd fd(open((disk_->directory() + "/store/" + name).c_str(), O_RDONLY | O_DIRECTORY));
+  for (uint64_t size : {90, 80}) {
+    const CutName cut = client.NextCut();
+    ASSERT_EQ(client.Ship(Changed("f", size, 0)).code, ReplyCode::kOk);
+    const auto marker = ReadMarker(fd.get());
+    ASSERT_TRUE(marker);
+    EXPECT_EQ(marker->cut.name, cut);
+  }
 }
 
 TEST_P(FullStore, TakesNoRoomForWhatIsWrittenOver) {
