@@ -1,5 +1,8 @@
 #include "replica/catalog.h"
 
+#include <fcntl.h>
+#include <sys/stat.h>
+
 #include <algorithm>
 
 #include "replica/catalog_rows.h"
@@ -13,6 +16,19 @@ constexpr int kSchemaVersion = 3;
 // The log goes into the database file when it has 1,000 pages: nobody else reads, so that it always
 // begins afresh afterwards. What a part has overwritten is kept in memory: /var/tmp may be full.
 constexpr char kSettings[] = "PRAGMA wal_autocheckpoint=1000; PRAGMA temp_store=MEMORY";
+
+// Beside the pages after which the log begins afresh: a transaction writes each page of the
+// database into the log once. More than this of it is not claimed.
+constexpr uint64_t kLogBytes = 1100 * 4096;
+constexpr uint64_t kMostOfOneTransaction = 64 << 20;
+// By how much the database file may grow; when less than half of that is left, it is claimed anew.
+constexpr uint64_t kGrowth = 1 << 20;
+
+void ClaimUpTo(int fd, uint64_t bytes) {
+  (void)fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, static_cast<off_t>(bytes));
+}
+
+uint64_t BlocksOf(const struct stat& file) { return static_cast<uint64_t>(file.st_blocks) * 512; }
 
 // `inode` is InodeId; times are split so that nothing is lost; `cut` is the epoch of the cut that
 // last changed the row. Blobs of ids are 16 bytes, big endian.
@@ -134,6 +150,7 @@ tl::unexpected<Error> Catalog::Damaged(const std::string& table) const {
 Result<std::unique_ptr<Catalog>> Catalog::Open(const std::string& path) {
   ASSIGN_OR_RETURN(Database database, Database::Open(path, Database::Sync::kFull));
   RETURN_IF_ERROR(database.Execute(kSettings));
+  RETURN_IF_ERROR(database.KeepLogFile());
   RETURN_IF_ERROR(Migrate(database));
   auto statements = std::make_unique<Statements>();
   const std::pair<Statement*, const char*> all[] = {
@@ -161,6 +178,7 @@ Result<std::unique_ptr<Catalog>> Catalog::Open(const std::string& path) {
   ASSIGN_OR_RETURN(statements->short_objects, ShortObjects::Open(database));
   std::unique_ptr<Catalog> catalog(new Catalog(std::move(database), std::move(statements)));
   RETURN_IF_ERROR(catalog->Applied());
+  catalog->file_.Reset(open(path.c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW));
   return catalog;
 }
 
@@ -307,6 +325,18 @@ Status Catalog::Keep() {
 void Catalog::Discard() {
   // That it fails means that SQLite has done it by itself.
   if (database_.InTransaction()) (void)database_.Execute("ROLLBACK");
+}
+
+void Catalog::ClaimRoom() {
+  struct stat file = {};
+  if (!file_.valid() || fstat(file_.get(), &file) != 0) return;
+  const auto size = static_cast<uint64_t>(file.st_size);
+  if (BlocksOf(file) < size + kGrowth / 2) ClaimUpTo(file_.get(), size + kGrowth);
+  const UniqueFd log(
+      openat(AT_FDCWD, (database_.path() + "-wal").c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW));
+  if (!log.valid() || fstat(log.get(), &file) != 0) return;
+  const uint64_t wanted = kLogBytes + std::min(size, kMostOfOneTransaction);
+  if (BlocksOf(file) < wanted) ClaimUpTo(log.get(), wanted + wanted / 8);
 }
 
 Status Catalog::Put(ObjectId object, const CatalogObject& value, Epoch cut) {

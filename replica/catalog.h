@@ -22,6 +22,7 @@
 #include "meta/base/database.h"
 #include "meta/base/ids.h"
 #include "meta/base/result.h"
+#include "meta/base/unique_fd.h"
 #include "replica/short_objects.h"
 
 namespace tandem::replica {
@@ -107,12 +108,17 @@ class Catalog {
   Status Keep();
   // Undoes it.
   void Discard();
+  // Claims blocks, beyond the ends of its files, for what a transaction writes that removes objects
+  // or changes some, so that a full disk does not keep it from being committed. Best effort.
+  void ClaimRoom();
 
  private:
   struct Statements;
   tl::unexpected<Error> Damaged(const std::string& table) const;
   Catalog(Database database, std::unique_ptr<Statements> statements);
 
+  // Closed after the database: to close it gives up SQLite's locks.
+  UniqueFd file_;
   Database database_;
   std::unique_ptr<Statements> statements_;  // ends before database_
 };

@@ -1,19 +1,27 @@
 #include "replica/marker.h"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
+#include "meta/base/fault_point.h"
 #include "meta/base/private_files.h"
 #include "meta/base/unique_fd.h"
+#include "replica/file_data.h"
+#include "replica/spare_file.h"
 
 namespace tandem::replica {
 namespace {
 
 constexpr char kName[] = "applied";
+constexpr char kSpareName[] = "applied.spare";
 constexpr char kIdentityName[] = "volume";
+// All markers of a volume take the same number of blocks, so that one can be written over another.
+constexpr size_t kMarkerBytes = 1024;
+constexpr size_t kLongMarkerBytes = 4096;
 constexpr int kFormat = 1;
 // If the directories above let them in.
 constexpr mode_t kForWhoeverReadsTheTree = 0644;
@@ -67,6 +75,42 @@ Status Replace(int directory_fd, const std::string& name, const std::string& tex
   return {};
 }
 
+// On a full disk: the spare file is written, in place, and exchanged with the marker, which is the
+// spare one then. What it held must not come back under the name, so it is synced. Whoever has held
+// a marker open since before the one it replaced sees it change.
+Status ReplaceBySpare(int directory_fd, const std::string& text, bool durable) {
+  const UniqueFd fd(openat(directory_fd, kSpareName, O_WRONLY | O_CLOEXEC | O_NOFOLLOW));
+  if (!fd.valid()) return ErrnoError(std::string("open ") + kSpareName);
+  RETURN_IF_ERROR(WriteFully(fd.get(), text, 0));
+  FAULT_POINT("replica.marker.spare_written");
+  if (fdatasync(fd.get()) != 0) return ErrnoError(std::string("sync ") + kSpareName);
+  if (fchmod(fd.get(), kForWhoeverReadsTheTree) != 0) {
+    return ErrnoError(std::string("set mode of ") + kSpareName);
+  }
+  if (renameat2(directory_fd, kSpareName, directory_fd, kName, RENAME_EXCHANGE) != 0 &&
+      ((errno != ENOENT && errno != EINVAL) ||
+       renameat(directory_fd, kSpareName, directory_fd, kName) != 0)) {
+    return ErrnoError(std::string("exchange ") + kSpareName + " and " + kName);
+  }
+  FAULT_POINT("replica.marker.spare_exchanged");
+  (void)fchmodat(directory_fd, kSpareName, kPrivateFile, 0);
+  if (durable && fsync(directory_fd) != 0) return ErrnoError("sync directory of the marker");
+  return {};
+}
+
+// What all markers of a volume of that name fit in.
+size_t MarkerBytes(const std::string& name) {
+  constexpr size_t kAllElse = 512;
+  constexpr size_t kEscaped = 6;  // bytes for one, at most
+  return name.size() * kEscaped + kAllElse <= kMarkerBytes ? kMarkerBytes : kLongMarkerBytes;
+}
+
+// With blanks, which JSON does not mind.
+std::string Padded(std::string text, size_t size) {
+  if (text.size() < size) text.insert(text.size() - 1, size - text.size(), ' ');
+  return text;
+}
+
 // A volume's name need not be UTF-8.
 std::string ToText(const nlohmann::json& json) {
   return json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
@@ -115,7 +159,18 @@ Status WriteMarker(int volume_fd, const Marker& marker, bool durably) {
                                {"wall_time_ns", marker.cut.wall_time_ns},
                                {"boot", BootId()},
                                {"writing", CutId::Random().ToHex()}};
-  return Replace(volume_fd, kName, ToText(json), kForWhoeverReadsTheTree, durably);
+  const std::string text = Padded(ToText(json), MarkerBytes(marker.identity.name));
+  auto replaced = Replace(volume_fd, kName, text, kForWhoeverReadsTheTree, durably);
+  if (replaced || !MeansNoRoom(replaced.error())) return replaced;
+  (void)unlinkat(volume_fd, (std::string(kName) + ".new").c_str(), 0);
+  auto by_spare = ReplaceBySpare(volume_fd, text, durably);
+  if (!by_spare && by_spare.error().code() == ENOENT) return replaced;  // there is none
+  return by_spare;
+}
+
+Status PrepareMarker(int volume_fd, const VolumeIdentity& identity) {
+  const size_t bytes = MarkerBytes(identity.name);
+  return MakeSpare(volume_fd, kSpareName, bytes, kPrivateFile);
 }
 
 std::optional<Marker> ReadMarker(int volume_fd) {

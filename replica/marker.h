@@ -7,7 +7,8 @@
 // nothing until tandemd has started again; nor does one from before its filesystem was last
 // mounted. `writing` differs each time: a tree that was applied, changed and applied once more
 // between two looks does not look untouched. Another file each time, put in place at once:
-// a reader sees one or the other.
+// a reader sees one or the other. On a full disk two files take turns, applied and applied.spare,
+// which were made in time. Blanks fill it up, so that one takes the place of the other.
 #pragma once
 
 #include <optional>
@@ -40,6 +41,8 @@ struct Marker {
 // `durably`: on stable storage when it returns. A crash leaves the one before, the new one, or,
 // where no stage leads to what it says, one that cannot be read.
 Status WriteMarker(int volume_fd, const Marker& marker, bool durably = false);
+// Makes the spare file, unless it is there; from then on a marker can be written on a full disk.
+Status PrepareMarker(int volume_fd, const VolumeIdentity& identity);
 // nullopt: there is none, or it makes no sense.
 std::optional<Marker> ReadMarker(int volume_fd);
 

@@ -139,7 +139,10 @@ Result<RequestBody> Read(WireReader&, const wire::Commit& table) {
                       table.chunk_count(),
                       table.digest()};
   if (commit.stage.is_null() || commit.cut.id.is_null()) return Malformed("a cut without id");
-  if (commit.cut.epoch <= commit.base.epoch) return Malformed("a cut older than its base");
+  const bool of_no_moment = commit.cut.epoch == Epoch();
+  if (!of_no_moment && commit.cut.epoch <= commit.base.epoch) {
+    return Malformed("a cut older than its base");
+  }
   return commit;
 }
 

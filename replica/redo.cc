@@ -6,6 +6,7 @@
 #include "meta/base/log.h"
 #include "meta/base/printable.h"
 #include "replica/redo_content.h"
+#include "replica/redo_free.h"
 #include "replica/redo_gather.h"
 #include "replica/redo_place.h"
 
@@ -122,6 +123,8 @@ Status RecordEntries(RedoState& state) {
 
 Status Arrange(RedoState& state, const std::vector<std::shared_ptr<Stage>>& stages) {
   Gatherer gatherer(state);
+  RETURN_IF_ERROR(gatherer.CleanHold());
+  if (state.place.cramped) RETURN_IF_ERROR(FreeRoomFirst(state, stages));
   RETURN_IF_ERROR(gatherer.Run());
   ContentWriter content(state);
   RETURN_IF_ERROR(content.Run(stages));
@@ -194,7 +197,10 @@ Result<AppliedCut> Redo(const RedoPlace& place, const std::vector<std::shared_pt
   if (!plan->missing().empty()) {
     return MakeError(ErrorKind::kCorrupt, "apply a stage that speaks of unknown objects");
   }
-  RedoState state(place, *plan, notices, commit.cut.epoch);
+  // What a set of no moment leaves of an object differs, in what it did not bring, from the source:
+  // it is compared, whatever else is.
+  const bool of_no_moment = commit.cut.epoch == Epoch();
+  RedoState state(place, *plan, notices, of_no_moment ? kNewestEpoch : commit.cut.epoch);
   ASSIGN_OR_RETURN(Savepoint part, place.catalog.Begin());
   RETURN_IF_ERROR(Arrange(state, stages));
   RETURN_IF_ERROR(RecordEntries(state));
@@ -207,7 +213,7 @@ Result<AppliedCut> Redo(const RedoPlace& place, const std::vector<std::shared_pt
       whole ? AppliedCut{commit.cut, commit.wall_time_ns} : AppliedCut::Nowhere();
   RETURN_IF_ERROR(place.catalog.SetApplied(applied));
   ASSIGN_OR_RETURN(notices.xattrs, place.catalog.CountLackingXattrs());
-  marker.state = whole ? TreeState::kApplied : TreeState::kSeeding;
+  marker.state = applied.IsNowhere() ? TreeState::kSeeding : TreeState::kApplied;
   marker.cut = applied;
   RETURN_IF_ERROR(WriteMarker(place.volume_fd, marker));
   FAULT_POINT("replica.redo.marker_written");

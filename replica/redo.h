@@ -3,6 +3,8 @@
 //
 // How: the names in the catalog stay those of the base until the end, and a redo that fails leaves
 // the catalog at the base. Objects are recognised by their inode.
+//   free     Only if the last attempt found no room: objects that have no name in the end are
+//            removed where they are, and files cut to their size, before anything is made.
 //   gather   Every known object whose name changes goes to stage/hold/ID. What stands at a name the
 //            stages set, and is unknown, comes from a redo that was interrupted: it is removed.
 //   content  New objects are made in hold/; data is written, holes are punched, files get their
@@ -49,6 +51,9 @@ struct RedoPlace {
   const std::atomic<bool>& stopping;
   // Told of what others have put into the tree. Null: it may be what a redo before has left.
   ForeignEdits* edits;
+  // The last attempt found no room: what goes is removed first.
+  bool cramped = false;
+  int stage_fd = -1;  // where spare objects are; -1: there are none
   uint64_t largest_file = std::numeric_limits<int64_t>::max();  // of the filesystem
 };
 

@@ -10,6 +10,7 @@
 #include "meta/base/log.h"
 #include "replica/file_data.h"
 #include "replica/removal.h"
+#include "replica/spare_objects.h"
 
 namespace tandem::replica {
 namespace {
@@ -150,11 +151,19 @@ Status ContentWriter::CopyStaged(const DataRecord& record, int fd) {
 
 // ---- Making ------------------------------------------------------------------------------------
 
+// Its zeros count for nothing: the file gets its size when it is complete.
+bool ContentWriter::TakeSpare(const std::string& name) {
+  const RedoPlace& place = state_.place;
+  if (!place.cramped || place.stage_fd < 0) return false;
+  return TakeSpareObject(place.stage_fd, state_.tree.hold_fd(), name);
+}
+
 Status ContentWriter::MakeNode(const std::string& name, const meta::Attributes& attributes) {
   const int hold_fd = state_.tree.hold_fd();
   int result = 0;
   switch (attributes.kind) {
     case meta::Kind::kFile:
+      if (attributes.size <= kSpareObjectBytes && TakeSpare(name)) return {};
       result = mknodat(hold_fd, name.c_str(), S_IFREG | 0600, 0);
       break;
     case meta::Kind::kDirectory:

@@ -43,6 +43,7 @@ class ContentWriter {
   Status Make(ObjectId object, const meta::Attributes& attributes);
   // Its file goes to hold/, unless the redo before has moved it already.
   Status MoveIn(ObjectId object, InodeId file, const meta::Attributes& attributes);
+  bool TakeSpare(const std::string& name);
   Status MakeNode(const std::string& name, const meta::Attributes& attributes);
   Status Truncate(ObjectId object);
   Status Shrink(ObjectId object, uint64_t size);

@@ -12,7 +12,6 @@
 namespace tandem::replica {
 
 Status Gatherer::Run() {
-  RETURN_IF_ERROR(CleanHold());
   RETURN_IF_ERROR(CollectPlaces());
   RETURN_IF_ERROR(VisitPlaces());
   bool searched = state_.place.marker.cut.IsNowhere();

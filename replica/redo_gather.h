@@ -14,12 +14,13 @@ namespace tandem::replica {
 class Gatherer {
  public:
   explicit Gatherer(RedoState& state) : state_(state) {}
+  // First: what a redo that did not end has left in hold/.
+  Status CleanHold();
   Status Run();
 
  private:
   using Names = std::unordered_set<std::string>;
 
-  Status CleanHold();
   Status CollectPlaces();
   Status CollectNamesOf(ObjectId object);
   Status VisitPlaces();

@@ -34,7 +34,8 @@ Sender::Sender(Options options, meta::Tracker& tracker, const meta::SourceTree& 
       reconcile_owed_(options_.reconcile_owed),
       compare_after_(options_.compare_after),
       paused_(options_.paused),
-      applied_(options_.last_applied) {
+      applied_(options_.last_applied),
+      behind_since_(options_.last_applied) {
   // Until the replica says where it is. Its last cut may be a newer one than is written down, and
   // after an unclean end what the tables suspect shows nowhere else.
   if (reconcile_owed_ || options_.last_applied.epoch != Epoch()) {
@@ -120,6 +121,7 @@ void Sender::SetPosition(const Position& position, const Inquiry& inquiry) {
     heard_ = inquiry;
     durable_ = position.durable;
     applied_ = position.applied;
+    behind_since_ = RealCut(position.applied);
     notice_ = position.notice;
     short_debts_.Heard(position, CondVar::Clock::now());
     largest_file_ = position.largest_file;
@@ -186,8 +188,9 @@ Status Sender::Converse(Peer& peer) {
   HoldAfter(position.durable);
   if (position.applied != position.durable) {
     RETURN_IF_ERROR(AwaitApplied(peer, position, position.durable));
+    HoldAfter(position.applied);
   }
-  if (increments_) {
+  if (increments_ && RealCut(position.applied) == position.applied) {
     SetInStep(true);
     on_applied_(position.durable, position.applied, !uncompared_.empty());
     SetGoingOn(ReplicaState::kCurrent);
@@ -213,7 +216,8 @@ Status Sender::CheckClaim(const Position& position) {
 // replica has to be reconciled, and until that is done nothing at all is dropped: what a crash has
 // made suspect stands in no attribute, and another crash must find it again. First hold, then ask,
 // so that nothing is dropped in between.
-void Sender::HoldAfter(const CutName& cut) {
+void Sender::HoldAfter(const CutName& reached) {
+  const CutName cut = RealCut(reached);
   // Let go, and nobody knows any more what was suspect, or lacking.
   if (!retention_.Holds(options_.name)) {
     reconcile_owed_ = reconcile_owed_ || LacksSomething();
@@ -240,7 +244,7 @@ Status Sender::Step(Peer& peer, Position& position) {
   if (increments_ && !KnowsChanges()) return MakeError(ErrorKind::kCancelled, "it was let go");
   if (increments_) {
     const auto deadline = CondVar::Clock::now() + kIdleWait;
-    const bool changes = tracker_.WaitForChanges(position.applied.epoch, deadline);
+    const bool changes = tracker_.WaitForChanges(RealCut(position.applied).epoch, deadline);
     if (paused() || stopping_) return {};
     if (!changes) trouble_.clear();
     SetGoingOn(ReplicaState::kCurrent);
@@ -265,7 +269,8 @@ Status Sender::RunTasks(Peer& peer, const Position& position) {
       next->started = true;
     }
     Status status;
-    if (increments_ && retention_.Regrip(options_.name, Grip::kFirm)) {
+    const bool at_a_cut = RealCut(position.applied) == position.applied;
+    if (increments_ && at_a_cut && retention_.Regrip(options_.name, Grip::kFirm)) {
       status = next->task(peer, position);
       retention_.Regrip(options_.name, Grip::kLoose);
     } else {

@@ -121,7 +121,7 @@ class Sender {
   Status Converse(Peer& peer);
   // kProtocol if it cannot be where it says.
   Status CheckClaim(const Position& position);
-  void HoldAfter(const CutName& cut);
+  void HoldAfter(const CutName& reached);
   Status Step(Peer& peer, Position& position);
   Status RunTasks(Peer& peer, const Position& position);
   Status CheckStillThere(Peer& peer, Position& position);
@@ -134,7 +134,18 @@ class Sender {
   Result<std::optional<meta::ObjectRef>> FindShortObject(const ShortObject& object);
   bool IsShortObjectDue() EXCLUDES(mutex_);
   Status DeferUnreadable(const CutName& cut, ObjectShipper& objects) EXCLUDES(mutex_);
-  Status AwaitApplied(Peer& peer, Position& position, const CutName& cut);
+  // Waits until `cut`, or one that was sent on top of it meanwhile, is applied.
+  Status AwaitApplied(Peer& peer, Position& position, CutName cut);
+
+  // ---- A replica without room (sender_cramped.cc)
+  static bool IsNoRoom(const Error& error);
+  // The cut after which everything has to be sent to a replica that is there: of a set of no moment
+  // that we know, the one it was made from.
+  CutName RealCut(const CutName& cut) const;
+  Result<CutName> CommitThin(Peer& peer, const CutName& base);
+  Result<bool> MakeRoom(Peer& peer, Position& position, const Error& why);
+  std::optional<CutName> ShipOnTop(Peer& peer, const CutName& cut);
+  Result<CutName> CommitOnTop(Peer& peer, const CutName& base);
   // Whether what has changed after the replica's cut is known, object by object.
   bool KnowsChanges() { return increments_ && retention_.Holds(options_.name); }
 
@@ -172,6 +183,13 @@ class Sender {
   Epoch walked_after_;  // what the last walk of everything compared the content of
   Walker::Uncompared uncompared_;
   bool deltas_ = true;
+  // Sets of no moment that were sent in this run.
+  struct ThinName {
+    CutName name;
+    CutName base;
+  };
+  std::vector<ThinName> thin_sets_;
+  Epoch tried_on_top_;   // the newest cut that was sent on top of one that cannot be applied
   std::string trouble_;  // what stopped the last session, until a cut has got through
   CondVar::Clock::time_point last_cut_{};
   CondVar::Clock::time_point last_heard_{};
@@ -191,6 +209,7 @@ class Sender {
   std::string notice_ GUARDED_BY(mutex_);
   CutName durable_ GUARDED_BY(mutex_);
   CutName applied_ GUARDED_BY(mutex_);
+  CutName behind_since_ GUARDED_BY(mutex_);  // applied_, or the cut it was made from
   Lacking lacking_ GUARDED_BY(mutex_);
   ShortDebts short_debts_ GUARDED_BY(mutex_);
   uint64_t largest_file_ GUARDED_BY(mutex_) = std::numeric_limits<int64_t>::max();  // there

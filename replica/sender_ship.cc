@@ -45,12 +45,17 @@ Status Sender::Ship(Peer& peer, Position& position) {
     MutexLock lock(mutex_);
     lacking_.BeginStage();
   }
-  ASSIGN_OR_RETURN(StageWriter stage, StageWriter::Begin(peer, position.durable));
-  auto shipped = FillStage(peer, position, stage);
+  auto stage = StageWriter::Begin(peer, position.durable);
+  auto shipped = stage ? FillStage(peer, position, *stage)
+                       : Result<CutName>(tl::unexpected<Error>(stage.error()));
   if (!shipped) {
     retention_.Regrip(options_.name, Grip::kLoose);
     // The basis of a delta was not what its signature said; literal bytes always do.
     deltas_ = shipped.error().kind() != ErrorKind::kGivenUp;
+    if (IsNoRoom(shipped.error())) {
+      ASSIGN_OR_RETURN(const bool made, MakeRoom(peer, position, shipped.error()));
+      if (made) return {};
+    }
     return tl::unexpected<Error>(std::move(shipped.error()));
   }
   deltas_ = true;
@@ -77,7 +82,8 @@ Result<CutName> Sender::FillStage(Peer& peer, const Position& position, StageWri
                         position.largest_file);
   // Without a debt everything the replica has can be told by its attributes, times included; but
   // what changed again within one tick of the clock, at its last cut.
-  const uint64_t newest = position.durable.epoch.number();
+  const CutName base = RealCut(position.durable);
+  const uint64_t newest = base.epoch.number();
   Epoch compare_after =
       reconcile_owed_ ? compare_after_ : Epoch(newest - std::min(newest, kCutsInATick));
   // At no cut: not even its own database knows what the replica has.
@@ -85,7 +91,7 @@ Result<CutName> Sender::FillStage(Peer& peer, const Position& position, StageWri
   Walker walker(tree_, peer, stage, objects, {position.empty, compare_after}, uncompared_,
                 [this] { return !stopping_ && !paused(); });
   CutShipper cuts(tree_, stage, objects, walker);
-  Epoch after = position.durable.epoch;
+  Epoch after = base.epoch;
   if (!increments_) {
     // Everything after this cut is captured and follows; what was before stands in the tree.
     RETURN_IF_ERROR(tracker_.AdvanceBeyond(position.durable.epoch));
@@ -199,7 +205,7 @@ Status Sender::DeferUnreadable(const CutName& cut, ObjectShipper& objects) {
   return {};
 }
 
-Status Sender::AwaitApplied(Peer& peer, Position& position, const CutName& cut) {
+Status Sender::AwaitApplied(Peer& peer, Position& position, CutName cut) {
   while (true) {
     const auto asked = CondVar::Clock::now();
     const Inquiry inquiry = Inquire();
@@ -208,6 +214,12 @@ Status Sender::AwaitApplied(Peer& peer, Position& position, const CutName& cut) 
     if (reply.code == ReplyCode::kNoSpace || reply.code == ReplyCode::kIoError) {
       // The cut is safe there; it is applied when the trouble is over.
       SetState(ReplicaState::kBlocked, reply.message);
+      if (reply.code == ReplyCode::kNoSpace) {
+        if (const auto next = ShipOnTop(peer, cut)) {
+          cut = *next;
+          continue;
+        }
+      }
       WaitUnlessWoken(milliseconds(kAppliedPollMs));
       continue;
     }
@@ -227,7 +239,8 @@ Status Sender::AwaitApplied(Peer& peer, Position& position, const CutName& cut) 
                        "the replica is at another cut than was thought: asking it where it is");
     }
     // First this: who waits for the position reads the state next.
-    if (position.applied == cut && increments_) SetState(ReplicaState::kCurrent, "");
+    const bool at_a_cut = cut.epoch != Epoch();
+    if (position.applied == cut && increments_ && at_a_cut) SetState(ReplicaState::kCurrent, "");
     SetPosition(position, inquiry);
     if (position.applied == cut) return {};
     if (CondVar::Clock::now() - asked < kAppliedPause) WaitUnlessWoken(kAppliedPause);

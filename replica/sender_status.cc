@@ -38,6 +38,7 @@ const char* NameOf(ReplicaState state) {
 ReplicaStatus Sender::status() {
   ReplicaStatus status;
   bool in_step = false;
+  CutName behind_since;
   uint64_t heard_connection = 0;
   {
     MutexLock lock(mutex_);
@@ -50,6 +51,7 @@ ReplicaStatus Sender::status() {
     if (state_ == ReplicaState::kPaused && !paused_) status.state = ReplicaState::kCatchingUp;
     status.durable = durable_;
     status.applied = applied_;
+    behind_since = behind_since_;
     status.error = error_;
     status.notice = notice_;
     if (!lacking_.empty()) {
@@ -85,11 +87,13 @@ ReplicaStatus Sender::status() {
       if (std::string found = probe_.found(); !found.empty()) status.error = std::move(found);
     }
   }
-  if (!in_step || !tracker_.Knows(status.applied)) {
+  // After a set of no moment it is as far behind as before.
+  const bool at_a_cut = behind_since == status.applied;
+  if (!tracker_.Knows(behind_since) || (!in_step && at_a_cut)) {
     // Never in step in this run: all that can be said is that it is at least that far behind.
     status.lag_seconds = std::max(status.lag_seconds, SecondsSince(started_ns_));
   }
-  if (const auto oldest = tracker_.OldestChangeAfter(status.applied.epoch)) {
+  if (const auto oldest = tracker_.OldestChangeAfter(behind_since.epoch)) {
     status.lag_seconds = std::max(status.lag_seconds, SecondsSince(*oldest));
   }
   if (status.state == ReplicaState::kConnecting && status.error.empty()) {

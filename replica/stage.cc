@@ -1,14 +1,19 @@
 #include "replica/stage.h"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <cstdio>
 #include <cstring>
 
 #include "meta/base/fault_point.h"
 #include "replica/chunk_payload.h"
+#include "replica/file_data.h"
 #include "replica/little_endian.h"
+#include "replica/spare_file.h"
 
 namespace tandem::replica {
 namespace {
@@ -19,8 +24,20 @@ constexpr uint32_t kChunkFrame = 2;
 constexpr uint32_t kCommitFrame = 3;
 constexpr size_t kHeaderBytes = 56;
 constexpr char kSuffix[] = ".stage";
+// One for a cut that cannot be applied for lack of room, and one for what makes room.
+constexpr const char* kSpares[] = {"spare.0", "spare.1"};
+constexpr uint64_t kSpareBytes = 512 << 10;
 
 }  // namespace
+
+uint64_t Stage::LiteralBytesIn(const std::vector<Record>& records) {
+  uint64_t bytes = 0;
+  for (const Record& record : records) {
+    const auto* data = std::get_if<DataRecord>(&record);
+    if (data != nullptr && data->encoding == Encoding::kLiteral) bytes += data->length;
+  }
+  return bytes;
+}
 
 struct Stage::Header {
   uint32_t kind = 0;
@@ -77,15 +94,24 @@ Result<std::shared_ptr<Stage>> Stage::Create(int directory_fd, VolumeId volume, 
   stage->base_ = base;
   stage->fd_.Reset(openat(directory_fd, stage->name_.c_str(),
                           O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600));
-  if (!stage->fd_.valid()) return ErrnoError(stage->Named("create"));
+  const auto created = stage->fd_.valid() ? Status() : ErrnoError(stage->Named("create"));
+  MutexLock lock(stage->mutex_);
+  if (!created && !MeansNoRoom(created.error())) return tl::unexpected<Error>(created.error());
+  if (!created) RETURN_IF_ERROR(stage->TakeSpare(0));
   const std::string payload =
       Packer().Id(volume).Id(id).Number(base.epoch.number()).Id(base.id).bytes();
-  MutexLock lock(stage->mutex_);
   RETURN_IF_ERROR(stage->WriteFrame(Header::For(kBeginFrame, payload), payload));
   return stage;
 }
 
 Status Stage::WriteFrame(const Header& header, std::string_view payload) {
+  auto written = WriteFrameHere(header, payload);
+  if (written || !MeansNoRoom(written.error())) return written;
+  if (!TakeSpare(end_ + kHeaderBytes + payload.size())) return written;
+  return WriteFrameHere(header, payload);
+}
+
+Status Stage::WriteFrameHere(const Header& header, std::string_view payload) {
   const std::string packed = header.Pack();
   const size_t total = packed.size() + payload.size();
   size_t done = 0;
@@ -101,8 +127,9 @@ Status Stage::WriteFrame(const Header& header, std::string_view payload) {
     if (written < 0 && errno == EINTR) continue;
     if (written < 0) {
       auto error = ErrnoError(Named("write"));
-      // What is behind end_ counts for nothing, but takes space.
-      (void)ftruncate(fd_.get(), static_cast<off_t>(end_));
+      // What is behind end_ counts for nothing, but takes space. A spare file keeps its own.
+      (void)ftruncate(fd_.get(),
+                      static_cast<off_t>(is_spare_ ? std::max(end_, kSpareBytes) : end_));
       return error;
     }
     done += static_cast<size_t>(written);
@@ -110,6 +137,111 @@ Status Stage::WriteFrame(const Header& header, std::string_view payload) {
   end_ += total;
   return {};
 }
+
+// ---- Spare files -------------------------------------------------------------------------------
+
+Status Stage::MakeSpares(int directory_fd) {
+  for (const char* name : kSpares) {
+    RETURN_IF_ERROR(MakeSpare(directory_fd, name, kSpareBytes, 0600));
+  }
+  return {};
+}
+
+Status Stage::ClearSpares(int directory_fd) {
+  for (const char* name : kSpares) {
+    const UniqueFd fd(openat(directory_fd, name, O_RDWR | O_CLOEXEC | O_NOFOLLOW));
+    if (!fd.valid()) continue;
+    uint64_t first = 0;
+    if (pread(fd.get(), &first, sizeof first, 0) == sizeof first && first == 0) continue;
+    RETURN_IF_ERROR(ClearSpare(fd.get()));
+  }
+  return {};
+}
+
+Status Stage::TakeSpare(uint64_t bytes) {
+  if (is_spare_ || bytes > kSpareBytes) return ErrnoError(ENOSPC, Named("find room for"));
+  for (const char* name : kSpares) {
+    UniqueFd spare(openat(directory_fd_, name, O_RDWR | O_CLOEXEC | O_NOFOLLOW));
+    if (!spare.valid()) continue;
+    if (fd_.valid()) {
+      ASSIGN_OR_RETURN(const std::string begun, ReadUpTo(fd_.get(), 0, end_));
+      RETURN_IF_ERROR(WriteFully(spare.get(), begun, 0));
+    }
+    FAULT_POINT("replica.stage.spare_filled");
+    if (renameat(directory_fd_, name, directory_fd_, name_.c_str()) != 0) {
+      return ErrnoError(Named("rename a spare file to"));
+    }
+    struct stat filled = {};
+    struct stat named = {};
+    if (fstat(spare.get(), &filled) != 0 ||
+        fstatat(directory_fd_, name_.c_str(), &named, AT_SYMLINK_NOFOLLOW) != 0 ||
+        filled.st_ino != named.st_ino) {
+      return ErrnoError(EIO, Named("find a spare file as"));
+    }
+    // Whoever reads the stage meanwhile goes on in the other file.
+    if (fd_.valid() && dup3(spare.get(), fd_.get(), O_CLOEXEC) < 0)
+      return ErrnoError(Named("open"));
+    if (!fd_.valid()) fd_ = std::move(spare);
+    is_spare_ = true;
+    FAULT_POINT("replica.stage.spare_taken");
+    return {};
+  }
+  return ErrnoError(ENOSPC, Named("find a spare file for"));
+}
+
+Status Stage::RemoveFile(int directory_fd, const std::string& name) {
+  if (GiveSpareBack(directory_fd, name)) return {};
+  if (unlinkat(directory_fd, name.c_str(), 0) == 0 || errno == ENOENT) return {};
+  return ErrnoError("remove stage file " + name);
+}
+
+bool Stage::GiveSpareBack(int directory_fd, const std::string& name) {
+  const auto missing = std::ranges::find_if(kSpares, [directory_fd](const char* spare) {
+    return faccessat(directory_fd, spare, F_OK, AT_SYMLINK_NOFOLLOW) != 0;
+  });
+  if (missing == std::end(kSpares)) return false;
+  const UniqueFd fd(openat(directory_fd, name.c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW));
+  struct stat now = {};
+  if (!fd.valid() || fstat(fd.get(), &now) != 0) return false;
+  if (now.st_size < static_cast<off_t>(kSpareBytes)) return false;
+  if (ftruncate(fd.get(), kSpareBytes) != 0 || !ClearSpare(fd.get())) return false;
+  FAULT_POINT("replica.stage.spare_cleared");
+  return renameat2(directory_fd, name.c_str(), directory_fd, *missing, RENAME_NOREPLACE) == 0;
+}
+
+// ---- Room for the redo -------------------------------------------------------------------------
+
+Status Stage::HoldRoom(uint64_t bytes) {
+  ReleaseRoom();
+  if (bytes == 0) return {};
+  const std::string name = id_.ToHex() + kRoomSuffix;
+  constexpr int kFlags = O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW;
+  const UniqueFd fd(openat(directory_fd_, name.c_str(), kFlags, 0600));
+  if (!fd.valid()) return ErrnoError("create " + name);
+  {
+    MutexLock lock(mutex_);
+    holds_room_ = true;
+  }
+  // Not posix_fallocate, which would write it where it cannot be claimed.
+  if (fallocate(fd.get(), 0, 0, static_cast<off_t>(bytes)) == 0) return {};
+  if (errno == EOPNOTSUPP || errno == ENOSYS) return {};
+  auto error = ErrnoError("claim room in " + name);
+  ReleaseRoom();
+  return error;
+}
+
+void Stage::ReleaseRoom() {
+  MutexLock lock(mutex_);
+  if (!std::exchange(holds_room_, false)) return;
+  (void)unlinkat(directory_fd_, (id_.ToHex() + kRoomSuffix).c_str(), 0);
+}
+
+uint64_t Stage::literal_bytes() const {
+  MutexLock lock(mutex_);
+  return literal_bytes_;
+}
+
+// ---- Chunks ------------------------------------------------------------------------------------
 
 bool Stage::BeginTaking(uint64_t sequence) {
   MutexLock lock(mutex_);
@@ -135,7 +267,7 @@ std::optional<uint64_t> Stage::ReceivedChecksum(uint64_t sequence) const {
   return frame->second.received_checksum;
 }
 
-Status Stage::Append(const ResolvedChunk& chunk, Outline outline) {
+Status Stage::Append(const ResolvedChunk& chunk, Outline outline, uint64_t literal_bytes) {
   const uint64_t checksum = ChecksumOf(chunk.payload);
   MutexLock lock(mutex_);
   if (commit_ || frames_.contains(chunk.sequence)) return {};
@@ -145,6 +277,7 @@ Status Stage::Append(const ResolvedChunk& chunk, Outline outline) {
   RETURN_IF_ERROR(WriteFrame(header, chunk.payload));
   frames_.emplace(chunk.sequence, Frame{offset, header.size, header.raw_size,
                                         header.received_checksum, checksum, std::move(outline)});
+  literal_bytes_ += literal_bytes;
   FAULT_POINT("replica.stage.chunk_written");
   return {};
 }
@@ -235,10 +368,9 @@ Status Stage::Remove() {
     removed_ = true;
     while (!taking_.empty()) taken_.Wait(mutex_);
   }
+  ReleaseRoom();
   // First the stage: it must never be found without its files.
-  if (unlinkat(directory_fd_, name_.c_str(), 0) != 0 && errno != ENOENT) {
-    return ErrnoError(Named("remove"));
-  }
+  RETURN_IF_ERROR(RemoveFile(directory_fd_, name_));
   return files_.Remove();
 }
 
@@ -309,6 +441,7 @@ Status Stage::ReadFrame(const Header& header, uint64_t offset) {
     frames_.emplace(header.sequence,
                     Frame{offset, header.size, header.raw_size, header.received_checksum,
                           header.checksum, OutlineOf(records)});
+    literal_bytes_ += LiteralBytesIn(records);
     return {};
   }
   Unpacker unpacker(payload);

@@ -2,7 +2,10 @@
 // appended as they come, in any order; the commit record behind them, once on disk, makes the stage
 // a promise: it will be redone after any crash. Without one it never happened.
 //
-// Large content stands beside it in files of its own (replica/staged_files.h).
+// Large content stands beside it in files of its own (replica/staged_files.h). Where the disk is
+// full, one of the files stage/spare.N becomes the stage's, so that a small one can always be
+// written; it is spare again when the stage goes. The room that its redo will take stands beside it
+// until then, as ID.room, if there is little.
 //
 // Any thread may take chunks and ask; Commit, Recover and Remove are for one at a time.
 //
@@ -59,6 +62,14 @@ class Stage {
   static Result<std::shared_ptr<Stage>> Recover(int directory_fd, const std::string& name,
                                                 VolumeId volume);
   static bool IsStageName(std::string_view name);
+  // Makes the spare files that are not there.
+  static Status MakeSpares(int directory_fd);
+  // At a start: a crash may have left one in use, and what it holds must not be taken for a later
+  // stage's.
+  static Status ClearSpares(int directory_fd);
+  // Removes the file of a stage that never was, or is not needed.
+  static Status RemoveFile(int directory_fd, const std::string& name);
+  static constexpr char kRoomSuffix[] = ".room";
 
   CutId id() const { return id_; }
   const CutName& base() const { return base_; }
@@ -84,7 +95,9 @@ class Stage {
   StagedFiles& files() { return files_; }
   const StagedFiles& files() const { return files_; }
   // A sequence number that is here already changes nothing. After an error nothing was added.
-  Status Append(const ResolvedChunk& chunk, Outline outline);
+  // `literal_bytes`: LiteralBytesIn its records.
+  Status Append(const ResolvedChunk& chunk, Outline outline, uint64_t literal_bytes = 0);
+  static uint64_t LiteralBytesIn(const std::vector<Record>& records);
   // Chunks 0 to count-1 are here, none else, and their checksums agree with the digest. kProtocol.
   Status CheckComplete(uint64_t chunk_count, uint64_t digest) const;
   // On stable storage when it returns. After an error of the sync the outcome is unknown until the
@@ -99,6 +112,12 @@ class Stage {
   Result<std::vector<Record>> Read(uint64_t sequence) const;
   // In order of sequence. No Append may run meanwhile.
   std::vector<const Outline*> Outlines() const;
+  // At most: of content that its redo writes into the tree, beside what comes as files.
+  uint64_t literal_bytes() const;
+  // Claims room for the redo, until ReleaseRoom. ENOSPC, EDQUOT: there is not so much. Best effort
+  // where a filesystem cannot tell.
+  Status HoldRoom(uint64_t bytes);
+  void ReleaseRoom();
   // Waits until nothing is being taken any more.
   Status Remove();
 
@@ -115,6 +134,12 @@ class Stage {
 
   Stage(int directory_fd, CutId id);
   bool BeginTaking(uint64_t sequence);
+  // Takes a spare file for the stage's own. ENOSPC if there is none, or what is to be in it does
+  // not fit.
+  Status TakeSpare(uint64_t bytes) REQUIRES(mutex_);
+  Status WriteFrameHere(const Header& header, std::string_view payload) REQUIRES(mutex_);
+  // Makes a spare file of it again, or of one that is as large; false: it is not, or none lacks.
+  static bool GiveSpareBack(int directory_fd, const std::string& name);
   Status WriteFrame(const Header& header, std::string_view payload) REQUIRES(mutex_);
   Result<std::optional<Header>> ReadHeader(uint64_t offset) const;
   Result<std::string> ReadPayload(uint64_t offset, uint64_t size, uint64_t checksum) const;
@@ -135,6 +160,9 @@ class Stage {
   std::set<uint64_t> taking_ GUARDED_BY(mutex_);
   bool removed_ GUARDED_BY(mutex_) = false;
   uint64_t end_ GUARDED_BY(mutex_) = 0;
+  uint64_t literal_bytes_ GUARDED_BY(mutex_) = 0;
+  bool holds_room_ GUARDED_BY(mutex_) = false;
+  bool is_spare_ GUARDED_BY(mutex_) = false;
   std::map<uint64_t, Frame> frames_ GUARDED_BY(mutex_);
   std::optional<CommitRecord> commit_ GUARDED_BY(mutex_);
 };

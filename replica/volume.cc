@@ -8,6 +8,7 @@
 #include "meta/base/fault_point.h"
 #include "meta/base/log.h"
 #include "replica/redo.h"
+#include "replica/spare_file.h"
 
 namespace tandem::replica {
 namespace {
@@ -75,7 +76,7 @@ void Volume::Pause(CondVar::Clock::duration time) {
   }
 }
 
-// pending_ stays as it is meanwhile: a commit waits until it is empty.
+// pending_ stays as it is meanwhile: a commit waits until it is empty, or holds catalog_mutex_.
 bool Volume::RedoOnce() {
   MutexLock catalog_lock(catalog_mutex_);
   auto complete = Guarded([this]() NO_THREAD_SAFETY_ANALYSIS { return RedoWhatWasLost(); });
@@ -83,15 +84,19 @@ bool Volume::RedoOnce() {
   Notices notices;
   Marker marker{identity_, TreeState::kApplied, {}};
   ForeignEdits* edits = nullptr;
+  bool cramped = false;
   {
     MutexLock lock(mutex_);
     stages = pending_;
+    if (stages.empty()) return true;
+    const bool makes_room = stages.back()->commit_record().cut.epoch == Epoch();
+    cramped = makes_room || (blocked_ && MeansNoRoom(*blocked_));
     notices = notices_;
     marker.cut = applied_;
     if (!redo_unfinished_ && !applied_.IsNowhere()) edits = &edits_;
   }
-  const RedoPlace place{fd_.get(), root_fd_.get(), hold_fd_.get(), *catalog_,
-                        marker,    stopping_,      edits,          largest_file_};
+  const RedoPlace place{fd_.get(), root_fd_.get(), hold_fd_.get(), *catalog_,       marker,
+                        stopping_, edits,          cramped,        stage_fd_.get(), largest_file_};
   const auto done = Guarded([&]() NO_THREAD_SAFETY_ANALYSIS -> Result<AppliedCut> {
     RETURN_IF_ERROR(std::move(complete));
     RETURN_IF_ERROR(CheckMounts());
@@ -99,6 +104,7 @@ bool Volume::RedoOnce() {
       MutexLock lock(mutex_);
       redo_unfinished_ = true;
     }
+    for (const auto& stage : stages) stage->ReleaseRoom();
     ASSIGN_OR_RETURN(const AppliedCut applied, Redo(place, stages, notices));
     // The cut is applied all the same.
     if (const auto looked = LookForShortObjects(); !looked) {
@@ -125,10 +131,12 @@ bool Volume::RedoOnce() {
     LogInfo("volume {}: applying goes on", identity_.name);
     blocked_.reset();
   }
-  if (done->IsNowhere()) {
+  // A set of no moment leads to such a place, and the source knows which.
+  const bool lost = done->IsNowhere() && done->name != stages.back()->commit_record().cut;
+  if (lost) {
     LeaveEveryCut("files were missing when a cut was applied", *done);
   } else {
-    if (applied_.IsNowhere()) history_notice_.clear();
+    if (applied_.IsNowhere() && !done->IsNowhere()) history_notice_.clear();
     applied_ = *done;
   }
   empty_ = false;
@@ -198,6 +206,10 @@ Status Volume::SyncOnce() {
   ASSIGN_OR_RETURN(const auto stages, KeepApplied());
   for (const auto& stage : stages) RETURN_IF_ERROR(stage->Remove());
   FAULT_POINT("replica.sync.stage_removed");
+  {
+    MutexLock catalog_lock(catalog_mutex_);
+    MakeSpares();
+  }
   MutexLock lock(mutex_);
   unsynced_.erase(unsynced_.begin(), unsynced_.begin() + static_cast<ptrdiff_t>(stages.size()));
   return {};

@@ -24,6 +24,7 @@
 #include "replica/foreign_edits.h"
 #include "replica/marker.h"
 #include "replica/messages.h"
+#include "replica/room.h"
 #include "replica/session_holder.h"
 #include "replica/stage.h"
 #include "replica/tree_mounts.h"
@@ -110,7 +111,24 @@ class Volume {
   std::optional<Reply> CheckRoom(uint64_t bytes);
   Reply CheckAndCommit(const Commit& commit, const std::shared_ptr<Stage>& stage)
       REQUIRES(commit_mutex_);
-  std::optional<Reply> CheckPlan(const std::shared_ptr<Stage>& stage);
+  std::optional<Reply> CheckPlan(const Commit& commit, const std::shared_ptr<Stage>& stage);
+  // Makes the stage durable, and one of those to be redone.
+  Reply Promise(const Commit& commit, const std::shared_ptr<Stage>& stage) REQUIRES(commit_mutex_);
+  // ---- Little room (volume_room.cc)
+  // Makes the files of which there is always to be one, as far as there is room.
+  void MakeSpares() REQUIRES(catalog_mutex_);
+  // Refuses what there is no room to redo, and claims that of the last stage if there is little.
+  // `may_count_on_freed`: the tree is at no cut, or stands between two, in any case.
+  std::optional<Reply> EnsureRoom(Plan& plan, const std::vector<std::shared_ptr<Stage>>& stages,
+                                  bool may_count_on_freed) REQUIRES(catalog_mutex_);
+  std::optional<Reply> CheckThatItFrees(Plan& plan, const std::shared_ptr<Stage>& stage)
+      REQUIRES(catalog_mutex_);
+  Reply RefuseForRoom(const Room& need, const Room& free) const;
+  bool IsBlockedForRoom();
+  // A cut on top of one that cannot be applied for lack of room: both are redone as one. Nothing:
+  // there is no such cut (any more).
+  std::optional<Reply> CommitOnBlocked(const Commit& commit, const std::shared_ptr<Stage>& stage)
+      REQUIRES(commit_mutex_);
   std::optional<Reply> ResolveDeltas(std::vector<Record>& records);
   std::optional<Reply> ResolveDelta(DataRecord& record);
   std::optional<Reply> OpenForReading(ObjectId object, UniqueFd& fd);

@@ -162,6 +162,7 @@ Reply Volume::CheckAndCommit(const Commit& commit, const std::shared_ptr<Stage>&
   if (const auto complete = stage->CheckComplete(commit.chunk_count, commit.digest); !complete) {
     return Failure(complete.error());
   }
+  if (auto reply = CommitOnBlocked(commit, stage)) return *reply;
   // No redo begins until it is among those to be redone: what has to be applied again meanwhile
   // comes before it.
   const Inspection inspection(*this);
@@ -170,12 +171,18 @@ Reply Volume::CheckAndCommit(const Commit& commit, const std::shared_ptr<Stage>&
     MutexLock lock(mutex_);
     if (stage->base() != durable_.name) return RefuseWrongBase(stage->base(), durable_.name);
   }
-  if (auto refusal = CheckPlan(stage)) {
-    if (refusal->code != ReplyCode::kBusy) refused_ = {commit, *refusal};
+  if (auto refusal = CheckPlan(commit, stage)) {
+    const bool passes = refusal->code == ReplyCode::kBusy || refusal->code == ReplyCode::kNoSpace;
+    if (!passes) refused_ = {commit, *refusal};
     return *refusal;
   }
+  return Promise(commit, stage);
+}
+
+Reply Volume::Promise(const Commit& commit, const std::shared_ptr<Stage>& stage) {
   const auto committed =
       stage->Commit({commit.cut, commit.wall_time_ns, commit.chunk_count, commit.digest});
+  if (!committed) stage->ReleaseRoom();
   if (!committed && committed.error().kind() == ErrorKind::kProtocol) {
     return Failure(committed.error());
   }
@@ -195,7 +202,7 @@ Reply Volume::CheckAndCommit(const Commit& commit, const std::shared_ptr<Stage>&
 
 // Anything that would keep the stage from being redone is found before the promise is given. The
 // caller holds an Inspection.
-std::optional<Reply> Volume::CheckPlan(const std::shared_ptr<Stage>& stage) {
+std::optional<Reply> Volume::CheckPlan(const Commit& commit, const std::shared_ptr<Stage>& stage) {
   MutexLock lock(catalog_mutex_);
   if (auto refusal = CheckCatalog()) return refusal;
   auto plan = Plan::Make({stage}, *catalog_, largest_file_);
@@ -208,7 +215,13 @@ std::optional<Reply> Volume::CheckPlan(const std::shared_ptr<Stage>& stage) {
     if (!absent) return Failure(absent.error());
     missing = std::move(*absent);
   }
-  if (missing.empty()) return std::nullopt;
+  if (missing.empty()) {
+    const bool of_no_moment = commit.cut.epoch == Epoch();
+    if (of_no_moment) {
+      if (auto refusal = CheckThatItFrees(**plan, stage)) return refusal;
+    }
+    return EnsureRoom(**plan, {stage}, of_no_moment);
+  }
   if (missing.size() > kMaxFindObjects) missing.resize(kMaxFindObjects);
   return Reply{ReplyCode::kMissingObjects,
                "the replica lacks objects; send them whole",

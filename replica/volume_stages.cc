@@ -1,11 +1,10 @@
 // A volume's open stage: what it answers to Begin and Chunk.
-#include <sys/statvfs.h>
-
 #include <algorithm>
 
 #include "meta/base/fault_point.h"
 #include "meta/base/log.h"
 #include "replica/chunk_payload.h"
+#include "replica/room.h"
 #include "replica/volume.h"
 #include "replica/volume_replies.h"
 
@@ -51,9 +50,10 @@ void Volume::CloseStage() {
 // The old tree stays until the new change set is whole: both need room. Better said before anything
 // is sent than when the disk is full.
 std::optional<Reply> Volume::CheckRoom(uint64_t bytes) {
-  struct statvfs room = {};
-  if (fstatvfs(fd_.get(), &room) != 0) return Failure(ErrnoError("ask for room").value());
-  const uint64_t free = room.f_bavail * room.f_frsize;
+  if (bytes == 0) return std::nullopt;
+  const auto room = FreeRoom(fd_.get());
+  if (!room) return Failure(room.error());
+  const uint64_t free = room->bytes;
   if (bytes <= free) return std::nullopt;
   constexpr uint64_t kMiB = 1 << 20;
   return Refuse(ReplyCode::kNoSpace,
@@ -116,7 +116,8 @@ Reply Volume::Take(const Chunk& chunk) {
       return Refuse(ReplyCode::kBadRequest, "the deltas of a chunk come to more than its limit");
     }
   }
-  const auto appended = stage->Append(resolved, OutlineOf(*records));
+  const auto appended =
+      stage->Append(resolved, OutlineOf(*records), Stage::LiteralBytesIn(*records));
   return appended ? Ok() : Failure(appended.error());
 }
 

@@ -95,6 +95,12 @@ Status Volume::Start() {
   } else {
     RETURN_IF_ERROR(DiscardStages());
   }
+  {
+    // Before the marker is written, on a disk that may be full.
+    MutexLock lock(catalog_mutex_);
+    RETURN_IF_ERROR(Stage::ClearSpares(stage_fd_.get()));
+    MakeSpares();
+  }
   return CheckMarker(std::move(astray));
 }
 
@@ -169,7 +175,7 @@ Result<std::vector<std::shared_ptr<Stage>>> Volume::RecoverStages() {
       return tl::unexpected<Error>(std::move(stage.error()));
     }
     LogInfo("volume {}: {}: never committed, discarded", identity_.name, stage.error().ToString());
-    if (unlinkat(stage_fd_.get(), name.c_str(), 0) != 0) return ErrnoError("remove " + name);
+    RETURN_IF_ERROR(Stage::RemoveFile(stage_fd_.get(), name));
   }
   std::ranges::sort(stages, {}, [](const auto& stage) { return stage->commit_record().cut.epoch; });
   std::vector<std::shared_ptr<Stage>> astray = AdoptStages(stages);
@@ -191,6 +197,7 @@ Status Volume::RemoveStrayFiles(const std::vector<std::string>& names) {
     }
   }
   for (const std::string& name : names) {
+    if (name.ends_with(Stage::kRoomSuffix)) (void)unlinkat(stage_fd_.get(), name.c_str(), 0);
     if (!name.ends_with(StagedFiles::kSuffix) || known.contains(name)) continue;
     RETURN_IF_ERROR(StagedFiles(stage_fd_.get(), name).Remove());
   }
@@ -200,9 +207,8 @@ Status Volume::RemoveStrayFiles(const std::vector<std::string>& names) {
 Status Volume::DiscardStages() {
   ASSIGN_OR_RETURN(const auto names, NamesIn(stage_fd_.get()));
   for (const std::string& name : names) {
-    if (Stage::IsStageName(name) && unlinkat(stage_fd_.get(), name.c_str(), 0) != 0) {
-      return ErrnoError("remove " + name);
-    }
+    if (!Stage::IsStageName(name)) continue;
+    RETURN_IF_ERROR(Stage::RemoveFile(stage_fd_.get(), name));
   }
   {
     MutexLock lock(mutex_);
@@ -211,26 +217,42 @@ Status Volume::DiscardStages() {
   return RemoveStrayFiles(names);
 }
 
-// Stages up to the catalog's cut wait for a sync; from there on each must follow the one before.
-// (Those from before the tree was at no cut, and what the source has sent since, do not: they may
-// have been left behind.)
+// Stages up to the catalog's cut wait for a sync; from there on each must follow the one before, by
+// its base: numbers do not tell where a set of no moment belongs, which has none. One that is not
+// on the way was applied long ago. (Stages from before the tree was at no cut, and what the source
+// has sent since, do not follow: they may have been left behind.)
 std::vector<std::shared_ptr<Stage>> Volume::AdoptStages(
     const std::vector<std::shared_ptr<Stage>>& stages) {
   MutexLock lock(mutex_);
   durable_ = applied_;
-  std::vector<std::shared_ptr<Stage>> astray;
+  std::vector<std::shared_ptr<Stage>> rest;
   for (const auto& stage : stages) {
-    const CommitRecord commit = stage->commit_record();
-    if (commit.cut.epoch <= applied_.name.epoch) {
+    const CutName cut = stage->commit_record().cut;
+    const bool kept =
+        cut == applied_.name || (cut.epoch != Epoch() && cut.epoch <= applied_.name.epoch);
+    (kept ? unsynced_ : rest).push_back(stage);
+  }
+  for (auto next = rest.begin(); next != rest.end();) {
+    next = std::ranges::find_if(rest, [this](const auto& stage) NO_THREAD_SAFETY_ANALYSIS {
+      return stage->base() == durable_.name;
+    });
+    if (next == rest.end()) break;
+    const CommitRecord commit = (*next)->commit_record();
+    durable_ = {commit.cut, commit.wall_time_ns};
+    pending_.push_back(std::move(*next));
+    rest.erase(next);
+    next = rest.begin();
+  }
+  std::vector<std::shared_ptr<Stage>> astray;
+  for (const auto& stage : rest) {
+    const Epoch cut = stage->commit_record().cut.epoch;
+    if (cut == Epoch() && !applied_.IsNowhere()) {
       unsynced_.push_back(stage);
-    } else if (stage->base() == durable_.name) {
-      pending_.push_back(stage);
-      durable_ = {commit.cut, commit.wall_time_ns};
-    } else {
-      LogError("volume {}: stage of cut {} does not follow cut {}: discarded", identity_.name,
-               commit.cut.epoch.number(), durable_.name.epoch.number());
-      astray.push_back(stage);
+      continue;
     }
+    LogError("volume {}: stage of cut {} does not follow cut {}: discarded", identity_.name,
+             cut.number(), durable_.name.epoch.number());
+    astray.push_back(stage);
   }
   return astray;
 }

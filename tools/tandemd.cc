@@ -188,6 +188,7 @@ int Fail(const Error& error) {
 int Run(Settings settings) {
   if (settings.list_fault_points) {
     for (const auto name : tandem::kReplicaFaultPoints) std::puts(std::string(name).c_str());
+    for (const auto name : tandem::kFullDiskFaultPoints) std::puts(std::string(name).c_str());
     return tandem::tools::ExitAfterOutput("tandemd", EXIT_SUCCESS);
   }
   if (!settings.config.empty()) {

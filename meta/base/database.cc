@@ -38,8 +38,11 @@ int ErrnoOf(int sqlite_code) {
 tl::unexpected<Error> SqliteError(sqlite3* handle, const std::string& what) {
   const int code = sqlite3_extended_errcode(handle);
   const bool corrupt = (code & 0xff) == SQLITE_CORRUPT || (code & 0xff) == SQLITE_NOTADB;
+  // SQLite knows of a full disk, but not of a quota.
+  const bool quota = (code & 0xff) == SQLITE_IOERR && sqlite3_system_errno(handle) == EDQUOT;
   return tl::unexpected<Error>(Error(corrupt ? ErrorKind::kCorrupt : ErrorKind::kDatabase,
-                                     ErrnoOf(code), what + " (" + sqlite3_errmsg(handle) + ")"));
+                                     quota ? EDQUOT : ErrnoOf(code),
+                                     what + " (" + sqlite3_errmsg(handle) + ")"));
 }
 
 // SQLite gives a new database the umask's mode, and its log the database's. One that is there is
@@ -142,6 +145,14 @@ Result<int> Database::Checkpoint(CheckpointMode mode) {
   // Busy: a writer or reader is in the way; the next call gets further.
   if (code != SQLITE_OK && (code & 0xff) != SQLITE_BUSY) return Failure("checkpoint");
   return log_pages;
+}
+
+Status Database::KeepLogFile() {
+  int on = 1;
+  if (sqlite3_file_control(handle_, "main", SQLITE_FCNTL_PERSIST_WAL, &on) != SQLITE_OK) {
+    return Failure("keep the log of");
+  }
+  return {};
 }
 
 Result<int> Database::UserVersion() {

@@ -85,6 +85,8 @@ class Database {
   };
   // Moves what the write-ahead log holds into the database file. Returns the log's length in pages.
   Result<int> Checkpoint(CheckpointMode mode);
+  // The log's file stays, with its blocks, when the database is closed.
+  Status KeepLogFile();
   // PRAGMA user_version: the schema's number; 0 in a new database.
   Result<int> UserVersion();
   // Whether there is no table yet.

@@ -41,10 +41,18 @@ inline constexpr std::string_view kReplicaFaultPoints[] = {
     "replica.sync.stage_removed",
 };
 
+// Passed by tandemd where the disk of its store is full.
+inline constexpr std::string_view kFullDiskFaultPoints[] = {
+    "replica.marker.spare_written", "replica.marker.spare_exchanged", "replica.stage.spare_filled",
+    "replica.stage.spare_taken",    "replica.stage.spare_cleared",    "replica.redo.freed",
+    "replica.redo.freed_all",
+};
+
 namespace internal {
 consteval bool IsFaultPoint(std::string_view name) {
   return std::ranges::find(kSourceFaultPoints, name) != std::end(kSourceFaultPoints) ||
-         std::ranges::find(kReplicaFaultPoints, name) != std::end(kReplicaFaultPoints);
+         std::ranges::find(kReplicaFaultPoints, name) != std::end(kReplicaFaultPoints) ||
+         std::ranges::find(kFullDiskFaultPoints, name) != std::end(kFullDiskFaultPoints);
 }
 void PassFaultPoint(std::string_view name);
 }  // namespace internal

@@ -5,11 +5,14 @@
 #include <signal.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <numeric>
 #include <sstream>
 
 #include "meta/base/fault_point.h"
+#include "tests/competitor.h"
 #include "tests/files.h"
+#include "tests/loop_disk.h"
 #include "tests/mount_fixture.h"
 
 namespace tandem::test {
@@ -24,7 +27,11 @@ std::vector<std::string> ListedBy(const std::string& program) {
 
 TEST(FaultPoints, AreListedByTheProgramsThatPassThem) {
   EXPECT_TRUE(std::ranges::equal(ListedBy("tandemfs"), kSourceFaultPoints));
-  EXPECT_TRUE(std::ranges::equal(ListedBy("tandemd"), kReplicaFaultPoints));
+  std::vector<std::string_view> of_replica(std::begin(kReplicaFaultPoints),
+                                           std::end(kReplicaFaultPoints));
+  of_replica.insert(of_replica.end(), std::begin(kFullDiskFaultPoints),
+                    std::end(kFullDiskFaultPoints));
+  EXPECT_TRUE(std::ranges::equal(ListedBy("tandemd"), of_replica));
 }
 
 class Faults : public MountTest, public ::testing::WithParamInterface<std::string_view> {
@@ -142,6 +149,46 @@ TEST_P(FaultMatrix, IsSurvived) {
     }
     ASSERT_TRUE(Converges());
   }
+}
+
+// A disk that is full is emptied at the source; the daemon of its store dies on the way.
+class FullDiskFaults : public Faults {
+ protected:
+  void TearDown() override {
+    mount_.Kill();
+    full_.reset();
+    disk_.reset();
+  }
+
+  std::unique_ptr<LoopDisk> disk_;
+  std::unique_ptr<ReplicaDaemon> full_;
+};
+
+TEST_P(FullDiskFaults, AreSurvived) {
+  constexpr uint64_t kMiB = 1 << 20;
+  disk_ = std::make_unique<LoopDisk>(scratch_, "store", "ext4", scratch_.Directory("disk"));
+  ASSERT_TRUE(disk_->Make(96 * kMiB));
+  full_ = std::make_unique<ReplicaDaemon>(scratch_, "full", disk_->directory() + "/store");
+  mount_.options().replicas = {"one=" + full_->url()};
+  ASSERT_TRUE(full_->Start(Armed(GetParam())));
+  ASSERT_TRUE(mount_.Start());
+  for (int i = 0; i < 6; ++i) {
+    Write(mount_.path() + "/" + std::to_string(i), RandomBytes(8 * kMiB, i));
+    ASSERT_TRUE(mount_.Sync());
+  }
+  auto competitor = std::make_unique<Competitor>(disk_->directory() + "/others");
+  for (int i = 0; i < 5; ++i) {
+    std::filesystem::remove(mount_.path() + "/" + std::to_string(i));
+    Write(mount_.path() + "/small", "small");
+    std::filesystem::resize_file(mount_.path() + "/5", static_cast<size_t>(7 - i) * kMiB);
+    mount_.Tandem("sync", {"--timeout", "2"});
+  }
+  EXPECT_EQ(full_->process().Wait(), kKilled) << GetParam() << " was never reached";
+  full_->Kill();
+  ASSERT_TRUE(full_->Start());
+  EXPECT_TRUE(WaitFor([this] { return !std::filesystem::exists(full_->tree() + "/4"); }));
+  competitor.reset();
+  EXPECT_TRUE(test::Converges(mount_, *full_));
 }
 
 class SourceFaults : public Faults {};
@@ -267,6 +314,8 @@ INSTANTIATE_TEST_SUITE_P(Invariant11NoSeams, FaultsOfTakingOver,
                          NameOf);
 INSTANTIATE_TEST_SUITE_P(OfTheReplica, FaultMatrix, ::testing::ValuesIn(kReplicaFaultPoints),
                          NameOf);
+INSTANTIATE_TEST_SUITE_P(Invariant4Repeatable, FullDiskFaults,
+                         ::testing::ValuesIn(kFullDiskFaultPoints), NameOf);
 INSTANTIATE_TEST_SUITE_P(Invariant4Repeatable, ReplicaFaults,
                          ::testing::ValuesIn(kReplicaFaultPoints), NameOf);
 INSTANTIATE_TEST_SUITE_P(Invariant4Repeatable, FaultsWhileSeeding,

@@ -38,9 +38,9 @@ std::string FillUp(const std::string& directory, size_t free_bytes) {
 class FullStore : public MountTest {
  protected:
   // The store on a filesystem of which so much is free.
-  void MakeStore(size_t free_bytes) {
-    disk_ = std::make_unique<LoopDisk>(scratch_, "store", "ext4", scratch_.Directory("store-disk"));
-    ASSERT_TRUE(disk_->Make(256 * kMiB));
+  void MakeStore(size_t free_bytes, const char* type = "ext4") {
+    disk_ = std::make_unique<LoopDisk>(scratch_, "store", type, scratch_.Directory("store-disk"));
+    ASSERT_TRUE(disk_->Make((type == std::string("xfs") ? 320 : 256) * kMiB));
     filler_ = FillUp(disk_->directory(), free_bytes);
     full_ = std::make_unique<ReplicaDaemon>(scratch_, "full", disk_->directory() + "/store");
     stdfs::create_directory(full_->store());
@@ -91,6 +91,52 @@ TEST_F(FullStore, BlocksTheLinkWhileApplyingAndNothingIsLost) {
   }
   ExpectBlockedUntilThereIsSpace();
 }
+
+// What is new fits only when what was removed in the same cut has gone.
+class FullStoreOn : public FullStore, public ::testing::WithParamInterface<const char*> {};
+
+TEST_P(FullStoreOn, IsEmptiedFirstOfWhatIsRemovedInACutThatDoesNotFit) {
+  MakeStore(100 * kMiB, GetParam());
+  ASSERT_TRUE(full_->Start());
+  ASSERT_TRUE(mount_.Start());
+  const std::string path = mount_.path();
+  const auto while_paused = [&](const auto& change) {
+    ASSERT_EQ(mount_.Tandem("pause").code, 0);
+    ASSERT_TRUE(mount_.WaitForState("paused"));
+    change();
+    ASSERT_EQ(mount_.Tandem("resume").code, 0);
+  };
+  while_paused([&] { Write(path + "/removed", RandomBytes(55 * kMiB)); });
+  ASSERT_TRUE(mount_.Sync());
+  while_paused([&] {
+    stdfs::create_directory(path + "/directory");
+    Write(path + "/removed-too", "new");
+    stdfs::remove(path + "/removed");
+    Write(path + "/other", RandomBytes(65 * kMiB));
+    stdfs::rename(path + "/other", path + "/directory/other");
+  });
+  EXPECT_TRUE(mount_.Sync());
+  EXPECT_TRUE(test::Converges(mount_, *full_));
+  // The same by cutting it short; and what does not fit even so does not fit.
+  while_paused([&] {
+    stdfs::resize_file(path + "/directory/other", 5);
+    stdfs::rename(path + "/directory/other", path + "/cut short");
+    stdfs::remove(path + "/removed-too");
+    Write(path + "/larger", RandomBytes(130 * kMiB));
+  });
+  EXPECT_TRUE(WaitFor([&] { return stdfs::exists(full_->tree() + "/cut short"); }));
+  EXPECT_EQ(stdfs::file_size(full_->tree() + "/cut short"), 5u);
+  EXPECT_FALSE(stdfs::exists(full_->tree() + "/removed-too"));
+  EXPECT_TRUE(mount_.WaitForState("blocked"));
+  EXPECT_EQ(mount_.Tandem("sync", {"--timeout", "1"}).code, 1);
+  mount_.Kill();  // the next run does not know what the replica has
+  ASSERT_TRUE(mount_.Start());
+  stdfs::remove(filler_);
+  EXPECT_TRUE(test::Converges(mount_, *full_));
+}
+
+INSTANTIATE_TEST_SUITE_P(Disks, FullStoreOn, ::testing::Values("ext4", "xfs"),
+                         [](const auto& type) { return std::string(type.param); });
 
 TEST_F(FullStore, IsSurvivedByARestartOfTheReplica) {
   MakeStore(45 * kMiB);

@@ -17,6 +17,7 @@ namespace {
 std::atomic<int> syncs_left = 0;
 std::atomic<int> markers_left = 0;
 std::atomic<const char*> forbidden_names = "";
+std::atomic<int> marker_error = 0;
 
 enum class Holding { kNo, kNext, kNow };
 std::atomic<Holding> holding[2];
@@ -50,6 +51,7 @@ bool Fails(std::atomic<int>& left) {
 void FailSync(int nth) { syncs_left = nth; }
 void FailMarker(int nth) { markers_left = nth; }
 void ForbidNames(const char* beginning) { forbidden_names = beginning; }
+void RefuseMarkers(int error) { marker_error = error; }
 void Hold(Held call) { HoldingOf(call) = Holding::kNext; }
 bool IsHeld(Held call) { return HoldingOf(call) == Holding::kNow; }
 void Release(Held call) {
@@ -80,6 +82,10 @@ int renameat2(int from_fd, const char* from, int to_fd, const char* to, unsigned
   const char* const forbidden = tandem::test::forbidden_names;
   if (*forbidden != '\0' && std::string_view(to).starts_with(forbidden)) {
     errno = EILSEQ;
+    return -1;
+  }
+  if (const int error = tandem::test::marker_error; is_marker && error != 0) {
+    errno = error;
     return -1;
   }
   return static_cast<int>(syscall(SYS_renameat2, from_fd, from, to_fd, to, flags));

@@ -12,6 +12,8 @@ void FailSync(int nth);
 void FailMarker(int nth);
 // From now on no object can be moved to a name that begins with this (EILSEQ); "": any can.
 void ForbidNames(const char* beginning);
+// Each renameat2(2) to the name `applied` from now on, with this error; 0: none any more.
+void RefuseMarkers(int error);
 // What was asked for has happened.
 bool HasFailed();
 

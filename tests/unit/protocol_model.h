@@ -51,6 +51,8 @@ enum class Flaw : uint8_t {
   kMarkerEarly,         // redo says that it is done when it begins
   kStagesForgotten,     // a start does not redo what is committed
   kRedoSingly,          // after a crash stages are redone one by one
+  kOnTopUnlocked,       // what comes on top of a blocked cut is taken in while a redo runs
+  kBlockedIsReplaced,   // a blocked cut's stage goes when the one on top is taken
 };
 
 // How much may happen in one history.
@@ -64,6 +66,7 @@ struct Bounds {
   int source_power_cuts = 0;
   int replica_kills = 0;
   int replica_power_cuts = 0;
+  int blocks = 0;  // a redo that finds no room
 };
 
 struct File {
@@ -137,6 +140,8 @@ struct Source {
   uint8_t after = 0;       // the epoch of the cut that began a reconcile
   uint8_t reuse = 0;       // only with kReuseCut
   uint8_t late_hold = 0;   // only with kAskBeforeHold
+  uint8_t on_top = 0;      // the phase it goes back to after a cut on top of a blocked one; 0: none
+  uint8_t unused = 0;
 };
 
 struct Catalog {  // replica.db
@@ -162,6 +167,7 @@ struct Replica {
   uint8_t durable = 0;
   uint8_t applied = 0;
   uint8_t redo = 0;
+  uint8_t blocked = 0;  // its last attempt found no room
 };
 
 struct State {
@@ -182,6 +188,7 @@ struct State {
   uint8_t answer_durable = 0;
   uint8_t answer_applied = 0;
   uint8_t broken = 0;  // a Truth that a transition found broken
+  uint8_t blocks = 0;
   uint8_t unused = 0;
 };
 static_assert(std::has_unique_object_representations_v<State>);  // so its bytes can be hashed
@@ -236,6 +243,7 @@ class ProtocolModel {
   void Release(State& state) const;
   void Disconnect(State& state) const;
   void CheckSync(State& state) const;
+  bool MayShipOnTop(const State& state) const;
 
   // The replica (protocol_model_replica.cc).
   void ReplicaSteps(const State& state, std::vector<Step>& steps) const;
@@ -250,6 +258,7 @@ class ProtocolModel {
   void Start(State& state) const;
   uint8_t Pending(const State& state) const;
   bool Reads(const State& state) const;
+  bool TakesOnTop(const State& state) const;
 
   const Bounds bounds_;
   const Flaw flaw_;

@@ -59,7 +59,10 @@ bool ProtocolModel::TakeCommit(State& state, int number) const {
   if (stage.cut != replica.durable) {
     const bool fits = stage.base == replica.durable && replica.open == number;
     if (!fits && !Has(Flaw::kCommitUnchecked)) return false;
-    if (!Reads(state)) return false;
+    if (!Reads(state)) {
+      if (!TakesOnTop(state)) return false;
+      if (Has(Flaw::kBlockedIsReplaced)) replica.committed = 0;
+    }
     replica.committed |= Bit(number);
     replica.closed |= Bit(number);
     replica.open = 0;
@@ -87,11 +90,18 @@ bool ProtocolModel::Reads(const State& state) const {
   return Pending(state) == 0 && state.replica.redo == 0;
 }
 
+// Volume::CommitOnBlocked, which holds off the next attempt.
+bool ProtocolModel::TakesOnTop(const State& state) const {
+  const Replica& replica = state.replica;
+  if (Has(Flaw::kOnTopUnlocked)) return bounds_.blocks != 0;
+  return replica.blocked != 0 && replica.redo == 0;
+}
+
 // Its next step; false: nothing is to be done.
 bool ProtocolModel::Redo(State& state, int first_file) const {
   Replica& replica = state.replica;
   const uint8_t pending = Pending(state);
-  if (pending == 0) return false;
+  if (pending == 0 || replica.blocked != 0) return false;
   Files files = {};
   FileSet holds = 0;
   uint8_t cut = 0;
@@ -166,7 +176,7 @@ void ProtocolModel::LoseTransaction(State& state) const {
 // Volume::RecoverStages and CheckMarker.
 void ProtocolModel::Start(State& state) const {
   Replica& replica = state.replica;
-  replica.session = replica.open = replica.closed = 0;
+  replica.session = replica.open = replica.closed = replica.blocked = 0;
   LoseTransaction(state);
   replica.durable = replica.applied;
   ForEachStage(state, replica.committed, [&](uint8_t stage, uint8_t epoch) {
@@ -212,8 +222,21 @@ void ProtocolModel::ReplicaSteps(const State& state, std::vector<Step>& steps) c
     if (state.source.phase == Phase::kRead && stage == state.stage_count) continue;
     if (TakeCommit(next, stage)) add("commit arrives of stage", stage, next);
   }
-  const bool may_crash = state.replica_kills < bounds_.replica_kills ||
+  const bool may_block = state.blocks < bounds_.blocks;
+  const bool may_crash = may_block || state.replica_kills < bounds_.replica_kills ||
                          state.replica_power_cuts < bounds_.replica_power_cuts;
+  if (may_block && state.replica.redo != 0) {
+    State next = state;
+    ++next.blocks;
+    next.replica.blocked = 1;
+    next.replica.redo = 0;
+    add("the redo finds no room", 0, next);
+  }
+  if (state.replica.blocked != 0) {
+    State next = state;
+    next.replica.blocked = 0;
+    add("there is room again", 0, next);
+  }
   for (int file = 0; file < kFiles; ++file) {
     State next = state;
     if (!Redo(next, file)) break;
@@ -222,7 +245,7 @@ void ProtocolModel::ReplicaSteps(const State& state, std::vector<Step>& steps) c
     }
     add("redo, from file", file, next);
   }
-  if (!may_crash) return;
+  if (!may_crash || bounds_.replica_kills + bounds_.replica_power_cuts == 0) return;
   if (state.replica.redo == 0) {
     State next = state;
     Keep(next);

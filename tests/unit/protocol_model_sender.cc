@@ -27,6 +27,7 @@ void ProtocolModel::Disconnect(State& state) const {
   source.phase = Phase::kDown;
   source.session = 0;
   source.late_hold = 0;
+  source.on_top = 0;
   state.answered = 0;
 }
 
@@ -38,6 +39,16 @@ void ProtocolModel::CheckSync(State& state) const {
   const bool same = state.cuts[source.applied].files == source.live;
   const bool has_been = state.replica.has_applied >= EpochOf(state, source.applied);
   if (!same || !has_been) state.broken = static_cast<uint8_t>(Truth::kSyncIsTrue);
+}
+
+// Sender::ShipOnTop: it is told that the cut it waits for finds no room.
+bool ProtocolModel::MayShipOnTop(const State& state) const {
+  const Source& source = state.source;
+  const Replica& replica = state.replica;
+  if (replica.blocked == 0 || replica.session != source.session) return false;
+  if (source.durable != replica.durable) return false;
+  if (NewestChange(source) <= EpochOf(state, source.durable)) return false;
+  return Knows(source.database, source.durable);
 }
 
 void ProtocolModel::TakeHelloReply(State& state) const {
@@ -67,6 +78,11 @@ bool ProtocolModel::AskApplied(State& state) const {
   if (state.replica.session != source.session) return false;
   if (state.replica.applied != state.replica.durable) return false;
   source.durable = source.applied = state.replica.durable;
+  if (source.phase == Phase::kCatchUp && source.on_top != 0) {
+    source.increments = source.owed == 0 && Knows(source.database, source.durable);
+    if (source.increments != 0) source.hold = HoldAfter(EpochOf(state, source.durable));
+  }
+  source.on_top = 0;
   if (source.phase == Phase::kAwait) {
     source.increments = 1;
     source.owed = 0;
@@ -156,7 +172,9 @@ bool ProtocolModel::Converse(State& state) const {
       return true;
     }
     case Phase::kBegin:
-      if (source.increments == 0) {
+      if (source.on_top != 0) {
+        Ship(state, EpochOf(state, source.durable));
+      } else if (source.increments == 0) {
         BeginWalk(state);
       } else {
         Ship(state, EpochOf(state, source.durable));
@@ -176,7 +194,7 @@ bool ProtocolModel::Converse(State& state) const {
       return true;
     case Phase::kCommit:
       source.durable = state.stages[state.stage_count].cut;  // a promise, though no status yet
-      source.phase = Phase::kAwait;
+      source.phase = source.on_top != 0 ? static_cast<Phase>(source.on_top) : Phase::kAwait;
       if (Has(Flaw::kDurableIsApplied)) {
         source.applied = source.durable;
         CheckSync(state);
@@ -184,7 +202,11 @@ bool ProtocolModel::Converse(State& state) const {
       return true;
     case Phase::kCatchUp:
     case Phase::kAwait:
-      return AskApplied(state);
+      if (!MayShipOnTop(state)) return AskApplied(state);
+      source.on_top = static_cast<uint8_t>(source.phase);
+      state.stages[++state.stage_count] = {source.session, source.durable, 0, 0, {}};
+      source.phase = Phase::kBegin;
+      return true;
   }
   return false;
 }

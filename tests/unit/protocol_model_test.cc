@@ -99,12 +99,16 @@ std::string Told(const Exploration& found) {
   return std::string("broken: ") + NameOf(found.broken) + "\n" + found.trace;
 }
 
-// {seeded, writes, cuts, stages, hellos, kills and power cuts of the source, of the replica}
+// {seeded, writes, cuts, stages, hellos, kills and power cuts of the source, of the replica, redoes
+// that find no room}
 constexpr Bounds kNetwork = {true, 2, 3, 3, 3, 0, 0, 0, 0};
 constexpr Bounds kSeeding = {false, 2, 3, 3, 3, 0, 0, 0, 0};
 constexpr Bounds kSourcePower = {true, 1, 3, 3, 3, 0, 1, 0, 0};
 constexpr Bounds kSourceBoth = {true, 1, 2, 2, 2, 1, 1, 0, 0};
 constexpr Bounds kReplicaPower = {true, 2, 3, 3, 3, 0, 0, 0, 1};
+constexpr Bounds kBlocked = {true, 2, 3, 3, 2, 0, 0, 0, 0, 2};
+constexpr Bounds kBlockedPower = {true, 2, 3, 3, 2, 0, 0, 0, 1, 1};
+constexpr Bounds kBlockedSource = {true, 2, 2, 2, 2, 1, 0, 0, 0, 1};
 
 struct World {
   const char* name;
@@ -134,6 +138,8 @@ INSTANTIATE_TEST_SUITE_P(
                     World{"ReplicaLosesPowerTwice", {true, 2, 2, 2, 2, 0, 0, 0, 2}},
                     World{"ReplicaKilledAndLosesPower", {true, 2, 2, 2, 2, 0, 0, 1, 1}},
                     World{"SeedingReplicaCrashes", {false, 1, 2, 2, 2, 0, 0, 1, 1}},
+                    World{"Blocked", kBlocked}, World{"BlockedReplicaLosesPower", kBlockedPower},
+                    World{"BlockedSourceKilled", kBlockedSource},
                     World{"BothKilled", {true, 1, 3, 3, 3, 1, 0, 1, 0}},
                     World{"BothLosePower", {true, 1, 2, 3, 3, 0, 1, 0, 1}}),
     NameOfWorld);
@@ -191,7 +197,9 @@ INSTANTIATE_TEST_SUITE_P(
                     Omission{"MarkerBeforeRedo", Flaw::kMarkerLate, kReplicaPower, kTree},
                     Omission{"MarkerAfterRedo", Flaw::kMarkerEarly, kReplicaPower, kTree},
                     Omission{"RedoAtStart", Flaw::kStagesForgotten, kReplicaPower, kAck},
-                    Omission{"RedoAsOne", Flaw::kRedoSingly, kReplicaPower, kTree}),
+                    Omission{"RedoAsOne", Flaw::kRedoSingly, kReplicaPower, kTree},
+                    Omission{"NoRedoMeanwhile", Flaw::kOnTopUnlocked, kBlocked, kLost},
+                    Omission{"BlockedStageStays", Flaw::kBlockedIsReplaced, kBlocked, kLost}),
     NameOfOmission);
 
 }  // namespace

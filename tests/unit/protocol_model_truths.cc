@@ -100,6 +100,7 @@ void ProtocolModel::Next(const State& state, std::vector<Step>& steps) const {
 // Without another fault, and with nothing late: the network gives each request its answer.
 Truth ProtocolModel::Rest(State state) const {
   constexpr int kEnough = 100;
+  state.replica.blocked = 0;
   for (int step = 0; step < kEnough; ++step) {
     if (Redo(state, 0) || Converse(state)) continue;
     const Source& source = state.source;

@@ -101,9 +101,14 @@ class ReplicaClient {
     return Finish(NextCut());
   }
   Reply Finish(CutName cut) {
-    if (Reply reply = Ask(MakeCommit(cut)); reply.code != ReplyCode::kOk) return reply;
-    base_ = cut;
+    if (Reply reply = Commit(cut); reply.code != ReplyCode::kOk) return reply;
     return WaitApplied(cut);
+  }
+  // Does not wait until it is applied.
+  Reply Commit(CutName cut) {
+    Reply reply = Ask(MakeCommit(cut));
+    if (reply.code == ReplyCode::kOk) base_ = cut;
+    return reply;
   }
   Reply WaitApplied(CutName cut) {
     while (true) {

@@ -1,0 +1,134 @@
+// A source whose replica has no room. Source, sender, network and store are real; there is no
+// mount.
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <filesystem>
+#include <fstream>
+
+#include "replica/replication.h"
+#include "replica/transport.h"
+#include "tests/process.h"
+#include "tests/unit/failing_calls.h"
+#include "tests/unit/replica_client.h"
+#include "tests/unit/tracked_directory.h"
+
+namespace tandem::replica {
+namespace {
+
+class CrampedSender : public testing::Test {
+ protected:
+  CrampedSender() {
+    server_ = ReplySocket::Listen({"tcp://127.0.0.1:0"}, 16, kMaxMessageBytes + 4096,
+                                  [this](std::string_view bytes, const ConnectionRef& connection) {
+                                    return Answer(bytes, connection);
+                                  })
+                  .value();
+    Replication::Options options;
+    options.volume_name = "vol";
+    options.volume = VolumeId(1, 1);
+    options.source = "test";
+    meta::ReplicaRecord record;
+    record.name = "r";
+    record.url = server_->urls()[0];
+    options.replicas.push_back(record);
+    replication_ =
+        Replication::Start(std::move(options), source_.tracker(), source_.tree(), source_.writer());
+  }
+  ~CrampedSender() override {
+    test::RefuseMarkers(0);
+    replication_.reset();
+    store_->Stop();
+    server_.reset();
+  }
+
+  // Cuts find no room, if that is wished; sets of no moment do.
+  std::string Answer(std::string_view bytes, const ConnectionRef& connection) {
+    const auto request = DecodeRequest(bytes);
+    const auto* commit = request ? std::get_if<Commit>(&request->body) : nullptr;
+    if (commit != nullptr && commit->cut.epoch != Epoch() && refuses_) {
+      return EncodeReply({ReplyCode::kNoSpace, "no room, says the test", {}, {}});
+    }
+    std::string answer = store_->Answer(bytes, connection);
+    if (commit != nullptr && DecodeReply(answer).value().code == ReplyCode::kOk) ++commits_;
+    return answer;
+  }
+
+  ReplicaStatus StatusNow() { return replication_->Statuses()[0]; }
+  testing::AssertionResult Syncs(CondVar::Clock::duration patience = test::kPatience) {
+    const auto synced = replication_->WaitUntilApplied("r", source_.tracker().NewestChange(),
+                                                       CondVar::Clock::now() + patience);
+    if (synced) return testing::AssertionSuccess();
+    return testing::AssertionFailure() << synced.error().ToString();
+  }
+  std::string InTree(const std::string& name) const {
+    return scratch_.path() + "/vol/tree/" + name;
+  }
+  std::string Content(const std::string& name) const {
+    std::ifstream file(InTree(name));
+    return {std::istreambuf_iterator<char>(file), {}};
+  }
+  void Make(const std::string& name, const std::string& content) {
+    source_.CreateFile(name);
+    source_.Write(name, 0, content);
+  }
+
+  meta::TrackedDirectory source_;
+  ScratchDirectory scratch_;
+  std::unique_ptr<Store> store_ = Store::Open(scratch_.path()).value();
+  std::atomic<bool> refuses_ = false;
+  std::atomic<int> commits_ = 0;  // that were taken
+  std::unique_ptr<ReplySocket> server_;
+  std::unique_ptr<Replication> replication_;
+};
+
+TEST_F(CrampedSender, SendsWhatHasChangedSinceOnTopOfACutThatIsBlocked) {
+  Make("a", "old");
+  ASSERT_TRUE(Syncs());
+  for (const int error : {ENOSPC, EDQUOT}) {
+    const CutName before = StatusNow().applied;
+    test::RefuseMarkers(error);
+    source_.Write("a", 0, "new");
+    ASSERT_TRUE(test::WaitFor([this] { return StatusNow().state == ReplicaState::kBlocked; }));
+    const int blocked = commits_;
+    source_.Write("a", 0, "NEW");
+    Make("b" + std::to_string(error), "content");
+    EXPECT_TRUE(test::WaitFor([&] { return commits_ > blocked; }));
+    EXPECT_EQ(StatusNow().applied, before);
+    EXPECT_FALSE(Syncs(std::chrono::seconds(0)));
+    test::RefuseMarkers(0);
+    EXPECT_TRUE(Syncs());
+    EXPECT_EQ(Content("a"), "NEW");
+    EXPECT_EQ(Content("b" + std::to_string(error)), "content");
+  }
+}
+
+TEST_F(CrampedSender, SendsWhatIsRemovedAheadOfACutThatDoesNotFit) {
+  Make("removed", "content");
+  Make("replaced", "old");
+  Make("moved", "content");
+  ASSERT_TRUE(Syncs());
+  refuses_ = true;
+  source_.Remove("removed");
+  source_.Rename("moved", "to");
+  Make("new", "content");
+  source_.Rename("new", "replaced");
+  ASSERT_TRUE(test::WaitFor([this] { return !std::filesystem::exists(InTree("removed")); }));
+  EXPECT_FALSE(std::filesystem::exists(InTree("moved")));
+  EXPECT_EQ(Content("to"), "content");
+  EXPECT_EQ(Content("replaced"), "old") << "all there is of it until the new one fits";
+  ASSERT_TRUE(test::WaitFor([this] { return StatusNow().applied.epoch == Epoch(); }));
+  EXPECT_FALSE(Syncs(std::chrono::milliseconds(300)));
+  EXPECT_NE(StatusNow().state, ReplicaState::kCurrent);
+  EXPECT_LT(StatusNow().lag_seconds, 60) << "as far behind as before";
+  const uint64_t received = StatusNow().received_bytes;
+  refuses_ = false;
+  EXPECT_TRUE(Syncs());
+  EXPECT_LT(StatusNow().received_bytes - received, 100'000u) << "nothing was compared";
+  EXPECT_EQ(Content("replaced"), "content");
+  EXPECT_EQ(Content("to"), "content");
+  EXPECT_FALSE(std::filesystem::exists(InTree("removed")));
+}
+
+}  // namespace
+}  // namespace tandem::replica
