@@ -103,9 +103,8 @@ Status ForEachRecord(
         const auto* data = std::get_if<DataRecord>(&record);
         if (about == nullptr && data == nullptr) continue;
         const Plan::Object* planned = plan.Find(about != nullptr ? about->object : data->object);
-        if (planned == nullptr || planned->fate == Plan::Fate::kDrop || at < planned->whole) {
-          continue;
-        }
+        if (planned == nullptr || planned->fate == Plan::Fate::kDrop) continue;
+        if (at < planned->whole || at > planned->last) continue;
         take(record, *planned, *stage);
       }
     }
@@ -236,6 +235,7 @@ Result<std::vector<std::pair<ObjectId, uint64_t>>> FinalSizes(
   const auto take = [&](const Record& record, const Plan::Object& planned, const Stage&) {
     const auto* about = std::get_if<ObjectRecord>(&record);
     if (about == nullptr || planned.fate != Plan::Fate::kKeep) return;
+    if (planned.shortfall != Plan::Shortfall::kNone) return;  // it stays what it is
     if (about->attributes.kind != meta::Kind::kFile) return;
     // What begins anew is emptied first anyway; what was shorter once is cut there.
     const uint64_t size = planned.whole != 0 ? 0 : about->attributes.size;

@@ -99,7 +99,12 @@ Result<CutName> Sender::CommitOnTop(Peer& peer, const CutName& base) {
     return MakeError(ErrorKind::kCancelled, "the cut was forgotten before it was sent");
   }
   ASSIGN_OR_RETURN(StageWriter stage, StageWriter::Begin(peer, base));
-  ObjectShipper objects(peer, stage, progress_, ObjectShipper::Compare::kNot);
+  uint64_t largest_file = 0;
+  {
+    MutexLock lock(mutex_);
+    largest_file = largest_file_;
+  }
+  ObjectShipper objects(peer, stage, progress_, ObjectShipper::Compare::kNot, largest_file);
   // What would have to be looked up on the replica waits until it answers again.
   Walker walker(tree_, peer, stage, objects, {false, Epoch()}, uncompared_,
                 [this] { return !stopping_ && !paused(); });

@@ -112,11 +112,11 @@ std::optional<Reply> Volume::CommitOnBlocked(const Commit& commit,
     if (stage->base() != durable_.name) return RefuseWrongBase(stage->base(), durable_.name);
     stages = pending_;
   }
-  auto before = Plan::Make(stages, *catalog_);
+  auto before = Plan::Make(stages, *catalog_, largest_file_);
   if (!before) return Failure(before.error());
   const std::vector<std::shared_ptr<Stage>> blocked = stages;
   stages.push_back(stage);
-  auto plan = Plan::Make(stages, *catalog_);
+  auto plan = Plan::Make(stages, *catalog_, largest_file_);
   if (!plan) return Failure(plan.error());
   if (!(*plan)->missing().empty()) {
     MutexLock lock(mutex_);
