@@ -150,9 +150,24 @@ bool StagedFiles::SharesBlocks() {
   return *shares_blocks_;
 }
 
+// XFS takes up to as much again for a file that grows, and keeps it for minutes.
+Status StagedFiles::GiveBackRoom() {
+  for (const auto& [object, file] : files_) {
+    ASSIGN_OR_RETURN(const UniqueFd fd, OpenBeneath(directory_fd_.get(), NameOf(object), O_RDWR));
+    struct stat now;
+    if (fstat(fd.get(), &now) != 0) return ErrnoError("stat a staged file");
+    const bool has_more = now.st_blocks > (now.st_size + 511) / 512;
+    if (has_more && ftruncate(fd.get(), now.st_size) != 0) {
+      return ErrnoError("cut off a staged file");
+    }
+  }
+  return {};
+}
+
 Status StagedFiles::Sync() {
   MutexLock lock(mutex_);
   if (files_.empty()) return {};
+  RETURN_IF_ERROR(GiveBackRoom());
   if (files_.size() > kSyncedAlone) {  // their directory's name, too
     if (syncfs(stages_fd_) != 0) return ErrnoError("sync staged files");
     return {};

@@ -59,6 +59,7 @@ class StagedFiles {
       EXCLUDES(mutex_);
   Result<File> Create(ObjectId object) REQUIRES(mutex_);
   Status Empty(ObjectId object) REQUIRES(mutex_);
+  Status GiveBackRoom() REQUIRES(mutex_);
   Result<UniqueFd> OpenDirectory() const;
   bool SharesBlocks() REQUIRES(mutex_);
 
