@@ -114,7 +114,9 @@ Status Volume::OpenDirectories() {
   RETURN_IF_ERROR(CheckMounts());
   RETURN_IF_ERROR(MakeDirectory(fd_.get(), kTreeName));
   RETURN_IF_ERROR(MakeDirectory(fd_.get(), kStageName));
-  ASSIGN_OR_RETURN(root_fd_, OpenBeneath(fd_.get(), kTreeName, O_RDONLY | O_DIRECTORY));
+  // Its mode is the source's root's, which may let nobody in.
+  ASSIGN_OR_RETURN(const UniqueFd root, OpenBeneath(fd_.get(), kTreeName, O_PATH | O_DIRECTORY));
+  ASSIGN_OR_RETURN(root_fd_, Reopen(root.get(), O_RDONLY | O_DIRECTORY));
   ASSIGN_OR_RETURN(stage_fd_, OpenBeneath(fd_.get(), kStageName, O_RDONLY | O_DIRECTORY));
   DropDefaultAcl(stage_fd_.get());
   RETURN_IF_ERROR(MakeDirectory(stage_fd_.get(), kHoldName));

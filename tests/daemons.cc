@@ -79,7 +79,9 @@ ReplicaDaemon::ReplicaDaemon(const Scratch& scratch, const std::string& name, st
 AssertionResult ReplicaDaemon::Start(const Environment& environment) {
   std::vector<std::string> command = {Program("tandemd"), "--store", store_, "--listen", url_};
   command.insert(command.end(), more_.begin(), more_.end());
-  process_ = std::make_unique<Process>(Launch{command, environment});
+  Launch launch{command, environment};
+  if (user_) launch.user = *user_;
+  process_ = std::make_unique<Process>(std::move(launch));
   const bool ready = WaitFor([this] {
     return process_->out().starts_with("tandemd: listening on") || !process_->running();
   });

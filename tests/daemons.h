@@ -7,6 +7,7 @@
 #include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -30,6 +31,8 @@ class ReplicaDaemon {
   void Kill();                        // SIGKILL
   ::testing::AssertionResult Stop();  // SIGTERM
 
+  // Runs it as this user, from the next start on; who owns the store.
+  void set_user(uid_t user) { user_ = user; }
   // Arguments beside the store and the URL.
   std::vector<std::string>& more() { return more_; }
   Process& process() { return *process_; }
@@ -42,6 +45,7 @@ class ReplicaDaemon {
  private:
   std::string store_;
   std::string url_;
+  std::optional<uid_t> user_;
   std::vector<std::string> more_;
   std::unique_ptr<Process> process_;
 };
