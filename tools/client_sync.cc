@@ -83,8 +83,8 @@ Result<int> RunSync(const SyncOptions& options) {
     auto reply = AskControl(socket, request, kAnswerMs);
     if (reply) return EXIT_SUCCESS;
     const ErrorKind kind = reply.error().kind();
-    const bool in_vain = kind == ErrorKind::kUsage || kind == ErrorKind::kUnreachable ||
-                         kind == ErrorKind::kGivenUp;
+    const bool in_vain =
+        kind == ErrorKind::kUsage || kind == ErrorKind::kUnreachable || kind == ErrorKind::kGivenUp;
     if (in_vain || Clock::now() >= deadline) return tl::unexpected<Error>(std::move(reply.error()));
     reporter.Look();
   }

@@ -22,6 +22,7 @@
 #include "replica/replication.h"
 #include "tools/control_server.h"
 #include "tools/daemonize.h"
+#include "tools/ending_note.h"
 #include "tools/mount_arguments.h"
 #include "tools/state_directory.h"
 #include "tools/store_guard.h"
@@ -37,6 +38,7 @@ constexpr int kUsageExit = 2;
 // which they are made.
 struct Engine {
   std::unique_ptr<StateDirectory> state;
+  std::unique_ptr<EndingNote> ending;
   std::unique_ptr<meta::SourceTree> tree;
   std::unique_ptr<meta::StateWriter> writer;
   std::unique_ptr<meta::Checkpointer> checkpointer;
@@ -97,6 +99,7 @@ Result<Engine> StartEngine(const MountArguments& arguments, const fs::SourceDire
                    StateDirectory::Open(arguments.state, arguments.volume,
                                         {{source.path, source.fd.get()}, {mountpoint}}));
   engine.state = std::make_unique<StateDirectory>(std::move(state));
+  engine.ending = std::make_unique<EndingNote>(engine.state->path());
   if (!arguments.foreground) {
     RETURN_IF_ERROR(LogToFile("tandemfs", engine.state->path() + "/tandemfs.log"));
   }
@@ -140,6 +143,7 @@ Result<Engine> StartEngine(const MountArguments& arguments, const fs::SourceDire
 // Takes the mount down in order, but for its clean record where stores may be lost.
 Status EndEngine(Engine& engine, const std::vector<std::string>& may_lack_stores) {
   if (engine.tracker != nullptr) {
+    engine.ending->Say("syncing the source and writing down the state");
     RETURN_IF_ERROR(engine.tracker->Stop());
     if (may_lack_stores.empty()) {
       RETURN_IF_ERROR(
@@ -164,6 +168,16 @@ Status EndEngine(Engine& engine, const std::vector<std::string>& may_lack_stores
                    ETIMEDOUT);
 }
 
+std::string DescribeHeld(const fs::HeldStores& held) {
+  constexpr size_t kNamed = 3;
+  std::string text = "taking in what the kernel holds of " + std::to_string(held.files.size()) +
+                     " files open for writing";
+  for (size_t i = 0; i < std::min(kNamed, held.files.size()); ++i) {
+    text += (i == 0 ? ": " : ", ") + held.files[i].path;
+  }
+  return text + (held.files.size() > kNamed ? ", ..." : "");
+}
+
 Status RunMounted(const MountArguments& arguments, const fs::SourceDirectory& source,
                   const std::string& mountpoint, std::unique_ptr<fs::KernelMount> kernel_mount,
                   Background& background) {
@@ -181,7 +195,13 @@ Status RunMounted(const MountArguments& arguments, const fs::SourceDirectory& so
   options.fs_name = source.path;
   options.capture = engine.tracker.get();
   options.kernel_mount = std::move(kernel_mount);
-  options.take_in = TakeIn;
+  options.take_in = [&engine](const fs::HeldStores& held, auto deadline) {
+    if (engine.ending != nullptr) engine.ending->SayIfEnding(DescribeHeld(held));
+    return TakeIn(held, deadline);
+  };
+  options.on_end = [&engine] {
+    if (engine.ending != nullptr) engine.ending->Say("taking in what the kernel holds");
+  };
   options.stop_timeout = arguments.stop_timeout;
   ASSIGN_OR_RETURN(const auto mount, fs::FileSystemMount::Create(std::move(options)));
 
@@ -249,7 +269,7 @@ Status Main(int argc, char** argv) {
   }
   if (!source) return tl::unexpected<Error>(std::move(source.error()));
   RETURN_IF_ERROR(CheckOutsideStores(source->fd.get(), source->path, mountpoint));
-  if (!takes_over) RETURN_IF_ERROR(LockSource(source->fd.get(), source->path));
+  if (!takes_over) RETURN_IF_ERROR(LockSource(source->fd.get(), source->path, arguments.state));
 
   Background background;
   if (!arguments.foreground) {
