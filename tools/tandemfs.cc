@@ -20,6 +20,7 @@
 #include "meta/tracker.h"
 #include "meta/witness.h"
 #include "replica/replication.h"
+#include "tools/choose_replicas.h"
 #include "tools/control_server.h"
 #include "tools/daemonize.h"
 #include "tools/ending_note.h"
@@ -51,45 +52,6 @@ std::string HostName() {
   char name[HOST_NAME_MAX + 1] = "";
   gethostname(name, sizeof name - 1);
   return name;
-}
-
-// What is remembered of a replica: by its name, or by its URL if it has another name now. (Its cut
-// tells whether it is the one that is remembered.)
-const meta::ReplicaRecord* FindRemembered(const std::vector<meta::ReplicaRecord>& known,
-                                          const std::vector<ReplicaArgument>& arguments,
-                                          const ReplicaArgument& argument) {
-  const auto same = std::ranges::find(known, argument.name, &meta::ReplicaRecord::name);
-  if (same != known.end()) return &*same;
-  const auto renamed = std::ranges::find_if(known, [&](const meta::ReplicaRecord& old) {
-    return old.url == argument.url &&
-           std::ranges::find(arguments, old.name, &ReplicaArgument::name) == arguments.end();
-  });
-  return renamed != known.end() ? &*renamed : nullptr;
-}
-
-// The command line's replicas, with what is remembered of them; without any, those of last time.
-// One that nothing is remembered of may have seen cuts of this source all the same (a power cut has
-// taken its row back, or it had another name): if it is not empty, everything is compared with it.
-Result<std::vector<meta::ReplicaRecord>> ChooseReplicas(
-    meta::StateDatabase& database, const std::vector<ReplicaArgument>& arguments,
-    bool database_was_lost) {
-  ASSIGN_OR_RETURN(std::vector<meta::ReplicaRecord> known, database.LoadReplicas());
-  if (arguments.empty()) return known;
-  std::vector<meta::ReplicaRecord> chosen;
-  for (const ReplicaArgument& argument : arguments) {
-    meta::ReplicaRecord record;
-    record.reconcile_owed = true;
-    if (const auto* old = FindRemembered(known, arguments, argument)) record = *old;
-    record.name = argument.name;
-    record.url = argument.url;
-    if (database_was_lost) record.reconcile_owed = true;
-    chosen.push_back(std::move(record));
-  }
-  ASSIGN_OR_RETURN(Transaction transaction, Transaction::Begin(database.database()));
-  for (const meta::ReplicaRecord& old : known) RETURN_IF_ERROR(database.DeleteReplica(old.name));
-  for (const meta::ReplicaRecord& record : chosen) RETURN_IF_ERROR(database.PutReplica(record));
-  RETURN_IF_ERROR(transaction.Commit());
-  return chosen;
 }
 
 Result<Engine> StartEngine(const MountArguments& arguments, const fs::SourceDirectory& source,
