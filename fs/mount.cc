@@ -214,6 +214,7 @@ HeldStores FileSystemMount::Held() {
 }
 
 void FileSystemMount::LeaveLoop() {
+  if (options_.on_end != nullptr) options_.on_end();
   file_system_->FinishDelayedCalls();
   TakeInStores();
   FAULT_POINT("source.stop.taken_in");

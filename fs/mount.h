@@ -12,6 +12,7 @@
 #pragma once
 
 #include <chrono>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -54,6 +55,8 @@ struct MountOptions {
   // How the stores that the kernel holds are taken in at the end, and for how long at most. Without
   // it they are lost.
   TakeIn take_in;
+  // Called when the end begins, before stores are taken in. May be empty.
+  std::function<void()> on_end;
   std::chrono::seconds stop_timeout{30};
 };
 

@@ -61,4 +61,25 @@ void PendingCounts::Add(const ObjectChange& change) {
   }
 }
 
+void PendingCounts::Add(const PendingCounts& other) {
+  bytes += other.bytes;
+  ranges += other.ranges;
+  entries += other.entries;
+  objects += other.objects;
+}
+
+void PendingCounts::RaiseTo(const PendingCounts& other) {
+  bytes = std::max(bytes, other.bytes);
+  ranges = std::max(ranges, other.ranges);
+  entries = std::max(entries, other.entries);
+  objects = std::max(objects, other.objects);
+}
+
+void PendingCounts::Subtract(const PendingCounts& other) {
+  bytes -= std::min(bytes, other.bytes);
+  ranges -= std::min(ranges, other.ranges);
+  entries -= std::min(entries, other.entries);
+  objects -= std::min(objects, other.objects);
+}
+
 }  // namespace tandem::meta

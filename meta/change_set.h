@@ -76,6 +76,11 @@ struct PendingCounts {
   uint64_t objects = 0;
 
   void Add(const ObjectChange& change);
+  void Add(const PendingCounts& other);
+  // Each count becomes the larger of the two.
+  void RaiseTo(const PendingCounts& other);
+  // Stops at zero.
+  void Subtract(const PendingCounts& other);
 };
 
 }  // namespace tandem::meta

@@ -86,7 +86,8 @@ Status OweReconcile(StateDatabase& database) {
     record.reconcile_owed = true;
     RETURN_IF_ERROR(database.PutReplica(record));
   }
-  return {};
+  // One that comes back later is owed it as well, which is the case if nothing is remembered of it.
+  return database.Put(kLeftOutKey, "");
 }
 
 }  // namespace

@@ -23,6 +23,8 @@ namespace tandem::meta {
 inline constexpr char kSyncedEpochKey[] = "synced_epoch";
 inline constexpr char kDiskFailedKey[] = "disk_failed";
 inline constexpr char kWitnessesKey[] = "witnesses";
+// Replicas the volume has no more, for the case that they come back (tools/choose_replicas.h).
+inline constexpr char kLeftOutKey[] = "left_out";
 
 // The epoch of dirty rows that no cut ends: see Tracker::Defer.
 inline constexpr Epoch kDeferredEpoch{INT64_MAX};

@@ -34,9 +34,11 @@ Result<bool> CutShipper::Ship(const std::shared_ptr<meta::FrozenCut>& cut) {
     const meta::ChangeSet& shard = cut->changes().shards[i];
     for (const auto& [id, change] : shard) {
       const auto basis = bases.find(id);
+      progress_.BeginObject(change);
       ASSIGN_OR_RETURN(
           const bool exists,
           ShipObject(*cut, id, change, basis == bases.end() ? ObjectId() : basis->second));
+      progress_.EndObject();
       // A directory that is gone takes its names with it: the entry that led to it says so. One
       // that cannot be read is listed when it can.
       if (!exists) {

@@ -15,8 +15,8 @@ class CutShipper {
  public:
   // All must outlive the shipper.
   CutShipper(const meta::SourceTree& tree, StageWriter& stage, ObjectShipper& objects,
-             Walker& walker)
-      : tree_(tree), stage_(stage), objects_(objects), walker_(walker) {}
+             Walker& walker, CutProgress& progress)
+      : tree_(tree), stage_(stage), objects_(objects), walker_(walker), progress_(progress) {}
 
   // Ships the cut's changes. True: directories had to be walked live, so that what is staged is of
   // no one moment; another, newer cut has to follow before the stage is committed.
@@ -52,6 +52,7 @@ class CutShipper {
   StageWriter& stage_;
   ObjectShipper& objects_;
   Walker& walker_;
+  CutProgress& progress_;
   std::vector<std::shared_ptr<meta::FrozenCut>> shipped_;
 };
 

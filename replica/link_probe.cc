@@ -19,7 +19,7 @@ namespace {
 using std::chrono::milliseconds;
 
 constexpr milliseconds kPatience{3000};
-constexpr std::chrono::seconds kLookEvery{5};
+constexpr std::chrono::seconds kLookEvery{2};
 
 // What both sides of a connection say first (https://nanomsg.org/rfcs/sp-tcp-v1.html).
 constexpr std::string_view kRequester("\0SP\0\0\x30\0\0", 8);
@@ -124,12 +124,16 @@ void LinkProbe::Look() {
     shared_->looking = true;
   }
   const auto look = [shared = shared_] {
+    const auto begun = CondVar::Clock::now();
+    bool looked = false;
     std::string found;
     try {
       found = WhyNoConnection(shared->url, kPatience);
+      looked = shared->url.starts_with("tcp://");
     } catch (const std::exception&) {  // no memory: nothing is known
     }
     MutexLock lock(shared->mutex);
+    if (looked && found.empty()) shared->reached = begun;
     shared->found = std::move(found);
     shared->looking = false;
     shared->next = CondVar::Clock::now() + kLookEvery;
@@ -145,6 +149,11 @@ void LinkProbe::Look() {
 std::string LinkProbe::found() const {
   MutexLock lock(shared_->mutex);
   return CondVar::Clock::now() < shared_->next + kLookEvery ? shared_->found : "";
+}
+
+CondVar::Clock::time_point LinkProbe::reached() const {
+  MutexLock lock(shared_->mutex);
+  return shared_->reached;
 }
 
 }  // namespace tandem::replica

@@ -25,6 +25,9 @@ class LinkProbe {
   void Look();
   // What was found last, if that was not long ago.
   std::string found() const;
+  // When it last began to look and then reached a tandemd; the epoch: never. Of an ipc:// URL that
+  // cannot be known.
+  CondVar::Clock::time_point reached() const;
 
  private:
   // Outlives the probe: looking up a name cannot be ended.
@@ -35,6 +38,7 @@ class LinkProbe {
     bool looking GUARDED_BY(mutex) = false;
     CondVar::Clock::time_point next GUARDED_BY(mutex){};
     std::string found GUARDED_BY(mutex);
+    CondVar::Clock::time_point reached GUARDED_BY(mutex){};
   };
 
   const std::shared_ptr<Shared> shared_;

@@ -3,7 +3,6 @@
 // helps: what a stage takes on the replica is in proportion to what differs. One thread.
 #pragma once
 
-#include <atomic>
 #include <string>
 #include <unordered_set>
 #include <utility>
@@ -11,16 +10,11 @@
 
 #include "meta/change_set.h"
 #include "meta/object_reader.h"
+#include "replica/cut_progress.h"
 #include "replica/peer.h"
 #include "replica/stage_writer.h"
 
 namespace tandem::replica {
-
-// Shown in status while a change set is under way. Written by the sender's thread, read by any.
-struct ShipProgress {
-  std::atomic<uint64_t> objects{0};
-  std::atomic<uint64_t> content_bytes{0};  // of content looked at, whatever it took to send it
-};
 
 // Of an object nothing of which can be read.
 meta::ObjectChange EverythingUnreadable();

@@ -93,6 +93,12 @@ Status Peer::ToStatus(const Reply& reply) {
                    ErrnoOf(reply.code));
 }
 
+void Peer::SeeWhetherThere(std::chrono::milliseconds timeout) {
+  // Of no session: the replica says so without asking any volume.
+  const auto answer = socket_->Ask(EncodeRequest({SessionId(), WaitApplied{}}), timeout);
+  if (!answer) LogDebug("no answer from {}: {}", url_, answer.error().ToString());
+}
+
 Result<Peer::Pending> Peer::Send(RequestBody body) {
   ASSIGN_OR_RETURN(auto call,
                    socket_->Send(EncodeRequest({session_, std::move(body)}), answer_timeout_));

@@ -1,5 +1,6 @@
 // A replica daemon as tandemfs sees it: typed requests over a RequestSocket, with the session they
-// belong to. One thread; only Close, connection and the byte counts may be used from others.
+// belong to. One thread; only Close, SeeWhetherThere, DialAnew
+// and what is told of connections, silence and bytes may be used from others.
 #pragma once
 
 #include <chrono>
@@ -63,6 +64,13 @@ class Peer {
 
   const std::string& url() const { return url_; }
   uint64_t connection() const { return socket_->connection(); }
+  uint64_t connections() const { return socket_->connections(); }
+  // See RequestSocket.
+  std::chrono::milliseconds silence() { return socket_->silence(); }
+  void DialAnew() { socket_->DialAnew(); }
+  // Asks for nothing, and waits for the answer that it is nothing that can be asked: then something
+  // has been heard.
+  void SeeWhetherThere(std::chrono::milliseconds timeout);
   uint64_t sent_bytes() const { return socket_->sent_bytes(); }
   uint64_t received_bytes() const { return socket_->received_bytes(); }
   void Close() { socket_->Close(); }

@@ -144,13 +144,6 @@ std::vector<ReplicaStatus> Replication::Statuses() {
   return statuses;
 }
 
-Epoch Replication::AppliedEverywhere() {
-  if (senders_.empty()) return Epoch();
-  Epoch oldest = senders_.front()->applied();
-  for (const auto& sender : senders_) oldest = std::min(oldest, sender->applied());
-  return oldest;
-}
-
 Result<std::vector<Sender*>> Replication::Find(const std::optional<std::string>& replica) {
   std::vector<Sender*> found;
   for (const auto& sender : senders_) {

@@ -41,8 +41,6 @@ class Replication {
   void Stop();
 
   std::vector<ReplicaStatus> Statuses();
-  // What all replicas have applied; the first epoch if there is none.
-  Epoch AppliedEverywhere();
 
   // Everything up to and including `epoch` is applied on the replica, or on all of them. The error
   // names the first that was not in time.

@@ -14,9 +14,6 @@ using Grip = Retention::Grip;
 constexpr milliseconds kBackOffFirst{100};
 constexpr milliseconds kBackOffLongest{5000};
 constexpr milliseconds kIdleWait{500};
-// Longer than a replica that is there takes to connect.
-constexpr milliseconds kSoonConnected{1000};
-constexpr milliseconds kConnectedPoll{20};
 // An idle replica is asked this often whether it is still there.
 constexpr milliseconds kHeartbeat{2000};
 
@@ -30,7 +27,6 @@ Sender::Sender(Options options, meta::Tracker& tracker, const meta::SourceTree& 
       retention_(retention),
       on_applied_(std::move(on_applied)),
       started_ns_(meta::BootTimeNs()),
-      probe_(options_.url),
       reconcile_owed_(options_.reconcile_owed),
       compare_after_(options_.compare_after),
       paused_(options_.paused),
@@ -50,6 +46,7 @@ Sender::Sender(Options options, meta::Tracker& tracker, const meta::SourceTree& 
     return;
   }
   peer_ = std::move(*peer);
+  watch_ = std::make_unique<LinkWatch>(options_.name, *peer_);
   thread_ = std::thread([this] { Run(); });
 }
 
@@ -106,7 +103,10 @@ void Sender::SetInStep(bool in_step) {
 
 Sender::Inquiry Sender::Inquire() {
   MutexLock lock(mutex_);
-  return {asks_, peer_->connection()};
+  // Without one it goes over the next, and if that breaks, over another: then it is not known which
+  // of them answered.
+  const uint64_t connection = peer_->connection();
+  return {asks_, connection != 0 ? connection : peer_->connections() + 1};
 }
 
 bool Sender::HeardLately() {
@@ -140,7 +140,6 @@ void Sender::Run() {
   milliseconds back_off = kBackOffFirst;
   while (!stopping_) {
     const auto begun = CondVar::Clock::now();
-    LookWhyNotConnected();
     const Status status = Converse(*peer_);
     if (stopping_) return;
     const Error& error = status.error();
@@ -149,7 +148,7 @@ void Sender::Run() {
       LogInfo("replica {}: {}; trying again", options_.name, error.ToString());
     } else {
       const bool unreachable = error.kind() == ErrorKind::kUnreachable;
-      const std::string found = unreachable && peer_->connection() == 0 ? probe_.found() : "";
+      const std::string found = unreachable && peer_->connection() == 0 ? watch_->Trouble() : "";
       trouble_ = unreachable ? "" : error.ToString();
       SetState(unreachable ? ReplicaState::kConnecting : ReplicaState::kBlocked,
                found.empty() ? error.ToString() : found);
@@ -157,15 +156,6 @@ void Sender::Run() {
     if (CondVar::Clock::now() - begun > kBackOffLongest) back_off = kBackOffFirst;
     WaitUnlessWoken(back_off);
     back_off = std::min(back_off * 2, kBackOffLongest);
-  }
-}
-
-// The first request waits for the connection, however long; meanwhile it is to be known what for.
-void Sender::LookWhyNotConnected() {
-  const auto deadline = CondVar::Clock::now() + kSoonConnected;
-  while (!stopping_ && peer_->connection() == 0) {
-    if (CondVar::Clock::now() >= deadline) return probe_.Look();
-    WaitUnlessWoken(kConnectedPoll);
   }
 }
 
@@ -187,13 +177,14 @@ Status Sender::Converse(Peer& peer) {
   }
   HoldAfter(position.durable);
   if (position.applied != position.durable) {
+    SetGoingOn(increments_ ? ReplicaState::kCatchingUp : ReplicaState::kReconciling);
     RETURN_IF_ERROR(AwaitApplied(peer, position, position.durable));
     HoldAfter(position.applied);
   }
   if (increments_ && RealCut(position.applied) == position.applied) {
     SetInStep(true);
     on_applied_(position.durable, position.applied, !uncompared_.empty());
-    SetGoingOn(ReplicaState::kCurrent);
+    SetGoingOn(StateAfter(position.applied.epoch));
   }
   while (!stopping_) RETURN_IF_ERROR(Step(peer, position));
   return MakeError(ErrorKind::kCancelled, "stopping");
@@ -247,7 +238,7 @@ Status Sender::Step(Peer& peer, Position& position) {
     const bool changes = tracker_.WaitForChanges(RealCut(position.applied).epoch, deadline);
     if (paused() || stopping_) return {};
     if (!changes) trouble_.clear();
-    SetGoingOn(ReplicaState::kCurrent);
+    SetGoingOn(changes ? StateAfter(position.applied.epoch) : ReplicaState::kCurrent);
     if (!changes && !IsShortObjectDue()) return CheckStillThere(peer, position);
   }
   const auto earliest = last_cut_ + options_.interval;

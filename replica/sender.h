@@ -20,7 +20,7 @@
 #include "meta/source_tree.h"
 #include "meta/tracker.h"
 #include "replica/lacking.h"
-#include "replica/link_probe.h"
+#include "replica/link_watch.h"
 #include "replica/object_shipper.h"
 #include "replica/peer.h"
 #include "replica/retention.h"
@@ -50,6 +50,7 @@ struct ReplicaStatus {
   double lag_seconds = 0;
   uint64_t sent_bytes = 0;
   uint64_t received_bytes = 0;
+  meta::PendingCounts pending;  // what it has not been sent yet, of what it has not applied
   std::string error;            // why it is not current; empty if it is
   std::string notice;           // what the replica wants a person to know
   uint64_t objects_walked = 0;  // of a seed or reconcile under way
@@ -117,7 +118,6 @@ class Sender {
   };
 
   void Run();
-  void LookWhyNotConnected();
   Status Converse(Peer& peer);
   // kProtocol if it cannot be where it says.
   Status CheckClaim(const Position& position);
@@ -153,11 +153,17 @@ class Sender {
   // It does this now, and nothing is wrong; but what stopped it the last time stays in sight until
   // it has got past that.
   void SetGoingOn(ReplicaState state) EXCLUDES(mutex_);
+  // Current, or catching up if the oldest change after `applied` is old. A replica that was not
+  // current becomes so when nothing is left, or with a cut that is small (NoteHowFarBehind).
+  ReplicaState StateAfter(Epoch applied) EXCLUDES(mutex_);
+  // So many bytes are about to be sent to a replica that has applied `applied`.
+  void NoteHowFarBehind(Epoch applied, uint64_t bytes) EXCLUDES(mutex_);
+  bool IsLate(Epoch applied);
   // What was wanted to be known, and over which connection, when a request was sent whose answer is
   // a position.
   struct Inquiry {
     uint64_t asks = 0;
-    uint64_t connection = 0;
+    uint64_t connection = 0;  // 0: none; the answer counts for no connection
   };
   Inquiry Inquire() EXCLUDES(mutex_);
   void SetPosition(const Position& position, const Inquiry& inquiry) EXCLUDES(mutex_);
@@ -173,8 +179,9 @@ class Sender {
   const OnApplied on_applied_;
   const int64_t started_ns_;
   std::unique_ptr<Peer> peer_;
-  LinkProbe probe_;
+  std::unique_ptr<LinkWatch> watch_;
   ShipProgress progress_;
+  CutProgress cut_progress_{progress_};
   // The thread's own: whether changes after the replica's cut are known exactly, whether deltas may
   // be tried, and when the last cut was taken.
   bool increments_ = false;

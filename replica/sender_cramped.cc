@@ -108,7 +108,7 @@ Result<CutName> Sender::CommitOnTop(Peer& peer, const CutName& base) {
   // What would have to be looked up on the replica waits until it answers again.
   Walker walker(tree_, peer, stage, objects, {false, Epoch()}, uncompared_,
                 [this] { return !stopping_ && !paused(); });
-  CutShipper cuts(tree_, stage, objects, walker);
+  CutShipper cuts(tree_, stage, objects, walker, cut_progress_);
   ASSIGN_OR_RETURN(const bool walked, cuts.Ship(cut));
   if (!cut->Finish() || walked) return MakeError(ErrorKind::kGivenUp, "the cut was given up");
   {

@@ -41,6 +41,7 @@ Status Sender::Ship(Peer& peer, Position& position) {
     progress_.content_bytes = 0;
     SetGoingOn(position.empty ? ReplicaState::kSeeding : ReplicaState::kReconciling);
   }
+  cut_progress_.Clear();
   {
     MutexLock lock(mutex_);
     lacking_.BeginStage();
@@ -49,6 +50,7 @@ Status Sender::Ship(Peer& peer, Position& position) {
   auto shipped = stage ? FillStage(peer, position, *stage)
                        : Result<CutName>(tl::unexpected<Error>(stage.error()));
   if (!shipped) {
+    cut_progress_.Clear();
     retention_.Regrip(options_.name, Grip::kLoose);
     // The basis of a delta was not what its signature said; literal bytes always do.
     deltas_ = shipped.error().kind() != ErrorKind::kGivenUp;
@@ -67,7 +69,7 @@ Status Sender::Ship(Peer& peer, Position& position) {
   if (reconcile_owed_) compare_after_ = walked_after_;
   HoldAfter(position.applied);
   on_applied_(position.durable, position.applied, reconcile_owed_ || !uncompared_.empty());
-  if (increments_) SetState(ReplicaState::kCurrent, "");
+  if (increments_) SetState(StateAfter(position.applied.epoch), "");
   SetInStep(increments_);
   FAULT_POINT("source.ack.applied");
   return {};
@@ -90,7 +92,7 @@ Result<CutName> Sender::FillStage(Peer& peer, const Position& position, StageWri
   if (newest == 0) compare_after = Epoch();
   Walker walker(tree_, peer, stage, objects, {position.empty, compare_after}, uncompared_,
                 [this] { return !stopping_ && !paused(); });
-  CutShipper cuts(tree_, stage, objects, walker);
+  CutShipper cuts(tree_, stage, objects, walker, cut_progress_);
   Epoch after = base.epoch;
   if (!increments_) {
     // Everything after this cut is captured and follows; what was before stands in the tree.
@@ -110,6 +112,7 @@ Result<CutName> Sender::FillStage(Peer& peer, const Position& position, StageWri
     RETURN_IF_ERROR(walker.WalkDirectory(tree_.root(), WalkDepth::kAll));
     // What is known to have changed shows in no attribute if a power cut took those back.
     if (!position.empty) RETURN_IF_ERROR(cuts.Ship(start));
+    cut_progress_.AllSent(after);
   }
   int tries = 0;  // to send what had been asked for before
   int commits = 0;
@@ -134,6 +137,8 @@ Result<CutName> Sender::FillStage(Peer& peer, const Position& position, StageWri
       return MakeError(ErrorKind::kCancelled, "more has changed than is remembered");
     }
     last_cut_ = CondVar::Clock::now();
+    const meta::PendingCounts pending = cut_progress_.BeginCut(*cut);
+    if (increments_ && round == 1) NoteHowFarBehind(position.applied.epoch, pending.bytes);
     if (EstimateBytes(*cut) > kPreCopyAbove && round < kMaxRounds) {
       cut->GiveUp();  // nothing needs to be kept for a pre-copy
       if (increments_ && round == 1) {
@@ -240,7 +245,7 @@ Status Sender::AwaitApplied(Peer& peer, Position& position, CutName cut) {
     }
     // First this: who waits for the position reads the state next.
     const bool at_a_cut = cut.epoch != Epoch();
-    if (position.applied == cut && increments_ && at_a_cut) SetState(ReplicaState::kCurrent, "");
+    if (position.applied == cut && increments_ && at_a_cut) SetState(StateAfter(cut.epoch), "");
     SetPosition(position, inquiry);
     if (position.applied == cut) return {};
     if (CondVar::Clock::now() - asked < kAppliedPause) WaitUnlessWoken(kAppliedPause);

@@ -6,8 +6,10 @@
 namespace tandem::replica {
 namespace {
 
-// A replica that is connected and no further behind than this is current.
+// A replica that is connected and no further behind than this is current: in time, and in what has
+// still to be sent.
 constexpr double kCurrentLagSeconds = 3;
+constexpr uint64_t kCurrentBytes = 32 << 20;
 
 double SecondsSince(int64_t boot_time_ns) {
   return std::max(0.0, static_cast<double>(meta::BootTimeNs() - boot_time_ns) / 1e9);
@@ -33,6 +35,23 @@ const char* NameOf(ReplicaState state) {
       return "blocked";
   }
   return "connecting";
+}
+
+bool Sender::IsLate(Epoch applied) {
+  const auto oldest = tracker_.OldestChangeAfter(applied);
+  return oldest && SecondsSince(*oldest) > kCurrentLagSeconds;
+}
+
+ReplicaState Sender::StateAfter(Epoch applied) {
+  if (!tracker_.OldestChangeAfter(applied)) return ReplicaState::kCurrent;
+  if (IsLate(applied)) return ReplicaState::kCatchingUp;
+  MutexLock lock(mutex_);
+  return state_ == ReplicaState::kCurrent ? ReplicaState::kCurrent : ReplicaState::kCatchingUp;
+}
+
+void Sender::NoteHowFarBehind(Epoch applied, uint64_t bytes) {
+  const bool far = bytes > kCurrentBytes || IsLate(applied);
+  SetGoingOn(far ? ReplicaState::kCatchingUp : ReplicaState::kCurrent);
 }
 
 ReplicaStatus Sender::status() {
@@ -82,9 +101,10 @@ ReplicaStatus Sender::status() {
     connected = connection != 0;
     const bool believed = status.state != ReplicaState::kCurrent || connection == heard_connection;
     if (talks && (!connected || !believed)) status.state = ReplicaState::kConnecting;
-    if (status.state == ReplicaState::kConnecting && !connected) {
-      probe_.Look();
-      if (std::string found = probe_.found(); !found.empty()) status.error = std::move(found);
+    const bool silent = talks && connected && peer_->silence() >= LinkWatch::kQuiet;
+    if (silent) status.state = ReplicaState::kConnecting;
+    if (status.state == ReplicaState::kConnecting && (silent || !connected)) {
+      if (std::string why = watch_->Trouble(); !why.empty()) status.error = std::move(why);
     }
   }
   // After a set of no moment it is as far behind as before.
@@ -106,7 +126,9 @@ ReplicaStatus Sender::status() {
     status.objects_walked = progress_.objects;
     status.bytes_walked = progress_.content_bytes;
   }
-  if (status.state == ReplicaState::kCurrent && status.lag_seconds > kCurrentLagSeconds) {
+  status.pending = cut_progress_.Remaining(tracker_, applied());
+  const bool far = status.lag_seconds > kCurrentLagSeconds || status.pending.bytes > kCurrentBytes;
+  if (status.state == ReplicaState::kCurrent && far) {
     status.state = ReplicaState::kCatchingUp;
   }
   return status;

@@ -35,6 +35,15 @@ class RequestSocket {
 
   // The connection there is, counted from 1; 0: none.
   virtual uint64_t connection() const = 0;
+  // Connections there have been.
+  virtual uint64_t connections() const = 0;
+  // Time since anything came over the connection there is, or, over TCP, since the peer's host took
+  // anything of what was sent: a large message over a slow link is no silence. Zero: there is no
+  // connection.
+  virtual std::chrono::milliseconds silence() = 0;
+  // Gives up the socket as it is: calls under way end with kUnreachable, the next one connects
+  // anew.
+  virtual void DialAnew() = 0;
   // Bytes of messages, without what TCP and nng add.
   virtual uint64_t sent_bytes() const = 0;
   virtual uint64_t received_bytes() const = 0;

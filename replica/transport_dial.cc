@@ -1,7 +1,9 @@
 #include "replica/transport_dial.h"
 
+#include <arpa/inet.h>
 #include <nng/protocol/reqrep0/req.h>
 
+#include <algorithm>
 #include <chrono>
 
 #include "replica/messages.h"
@@ -17,11 +19,22 @@ constexpr nng_duration kReconnectLastIfStuck = 60'000;  // each attempt costs a 
 // living connection, which REP does not do; were it short, a slow link would carry everything
 // twice.
 constexpr nng_duration kResend = 10 * 60 * 1000;
-constexpr int64_t kSilenceMs = 5000;
+constexpr std::chrono::milliseconds kSilence{5000};
+// So much of what is sent has to arrive to be no silence. A proxy, or the kernel of a host whose
+// tandemd is stuck, takes in small requests.
+constexpr uint64_t kWorthHearing = 4096;
 
 int64_t NowMs() {
   const auto now = std::chrono::steady_clock::now().time_since_epoch();
   return std::chrono::duration_cast<std::chrono::milliseconds>(now).count();
+}
+
+// 0: it has none.
+uint16_t PortOf(nng_pipe pipe, const char* option) {
+  nng_sockaddr address;
+  if (nng_pipe_get_addr(pipe, option, &address) != 0) return 0;
+  if (address.s_family == NNG_AF_INET) return ntohs(address.s_in.sa_port);
+  return address.s_family == NNG_AF_INET6 ? ntohs(address.s_in6.sa_port) : 0;
 }
 
 tl::unexpected<Error> BadUrl(int code, const std::string& url) {
@@ -58,20 +71,32 @@ Status DialedSocket::Start(const std::string& url) {
   return {};
 }
 
-void DialedSocket::TimedOut() {
+void DialedSocket::TimedOut(std::chrono::milliseconds patience) {
   nng_pipe pipe = NNG_PIPE_INITIALIZER;
   pipe.id = link_->last_pipe;
-  if (pipe.id == 0 || NowMs() - link_->heard_ms < kSilenceMs) return;
+  if (patience < kSilence || pipe.id == 0 || link_->Silence() < kSilence) return;
   given_up_ = true;
   nng_pipe_close(pipe);  // of no effect on one that is closed
 }
 
 void DialedSocket::Link::Heard() { heard_ms = NowMs(); }
 
+std::chrono::milliseconds DialedSocket::Link::Silence() {
+  if (pipes <= 0) return {};
+  const auto bytes = progress.Bytes();
+  if (bytes && *bytes - progressed >= kWorthHearing) {
+    progressed = *bytes;
+    Heard();
+  }
+  return std::chrono::milliseconds(std::max<int64_t>(0, NowMs() - heard_ms));
+}
+
 void DialedSocket::OnPipe(nng_pipe pipe, nng_pipe_ev event, void* argument) {
   auto* link = static_cast<Link*>(argument);
   if (event == NNG_PIPE_EV_ADD_POST) {
     link->Heard();
+    link->progressed = 0;
+    link->progress.Follow(PortOf(pipe, NNG_OPT_LOCADDR), PortOf(pipe, NNG_OPT_REMADDR));
     link->last_pipe = pipe.id;
     ++*link->connections;
     ++link->pipes;

@@ -4,12 +4,14 @@
 #include <nng/nng.h>
 
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <string>
 
 #include "meta/base/result.h"
 #include "replica/nng_handles.h"
+#include "replica/tcp_progress.h"
 
 namespace tandem::replica {
 
@@ -23,14 +25,18 @@ class DialedSocket {
   Status Start(const std::string& url);
 
   nng_socket handle() const { return socket_.handle; }
-  bool connected() const { return link_->pipes > 0; }
+  // Once nng is stuck it does not tell of the end of a connection: silence() finds it.
+  bool connected() const { return link_->pipes > 0 && !link_->progress.ended(); }
 
   // Something came from the peer.
   void Heard() { link_->Heard(); }
-  // A call timed out. A connection that has been silent for seconds is taken for dead (a pulled
-  // cable, a firewall that drops; TCP itself would need a quarter of an hour to notice): it is
-  // closed, and with it the socket is given up.
-  void TimedOut();
+  // See RequestSocket.
+  std::chrono::milliseconds silence() { return link_->Silence(); }
+  void GiveUp() { given_up_ = true; }
+  // A call timed out after `patience`. If that is seconds, a connection that has been silent for
+  // seconds is taken for dead (a pulled cable, a firewall that drops; TCP itself would need a
+  // quarter of an hour to notice): it is closed, and with it the socket is given up.
+  void TimedOut(std::chrono::milliseconds patience);
   // No use for further calls: nng 1.5 may wait for ever with clearing away a connection, this one's
   // or another's (CloseSocket), and does not dial again before it has. A socket that never had a
   // connection goes on dialing, and is not given up.
@@ -40,11 +46,14 @@ class DialedSocket {
   struct Link {
     explicit Link(std::shared_ptr<std::atomic<uint64_t>> total) : connections(std::move(total)) {}
     void Heard();
+    std::chrono::milliseconds Silence();
 
     const std::shared_ptr<std::atomic<uint64_t>> connections;
     std::atomic<int> pipes{0};
     std::atomic<uint32_t> last_pipe{0};  // 0: never connected
     std::atomic<int64_t> heard_ms{0};
+    TcpProgress progress;
+    std::atomic<uint64_t> progressed{0};  // what it said when that was heard
   };
 
   static void OnPipe(nng_pipe pipe, nng_pipe_ev event, void* argument);

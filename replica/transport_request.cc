@@ -38,6 +38,8 @@ class CallList {
     calls_.erase(call);
   }
   void Close();
+  // Those on this socket end as if they had timed out.
+  void GiveUp(const DialedSocket* socket);
 
  private:
   Mutex mutex_;
@@ -53,6 +55,7 @@ class NngCall final : public RequestSocket::Call {
       : socket_(std::move(socket)),
         traffic_(traffic),
         calls_(calls),
+        patience_(timeout),
         deadline_(Clock::now() + timeout) {}
   ~NngCall() override {
     calls_.Remove(this);
@@ -76,6 +79,8 @@ class NngCall final : public RequestSocket::Call {
 
   // Wait returns at once; what is under way ends with the call.
   void Cancel() { Finish(NNG_ECLOSED, {}); }
+  void GiveUp() { Finish(NNG_ECONNRESET, {}); }
+  bool IsOn(const DialedSocket* socket) const { return socket_.get() == socket; }
 
   Result<std::string> Wait() override {
     MutexLock lock(mutex_);
@@ -91,7 +96,7 @@ class NngCall final : public RequestSocket::Call {
 
   void Advance() {
     const int code = nng_aio_result(aio_.handle);
-    if (code == NNG_ETIMEDOUT) socket_->TimedOut();
+    if (code == NNG_ETIMEDOUT) socket_->TimedOut(patience_);
     if (phase_ == Phase::kSending) {
       if (code != 0) {
         // Not sent: the message is still ours.
@@ -129,6 +134,7 @@ class NngCall final : public RequestSocket::Call {
   const std::shared_ptr<DialedSocket> socket_;
   Traffic& traffic_;
   CallList& calls_;
+  const milliseconds patience_;
   const Clock::time_point deadline_;
   size_t sent_bytes_ = 0;
   Phase phase_ = Phase::kSending;
@@ -147,13 +153,20 @@ void CallList::Close() {
   for (NngCall* call : calls_) call->Cancel();
 }
 
+void CallList::GiveUp(const DialedSocket* socket) {
+  MutexLock lock(mutex_);
+  for (NngCall* call : calls_) {
+    if (call->IsOn(socket)) call->GiveUp();
+  }
+}
+
 class NngRequestSocket final : public RequestSocket {
  public:
   explicit NngRequestSocket(const std::string& url) : url_(url) {}
 
   Status Start() {
     MutexLock lock(mutex_);
-    return DialAnew();
+    return Dial();
   }
 
   Result<std::unique_ptr<Call>> Send(std::string request, milliseconds timeout) override {
@@ -171,6 +184,13 @@ class NngRequestSocket final : public RequestSocket {
     MutexLock lock(mutex_);
     return socket_->connected() ? connections_->load() : 0;
   }
+  uint64_t connections() const override { return *connections_; }
+  milliseconds silence() override { return Present()->silence(); }
+  void DialAnew() override {
+    const std::shared_ptr<DialedSocket> socket = Present();
+    socket->GiveUp();
+    calls_.GiveUp(socket.get());
+  }
   uint64_t sent_bytes() const override { return traffic_.sent; }
   uint64_t received_bytes() const override { return traffic_.received; }
   // nng_close itself waits for the destructor, when no call is left.
@@ -182,11 +202,15 @@ class NngRequestSocket final : public RequestSocket {
     MutexLock lock(mutex_);
     if (socket_->given_up()) {
       given_up = socket_;
-      RETURN_IF_ERROR(DialAnew());
+      RETURN_IF_ERROR(Dial());
     }
     return socket_;
   }
-  Status DialAnew() REQUIRES(mutex_) {
+  std::shared_ptr<DialedSocket> Present() {
+    MutexLock lock(mutex_);
+    return socket_;
+  }
+  Status Dial() REQUIRES(mutex_) {
     auto socket = std::make_shared<DialedSocket>(connections_);
     RETURN_IF_ERROR(socket->Start(url_));
     socket_ = std::move(socket);

@@ -31,11 +31,22 @@ std::string Bytes(uint64_t bytes) {
 
 uint64_t Number(const Json& json, const char* key) { return json.value(key, uint64_t{0}); }
 
+// What is pending, in words.
+std::string Counted(const Json& pending) {
+  return std::to_string(Number(pending, "objects")) + " objects, " +
+         std::to_string(Number(pending, "entries")) + " names, " + Bytes(Number(pending, "bytes")) +
+         " in " + std::to_string(Number(pending, "ranges")) + " ranges";
+}
+
 void PrintReplica(const Json& replica) {
   PrintLine("  replica {} ({}): {}, cut {} applied, lag {:.1f} s, {} sent",
             replica.value("name", ""), replica.value("url", ""), replica.value("state", ""),
             Number(replica, "applied_cut"), replica.value("lag_seconds", 0.0),
             Bytes(Number(replica, "sent_bytes")));
+  if (const Json pending = replica.value("pending", Json::object());
+      Number(pending, "objects") != 0) {
+    PrintLine("    pending: {}", Counted(pending));
+  }
   if (const auto progress = replica.find("progress"); progress != replica.end()) {
     PrintLine("    so far {} objects, {} of content", Number(*progress, "objects"),
               Bytes(Number(*progress, "bytes")));
@@ -65,9 +76,7 @@ void PrintStatus(const Json& status) {
   PrintLine("{} on {} (volume {}){}", status.value("source", ""), status.value("mountpoint", ""),
             status.value("volume", ""), status.value("capture", true) ? "" : ", without capture");
   const Json pending = status.value("pending", Json::object());
-  PrintLine("  epoch {}, pending: {} objects, {} names, {} in {} ranges; {} hot objects",
-            Number(status, "epoch"), Number(pending, "objects"), Number(pending, "entries"),
-            Bytes(Number(pending, "bytes")), Number(pending, "ranges"),
+  PrintLine("  epoch {}, pending: {}; {} hot objects", Number(status, "epoch"), Counted(pending),
             Number(status, "hot_objects"));
   for (const Json& replica : status.value("replicas", Json::array())) PrintReplica(replica);
   if (status.value("io_uring", false)) PrintLine("  requests come over io_uring");

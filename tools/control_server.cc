@@ -20,6 +20,13 @@ std::optional<std::string> ReplicaOf(const Json& request) {
   return found->get<std::string>();
 }
 
+Json ToJson(const meta::PendingCounts& pending) {
+  return {{"bytes", pending.bytes},
+          {"ranges", pending.ranges},
+          {"entries", pending.entries},
+          {"objects", pending.objects}};
+}
+
 Json ToJson(const replica::ReplicaStatus& status) {
   Json json = {
       {"name", status.name},
@@ -27,6 +34,7 @@ Json ToJson(const replica::ReplicaStatus& status) {
       {"state", replica::NameOf(status.state)},
       {"durable_cut", status.durable.epoch.number()},
       {"applied_cut", status.applied.epoch.number()},
+      {"pending", ToJson(status.pending)},
       {"lag_seconds", status.lag_seconds},
       {"sent_bytes", status.sent_bytes},
       {"received_bytes", status.received_bytes},
@@ -136,8 +144,10 @@ Json ControlServer::Status() {
     status["epoch"] = served_.tracker->open_epoch().number();
     status["synced_cut"] = served_.tracker->synced().number();
     status["hot_objects"] = served_.tracker->hot_objects();
-    pending = served_.tracker->PendingAfter(served_.replication->AppliedEverywhere());
-    for (const auto& replica : served_.replication->Statuses()) {
+    const auto replicas = served_.replication->Statuses();
+    if (replicas.empty()) pending = served_.tracker->PendingAfter(Epoch());
+    for (const auto& replica : replicas) {
+      pending.RaiseTo(replica.pending);
       status["replicas"].push_back(ToJson(replica));
     }
   }
@@ -146,10 +156,7 @@ Json ControlServer::Status() {
   if (const auto below = MountsBelow(served_.source_mount, served_.source)) {
     status["not_replicated"] = *below;
   }
-  status["pending"] = {{"bytes", pending.bytes},
-                       {"ranges", pending.ranges},
-                       {"entries", pending.entries},
-                       {"objects", pending.objects}};
+  status["pending"] = ToJson(pending);
   return status;
 }
 

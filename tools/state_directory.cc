@@ -15,6 +15,7 @@
 
 #include "meta/base/log.h"
 #include "meta/base/private_files.h"
+#include "tools/ending_note.h"
 
 namespace tandem::tools {
 namespace {
@@ -134,17 +135,30 @@ Result<meta::StateDatabase> OpenSoundDatabase(const std::string& directory) {
   return database;
 }
 
-// A tandemfs that has just been unmounted still writes down its state: it is given the time. False,
-// with errno, if the lock cannot be had.
-bool LockPatiently(int fd, std::chrono::seconds patience) {
+// A tandemfs that has just been unmounted still writes down its state: it is given the time, and as
+// much more as it says it needs. False, with errno, if the lock cannot be had.
+bool LockPatiently(int fd, std::chrono::seconds patience, EndingWatch& holder) {
   using Clock = std::chrono::steady_clock;
-  const auto deadline = Clock::now() + patience;
+  constexpr std::chrono::milliseconds kSoonEnded{500};
+  const auto begun = Clock::now();
   const timespec pause{0, 20'000'000};
   while (flock(fd, LOCK_EX | LOCK_NB) != 0) {
-    if (errno != EWOULDBLOCK || Clock::now() >= deadline) return false;
+    if (errno != EWOULDBLOCK) return false;
+    const auto waited = Clock::now() - begun;
+    const bool goes_on = waited >= kSoonEnded && holder.GoesOn();
+    if (waited >= patience && !goes_on) {
+      errno = EWOULDBLOCK;
+      return false;
+    }
     nanosleep(&pause, nullptr);
   }
   return true;
+}
+
+tl::unexpected<Error> StandsStill(const std::string& what, const EndingWatch& holder) {
+  return MakeError(ErrorKind::kUsage, what + " is in use by " + holder.Description() +
+                                          ". It has stood still for some time: look what it waits "
+                                          "for, or kill it");
 }
 
 // Replaces the file as a whole: after a crash it is the old one or the new one.
@@ -201,8 +215,10 @@ Result<StateDirectory> StateDirectory::Open(const std::string& path, const std::
   const std::string lock_path = resolved + "/lock";
   UniqueFd lock(open(lock_path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, kPrivateFile));
   if (!lock.valid()) return ErrnoError("open " + lock_path);
-  if (!LockPatiently(lock.get(), kLockPatience)) {
+  EndingWatch holder(resolved);
+  if (!LockPatiently(lock.get(), kLockPatience, holder)) {
     if (errno != EWOULDBLOCK) return ErrnoError("lock " + lock_path);
+    if (!holder.Description().empty()) return StandsStill("state directory " + resolved, holder);
     return MakeError(ErrorKind::kUsage, "state directory " + resolved +
                                             " is in use by another tandemfs: end that one, or "
                                             "choose another directory with --state");
@@ -288,9 +304,12 @@ Status StateDirectory::ForgetUncovered() {
   return {};
 }
 
-Status LockSource(int source_fd, const std::string& source, std::chrono::seconds patience) {
-  if (LockPatiently(source_fd, patience)) return {};
+Status LockSource(int source_fd, const std::string& source, const std::string& state,
+                  std::chrono::seconds patience) {
+  EndingWatch holder(state);
+  if (LockPatiently(source_fd, patience, holder)) return {};
   if (errno != EWOULDBLOCK) return ErrnoError("lock " + source);
+  if (!holder.Description().empty()) return StandsStill("source " + source, holder);
   return MakeError(ErrorKind::kUsage, "source " + source +
                                           " is already mounted by another tandemfs (see tandem "
                                           "status)");

@@ -63,9 +63,10 @@ class StateDirectory {
 };
 
 // Takes the lock on SOURCE that keeps a second tandemfs off it. The descriptor holds it. Waits
-// `patience` for one that is about to end.
+// `patience` for one that is about to end, and longer for one whose note in the state directory
+// `state` goes on (tools/ending_note.h).
 inline constexpr std::chrono::seconds kLockPatience{3};
-Status LockSource(int source_fd, const std::string& source,
+Status LockSource(int source_fd, const std::string& source, const std::string& state,
                   std::chrono::seconds patience = kLockPatience);
 
 }  // namespace tandem::tools

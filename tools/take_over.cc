@@ -44,7 +44,8 @@ Result<std::unique_ptr<fs::KernelMount>> TakeOver(const MountArguments& argument
   LogInfo("taking over {} from the tandemfs that serves it", mountpoint);
   ASSIGN_OR_RETURN(const Json reply, AskControl(socket, {{"op", "end"}}, kAnswerMs));
   (void)reply;
-  RETURN_IF_ERROR(LockSource(source.fd.get(), source.path, arguments.stop_timeout + kWritingDown));
+  RETURN_IF_ERROR(LockSource(source.fd.get(), source.path, arguments.state,
+                             arguments.stop_timeout + kWritingDown));
   return mount;
 }
 

@@ -20,8 +20,10 @@
 #include "meta/tracker.h"
 #include "meta/witness.h"
 #include "replica/replication.h"
+#include "tools/choose_replicas.h"
 #include "tools/control_server.h"
 #include "tools/daemonize.h"
+#include "tools/ending_note.h"
 #include "tools/mount_arguments.h"
 #include "tools/state_directory.h"
 #include "tools/store_guard.h"
@@ -37,6 +39,7 @@ constexpr int kUsageExit = 2;
 // which they are made.
 struct Engine {
   std::unique_ptr<StateDirectory> state;
+  std::unique_ptr<EndingNote> ending;
   std::unique_ptr<meta::SourceTree> tree;
   std::unique_ptr<meta::StateWriter> writer;
   std::unique_ptr<meta::Checkpointer> checkpointer;
@@ -51,45 +54,6 @@ std::string HostName() {
   return name;
 }
 
-// What is remembered of a replica: by its name, or by its URL if it has another name now. (Its cut
-// tells whether it is the one that is remembered.)
-const meta::ReplicaRecord* FindRemembered(const std::vector<meta::ReplicaRecord>& known,
-                                          const std::vector<ReplicaArgument>& arguments,
-                                          const ReplicaArgument& argument) {
-  const auto same = std::ranges::find(known, argument.name, &meta::ReplicaRecord::name);
-  if (same != known.end()) return &*same;
-  const auto renamed = std::ranges::find_if(known, [&](const meta::ReplicaRecord& old) {
-    return old.url == argument.url &&
-           std::ranges::find(arguments, old.name, &ReplicaArgument::name) == arguments.end();
-  });
-  return renamed != known.end() ? &*renamed : nullptr;
-}
-
-// The command line's replicas, with what is remembered of them; without any, those of last time.
-// One that nothing is remembered of may have seen cuts of this source all the same (a power cut has
-// taken its row back, or it had another name): if it is not empty, everything is compared with it.
-Result<std::vector<meta::ReplicaRecord>> ChooseReplicas(
-    meta::StateDatabase& database, const std::vector<ReplicaArgument>& arguments,
-    bool database_was_lost) {
-  ASSIGN_OR_RETURN(std::vector<meta::ReplicaRecord> known, database.LoadReplicas());
-  if (arguments.empty()) return known;
-  std::vector<meta::ReplicaRecord> chosen;
-  for (const ReplicaArgument& argument : arguments) {
-    meta::ReplicaRecord record;
-    record.reconcile_owed = true;
-    if (const auto* old = FindRemembered(known, arguments, argument)) record = *old;
-    record.name = argument.name;
-    record.url = argument.url;
-    if (database_was_lost) record.reconcile_owed = true;
-    chosen.push_back(std::move(record));
-  }
-  ASSIGN_OR_RETURN(Transaction transaction, Transaction::Begin(database.database()));
-  for (const meta::ReplicaRecord& old : known) RETURN_IF_ERROR(database.DeleteReplica(old.name));
-  for (const meta::ReplicaRecord& record : chosen) RETURN_IF_ERROR(database.PutReplica(record));
-  RETURN_IF_ERROR(transaction.Commit());
-  return chosen;
-}
-
 Result<Engine> StartEngine(const MountArguments& arguments, const fs::SourceDirectory& source,
                            const std::string& mountpoint) {
   Engine engine;
@@ -97,6 +61,7 @@ Result<Engine> StartEngine(const MountArguments& arguments, const fs::SourceDire
                    StateDirectory::Open(arguments.state, arguments.volume,
                                         {{source.path, source.fd.get()}, {mountpoint}}));
   engine.state = std::make_unique<StateDirectory>(std::move(state));
+  engine.ending = std::make_unique<EndingNote>(engine.state->path());
   if (!arguments.foreground) {
     RETURN_IF_ERROR(LogToFile("tandemfs", engine.state->path() + "/tandemfs.log"));
   }
@@ -140,6 +105,7 @@ Result<Engine> StartEngine(const MountArguments& arguments, const fs::SourceDire
 // Takes the mount down in order, but for its clean record where stores may be lost.
 Status EndEngine(Engine& engine, const std::vector<std::string>& may_lack_stores) {
   if (engine.tracker != nullptr) {
+    engine.ending->Say("syncing the source and writing down the state");
     RETURN_IF_ERROR(engine.tracker->Stop());
     if (may_lack_stores.empty()) {
       RETURN_IF_ERROR(
@@ -164,6 +130,16 @@ Status EndEngine(Engine& engine, const std::vector<std::string>& may_lack_stores
                    ETIMEDOUT);
 }
 
+std::string DescribeHeld(const fs::HeldStores& held) {
+  constexpr size_t kNamed = 3;
+  std::string text = "taking in what the kernel holds of " + std::to_string(held.files.size()) +
+                     " files open for writing";
+  for (size_t i = 0; i < std::min(kNamed, held.files.size()); ++i) {
+    text += (i == 0 ? ": " : ", ") + held.files[i].path;
+  }
+  return text + (held.files.size() > kNamed ? ", ..." : "");
+}
+
 Status RunMounted(const MountArguments& arguments, const fs::SourceDirectory& source,
                   const std::string& mountpoint, std::unique_ptr<fs::KernelMount> kernel_mount,
                   Background& background) {
@@ -181,7 +157,13 @@ Status RunMounted(const MountArguments& arguments, const fs::SourceDirectory& so
   options.fs_name = source.path;
   options.capture = engine.tracker.get();
   options.kernel_mount = std::move(kernel_mount);
-  options.take_in = TakeIn;
+  options.take_in = [&engine](const fs::HeldStores& held, auto deadline) {
+    if (engine.ending != nullptr) engine.ending->SayIfEnding(DescribeHeld(held));
+    return TakeIn(held, deadline);
+  };
+  options.on_end = [&engine] {
+    if (engine.ending != nullptr) engine.ending->Say("taking in what the kernel holds");
+  };
   options.stop_timeout = arguments.stop_timeout;
   ASSIGN_OR_RETURN(const auto mount, fs::FileSystemMount::Create(std::move(options)));
 
@@ -249,7 +231,7 @@ Status Main(int argc, char** argv) {
   }
   if (!source) return tl::unexpected<Error>(std::move(source.error()));
   RETURN_IF_ERROR(CheckOutsideStores(source->fd.get(), source->path, mountpoint));
-  if (!takes_over) RETURN_IF_ERROR(LockSource(source->fd.get(), source->path));
+  if (!takes_over) RETURN_IF_ERROR(LockSource(source->fd.get(), source->path, arguments.state));
 
   Background background;
   if (!arguments.foreground) {

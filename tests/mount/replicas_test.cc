@@ -129,6 +129,47 @@ TEST_F(Replicas, OneThatGetsAnotherNameGoesOnFromItsCut) {
       << mount_.process().err();
 }
 
+TEST_F(Replicas, OneThatIsTakenAwayAndComesBackIsSentNothingItHas) {
+  mount_.options().replicas = {"one=" + replica_.url(), "two=" + second_.url()};
+  ASSERT_TRUE(second_.Start());
+  ASSERT_TRUE(StartBoth());
+  Write(mount_.path() + "/file", RandomBytes(4 << 20));
+  ASSERT_TRUE(mount_.Sync());
+  // Until both rest at the newest cut.
+  ASSERT_TRUE(WaitFor([&] {
+    const Json status = mount_.Status();
+    if (status["replicas"][0]["applied_cut"] == status["replicas"][1]["applied_cut"]) return true;
+    WriteAt(mount_.path() + "/file", 0, "once more");
+    EXPECT_TRUE(mount_.Sync());
+    return false;
+  })) << mount_.Status().dump(2);
+  ASSERT_TRUE(mount_.Unmount());
+  mount_.options().replicas = {"two=" + second_.url()};
+  ASSERT_TRUE(mount_.Start());
+  ASSERT_TRUE(mount_.WaitForState("current"));
+  ASSERT_TRUE(mount_.Unmount());
+  for (const std::string name : {"one", "another"}) {
+    mount_.options().replicas = {"two=" + second_.url(), name + "=" + replica_.url()};
+    ASSERT_TRUE(mount_.Start());
+    ASSERT_TRUE(mount_.WaitForState("current", 1));
+    EXPECT_EQ(mount_.process().err().find("reconciling"), std::string::npos)
+        << mount_.process().err();
+    EXPECT_LT(mount_.SentBytes(1), 100'000u);
+    ASSERT_TRUE(mount_.Unmount());
+  }
+  // What changes while it is away is on it after it has come back.
+  mount_.options().replicas = {"two=" + second_.url()};
+  ASSERT_TRUE(mount_.Start());
+  WriteAt(mount_.path() + "/file", 1000, "changed meanwhile");
+  ASSERT_TRUE(mount_.Sync());
+  ASSERT_TRUE(mount_.Unmount());
+  mount_.options().replicas = {"two=" + second_.url(), "one=" + replica_.url()};
+  ASSERT_TRUE(mount_.Start());
+  ASSERT_TRUE(mount_.Sync());
+  EXPECT_TRUE(SameTrees(source_, replica_.tree()));
+  EXPECT_EQ(mount_.Verify({"--full"}).code, 0);
+}
+
 TEST_F(Replicas, TwoThatExchangeTheirNamesStayWhole) {
   mount_.options().replicas = {"one=" + replica_.url(), "two=" + second_.url()};
   ASSERT_TRUE(second_.Start());
