@@ -124,7 +124,8 @@ std::unordered_set<ObjectId> Tree::TakeLoosened() {
 // Beyond so many they stay open to us until a cut touches them.
 Status Tree::Loosen(const Directory& directory, ObjectId object) {
   ASSIGN_OR_RETURN(const auto mode, MakeAccessible(directory->get()));
-  if (mode && loosened_.size() < kMaxLoosened) loosened_.try_emplace(object, Loosened{directory, *mode});
+  if (mode && loosened_.size() < kMaxLoosened)
+    loosened_.try_emplace(object, Loosened{directory, *mode});
   return {};
 }
 
