@@ -34,7 +34,7 @@ void Write(const std::string& path, const std::string& content) {
 
 }  // namespace
 
-EndingNote::EndingNote(std::string directory) : path_(PathIn(directory)) {
+EndingNote::EndingNote(const std::string& directory) : path_(PathIn(directory)) {
   (void)unlink(path_.c_str());  // of one that was killed while it was ending
 }
 

@@ -19,7 +19,7 @@ namespace tandem::tools {
 class EndingNote {
  public:
   // In this state directory. Nothing is written before the first Say.
-  explicit EndingNote(std::string directory);
+  explicit EndingNote(const std::string& directory);
   EndingNote(EndingNote&&) = delete;
   ~EndingNote();
 

@@ -41,7 +41,7 @@ TEST_F(OverALink, WhatIsPendingShrinksWhileItIsSentAndIsNeverNothingBeforeItIsAp
   ASSERT_TRUE(WaitFor([&] {
     const Json status = mount_.Status();
     const Json replica = status["replicas"][0];
-    const Json pending = replica["pending"];
+    const Json& pending = replica["pending"];
     EXPECT_EQ(status["pending"], pending);
     const uint64_t bytes = pending.value("bytes", uint64_t{0});
     if (bytes > kBytes / 8 && bytes < kBytes * 7 / 8) between = bytes;
