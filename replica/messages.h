@@ -226,7 +226,7 @@ struct Position {
   std::string notice;  // what a person should know (owners cannot be set, ...); may be empty
   // Some of the objects that fall short at the applied cut, at most kMaxShortListed, and how many
   // there are.
-  std::vector<ShortObject> short_objects;
+  std::vector<ShortObject> short_objects = {};
   uint64_t short_count = 0;
   // Bytes a file of the replica's filesystem can have.
   uint64_t largest_file = std::numeric_limits<int64_t>::max();

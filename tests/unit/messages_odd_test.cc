@@ -47,9 +47,11 @@ std::vector<std::string> OneOfEach() {
     all.push_back(EncodeRequest(request));
   }
   const Listed listed{"known", kA, SomeAttributes(), Epoch(3)};
-  for (const Reply& reply : {Of({}), Of(Position{SessionId(1, 1), 1, kCut, kBase, false, "notice"}),
-                             Of(Signature{"bytes", 7}), Of(Listing{{listed}, true}),
-                             Of(Found{{listed, {}}}), Of(Digests{9, 2, "aabb"})}) {
+  Position position{SessionId(1, 1), 1, kCut, kBase, false, "notice"};
+  position.short_objects = {{kA, "d/file", "too large", false}};
+  for (const Reply& reply :
+       {Of({}), Of(position), Of(Signature{"bytes", 7}), Of(Listing{{listed}, true}),
+        Of(Found{{listed, {}}}), Of(Digests{9, 2, "aabb"})}) {
     all.push_back(EncodeReply(reply));
   }
   return all;

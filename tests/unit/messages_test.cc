@@ -135,6 +135,14 @@ TEST(Messages, RepliesSurviveTheWire) {
   EXPECT_EQ(position.applied, kBase);
   EXPECT_FALSE(position.empty);
   EXPECT_EQ(position.notice, "a notice");
+  Position lacking{SessionId(1, 1), 1, kCut, kBase, false, ""};
+  lacking.short_objects = {{kA, "d/file", "too large", false}, {kB, "name", "no such name", true}};
+  lacking.short_count = 70;
+  lacking.largest_file = 4096;
+  const auto told = RoundTripReply(lacking);
+  EXPECT_EQ(told.short_objects, lacking.short_objects);
+  EXPECT_EQ(told.short_count, 70u);
+  EXPECT_EQ(told.largest_file, 4096u);
   EXPECT_EQ(RoundTripReply(Signature{"bytes", 77}).file_size, 77u);
   const auto listing = RoundTripReply(
       Listing{{{"known", kA, SomeAttributes()}, {"unknown", {}, SomeAttributes()}}, true});
