@@ -22,7 +22,9 @@ TEST_P(OlderCatalog, IsBroughtUpToDate) {
     auto database = Database::Open(path, Database::Sync::kFull);
     ASSERT_TRUE(database);
     ASSERT_TRUE(database->Execute("DROP TABLE short"));
-    if (GetParam() == 1) ASSERT_TRUE(database->Execute("DROP TABLE lacking"));
+    if (GetParam() == 1) {
+      ASSERT_TRUE(database->Execute("DROP TABLE lacking"));
+    }
     ASSERT_TRUE(database->SetUserVersion(GetParam()));
   }
   auto catalog = Catalog::Open(path);

@@ -45,7 +45,9 @@ TEST(ShortObjects, TheLargestFileIsTheOneThatCanJustBeMade) {
   const std::string path = scratch.path() + "/file";
   const UniqueFd file(open(path.c_str(), O_CREAT | O_RDWR | O_CLOEXEC, 0600));
   EXPECT_EQ(ftruncate(file.get(), static_cast<off_t>(largest)), 0);
-  if (largest < INT64_MAX) EXPECT_NE(ftruncate(file.get(), static_cast<off_t>(largest + 1)), 0);
+  if (largest < INT64_MAX) {
+    EXPECT_NE(ftruncate(file.get(), static_cast<off_t>(largest + 1)), 0);
+  }
 }
 
 TEST(ShortObjects, RowsLastAndGoWithTheirObject) {
