@@ -20,7 +20,7 @@ std::atomic<const char*> forbidden_names = "";
 std::atomic<int> marker_error = 0;
 
 enum class Holding { kNo, kNext, kNow };
-std::atomic<Holding> holding[2];
+std::atomic<Holding> holding[3];
 
 std::atomic<Holding>& HoldingOf(Held call) { return holding[static_cast<int>(call)]; }
 
@@ -65,6 +65,7 @@ bool HasFailed() { return syncs_left == 0 && markers_left == 0; }
 extern "C" {
 
 int syncfs(int fd) noexcept {
+  tandem::test::WaitIfHeld(tandem::test::Held::kSync);
   if (tandem::test::Fails(tandem::test::syncs_left)) return -1;
   return static_cast<int>(syscall(SYS_syncfs, fd));
 }

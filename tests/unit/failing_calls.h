@@ -20,6 +20,7 @@ bool HasFailed();
 enum class Held {
   kStageSync,  // fdatasync(2) of a stage
   kMarker,     // renameat2(2) to the name `applied`
+  kSync,       // syncfs(2)
 };
 // The next such call from now on waits until it is released.
 void Hold(Held call);

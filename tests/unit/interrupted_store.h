@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "tests/process.h"
+#include "tests/unit/failing_calls.h"
 #include "tests/unit/replica_client.h"
 #include "tests/unit/replica_model.h"
 #include "tests/unit/rounds.h"
@@ -144,6 +145,8 @@ class InterruptedStore : public testing::Test {
         auto store = Store::Open(path).value();
         ReplicaClient client(*store);
         good = good && client.Greet().code == ReplyCode::kOk;
+        // Nothing is kept, however long it takes.
+        if (!keep) test::Hold(test::Held::kSync);
         while (good && client.base().epoch.number() < end) {
           good = client.Ship(cuts_[client.base().epoch.number()]).code == ReplyCode::kOk;
         }
