@@ -98,9 +98,9 @@ TEST_F(OverALink, NoReplicaIsCalledCurrentThatIsFarBehind) {
 TEST_F(OverALink, SilenceIsToldWithinSecondsAndIsOverWhenBytesFlow) {
   Write(mount_.path() + "/file", RandomBytes(1 << 20));
   ASSERT_TRUE(mount_.Sync());
+  const auto silent_since = Clock::now();
   link_.SetSilent(true);
   Write(mount_.path() + "/more", RandomBytes(64 << 20));
-  const auto silent_since = Clock::now();
   ASSERT_TRUE(WaitFor([&] { return mount_.State() == "connecting"; }, seconds(20)));
   EXPECT_THAT(mount_.ReplicaError(), HasSubstr("nothing heard from " + link_.url() + " for "));
   EXPECT_GE(Clock::now() - silent_since, seconds(3));
