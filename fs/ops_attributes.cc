@@ -209,7 +209,7 @@ Status FileSystem::ReadLink(Request& request, fuse_ino_t node) {
 Status FileSystem::Statfs(Request& request, fuse_ino_t node) {
   ASSIGN_OR_RETURN(const InodeFd fd, inodes_->Descriptor(node));
   // Rather than wait for a slow disk it says what is free so far.
-  constexpr std::chrono::milliseconds kPatience{250};
+  constexpr std::chrono::milliseconds kPatience{1000};
   (void)inodes_->FinishRemovals(std::chrono::steady_clock::now() + kPatience);
   struct statvfs statistics;
   if (fstatvfs(fd.get(), &statistics) != 0) return ErrnoError("statfs");
