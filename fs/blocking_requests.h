@@ -1,10 +1,11 @@
 // Requests that may wait long for the disk beneath, and how many of them are handled at a time.
 //
-// Nobody who reads from /dev/fuse can choose what comes. So whoever has read such a request handles
-// it himself while fewer than `most` are being handled, and his thread is not counted among those
-// that serve the others. What comes beyond that waits here, in the order it came, for a thread that
-// has just handled another one: a disk that makes all writers wait does not keep stat waiting.
-// Beyond kMostBytes of requests that wait, they are handled like any other, and then all may wait.
+// A thread that reads from /dev/fuse cannot choose what comes. So the thread that has read such a
+// request handles it itself while fewer than `most` are being handled, and is not counted among
+// those that serve the others. What comes beyond that waits here, in the order it came, for a
+// thread that has just handled another one: a disk that makes all writers wait does not keep stat
+// waiting. Beyond kMostBytes of requests that wait, they are handled like any other, and then all
+// may wait.
 //
 // Not synchronised: the owner locks.
 #pragma once

@@ -1,6 +1,6 @@
 // O_PATH descriptors of inodes, a bounded number of them: one that nobody uses may be closed and is
 // opened again when it is needed: by handle (open_by_handle_at, which needs CAP_DAC_READ_SEARCH and
-// a filesystem that offers it), or by whoever knows its name. Without either every inode keeps its
+// a filesystem that offers it), or by its name (ReopenBy). Without either every inode keeps its
 // own. Second chance decides which goes.
 //
 // Any thread. The cache is divided, each division with a mutex of its own, which is a leaf: nothing

@@ -189,7 +189,7 @@ struct FileSystem::Trampoline<kHandler, kOpcode> {
 };
 
 bool FileSystem::MakesRoomAfter(const Error& error, std::optional<TimePoint>& failed) {
-  if (error.code() != ENOSPC && error.code() != EDQUOT) return false;
+  if (!MeansNoRoom(error)) return false;
   if (!failed) failed = std::chrono::steady_clock::now();
   return inodes_->FinishRemovals(*failed + kMakesRoom);
 }

@@ -31,7 +31,7 @@ void ReplyDue() {}
 
 int ErrnoOf(const Error& error) {
   if (error.kind() == ErrorKind::kSystem) return error.code();
-  return error.code() == ENOSPC || error.code() == EDQUOT ? ENOSPC : EIO;
+  return MeansNoRoom(error) ? ENOSPC : EIO;
 }
 
 Request::Request(fuse_req_t request) : request_(request) { RequestReceived(); }

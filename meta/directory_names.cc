@@ -21,14 +21,9 @@ bool IsDotOrDotDot(const char* name) {
 
 }  // namespace
 
-Result<std::vector<std::string>> ReadNames(int path_fd) {
-  UniqueFd fd(openat(path_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOATIME));
-  if (!fd.valid() && errno == EPERM) {  // O_NOATIME is for owners only
-    fd.Reset(openat(path_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  }
-  if (!fd.valid()) return ErrnoError("open directory");
+Result<std::vector<std::string>> NamesFrom(UniqueFd fd) {
   const std::unique_ptr<DIR, DirCloser> directory(fdopendir(fd.get()));
-  if (directory == nullptr) return ErrnoError("open directory");
+  if (directory == nullptr) return ErrnoError("read directory");
   (void)fd.Release();  // closedir closes it
   std::vector<std::string> names;
   while (true) {
@@ -38,6 +33,16 @@ Result<std::vector<std::string>> ReadNames(int path_fd) {
     if (!IsDotOrDotDot(entry->d_name)) names.emplace_back(entry->d_name);
   }
   if (errno != 0) return ErrnoError("read directory");
+  return names;
+}
+
+Result<std::vector<std::string>> ReadNames(int path_fd) {
+  UniqueFd fd(openat(path_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOATIME));
+  if (!fd.valid() && errno == EPERM) {  // O_NOATIME is for owners only
+    fd.Reset(openat(path_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  }
+  if (!fd.valid()) return ErrnoError("open directory");
+  ASSIGN_OR_RETURN(std::vector<std::string> names, NamesFrom(std::move(fd)));
   std::sort(names.begin(), names.end());
   return names;
 }

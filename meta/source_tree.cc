@@ -51,8 +51,8 @@ Result<size_t> SourceObject::Read(uint64_t offset, std::span<char> buffer) {
 
 namespace {
 
-// To find holes waits for the file's lock, which whoever writes to it holds while the disk makes
-// him wait: on a slow disk for most of the time. For a while after that was seen, files that have
+// To find holes waits for the file's lock, which a writer holds while the disk makes it wait: on a
+// slow disk for most of the time. For a while after that was seen, files that have
 // as many blocks as bytes are not searched: zeros that were only allocated are read, too.
 class HoleSearch {
  public:
@@ -248,6 +248,13 @@ Result<std::optional<ObjectRef>> SourceTree::Lookup(int directory_fd, const char
   }
   if (found->mount_id != mount_id_) return std::nullopt;
   return ObjectRef{found->id, std::move(found->handle)};
+}
+
+Result<std::optional<ObjectRef>> SourceTree::LookupIn(const ObjectRef& directory,
+                                                      const std::string& name) const {
+  ASSIGN_OR_RETURN(const std::optional<UniqueFd> fd, OpenPath(directory));
+  if (!fd) return std::nullopt;
+  return Lookup(fd->get(), name.c_str());
 }
 
 Result<SourceListing> SourceTree::List(const SourceObject& directory) const {

@@ -83,6 +83,9 @@ class SourceTree {
   // The object's id as the volume knows it. Nothing: no such name, or a nested mount's root, which
   // is not replicated.
   Result<std::optional<ObjectRef>> Lookup(int directory_fd, const char* name) const;
+  // Likewise in a directory of the tree; nothing as well if that is gone.
+  Result<std::optional<ObjectRef>> LookupIn(const ObjectRef& directory,
+                                            const std::string& name) const;
   // All names in the directory but "." and "..", of objects that are replicated.
   Result<SourceListing> List(const SourceObject& directory) const;
 
@@ -100,7 +103,7 @@ class SourceTree {
 
   int root_fd() const { return root_fd_; }
   const ObjectRef& root() const { return root_; }
-  // Null: objects are opened by their handles. Whoever gives or sees names tells it.
+  // Null: objects are opened by their handles. Code that gives or sees names tells it.
   NameResolver* by_names() const { return by_names_.get(); }
   // An object may come to have another id without any operation (overlayfs: a file that was copied
   // up, once the kernel has forgotten it).

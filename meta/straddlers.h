@@ -7,8 +7,8 @@
 // changed before the alteration begins, in every epoch that begins while it is under way, and when
 // it has ended.
 //
-// Any thread. Add and Remove only inside the gate, so that whoever holds the gate finds the list
-// complete and at rest.
+// Any thread. Add and Remove only inside the gate, so that a thread that holds the gate finds the
+// list complete and at rest.
 #pragma once
 
 #include <optional>

@@ -171,12 +171,6 @@ Status CutShipper::ShipMissing(const std::vector<ObjectId>& objects, IfGone if_g
   return {};
 }
 
-Status CutShipper::ShipWhole(const meta::ObjectRef& object) {
-  ASSIGN_OR_RETURN(const bool shipped, walker_.WalkNew(object));
-  (void)shipped;  // or noted as lacking
-  return {};
-}
-
 // What cannot be read cannot be named either. The directories are listed again when it may be.
 Status CutShipper::TakeNamesBack(const ObjectId& object) {
   meta::ObjectChange listing;
@@ -206,11 +200,8 @@ Result<std::optional<meta::ObjectRef>> CutShipper::FindMissing(const ObjectId& o
       for (const auto& [directory, change] : shard) {
         for (const auto& [name, entry] : change.entries) {
           if (entry.child != object) continue;
-          ASSIGN_OR_RETURN(const std::optional<meta::SourceObject> parent,
-                           tree_.Open({directory, change.handle}));
-          if (!parent) continue;
           ASSIGN_OR_RETURN(std::optional<meta::ObjectRef> found,
-                           tree_.Lookup(parent->path_fd(), name.c_str()));
+                           tree_.LookupIn({directory, change.handle}, name));
           if (found && found->id == object) return found;
         }
       }
@@ -220,9 +211,7 @@ Result<std::optional<meta::ObjectRef>> CutShipper::FindMissing(const ObjectId& o
   // One that ShipName has named.
   const auto name = tree_.by_names()->whereabouts().NameOf(object);
   if (!name) return std::nullopt;
-  ASSIGN_OR_RETURN(const auto parent, tree_.Open({name->parent, {}}));
-  if (!parent) return std::nullopt;
-  ASSIGN_OR_RETURN(auto found, tree_.Lookup(parent->path_fd(), name->name.c_str()));
+  ASSIGN_OR_RETURN(auto found, tree_.LookupIn({name->parent, {}}, name->name));
   if (!found || found->id != object) return std::nullopt;
   return found;
 }

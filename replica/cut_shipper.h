@@ -30,8 +30,6 @@ class CutShipper {
   // The replica lacks these: ships them whole, with everything below. They were named by entries of
   // cuts shipped before.
   Status ShipMissing(const std::vector<ObjectId>& objects, IfGone if_gone);
-  // As it is now; what changes meanwhile is in the next cut.
-  Status ShipWhole(const meta::ObjectRef& object);
 
  private:
   // False: there is no such object in the cut, or it cannot be read.

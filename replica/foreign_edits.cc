@@ -9,7 +9,6 @@ namespace tandem::replica {
 namespace {
 
 constexpr size_t kMaxPaths = 1000;
-constexpr int kMaxDepth = 4096;
 
 std::string Show(const meta::Timestamp& time) {
   char text[48];
@@ -72,21 +71,6 @@ ForeignEdit FindForeignEdit(const meta::Attributes& left, const struct stat& now
     return {"its mode was changed", false};
   }
   return {};
-}
-
-Result<std::string> PathOf(Catalog& catalog, ObjectId object) {
-  std::string path;
-  for (int depth = 0; object != kRootObject && depth < kMaxDepth; ++depth) {
-    ASSIGN_OR_RETURN(const auto names, catalog.NamesOf(object));
-    if (names.empty()) return path.empty() ? object.ToHex() : path;
-    path = path.empty() ? names.front().name : names.front().name + "/" + path;
-    object = names.front().parent;
-  }
-  return path.empty() ? "." : path;
-}
-
-std::string PathIn(const std::string& directory, const std::string& name) {
-  return directory == "." ? name : directory + "/" + name;
 }
 
 }  // namespace tandem::replica

@@ -41,8 +41,4 @@ struct ForeignEdit {
 // Compares an object, which still is the inode the catalog knows, with what the last redo left.
 ForeignEdit FindForeignEdit(const meta::Attributes& left, const struct stat& now);
 
-// By the catalog, below the root; "." is the root itself.
-Result<std::string> PathOf(Catalog& catalog, ObjectId object);
-std::string PathIn(const std::string& directory, const std::string& name);
-
 }  // namespace tandem::replica

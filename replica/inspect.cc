@@ -9,6 +9,7 @@
 #include "replica/file_data.h"
 #include "replica/own_labels.h"
 #include "replica/removal.h"
+#include "replica/tree_path.h"
 
 namespace tandem::replica {
 namespace {

@@ -207,7 +207,6 @@ enum class ReplyCode : uint8_t {
   kNotFound = 12,  // the replica has no such object
 };
 
-// Answer to Hello and WaitApplied: where the replica stands. Epoch 0: nowhere yet.
 // An object that alone cannot be on the replica what it is on the source (DESIGN invariant 10).
 struct ShortObject {
   ObjectId object;
@@ -217,6 +216,7 @@ struct ShortObject {
   friend bool operator==(const ShortObject&, const ShortObject&) = default;
 };
 
+// Answer to Hello and WaitApplied: where the replica stands. Epoch 0: nowhere yet.
 struct Position {
   SessionId session;
   uint32_t protocol = 0;

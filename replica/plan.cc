@@ -43,8 +43,8 @@ Result<std::unique_ptr<Plan>> Plan::Make(const std::vector<std::shared_ptr<Stage
 // ---- Collecting --------------------------------------------------------------------------------
 
 Status Plan::Collect(const std::vector<std::shared_ptr<Stage>>& stages) {
-  ASSIGN_OR_RETURN(const uint64_t short_objects, catalog_.short_objects().Count());
-  some_are_short_ = short_objects > 0;
+  ASSIGN_OR_RETURN(const bool none_is_short, catalog_.short_objects().IsEmpty());
+  some_are_short_ = !none_is_short;
   uint64_t position = 1;
   for (const auto& stage : stages) RETURN_IF_ERROR(Collect(*stage, position));
   for (const auto& [key, child] : entries_) {
@@ -55,22 +55,21 @@ Status Plan::Collect(const std::vector<std::shared_ptr<Stage>>& stages) {
 }
 
 Status Plan::Collect(const Stage& stage, uint64_t& position) {
-  too_large_ = FindTooLarge(stage);
+  const Sizes too_large = FindTooLarge(stage);
   for (const Outline* outline : stage.Outlines()) {
-    RETURN_IF_ERROR(Collect(*outline, position, stage));
+    RETURN_IF_ERROR(Collect(*outline, position, stage, too_large));
     position += outline->record_count;
   }
-  for (const auto& [object, size] : too_large_) {
+  for (const auto& [object, size] : too_large) {
     ASSIGN_OR_RETURN(Object* const planned, Begin(object));
     planned->shortfall = Shortfall::kTooLarge;
     planned->size_wanted = size;
   }
-  too_large_.clear();
   return {};
 }
 
-std::unordered_map<ObjectId, uint64_t> Plan::FindTooLarge(const Stage& stage) const {
-  std::unordered_map<ObjectId, uint64_t> too_large;
+Plan::Sizes Plan::FindTooLarge(const Stage& stage) const {
+  Sizes too_large;
   for (const Outline* outline : stage.Outlines()) {
     for (const Outline::Object& record : outline->objects) {
       if (record.kind == meta::Kind::kFile && record.size > largest_file_) {
@@ -92,13 +91,17 @@ Result<Plan::Object*> Plan::Begin(ObjectId object) {
   return &planned->second;
 }
 
-// Of an object that is short nothing counts until it is whole; of one that this stage makes too
-// large, nothing this stage says.
-Status Plan::Collect(const Outline& outline, uint64_t first, const Stage& stage) {
+Result<Plan::Object*> Plan::BeginIfItCounts(ObjectId object, bool whole, const Sizes& too_large) {
+  if (too_large.contains(object)) return nullptr;
+  ASSIGN_OR_RETURN(Object* const planned, Begin(object));
+  return planned->shortfall == Shortfall::kNone || whole ? planned : nullptr;
+}
+
+Status Plan::Collect(const Outline& outline, uint64_t first, const Stage& stage,
+                     const Sizes& too_large) {
   for (const Outline::Object& record : outline.objects) {
-    if (too_large_.contains(record.object)) continue;
-    ASSIGN_OR_RETURN(Object* const object, Begin(record.object));
-    if (object->shortfall != Shortfall::kNone && !record.whole) continue;
+    ASSIGN_OR_RETURN(Object* const object, BeginIfItCounts(record.object, record.whole, too_large));
+    if (object == nullptr) continue;
     const uint64_t position = first + record.index;
     if (record.whole) {
       object->whole = position;
@@ -110,15 +113,12 @@ Status Plan::Collect(const Outline& outline, uint64_t first, const Stage& stage)
     object->has_record = true;
   }
   for (const Outline::Data& record : outline.data) {
-    if (too_large_.contains(record.object)) continue;
-    ASSIGN_OR_RETURN(Object* const object, Begin(record.object));
-    if (object->shortfall != Shortfall::kNone) continue;
-    object->last = std::max(object->last, first + record.index);
+    ASSIGN_OR_RETURN(Object* const object, BeginIfItCounts(record.object, false, too_large));
+    if (object != nullptr) object->last = std::max(object->last, first + record.index);
   }
   for (const Outline::File& record : outline.files) {
-    if (too_large_.contains(record.object)) continue;
-    ASSIGN_OR_RETURN(Object* const object, Begin(record.object));
-    if (object->shortfall != Shortfall::kNone) continue;
+    ASSIGN_OR_RETURN(Object* const object, BeginIfItCounts(record.object, false, too_large));
+    if (object == nullptr) continue;
     object->file_stage = &stage;
     object->file = InodeId{record.inode};
     object->file_position = first + record.index;

@@ -86,11 +86,16 @@ class Plan {
   Plan(Catalog& catalog, uint64_t largest_file) : catalog_(catalog), largest_file_(largest_file) {}
   Status Collect(const std::vector<std::shared_ptr<Stage>>& stages);
   Status Collect(const Stage& stage, uint64_t& position);
-  Status Collect(const Outline& outline, uint64_t first, const Stage& stage);
+  using Sizes = std::unordered_map<ObjectId, uint64_t>;
+  Status Collect(const Outline& outline, uint64_t first, const Stage& stage,
+                 const Sizes& too_large);
   // The object, as far as the stages before go. Looks it up in the catalog if it is not known yet.
   Result<Object*> Begin(ObjectId object);
+  // The same, if what a stage says of it counts; else null: the stage makes it too large, or it is
+  // short and this is not all of it (`whole`).
+  Result<Object*> BeginIfItCounts(ObjectId object, bool whole, const Sizes& too_large);
   // Files that the stage leaves larger than they can be.
-  std::unordered_map<ObjectId, uint64_t> FindTooLarge(const Stage& stage) const;
+  Sizes FindTooLarge(const Stage& stage) const;
   Status ResolveEntries();
   Status DropUnreachable();
   Status CheckDirectories();
@@ -106,8 +111,7 @@ class Plan {
 
   Catalog& catalog_;
   const uint64_t largest_file_;
-  bool some_are_short_ = false;                       // in the catalog
-  std::unordered_map<ObjectId, uint64_t> too_large_;  // in the stage being collected
+  bool some_are_short_ = false;  // in the catalog
   std::unordered_map<ObjectId, Object> objects_;
   std::unordered_map<EntryKey, ObjectId> entries_;
   std::vector<EntryKey> passing_names_;

@@ -9,28 +9,10 @@
 #include "replica/redo_free.h"
 #include "replica/redo_gather.h"
 #include "replica/redo_place.h"
+#include "replica/tree_path.h"
 
 namespace tandem::replica {
 namespace {
-
-// How far down the root it is, in the end.
-Result<size_t> DepthOf(ObjectId directory, Plan& plan,
-                       std::unordered_map<ObjectId, size_t>& known) {
-  std::vector<ObjectId> way;
-  size_t depth = 0;
-  for (ObjectId current = directory; current != kRootObject;) {
-    if (const auto it = known.find(current); it != known.end()) {
-      depth = it->second;
-      break;
-    }
-    way.push_back(current);
-    ASSIGN_OR_RETURN(const auto names, plan.FinalNames(current));
-    if (names.empty()) break;
-    current = names.front().parent;
-  }
-  for (auto it = way.rbegin(); it != way.rend(); ++it) known[*it] = ++depth;
-  return depth;
-}
 
 Status FinishDirectory(RedoState& state, const ContentWriter& content, ObjectId directory) {
   ASSIGN_OR_RETURN(const UniqueFd fd, state.tree.OpenObject(directory));
@@ -51,13 +33,13 @@ Status FinishDirectories(RedoState& state, const ContentWriter& content) {
   for (const auto& [directory, attributes] : content.directories()) concerned.insert(directory);
 
   std::vector<std::pair<size_t, ObjectId>> order;
-  std::unordered_map<ObjectId, size_t> known;
+  Depths depths([&state](ObjectId object) { return state.plan.FinalNames(object); });
   for (const ObjectId directory : concerned) {
     ASSIGN_OR_RETURN(const auto kind, state.plan.FinalKind(directory));
     if (kind != meta::Kind::kDirectory) continue;
     ASSIGN_OR_RETURN(const bool alive, state.plan.IsAlive(directory));
     if (!alive) continue;
-    ASSIGN_OR_RETURN(const size_t depth, DepthOf(directory, state.plan, known));
+    ASSIGN_OR_RETURN(const size_t depth, depths.Of(directory));
     order.emplace_back(depth, directory);
   }
   std::ranges::sort(order, std::greater<>());
@@ -81,14 +63,14 @@ Status NoteShort(ShortObjects& short_objects, const ShortObjects::Row& row) {
 // One that is sent whole has been made what it should be, unless it fell short again.
 Status RecordShortObjects(RedoState& state) {
   ShortObjects& short_objects = state.place.catalog.short_objects();
-  ASSIGN_OR_RETURN(const uint64_t before, short_objects.Count());
-  if (before > 0) {
+  ASSIGN_OR_RETURN(const bool none_before, short_objects.IsEmpty());
+  if (!none_before) {
     for (const auto& [object, planned] : state.plan.objects()) {
       const bool made = planned.whole != 0 && planned.fate != Plan::Fate::kDrop;
       if (made) RETURN_IF_ERROR(short_objects.Clear(object));
     }
     // All of these were tried again.
-    ASSIGN_OR_RETURN(const auto by_name, short_objects.List(before, /*only_by_name=*/true));
+    ASSIGN_OR_RETURN(const auto by_name, short_objects.ListByName());
     for (const auto& row : by_name) RETURN_IF_ERROR(short_objects.Clear(row.object));
   }
   for (const auto& [object, row] : state.fallen_short) {
@@ -159,17 +141,7 @@ Status RedoState::FallShort(ObjectId object, Error error, bool by_name) {
 }
 
 Result<std::string> RedoState::FinalPathOf(ObjectId object) {
-  constexpr int kMaxDepth = 4096;
-  std::string path;
-  ObjectId at = object;
-  for (int depth = 0; at != kRootObject && depth < kMaxDepth; ++depth) {
-    ASSIGN_OR_RETURN(const auto names, plan.FinalNames(at));
-    if (names.empty()) break;
-    path = path.empty() ? names.front().name : names.front().name + "/" + path;
-    at = names.front().parent;
-  }
-  if (path.empty()) return object == kRootObject ? std::string(".") : object.ToHex();
-  return path;
+  return PathOf(object, [this](ObjectId at) { return plan.FinalNames(at); });
 }
 
 Status RedoState::SayStranger(ObjectId directory, const std::string& name) const {

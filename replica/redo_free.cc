@@ -8,6 +8,7 @@
 
 #include "meta/base/fault_point.h"
 #include "replica/room.h"
+#include "replica/tree_path.h"
 
 namespace tandem::replica {
 namespace {
@@ -24,7 +25,7 @@ class Freeing {
       RETURN_IF_ERROR(state_.CheckStopping());
       ASSIGN_OR_RETURN(const auto kind, state_.place.catalog.FindKind(object));
       if (kind == meta::Kind::kDirectory) {
-        ASSIGN_OR_RETURN(const size_t depth, DepthOf(object));
+        ASSIGN_OR_RETURN(const size_t depth, depths_.Of(object));
         directories.emplace_back(depth, object);
       } else {
         RETURN_IF_ERROR(Remove(object, 0));
@@ -53,25 +54,6 @@ class Freeing {
   }
 
  private:
-  // By the catalog's names.
-  Result<size_t> DepthOf(ObjectId directory) {
-    std::vector<ObjectId> way;
-    size_t depth = 0;
-    for (ObjectId at = directory; at != kRootObject;) {
-      if (const auto known = depths_.find(at); known != depths_.end()) {
-        depth = known->second;
-        break;
-      }
-      way.push_back(at);
-      depths_[at] = 0;  // a circle ends here
-      ASSIGN_OR_RETURN(const auto names, state_.place.catalog.NamesOf(at));
-      if (names.empty()) break;
-      at = names.front().parent;
-    }
-    for (auto it = way.rbegin(); it != way.rend(); ++it) depths_[*it] = ++depth;
-    return depth;
-  }
-
   Status Remove(ObjectId object, int flags) {
     if (state_.held.contains(object)) {
       const int hold_fd = state_.tree.hold_fd();
@@ -103,7 +85,7 @@ class Freeing {
   }
 
   RedoState& state_;
-  std::unordered_map<ObjectId, size_t> depths_;
+  Depths depths_{[this](ObjectId object) { return state_.place.catalog.NamesOf(object); }};
 };
 
 }  // namespace

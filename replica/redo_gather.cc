@@ -249,9 +249,7 @@ Status Gatherer::LinkMissingNames() {
 // Names the catalog has, and the tree could not have until now.
 Status Gatherer::FindShortNames() {
   ShortObjects& short_objects = state_.place.catalog.short_objects();
-  ASSIGN_OR_RETURN(const uint64_t count, short_objects.Count());
-  if (count == 0) return {};
-  ASSIGN_OR_RETURN(const auto rows, short_objects.List(count, /*only_by_name=*/true));
+  ASSIGN_OR_RETURN(const auto rows, short_objects.ListByName());
   for (const ShortObjects::Row& row : rows) {
     ASSIGN_OR_RETURN(const auto inode, state_.tree.InodeOf(row.object));
     ASSIGN_OR_RETURN(const auto names, state_.plan.FinalNames(row.object));

@@ -1,23 +1,17 @@
 #include "replica/removal.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <unistd.h>
 
 #include <cstdio>
-#include <memory>
-#include <string_view>
 #include <vector>
 
 #include "meta/base/ids.h"
+#include "meta/directory_names.h"
 #include "replica/tree.h"
 
 namespace tandem::replica {
 namespace {
-
-struct DirCloser {
-  void operator()(DIR* directory) const { closedir(directory); }
-};
 
 // Moves a directory to a fresh name in hold/.
 Result<std::string> SetAside(int hold_fd, int directory_fd, const std::string& name) {
@@ -66,19 +60,7 @@ Status Empty(int hold_fd, const std::string& name, const Rescue& rescue, const C
 
 Result<std::vector<std::string>> NamesIn(int directory_fd) {
   ASSIGN_OR_RETURN(UniqueFd fd, Reopen(directory_fd, O_RDONLY | O_DIRECTORY));
-  const std::unique_ptr<DIR, DirCloser> directory(fdopendir(fd.get()));
-  if (directory == nullptr) return ErrnoError("read directory");
-  (void)fd.Release();
-  std::vector<std::string> names;
-  while (true) {
-    errno = 0;
-    const dirent* entry = readdir(directory.get());
-    if (entry == nullptr) break;
-    const std::string_view name = entry->d_name;
-    if (name != "." && name != "..") names.emplace_back(name);
-  }
-  if (errno != 0) return ErrnoError("read directory");
-  return names;
+  return meta::NamesFrom(std::move(fd));
 }
 
 Status RemoveAll(int hold_fd, int directory_fd, const std::string& name, const Rescue& rescue,

@@ -124,7 +124,6 @@ void Sender::SetPosition(const Position& position, const Inquiry& inquiry) {
     behind_since_ = RealCut(position.applied);
     notice_ = position.notice;
     short_debts_.Heard(position, CondVar::Clock::now());
-    largest_file_ = position.largest_file;
     changed_.NotifyAll();
   }
   last_heard_ = CondVar::Clock::now();

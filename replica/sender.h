@@ -8,7 +8,6 @@
 #include <atomic>
 #include <chrono>
 #include <functional>
-#include <limits>
 #include <memory>
 #include <optional>
 #include <string>
@@ -56,8 +55,6 @@ struct ReplicaStatus {
   uint64_t objects_walked = 0;  // of a seed or reconcile under way
   uint64_t bytes_walked = 0;
 };
-
-class CutShipper;
 
 class Sender {
  public:
@@ -130,7 +127,8 @@ class Sender {
   bool Heal() EXCLUDES(mutex_);
   // Ships whole what falls short on the replica and may not any more. True: there was some, read
   // live.
-  Result<bool> ShipShortObjects(const meta::Layer& changes, CutShipper& cuts) EXCLUDES(mutex_);
+  Result<bool> ShipShortObjects(const meta::Layer& changes, uint64_t largest_file, Walker& walker)
+      EXCLUDES(mutex_);
   Result<std::optional<meta::ObjectRef>> FindShortObject(const ShortObject& object);
   bool IsShortObjectDue() EXCLUDES(mutex_);
   Status DeferUnreadable(const CutName& cut, ObjectShipper& objects) EXCLUDES(mutex_);
@@ -138,14 +136,14 @@ class Sender {
   Status AwaitApplied(Peer& peer, Position& position, CutName cut);
 
   // ---- A replica without room (sender_cramped.cc)
-  static bool IsNoRoom(const Error& error);
   // The cut after which everything has to be sent to a replica that is there: of a set of no moment
   // that we know, the one it was made from.
   CutName RealCut(const CutName& cut) const;
   Result<CutName> CommitThin(Peer& peer, const CutName& base);
   Result<bool> MakeRoom(Peer& peer, Position& position, const Error& why);
-  std::optional<CutName> ShipOnTop(Peer& peer, const CutName& cut);
-  Result<CutName> CommitOnTop(Peer& peer, const CutName& base);
+  // `largest_file`: as in Position.
+  std::optional<CutName> ShipOnTop(Peer& peer, const CutName& cut, uint64_t largest_file);
+  Result<CutName> CommitOnTop(Peer& peer, const CutName& base, uint64_t largest_file);
   // Whether what has changed after the replica's cut is known, object by object.
   bool KnowsChanges() { return increments_ && retention_.Holds(options_.name); }
 
@@ -219,7 +217,6 @@ class Sender {
   CutName behind_since_ GUARDED_BY(mutex_);  // applied_, or the cut it was made from
   Lacking lacking_ GUARDED_BY(mutex_);
   ShortDebts short_debts_ GUARDED_BY(mutex_);
-  uint64_t largest_file_ GUARDED_BY(mutex_) = std::numeric_limits<int64_t>::max();  // there
   std::vector<std::shared_ptr<QueuedTask>> tasks_ GUARDED_BY(mutex_);
   std::thread thread_;
 };

@@ -17,10 +17,6 @@ constexpr size_t kThinSetsKept = 8;
 
 }  // namespace
 
-bool Sender::IsNoRoom(const Error& error) {
-  return error.code() == ENOSPC || error.code() == EDQUOT;
-}
-
 CutName Sender::RealCut(const CutName& cut) const {
   const auto thin =
       std::ranges::find_if(thin_sets_, [&cut](const ThinName& known) { return known.name == cut; });
@@ -78,19 +74,19 @@ Result<bool> Sender::MakeRoom(Peer& peer, Position& position, const Error& why) 
 
 // `cut` is durable there, and cannot be applied for lack of room. What has changed since may make
 // some: it is sent on top, and both are applied as one. The replica answers no questions meanwhile.
-std::optional<CutName> Sender::ShipOnTop(Peer& peer, const CutName& cut) {
+std::optional<CutName> Sender::ShipOnTop(Peer& peer, const CutName& cut, uint64_t largest_file) {
   const CutName real = RealCut(cut);
   if (!tracker_.Knows(real) || !retention_.Holds(options_.name) || paused()) return std::nullopt;
   const Epoch after = std::max(real.epoch, tried_on_top_);
   if (!tracker_.WaitForChanges(after, CondVar::Clock::now())) return std::nullopt;
-  auto next = CommitOnTop(peer, cut);
-  if (!next && IsNoRoom(next.error())) next = CommitThin(peer, cut);
+  auto next = CommitOnTop(peer, cut, largest_file);
+  if (!next && MeansNoRoom(next.error())) next = CommitThin(peer, cut);
   if (next) return *next;
   LogDebug("replica {}: {}", options_.name, next.error().ToString());
   return std::nullopt;
 }
 
-Result<CutName> Sender::CommitOnTop(Peer& peer, const CutName& base) {
+Result<CutName> Sender::CommitOnTop(Peer& peer, const CutName& base, uint64_t largest_file) {
   ASSIGN_OR_RETURN(const auto cut, tracker_.TakeCut(RealCut(base).epoch));
   const CutName name = cut->cut().name;
   tried_on_top_ = name.epoch;
@@ -99,11 +95,6 @@ Result<CutName> Sender::CommitOnTop(Peer& peer, const CutName& base) {
     return MakeError(ErrorKind::kCancelled, "the cut was forgotten before it was sent");
   }
   ASSIGN_OR_RETURN(StageWriter stage, StageWriter::Begin(peer, base));
-  uint64_t largest_file = 0;
-  {
-    MutexLock lock(mutex_);
-    largest_file = largest_file_;
-  }
   ObjectShipper objects(peer, stage, progress_, ObjectShipper::Compare::kNot, largest_file);
   // What would have to be looked up on the replica waits until it answers again.
   Walker walker(tree_, peer, stage, objects, {false, Epoch()}, uncompared_,

@@ -54,7 +54,7 @@ Status Sender::Ship(Peer& peer, Position& position) {
     retention_.Regrip(options_.name, Grip::kLoose);
     // The basis of a delta was not what its signature said; literal bytes always do.
     deltas_ = shipped.error().kind() != ErrorKind::kGivenUp;
-    if (IsNoRoom(shipped.error())) {
+    if (MeansNoRoom(shipped.error())) {
       ASSIGN_OR_RETURN(const bool made, MakeRoom(peer, position, shipped.error()));
       if (made) return {};
     }
@@ -153,7 +153,8 @@ Result<CutName> Sender::FillStage(Peer& peer, const Position& position, StageWri
     }
     bool read_live = walked;
     if (round == 1 && increments_) {
-      ASSIGN_OR_RETURN(const bool some, ShipShortObjects(cut->changes(), cuts));
+      ASSIGN_OR_RETURN(const bool some,
+                       ShipShortObjects(cut->changes(), position.largest_file, walker));
       read_live |= some;
     }
     after = cut->cut().name.epoch;
@@ -220,7 +221,7 @@ Status Sender::AwaitApplied(Peer& peer, Position& position, CutName cut) {
       // The cut is safe there; it is applied when the trouble is over.
       SetState(ReplicaState::kBlocked, reply.message);
       if (reply.code == ReplyCode::kNoSpace) {
-        if (const auto next = ShipOnTop(peer, cut)) {
+        if (const auto next = ShipOnTop(peer, cut, position.largest_file)) {
           cut = *next;
           continue;
         }

@@ -1,7 +1,6 @@
 // What the source does about objects that fall short on the replica (replica/short_debts.h).
 #include <algorithm>
 
-#include "replica/cut_shipper.h"
 #include "replica/sender.h"
 
 namespace tandem::replica {
@@ -36,13 +35,12 @@ bool Sender::IsShortObjectDue() {
   return short_debts_.IsAnyDue(CondVar::Clock::now());
 }
 
-Result<bool> Sender::ShipShortObjects(const meta::Layer& changes, CutShipper& cuts) {
+Result<bool> Sender::ShipShortObjects(const meta::Layer& changes, uint64_t largest_file,
+                                      Walker& walker) {
   std::vector<ShortObject> due;
-  uint64_t largest_file = 0;
   {
     MutexLock lock(mutex_);
     due = short_debts_.Due(changes, CondVar::Clock::now());
-    largest_file = largest_file_;
   }
   bool shipped = false;
   for (const ShortObject& object : due) {
@@ -51,7 +49,8 @@ Result<bool> Sender::ShipShortObjects(const meta::Layer& changes, CutShipper& cu
     // The replica tries a name again with each cut.
     if (found && !object.by_name) {
       ASSIGN_OR_RETURN(too_large, IsLargerThan(*found, largest_file, tree_));
-      if (!too_large) RETURN_IF_ERROR(cuts.ShipWhole(*found));
+      // Or it is noted as lacking.
+      if (!too_large) RETURN_IF_ERROR(walker.WalkNew(*found));
       shipped |= !too_large;
     }
     MutexLock lock(mutex_);

@@ -14,9 +14,10 @@ namespace tandem::replica {
 namespace {
 
 constexpr char kCount[] = "SELECT count(*) FROM short";
+constexpr char kAny[] = "SELECT 1 FROM short LIMIT 1";
 constexpr char kFind[] = "SELECT object, by_name, reason FROM short WHERE object = ?";
-constexpr char kList[] =
-    "SELECT object, by_name, reason FROM short WHERE by_name >= ? ORDER BY object LIMIT ?";
+constexpr char kList[] = "SELECT object, by_name, reason FROM short ORDER BY object LIMIT ?";
+constexpr char kListByName[] = "SELECT object, by_name, reason FROM short WHERE by_name";
 constexpr char kNote[] = "INSERT OR REPLACE INTO short VALUES (?, ?, ?)";
 constexpr char kClear[] = "DELETE FROM short WHERE object = ?";
 
@@ -48,8 +49,10 @@ bool DiskWorks(int directory_fd) {
 Result<ShortObjects> ShortObjects::Open(Database& database) {
   ShortObjects objects;
   ASSIGN_OR_RETURN(objects.count_, database.Prepare(kCount));
+  ASSIGN_OR_RETURN(objects.any_, database.Prepare(kAny));
   ASSIGN_OR_RETURN(objects.find_, database.Prepare(kFind));
   ASSIGN_OR_RETURN(objects.list_, database.Prepare(kList));
+  ASSIGN_OR_RETURN(objects.list_by_name_, database.Prepare(kListByName));
   ASSIGN_OR_RETURN(objects.note_, database.Prepare(kNote));
   ASSIGN_OR_RETURN(objects.clear_, database.Prepare(kClear));
   return objects;
@@ -62,6 +65,12 @@ Result<uint64_t> ShortObjects::Count() {
   return count;
 }
 
+Result<bool> ShortObjects::IsEmpty() {
+  ASSIGN_OR_RETURN(const bool found, any_.Step());
+  any_.Reset();
+  return !found;
+}
+
 Result<std::optional<ShortObjects::Row>> ShortObjects::Find(ObjectId object) {
   find_.Bind(1, object);
   ASSIGN_OR_RETURN(const bool found, find_.Step());
@@ -71,15 +80,20 @@ Result<std::optional<ShortObjects::Row>> ShortObjects::Find(ObjectId object) {
   return row;
 }
 
-Result<std::vector<ShortObjects::Row>> ShortObjects::List(size_t limit, bool only_by_name) {
-  list_.Bind(1, int64_t{only_by_name}).Bind(2, static_cast<int64_t>(limit));
-  std::vector<Row> rows;
+Result<std::vector<ShortObjects::Row>> ShortObjects::Rows(Statement& rows) {
+  std::vector<Row> found;
   while (true) {
-    ASSIGN_OR_RETURN(const bool found, list_.Step());
-    if (!found) return rows;
-    rows.push_back(RowAt(list_));
+    ASSIGN_OR_RETURN(const bool more, rows.Step());
+    if (!more) return found;
+    found.push_back(RowAt(rows));
   }
 }
+
+Result<std::vector<ShortObjects::Row>> ShortObjects::List(size_t limit) {
+  return Rows(list_.Bind(1, static_cast<int64_t>(limit)));
+}
+
+Result<std::vector<ShortObjects::Row>> ShortObjects::ListByName() { return Rows(list_by_name_); }
 
 Status ShortObjects::Note(const Row& row) {
   return note_.Bind(1, row.object).Bind(2, int64_t{row.by_name}).BindBlob(3, row.reason).Run();

@@ -38,14 +38,19 @@ class ShortObjects {
   static Result<ShortObjects> Open(Database& database);
 
   Result<uint64_t> Count();
+  Result<bool> IsEmpty();
   Result<std::optional<Row>> Find(ObjectId object);
-  // The first `limit`, by id; of those by name alone if so wanted.
-  Result<std::vector<Row>> List(size_t limit, bool only_by_name = false);
+  // The first `limit`, by id.
+  Result<std::vector<Row>> List(size_t limit);
+  // All that fall short by name alone.
+  Result<std::vector<Row>> ListByName();
   Status Note(const Row& row);
   Status Clear(ObjectId object);
 
  private:
-  Statement count_, find_, list_, note_, clear_;
+  static Result<std::vector<Row>> Rows(Statement& rows);
+
+  Statement count_, any_, find_, list_, list_by_name_, note_, clear_;
 };
 
 // Whether the error of a system call on one object is that object's matter. Not: no room, a disk

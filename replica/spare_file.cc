@@ -24,8 +24,6 @@ Status WriteZeros(int fd, uint64_t bytes) {
 
 }  // namespace
 
-bool MeansNoRoom(const Error& error) { return error.code() == ENOSPC || error.code() == EDQUOT; }
-
 Status MakeSpare(int directory_fd, const std::string& name, uint64_t bytes, mode_t mode) {
   if (faccessat(directory_fd, name.c_str(), F_OK, AT_SYMLINK_NOFOLLOW) == 0) return {};
   const std::string fresh = name + ".new";

@@ -15,9 +15,6 @@
 
 namespace tandem::replica {
 
-// The error says that the disk, or what we may have of it, is full: ENOSPC or EDQUOT.
-bool MeansNoRoom(const Error& error);
-
 // Makes the file, of `bytes` zeros on stable storage, unless it is there.
 Status MakeSpare(int directory_fd, const std::string& name, uint64_t bytes, mode_t mode);
 

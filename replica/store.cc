@@ -204,8 +204,7 @@ Reply Store::Greet(const Hello& hello, const ConnectionRef& connection) {
     MutexLock lock(mutex_);
     auto found = VolumeFor(hello);
     if (!found) {
-      const int code = found.error().code();
-      return {code == ENOSPC || code == EDQUOT ? ReplyCode::kNoSpace : ReplyCode::kIoError,
+      return {MeansNoRoom(found.error()) ? ReplyCode::kNoSpace : ReplyCode::kIoError,
               found.error().ToString(),
               {},
               {}};

@@ -94,11 +94,7 @@ Result<Verifier::Item> Verifier::Resolve(const std::string& path) {
     const std::string name = path.substr(at, end - at);
     at = end + 1;
     if (name.empty() || name == ".") continue;
-    ASSIGN_OR_RETURN(const std::optional<UniqueFd> directory, tree_.OpenPath(found.object));
-    std::optional<meta::ObjectRef> child;
-    if (directory) {
-      ASSIGN_OR_RETURN(child, tree_.Lookup(directory->get(), name.c_str()));
-    }
+    ASSIGN_OR_RETURN(std::optional<meta::ObjectRef> child, tree_.LookupIn(found.object, name));
     if (!child) {
       return MakeError(ErrorKind::kUsage,
                        "verify " + Printable(path) + ": there is no such file in the volume");

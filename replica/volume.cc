@@ -9,6 +9,7 @@
 #include "meta/base/log.h"
 #include "replica/redo.h"
 #include "replica/spare_file.h"
+#include "replica/tree_path.h"
 
 namespace tandem::replica {
 namespace {

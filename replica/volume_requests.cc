@@ -20,7 +20,7 @@ constexpr uint32_t kMaxWaitMs = 60'000;
 Reply Volume::Failure(const Error& error) const {
   const std::string what = "volume " + identity_.name + " of the replica: " + error.ToString();
   if (error.kind() == ErrorKind::kProtocol) return Refuse(ReplyCode::kBadRequest, what);
-  if (error.code() == ENOSPC || error.code() == EDQUOT) {
+  if (MeansNoRoom(error)) {
     return Refuse(ReplyCode::kNoSpace, what + "; free space on the filesystem of " + path_);
   }
   return Refuse(ReplyCode::kIoError, what + "; see the log of tandemd, and the disk of " + path_);

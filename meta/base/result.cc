@@ -18,4 +18,6 @@ Error Error::Within(std::string_view outer) && {
   return std::move(*this);
 }
 
+bool MeansNoRoom(const Error& error) { return error.code() == ENOSPC || error.code() == EDQUOT; }
+
 }  // namespace tandem

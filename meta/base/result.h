@@ -45,6 +45,9 @@ class [[nodiscard]] Error {
   std::string context_;
 };
 
+// The disk, or what we may have of it, is full: ENOSPC or EDQUOT.
+bool MeansNoRoom(const Error& error);
+
 template <typename T>
 using Result = tl::expected<T, Error>;
 using Status = Result<void>;

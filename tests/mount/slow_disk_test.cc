@@ -26,6 +26,8 @@ constexpr size_t kMiB = 1 << 20;
 
 class SlowDisk : public MountTest {
  protected:
+  static constexpr int kWriters = 40;
+
   void SetUp() override {
     MountTest::SetUp();
     if (IsSkipped()) return;
@@ -68,6 +70,14 @@ class SlowDisk : public MountTest {
       });
     }
     ASSERT_TRUE(WaitFor([this, count] { return Waiting() >= count; })) << Waiting();
+  }
+  // Starts source and replica; kWriters wait for the frozen disk when it returns.
+  void FreezeUnderWriters() {
+    ASSERT_TRUE(StartBoth());
+    MakeFiles(kWriters);
+    ASSERT_TRUE(mount_.Sync());
+    ASSERT_NO_FATAL_FAILURE(Freeze());
+    StartWriters(kWriters);
   }
   void StartThread(std::function<void()> work) { writers_.emplace_back(std::move(work)); }
   // What the calling thread does next waits.
@@ -126,12 +136,7 @@ class SlowDisk : public MountTest {
 };
 
 TEST_F(SlowDisk, OthersAreAnsweredWhileManyWritersWait) {
-  constexpr int kWriters = 40;
-  ASSERT_TRUE(StartBoth());
-  MakeFiles(kWriters);
-  ASSERT_TRUE(mount_.Sync());
-  Freeze();
-  StartWriters(kWriters);
+  ASSERT_NO_FATAL_FAILURE(FreezeUnderWriters());
   ExpectOthersAreAnswered();
   EXPECT_EQ(written_, 0);
   Thaw();
@@ -140,13 +145,8 @@ TEST_F(SlowDisk, OthersAreAnsweredWhileManyWritersWait) {
 
 // More requests wait than threads may: the rest is put off.
 TEST_F(SlowDisk, OthersAreAnsweredWhileMoreWritersWaitThanThereAreThreadsFor) {
-  constexpr int kWriters = 40;
   mount_.options().more = {"-o", "max_threads=2,no_io_uring"};
-  ASSERT_TRUE(StartBoth());
-  MakeFiles(kWriters);
-  ASSERT_TRUE(mount_.Sync());
-  Freeze();
-  StartWriters(kWriters);
+  ASSERT_NO_FATAL_FAILURE(FreezeUnderWriters());
   ExpectOthersAreAnswered();
   Thaw();
   ExpectNothingIsLost(kWriters);
@@ -178,12 +178,7 @@ TEST_F(SlowDisk, ACutThatWaitsForItComesAfterwards) {
 }
 
 TEST_F(SlowDisk, TheMountEndsInOrderOnceItsDiskGoesOn) {
-  constexpr int kWriters = 40;
-  ASSERT_TRUE(StartBoth());
-  MakeFiles(kWriters);
-  ASSERT_TRUE(mount_.Sync());
-  Freeze();
-  StartWriters(kWriters);
+  ASSERT_NO_FATAL_FAILURE(FreezeUnderWriters());
   mount_.process().Signal(SIGTERM);
   EXPECT_FALSE(mount_.process().Wait(milliseconds(300)));
   Thaw();

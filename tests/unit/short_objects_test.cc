@@ -70,8 +70,8 @@ TEST(ShortObjects, RowsLastAndGoWithTheirObject) {
   ShortObjects& objects = (*catalog)->short_objects();
   EXPECT_EQ(*objects.Count(), 2u);
   EXPECT_EQ((*objects.Find(one))->reason, "too large");
-  ASSERT_EQ(objects.List(10, /*only_by_name=*/true)->size(), 1u);
-  EXPECT_EQ(objects.List(10, /*only_by_name=*/true)->front().object, other);
+  ASSERT_EQ(objects.ListByName()->size(), 1u);
+  EXPECT_EQ(objects.ListByName()->front().object, other);
   auto part = (*catalog)->Begin();
   ASSERT_TRUE(part);
   ASSERT_TRUE((*catalog)->Remove(one));
