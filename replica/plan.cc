@@ -108,6 +108,9 @@ Status Plan::Collect(const Outline& outline, uint64_t first, const Stage& stage,
       object->whole_stage = &stage;
       object->shortfall = Shortfall::kNone;
     }
+    if (record.kind == meta::Kind::kFile && !record.whole && object->last != 0) {
+      later_sizes_[record.object].emplace_back(position, record.size);
+    }
     object->last = std::max(object->last, position);
     object->kind = record.kind;
     object->has_record = true;
@@ -132,6 +135,16 @@ Status Plan::Collect(const Outline& outline, uint64_t first, const Stage& stage,
 const Plan::Object* Plan::Find(ObjectId object) const {
   const auto found = objects_.find(object);
   return found == objects_.end() ? nullptr : &found->second;
+}
+
+uint64_t Plan::SmallestSizeAfter(ObjectId object, uint64_t position) const {
+  uint64_t smallest = std::numeric_limits<uint64_t>::max();
+  const auto sizes = later_sizes_.find(object);
+  if (sizes == later_sizes_.end()) return smallest;
+  for (const auto& [at, size] : sizes->second) {
+    if (at > position) smallest = std::min(smallest, size);
+  }
+  return smallest;
 }
 
 Result<std::optional<meta::Kind>> Plan::FinalKind(ObjectId object) {

@@ -63,6 +63,9 @@ class Plan {
   const std::vector<ObjectId>& missing() const { return missing_; }
   const std::unordered_map<ObjectId, Object>& objects() const { return objects_; }
   const Object* Find(ObjectId object) const;
+  // The smallest size that a record behind `position` gives the file: what is recorded there of its
+  // content beyond that does not stay.
+  uint64_t SmallestSizeAfter(ObjectId object, uint64_t position) const;
   // Names that are set, or (null) removed, in directories that exist in the end.
   const std::unordered_map<EntryKey, ObjectId>& entries() const { return entries_; }
   // Names that the stages speak of, in directories that do not exist in the end. They lead nowhere
@@ -113,6 +116,8 @@ class Plan {
   const uint64_t largest_file_;
   bool some_are_short_ = false;  // in the catalog
   std::unordered_map<ObjectId, Object> objects_;
+  // Of files that get a size after something else was said of them: (position, size), in order.
+  std::unordered_map<ObjectId, std::vector<std::pair<uint64_t, uint64_t>>> later_sizes_;
   std::unordered_map<EntryKey, ObjectId> entries_;
   std::vector<EntryKey> passing_names_;
   // (child, its name by the stages), by child. The keys are entries_'.

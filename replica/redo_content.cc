@@ -56,7 +56,7 @@ Status ContentWriter::Take(const Record& record, uint64_t position) {
   if (planned == nullptr || planned->fate == Plan::Fate::kDrop) return {};
   if (position < planned->whole || position > planned->last) return {};
   if (state_.fallen_short.contains(object)) return {};
-  auto done = about != nullptr ? Take(*about, *planned, position) : Take(*data, *planned);
+  auto done = about != nullptr ? Take(*about, *planned, position) : Take(*data, *planned, position);
   if (done && position == planned->last) done = Complete(object);
   if (done) return {};
   if (auto own = state_.FallShort(object, std::move(done.error())); !own) {
@@ -126,27 +126,33 @@ Status ContentWriter::Take(const ObjectRecord& record, const Plan::Object& plann
   return {};
 }
 
-Status ContentWriter::Take(const DataRecord& record, const Plan::Object& planned) {
+// What a later record cuts off is not written: its room may have been given back by a redo before.
+Status ContentWriter::Take(const DataRecord& record, const Plan::Object& planned,
+                           uint64_t position) {
   if (ComesAsFile(planned)) return {};
+  const uint64_t end = state_.plan.SmallestSizeAfter(record.object, position);
+  if (record.offset >= end) return {};
+  const uint64_t length = std::min(record.length, end - record.offset);
   ASSIGN_OR_RETURN(const int fd, OpenForWriting(record.object));
   if (record.encoding == Encoding::kStaged) {
-    RETURN_IF_ERROR(CopyStaged(record, fd));
+    RETURN_IF_ERROR(CopyStaged(record.object, {record.offset, record.offset + length}, fd));
   } else if (record.encoding == Encoding::kHole) {
-    RETURN_IF_ERROR(PunchHole(fd, record.offset, record.length));
+    RETURN_IF_ERROR(PunchHole(fd, record.offset, length));
   } else {
-    RETURN_IF_ERROR(WriteFully(fd, record.bytes, record.offset));
+    RETURN_IF_ERROR(
+        WriteFully(fd, std::string_view(record.bytes).substr(0, length), record.offset));
   }
   FAULT_POINT("replica.redo.data_written");
   return {};
 }
 
-Status ContentWriter::CopyStaged(const DataRecord& record, int fd) {
-  ASSIGN_OR_RETURN(const UniqueFd file, stage_->files().Open(record.object));
+Status ContentWriter::CopyStaged(ObjectId object, ByteRange range, int fd) {
+  ASSIGN_OR_RETURN(const UniqueFd file, stage_->files().Open(object));
   if (!file.valid()) {
-    NoteLost(record.object);
+    NoteLost(object);
     return {};
   }
-  return CopyRange(file.get(), fd, record.offset, record.length);
+  return CopyRange(file.get(), fd, range.start, range.length());
 }
 
 // ---- Making ------------------------------------------------------------------------------------

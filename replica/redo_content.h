@@ -34,12 +34,12 @@ class ContentWriter {
   Status Take(const Record& record, uint64_t position);
   bool ComesAsFile(const Plan::Object& planned) const;
   Status Take(const ObjectRecord& record, const Plan::Object& planned, uint64_t position);
-  Status Take(const DataRecord& record, const Plan::Object& planned);
+  Status Take(const DataRecord& record, const Plan::Object& planned, uint64_t position);
   // It stays as it is; one that is not there yet becomes an empty file.
   Status LeaveShort(ObjectId object, const Plan::Object& planned);
   Status MakePlaceholder(ObjectId object, meta::Kind kind);
   void NoteLost(ObjectId object);
-  Status CopyStaged(const DataRecord& record, int fd);
+  Status CopyStaged(ObjectId object, ByteRange range, int fd);
   Status Make(ObjectId object, const meta::Attributes& attributes);
   // Its file goes to hold/, unless the redo before has moved it already.
   Status MoveIn(ObjectId object, InodeId file, const meta::Attributes& attributes);

@@ -89,10 +89,11 @@ uint64_t AllocatedIn(int fd, ByteRange range) {
   return bytes;
 }
 
-// Calls `take` with each record that a redo of the plan takes in: (record, planned, its stage).
+// Calls `take` with each record that a redo of the plan takes in: (record, planned, its stage, its
+// position).
 Status ForEachRecord(
     const Plan& plan, const std::vector<std::shared_ptr<Stage>>& stages,
-    const std::function<void(const Record&, const Plan::Object&, const Stage&)>& take) {
+    const std::function<void(const Record&, const Plan::Object&, const Stage&, uint64_t)>& take) {
   uint64_t position = 1;
   for (const auto& stage : stages) {
     for (uint64_t sequence = 0; sequence < stage->chunk_count(); ++sequence) {
@@ -105,7 +106,7 @@ Status ForEachRecord(
         const Plan::Object* planned = plan.Find(about != nullptr ? about->object : data->object);
         if (planned == nullptr || planned->fate == Plan::Fate::kDrop) continue;
         if (at < planned->whole || at > planned->last) continue;
-        take(record, *planned, *stage);
+        take(record, *planned, *stage, at);
       }
     }
   }
@@ -165,10 +166,14 @@ Result<Room> MeasureNeed(Plan& plan, const std::vector<std::shared_ptr<Stage>>& 
   Room need;
   std::unordered_set<ObjectId> small;
   std::unordered_map<ObjectId, RangeSet> written;
-  const auto take = [&](const Record& record, const Plan::Object& planned, const Stage& stage) {
+  const auto take = [&](const Record& record, const Plan::Object& planned, const Stage& stage,
+                        uint64_t position) {
     if (const auto* data = std::get_if<DataRecord>(&record)) {
       if (data->encoding != Encoding::kLiteral || planned.file_stage == &stage) return;
-      written[data->object].Add(InBlocks(ByteRange::Of(data->offset, data->length)));
+      const uint64_t limit = plan.SmallestSizeAfter(data->object, position);
+      ByteRange stays = ByteRange::Of(data->offset, data->length);
+      stays.end = std::min(stays.end, limit);
+      if (!stays.empty()) written[data->object].Add(InBlocks(stays));
     } else if (const auto* about = std::get_if<ObjectRecord>(&record)) {
       const meta::Attributes& attributes = about->attributes;
       const bool is_long = attributes.link_target.size() >= kInInode;
@@ -232,7 +237,7 @@ Result<Room> MeasureFreed(Plan& plan, const std::vector<std::shared_ptr<Stage>>&
 Result<std::vector<std::pair<ObjectId, uint64_t>>> FinalSizes(
     const Plan& plan, const std::vector<std::shared_ptr<Stage>>& stages) {
   std::unordered_map<ObjectId, uint64_t> sizes;
-  const auto take = [&](const Record& record, const Plan::Object& planned, const Stage&) {
+  const auto take = [&](const Record& record, const Plan::Object& planned, const Stage&, uint64_t) {
     const auto* about = std::get_if<ObjectRecord>(&record);
     if (about == nullptr || planned.fate != Plan::Fate::kKeep) return;
     if (planned.shortfall != Plan::Shortfall::kNone) return;  // it stays what it is

@@ -80,7 +80,12 @@ void Volume::Pause(CondVar::Clock::duration time) {
 // pending_ stays as it is meanwhile: a commit waits until it is empty, or holds catalog_mutex_.
 bool Volume::RedoOnce() {
   MutexLock catalog_lock(catalog_mutex_);
-  auto complete = Guarded([this]() NO_THREAD_SAFETY_ANALYSIS { return RedoWhatWasLost(); });
+  auto complete = Guarded([this]() NO_THREAD_SAFETY_ANALYSIS -> Status {
+    RETURN_IF_ERROR(RedoWhatWasLost());
+    // What the redo frees others may take, and then what was applied before could not be applied
+    // again after a crash.
+    return MustKeepFirst() ? KeepCatalog() : Status();
+  });
   std::vector<std::shared_ptr<Stage>> stages;
   Notices notices;
   Marker marker{identity_, TreeState::kApplied, {}};

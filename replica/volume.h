@@ -125,6 +125,8 @@ class Volume {
       REQUIRES(catalog_mutex_);
   Reply RefuseForRoom(const Room& need, const Room& free) const;
   bool IsBlockedForRoom();
+  // Whether there is so little that what is applied is to be kept before the next redo.
+  bool MustKeepFirst() EXCLUDES(mutex_);
   // A cut on top of one that cannot be applied for lack of room: both are redone as one. Nothing:
   // there is no such cut (any more).
   std::optional<Reply> CommitOnBlocked(const Commit& commit, const std::shared_ptr<Stage>& stage)

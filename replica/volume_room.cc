@@ -52,6 +52,17 @@ void Volume::MakeSpares() {
   catalog_->ClaimRoom();
 }
 
+bool Volume::MustKeepFirst() {
+  uint64_t bytes = 0;
+  {
+    MutexLock lock(mutex_);
+    if (pending_.empty() || unsynced_.empty()) return false;
+    for (const auto& stage : pending_) bytes += stage->file_bytes();
+  }
+  const auto free = FreeRoom(fd_.get());
+  return !free || !IsPlenty(*free, {bytes, 0});
+}
+
 Reply Volume::RefuseForRoom(const Room& need, const Room& free) const {
   return Refuse(ReplyCode::kNoSpace,
                 "volume " + identity_.name + " of the replica: to apply the cut takes " +

@@ -177,16 +177,19 @@ TEST_P(FullDiskFaults, AreSurvived) {
     ASSERT_TRUE(mount_.Sync());
   }
   auto competitor = std::make_unique<Competitor>(disk_->directory() + "/others");
+  // What does not fit has removals go ahead.
+  const bool frees = GetParam().starts_with("replica.redo.freed");
   for (int i = 0; i < 5; ++i) {
     std::filesystem::remove(mount_.path() + "/" + std::to_string(i));
-    Write(mount_.path() + "/small", "small");
+    Write(mount_.path() + "/new", frees ? RandomBytes(4 * kMiB, i) : "small");
     std::filesystem::resize_file(mount_.path() + "/5", static_cast<size_t>(7 - i) * kMiB);
     mount_.Tandem("sync", {"--timeout", "2"});
   }
   EXPECT_EQ(full_->process().Wait(), kKilled) << GetParam() << " was never reached";
   full_->Kill();
   ASSERT_TRUE(full_->Start());
-  EXPECT_TRUE(WaitFor([this] { return !std::filesystem::exists(full_->tree() + "/4"); }));
+  EXPECT_TRUE(WaitFor([this] { return !std::filesystem::exists(full_->tree() + "/4"); }))
+      << mount_.Tandem("status") << full_->process().err();
   competitor.reset();
   EXPECT_TRUE(test::Converges(mount_, *full_));
 }

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/statvfs.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <filesystem>
@@ -250,6 +251,51 @@ TEST_P(FullStore, TakesACutOnTopOfOneThatIsBlockedAndAppliesBothAsOne) {
     EXPECT_FALSE(stdfs::exists(InTree("g")));
     EXPECT_EQ(stdfs::file_size(InTree("f")), 60u);
   }
+}
+
+// Of what the blocked cut appends nothing stays.
+TEST_P(FullStore, WritesNothingThatTheCutOnTopCutsOff) {
+  ASSERT_EQ(Ship(NewFile("f", 100)), ReplyCode::kOk);
+  Fill(25 * kMiB);
+  test::RefuseMarkers(ENOSPC);
+  const CutName first = client_->NextCut();
+  ASSERT_EQ(CommitOnly(Changed("f", 100, 8 * kMiB), first), ReplyCode::kOk);
+  ASSERT_EQ(client_->WaitApplied(first).code, ReplyCode::kNoSpace);
+  const test::Competitor competitor(disk_->directory() + "/others");
+  test::RefuseMarkers(0);
+  ASSERT_EQ(client_->WaitApplied(first).code, ReplyCode::kNoSpace);
+  const CutName second = client_->NextCut();
+  ASSERT_TRUE(Commits(Changed("f", 60, 0), second));
+  ASSERT_TRUE(Applies(second));
+  EXPECT_EQ(stdfs::file_size(InTree("f")), 60u);
+}
+
+// What the last cut freed others have.
+TEST_P(FullStore, DoesNotApplyAgainAfterAKillWhatThereIsNoRoomForAnyMore) {
+  store_.reset();
+  const pid_t child = fork();
+  if (child == 0) {
+    Start();
+    client_->Use(*store_);
+    bool done = client_->Greet().code == ReplyCode::kOk;
+    Fill(40 * kMiB);
+    done = done && Ship(NewFile("f", 8 * kMiB)) == ReplyCode::kOk;
+    done = done && Ship(NewFile("g", 8 * kMiB)) == ReplyCode::kOk;
+    done = done && Ship(Changed("f", 4 * kMiB, 0)) == ReplyCode::kOk;
+    _exit(done && !HasFailure() ? 0 : 1);
+  }
+  int status = 0;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  ASSERT_EQ(status, 0);
+  const test::Competitor competitor(disk_->directory() + "/others");
+  Start();
+  client_->Use(*store_);
+  const Reply greeting = client_->Greet();
+  ASSERT_EQ(greeting.code, ReplyCode::kOk);
+  const CutName last = std::get<Position>(greeting.body).durable;
+  EXPECT_EQ(last.epoch, Epoch(3));
+  EXPECT_EQ(client_->WaitApplied(last).code, ReplyCode::kOk);
+  EXPECT_EQ(stdfs::file_size(InTree("f")), 4 * kMiB);
 }
 
 TEST_P(FullStore, IsAtNoCutAfterASetOfNoMomentAndGoesOnFromThere) {
