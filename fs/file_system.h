@@ -232,6 +232,7 @@ class FileSystem {
   struct Renaming;
   Status FindRenamed(Renaming& renaming) const;
   static void RecordRenamed(meta::Operation& operation, const Renaming& renaming);
+  void RecordFailedWhiteout(meta::Operation& operation, const Inode& directory);
 
   // The entry that tells the kernel of the object, counting a lookup.
   fuse_entry_param EntryOf(FoundObject found, Inode** inode);

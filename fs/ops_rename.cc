@@ -65,6 +65,13 @@ void FileSystem::RecordRenamed(Operation& operation, const Renaming& renaming) {
   operation.SetEntry(new_parent, renaming.new_name, moved, replaced);
 }
 
+// ext4 puts the whiteout in place and takes it back: the directory's times stay the new ones.
+void FileSystem::RecordFailedWhiteout(Operation& operation, const Inode& directory) {
+  operation.ChangedAttributes(directory.ref(), meta::kStatAttributes);
+  operation.End();
+  MakeKernelForgetAttributes(inodes_->NodeOf(directory));
+}
+
 Status FileSystem::Rename(Request& request, fuse_ino_t old_parent, const char* old_name,
                           fuse_ino_t new_parent, const char* new_name, unsigned flags) {
   const Inode& from = inodes_->Get(old_parent);
@@ -94,7 +101,9 @@ Status FileSystem::Rename(Request& request, fuse_ino_t old_parent, const char* o
       credentials.emplace(std::move(assumed));
     }
     if (renameat2(from_fd.get(), old_name, to_fd.get(), new_name, flags) != 0) {
-      return ErrnoError("rename");
+      auto failed = ErrnoError("rename");
+      if ((flags & RENAME_WHITEOUT) != 0) RecordFailedWhiteout(operation, from);
+      return failed;
     }
   }
   if (changes) RecordRenamed(operation, renaming);

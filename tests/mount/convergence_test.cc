@@ -1,4 +1,10 @@
 // Random operations of every kind from several threads and processes; then the trees are the same.
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include <cstdio>
+#include <filesystem>
+
 #include "tests/files.h"
 #include "tests/mount_fixture.h"
 
@@ -56,6 +62,25 @@ TEST_F(Convergence, WithRareCuts) {
   mount_.options().more = {"--interval", "700"};
   ASSERT_TRUE(StartBoth());
   Work(FreshSeed(), {"--ops", "1500", "--threads", "2"});
+  ExpectIdentical();
+}
+
+// ext4 puts the whiteout in place, and takes it back when the rename fails: the time stays.
+TEST_F(Convergence, AFailedRenameThatSetsATimeTravels) {
+  const std::string directory = source_ + "/directory";
+  std::filesystem::create_directories(directory + "/moved");
+  std::filesystem::create_directories(source_ + "/other/full/below");
+  const timespec before[2] = {{1'000'000'000, 0}, {1'000'000'000, 0}};
+  ASSERT_EQ(utimensat(AT_FDCWD, directory.c_str(), before, 0), 0);
+  ASSERT_TRUE(StartBoth());
+  ASSERT_TRUE(mount_.Sync());
+  struct stat seen;
+  ASSERT_EQ(stat((mount_.path() + "/directory").c_str(), &seen), 0);
+  ASSERT_EQ(renameat2(AT_FDCWD, (mount_.path() + "/directory/moved").c_str(), AT_FDCWD,
+                      (mount_.path() + "/other/full").c_str(), RENAME_WHITEOUT),
+            -1);
+  ASSERT_EQ(errno, ENOTEMPTY);
+  EXPECT_TRUE(mount_.Sync());
   ExpectIdentical();
 }
 
