@@ -13,8 +13,8 @@
 //                       try and drop one for every request. (Replies are spliced: SPLICE_WRITE.)
 //   OVER_IO_URING       libfuse turns it on itself where -o io_uring asks for it.
 //   SETXATTR_EXT, SECURITY_CTX, ALLOW_IDMAP  Not handled.
+#include "fs/caller/privileges.h"
 #include "fs/file_system.h"
-#include "fs/privileges.h"
 
 namespace tandem::fs {
 namespace {

@@ -11,7 +11,7 @@
 #include <tuple>
 #include <utility>
 
-#include "fs/may_block.h"
+#include "fs/serving/may_block.h"
 #include "meta/base/log.h"
 
 namespace tandem::fs {

@@ -1,5 +1,5 @@
 // The filesystem as the kernel asks for it: passes every operation to the directory beneath, and
-// tells capture what each one changes. The handlers are spread over fs/ops_*.cc by kind; the table
+// tells capture what each one changes. The handlers are spread over fs/ops/*.cc by kind; the table
 // that leads to them and the one place that turns exceptions and errors into replies are in
 // file_system.cc. What a changing handler does, in which order: fs/LOCKING.md.
 //
@@ -17,20 +17,20 @@
 #include <string>
 #include <vector>
 
-#include "fs/blocking_pool.h"
 #include "fs/cache_policy.h"
-#include "fs/caller_credentials.h"
-#include "fs/delayed_calls.h"
-#include "fs/fuse_api.h"
-#include "fs/handle_table.h"
+#include "fs/caller/caller_credentials.h"
 #include "fs/held_stores.h"
-#include "fs/inode_table.h"
-#include "fs/open_directory.h"
-#include "fs/open_file.h"
-#include "fs/request.h"
-#include "fs/waiting_requests.h"
-#include "fs/walk_order.h"
-#include "fs/writeback_log.h"
+#include "fs/objects/handle_table.h"
+#include "fs/objects/inode_table.h"
+#include "fs/objects/open_directory.h"
+#include "fs/objects/open_file.h"
+#include "fs/objects/walk_order.h"
+#include "fs/serving/blocking_pool.h"
+#include "fs/serving/delayed_calls.h"
+#include "fs/serving/fuse_api.h"
+#include "fs/serving/request.h"
+#include "fs/serving/waiting_requests.h"
+#include "fs/serving/writeback_log.h"
 #include "meta/base/result.h"
 #include "meta/capture.h"
 

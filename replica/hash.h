@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "meta/base/result.h"
-#include "replica/messages.h"
+#include "replica/wire/messages.h"
 
 namespace tandem::replica {
 

@@ -14,8 +14,8 @@
 #include "meta/base/unique_fd.h"
 #include "meta/source_tree.h"
 #include "meta/tracker.h"
-#include "replica/replication.h"
-#include "replica/verifier.h"
+#include "replica/source/replication.h"
+#include "replica/source/verifier.h"
 #include "tools/control.h"
 #include "tools/unix_server.h"
 

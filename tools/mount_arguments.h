@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "meta/base/result.h"
-#include "replica/replication.h"
+#include "replica/source/replication.h"
 
 namespace tandem::tools {
 

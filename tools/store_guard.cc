@@ -14,8 +14,8 @@
 #include "meta/attributes.h"
 #include "meta/base/mount_table.h"
 #include "meta/base/unique_fd.h"
-#include "replica/marker.h"
-#include "replica/removal.h"
+#include "replica/apply/marker.h"
+#include "replica/apply/removal.h"
 
 namespace tandem::tools {
 namespace {

@@ -1,6 +1,6 @@
 #include "tools/take_over.h"
 
-#include "fs/mountpoint.h"
+#include "fs/mount/mountpoint.h"
 #include "meta/base/log.h"
 #include "tools/control.h"
 #include "tools/state_directory.h"

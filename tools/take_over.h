@@ -7,8 +7,8 @@
 #include <memory>
 #include <string>
 
-#include "fs/kernel_mount.h"
-#include "fs/source_directory.h"
+#include "fs/mount/kernel_mount.h"
+#include "fs/mount/source_directory.h"
 #include "meta/base/result.h"
 #include "tools/mount_arguments.h"
 

@@ -14,9 +14,9 @@
 #include "meta/base/fault_point.h"
 #include "meta/base/log.h"
 #include "meta/base/private_files.h"
-#include "replica/messages.h"
-#include "replica/store.h"
-#include "replica/transport.h"
+#include "replica/store/store.h"
+#include "replica/transport/transport.h"
+#include "replica/wire/messages.h"
 #include "tools/print.h"
 #include "tools/replica_url.h"
 

@@ -9,8 +9,8 @@
 #include <memory>
 #include <string_view>
 
-#include "fs/mount.h"
-#include "fs/source_directory.h"
+#include "fs/mount/mount.h"
+#include "fs/mount/source_directory.h"
 #include "meta/base/log.h"
 #include "meta/checkpointer.h"
 #include "meta/disk_identity.h"
@@ -19,7 +19,7 @@
 #include "meta/state_writer.h"
 #include "meta/tracker.h"
 #include "meta/witness.h"
-#include "replica/replication.h"
+#include "replica/source/replication.h"
 #include "tools/choose_replicas.h"
 #include "tools/control_server.h"
 #include "tools/daemonize.h"
@@ -254,7 +254,7 @@ int main(int argc, char** argv) {
   }
   tandem::SetUpLog("tandemfs");
   // What the daemon makes for itself. (Files made for callers have theirs:
-  // fs/caller_credentials.h.)
+  // fs/caller/caller_credentials.h.)
   umask(077);
   const tandem::Status status = tandem::tools::Main(argc, argv);
   if (status) return EXIT_SUCCESS;

@@ -18,7 +18,7 @@
 #include <map>
 #include <string>
 
-#include "fs/fuse_api.h"
+#include "fs/serving/fuse_api.h"
 
 namespace {
 

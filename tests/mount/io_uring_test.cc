@@ -4,7 +4,7 @@
 
 #include <fstream>
 
-#include "fs/fuse_api.h"
+#include "fs/serving/fuse_api.h"
 #include "tests/files.h"
 #include "tests/mount_fixture.h"
 

@@ -9,7 +9,7 @@
 #include <cstring>
 #include <thread>
 
-#include "fs/fuse_api.h"
+#include "fs/serving/fuse_api.h"
 #include "meta/base/unique_fd.h"
 #include "tests/files.h"
 #include "tests/mount_fixture.h"

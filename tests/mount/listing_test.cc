@@ -147,7 +147,7 @@ TEST_F(Listing, KindsAndNumbersInListings) {
   EXPECT_EQ(KindsAndNumbers(mount_.path()), KindsAndNumbers(source_));
 }
 
-// Their attributes are not sent again with the listing (fs/known_names.h).
+// Their attributes are not sent again with the listing (fs/objects/known_names.h).
 TEST_F(Listing, NamesTheKernelKnowsAreListedWithTheOthers) {
   constexpr int kFiles = 300;
   for (const int known : {1, kFiles / 2, kFiles}) {

@@ -12,7 +12,7 @@
 #include <memory>
 #include <thread>
 
-#include "fs/kernel_mount.h"
+#include "fs/mount/kernel_mount.h"
 #include "meta/base/mount_table.h"
 #include "tests/files.h"
 #include "tests/loop_disk.h"

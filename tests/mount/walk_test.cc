@@ -1,4 +1,4 @@
-// Walks of the tree (replica/walker.h), and what happens meanwhile.
+// Walks of the tree (replica/source/walker.h), and what happens meanwhile.
 #include <filesystem>
 
 #include "tests/files.h"

@@ -1,5 +1,5 @@
 // Which requests are put off, and that each of them is handled once.
-#include "fs/blocking_requests.h"
+#include "fs/serving/blocking_requests.h"
 
 #include <gtest/gtest.h>
 #include <linux/fuse.h>

@@ -1,4 +1,4 @@
-#include "fs/caller_status.h"
+#include "fs/serving/caller_status.h"
 
 #include <grp.h>
 #include <gtest/gtest.h>
@@ -13,7 +13,7 @@
 #include <functional>
 #include <thread>
 
-#include "fs/privileges.h"
+#include "fs/caller/privileges.h"
 #include "meta/base/unique_fd.h"
 #include "tests/files.h"
 

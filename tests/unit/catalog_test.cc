@@ -1,4 +1,4 @@
-#include "replica/catalog.h"
+#include "replica/apply/catalog.h"
 
 #include <gtest/gtest.h>
 

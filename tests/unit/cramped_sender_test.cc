@@ -6,8 +6,8 @@
 #include <filesystem>
 #include <fstream>
 
-#include "replica/replication.h"
-#include "replica/transport.h"
+#include "replica/source/replication.h"
+#include "replica/transport/transport.h"
 #include "tests/process.h"
 #include "tests/unit/failing_calls.h"
 #include "tests/unit/replica_client.h"

@@ -1,6 +1,6 @@
 // What somebody else does in a replica's tree is said, holds nothing up, and what it did to content
 // is undone as soon as the source changes the object.
-#include "replica/foreign_edits.h"
+#include "replica/apply/foreign_edits.h"
 
 #include <fcntl.h>
 #include <gmock/gmock.h>
@@ -12,7 +12,7 @@
 #include <fstream>
 #include <functional>
 
-#include "replica/store.h"
+#include "replica/store/store.h"
 #include "tests/files.h"
 #include "tests/unit/replica_client.h"
 

@@ -10,7 +10,7 @@
 #include <fstream>
 
 #include "meta/base/unique_fd.h"
-#include "replica/marker.h"
+#include "replica/apply/marker.h"
 #include "tests/competitor.h"
 #include "tests/loop_disk.h"
 #include "tests/process.h"

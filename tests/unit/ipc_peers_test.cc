@@ -11,7 +11,7 @@
 #include <string>
 
 #include "meta/base/unique_fd.h"
-#include "replica/transport.h"
+#include "replica/transport/transport.h"
 
 namespace tandem::replica {
 namespace {

@@ -1,4 +1,4 @@
-#include "fs/known_names.h"
+#include "fs/objects/known_names.h"
 
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-#include "replica/lacking.h"
+#include "replica/source/lacking.h"
 
 #include <gmock/gmock.h>
 

@@ -1,5 +1,5 @@
 // What is said of a link that does not come about.
-#include "replica/link_probe.h"
+#include "replica/source/link_probe.h"
 
 #include <arpa/inet.h>
 #include <gmock/gmock.h>
@@ -9,7 +9,7 @@
 #include <thread>
 
 #include "meta/base/unique_fd.h"
-#include "replica/transport.h"
+#include "replica/transport/transport.h"
 #include "tests/scratch.h"
 
 namespace tandem::replica {

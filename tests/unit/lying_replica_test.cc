@@ -5,9 +5,9 @@
 #include <atomic>
 #include <fstream>
 
-#include "replica/replication.h"
-#include "replica/transport.h"
-#include "replica/wire_generated.h"
+#include "replica/source/replication.h"
+#include "replica/transport/transport.h"
+#include "replica/wire/wire_generated.h"
 #include "tests/process.h"
 #include "tests/unit/replica_client.h"
 #include "tests/unit/tracked_directory.h"

@@ -1,5 +1,5 @@
 // Whoever reads the marker while it changes sees one that was written, whole.
-#include "replica/marker.h"
+#include "replica/apply/marker.h"
 
 #include <fcntl.h>
 #include <gtest/gtest.h>

@@ -6,8 +6,8 @@
 #include <cstring>
 #include <functional>
 
-#include "replica/messages.h"
-#include "replica/wire_generated.h"
+#include "replica/wire/messages.h"
+#include "replica/wire/wire_generated.h"
 
 namespace tandem::replica {
 namespace {

@@ -1,4 +1,4 @@
-#include "replica/messages.h"
+#include "replica/wire/messages.h"
 
 #include <gtest/gtest.h>
 

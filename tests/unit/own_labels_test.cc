@@ -1,4 +1,4 @@
-#include "replica/own_labels.h"
+#include "replica/apply/own_labels.h"
 
 #include <gtest/gtest.h>
 

@@ -1,11 +1,11 @@
-#include "replica/peer.h"
+#include "replica/source/peer.h"
 
 #include <gtest/gtest.h>
 
 #include <atomic>
 #include <thread>
 
-#include "replica/stage_writer.h"
+#include "replica/source/stage_writer.h"
 #include "tests/process.h"
 #include "tests/unit/failing_calls.h"
 #include "tests/unit/replica_client.h"

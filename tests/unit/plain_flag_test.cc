@@ -1,4 +1,4 @@
-#include "fs/plain_flag.h"
+#include "fs/objects/plain_flag.h"
 
 #include <gtest/gtest.h>
 

@@ -1,8 +1,8 @@
 // A model of the protocol of cuts, acknowledgements, drops and reconnects, small enough to look at
-// every state it can get into: what replica/sender.cc, replica/retention.h, meta/tracker_cuts.cc,
-// meta/tracker_cooling.cc and meta/recovery.cc do on one side and replica/volume*.cc and
-// replica/redo.cc on the other. It mirrors the code, step by step; see replica/PROTOCOL.md,
-// "Model".
+// every state it can get into: what replica/source/sender.cc, replica/source/retention.h,
+// meta/tracker_cuts.cc, meta/tracker_cooling.cc and meta/recovery.cc do on one side and
+// replica/store/volume*.cc and replica/apply/redo.cc on the other. It mirrors the code, step by
+// step; see replica/PROTOCOL.md, "Model".
 //
 // The world: two files, one overwritten and one appended to, each of a content and of times (all
 // attributes), numbered by the write that made them; one replica; a network that may deliver

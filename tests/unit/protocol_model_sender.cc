@@ -1,4 +1,5 @@
-// The source's end of the conversation in the model: what the thread of replica/sender.cc does.
+// The source's end of the conversation in the model: what the thread of replica/source/sender.cc
+// does.
 #include <array>
 
 #include "tests/unit/protocol_model.h"

@@ -1,4 +1,4 @@
-#include "fs/reader_policy.h"
+#include "fs/serving/reader_policy.h"
 
 #include <gtest/gtest.h>
 

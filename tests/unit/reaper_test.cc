@@ -1,5 +1,5 @@
 // What is to be closed is closed elsewhere, soon, and certainly before Finish returns.
-#include "fs/reaper.h"
+#include "fs/objects/reaper.h"
 
 #include <gtest/gtest.h>
 

@@ -4,7 +4,7 @@
 
 #include <csignal>
 
-#include "replica/store.h"
+#include "replica/store/store.h"
 #include "tests/unit/failing_calls.h"
 #include "tests/unit/replica_client.h"
 #include "tests/unit/replica_model.h"

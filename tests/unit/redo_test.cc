@@ -1,5 +1,5 @@
 // Change sets on a real directory: what the source has is what the tree shows.
-#include "replica/redo.h"
+#include "replica/apply/redo.h"
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
@@ -8,7 +8,7 @@
 
 #include <fstream>
 
-#include "replica/store.h"
+#include "replica/store/store.h"
 #include "tests/unit/replica_client.h"
 #include "tests/unit/replica_model.h"
 

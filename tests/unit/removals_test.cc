@@ -5,7 +5,7 @@
 #include <atomic>
 #include <thread>
 
-#include "fs/inode_table.h"
+#include "fs/objects/inode_table.h"
 #include "tests/files.h"
 #include "tests/process.h"
 #include "tests/scratch.h"

@@ -8,8 +8,8 @@
 #include <string>
 #include <vector>
 
-#include "replica/chunk_payload.h"
-#include "replica/store.h"
+#include "replica/store/store.h"
+#include "replica/wire/chunk_payload.h"
 
 namespace tandem::replica {
 

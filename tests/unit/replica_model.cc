@@ -11,7 +11,7 @@
 #include <sstream>
 
 #include "meta/base/unique_fd.h"
-#include "replica/file_data.h"
+#include "replica/apply/file_data.h"
 
 namespace tandem::replica {
 namespace {

@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "replica/messages.h"
+#include "replica/wire/messages.h"
 
 namespace tandem::replica {
 

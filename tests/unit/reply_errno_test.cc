@@ -1,7 +1,7 @@
 // What an application sees of our own trouble.
 #include <gtest/gtest.h>
 
-#include "fs/request.h"
+#include "fs/serving/request.h"
 
 namespace tandem::fs {
 namespace {

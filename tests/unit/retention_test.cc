@@ -1,5 +1,5 @@
 // What is remembered for a replica that is away does not grow with the number of cuts.
-#include "replica/retention.h"
+#include "replica/source/retention.h"
 
 #include <gtest/gtest.h>
 

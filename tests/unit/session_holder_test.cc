@@ -1,4 +1,4 @@
-#include "replica/session_holder.h"
+#include "replica/store/session_holder.h"
 
 #include <gtest/gtest.h>
 

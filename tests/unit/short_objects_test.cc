@@ -1,12 +1,12 @@
 // What makes an object fall short, and how the source goes on about it.
-#include "replica/short_objects.h"
+#include "replica/apply/short_objects.h"
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
 
 #include "meta/layer.h"
-#include "replica/catalog.h"
-#include "replica/short_debts.h"
+#include "replica/apply/catalog.h"
+#include "replica/source/short_debts.h"
 #include "tests/scratch.h"
 
 namespace tandem::replica {

@@ -1,4 +1,4 @@
-#include "replica/stage.h"
+#include "replica/apply/stage.h"
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
@@ -6,8 +6,8 @@
 
 #include <fstream>
 
-#include "replica/chunk_payload.h"
-#include "replica/little_endian.h"
+#include "replica/wire/chunk_payload.h"
+#include "replica/wire/little_endian.h"
 #include "tests/unit/replica_client.h"
 
 namespace tandem::replica {

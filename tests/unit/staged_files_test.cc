@@ -1,5 +1,5 @@
 // Content that is put where its object will be moved from.
-#include "replica/staged_files.h"
+#include "replica/apply/staged_files.h"
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
@@ -7,7 +7,7 @@
 
 #include <fstream>
 
-#include "replica/store.h"
+#include "replica/store/store.h"
 #include "tests/loop_disk.h"
 #include "tests/scratch.h"
 #include "tests/unit/replica_client.h"

@@ -9,7 +9,7 @@
 #include <filesystem>
 
 #include "meta/base/unique_fd.h"
-#include "replica/store.h"
+#include "replica/store/store.h"
 #include "tests/unit/replica_client.h"
 
 namespace tandem::tools {

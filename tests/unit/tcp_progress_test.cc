@@ -1,5 +1,5 @@
 // What can be known of a TCP connection whose descriptor somebody else has.
-#include "replica/tcp_progress.h"
+#include "replica/transport/tcp_progress.h"
 
 #include <arpa/inet.h>
 #include <gtest/gtest.h>

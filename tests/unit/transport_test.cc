@@ -1,4 +1,4 @@
-#include "replica/transport.h"
+#include "replica/transport/transport.h"
 
 #include <gtest/gtest.h>
 #include <sys/prctl.h>

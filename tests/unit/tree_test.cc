@@ -1,4 +1,4 @@
-#include "replica/tree.h"
+#include "replica/apply/tree.h"
 
 #include <fcntl.h>
 #include <gtest/gtest.h>

@@ -1,5 +1,5 @@
 // The protocol as a source sees it: replica/PROTOCOL.md, sentence by sentence.
-#include "replica/volume.h"
+#include "replica/store/volume.h"
 
 #include <gtest/gtest.h>
 #include <sys/resource.h>

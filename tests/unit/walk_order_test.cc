@@ -1,4 +1,4 @@
-#include "fs/walk_order.h"
+#include "fs/objects/walk_order.h"
 
 #include <gtest/gtest.h>
 

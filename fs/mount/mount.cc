@@ -1,0 +1,258 @@
+#include "fs/mount/mount.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <set>
+#include <utility>
+
+#include "fs/file_system.h"
+#include "fs/mount/mount_options.h"
+#include "fs/mount/mount_watcher.h"
+#include "fs/mount/process_setup.h"
+#include "fs/mount/session_log.h"
+#include "fs/mount/stop_watcher.h"
+#include "fs/serving/serving_threads.h"
+#include "meta/base/fault_point.h"
+#include "meta/base/log.h"
+#include "meta/base/mount_table.h"
+
+namespace tandem::fs {
+namespace {
+
+Result<struct stat> StatDirectory(int fd, const std::string& name) {
+  struct stat attributes;
+  if (fstatat(fd, "", &attributes, AT_EMPTY_PATH) != 0) return ErrnoError("stat " + name);
+  if (!S_ISDIR(attributes.st_mode)) return ErrnoError(ENOTDIR, name);
+  return attributes;
+}
+
+// A mount below SOURCE would show itself, and serving a request would wait for another. The way up
+// begins above the mountpoint, which may be dead, or SOURCE itself.
+Status CheckNotBelow(const MountOptions& options, const std::string& mountpoint) {
+  ASSIGN_OR_RETURN(const struct stat source, StatDirectory(options.source_fd, options.source));
+  const UniqueFd start(open(mountpoint.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+  if (!start.valid()) return ErrnoError("mountpoint " + mountpoint);
+  UniqueFd fd(open(DirectoryAbove(mountpoint).c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+  struct stat below = {};
+  while (true) {
+    if (!fd.valid()) return ErrnoError("parent directories of " + mountpoint);
+    ASSIGN_OR_RETURN(const struct stat here, StatDirectory(fd.get(), mountpoint));
+    if (here.st_dev == below.st_dev && here.st_ino == below.st_ino) return {};
+    if (here.st_dev == source.st_dev && here.st_ino == source.st_ino && mountpoint != "/") {
+      return MakeError(ErrorKind::kUsage, "the mountpoint " + mountpoint +
+                                              " lies below the source " + options.source +
+                                              ": choose one outside, or the source itself");
+    }
+    fd.Reset(openat(fd.get(), "..", O_PATH | O_DIRECTORY | O_CLOEXEC));
+    below = here;
+  }
+}
+
+}  // namespace
+
+Result<std::unique_ptr<FileSystemMount>> FileSystemMount::Create(MountOptions options) {
+  PrepareProcess();
+  RedirectSessionLog();
+  ASSIGN_OR_RETURN(std::string mountpoint, ResolveMountpoint(options.mountpoint));
+  RETURN_IF_ERROR(CheckNotBelow(options, mountpoint));
+  ASSIGN_OR_RETURN(auto session, SessionOptions::Parse(options.fuse_options, options.fs_name));
+  ASSIGN_OR_RETURN(auto file_system,
+                   FileSystem::Create(
+                       options.source_fd, options.capture,
+                       {.writeback = session.writeback,
+                        .noatime = session.noatime,
+                        .max_read = session.max_read,
+                        .max_blocking = ServingThreads::kBlockingPerThread * session.max_threads}));
+  ASSIGN_OR_RETURN(auto watcher, StopWatcher::Create());
+  std::unique_ptr<FileSystemMount> mount(
+      new FileSystemMount(std::move(mountpoint), std::move(options), std::move(file_system),
+                          std::move(watcher), session));
+  RETURN_IF_ERROR(mount->MakeSession(session.arguments.get()));
+  return mount;
+}
+
+FileSystemMount::FileSystemMount(std::string mountpoint, MountOptions options,
+                                 std::unique_ptr<FileSystem> file_system,
+                                 std::unique_ptr<StopWatcher> watcher,
+                                 const SessionOptions& session)
+    : mountpoint_(std::move(mountpoint)),
+      kernel_mount_(std::move(options.kernel_mount)),
+      options_(std::move(options)),
+      file_system_(std::move(file_system)),
+      watcher_(std::move(watcher)),
+      max_threads_(session.max_threads),
+      io_uring_(session.io_uring) {}
+
+FileSystemMount::~FileSystemMount() {
+  mount_watcher_.reset();
+  if (session_ == nullptr) return;
+  if (kernel_mount_ == nullptr) fuse_session_unmount(session_);
+  // Ends the connection: a mount that is taken away afterwards waits for no answer.
+  fuse_session_destroy(session_);
+}
+
+Status FileSystemMount::MakeSession(fuse_args* arguments) {
+  const SessionErrors errors;
+  session_ = fuse_session_new(arguments, &FileSystem::Operations(), sizeof(fuse_lowlevel_ops),
+                              file_system_.get());
+  if (session_ == nullptr) {
+    return MakeError(ErrorKind::kUsage, "mount options: " + errors.Text());
+  }
+  file_system_->Attach(session_, [this](const HeldFile& file) {
+    if (options_.take_in == nullptr) return;
+    // Without times: an fsync would wait for the inode's lock, which the kernel holds meanwhile.
+    const HeldStores held = {device(), mountpoint_, /*with_times=*/false, {file}};
+    (void)options_.take_in(held, std::chrono::steady_clock::now() + options_.stop_timeout);
+  });
+  if (kernel_mount_ == nullptr) {
+    ASSIGN_OR_RETURN(kernel_mount_, KernelMount::Create(KernelMountOptions::Parse(
+                                        options_.fuse_options, options_.fs_name)));
+  }
+  return kernel_mount_ == nullptr ? Status() : MountSession(kernel_mount_->DevicePath());
+}
+
+Status FileSystemMount::MountSession(const std::string& where) {
+  const SessionErrors errors;
+  if (fuse_session_mount(session_, where.c_str()) == 0) {
+    if (kernel_mount_ != nullptr) (void)kernel_mount_->GiveAway();
+    return {};
+  }
+  return MakeError(ErrorKind::kSystem, "mount on " + mountpoint_ + " (" + errors.Text() + ")");
+}
+
+Status FileSystemMount::Attach() {
+  if (kernel_mount_ == nullptr) {
+    ASSIGN_OR_RETURN(const Occupant occupant, OccupantOf(mountpoint_));
+    if (occupant == Occupant::kLive) return AlreadyMounted(mountpoint_);
+    RETURN_IF_ERROR(RemoveDeadMounts(mountpoint_));
+    RETURN_IF_ERROR(MountSession(mountpoint_));
+    ASSIGN_OR_RETURN(const auto stack, MountsAt(mountpoint_));
+    MutexLock lock(mutex_);
+    if (!stack.empty()) device_ = stack.back().device;
+  } else {
+    if (!kernel_mount_->attached()) {
+      RETURN_IF_ERROR(kernel_mount_->Attach(mountpoint_, KernelMount::Place::kFreeOrDead));
+    } else {
+      // The tandemfs before this one has ended, but perhaps not in order.
+      RETURN_IF_ERROR(kernel_mount_->Uncover(mountpoint_));
+    }
+    MutexLock lock(mutex_);
+    device_ = kernel_mount_->device();
+  }
+  threads_ = std::make_unique<ServingThreads>(session_, max_threads_);
+  ASSIGN_OR_RETURN(mount_watcher_,
+                   MountWatcher::Start(options_.source_mount, options_.source,
+                                       [fs = file_system_.get()] { fs->MountsHaveChanged(); }));
+  return {};
+}
+
+Status FileSystemMount::Run() {
+  BecomeFlusher();
+  RETURN_IF_ERROR(watcher_->Start([this] { LeaveLoop(); }));
+  const int result = Serve();
+  mount_watcher_.reset();
+  file_system_->FinishHandedOver();
+  file_system_->FinishDelayedCalls();
+  // Also what ends LeaveLoop if it is still asking a filesystem that nobody serves any more.
+  RETURN_IF_ERROR(Unmount());
+  watcher_->Finish();
+  if (result < 0) return ErrnoError(-result, "serve " + mountpoint_);
+  return {};
+}
+
+// Nobody serves any more, so the connection ends before the mount goes: the kernel may have
+// something to write.
+Status FileSystemMount::Unmount() {
+  if (kernel_mount_ == nullptr) {
+    fuse_session_unmount(session_);
+    // After an abort through /sys/fs/fuse libfuse takes the mount for gone.
+    if (const Status removed = RemoveDeadMounts(mountpoint_); !removed) {
+      LogWarning("{}", removed.error().ToString());
+    }
+    return {};
+  }
+  const UniqueFd nothing(open("/dev/null", O_RDWR | O_CLOEXEC));
+  if (!nothing.valid() || dup3(nothing.get(), fuse_session_fd(session_), O_CLOEXEC) < 0) {
+    return ErrnoError("end the connection with the kernel");
+  }
+  if (const Status detached = kernel_mount_->Detach(); !detached) {
+    LogWarning("{}", detached.error().ToString());
+  }
+  return {};
+}
+
+int FileSystemMount::Serve() {
+  if (!io_uring_) return threads_->Run();
+#if FUSE_VERSION >= FUSE_MAKE_VERSION(3, 18)
+  // libfuse's loop also stops the threads of its rings.
+  fuse_loop_config* const config = fuse_loop_cfg_create();
+  if (config == nullptr) return -ENOMEM;
+  fuse_loop_cfg_set_max_threads(config, max_threads_);
+  const int result = fuse_session_loop_mt(session_, config);
+  fuse_loop_cfg_destroy(config);
+  return result;
+#else
+  return -ENOSYS;
+#endif
+}
+
+bool FileSystemMount::OverIoUring() const { return file_system_->over_io_uring(); }
+
+void FileSystemMount::Stop() { watcher_->Request(); }
+
+std::string FileSystemMount::device() {
+  MutexLock lock(mutex_);
+  return device_;
+}
+
+HeldStores FileSystemMount::Held() {
+  return {device(), mountpoint_, file_system_->settings().writeback,
+          file_system_->OpenForWriting()};
+}
+
+void FileSystemMount::LeaveLoop() {
+  if (options_.on_end != nullptr) options_.on_end();
+  file_system_->FinishDelayedCalls();
+  TakeInStores();
+  FAULT_POINT("source.stop.taken_in");
+  // While it is still served: path lookup finds what is beneath from now on, which may be
+  // the mount of a tandemfs that takes over.
+  if (kernel_mount_ != nullptr) {
+    if (const Status detached = kernel_mount_->Detach(); !detached) {
+      LogWarning("{}", detached.error().ToString());
+    }
+  }
+  FAULT_POINT("source.stop.detached");
+  fuse_session_exit(session_);
+  if (!io_uring_) threads_->Interrupt();
+}
+
+// Syncs what is open for writing, again and again, until a pass over all files finds that the
+// kernel held nothing. Programs may go on storing, so that takes a while, or never comes. Files
+// that cannot be synced (a disk that fails) are tried twice.
+void FileSystemMount::TakeInStores() {
+  using Clock = std::chrono::steady_clock;
+  constexpr std::chrono::seconds kLastPass{5};
+  if (options_.take_in == nullptr) return;
+  const auto deadline = Clock::now() + options_.stop_timeout;
+  std::set<fuse_ino_t> lacking;  // not synced, or stored into meanwhile
+  for (bool last = false;; last = Clock::now() >= deadline) {
+    const HeldStores held = Held();
+    const auto until = last ? Clock::now() + kLastPass : deadline;
+    (void)file_system_->writebacks().Take();
+    const std::vector<HeldFile> missed = options_.take_in(held, until);
+    const std::set<fuse_ino_t> written = file_system_->writebacks().Take();
+    const std::set<fuse_ino_t> before = std::exchange(lacking, written);
+    for (const HeldFile& file : missed) lacking.insert(file.node);
+    if (!last && !lacking.empty() && (!written.empty() || lacking != before)) continue;
+    for (const HeldFile& file : held.files) {
+      if (lacking.contains(file.node)) may_lack_stores_.push_back(file.path);
+    }
+    return;
+  }
+}
+
+}  // namespace tandem::fs

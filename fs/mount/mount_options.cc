@@ -1,0 +1,122 @@
+#include "fs/mount/mount_options.h"
+
+#include <sys/sysinfo.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdlib>
+#include <fstream>
+#include <string_view>
+
+namespace tandem::fs {
+namespace {
+
+struct Parsed {
+  int writeback;
+  int noatime;
+  unsigned max_threads;
+  unsigned max_read;
+  int io_uring;
+};
+
+const fuse_opt kOptions[] = {
+    {"writeback", offsetof(Parsed, writeback), 1},
+    {"noatime", offsetof(Parsed, noatime), 1},
+    FUSE_OPT_KEY("noatime", FUSE_OPT_KEY_KEEP),  // the mount's, too
+    {"max_threads=%u", offsetof(Parsed, max_threads), 0},
+    {"max_read=%u", offsetof(Parsed, max_read), 0},
+    FUSE_OPT_KEY("max_read=", FUSE_OPT_KEY_KEEP),  // the kernel's, too
+    {"io_uring", offsetof(Parsed, io_uring), 1},
+    {"no_io_uring", offsetof(Parsed, io_uring), 0},
+    FUSE_OPT_KEY("defaults", FUSE_OPT_KEY_DISCARD),
+    FUSE_OPT_KEY("auto", FUSE_OPT_KEY_DISCARD),
+    FUSE_OPT_KEY("noauto", FUSE_OPT_KEY_DISCARD),
+    FUSE_OPT_KEY("nofail", FUSE_OPT_KEY_DISCARD),
+    FUSE_OPT_KEY("_netdev", FUSE_OPT_KEY_DISCARD),
+    FUSE_OPT_KEY("user", FUSE_OPT_KEY_DISCARD),
+    FUSE_OPT_KEY("users", FUSE_OPT_KEY_DISCARD),
+    FUSE_OPT_KEY("nouser", FUSE_OPT_KEY_DISCARD),
+    // The backing filesystem keeps access times, in its way.
+    FUSE_OPT_KEY("atime", FUSE_OPT_KEY_DISCARD),
+    FUSE_OPT_KEY("relatime", FUSE_OPT_KEY_DISCARD),
+    FUSE_OPT_KEY("norelatime", FUSE_OPT_KEY_DISCARD),
+    FUSE_OPT_KEY("strictatime", FUSE_OPT_KEY_DISCARD),
+    FUSE_OPT_KEY("nostrictatime", FUSE_OPT_KEY_DISCARD),
+    FUSE_OPT_KEY("lazytime", FUSE_OPT_KEY_DISCARD),
+    FUSE_OPT_KEY("nolazytime", FUSE_OPT_KEY_DISCARD),
+    FUSE_OPT_END,
+};
+
+int ProcessOther(void* /*data*/, const char* argument, int key, fuse_args* /*arguments*/) {
+  constexpr int kDrop = 0;
+  constexpr int kKeep = 1;
+  const bool for_mount = std::string_view(argument).starts_with("x-");
+  return key == FUSE_OPT_KEY_OPT && for_mount ? kDrop : kKeep;
+}
+
+bool KernelOffersIoUring() {
+  std::ifstream parameter("/sys/module/fuse/parameters/enable_uring");
+  char value = 'N';
+  parameter >> value;
+  return value == 'Y';
+}
+
+#if FUSE_VERSION >= FUSE_MAKE_VERSION(3, 18)
+// Requests that wait for a disk stay in a ring, and what comes after them needs room: each of the
+// rings, one a processor, has as many entries as this allows, at most a request's MiB each.
+unsigned RingEntries() {
+  constexpr unsigned kAllRings = 128;
+  constexpr unsigned kLeast = 8;
+  return std::max(kLeast, kAllRings / static_cast<unsigned>(get_nprocs_conf()));
+}
+#endif
+
+// "-o", "fsname=...,default_permissions,...": permissions are checked by the kernel, from mode and
+// ACL, for whoever the caller is; a daemon of root would check nothing.
+bool AddDefaults(fuse_args* arguments, const std::string& fs_name) {
+  char* list = nullptr;
+  bool added = fuse_opt_add_opt_escaped(&list, ("fsname=" + fs_name).c_str()) == 0 &&
+               fuse_opt_add_opt(&list, "subtype=tandemfs,default_permissions") == 0;
+  if (added && geteuid() == 0) added = fuse_opt_add_opt(&list, "allow_other") == 0;
+#if FUSE_VERSION >= FUSE_MAKE_VERSION(3, 18)
+  const std::string entries = "io_uring_q_depth=" + std::to_string(RingEntries());
+  added = added && fuse_opt_add_opt(&list, entries.c_str()) == 0;
+#endif
+  added = added && fuse_opt_add_arg(arguments, "tandemfs") == 0 &&
+          fuse_opt_add_arg(arguments, "-o") == 0 && fuse_opt_add_arg(arguments, list) == 0;
+  std::free(list);
+  return added;
+}
+
+}  // namespace
+
+Result<SessionOptions> SessionOptions::Parse(const std::string& comma_list,
+                                             const std::string& fs_name) {
+  SessionOptions options;
+  fuse_args* const arguments = options.arguments.get();
+  if (!AddDefaults(arguments, fs_name)) return ErrnoError(ENOMEM, "mount options");
+  if (!comma_list.empty() && (fuse_opt_add_arg(arguments, "-o") != 0 ||
+                              fuse_opt_add_arg(arguments, comma_list.c_str()) != 0)) {
+    return ErrnoError(ENOMEM, "mount options");
+  }
+  Parsed parsed = {0, 0, kDefaultThreads, 0, KernelOffersIoUring() ? 1 : 0};
+  if (fuse_opt_parse(arguments, &parsed, kOptions, ProcessOther) != 0) {
+    return MakeError(ErrorKind::kUsage, "mount options not understood: -o " + comma_list);
+  }
+  // With one thread a request that waits for a commit would hold up every other.
+  if (parsed.max_threads < 2) return MakeError(ErrorKind::kUsage, "max_threads: at least 2");
+  options.writeback = parsed.writeback != 0;
+  options.max_threads = parsed.max_threads;
+  options.max_read = parsed.max_read;
+  options.noatime = parsed.noatime != 0;
+#if FUSE_VERSION >= FUSE_MAKE_VERSION(3, 18)
+  options.io_uring = parsed.io_uring != 0;
+  if (options.io_uring && fuse_opt_add_arg(arguments, "-oio_uring") != 0) {
+    return ErrnoError(ENOMEM, "mount options");
+  }
+#endif
+  return options;
+}
+
+}  // namespace tandem::fs

@@ -1,0 +1,25 @@
+#include "fs/mount/stop_signals.h"
+
+#include <pthread.h>
+
+#include <initializer_list>
+
+namespace tandem::fs {
+
+StopSignals::StopSignals() {
+  const sigset_t set = Set();
+  pthread_sigmask(SIG_BLOCK, &set, &previous_);
+  // One that comes when nobody listens any more is dropped when the mask is restored.
+  ::signal(SIGHUP, SIG_IGN);
+}
+
+StopSignals::~StopSignals() { pthread_sigmask(SIG_SETMASK, &previous_, nullptr); }
+
+sigset_t StopSignals::Set() {
+  sigset_t set;
+  sigemptyset(&set);
+  for (const int signal : {SIGTERM, SIGINT, SIGHUP}) sigaddset(&set, signal);
+  return set;
+}
+
+}  // namespace tandem::fs

@@ -1,0 +1,262 @@
+// Content: read, write, fallocate, copy_file_range, lseek. Stores through shared mappings arrive as
+// writes.
+#include <fcntl.h>
+#include <linux/capability.h>
+#include <linux/falloc.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "fs/caller/privileges.h"
+#include "fs/file_system.h"
+#include "meta/base/write_piece.h"
+
+namespace tandem::fs {
+namespace {
+
+using meta::Intent;
+using meta::Operation;
+
+ByteRange RangeOf(off_t offset, uint64_t length) {
+  return ByteRange::Of(static_cast<uint64_t>(offset), length);
+}
+
+fuse_bufvec BufferOn(int fd, off_t offset, size_t size) {
+  fuse_bufvec buffer = FUSE_BUFVEC_INIT(size);
+  buffer.buf[0].flags = static_cast<fuse_buf_flags>(FUSE_BUF_IS_FD | FUSE_BUF_FD_SEEK);
+  buffer.buf[0].fd = fd;
+  buffer.buf[0].pos = offset;
+  return buffer;
+}
+
+// A copy may wait for what it reads, and fallocate for dirty pages it is about to drop, or for room
+// in the journal.
+constexpr uint64_t kLongRange = 1 << 20;
+
+int ErrnoOf(int result) { return result == 0 ? 0 : errno; }
+
+// Returns a negative errno if nothing was written.
+ssize_t WriteInPieces(int fd, fuse_bufvec& data, off_t offset, size_t size) {
+  size_t written = 0;
+  while (written < size) {
+    const size_t wanted = std::min(kWritePiece, size - written);
+    fuse_bufvec piece = BufferOn(fd, offset + static_cast<off_t>(written), wanted);
+    const ssize_t result = fuse_buf_copy(&piece, &data, static_cast<fuse_buf_copy_flags>(0));
+    if (result < 0 && written == 0) return result;
+    if (result > 0) written += static_cast<size_t>(result);
+    if (result < static_cast<ssize_t>(wanted)) break;
+  }
+  return static_cast<ssize_t>(written);
+}
+
+// Whether setuid and setgid bits go, by the caller's capabilities.
+bool TakesSetid(Request& request) { return !request.caller_status().Has(CAP_FSETID); }
+
+// The same for a write, where the kernel may say it.
+bool TakesSetid(Request& request, [[maybe_unused]] const fuse_file_info& info) {
+#if defined(TANDEM_HAVE_FUSE_KILL_SUIDGID)
+  (void)request;
+  return info.kill_suidgid != 0;
+#else
+  return TakesSetid(request);
+#endif
+}
+
+// The kernel does not know that the file may only be appended to, and may send another offset.
+// Appends come one at a time.
+Status CheckAppends(const OpenFile& file, off_t offset) {
+  struct stat now;
+  if (fstat(file.fd(), &now) != 0) return ErrnoError("stat");
+  if (offset != now.st_size) return ErrnoError(EPERM, "write");
+  return {};
+}
+
+}  // namespace
+
+bool FileSystem::LosesPrivileges(const Inode& inode, int fd) {
+  const PlainFlag::Moment look = inode.plain().Look();
+  if (inode.plain().Known()) return false;
+  const Result<bool> has = HasPrivileges(fd);
+  return !has || *has || !inode.plain().Remember(look);
+}
+
+// Mapped stores are written back without the inode's lock: while one waits for its mark, a
+// capability may be set and even shipped. Inside the gate it is looked at again; what is given from
+// then on is given, and recorded, in the same epoch.
+Result<FileSystem::ContentChange> FileSystem::BeginContentChange(const Inode& inode, int fd,
+                                                                 ByteRange range, bool is_long) {
+  while (true) {
+    const bool loses = LosesPrivileges(inode, fd);
+    Intent intent;
+    intent.Data(inode.ref(), range).Long(is_long);
+    if (loses) intent.Attributes(inode.ref());
+    ASSIGN_OR_RETURN(Operation operation, Begin(inode, intent));
+    if (loses || inode.plain().Known()) return ContentChange{std::move(operation), loses};
+  }
+}
+
+// What else it takes away must be in the same epoch.
+template <typename Call>
+auto FileSystem::Alter(ContentChange& change, const Inode& inode, ByteRange range, Call call) {
+  return change.loses ? call() : change.operation.Alter(inode.ref(), range, call);
+}
+
+// Outside the gate it may have taken what was given meanwhile.
+void FileSystem::RecordTaken(ContentChange& change, const Inode& inode) {
+  if (!change.loses && inode.plain().Known()) return;
+  change.operation.ChangedAttributes(inode.ref(), meta::kAllAttributes);
+}
+
+void FileSystem::MakeKernelForgetAttributes(fuse_ino_t node) {
+  constexpr off_t kNoContent = -1;
+  fuse_lowlevel_notify_inval_inode(session_, node, kNoContent, 0);
+}
+
+void FileSystem::MakeKernelForgetTaken(const Inode& inode, bool loses) {
+  // No longer known: what was given inside the gate may have been taken again.
+  if (loses || !inode.plain().Known()) MakeKernelForgetAttributes(inodes_->NodeOf(inode));
+}
+
+Status FileSystem::Read(Request& request, fuse_ino_t /*node*/, size_t size, off_t offset,
+                        fuse_file_info* info) {
+  fuse_bufvec data = BufferOn(files_.Get(info->fh).fd(), offset, size);
+  request.ReplyData(data);
+  return {};
+}
+
+// Whoever opened a file before it became append-only may still write anywhere. What the kernel has
+// cached of theirs it may send through a descriptor of somebody who can only append; and until it
+// has sent it, appends begin beyond the end the file has beneath.
+UniqueFd FileSystem::FindUnboundWriter(const Inode& inode) {
+  UniqueFd found;
+  files_.VisitAll([&](const OpenFile& file) {
+    if (file.append_only() || file.written() != &inode) return false;
+    found.Reset(fcntl(file.fd(), F_DUPFD_CLOEXEC, 0));
+    return true;
+  });
+  return found;
+}
+
+Status FileSystem::Write(Request& request, fuse_ino_t node, fuse_bufvec* data, off_t offset,
+                         fuse_file_info* info) {
+  const Inode& inode = inodes_->Get(node);
+  const OpenFile& file = files_.Get(info->fh);
+  UniqueFd unbound;
+  if (file.append_only()) {
+    unbound = FindUnboundWriter(inode);
+    if (!unbound.valid()) RETURN_IF_ERROR(CheckAppends(file, offset));
+  }
+  const int fd = unbound.valid() ? unbound.get() : file.fd();
+  const size_t size = fuse_buf_size(data);
+  ASSIGN_OR_RETURN(size_t written, WriteOnce(request, inode, fd, *data, offset, *info));
+  // For want of room, perhaps, that is only just being made.
+  const auto deadline = std::chrono::steady_clock::now() + kMakesRoom;
+  while (written < size && !file.append_only() && inodes_->FinishRemovals(deadline)) {
+    const Result<size_t> again = WriteOnce(request, inode, fd, *data, offset, *info);
+    written = std::max(written, again.value_or(0));
+  }
+  if (info->writepage == 0) RETURN_IF_ERROR(file.SyncIfAsked());
+  request.ReplyWritten(written);
+  return {};
+}
+
+Result<size_t> FileSystem::WriteOnce(Request& request, const Inode& inode, int fd,
+                                     fuse_bufvec& data, off_t offset, const fuse_file_info& info) {
+  const size_t size = fuse_buf_size(&data);
+  data.idx = data.off = 0;  // from the start, also when it is tried again
+  ASSIGN_OR_RETURN(auto change, BeginContentChange(inode, fd, RangeOf(offset, size)));
+  auto& [operation, loses] = change;
+  ssize_t written;
+  {
+    const CallerLimits limits(request.caller());
+    ASSIGN_OR_RETURN(const auto without, WithoutSetidCapability::DropIf(
+                                             loses && TakesSetid(request, info), request, fd));
+    written = Alter(change, inode, RangeOf(offset, size),
+                    [&] { return WriteInPieces(fd, data, offset, size); });
+  }
+  // One that failed or ended early (EIO, ENOSPC) may have changed more than it says.
+  operation.Wrote(inode.ref(), RangeOf(offset, size));
+  RecordTaken(change, inode);
+  operation.End();
+  if (info.writepage != 0) writebacks_.Note(inodes_->NodeOf(inode));
+  MakeKernelForgetTaken(inode, loses);
+  if (written < 0) return ErrnoError(static_cast<int>(-written), "write");
+  return static_cast<size_t>(written);
+}
+
+Status FileSystem::Allocate(Request& request, fuse_ino_t node, int mode, off_t offset, off_t length,
+                            fuse_file_info* info) {
+  const Inode& inode = inodes_->Get(node);
+  // These two move everything behind them.
+  const bool shifts = (mode & (FALLOC_FL_COLLAPSE_RANGE | FALLOC_FL_INSERT_RANGE)) != 0;
+  const ByteRange range = shifts ? ByteRange::From(static_cast<uint64_t>(offset))
+                                 : RangeOf(offset, static_cast<uint64_t>(length));
+  const OpenFile& file = files_.Get(info->fh);
+  const bool is_long = !shifts && range.length() >= kLongRange;
+  ASSIGN_OR_RETURN(auto change, BeginContentChange(inode, file.fd(), range, is_long));
+  auto& [operation, loses] = change;
+  int code;
+  {
+    const CallerLimits limits(request.caller());
+    ASSIGN_OR_RETURN(const auto without, WithoutSetidCapability::DropIf(
+                                             loses && TakesSetid(request), request, file.fd()));
+    const auto call = [&] { return ErrnoOf(fallocate(file.fd(), mode, offset, length)); };
+    code = shifts ? call() : Alter(change, inode, range, call);
+  }
+  // One that failed (ENOSPC) may have got part of the way.
+  operation.Wrote(inode.ref(), range);
+  RecordTaken(change, inode);
+  operation.End();
+  MakeKernelForgetTaken(inode, loses);
+  if (code != 0) return ErrnoError(code, "fallocate");
+  RETURN_IF_ERROR(file.SyncIfAsked());
+  request.Succeed();
+  return {};
+}
+
+Status FileSystem::CopyRange(Request& request, fuse_ino_t /*from*/, off_t from_offset,
+                             fuse_file_info* from_info, fuse_ino_t to, off_t to_offset,
+                             fuse_file_info* to_info, size_t length, int flags) {
+  // Callers go on where a copy ended early; so it does not take long.
+  constexpr size_t kMaxCopy = 8 << 20;
+  length = std::min(length, kMaxCopy);
+  const Inode& inode = inodes_->Get(to);
+  const ByteRange range = RangeOf(to_offset, length);
+  const OpenFile& file = files_.Get(to_info->fh);
+  ASSIGN_OR_RETURN(auto change, BeginContentChange(inode, file.fd(), range, length >= kLongRange));
+  auto& [operation, loses] = change;
+  off_t to_position = to_offset;
+  ssize_t copied;
+  int code;
+  {
+    const CallerLimits limits(request.caller());
+    ASSIGN_OR_RETURN(const auto without, WithoutSetidCapability::DropIf(
+                                             loses && TakesSetid(request), request, file.fd()));
+    const auto call = [&] {
+      return copy_file_range(files_.Get(from_info->fh).fd(), &from_offset, file.fd(), &to_position,
+                             length, static_cast<unsigned>(flags));
+    };
+    copied = Alter(change, inode, range, call);
+    code = errno;
+  }
+  operation.Wrote(inode.ref(),
+                  copied < 0 ? range : RangeOf(to_offset, static_cast<uint64_t>(copied)));
+  RecordTaken(change, inode);
+  operation.End();
+  MakeKernelForgetTaken(inode, loses);
+  if (copied < 0) return ErrnoError(code, "copy_file_range");
+  RETURN_IF_ERROR(file.SyncIfAsked());
+  request.ReplyWritten(static_cast<size_t>(copied));
+  return {};
+}
+
+Status FileSystem::Seek(Request& request, fuse_ino_t /*node*/, off_t offset, int whence,
+                        fuse_file_info* info) {
+  const off_t found = lseek(files_.Get(info->fh).fd(), offset, whence);
+  if (found < 0) return ErrnoError("lseek");
+  request.ReplyOffset(found);
+  return {};
+}
+
+}  // namespace tandem::fs

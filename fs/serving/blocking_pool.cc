@@ -1,0 +1,87 @@
+#include "fs/serving/blocking_pool.h"
+
+#include <pthread.h>
+
+#include <new>
+#include <utility>
+
+namespace tandem::fs {
+namespace {
+
+// How long a thread waits to be needed again.
+constexpr std::chrono::seconds kLinger{10};
+
+}  // namespace
+
+BlockingPool::BlockingPool(unsigned most) : most_(most) {
+  if (sched_getaffinity(0, sizeof processors_, &processors_) != 0) CPU_ZERO(&processors_);
+}
+
+bool BlockingPool::Run(Job job) {
+  MutexLock lock(mutex_);
+  if (closed_) return false;
+  try {
+    waiting_.push_back(std::move(job));
+  } catch (const std::bad_alloc&) {
+    return false;
+  }
+  if (idle_ >= waiting_.size()) {
+    given_.NotifyOne();
+    return true;
+  }
+  if (threads_ >= most_ || StartThread() || threads_ > 0) return true;
+  waiting_.pop_back();
+  return false;
+}
+
+bool BlockingPool::StartThread() {
+  pthread_attr_t attributes;
+  if (pthread_attr_init(&attributes) != 0) return false;
+  pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+  if (CPU_COUNT(&processors_) > 0) {
+    pthread_attr_setaffinity_np(&attributes, sizeof processors_, &processors_);
+  }
+  pthread_t thread;
+  const bool started = pthread_create(&thread, &attributes, &BlockingPool::ThreadEntry, this) == 0;
+  pthread_attr_destroy(&attributes);
+  if (started) ++threads_;
+  return started;
+}
+
+void* BlockingPool::ThreadEntry(void* self) {
+  pthread_setname_np(pthread_self(), "block");
+  static_cast<BlockingPool*>(self)->Work();
+  return nullptr;
+}
+
+void BlockingPool::Work() {
+  while (Job job = Next()) job();
+}
+
+BlockingPool::Job BlockingPool::Next() {
+  MutexLock lock(mutex_);
+  const auto deadline = CondVar::Clock::now() + kLinger;
+  bool needed = true;
+  while (waiting_.empty() && needed && !closed_) {
+    ++idle_;
+    needed = given_.WaitUntil(mutex_, deadline);
+    --idle_;
+  }
+  if (waiting_.empty()) {
+    --threads_;
+    ended_.NotifyAll();
+    return nullptr;
+  }
+  Job job = std::move(waiting_.front());
+  waiting_.pop_front();
+  return job;
+}
+
+void BlockingPool::Close() {
+  MutexLock lock(mutex_);
+  closed_ = true;
+  given_.NotifyAll();
+  while (threads_ > 0) ended_.Wait(mutex_);
+}
+
+}  // namespace tandem::fs

@@ -1,0 +1,70 @@
+#include "fs/serving/blocking_requests.h"
+
+#include <linux/fuse.h>
+
+#include <cstring>
+#include <new>
+
+namespace tandem::fs {
+namespace {
+
+// Smaller requests are copied; larger ones go with the buffer they were read into.
+constexpr size_t kMostCopied = 64 << 10;
+// What keeping a request costs at least.
+constexpr size_t kOverhead = 512;
+
+}  // namespace
+
+uint32_t RequestBuffer::opcode() const {
+  fuse_in_header header;
+  if (buffer_.mem == nullptr || buffer_.size < sizeof header) return 0;
+  if ((buffer_.flags & FUSE_BUF_IS_FD) != 0) return 0;
+  std::memcpy(&header, buffer_.mem, sizeof header);
+  return header.opcode;
+}
+
+bool RequestBuffer::MoveTo(RequestBuffer& other) {
+  if (buffer_.size > kMostCopied) {
+    other.buffer_ = std::exchange(buffer_, {});
+  } else {
+    void* const copy = std::malloc(buffer_.size);
+    if (copy == nullptr) return false;
+    std::memcpy(copy, buffer_.mem, buffer_.size);
+    other.buffer_ = buffer_;
+    other.buffer_.mem = copy;
+  }
+  other.bytes_ = other.buffer_.size + kOverhead;
+  return true;
+}
+
+BlockingRequests::Turn BlockingRequests::Admit(RequestBuffer& request) {
+  if (!MayBlock(request.opcode())) return Turn::kPlain;
+  if (running_ < most_) {
+    ++running_;
+    return Turn::kNow;
+  }
+  if (waiting_bytes_ >= kMostBytes) return Turn::kPlain;
+  std::list<RequestBuffer> one;
+  try {
+    one.emplace_back();
+  } catch (const std::bad_alloc&) {
+    return Turn::kPlain;
+  }
+  if (!request.MoveTo(one.back())) return Turn::kPlain;
+  waiting_bytes_ += one.back().bytes();
+  waiting_.splice(waiting_.end(), one);
+  return Turn::kLater;
+}
+
+std::optional<RequestBuffer> BlockingRequests::Next() {
+  if (waiting_.empty()) {
+    --running_;
+    return std::nullopt;
+  }
+  std::optional<RequestBuffer> next(std::move(waiting_.front()));
+  waiting_.pop_front();
+  waiting_bytes_ -= next->bytes();
+  return next;
+}
+
+}  // namespace tandem::fs

@@ -1,0 +1,255 @@
+#include "fs/serving/serving_threads.h"
+
+#include <fcntl.h>
+#include <sys/sysinfo.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <csignal>
+#include <cstdlib>
+#include <string_view>
+
+#include "meta/base/unique_fd.h"
+
+namespace tandem::fs {
+namespace {
+
+// Ends a read(2) and does nothing else.
+int WakeSignal() { return SIGRTMIN; }
+
+void InstallWakeSignal() {
+  struct sigaction action = {};
+  action.sa_handler = [](int) {};  // without SA_RESTART
+  sigaction(WakeSignal(), &action, nullptr);
+}
+
+// Want of memory costs a request at most, not the mount.
+bool PassesByItself(int received) {
+  return received == -EINTR || received == -EAGAIN || received == -ENOMEM;
+}
+
+constexpr useconds_t kMemoryPauseUs = 10'000;
+
+// How long a thread that came on top waits to be needed again.
+constexpr std::chrono::seconds kLinger{10};
+
+}  // namespace
+
+ServingThreads::ServingThreads(fuse_session* session, unsigned max_threads)
+    : session_(session),
+      max_threads_(max_threads),
+      policy_(static_cast<unsigned>(get_nprocs())),
+      blocking_(kBlockingPerThread * max_threads) {
+  InstallWakeSignal();
+}
+
+ServingThreads::~ServingThreads() {
+  for (const pthread_t thread : threads_) pthread_join(thread, nullptr);
+  for (const pthread_t thread : left_) pthread_join(thread, nullptr);
+}
+
+int ServingThreads::Run() {
+  {
+    MutexLock lock(mutex_);
+    first_ = pthread_self();
+    serving_ = 1;
+  }
+  // From here on there may be other threads, which count themselves.
+  pthread_t watch;
+  if (const int error = pthread_create(&watch, nullptr, &ServingThreads::WatchEntry, this);
+      error != 0) {
+    MutexLock lock(mutex_);
+    serving_ = 0;
+    return -error;
+  }
+  Serve();
+  pthread_join(watch, nullptr);
+  std::vector<pthread_t> left;
+  {
+    MutexLock lock(mutex_);
+    while (serving_ > 0) ended_one_.Wait(mutex_);
+    left.swap(left_);
+  }
+  for (const pthread_t thread : left) pthread_join(thread, nullptr);
+  MutexLock lock(mutex_);
+  return result_;
+}
+
+void ServingThreads::Interrupt() {
+  constexpr std::chrono::milliseconds kAgain(5);
+  End(0);
+  MutexLock lock(mutex_);
+  // Again and again: one that was just about to read when the signal came would wait for ever.
+  while (serving_ > 0) {
+    for (const pthread_t thread : threads_) pthread_kill(thread, WakeSignal());
+    pthread_kill(first_, WakeSignal());
+    ended_one_.WaitFor(mutex_, kAgain);
+  }
+}
+
+void* ServingThreads::ThreadEntry(void* self) {
+  pthread_setname_np(pthread_self(), "serve");
+  static_cast<ServingThreads*>(self)->Serve();
+  return nullptr;
+}
+
+void* ServingThreads::WatchEntry(void* self) {
+  pthread_setname_np(pthread_self(), "watch");
+  static_cast<ServingThreads*>(self)->Watch();
+  return nullptr;
+}
+
+void ServingThreads::Serve() {
+  RequestBuffer request;
+  const UniqueFd state(open("/proc/thread-self/stat", O_RDONLY | O_CLOEXEC));
+  while (BecomeReader()) {
+    int received = -EINTR;
+    while (PassesByItself(received) && fuse_session_exited(session_) == 0) {
+      received = fuse_session_receive_buf(session_, request.get());
+      if (received == -ENOMEM) usleep(kMemoryPauseUs);
+    }
+    if (received <= 0) {
+      // 0: it is unmounted.
+      End(PassesByItself(received) ? 0 : received);
+      break;
+    }
+    Handle(CeaseReading(state.get(), request), request);
+  }
+  Leave();
+}
+
+void ServingThreads::Handle(BlockingRequests::Turn turn, RequestBuffer& request) {
+  if (turn == BlockingRequests::Turn::kLater) return;
+  fuse_session_process_buf(session_, request.get());
+  if (turn == BlockingRequests::Turn::kPlain) return;
+  while (std::optional<RequestBuffer> next = NextBlocking()) {
+    fuse_session_process_buf(session_, next->get());
+  }
+}
+
+std::optional<RequestBuffer> ServingThreads::NextBlocking() {
+  MutexLock lock(mutex_);
+  return blocking_.Next();
+}
+
+void ServingThreads::Leave() {
+  MutexLock lock(mutex_);
+  --serving_;
+  const auto self = std::ranges::find_if(
+      threads_, [](pthread_t thread) { return pthread_equal(thread, pthread_self()) != 0; });
+  if (self != threads_.end()) {
+    left_.push_back(*self);
+    threads_.erase(self);
+  }
+  ended_one_.NotifyAll();
+}
+
+bool ServingThreads::IsSurplus() {
+  return serving_ > max_threads_ + blocking_.running() &&
+         pthread_equal(first_, pthread_self()) == 0;
+}
+
+bool ServingThreads::BecomeReader() {
+  MutexLock lock(mutex_);
+  while (!over_ && readers_ >= policy_.Readers()) {
+    bool needed = true;
+    ++parked_;
+    if (IsSurplus()) {
+      needed = needed_.WaitUntil(mutex_, CondVar::Clock::now() + kLinger);
+    } else {
+      needed_.Wait(mutex_);
+    }
+    --parked_;
+    if (!needed && readers_ > 0 && IsSurplus()) return false;
+  }
+  if (over_) return false;
+  ++readers_;
+  return true;
+}
+
+BlockingRequests::Turn ServingThreads::CeaseReading(int state, RequestBuffer& request) {
+  MutexLock lock(mutex_);
+  ++received_;
+  handler_state_ = state;
+  if (!watching_) {
+    watching_ = true;
+    watched_.NotifyOne();
+  }
+  const BlockingRequests::Turn turn = blocking_.Admit(request);
+  if (--readers_ == 0 && policy_.Readers() > 1) Recruit();
+  return turn;
+}
+
+void ServingThreads::Recruit() {
+  if (over_) return;
+  if (parked_ > 0) {
+    needed_.NotifyOne();
+    return;
+  }
+  if (serving_ >= max_threads_ + blocking_.running()) return;
+  for (const pthread_t thread : left_) pthread_join(thread, nullptr);  // they hold no lock any more
+  left_.clear();
+  pthread_t thread;
+  // Without another thread it goes on with those there are.
+  if (pthread_create(&thread, nullptr, &ServingThreads::ThreadEntry, this) != 0) return;
+  threads_.push_back(thread);
+  ++serving_;
+}
+
+void ServingThreads::Watch() {
+  while (AwaitTick()) {
+    const ServingActivity activity = Look();
+    policy_.Tick(activity);
+    if (activity != ServingActivity::kBlocked) continue;
+    MutexLock lock(mutex_);
+    if (readers_ == 0) Recruit();
+  }
+}
+
+bool ServingThreads::AwaitTick() {
+  constexpr int kTicksToSleep = 100;
+  MutexLock lock(mutex_);
+  quiet_ticks_ = received_ == seen_ ? quiet_ticks_ + 1 : 0;
+  if (quiet_ticks_ >= kTicksToSleep && readers_ > 0) {
+    watching_ = false;
+    while (!watching_ && !over_) watched_.Wait(mutex_);
+  }
+  watching_ = true;
+  seen_ = received_;
+  if (!over_) watched_.WaitFor(mutex_, ReaderPolicy::kTick);
+  return !over_;
+}
+
+ServingActivity ServingThreads::Look() {
+  int state;
+  uint64_t request;
+  {
+    MutexLock lock(mutex_);
+    if (readers_ > 0 || received_ == 0) return ServingActivity::kReading;
+    state = handler_state_;
+    request = received_;
+  }
+  // The letter after the name, proc(5). Threads, and so their descriptors, stay until it is over.
+  char line[64];
+  const ssize_t length = pread(state, line, sizeof line, 0);
+  const std::string_view text(line, length > 0 ? static_cast<size_t>(length) : 0);
+  const size_t name_end = text.rfind(") ");
+  const bool running = name_end != text.npos && text.substr(name_end + 2).starts_with('R');
+  MutexLock lock(mutex_);
+  // It may have come to the end, and wait for the next, since.
+  const bool same = readers_ == 0 && received_ == request;
+  return running || !same ? ServingActivity::kRunning : ServingActivity::kBlocked;
+}
+
+void ServingThreads::End(int result) {
+  fuse_session_exit(session_);
+  MutexLock lock(mutex_);
+  if (over_) return;
+  over_ = true;
+  result_ = result;
+  needed_.NotifyAll();
+  watched_.NotifyAll();
+}
+
+}  // namespace tandem::fs

@@ -1,0 +1,167 @@
+#include "replica/apply/attributes_writer.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <vector>
+
+#include "meta/base/printable.h"
+#include "replica/apply/own_labels.h"
+#include "replica/apply/tree.h"
+
+namespace tandem::replica {
+namespace {
+
+bool IsDenied(int code) { return code == EPERM || code == EACCES || code == EINVAL; }
+
+Status WriteOwner(int fd, const meta::Attributes& now, const meta::Attributes& wanted,
+                  Notices& notices) {
+  if (now.uid == wanted.uid && now.gid == wanted.gid) return {};
+  constexpr int kFlags = AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW;
+  if (fchownat(fd, "", wanted.uid, wanted.gid, kFlags) == 0) return {};
+  if (!IsDenied(errno)) return ErrnoError("set owner");
+  notices.owner = true;
+  // A group of ours can still be given.
+  (void)fchownat(fd, "", static_cast<uid_t>(-1), wanted.gid, kFlags);
+  return {};
+}
+
+Status WriteMode(int fd, const meta::Attributes& wanted, Notices& notices) {
+  if (wanted.kind == meta::Kind::kSymlink) return {};
+  if (chmod(meta::ProcPath(fd).c_str(), wanted.permissions) == 0) return {};
+  if (!IsDenied(errno)) return ErrnoError("set mode");
+  notices.mode = true;
+  return {};
+}
+
+// A value too large for this filesystem fails exactly as a full disk does.
+bool HasSpace(int fd) {
+  struct statvfs buffer;
+  return fstatvfs(fd, &buffer) == 0 && buffer.f_bavail > 256;
+}
+
+// What one attribute alone makes impossible. It must not hold up the others.
+bool CannotBeHere(int fd, int code) {
+  return IsDenied(code) || code == EOPNOTSUPP || code == ENODATA || code == E2BIG ||
+         code == ERANGE || (code == ENOSPC && HasSpace(fd));
+}
+
+// Returns whether it is gone.
+Result<bool> RemoveXattr(int fd, const std::string& path, const std::string& name) {
+  if (removexattr(path.c_str(), name.c_str()) == 0 || errno == ENODATA) return true;
+  if (!CannotBeHere(fd, errno)) return ErrnoError("remove extended attribute " + name);
+  return false;
+}
+
+using XattrOrder = std::vector<const meta::Xattrs::value_type*>;
+
+// Returns the names of those that cannot be there.
+Result<XattrNames> SetXattrs(int fd, const std::string& path, const XattrOrder& order) {
+  XattrNames unset;
+  for (const auto* xattr : order) {
+    const auto& [name, value] = *xattr;
+    if (setxattr(path.c_str(), name.c_str(), value.data(), value.size(), 0) == 0) continue;
+    if (!CannotBeHere(fd, errno)) return ErrnoError("set extended attribute " + name);
+    unset.push_back(name);
+  }
+  return unset;
+}
+
+// ext4 keeps all of an object's attributes in its inode and one block, full to the last byte as the
+// case may be. So old values go before new ones come; and as it depends on the order in which they
+// come whether they fit in both, all of them are set anew from either end if need be.
+Result<XattrNames> WriteXattrs(int fd, const meta::Xattrs& now, const meta::Xattrs& wanted) {
+  const std::string path = meta::ProcPath(fd);
+  XattrNames left;
+  for (const auto& [name, value] : now) {
+    const auto kept = wanted.find(name);
+    if (kept != wanted.end() && kept->second == value) continue;
+    ASSIGN_OR_RETURN(const bool removed, RemoveXattr(fd, path, name));
+    if (!removed && kept == wanted.end()) left.push_back(name);
+  }
+  XattrOrder missing;
+  for (const auto& xattr : wanted) {
+    const auto standing = now.find(xattr.first);
+    if (standing == now.end() || standing->second != xattr.second) missing.push_back(&xattr);
+  }
+  ASSIGN_OR_RETURN(XattrNames unset, SetXattrs(fd, path, missing));
+
+  XattrOrder order;
+  for (const auto& xattr : wanted) order.push_back(&xattr);
+  std::ranges::stable_sort(order, std::greater<>(),
+                           [](const auto* xattr) { return xattr->second.size(); });
+  for (int attempt = 0; attempt < 2 && !unset.empty(); ++attempt) {
+    for (const auto* xattr : order) RETURN_IF_ERROR(RemoveXattr(fd, path, xattr->first));
+    ASSIGN_OR_RETURN(unset, SetXattrs(fd, path, order));
+    std::ranges::reverse(order);
+  }
+  left.insert(left.end(), unset.begin(), unset.end());
+  return left;
+}
+
+Result<meta::Attributes> ReadWithoutOwnLabels(int fd, const meta::Xattrs& wanted) {
+  ASSIGN_OR_RETURN(meta::Attributes now, ReadWithRights(fd, meta::WithXattrs::kYes));
+  LeaveOutOwnLabels(now.xattrs, wanted);
+  return now;
+}
+
+Status WriteTimes(int fd, const meta::Attributes& wanted) {
+  const timespec times[2] = {wanted.access_time.ToTimespec(), wanted.modify_time.ToTimespec()};
+  if (utimensat(fd, "", times, AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW) == 0) return {};
+  // Before Linux 5.8 there is no AT_EMPTY_PATH here.
+  if (errno == EINVAL && utimensat(AT_FDCWD, meta::ProcPath(fd).c_str(), times, 0) == 0) return {};
+  return ErrnoError("set times");
+}
+
+}  // namespace
+
+std::string Notices::ToString() const {
+  std::string text;
+  const auto add = [&text](bool applies, const std::string& what) {
+    if (!applies) return;
+    if (!text.empty()) text += "; ";
+    text += what;
+  };
+  add(owner, "owners cannot be set");
+  add(mode, "modes cannot be set");
+  add(device, "devices cannot be made, files stand for them");
+  if (owner || mode || device) text += " (run tandemd as root)";
+  if (xattrs.objects > 0) {
+    const bool many = xattrs.objects > kMaxCountedLacking;
+    const std::string count =
+        many ? "more than " + std::to_string(kMaxCountedLacking) : std::to_string(xattrs.objects);
+    add(true, "extended attributes of " + count + " objects cannot be set (such as " +
+                  Printable(xattrs.names) + ")");
+  }
+  if (!text.empty()) text += "; what is true stands in replica.db";
+  return text;
+}
+
+Result<XattrNames> WriteAttributes(int fd, const meta::Attributes& attributes, Notices& notices) {
+  ASSIGN_OR_RETURN(const meta::Attributes now, ReadWithoutOwnLabels(fd, attributes.xattrs));
+  RETURN_IF_ERROR(WriteOwner(fd, now, attributes, notices));
+  const bool gave_away = now.uid != attributes.uid || now.gid != attributes.gid;
+  XattrNames unset;
+  if (now.xattrs != attributes.xattrs || (gave_away && !attributes.xattrs.empty())) {
+    // A changed owner has cost the capabilities, so what stands now is read again; and who is not
+    // root needs the right to write for user.*.
+    meta::Attributes writable = attributes;
+    if (geteuid() != 0) writable.permissions |= 0600;
+    RETURN_IF_ERROR(WriteMode(fd, writable, notices));
+    ASSIGN_OR_RETURN(const meta::Attributes between, ReadWithoutOwnLabels(fd, attributes.xattrs));
+    ASSIGN_OR_RETURN(unset, WriteXattrs(fd, between.xattrs, attributes.xattrs));
+    if (geteuid() != 0) RETURN_IF_ERROR(WriteMode(fd, attributes, notices));
+  } else if (now.permissions != attributes.permissions || gave_away) {
+    RETURN_IF_ERROR(WriteMode(fd, attributes, notices));
+  }
+  if (now.access_time != attributes.access_time || now.modify_time != attributes.modify_time) {
+    RETURN_IF_ERROR(WriteTimes(fd, attributes));
+  }
+  return unset;
+}
+
+}  // namespace tandem::replica

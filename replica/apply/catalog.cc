@@ -1,0 +1,409 @@
+#include "replica/apply/catalog.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+
+#include "replica/apply/catalog_rows.h"
+#include "replica/wire/xattr_codec.h"
+
+namespace tandem::replica {
+namespace {
+
+constexpr int kSchemaVersion = 3;
+
+// The log goes into the database file when it has 1,000 pages: nobody else reads, so that it always
+// begins afresh afterwards. What a part has overwritten is kept in memory: /var/tmp may be full.
+constexpr char kSettings[] = "PRAGMA wal_autocheckpoint=1000; PRAGMA temp_store=MEMORY";
+
+// Beside the pages after which the log begins afresh: a transaction writes each page of the
+// database into the log once. More than this of it is not claimed.
+constexpr uint64_t kLogBytes = 1100 * 4096;
+constexpr uint64_t kMostOfOneTransaction = 64 << 20;
+// By how much the database file may grow; when less than half of that is left, it is claimed anew.
+constexpr uint64_t kGrowth = 1 << 20;
+
+void ClaimUpTo(int fd, uint64_t bytes) {
+  (void)fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, static_cast<off_t>(bytes));
+}
+
+uint64_t BlocksOf(const struct stat& file) { return static_cast<uint64_t>(file.st_blocks) * 512; }
+
+// `inode` is InodeId; times are split so that nothing is lost; `cut` is the epoch of the cut that
+// last changed the row. Blobs of ids are 16 bytes, big endian.
+constexpr char kSchema[] =
+    "CREATE TABLE object ("
+    "  id BLOB PRIMARY KEY, kind INTEGER, inode BLOB, permissions INTEGER, uid INTEGER,"
+    "  gid INTEGER, size INTEGER, device INTEGER, link_count INTEGER,"
+    "  access_s INTEGER, access_ns INTEGER, modify_s INTEGER, modify_ns INTEGER,"
+    "  change_s INTEGER, change_ns INTEGER, link_target BLOB, xattrs BLOB, cut INTEGER"
+    ") WITHOUT ROWID;"
+    "CREATE INDEX object_inode ON object (inode);"
+    "CREATE TABLE entry ("
+    "  parent BLOB, name BLOB, child BLOB, cut INTEGER, PRIMARY KEY (parent, name)"
+    ") WITHOUT ROWID;"
+    "CREATE INDEX entry_child ON entry (child);"
+    "CREATE TABLE applied (one INTEGER PRIMARY KEY CHECK (one = 1), epoch INTEGER, cut BLOB,"
+    "  wall_time_ns INTEGER);"
+    "INSERT INTO applied VALUES (1, 0, zeroblob(16), 0);";
+
+// Since version 2: what objects lack in the tree, names of extended attributes separated by blanks.
+constexpr char kLackingSchema[] =
+    "CREATE TABLE lacking (object BLOB PRIMARY KEY, xattrs BLOB) WITHOUT ROWID;";
+
+// What tells a damaged schema.
+constexpr Database::Table kAppliedTable = {"applied", "one*,epoch,cut,wall_time_ns"};
+constexpr auto kTables = {
+    kAppliedTable,
+    Database::Table{"object",
+                    "id*,kind,inode,permissions,uid,gid,size,device,link_count,access_s,access_ns,"
+                    "modify_s,modify_ns,change_s,change_ns,link_target,xattrs,cut"},
+    Database::Table{"entry", "parent*,name*,child,cut"},
+};
+constexpr Database::Table kLackingTable = {"lacking", "object*,xattrs"};
+constexpr Database::Table kNoLackingTable = {"lacking", ""};
+constexpr Database::Table kNoShortTable = {ShortObjects::kTable.name, ""};
+
+constexpr char kFind[] =
+    "SELECT kind, inode, permissions, uid, gid, size, device, link_count, access_s, access_ns,"
+    " modify_s, modify_ns, change_s, change_ns, link_target, xattrs, cut FROM object WHERE id = ?";
+constexpr char kFindKind[] = "SELECT kind FROM object WHERE id = ?";
+constexpr char kFindInode[] = "SELECT id FROM object WHERE inode = ?";
+constexpr char kChildOf[] = "SELECT child FROM entry WHERE parent = ? AND name = ?";
+constexpr char kNamesOf[] = "SELECT parent, name FROM entry WHERE child = ?";
+constexpr char kEntriesOf[] =
+    "SELECT name, child FROM entry WHERE parent = ? AND name > ? ORDER BY name LIMIT ?";
+constexpr char kApplied[] = "SELECT epoch, cut, wall_time_ns FROM applied";
+constexpr char kAny[] = "SELECT 1 FROM entry LIMIT 1";
+constexpr char kCountLacking[] =
+    "SELECT count(*), max(xattrs) FROM (SELECT xattrs FROM lacking LIMIT ?)";
+constexpr char kLacks[] = "INSERT OR REPLACE INTO lacking VALUES (?, ?)";
+constexpr char kLacksNothing[] = "DELETE FROM lacking WHERE object = ?";
+constexpr char kPut[] =
+    "INSERT OR REPLACE INTO object VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+constexpr char kRemove[] = "DELETE FROM object WHERE id = ?";
+constexpr char kRemoveNames[] = "DELETE FROM entry WHERE parent = ?";
+constexpr char kSetEntry[] = "INSERT OR REPLACE INTO entry VALUES (?, ?, ?, ?)";
+constexpr char kRemoveEntry[] = "DELETE FROM entry WHERE parent = ? AND name = ?";
+constexpr char kSetApplied[] = "UPDATE applied SET epoch = ?, cut = ?, wall_time_ns = ?";
+
+int64_t Signed(uint64_t value) { return static_cast<int64_t>(value); }
+uint64_t Unsigned(int64_t value) { return static_cast<uint64_t>(value); }
+
+meta::Timestamp TimeAt(const Statement& row, int column) {
+  return {row.Int(column), static_cast<uint32_t>(row.Int(column + 1))};
+}
+
+// Newer programs keep `applied` as it is, so that a number that is damaged is told from theirs.
+Status Migrate(Database& database) {
+  ASSIGN_OR_RETURN(const int version, database.UserVersion());
+  if (version > kSchemaVersion) {
+    RETURN_IF_ERROR(database.CheckTables({kAppliedTable}));
+    const std::string number = std::to_string(version);
+    return MakeError(ErrorKind::kUsage,
+                     "open " + database.path() + " (written by a newer tandemd, with schema " +
+                         number + ", and this one knows up to " + std::to_string(kSchemaVersion) +
+                         ": use one that knows schema " + number + ")");
+  }
+  ASSIGN_OR_RETURN(const bool is_new, database.HasNoTables());
+  if (version < 0 || (version == 0 && !is_new)) {
+    return MakeError(ErrorKind::kCorrupt, "check database " + database.path() +
+                                              " (the number of its schema cannot be " +
+                                              std::to_string(version) + ")");
+  }
+  if (version == 1 || version == 2) {
+    RETURN_IF_ERROR(database.CheckTables(kTables));
+    RETURN_IF_ERROR(database.CheckTables({version == 1 ? kNoLackingTable : kLackingTable}));
+    RETURN_IF_ERROR(database.CheckTables({kNoShortTable}));
+  }
+  if (version < kSchemaVersion) {
+    ASSIGN_OR_RETURN(Transaction transaction, Transaction::Begin(database));
+    if (version < 1) RETURN_IF_ERROR(database.Execute(kSchema));
+    if (version < 2) RETURN_IF_ERROR(database.Execute(kLackingSchema));
+    RETURN_IF_ERROR(database.Execute(ShortObjects::kSchema));
+    RETURN_IF_ERROR(database.SetUserVersion(kSchemaVersion));
+    RETURN_IF_ERROR(transaction.Commit());
+  }
+  RETURN_IF_ERROR(database.CheckTables(kTables));
+  return database.CheckTables({kLackingTable, ShortObjects::kTable});
+}
+
+}  // namespace
+
+struct Catalog::Statements {
+  Statement find, find_kind, find_inode, child_of, names_of, entries_of, applied, any;
+  Statement put, remove, remove_names, set_entry, remove_entry, set_applied;
+  Statement count_lacking, lacks, lacks_nothing;
+  ShortObjects short_objects;
+};
+
+Catalog::Catalog(Database database, std::unique_ptr<Statements> statements)
+    : database_(std::move(database)), statements_(std::move(statements)) {}
+Catalog::~Catalog() = default;
+
+tl::unexpected<Error> Catalog::Damaged(const std::string& table) const {
+  return MakeError(ErrorKind::kCorrupt, "read database " + database_.path() + " (table " + table +
+                                            " holds what cannot be)");
+}
+
+Result<std::unique_ptr<Catalog>> Catalog::Open(const std::string& path) {
+  ASSIGN_OR_RETURN(Database database, Database::Open(path, Database::Sync::kFull));
+  RETURN_IF_ERROR(database.Execute(kSettings));
+  RETURN_IF_ERROR(database.KeepLogFile());
+  RETURN_IF_ERROR(Migrate(database));
+  auto statements = std::make_unique<Statements>();
+  const std::pair<Statement*, const char*> all[] = {
+      {&statements->find, kFind},
+      {&statements->find_kind, kFindKind},
+      {&statements->find_inode, kFindInode},
+      {&statements->child_of, kChildOf},
+      {&statements->names_of, kNamesOf},
+      {&statements->entries_of, kEntriesOf},
+      {&statements->applied, kApplied},
+      {&statements->any, kAny},
+      {&statements->count_lacking, kCountLacking},
+      {&statements->lacks, kLacks},
+      {&statements->lacks_nothing, kLacksNothing},
+      {&statements->put, kPut},
+      {&statements->remove, kRemove},
+      {&statements->remove_names, kRemoveNames},
+      {&statements->set_entry, kSetEntry},
+      {&statements->remove_entry, kRemoveEntry},
+      {&statements->set_applied, kSetApplied},
+  };
+  for (const auto& [statement, sql] : all) {
+    ASSIGN_OR_RETURN(*statement, database.Prepare(sql));
+  }
+  ASSIGN_OR_RETURN(statements->short_objects, ShortObjects::Open(database));
+  std::unique_ptr<Catalog> catalog(new Catalog(std::move(database), std::move(statements)));
+  RETURN_IF_ERROR(catalog->Applied());
+  catalog->file_.Reset(open(path.c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW));
+  return catalog;
+}
+
+ShortObjects& Catalog::short_objects() { return statements_->short_objects; }
+
+Result<std::optional<CatalogObject>> Catalog::Find(ObjectId object) {
+  Statement& row = statements_->find;
+  row.Bind(1, object);
+  ASSIGN_OR_RETURN(const bool found, row.Step());
+  if (!found) return std::nullopt;
+  CatalogObject value;
+  meta::Attributes& attributes = value.attributes;
+  attributes.kind = static_cast<meta::Kind>(row.Int(0));
+  value.inode.digest = row.Id<ObjectId>(1);
+  attributes.permissions = static_cast<uint32_t>(row.Int(2));
+  attributes.uid = static_cast<uint32_t>(row.Int(3));
+  attributes.gid = static_cast<uint32_t>(row.Int(4));
+  attributes.size = Unsigned(row.Int(5));
+  attributes.device = Unsigned(row.Int(6));
+  attributes.link_count = static_cast<uint32_t>(row.Int(7));
+  attributes.access_time = TimeAt(row, 8);
+  attributes.modify_time = TimeAt(row, 10);
+  attributes.change_time = TimeAt(row, 12);
+  attributes.link_target = row.Bytes(14);
+  // A number that cannot be makes the content be compared.
+  value.changed = std::min(Epoch(Unsigned(row.Int(16))), kNewestEpoch);
+  auto xattrs = UnpackXattrs(row.Bytes(15));
+  const bool is_object = IsObject(row);
+  row.Reset();
+  if (!is_object) return Damaged("object");
+  ASSIGN_OR_RETURN(attributes.xattrs, std::move(xattrs));
+  return value;
+}
+
+Result<std::optional<meta::Kind>> Catalog::FindKind(ObjectId object) {
+  Statement& row = statements_->find_kind;
+  row.Bind(1, object);
+  ASSIGN_OR_RETURN(const bool found, row.Step());
+  if (!found) return std::nullopt;
+  const auto kind = static_cast<meta::Kind>(row.Int(0));
+  const bool is_kind = IsKindAt(row, 0);
+  row.Reset();
+  if (!is_kind) return Damaged("object");
+  return kind;
+}
+
+Result<std::optional<ObjectId>> Catalog::FindInode(InodeId inode) {
+  Statement& row = statements_->find_inode;
+  row.Bind(1, inode.digest);
+  ASSIGN_OR_RETURN(const bool found, row.Step());
+  if (!found) return std::nullopt;
+  const auto object = row.Id<ObjectId>(0);
+  const bool is_id = IsIdAt(row, 0);
+  row.Reset();
+  if (!is_id) return Damaged("object");
+  return object;
+}
+
+Result<ObjectId> Catalog::ChildOf(const EntryKey& key) {
+  Statement& row = statements_->child_of;
+  row.Bind(1, key.parent).BindBlob(2, key.name);
+  ASSIGN_OR_RETURN(const bool found, row.Step());
+  if (!found) return ObjectId();
+  const auto child = row.Id<ObjectId>(0);
+  const bool is_id = IsIdAt(row, 0);
+  row.Reset();
+  if (!is_id) return Damaged("entry");
+  return child;
+}
+
+Result<std::vector<EntryKey>> Catalog::NamesOf(ObjectId object) {
+  Statement& row = statements_->names_of;
+  row.Bind(1, object);
+  std::vector<EntryKey> names;
+  while (true) {
+    ASSIGN_OR_RETURN(const bool found, row.Step());
+    if (!found) return names;
+    if (!IsIdAt(row, 0) || !IsName(row.Bytes(1))) {
+      row.Reset();
+      return Damaged("entry");
+    }
+    names.push_back({row.Id<ObjectId>(0), std::string(row.Bytes(1))});
+  }
+}
+
+Result<std::vector<CatalogEntry>> Catalog::EntriesOf(ObjectId directory, const std::string& after,
+                                                     size_t limit) {
+  Statement& row = statements_->entries_of;
+  row.Bind(1, directory).BindBlob(2, after).Bind(3, static_cast<int64_t>(limit));
+  std::vector<CatalogEntry> entries;
+  while (true) {
+    ASSIGN_OR_RETURN(const bool found, row.Step());
+    if (!found) return entries;
+    if (!IsName(row.Bytes(0)) || !IsIdAt(row, 1)) {
+      row.Reset();
+      return Damaged("entry");
+    }
+    entries.push_back({std::string(row.Bytes(0)), row.Id<ObjectId>(1)});
+  }
+}
+
+Result<AppliedCut> Catalog::Applied() {
+  Statement& row = statements_->applied;
+  ASSIGN_OR_RETURN(const bool found, row.Step());
+  if (!found) return MakeError(ErrorKind::kCorrupt, "read the applied cut in " + database_.path());
+  const AppliedCut applied{{Epoch(Unsigned(row.Int(0))), row.Id<CutId>(1)}, row.Int(2)};
+  const bool is_id = IsIdAt(row, 1);
+  row.Reset();
+  if (applied.name.epoch > kNewestEpoch || !is_id) return Damaged("applied");
+  return applied;
+}
+
+Result<bool> Catalog::IsEmpty() {
+  ASSIGN_OR_RETURN(const bool found, statements_->any.Step());
+  statements_->any.Reset();
+  return !found;
+}
+
+Result<LackingXattrs> Catalog::CountLackingXattrs() {
+  Statement& row = statements_->count_lacking;
+  row.Bind(1, static_cast<int64_t>(kMaxCountedLacking + 1));
+  ASSIGN_OR_RETURN(const bool found, row.Step());
+  if (!found) return LackingXattrs();
+  LackingXattrs lacking{Unsigned(row.Int(0)), std::string(row.Bytes(1))};
+  row.Reset();
+  return lacking;
+}
+
+Status Catalog::NoteLackingXattrs(ObjectId object, const std::string& names) {
+  if (names.empty()) return statements_->lacks_nothing.Bind(1, object).Run();
+  return statements_->lacks.Bind(1, object).BindBlob(2, names).Run();
+}
+
+Result<Savepoint> Catalog::Begin() {
+  if (!database_.InTransaction()) RETURN_IF_ERROR(database_.Execute("BEGIN IMMEDIATE"));
+  return Savepoint::Begin(database_);
+}
+
+Status Catalog::Keep() {
+  if (!database_.InTransaction()) return {};
+  return database_.Execute("COMMIT");
+}
+
+void Catalog::Discard() {
+  // That it fails means that SQLite has done it by itself.
+  if (database_.InTransaction()) (void)database_.Execute("ROLLBACK");
+}
+
+void Catalog::ClaimRoom() {
+  struct stat file = {};
+  if (!file_.valid() || fstat(file_.get(), &file) != 0) return;
+  const auto size = static_cast<uint64_t>(file.st_size);
+  if (BlocksOf(file) < size + kGrowth / 2) ClaimUpTo(file_.get(), size + kGrowth);
+  const UniqueFd log(
+      openat(AT_FDCWD, (database_.path() + "-wal").c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW));
+  if (!log.valid() || fstat(log.get(), &file) != 0) return;
+  const uint64_t wanted = kLogBytes + std::min(size, kMostOfOneTransaction);
+  if (BlocksOf(file) < wanted) ClaimUpTo(log.get(), wanted + wanted / 8);
+}
+
+Status Catalog::Put(ObjectId object, const CatalogObject& value, Epoch cut) {
+  const meta::Attributes& attributes = value.attributes;
+  return statements_->put.Bind(1, object)
+      .Bind(2, static_cast<int64_t>(attributes.kind))
+      .Bind(3, value.inode.digest)
+      .Bind(4, int64_t{attributes.permissions})
+      .Bind(5, int64_t{attributes.uid})
+      .Bind(6, int64_t{attributes.gid})
+      .Bind(7, Signed(attributes.size))
+      .Bind(8, Signed(attributes.device))
+      .Bind(9, int64_t{attributes.link_count})
+      .Bind(10, attributes.access_time.seconds)
+      .Bind(11, int64_t{attributes.access_time.nanoseconds})
+      .Bind(12, attributes.modify_time.seconds)
+      .Bind(13, int64_t{attributes.modify_time.nanoseconds})
+      .Bind(14, attributes.change_time.seconds)
+      .Bind(15, int64_t{attributes.change_time.nanoseconds})
+      .BindBlob(16, attributes.link_target)
+      .BindBlob(17, PackXattrs(attributes.xattrs))
+      .Bind(18, Signed(cut.number()))
+      .Run();
+}
+
+Status Catalog::Remove(ObjectId object) {
+  RETURN_IF_ERROR(statements_->remove.Bind(1, object).Run());
+  RETURN_IF_ERROR(NoteLackingXattrs(object, {}));
+  RETURN_IF_ERROR(short_objects().Clear(object));
+  return RemoveNamesIn(object);
+}
+
+Status Catalog::RemoveNamesIn(ObjectId directory) {
+  return statements_->remove_names.Bind(1, directory).Run();
+}
+
+Status Catalog::Forget(std::deque<ObjectId> objects, const std::function<bool(ObjectId)>& is_kept) {
+  while (!objects.empty()) {
+    const ObjectId object = objects.front();
+    objects.pop_front();
+    if (is_kept(object)) continue;
+    ASSIGN_OR_RETURN(const auto entries, EntriesOf(object));
+    for (const CatalogEntry& entry : entries) objects.push_back(entry.child);
+    ASSIGN_OR_RETURN(const auto names, NamesOf(object));
+    for (const EntryKey& name : names) RETURN_IF_ERROR(RemoveEntry(name));
+    RETURN_IF_ERROR(Remove(object));
+  }
+  return {};
+}
+
+Status Catalog::SetEntry(const EntryKey& key, ObjectId child, Epoch cut) {
+  return statements_->set_entry.Bind(1, key.parent)
+      .BindBlob(2, key.name)
+      .Bind(3, child)
+      .Bind(4, Signed(cut.number()))
+      .Run();
+}
+
+Status Catalog::RemoveEntry(const EntryKey& key) {
+  return statements_->remove_entry.Bind(1, key.parent).BindBlob(2, key.name).Run();
+}
+
+Status Catalog::SetApplied(const AppliedCut& cut) {
+  return statements_->set_applied.Bind(1, Signed(cut.name.epoch.number()))
+      .Bind(2, cut.name.id)
+      .Bind(3, cut.wall_time_ns)
+      .Run();
+}
+
+}  // namespace tandem::replica

@@ -1,0 +1,76 @@
+#include "replica/apply/foreign_edits.h"
+
+#include <unistd.h>
+
+#include "meta/base/log.h"
+#include "meta/base/printable.h"
+
+namespace tandem::replica {
+namespace {
+
+constexpr size_t kMaxPaths = 1000;
+
+std::string Show(const meta::Timestamp& time) {
+  char text[48];
+  snprintf(text, sizeof text, "%lld.%09u", static_cast<long long>(time.seconds), time.nanoseconds);
+  return text;
+}
+
+// Filesystems keep times of so many bits and such a granularity. What has only been rounded down,
+// or may have been brought into range, is nobody's edit.
+bool MayBeTheSame(const meta::Timestamp& left, const meta::Timestamp& now) {
+  if (left == now) return true;
+  const bool every_filesystem_has_it = left.seconds >= 0 && left.seconds <= INT32_MAX;
+  if (!every_filesystem_has_it) return true;
+  if (left.seconds != now.seconds || now.nanoseconds > left.nanoseconds) return false;
+  for (const uint32_t grain : {100u, 1000u, 1'000'000u, 1'000'000'000u}) {
+    if (now.nanoseconds == left.nanoseconds / grain * grain) return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+void ForeignEdits::Note(const std::string& path, const std::string& what) {
+  MutexLock lock(mutex_);
+  if (paths_.size() >= kMaxPaths) {
+    more_ |= !paths_.contains(path);
+    return;
+  }
+  if (!paths_.insert(path).second) return;
+  last_ = Printable(path) + ": " + what;
+  LogWarning("volume {}: somebody else has changed its tree: {}", volume_, last_);
+}
+
+std::string ForeignEdits::ToString() {
+  MutexLock lock(mutex_);
+  if (paths_.empty()) return {};
+  return (more_ ? "more than " : "") + std::to_string(paths_.size()) +
+         " objects in tree/ were changed by somebody else (the last: " + last_ +
+         "); tandem verify finds what is still different";
+}
+
+ForeignEdit FindForeignEdit(const meta::Attributes& left, const struct stat& now) {
+  const meta::Attributes here = meta::AttributesFromStat(now);
+  // Where devices cannot be made, files stand for them.
+  if (here.kind != left.kind) return {};
+  if (here.size != left.size) {
+    return {"its size is " + std::to_string(here.size) + ", not " + std::to_string(left.size),
+            true};
+  }
+  if (!MayBeTheSame(left.modify_time, here.modify_time)) {
+    const bool directory = left.kind == meta::Kind::kDirectory;
+    return {(directory ? "names in it were changed at " : "it was written to at ") +
+                Show(here.modify_time),
+            true};
+  }
+  // Who is not root has to change modes itself, to get at files; and where owners cannot be set,
+  // modes may not be either.
+  const bool sets_modes = geteuid() == 0 && here.uid == left.uid;
+  if (sets_modes && left.kind != meta::Kind::kSymlink && here.permissions != left.permissions) {
+    return {"its mode was changed", false};
+  }
+  return {};
+}
+
+}  // namespace tandem::replica

@@ -1,0 +1,388 @@
+#include "replica/apply/plan.h"
+
+#include <algorithm>
+#include <limits>
+
+namespace tandem::replica {
+namespace {
+
+tl::unexpected<Error> Contradiction(const std::string& what, ObjectId object) {
+  return MakeError(ErrorKind::kProtocol,
+                   "the change set has " + what + ", object " + object.ToHex(), EBADMSG);
+}
+
+using NamedChild = std::pair<ObjectId, const EntryKey*>;
+
+// Everything from its whole record on that its stage says of its content.
+bool IsAllInAFile(const Plan::Object& object) {
+  return object.kind == meta::Kind::kFile && object.file_stage != nullptr &&
+         object.file_stage == object.whole_stage && object.file_position >= object.whole;
+}
+
+bool ByChild(const NamedChild& a, const NamedChild& b) { return a.first < b.first; }
+
+}  // namespace
+
+Result<std::unique_ptr<Plan>> Plan::Make(const std::vector<std::shared_ptr<Stage>>& stages,
+                                         Catalog& catalog, uint64_t largest_file) {
+  std::unique_ptr<Plan> plan(new Plan(catalog, largest_file));
+  RETURN_IF_ERROR(plan->Collect(stages));
+  RETURN_IF_ERROR(plan->ResolveEntries());
+  if (!plan->missing_.empty()) {
+    std::ranges::sort(plan->missing_);
+    plan->missing_.erase(std::unique(plan->missing_.begin(), plan->missing_.end()),
+                         plan->missing_.end());
+    return plan;
+  }
+  RETURN_IF_ERROR(plan->CheckDirectories());
+  RETURN_IF_ERROR(plan->DecideFates());
+  RETURN_IF_ERROR(plan->FindDead());
+  return plan;
+}
+
+// ---- Collecting --------------------------------------------------------------------------------
+
+Status Plan::Collect(const std::vector<std::shared_ptr<Stage>>& stages) {
+  ASSIGN_OR_RETURN(const bool none_is_short, catalog_.short_objects().IsEmpty());
+  some_are_short_ = !none_is_short;
+  uint64_t position = 1;
+  for (const auto& stage : stages) RETURN_IF_ERROR(Collect(*stage, position));
+  for (const auto& [key, child] : entries_) {
+    if (!child.is_null()) children_.emplace_back(child, &key);
+  }
+  std::ranges::sort(children_, ByChild);
+  return {};
+}
+
+Status Plan::Collect(const Stage& stage, uint64_t& position) {
+  const Sizes too_large = FindTooLarge(stage);
+  for (const Outline* outline : stage.Outlines()) {
+    RETURN_IF_ERROR(Collect(*outline, position, stage, too_large));
+    position += outline->record_count;
+  }
+  for (const auto& [object, size] : too_large) {
+    ASSIGN_OR_RETURN(Object* const planned, Begin(object));
+    planned->shortfall = Shortfall::kTooLarge;
+    planned->size_wanted = size;
+  }
+  return {};
+}
+
+Plan::Sizes Plan::FindTooLarge(const Stage& stage) const {
+  Sizes too_large;
+  for (const Outline* outline : stage.Outlines()) {
+    for (const Outline::Object& record : outline->objects) {
+      if (record.kind == meta::Kind::kFile && record.size > largest_file_) {
+        too_large[record.object] = record.size;
+      } else if (!too_large.empty()) {
+        too_large.erase(record.object);
+      }
+    }
+  }
+  return too_large;
+}
+
+Result<Plan::Object*> Plan::Begin(ObjectId object) {
+  const auto [planned, is_new] = objects_.try_emplace(object);
+  if (is_new && some_are_short_) {
+    ASSIGN_OR_RETURN(const auto row, catalog_.short_objects().Find(object));
+    if (row && !row->by_name) planned->second.shortfall = Shortfall::kAsBefore;
+  }
+  return &planned->second;
+}
+
+Result<Plan::Object*> Plan::BeginIfItCounts(ObjectId object, bool whole, const Sizes& too_large) {
+  if (too_large.contains(object)) return nullptr;
+  ASSIGN_OR_RETURN(Object* const planned, Begin(object));
+  return planned->shortfall == Shortfall::kNone || whole ? planned : nullptr;
+}
+
+Status Plan::Collect(const Outline& outline, uint64_t first, const Stage& stage,
+                     const Sizes& too_large) {
+  for (const Outline::Object& record : outline.objects) {
+    ASSIGN_OR_RETURN(Object* const object, BeginIfItCounts(record.object, record.whole, too_large));
+    if (object == nullptr) continue;
+    const uint64_t position = first + record.index;
+    if (record.whole) {
+      object->whole = position;
+      object->whole_stage = &stage;
+      object->shortfall = Shortfall::kNone;
+    }
+    if (record.kind == meta::Kind::kFile && !record.whole && object->last != 0) {
+      later_sizes_[record.object].emplace_back(position, record.size);
+    }
+    object->last = std::max(object->last, position);
+    object->kind = record.kind;
+    object->has_record = true;
+  }
+  for (const Outline::Data& record : outline.data) {
+    ASSIGN_OR_RETURN(Object* const object, BeginIfItCounts(record.object, false, too_large));
+    if (object != nullptr) object->last = std::max(object->last, first + record.index);
+  }
+  for (const Outline::File& record : outline.files) {
+    ASSIGN_OR_RETURN(Object* const object, BeginIfItCounts(record.object, false, too_large));
+    if (object == nullptr) continue;
+    object->file_stage = &stage;
+    object->file = InodeId{record.inode};
+    object->file_position = first + record.index;
+  }
+  for (const Outline::Entry& entry : outline.entries) entries_[entry.key] = entry.child;
+  return {};
+}
+
+// ---- Names -------------------------------------------------------------------------------------
+
+const Plan::Object* Plan::Find(ObjectId object) const {
+  const auto found = objects_.find(object);
+  return found == objects_.end() ? nullptr : &found->second;
+}
+
+uint64_t Plan::SmallestSizeAfter(ObjectId object, uint64_t position) const {
+  uint64_t smallest = std::numeric_limits<uint64_t>::max();
+  const auto sizes = later_sizes_.find(object);
+  if (sizes == later_sizes_.end()) return smallest;
+  for (const auto& [at, size] : sizes->second) {
+    if (at > position) smallest = std::min(smallest, size);
+  }
+  return smallest;
+}
+
+Result<std::optional<meta::Kind>> Plan::FinalKind(ObjectId object) {
+  if (object == kRootObject) return meta::Kind::kDirectory;
+  const Object* planned = Find(object);
+  if (planned != nullptr && planned->whole != 0) return planned->kind;
+  ASSIGN_OR_RETURN(const auto known, catalog_.FindKind(object));
+  const bool too_large = planned != nullptr && planned->shortfall == Shortfall::kTooLarge;
+  if (!known && too_large) return meta::Kind::kFile;  // an empty one
+  return known;
+}
+
+Result<std::vector<EntryKey>> Plan::ClaimedNames(ObjectId object) {
+  std::vector<EntryKey> names;
+  const auto [first, last] =
+      std::equal_range(children_.begin(), children_.end(), NamedChild(object, nullptr), ByChild);
+  for (auto it = first; it != last; ++it) names.push_back(*it->second);
+  ASSIGN_OR_RETURN(const auto kind, FinalKind(object));
+  // A directory has one name: the latest word about it is the stages'.
+  if (!names.empty() && kind == meta::Kind::kDirectory) return names;
+  ASSIGN_OR_RETURN(std::vector<EntryKey> before, catalog_.NamesOf(object));
+  for (EntryKey& key : before) {
+    if (!entries_.contains(key)) names.push_back(std::move(key));
+  }
+  return names;
+}
+
+Result<std::vector<EntryKey>> Plan::FinalNames(ObjectId object) {
+  ASSIGN_OR_RETURN(std::vector<EntryKey> claimed, ClaimedNames(object));
+  std::vector<EntryKey> names;
+  for (EntryKey& key : claimed) {
+    ASSIGN_OR_RETURN(const bool alive, IsDirectoryAlive(key.parent));
+    if (alive) names.push_back(std::move(key));
+  }
+  return names;
+}
+
+Result<ObjectId> Plan::FinalChild(const EntryKey& key) {
+  ObjectId child;
+  if (const auto entry = entries_.find(key); entry != entries_.end()) {
+    child = entry->second;
+  } else {
+    ASSIGN_OR_RETURN(child, catalog_.ChildOf(key));
+  }
+  if (child.is_null()) return child;
+  ASSIGN_OR_RETURN(const auto kind, FinalKind(child));
+  if (kind == meta::Kind::kDirectory) {
+    ASSIGN_OR_RETURN(const std::vector<EntryKey> names, FinalNames(child));
+    return std::ranges::find(names, key) != names.end() ? child : ObjectId();
+  }
+  // A file may have tens of thousands of names: the others are not looked at.
+  ASSIGN_OR_RETURN(const bool alive, IsDirectoryAlive(key.parent));
+  return alive ? child : ObjectId();
+}
+
+Result<bool> Plan::IsAlive(ObjectId object) {
+  if (object == kRootObject) return true;
+  if (const auto known = alive_.find(object); known != alive_.end()) return known->second;
+  ASSIGN_OR_RETURN(const std::vector<EntryKey> names, FinalNames(object));
+  alive_.emplace(object, !names.empty());
+  return !names.empty();
+}
+
+Result<Plan::Life> Plan::LifeOf(ObjectId directory) {
+  if (directory == kRootObject) return Life::kAlive;
+  if (const auto known = life_.find(directory); known != life_.end()) return known->second;
+  ASSIGN_OR_RETURN(const auto kind, FinalKind(directory));
+  return kind == meta::Kind::kDirectory ? Life::kUnknown : Life::kDead;
+}
+
+// Whether the root leads to it: up the claimed names, depth first, without recursion (a tree may be
+// deeper than the stack). In a circle of claims nobody is alive by it; as somebody in it may be by
+// another name, what was found dead on the way is then not remembered.
+Result<bool> Plan::IsDirectoryAlive(ObjectId directory) {
+  struct Visit {
+    ObjectId directory;
+    std::vector<EntryKey> names;
+    size_t next = 0;
+    bool alive = false;
+  };
+  ASSIGN_OR_RETURN(Life life, LifeOf(directory));
+  if (life != Life::kUnknown) return life == Life::kAlive;
+  std::vector<Visit> path;
+  size_t circle = std::numeric_limits<size_t>::max();  // the outermost visit in a circle
+  ASSIGN_OR_RETURN(auto names, ClaimedNames(directory));
+  path.push_back({directory, std::move(names)});
+  life_[directory] = Life::kVisiting;
+  while (true) {
+    Visit& visit = path.back();
+    if (visit.alive || visit.next == visit.names.size()) {
+      const bool alive = visit.alive;
+      if (alive || path.size() - 1 <= circle) {
+        life_[visit.directory] = alive ? Life::kAlive : Life::kDead;
+      } else {
+        life_.erase(visit.directory);
+      }
+      if (path.size() - 1 <= circle) circle = std::numeric_limits<size_t>::max();
+      path.pop_back();
+      if (path.empty()) return alive;
+      path.back().alive |= alive;
+      continue;
+    }
+    const ObjectId parent = visit.names[visit.next++].parent;
+    ASSIGN_OR_RETURN(life, LifeOf(parent));
+    if (life == Life::kAlive) visit.alive = true;
+    if (life == Life::kVisiting) {
+      const auto same = [&](const Visit& other) { return other.directory == parent; };
+      circle = std::min<size_t>(circle, std::ranges::find_if(path, same) - path.begin());
+    }
+    if (life == Life::kUnknown) {
+      ASSIGN_OR_RETURN(names, ClaimedNames(parent));
+      path.push_back({parent, std::move(names)});
+      life_[parent] = Life::kVisiting;
+    }
+  }
+}
+
+// ---- Deciding ----------------------------------------------------------------------------------
+
+Status Plan::ResolveEntries() {
+  for (const auto& [key, child] : entries_) {
+    if (child.is_null()) continue;
+    ASSIGN_OR_RETURN(const auto kind, FinalKind(child));
+    if (kind) continue;
+    // Unless the directory is there in the end, nobody asks for what is in it: it may have come and
+    // gone since the replica's cut, and only its names were sent.
+    ASSIGN_OR_RETURN(const bool alive, IsDirectoryAlive(key.parent));
+    if (alive) missing_.push_back(child);
+  }
+  if (!missing_.empty()) return {};
+  return DropUnreachable();
+}
+
+// Names in directories that are not there in the end.
+Status Plan::DropUnreachable() {
+  std::unordered_set<const EntryKey*> dropped;
+  std::vector<ObjectId> children;
+  for (const auto& [key, child] : entries_) {
+    ASSIGN_OR_RETURN(const bool alive, IsDirectoryAlive(key.parent));
+    if (alive) continue;
+    dropped.insert(&key);
+    passing_names_.push_back(key);
+    if (!child.is_null()) children.push_back(child);
+  }
+  std::erase_if(children_, [&](const auto& child) { return dropped.contains(child.second); });
+  std::erase_if(entries_, [&](const auto& entry) { return dropped.contains(&entry.first); });
+  life_.clear();
+  alive_.clear();
+  // A directory that was to go there, and of which no name speaks now, would stay where it was:
+  // only a directory put inside itself comes to that.
+  for (const ObjectId child : children) {
+    ASSIGN_OR_RETURN(const auto kind, FinalKind(child));
+    if (kind != meta::Kind::kDirectory) continue;
+    ASSIGN_OR_RETURN(const auto names, FinalNames(child));
+    if (!names.empty() && !entries_.contains(names.front())) {
+      return Contradiction("a directory inside itself", child);
+    }
+  }
+  return {};
+}
+
+Status Plan::CheckDirectories() {
+  for (const auto& [key, child] : entries_) {
+    if (child.is_null()) continue;
+    ASSIGN_OR_RETURN(const auto kind, FinalKind(child));
+    if (kind != meta::Kind::kDirectory) continue;
+    ASSIGN_OR_RETURN(const auto names, FinalNames(child));
+    if (names.size() > 1) return Contradiction("a directory with two names", child);
+  }
+  return {};
+}
+
+Status Plan::DecideFates() {
+  for (auto& [object, planned] : objects_) {
+    ASSIGN_OR_RETURN(planned.fate, DecideFate(object, planned));
+    // Otherwise the file's content is copied to where the object stays, or no longer wanted.
+    if (planned.fate == Fate::kDrop || !IsAllInAFile(planned)) planned.file_stage = nullptr;
+    if (planned.file_stage != nullptr) files_.emplace(planned.file.digest, object);
+  }
+  return {};
+}
+
+std::optional<ObjectId> Plan::FindFile(InodeId inode) const {
+  const auto found = files_.find(inode.digest);
+  if (found == files_.end()) return std::nullopt;
+  return found->second;
+}
+
+Result<Plan::Fate> Plan::DecideFate(ObjectId object, const Object& planned) {
+  if (object == kRootObject) return Fate::kKeep;
+  ASSIGN_OR_RETURN(const auto known, catalog_.FindKind(object));
+  const bool too_large = planned.shortfall == Shortfall::kTooLarge;
+  if (!known && planned.whole == 0 && !too_large) return Fate::kDrop;
+  ASSIGN_OR_RETURN(const bool alive, IsAlive(object));
+  if (!alive) return Fate::kDrop;
+  if (!known) return Fate::kCreate;
+  if (planned.has_record && planned.kind != *known && planned.whole == 0) {
+    return Contradiction("another kind", object);
+  }
+  if (planned.whole == 0) return Fate::kKeep;
+  // What has no content is as quickly made anew as changed. So is what has all of it in a file;
+  // which a redo of some of the stages may have moved in already, if the object was dead between
+  // two of them.
+  const bool changeable = *known == meta::Kind::kFile || *known == meta::Kind::kDirectory;
+  const bool stays = planned.kind == *known && changeable && !IsAllInAFile(planned);
+  return stays ? Fate::kKeep : Fate::kReplace;
+}
+
+Status Plan::FindDead() {
+  for (const auto& [key, child] : entries_) {
+    ASSIGN_OR_RETURN(const ObjectId before, catalog_.ChildOf(key));
+    if (!before.is_null() && before != child) RETURN_IF_ERROR(Bury(before));
+  }
+  // A directory that becomes something else loses what was in it.
+  for (const auto& [object, planned] : objects_) {
+    if (planned.fate != Fate::kReplace) continue;
+    ASSIGN_OR_RETURN(const auto entries, catalog_.EntriesOf(object));
+    for (const CatalogEntry& entry : entries) RETURN_IF_ERROR(Bury(entry.child));
+  }
+  return {};
+}
+
+// If no name leads to the object any more, the same is asked of all that was in it.
+Status Plan::Bury(ObjectId object) {
+  std::vector<ObjectId> candidates = {object};
+  while (!candidates.empty()) {
+    const ObjectId candidate = candidates.back();
+    candidates.pop_back();
+    if (dead_.contains(candidate)) continue;
+    ASSIGN_OR_RETURN(const bool alive, IsAlive(candidate));
+    if (alive) continue;
+    dead_.insert(candidate);
+    ASSIGN_OR_RETURN(const auto kind, catalog_.FindKind(candidate));
+    if (kind != meta::Kind::kDirectory) continue;
+    ASSIGN_OR_RETURN(const auto entries, catalog_.EntriesOf(candidate));
+    for (const CatalogEntry& entry : entries) candidates.push_back(entry.child);
+  }
+  return {};
+}
+
+}  // namespace tandem::replica

@@ -1,0 +1,198 @@
+#include "replica/apply/redo.h"
+
+#include <algorithm>
+
+#include "meta/base/fault_point.h"
+#include "meta/base/log.h"
+#include "meta/base/printable.h"
+#include "replica/apply/redo_content.h"
+#include "replica/apply/redo_free.h"
+#include "replica/apply/redo_gather.h"
+#include "replica/apply/redo_place.h"
+#include "replica/apply/tree_path.h"
+
+namespace tandem::replica {
+namespace {
+
+Status FinishDirectory(RedoState& state, const ContentWriter& content, ObjectId directory) {
+  ASSIGN_OR_RETURN(const UniqueFd fd, state.tree.OpenObject(directory));
+  if (!fd.valid()) return {};
+  const auto recorded = content.directories().find(directory);
+  if (recorded != content.directories().end()) {
+    return state.WriteAttributes(directory, fd.get(), recorded->second);
+  }
+  ASSIGN_OR_RETURN(const auto row, state.place.catalog.Find(directory));
+  return row ? state.WriteAttributes(directory, fd.get(), row->attributes) : Status();
+}
+
+// Deepest first: a directory's times and permissions are not needed again once its children's
+// are set.
+Status FinishDirectories(RedoState& state, const ContentWriter& content) {
+  std::unordered_set<ObjectId> concerned = std::move(state.touched);
+  concerned.merge(state.tree.TakeLoosened());
+  for (const auto& [directory, attributes] : content.directories()) concerned.insert(directory);
+
+  std::vector<std::pair<size_t, ObjectId>> order;
+  Depths depths([&state](ObjectId object) { return state.plan.FinalNames(object); });
+  for (const ObjectId directory : concerned) {
+    ASSIGN_OR_RETURN(const auto kind, state.plan.FinalKind(directory));
+    if (kind != meta::Kind::kDirectory) continue;
+    ASSIGN_OR_RETURN(const bool alive, state.plan.IsAlive(directory));
+    if (!alive) continue;
+    ASSIGN_OR_RETURN(const size_t depth, depths.Of(directory));
+    order.emplace_back(depth, directory);
+  }
+  std::ranges::sort(order, std::greater<>());
+  for (const auto& [depth, directory] : order) {
+    if (auto finished = FinishDirectory(state, content, directory); !finished) {
+      RETURN_IF_ERROR(state.FallShort(directory, std::move(finished.error())));
+    }
+    FAULT_POINT("replica.redo.attributes_set");
+  }
+  return {};
+}
+
+Status NoteShort(ShortObjects& short_objects, const ShortObjects::Row& row) {
+  if (row.by_name) {
+    ASSIGN_OR_RETURN(const auto before, short_objects.Find(row.object));
+    if (before && !before->by_name) return {};
+  }
+  return short_objects.Note(row);
+}
+
+// One that is sent whole has been made what it should be, unless it fell short again.
+Status RecordShortObjects(RedoState& state) {
+  ShortObjects& short_objects = state.place.catalog.short_objects();
+  ASSIGN_OR_RETURN(const bool none_before, short_objects.IsEmpty());
+  if (!none_before) {
+    for (const auto& [object, planned] : state.plan.objects()) {
+      const bool made = planned.whole != 0 && planned.fate != Plan::Fate::kDrop;
+      if (made) RETURN_IF_ERROR(short_objects.Clear(object));
+    }
+    // All of these were tried again.
+    ASSIGN_OR_RETURN(const auto by_name, short_objects.ListByName());
+    for (const auto& row : by_name) RETURN_IF_ERROR(short_objects.Clear(row.object));
+  }
+  for (const auto& [object, row] : state.fallen_short) {
+    RETURN_IF_ERROR(NoteShort(short_objects, row));
+  }
+  return {};
+}
+
+Status RecordEntries(RedoState& state) {
+  Catalog& catalog = state.place.catalog;
+  for (const auto& [key, child] : state.plan.entries()) {
+    if (child.is_null()) {
+      RETURN_IF_ERROR(catalog.RemoveEntry(key));
+      continue;
+    }
+    ASSIGN_OR_RETURN(const auto kind, state.plan.FinalKind(child));
+    if (kind == meta::Kind::kDirectory) {
+      // Its name before, if the stages do not speak of that.
+      ASSIGN_OR_RETURN(const auto names, catalog.NamesOf(child));
+      for (const EntryKey& name : names) {
+        if (!state.plan.entries().contains(name)) RETURN_IF_ERROR(catalog.RemoveEntry(name));
+      }
+    }
+    RETURN_IF_ERROR(catalog.SetEntry(key, child, state.epoch));
+  }
+  for (const auto& [object, planned] : state.plan.objects()) {
+    if (planned.fate == Plan::Fate::kReplace) RETURN_IF_ERROR(catalog.RemoveNamesIn(object));
+  }
+  for (const ObjectId object : state.plan.dead()) RETURN_IF_ERROR(catalog.Remove(object));
+  return {};
+}
+
+Status Arrange(RedoState& state, const std::vector<std::shared_ptr<Stage>>& stages) {
+  Gatherer gatherer(state);
+  RETURN_IF_ERROR(gatherer.CleanHold());
+  if (state.place.cramped) RETURN_IF_ERROR(FreeRoomFirst(state, stages));
+  RETURN_IF_ERROR(gatherer.Run());
+  ContentWriter content(state);
+  RETURN_IF_ERROR(content.Run(stages));
+  Placer placer(state, content);
+  RETURN_IF_ERROR(placer.PlaceAll());
+  FAULT_POINT("replica.redo.entries_placed");
+  RETURN_IF_ERROR(placer.RemoveRest());
+  FAULT_POINT("replica.redo.removed");
+  return FinishDirectories(state, content);
+}
+
+}  // namespace
+
+Status RedoState::WriteAttributes(ObjectId object, int fd, const meta::Attributes& attributes) {
+  ASSIGN_OR_RETURN(const XattrNames unset, replica::WriteAttributes(fd, attributes, notices));
+  std::string names;
+  for (const std::string& name : unset) names += (names.empty() ? "" : " ") + name;
+  return place.catalog.NoteLackingXattrs(object, names);
+}
+
+Status RedoState::FallShort(ObjectId object, Error error, bool by_name) {
+  if (!IsItsOwnMatter(error, place.hold_fd)) return tl::unexpected<Error>(std::move(error));
+  ASSIGN_OR_RETURN(const std::string path, FinalPathOf(object));
+  const std::string reason = error.ToString();
+  ASSIGN_OR_RETURN(const auto before, place.catalog.short_objects().Find(object));
+  if (!before || before->reason != reason) {
+    LogWarning("{} falls short: {}", Printable(path), reason);
+  }
+  // That of its content stands.
+  fallen_short.try_emplace(object, ShortObjects::Row{object, by_name, reason});
+  return {};
+}
+
+Result<std::string> RedoState::FinalPathOf(ObjectId object) {
+  return PathOf(object, [this](ObjectId at) { return plan.FinalNames(at); });
+}
+
+Status RedoState::SayStranger(ObjectId directory, const std::string& name) const {
+  if (place.edits == nullptr) return {};
+  ASSIGN_OR_RETURN(const std::string path, PathOf(place.catalog, directory));
+  place.edits->Note(PathIn(path, name), "it was not the replica's, and is removed");
+  return {};
+}
+
+Result<AppliedCut> Redo(const RedoPlace& place, const std::vector<std::shared_ptr<Stage>>& stages,
+                        Notices& notices) {
+  ASSIGN_OR_RETURN(const AppliedCut before, place.catalog.Applied());
+  if (stages.front()->base() != before.name) {
+    return MakeError(ErrorKind::kCorrupt, "apply a stage to another cut than its own");
+  }
+  const CommitRecord commit = stages.back()->commit_record();
+  Marker marker = place.marker;
+  // A first cut is made of nothing that was ever whole.
+  marker.state = marker.cut.name.epoch == Epoch() ? TreeState::kSeeding : TreeState::kApplying;
+  RETURN_IF_ERROR(WriteMarker(place.volume_fd, marker));
+  FAULT_POINT("replica.redo.begun");
+
+  ASSIGN_OR_RETURN(const std::unique_ptr<Plan> plan,
+                   Plan::Make(stages, place.catalog, place.largest_file));
+  if (!plan->missing().empty()) {
+    return MakeError(ErrorKind::kCorrupt, "apply a stage that speaks of unknown objects");
+  }
+  // What a set of no moment leaves of an object differs, in what it did not bring, from the source:
+  // it is compared, whatever else is.
+  const bool of_no_moment = commit.cut.epoch == Epoch();
+  RedoState state(place, *plan, notices, of_no_moment ? kNewestEpoch : commit.cut.epoch);
+  ASSIGN_OR_RETURN(Savepoint part, place.catalog.Begin());
+  RETURN_IF_ERROR(Arrange(state, stages));
+  RETURN_IF_ERROR(RecordEntries(state));
+  RETURN_IF_ERROR(RecordShortObjects(state));
+  // What the catalog does not know is sent whole.
+  RETURN_IF_ERROR(place.catalog.Forget({state.lost.begin(), state.lost.end()},
+                                       [](ObjectId object) { return object == kRootObject; }));
+  const bool whole = state.lost.empty();
+  const AppliedCut applied =
+      whole ? AppliedCut{commit.cut, commit.wall_time_ns} : AppliedCut::Nowhere();
+  RETURN_IF_ERROR(place.catalog.SetApplied(applied));
+  ASSIGN_OR_RETURN(notices.xattrs, place.catalog.CountLackingXattrs());
+  marker.state = applied.IsNowhere() ? TreeState::kSeeding : TreeState::kApplied;
+  marker.cut = applied;
+  RETURN_IF_ERROR(WriteMarker(place.volume_fd, marker));
+  FAULT_POINT("replica.redo.marker_written");
+  // Last: the catalog must not be at the cut if anything is to be done again.
+  RETURN_IF_ERROR(part.Release());
+  FAULT_POINT("replica.redo.catalog_changed");
+  return applied;
+}
+
+}  // namespace tandem::replica

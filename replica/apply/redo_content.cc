@@ -1,0 +1,355 @@
+#include "replica/apply/redo_content.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "meta/base/fault_point.h"
+#include "meta/base/log.h"
+#include "replica/apply/file_data.h"
+#include "replica/apply/removal.h"
+#include "replica/apply/spare_objects.h"
+
+namespace tandem::replica {
+namespace {
+
+constexpr size_t kMaxOpenFiles = 128;
+
+Error TooLarge(uint64_t size, uint64_t largest) {
+  return Error(ErrorKind::kSystem, EFBIG,
+               "make a file of " + std::to_string(size) + " bytes (the largest here is " +
+                   std::to_string(largest) + ")");
+}
+
+}  // namespace
+
+Status ContentWriter::Run(const std::vector<std::shared_ptr<Stage>>& stages) {
+  uint64_t position = 1;
+  for (const auto& stage : stages) {
+    stage_ = stage.get();
+    for (uint64_t sequence = 0; sequence < stage->chunk_count(); ++sequence) {
+      ASSIGN_OR_RETURN(const std::vector<Record> records, stage->Read(sequence));
+      for (const Record& record : records) {
+        RETURN_IF_ERROR(state_.CheckStopping());
+        RETURN_IF_ERROR(Take(record, position++));
+      }
+    }
+  }
+  for (const auto& [object, planned] : state_.plan.objects()) {
+    const bool too_large = planned.shortfall == Plan::Shortfall::kTooLarge;
+    if (!too_large || planned.fate == Plan::Fate::kDrop) continue;
+    RETURN_IF_ERROR(
+        state_.FallShort(object, TooLarge(planned.size_wanted, state_.place.largest_file)));
+    if (planned.last == 0) RETURN_IF_ERROR(LeaveShort(object, planned));
+  }
+  return {};
+}
+
+Status ContentWriter::Take(const Record& record, uint64_t position) {
+  const auto* about = std::get_if<ObjectRecord>(&record);
+  const auto* data = std::get_if<DataRecord>(&record);
+  if (about == nullptr && data == nullptr) return {};
+  const ObjectId object = about != nullptr ? about->object : data->object;
+  const Plan::Object* planned = state_.plan.Find(object);
+  if (planned == nullptr || planned->fate == Plan::Fate::kDrop) return {};
+  if (position < planned->whole || position > planned->last) return {};
+  if (state_.fallen_short.contains(object)) return {};
+  auto done = about != nullptr ? Take(*about, *planned, position) : Take(*data, *planned, position);
+  if (done && position == planned->last) done = Complete(object);
+  if (done) return {};
+  if (auto own = state_.FallShort(object, std::move(done.error())); !own) {
+    ASSIGN_OR_RETURN(const std::string path, state_.FinalPathOf(object));
+    return tl::unexpected<Error>(std::move(own.error()).Within("apply changes of " + path));
+  }
+  return LeaveShort(object, *planned);
+}
+
+Status ContentWriter::LeaveShort(ObjectId object, const Plan::Object& planned) {
+  if (const auto active = active_.find(object); active != active_.end()) {
+    if (active->second.fd.valid()) --open_files_;
+    active_.erase(active);
+  }
+  directories_.erase(object);
+  ASSIGN_OR_RETURN(auto row, state_.place.catalog.Find(object));
+  const bool is_new = planned.fate != Plan::Fate::kKeep || !row;
+  UniqueFd standing;
+  if (!is_new || state_.held.contains(object)) {
+    ASSIGN_OR_RETURN(standing, state_.tree.OpenObject(object));
+  }
+  if (standing.valid() && is_new) {
+    // Better nothing of its content than a part.
+    const auto file = Reopen(standing.get(), O_WRONLY);
+    if (file) (void)!ftruncate(file->get(), 0);
+  }
+  if (!standing.valid()) {
+    RETURN_IF_ERROR(MakePlaceholder(object, planned.kind));
+    ASSIGN_OR_RETURN(standing, state_.tree.OpenObject(object));
+  }
+  // The catalog says what stands there: a part of what was to be done may have been.
+  ASSIGN_OR_RETURN(const meta::Attributes here,
+                   ReadWithRights(standing.get(), meta::WithXattrs::kNo));
+  ASSIGN_OR_RETURN(const auto inode, InodeAt(standing.get(), ""));
+  if (!inode) return ErrnoError(ENOENT, "find inode");
+  meta::Attributes attributes = is_new ? here : row->attributes;
+  attributes.size = here.size;
+  attributes.modify_time = here.modify_time;
+  if (geteuid() == 0) attributes.permissions = here.permissions;
+  return state_.place.catalog.Put(object, {*inode, std::move(attributes)}, state_.epoch);
+}
+
+// Then what this stage says of its content has been done already.
+bool ContentWriter::ComesAsFile(const Plan::Object& planned) const {
+  return planned.file_stage != nullptr && planned.file_stage == stage_;
+}
+
+Status ContentWriter::Take(const ObjectRecord& record, const Plan::Object& planned,
+                           uint64_t position) {
+  if (position == planned.whole && ComesAsFile(planned)) {
+    RETURN_IF_ERROR(MoveIn(record.object, planned.file, record.attributes));
+  } else if (position == planned.whole) {
+    ASSIGN_OR_RETURN(const UniqueFd standing, planned.fate == Plan::Fate::kKeep
+                                                  ? state_.tree.OpenObject(record.object)
+                                                  : Result<UniqueFd>(UniqueFd()));
+    if (!standing.valid()) {
+      RETURN_IF_ERROR(Make(record.object, record.attributes));
+    } else if (record.attributes.kind == meta::Kind::kFile) {
+      RETURN_IF_ERROR(Truncate(record.object));
+    }
+  } else if (record.attributes.kind == meta::Kind::kFile && !ComesAsFile(planned)) {
+    RETURN_IF_ERROR(Shrink(record.object, record.attributes.size));
+  }
+  Active& active = active_[record.object];
+  active.attributes = record.attributes;
+  if (record.with_xattrs) active.xattrs = record.attributes.xattrs;
+  return {};
+}
+
+// What a later record cuts off is not written: its room may have been given back by a redo before.
+Status ContentWriter::Take(const DataRecord& record, const Plan::Object& planned,
+                           uint64_t position) {
+  if (ComesAsFile(planned)) return {};
+  const uint64_t end = state_.plan.SmallestSizeAfter(record.object, position);
+  if (record.offset >= end) return {};
+  const uint64_t length = std::min(record.length, end - record.offset);
+  ASSIGN_OR_RETURN(const int fd, OpenForWriting(record.object));
+  if (record.encoding == Encoding::kStaged) {
+    RETURN_IF_ERROR(CopyStaged(record.object, {record.offset, record.offset + length}, fd));
+  } else if (record.encoding == Encoding::kHole) {
+    RETURN_IF_ERROR(PunchHole(fd, record.offset, length));
+  } else {
+    RETURN_IF_ERROR(
+        WriteFully(fd, std::string_view(record.bytes).substr(0, length), record.offset));
+  }
+  FAULT_POINT("replica.redo.data_written");
+  return {};
+}
+
+Status ContentWriter::CopyStaged(ObjectId object, ByteRange range, int fd) {
+  ASSIGN_OR_RETURN(const UniqueFd file, stage_->files().Open(object));
+  if (!file.valid()) {
+    NoteLost(object);
+    return {};
+  }
+  return CopyRange(file.get(), fd, range.start, range.length());
+}
+
+// ---- Making ------------------------------------------------------------------------------------
+
+// Its zeros count for nothing: the file gets its size when it is complete.
+bool ContentWriter::TakeSpare(const std::string& name) {
+  const RedoPlace& place = state_.place;
+  if (!place.cramped || place.stage_fd < 0) return false;
+  return TakeSpareObject(place.stage_fd, state_.tree.hold_fd(), name);
+}
+
+Status ContentWriter::MakeNode(const std::string& name, const meta::Attributes& attributes) {
+  const int hold_fd = state_.tree.hold_fd();
+  int result = 0;
+  switch (attributes.kind) {
+    case meta::Kind::kFile:
+      if (attributes.size <= kSpareObjectBytes && TakeSpare(name)) return {};
+      result = mknodat(hold_fd, name.c_str(), S_IFREG | 0600, 0);
+      break;
+    case meta::Kind::kDirectory:
+      result = mkdirat(hold_fd, name.c_str(), 0700);
+      break;
+    case meta::Kind::kSymlink:
+      result = symlinkat(attributes.link_target.c_str(), hold_fd, name.c_str());
+      break;
+    default:
+      result =
+          mknodat(hold_fd, name.c_str(), meta::FormatOf(attributes.kind) | 0600, attributes.device);
+      if (result != 0 && errno == EPERM) {
+        state_.notices.device = true;
+        result = mknodat(hold_fd, name.c_str(), S_IFREG | 0600, 0);
+      }
+  }
+  if (result != 0) return ErrnoError("make hold/" + name);
+  return {};
+}
+
+Status ContentWriter::Make(ObjectId object, const meta::Attributes& attributes) {
+  const std::string name = Tree::HoldName(object);
+  RETURN_IF_ERROR(MakeNode(name, attributes));
+  ASSIGN_OR_RETURN(const auto inode, InodeAt(state_.tree.hold_fd(), name));
+  if (!inode) return ErrnoError(ENOENT, "find hold/" + name);
+  state_.Hold(object, *inode);
+  FAULT_POINT("replica.redo.object_made");
+  return {};
+}
+
+Status ContentWriter::MakePlaceholder(ObjectId object, meta::Kind kind) {
+  meta::Attributes empty;
+  empty.kind = kind == meta::Kind::kDirectory ? kind : meta::Kind::kFile;
+  // What is left of an attempt to make it.
+  const int hold_fd = state_.tree.hold_fd();
+  RETURN_IF_ERROR(RemoveAll(hold_fd, hold_fd, Tree::HoldName(object), {}));
+  return Make(object, empty);
+}
+
+// Somebody took it away. It must not block the volume for ever.
+void ContentWriter::NoteLost(ObjectId object) {
+  if (!state_.lost.insert(object).second) return;
+  LogError("content of object {} is missing from its stage", object.ToHex());
+}
+
+Status ContentWriter::MoveIn(ObjectId object, InodeId file, const meta::Attributes& attributes) {
+  ASSIGN_OR_RETURN(const auto standing, state_.tree.InodeOf(object));
+  if (standing == file) return {};
+  const std::string name = Tree::HoldName(object);
+  ASSIGN_OR_RETURN(const bool moved, stage_->files().MoveTo(object, state_.tree.hold_fd(), name));
+  if (!moved) {
+    NoteLost(object);
+    return Make(object, attributes);
+  }
+  ASSIGN_OR_RETURN(const auto inode, InodeAt(state_.tree.hold_fd(), name));
+  if (!inode) return ErrnoError(ENOENT, "find hold/" + name);
+  state_.Hold(object, *inode);
+  FAULT_POINT("replica.redo.file_moved");
+  return {};
+}
+
+Status ContentWriter::MakeLost(ObjectId object) {
+  ASSIGN_OR_RETURN(const auto row, state_.place.catalog.Find(object));
+  if (!row)
+    return MakeError(ErrorKind::kCorrupt, "find object " + object.ToHex() + " in replica.db");
+  LogError("object {} ({}) is missing from the tree", object.ToHex(),
+           meta::NameOf(row->attributes.kind));
+  state_.lost.insert(object);
+  RETURN_IF_ERROR(Make(object, row->attributes));
+  ASSIGN_OR_RETURN(const auto inode, state_.tree.InodeOf(object));
+  ASSIGN_OR_RETURN(const UniqueFd fd, state_.tree.OpenObject(object));
+  if (row->attributes.kind == meta::Kind::kFile) {
+    RETURN_IF_ERROR(SetSize(object, fd.get(), row->attributes.size));
+  }
+  RETURN_IF_ERROR(state_.WriteAttributes(object, fd.get(), row->attributes));
+  return state_.place.catalog.Put(object, {*inode, row->attributes}, state_.epoch);
+}
+
+// Content ended here once, though later records may let the file grow again: what was behind must
+// not come back.
+Status ContentWriter::Shrink(ObjectId object, uint64_t size) {
+  ASSIGN_OR_RETURN(const UniqueFd path_fd, OpenPath(object));
+  struct stat stat_buffer;
+  if (fstatat(path_fd.get(), "", &stat_buffer, AT_EMPTY_PATH) != 0) return ErrnoError("stat");
+  if (!S_ISREG(stat_buffer.st_mode) || static_cast<uint64_t>(stat_buffer.st_size) <= size) {
+    return {};
+  }
+  return SetSize(object, path_fd.get(), size);
+}
+
+Status ContentWriter::Truncate(ObjectId object) {
+  ASSIGN_OR_RETURN(const int fd, OpenForWriting(object));
+  if (ftruncate(fd, 0) != 0) return ErrnoError("truncate");
+  return {};
+}
+
+// ---- Opening -----------------------------------------------------------------------------------
+
+Result<UniqueFd> ContentWriter::OpenPath(ObjectId object) {
+  ASSIGN_OR_RETURN(UniqueFd fd, state_.tree.OpenObject(object));
+  if (fd.valid()) return fd;
+  RETURN_IF_ERROR(MakeLost(object));
+  return state_.tree.OpenObject(object);
+}
+
+Result<int> ContentWriter::OpenForWriting(ObjectId object) {
+  Active& active = active_[object];
+  if (active.fd.valid()) return active.fd.get();
+  if (open_files_ >= kMaxOpenFiles) {
+    for (auto& [other, unfinished] : active_) unfinished.fd.Reset();
+    open_files_ = 0;
+  }
+  ASSIGN_OR_RETURN(const UniqueFd path_fd, OpenPath(object));
+  struct stat stat_buffer;
+  if (fstatat(path_fd.get(), "", &stat_buffer, AT_EMPTY_PATH) != 0) return ErrnoError("stat");
+  if (!S_ISREG(stat_buffer.st_mode)) {
+    return MakeError(ErrorKind::kProtocol, "write data (it is no regular file)", EINVAL);
+  }
+  ASSIGN_OR_RETURN(active.fd, Reopen(path_fd.get(), O_RDWR));
+  ++open_files_;
+  return active.fd.get();
+}
+
+// ---- Completing --------------------------------------------------------------------------------
+
+Result<meta::Attributes> ContentWriter::FinalAttributes(ObjectId object, Active& active) {
+  std::optional<CatalogObject> row;
+  if (!active.attributes || !active.xattrs) {
+    ASSIGN_OR_RETURN(row, state_.place.catalog.Find(object));
+  }
+  meta::Attributes attributes;
+  if (active.attributes) {
+    attributes = std::move(*active.attributes);
+  } else if (row) {
+    // Data alone: the rest is as it was, but that the file may have become longer.
+    attributes = row->attributes;
+    struct stat stat_buffer;
+    if (active.fd.valid() && fstat(active.fd.get(), &stat_buffer) == 0) {
+      attributes.size = std::max(attributes.size, static_cast<uint64_t>(stat_buffer.st_size));
+    }
+  }
+  if (active.xattrs) {
+    attributes.xattrs = std::move(*active.xattrs);
+  } else {
+    attributes.xattrs = row ? row->attributes.xattrs : meta::Xattrs();
+  }
+  return attributes;
+}
+
+Status ContentWriter::SetSize(ObjectId object, int path_fd, uint64_t size) {
+  struct stat stat_buffer;
+  if (fstatat(path_fd, "", &stat_buffer, AT_EMPTY_PATH) != 0) return ErrnoError("stat");
+  if (!S_ISREG(stat_buffer.st_mode) || static_cast<uint64_t>(stat_buffer.st_size) == size) {
+    return {};
+  }
+  ASSIGN_OR_RETURN(const int fd, OpenForWriting(object));
+  if (ftruncate(fd, static_cast<off_t>(size)) != 0) return ErrnoError("set size");
+  return {};
+}
+
+Status ContentWriter::Complete(ObjectId object) {
+  Active& active = active_[object];
+  ASSIGN_OR_RETURN(meta::Attributes attributes, FinalAttributes(object, active));
+  ASSIGN_OR_RETURN(const UniqueFd path_fd, OpenPath(object));
+  ASSIGN_OR_RETURN(const auto inode, object == kRootObject ? InodeAt(state_.place.root_fd, "")
+                                                           : state_.tree.InodeOf(object));
+  if (!inode) return ErrnoError(ENOENT, "find inode");
+  RETURN_IF_ERROR(state_.place.catalog.Put(object, {*inode, attributes}, state_.epoch));
+  if (attributes.kind == meta::Kind::kDirectory) {
+    directories_[object] = std::move(attributes);
+  } else {
+    if (attributes.kind == meta::Kind::kFile) {
+      RETURN_IF_ERROR(SetSize(object, path_fd.get(), attributes.size));
+    }
+    RETURN_IF_ERROR(state_.WriteAttributes(object, path_fd.get(), attributes));
+    FAULT_POINT("replica.redo.attributes_set");
+  }
+  if (active.fd.valid()) --open_files_;
+  active_.erase(object);
+  return {};
+}
+
+}  // namespace tandem::replica

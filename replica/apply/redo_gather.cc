@@ -1,0 +1,289 @@
+#include "replica/apply/redo_gather.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <string_view>
+
+#include "meta/base/fault_point.h"
+#include "meta/base/printable.h"
+#include "replica/apply/removal.h"
+
+namespace tandem::replica {
+
+Status Gatherer::Run() {
+  RETURN_IF_ERROR(CollectPlaces());
+  RETURN_IF_ERROR(VisitPlaces());
+  bool searched = state_.place.marker.cut.IsNowhere();
+  while (searched) {
+    ASSIGN_OR_RETURN(searched, FindStrangers());
+    RETURN_IF_ERROR(VisitPlaces());
+  }
+  RETURN_IF_ERROR(FindShortNames());
+  return LinkMissingNames();
+}
+
+Result<ObjectId> Gatherer::LastingObjectOf(InodeId inode) {
+  // Its content came as a file, which the redo before has moved already.
+  if (const auto object = state_.plan.FindFile(inode)) return *object;
+  ASSIGN_OR_RETURN(const auto object, state_.place.catalog.FindInode(inode));
+  if (!object) return ObjectId();
+  const Plan::Object* planned = state_.plan.Find(*object);
+  const bool replaced = planned != nullptr && planned->fate == Plan::Fate::kReplace;
+  return replaced ? ObjectId() : *object;
+}
+
+// Known objects in hold/ stay there; all else was made or set aside by a redo that did not end.
+Status Gatherer::CleanHold() {
+  const int hold_fd = state_.tree.hold_fd();
+  ASSIGN_OR_RETURN(const auto names, NamesIn(hold_fd));
+  std::vector<std::string> unknown;
+  for (const std::string& name : names) {
+    ASSIGN_OR_RETURN(const auto inode, InodeAt(hold_fd, name));
+    if (!inode) continue;
+    ASSIGN_OR_RETURN(const ObjectId object, LastingObjectOf(*inode));
+    if (!object.is_null() && name == Tree::HoldName(object)) {
+      state_.Hold(object, *inode);
+    } else {
+      unknown.push_back(name);
+    }
+  }
+  const auto rescue = [this](int fd, const std::string& name) { return RescueIfKnown(fd, name); };
+  for (const std::string& name : unknown) {
+    ASSIGN_OR_RETURN(const bool rescued, RescueIfKnown(hold_fd, name));
+    if (!rescued) RETURN_IF_ERROR(RemoveAll(hold_fd, hold_fd, name, rescue));
+  }
+  return {};
+}
+
+// ---- Where to look -----------------------------------------------------------------------------
+
+Status Gatherer::CollectNamesOf(ObjectId object) {
+  if (!collected_.insert(object).second) return {};
+  ASSIGN_OR_RETURN(const auto names, state_.place.catalog.NamesOf(object));
+  for (const EntryKey& key : names) places_[key.parent].insert(key.name);
+  return {};
+}
+
+Status Gatherer::CollectPlaces() {
+  for (const auto& [key, child] : state_.plan.entries()) {
+    places_[key.parent].insert(key.name);
+    // A child that moves stands at a name of its own, which may be in a directory that goes.
+    if (!child.is_null()) RETURN_IF_ERROR(CollectNamesOf(child));
+  }
+  for (const EntryKey& key : state_.plan.passing_names()) places_[key.parent].insert(key.name);
+  for (const auto& [object, planned] : state_.plan.objects()) {
+    if (planned.fate == Plan::Fate::kReplace) RETURN_IF_ERROR(CollectNamesOf(object));
+  }
+  return {};
+}
+
+// A directory may itself have been moved by a redo that did not end: it is found once the name at
+// which it stands has been visited. Every directory on the way from the root to it is where the
+// catalog has it, in hold/, or at a name among the places; so rounds end when nothing new is found.
+Status Gatherer::VisitPlaces() {
+  bool found = true;
+  while (found && !places_.empty()) {
+    found = false;
+    for (auto place = places_.begin(); place != places_.end();) {
+      ASSIGN_OR_RETURN(const bool visited, VisitDirectory(place->first, place->second));
+      found |= visited;
+      place = visited ? places_.erase(place) : std::next(place);
+    }
+  }
+  // What is left is not in the tree: new directories, or lost ones.
+  return {};
+}
+
+Result<bool> Gatherer::VisitDirectory(ObjectId directory, const Names& names) {
+  const Plan::Object* planned = state_.plan.Find(directory);
+  if (planned != nullptr && planned->fate == Plan::Fate::kCreate) return false;
+  ASSIGN_OR_RETURN(const Tree::Directory fd, state_.tree.OpenDirectory(directory));
+  if (fd == nullptr) return false;
+  RETURN_IF_ERROR(MakeAccessible(fd->get()));
+  for (const std::string& name : names) {
+    RETURN_IF_ERROR(state_.CheckStopping());
+    RETURN_IF_ERROR(VisitName(directory, fd->get(), name));
+  }
+  return true;
+}
+
+// ---- What to do there --------------------------------------------------------------------------
+
+Status Gatherer::VisitName(ObjectId directory, int directory_fd, const std::string& name) {
+  ASSIGN_OR_RETURN(const auto inode, InodeAt(directory_fd, name));
+  if (!inode) return {};
+  const EntryKey key{directory, name};
+  ASSIGN_OR_RETURN(const ObjectId object, LastingObjectOf(*inode));
+  if (!object.is_null()) {
+    ASSIGN_OR_RETURN(const ObjectId wanted, state_.plan.FinalChild(key));
+    if (object == wanted) {
+      state_.present.insert(key);
+      // A hard link may stand where the catalog has the object, or here.
+      if (!state_.held.contains(object)) state_.tree.Placed(object, key, *inode);
+      return {};
+    }
+    state_.touched.insert(directory);
+    return HoldKnown(object, *inode, directory_fd, name);
+  }
+  state_.touched.insert(directory);
+  RETURN_IF_ERROR(SayIfStrange(directory, name, *inode));
+  const auto rescue = [this](int fd, const std::string& child) { return RescueIfKnown(fd, child); };
+  return RemoveAll(state_.tree.hold_fd(), directory_fd, name, rescue);
+}
+
+Status Gatherer::SayIfStrange(ObjectId directory, const std::string& name, InodeId inode) {
+  ASSIGN_OR_RETURN(const auto known, state_.place.catalog.FindInode(inode));
+  return known ? Status() : state_.SayStranger(directory, name);
+}
+
+Status Gatherer::HoldKnown(ObjectId object, InodeId inode, int directory_fd,
+                           const std::string& name) {
+  const int hold_fd = state_.tree.hold_fd();
+  const std::string held = Tree::HoldName(object);
+  if (state_.held.contains(object)) {
+    // Another hard link to what is in hold/ already.
+    if (unlinkat(directory_fd, name.c_str(), 0) != 0) return ErrnoError("remove link " + name);
+    return {};
+  }
+  if (geteuid() != 0) {
+    // Moving a directory writes its "..".
+    ASSIGN_OR_RETURN(const UniqueFd moved, OpenBeneath(directory_fd, name, O_PATH));
+    RETURN_IF_ERROR(MakeAccessible(moved.get()));
+  }
+  if (renameat(directory_fd, name.c_str(), hold_fd, held.c_str()) != 0) {
+    return ErrnoError("move " + name + " to hold/" + held);
+  }
+  state_.Hold(object, inode);
+  FAULT_POINT("replica.redo.held");
+  return {};
+}
+
+Result<bool> Gatherer::RescueIfKnown(int directory_fd, const std::string& name) {
+  ASSIGN_OR_RETURN(const auto inode, InodeAt(directory_fd, name));
+  if (!inode) return true;  // gone: nothing to remove
+  ASSIGN_OR_RETURN(const ObjectId object, LastingObjectOf(*inode));
+  if (object.is_null()) return false;
+  RETURN_IF_ERROR(HoldKnown(object, *inode, directory_fd, name));
+  return true;
+}
+
+// ---- A tree that is at no cut ------------------------------------------------------------------
+
+// It may hold anything, anywhere: remains of another volume, of cuts that were lost, of objects the
+// catalog has forgotten. The source speaks of names it has, and of names the catalog has, so nobody
+// else would ever remove those.
+Result<bool> Gatherer::FindStrangers() {
+  std::deque<ObjectId> directories = {kRootObject};
+  directories.insert(directories.end(), state_.held_order.begin(), state_.held_order.end());
+  bool searched = false;
+  while (!directories.empty()) {
+    RETURN_IF_ERROR(state_.CheckStopping());
+    const ObjectId directory = directories.front();
+    directories.pop_front();
+    ASSIGN_OR_RETURN(const auto kind, state_.plan.FinalKind(directory));
+    if (kind != meta::Kind::kDirectory || !searched_.insert(directory).second) continue;
+    ASSIGN_OR_RETURN(const Tree::Directory fd, state_.tree.OpenDirectory(directory));
+    if (fd == nullptr) continue;
+    searched = true;
+    RETURN_IF_ERROR(FindStrangersIn(directory, fd->get(), directories));
+  }
+  return searched;
+}
+
+Status Gatherer::FindStrangersIn(ObjectId directory, int directory_fd,
+                                 std::deque<ObjectId>& known) {
+  ASSIGN_OR_RETURN(const auto names, NamesIn(directory_fd));
+  for (const std::string& name : names) {
+    ASSIGN_OR_RETURN(const auto inode, InodeAt(directory_fd, name));
+    if (!inode) continue;
+    ASSIGN_OR_RETURN(const ObjectId object, LastingObjectOf(*inode));
+    ASSIGN_OR_RETURN(const ObjectId wanted, state_.plan.FinalChild({directory, name}));
+    const bool is_right = !object.is_null() && object == wanted;
+    if (is_right) {
+      known.push_back(object);
+      continue;
+    }
+    places_[directory].insert(name);
+    NoteGone({directory, name}, wanted);
+  }
+  return FindGoneFrom(directory, names);
+}
+
+// Of an object with another name nobody else would miss this one. `names`: what there is.
+Status Gatherer::FindGoneFrom(ObjectId directory, const std::vector<std::string>& names) {
+  const std::unordered_set<std::string_view> there(names.begin(), names.end());
+  ASSIGN_OR_RETURN(const auto entries, state_.place.catalog.EntriesOf(directory));
+  for (const CatalogEntry& entry : entries) {
+    EntryKey key{directory, entry.name};
+    if (there.contains(entry.name)) continue;
+    ASSIGN_OR_RETURN(const ObjectId wanted, state_.plan.FinalChild(key));
+    NoteGone(std::move(key), wanted);
+  }
+  return {};
+}
+
+// Names the stages speak of are set anyway.
+void Gatherer::NoteGone(EntryKey key, ObjectId child) {
+  if (child.is_null() || state_.plan.entries().contains(key)) return;
+  state_.gone.emplace_back(std::move(key), child);
+}
+
+// ---- New names of objects that keep an old one -------------------------------------------------
+
+Status Gatherer::LinkMissingNames() {
+  for (const auto& [key, child] : state_.plan.entries()) {
+    if (child.is_null() || state_.present.contains(key) || state_.held.contains(child)) continue;
+    const Plan::Object* planned = state_.plan.Find(child);
+    const bool stands =
+        planned == nullptr || planned->fate == Plan::Fate::kKeep || planned->file_stage != nullptr;
+    if (!stands) continue;
+    RETURN_IF_ERROR(HoldLink(child));
+  }
+  for (const auto& [key, child] : state_.gone) {
+    if (!state_.held.contains(child)) RETURN_IF_ERROR(HoldLink(child));
+  }
+  return {};
+}
+
+// Names the catalog has, and the tree could not have until now.
+Status Gatherer::FindShortNames() {
+  ShortObjects& short_objects = state_.place.catalog.short_objects();
+  ASSIGN_OR_RETURN(const auto rows, short_objects.ListByName());
+  for (const ShortObjects::Row& row : rows) {
+    ASSIGN_OR_RETURN(const auto inode, state_.tree.InodeOf(row.object));
+    ASSIGN_OR_RETURN(const auto names, state_.plan.FinalNames(row.object));
+    for (const EntryKey& key : names) {
+      ASSIGN_OR_RETURN(const Tree::Directory parent, state_.tree.OpenDirectory(key.parent));
+      if (parent == nullptr) continue;
+      ASSIGN_OR_RETURN(const auto standing, InodeAt(parent->get(), key.name));
+      if (standing != inode) NoteGone(key, row.object);
+    }
+  }
+  return {};
+}
+
+// Through any name it has; if it has none it is lost, which shows when it is to be placed.
+Status Gatherer::HoldLink(ObjectId object) {
+  ASSIGN_OR_RETURN(const auto inode, state_.tree.InodeOf(object));
+  if (!inode) return {};
+  ASSIGN_OR_RETURN(const auto names, state_.plan.FinalNames(object));
+  const std::string held = Tree::HoldName(object);
+  for (const EntryKey& key : names) {
+    ASSIGN_OR_RETURN(const Tree::Directory parent, state_.tree.OpenDirectory(key.parent));
+    if (parent == nullptr) continue;
+    ASSIGN_OR_RETURN(const auto standing, InodeAt(parent->get(), key.name));
+    if (standing != inode) continue;
+    if (linkat(parent->get(), key.name.c_str(), state_.tree.hold_fd(), held.c_str(), 0) != 0) {
+      const int code = errno;
+      return state_.FallShort(object, ErrnoError(code, "link " + Printable(key.name)).value(),
+                              /*by_name=*/true);
+    }
+    state_.present.insert(key);
+    state_.Hold(object, *inode);
+    return {};
+  }
+  return {};
+}
+
+}  // namespace tandem::replica

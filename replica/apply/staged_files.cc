@@ -1,0 +1,227 @@
+#include "replica/apply/staged_files.h"
+
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "meta/base/fault_point.h"
+#include "replica/apply/file_data.h"
+#include "replica/apply/removal.h"
+#include "replica/apply/tree.h"
+
+namespace tandem::replica {
+namespace {
+
+// Smaller pieces of old objects are not worth a file; and blocks are shared whole.
+constexpr uint64_t kWorthCloning = 128 << 10;
+constexpr uint64_t kBlockBytes = 4096;
+// More files than this are synced with all else on the filesystem.
+constexpr size_t kSyncedAlone = 16;
+
+std::string NameOf(ObjectId object) { return object.ToHex(); }
+
+ByteRange RangeOf(const DataRecord& record) { return ByteRange::Of(record.offset, record.length); }
+
+}  // namespace
+
+// ---- Writing -----------------------------------------------------------------------------------
+
+Result<bool> StagedFiles::Take(std::vector<Record>& records, uint64_t sequence) {
+  bool some = false;
+  for (Record& record : records) {
+    if (auto* data = std::get_if<DataRecord>(&record)) {
+      ASSIGN_OR_RETURN(const bool taken, TakeOne(*data, sequence));
+      some |= taken;
+    } else if (const auto* object = std::get_if<ObjectRecord>(&record)) {
+      RETURN_IF_ERROR(Shrink(*object, sequence));
+    }
+  }
+  return some;
+}
+
+Result<bool> StagedFiles::TakeOne(DataRecord& record, uint64_t sequence) {
+  ASSIGN_OR_RETURN(const auto place, PlaceFor(record, sequence));
+  if (!place) return false;
+  UniqueFd fd;
+  {
+    MutexLock lock(mutex_);
+    ASSIGN_OR_RETURN(fd, OpenBeneath(directory_fd_.get(), NameOf(record.object), O_RDWR));
+  }
+  if (record.encoding == Encoding::kHole) {
+    RETURN_IF_ERROR(PunchHole(fd.get(), record.offset, record.length));
+  } else {
+    RETURN_IF_ERROR(WriteFully(fd.get(), record.bytes, record.offset));
+  }
+  record.encoding = Encoding::kStaged;
+  record.bytes.clear();
+  record.basis = place->inode.digest;
+  record.fresh = place->fresh;
+  FAULT_POINT("replica.stage.file_written");
+  return true;
+}
+
+// What was behind the end once must not come back when the object grows again.
+Status StagedFiles::Shrink(const ObjectRecord& record, uint64_t sequence) {
+  MutexLock lock(mutex_);
+  const auto file = files_.find(record.object);
+  if (file == files_.end() || !file->second.fresh || sequence < file->second.since) return {};
+  ASSIGN_OR_RETURN(const UniqueFd fd,
+                   OpenBeneath(directory_fd_.get(), NameOf(record.object), O_RDWR));
+  struct stat stat_buffer;
+  if (fstat(fd.get(), &stat_buffer) != 0) return ErrnoError("stat a staged file");
+  if (static_cast<uint64_t>(stat_buffer.st_size) <= record.attributes.size) return {};
+  if (ftruncate(fd.get(), static_cast<off_t>(record.attributes.size)) != 0) {
+    return ErrnoError("shrink a staged file");
+  }
+  return {};
+}
+
+// A file that once was fresh takes everything that comes of its object: the order of the pieces is
+// then the order in which they were written. Beside one that is not, the stage has records of its
+// own, and a redo copies piece by piece, in their order; so each place is written once, and what
+// else comes for it, in whatever order, stays in the stage.
+Result<std::optional<StagedFiles::Place>> StagedFiles::PlaceFor(const DataRecord& record,
+                                                                uint64_t sequence) {
+  MutexLock lock(mutex_);
+  auto file = files_.find(record.object);
+  const bool begun_fresh =
+      file != files_.end() && file->second.fresh && sequence >= file->second.since;
+  if (!record.fresh && !begun_fresh) {
+    const bool clonable = record.encoding == Encoding::kLiteral && record.length >= kWorthCloning &&
+                          record.offset % kBlockBytes == 0;
+    if (!clonable || !SharesBlocks()) return std::nullopt;
+    const bool taken = file != files_.end() &&
+                       (file->second.fresh || file->second.pieces.Intersects(RangeOf(record)));
+    if (taken) return std::nullopt;
+  }
+  if (file == files_.end()) {
+    ASSIGN_OR_RETURN(const File made, Create(record.object));
+    file = files_.emplace(record.object, made).first;
+  }
+  if (record.fresh) {
+    File& fresh = file->second;
+    // What pieces of its older content stand there would show where the new has none.
+    if (!fresh.fresh) RETURN_IF_ERROR(Empty(record.object));
+    fresh.since = fresh.fresh ? std::min(fresh.since, sequence) : sequence;
+    fresh.fresh = true;
+  } else if (!begun_fresh) {
+    file->second.pieces.Add(RangeOf(record));
+  }
+  return Place{file->second.inode, file->second.fresh};
+}
+
+Status StagedFiles::Empty(ObjectId object) {
+  ASSIGN_OR_RETURN(const UniqueFd fd, OpenBeneath(directory_fd_.get(), NameOf(object), O_RDWR));
+  if (ftruncate(fd.get(), 0) != 0) return ErrnoError("empty a staged file");
+  return {};
+}
+
+Result<StagedFiles::File> StagedFiles::Create(ObjectId object) {
+  if (!directory_fd_.valid()) {
+    if (mkdirat(stages_fd_, directory_.c_str(), 0700) != 0 && errno != EEXIST) {
+      return ErrnoError("make directory " + directory_);
+    }
+    ASSIGN_OR_RETURN(directory_fd_, OpenDirectory());
+  }
+  const std::string name = NameOf(object);
+  if (mknodat(directory_fd_.get(), name.c_str(), S_IFREG | 0600, 0) != 0) {
+    return ErrnoError("make staged file " + name);
+  }
+  ASSIGN_OR_RETURN(const auto inode, InodeAt(directory_fd_.get(), name));
+  if (!inode) return ErrnoError(ENOENT, "find staged file " + name);
+  File file;
+  file.inode = *inode;
+  return file;
+}
+
+bool StagedFiles::SharesBlocks() {
+  if (!shares_blocks_) {
+    const auto nameless = [this] {
+      return UniqueFd(openat(stages_fd_, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600));
+    };
+    const UniqueFd from = nameless();
+    const UniqueFd to = nameless();
+    shares_blocks_ = from.valid() && to.valid() && ioctl(to.get(), FICLONE, from.get()) == 0;
+  }
+  return *shares_blocks_;
+}
+
+// XFS takes up to as much again for a file that grows, and keeps it for minutes.
+Status StagedFiles::GiveBackRoom() {
+  for (const auto& [object, file] : files_) {
+    ASSIGN_OR_RETURN(const UniqueFd fd, OpenBeneath(directory_fd_.get(), NameOf(object), O_RDWR));
+    struct stat now;
+    if (fstat(fd.get(), &now) != 0) return ErrnoError("stat a staged file");
+    const bool has_more = now.st_blocks > (now.st_size + 511) / 512;
+    if (has_more && ftruncate(fd.get(), now.st_size) != 0) {
+      return ErrnoError("cut off a staged file");
+    }
+  }
+  return {};
+}
+
+Status StagedFiles::Sync() {
+  MutexLock lock(mutex_);
+  if (files_.empty()) return {};
+  RETURN_IF_ERROR(GiveBackRoom());
+  if (files_.size() > kSyncedAlone) {  // their directory's name, too
+    if (syncfs(stages_fd_) != 0) return ErrnoError("sync staged files");
+    return {};
+  }
+  for (const auto& [object, file] : files_) {
+    ASSIGN_OR_RETURN(const UniqueFd fd, OpenBeneath(directory_fd_.get(), NameOf(object), O_RDWR));
+    if (fdatasync(fd.get()) != 0) return ErrnoError("sync staged file " + NameOf(object));
+  }
+  ASSIGN_OR_RETURN(const UniqueFd directory, Reopen(directory_fd_.get(), O_RDONLY | O_DIRECTORY));
+  if (fsync(directory.get()) != 0) return ErrnoError("sync directory " + directory_);
+  if (fsync(stages_fd_) != 0) return ErrnoError("sync the directory of stages");
+  return {};
+}
+
+// ---- Using -------------------------------------------------------------------------------------
+
+Result<UniqueFd> StagedFiles::OpenDirectory() const {
+  return OpenBeneath(stages_fd_, directory_, O_PATH | O_DIRECTORY);
+}
+
+Result<UniqueFd> StagedFiles::Open(ObjectId object) const {
+  auto directory = OpenDirectory();
+  if (directory) {
+    auto file = OpenBeneath(directory->get(), NameOf(object), O_RDONLY);
+    if (file || !MeansAbsent(file.error())) return file;
+    return UniqueFd();
+  }
+  if (MeansAbsent(directory.error())) return UniqueFd();
+  return directory;
+}
+
+Result<bool> StagedFiles::MoveTo(ObjectId object, int directory_fd, const std::string& name) const {
+  auto directory = OpenDirectory();
+  if (!directory && MeansAbsent(directory.error())) return false;
+  if (!directory) return tl::unexpected<Error>(std::move(directory.error()));
+  if (renameat(directory->get(), NameOf(object).c_str(), directory_fd, name.c_str()) == 0) {
+    return true;
+  }
+  if (errno == ENOENT) return false;
+  return ErrnoError("move staged file " + NameOf(object) + " to " + name);
+}
+
+Status StagedFiles::Remove() {
+  auto directory = OpenDirectory();
+  if (!directory && MeansAbsent(directory.error())) return {};
+  if (!directory) return tl::unexpected<Error>(std::move(directory.error()));
+  ASSIGN_OR_RETURN(const auto names, NamesIn(directory->get()));
+  for (const std::string& name : names) {
+    if (unlinkat(directory->get(), name.c_str(), 0) != 0) return ErrnoError("remove " + name);
+  }
+  if (unlinkat(stages_fd_, directory_.c_str(), AT_REMOVEDIR) != 0) {
+    return ErrnoError("remove directory " + directory_);
+  }
+  return {};
+}
+
+}  // namespace tandem::replica

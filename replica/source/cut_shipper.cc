@@ -1,0 +1,285 @@
+#include "replica/source/cut_shipper.h"
+
+#include <algorithm>
+#include <set>
+
+namespace tandem::replica {
+namespace {
+
+// Content of a file that replaced another may be found in the one it replaced.
+std::unordered_map<ObjectId, ObjectId> BasesOf(const meta::Layer& changes) {
+  std::unordered_map<ObjectId, ObjectId> bases;
+  for (const meta::ChangeSet& shard : changes.shards) {
+    for (const auto& [directory, change] : shard) {
+      for (const auto& [name, entry] : change.entries) {
+        if (entry.child.is_null() || entry.replaced.is_null()) continue;
+        if (entry.child != entry.replaced) bases.emplace(entry.child, entry.replaced);
+      }
+    }
+  }
+  return bases;
+}
+
+}  // namespace
+
+Result<bool> CutShipper::Ship(const std::shared_ptr<meta::FrozenCut>& cut) {
+  shipped_.push_back(cut);
+  const auto bases = BasesOf(cut->changes());
+  bool walked = false;
+  size_t located = 0;
+  for (size_t i = 0; i < meta::kShards; ++i) {
+    if (i == located) {
+      ASSIGN_OR_RETURN(located, Locate(cut->changes(), i));
+    }
+    const meta::ChangeSet& shard = cut->changes().shards[i];
+    for (const auto& [id, change] : shard) {
+      const auto basis = bases.find(id);
+      progress_.BeginObject(change);
+      ASSIGN_OR_RETURN(
+          const bool exists,
+          ShipObject(*cut, id, change, basis == bases.end() ? ObjectId() : basis->second));
+      progress_.EndObject();
+      // A directory that is gone takes its names with it: the entry that led to it says so. One
+      // that cannot be read is listed when it can.
+      if (!exists) {
+        ASSIGN_OR_RETURN(const bool named, ShipLostName(id));
+        walked |= named;
+        continue;
+      }
+      for (const auto& [name, entry] : change.entries) {
+        RETURN_IF_ERROR(stage_.Add(EntryRecord{id, name, entry.child}));
+      }
+      if (change.listing) {
+        RETURN_IF_ERROR(walker_.WalkDirectory({id, change.handle}, WalkDepth::kNewOnly));
+        walked = true;
+      }
+      ASSIGN_OR_RETURN(const bool passed_by, WalkPassedBy(*cut, change));
+      walked |= passed_by;
+    }
+  }
+  ASSIGN_OR_RETURN(const bool named, NameUnknown(cut->changes()));
+  return walked || named;
+}
+
+// What is said of an object that the replica does not know, and no name leads to, counts for
+// nothing there. That is so of one that got its id without an operation.
+Result<bool> CutShipper::NameUnknown(const meta::Layer& changes) {
+  if (!tree_.ids_may_change()) return false;
+  std::vector<ObjectId> changed;
+  for (const meta::ChangeSet& shard : changes.shards) {
+    for (const auto& [id, change] : shard) {
+      if (!change.whole && id != kRootObject) changed.push_back(id);
+    }
+  }
+  ASSIGN_OR_RETURN(const std::vector<ObjectId> unknown, walker_.FindUnknown(changed));
+  for (const ObjectId& object : unknown) RETURN_IF_ERROR(ShipNameOf(object));
+  return !unknown.empty();
+}
+
+// Those that are not known where are searched for together, but no more than can be remembered.
+Result<size_t> CutShipper::Locate(const meta::Layer& changes, size_t shard) {
+  constexpr size_t kTogether = meta::Whereabouts::kMostObjects / 4;
+  if (tree_.by_names() == nullptr) return meta::kShards;
+  std::vector<ObjectId> objects;
+  for (; shard < meta::kShards && objects.size() < kTogether; ++shard) {
+    for (const auto& [id, change] : changes.shards[shard]) objects.push_back(id);
+  }
+  RETURN_IF_ERROR(tree_.by_names()->Locate(objects));
+  return shard;
+}
+
+// Of an object that is gone though no operation is known to have taken its name: that name leads
+// to something else, or nowhere. Read live: a cut has to follow.
+Result<bool> CutShipper::ShipLostName(const ObjectId& object) {
+  if (tree_.by_names() == nullptr) return false;
+  const auto name = tree_.by_names()->TakeLostName(object);
+  if (!name) return false;
+  return ShipName(*name);
+}
+
+// An object that changes its id without an operation comes to be known by a change of it alone, so
+// that nothing has named it to the replica. Read live: a cut has to follow.
+Status CutShipper::ShipNameOf(const ObjectId& object) {
+  if (tree_.by_names() == nullptr) return {};
+  const auto name = tree_.by_names()->whereabouts().NameOf(object);
+  if (!name) return {};
+  ASSIGN_OR_RETURN(const bool named, ShipName(*name));
+  (void)named;
+  return {};
+}
+
+Result<bool> CutShipper::ShipName(const EntryKey& name) {
+  auto parent = tree_.Open({name.parent, {}});
+  if (!parent && meta::IsUnreadable(parent.error())) return false;
+  ASSIGN_OR_RETURN(const std::optional<meta::SourceObject> directory, std::move(parent));
+  if (!directory) return false;
+  auto child = tree_.Lookup(directory->path_fd(), name.name.c_str());
+  if (!child && meta::IsUnreadable(child.error())) return false;
+  ASSIGN_OR_RETURN(const std::optional<meta::ObjectRef> now, std::move(child));
+  if (now) tree_.by_names()->whereabouts().Note(now->id, name.parent, name.name);
+  RETURN_IF_ERROR(stage_.Add(EntryRecord{name.parent, name.name, now ? now->id : ObjectId()}));
+  return true;
+}
+
+// Objects that came to these names, and that a walk of everything has not met. Those that are whole
+// in the cut are shipped as such.
+Result<bool> CutShipper::WalkPassedBy(meta::FrozenCut& cut, const meta::ObjectChange& directory) {
+  bool walked = false;
+  for (const auto& [name, entry] : directory.entries) {
+    if (entry.child.is_null() || !walker_.HasPassedBy(entry.child)) continue;
+    const meta::ObjectChange* change = cut.changes().Find(entry.child);
+    if (change != nullptr && change->whole) continue;
+    ASSIGN_OR_RETURN(const auto found, FindMissing(entry.child));
+    if (!found) continue;  // gone by now
+    RETURN_IF_ERROR(walker_.WalkPassedBy(*found));
+    walked = true;
+  }
+  return walked;
+}
+
+Result<bool> CutShipper::ShipObject(meta::FrozenCut& cut, const ObjectId& id,
+                                    const meta::ObjectChange& change, ObjectId basis) {
+  auto opened = cut.Open({id, change.handle});
+  if (!opened && meta::IsUnreadable(opened.error())) {
+    objects_.NoteUnreadable({id, change.handle}, change, opened.error().ToString());
+    return false;
+  }
+  ASSIGN_OR_RETURN(const std::unique_ptr<meta::ObjectReader> object, std::move(opened));
+  if (object == nullptr) return false;
+  ASSIGN_OR_RETURN(const auto attributes, objects_.Ship(id, *object, change, basis));
+  return attributes.has_value();
+}
+
+Status CutShipper::ShipMissing(const std::vector<ObjectId>& objects, IfGone if_gone) {
+  if (tree_.by_names() != nullptr) RETURN_IF_ERROR(tree_.by_names()->Locate(objects));
+  for (const ObjectId& id : objects) {
+    auto object = FindMissing(id);
+    if (!object && !meta::IsUnreadable(object.error())) {
+      return tl::unexpected<Error>(std::move(object.error()));
+    }
+    bool shipped = false;
+    if (object && *object) {
+      ASSIGN_OR_RETURN(shipped, walker_.WalkNew(**object));
+      if (shipped) {
+        RETURN_IF_ERROR(ShipNameOf(id));
+      }
+    } else if (object) {
+      shipped = true;  // gone by now: the next cut says so
+    }
+    if (!shipped || if_gone == IfGone::kTakeNamesBack) RETURN_IF_ERROR(TakeNamesBack(id));
+  }
+  return {};
+}
+
+// What cannot be read cannot be named either. The directories are listed again when it may be.
+Status CutShipper::TakeNamesBack(const ObjectId& object) {
+  meta::ObjectChange listing;
+  listing.listing = true;
+  std::set<EntryKey> later;  // what cuts shipped afterwards say
+  for (auto cut = shipped_.rbegin(); cut != shipped_.rend(); ++cut) {
+    for (const meta::ChangeSet& shard : (*cut)->changes().shards) {
+      for (const auto& [directory, change] : shard) {
+        for (const auto& [name, entry] : change.entries) {
+          if (!later.insert({directory, name}).second || entry.child != object) continue;
+          RETURN_IF_ERROR(stage_.Add(EntryRecord{directory, name, ObjectId()}));
+          objects_.NoteUnreadable({directory, change.handle}, listing, name);
+        }
+      }
+    }
+  }
+  return {};
+}
+
+Result<std::optional<meta::ObjectRef>> CutShipper::FindMissing(const ObjectId& object) {
+  if (auto differing = walker_.FindDiffering(object)) return differing;
+  for (const auto& cut : shipped_) {
+    if (const meta::ObjectChange* change = cut->changes().Find(object)) {
+      return meta::ObjectRef{object, change->handle};
+    }
+    for (const meta::ChangeSet& shard : cut->changes().shards) {
+      for (const auto& [directory, change] : shard) {
+        for (const auto& [name, entry] : change.entries) {
+          if (entry.child != object) continue;
+          ASSIGN_OR_RETURN(std::optional<meta::ObjectRef> found,
+                           tree_.LookupIn({directory, change.handle}, name));
+          if (found && found->id == object) return found;
+        }
+      }
+    }
+  }
+  if (tree_.by_names() == nullptr) return std::nullopt;
+  // One that ShipName has named.
+  const auto name = tree_.by_names()->whereabouts().NameOf(object);
+  if (!name) return std::nullopt;
+  ASSIGN_OR_RETURN(auto found, tree_.LookupIn({name->parent, {}}, name->name));
+  if (!found || found->id != object) return std::nullopt;
+  return found;
+}
+
+namespace {
+
+constexpr uint64_t kPerObject = 512;
+
+uint64_t LengthOf(const ByteRange& range, const meta::ObjectChange& change) {
+  constexpr uint64_t kOfUnknownSize = 64 << 10;
+  if (range.end != ByteRange::kEndOfFile) return range.length();
+  if (change.extent == 0) return kOfUnknownSize;
+  return ByteRange{range.start, change.extent}.length();
+}
+
+template <typename Length>
+Result<uint64_t> SumOver(meta::FrozenCut& cut, const Length& length) {
+  uint64_t bytes = 0;
+  for (const meta::ChangeSet& shard : cut.changes().shards) {
+    for (const auto& [id, change] : shard) {
+      bytes += kPerObject + change.entries.size() * kPerObject / 4;
+      for (const ByteRange& range : change.data.ToVector()) {
+        ASSIGN_OR_RETURN(const uint64_t part, length(id, change, range));
+        bytes += part;
+      }
+    }
+  }
+  return bytes;
+}
+
+Result<uint64_t> DataWithin(meta::SourceObject& file, ByteRange range) {
+  constexpr size_t kExtentsAtATime = 1024;
+  uint64_t bytes = 0;
+  while (!range.empty()) {
+    ASSIGN_OR_RETURN(const meta::Layout layout, file.ReadLayout(range, kExtentsAtATime));
+    for (const ByteRange& part : layout.data) bytes += part.length();
+    range.start = layout.end;
+  }
+  return bytes;
+}
+
+}  // namespace
+
+uint64_t EstimateBytes(meta::FrozenCut& cut) {
+  return SumOver(cut,
+                 [](const ObjectId&, const meta::ObjectChange& change,
+                    const ByteRange& range) -> Result<uint64_t> { return LengthOf(range, change); })
+      .value_or(0);
+}
+
+Result<uint64_t> MeasureBytes(meta::FrozenCut& cut, const meta::SourceTree& tree,
+                              uint64_t largest_file) {
+  constexpr uint64_t kWorthLooking = 16 << 20;
+  return SumOver(cut,
+                 [&](const ObjectId& id, const meta::ObjectChange& change,
+                     const ByteRange& range) -> Result<uint64_t> {
+                   const bool open_ended = range.end == ByteRange::kEndOfFile;
+                   if (!open_ended && range.length() < kWorthLooking) return range.length();
+                   auto file = tree.Open({id, change.handle});
+                   if (!file || !*file) return 0;
+                   const auto now = (*file)->ReadAttributes(meta::WithXattrs::kNo);
+                   if (!now || now->kind != meta::Kind::kFile) return 0;
+                   if (now->size > largest_file) return 0;
+                   const ByteRange there{range.start, std::min(range.end, now->size)};
+                   if (there.length() < kWorthLooking) return there.length();
+                   auto data = DataWithin(**file, there);
+                   return data ? *data : there.length();
+                 });
+}
+
+}  // namespace tandem::replica

@@ -1,0 +1,63 @@
+// Ships what a frozen cut holds into a stage. One thread.
+#pragma once
+
+#include <memory>
+#include <unordered_map>
+#include <vector>
+
+#include "meta/frozen_cut.h"
+#include "replica/source/object_shipper.h"
+#include "replica/source/walker.h"
+
+namespace tandem::replica {
+
+class CutShipper {
+ public:
+  // All must outlive the shipper.
+  CutShipper(const meta::SourceTree& tree, StageWriter& stage, ObjectShipper& objects,
+             Walker& walker, CutProgress& progress)
+      : tree_(tree), stage_(stage), objects_(objects), walker_(walker), progress_(progress) {}
+
+  // Ships the cut's changes. True: directories had to be walked live, so that what is staged is of
+  // no one moment; another, newer cut has to follow before the stage is committed.
+  Result<bool> Ship(const std::shared_ptr<meta::FrozenCut>& cut);
+
+  enum class IfGone {
+    kNextCutSaysSo,
+    // Newer cuts have been shipped, and still name it: it is there, and cannot be read.
+    kTakeNamesBack,
+  };
+  // The replica lacks these: ships them whole, with everything below. They were named by entries of
+  // cuts shipped before.
+  Status ShipMissing(const std::vector<ObjectId>& objects, IfGone if_gone);
+
+ private:
+  // False: there is no such object in the cut, or it cannot be read.
+  Result<bool> ShipObject(meta::FrozenCut& cut, const ObjectId& id,
+                          const meta::ObjectChange& change, ObjectId basis);
+  // From this shard on; returns the first for which it has to be called again.
+  Result<size_t> Locate(const meta::Layer& changes, size_t shard);
+  // True: a cut has to follow.
+  Result<bool> ShipLostName(const ObjectId& object);
+  Status ShipNameOf(const ObjectId& object);
+  Result<bool> ShipName(const EntryKey& name);
+  Result<bool> NameUnknown(const meta::Layer& changes);
+  Result<bool> WalkPassedBy(meta::FrozenCut& cut, const meta::ObjectChange& directory);
+  Result<std::optional<meta::ObjectRef>> FindMissing(const ObjectId& object);
+  Status TakeNamesBack(const ObjectId& object);
+
+  const meta::SourceTree& tree_;
+  StageWriter& stage_;
+  ObjectShipper& objects_;
+  Walker& walker_;
+  CutProgress& progress_;
+  std::vector<std::shared_ptr<meta::FrozenCut>> shipped_;
+};
+
+// Roughly how many bytes shipping the cut takes, from what is known without reading anything.
+uint64_t EstimateBytes(meta::FrozenCut& cut);
+// Less roughly: holes do not count, nor does what is larger than a file of the replica's can be.
+Result<uint64_t> MeasureBytes(meta::FrozenCut& cut, const meta::SourceTree& tree,
+                              uint64_t largest_file);
+
+}  // namespace tandem::replica

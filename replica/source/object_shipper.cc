@@ -1,0 +1,286 @@
+#include "replica/source/object_shipper.h"
+
+#include <xxhash.h>
+
+#include <algorithm>
+
+#include "meta/source_tree.h"
+#include "replica/delta.h"
+#include "replica/hash.h"
+
+namespace tandem::replica {
+namespace {
+
+constexpr uint64_t kLiteralBytes = 512 << 10;
+constexpr uint64_t kDeltaBytes = 4 << 20;
+// Below this, asking for a signature costs more than sending the bytes.
+constexpr uint64_t kWorthComparing = 32 << 10;
+constexpr size_t kExtentsAtATime = 1024;
+
+// From this size on a new file's content is put where it will be moved from.
+constexpr uint64_t kWorthAFile = 1 << 20;
+
+// How far content of a rewritten file may have moved and still be found in the old one's.
+constexpr uint64_t kBasisSlack = 4 << 20;
+
+// Content is compared in such blocks, and a file with a damaged part read in them; after so many
+// bad ones in a row, what is left of what was to be read at once is not tried: a disk may take its
+// time to fail.
+constexpr uint32_t kBlockBytes = 4096;
+constexpr int kInVainAtMost = 16;
+
+}  // namespace
+
+meta::ObjectChange EverythingUnreadable() {
+  meta::ObjectChange everything;
+  everything.AddWhole();
+  everything.listing = true;  // it may be a directory
+  return everything;
+}
+
+Result<std::optional<meta::Attributes>> ObjectShipper::Ship(const ObjectId& id,
+                                                            meta::ObjectReader& object,
+                                                            const meta::ObjectChange& change,
+                                                            ObjectId basis) {
+  ObjectRecord record;
+  record.object = id;
+  record.whole = change.whole;
+  record.with_xattrs = change.whole || (change.attributes & meta::kXattrAttributes) != 0;
+  ASSIGN_OR_RETURN(auto read, ReadAttributes(object, {id, change.handle}, record.with_xattrs));
+  if (!read) return std::nullopt;
+  record.attributes = std::move(*read);
+  const meta::Attributes attributes = record.attributes;
+  RETURN_IF_ERROR(stage_.Add(std::move(record)));
+  ++progress_.objects;
+  if (attributes.kind != meta::Kind::kFile || attributes.size > largest_file_) return attributes;
+
+  const bool fresh = change.whole && attributes.size >= kWorthAFile;
+  // Its bytes are overwritten in place there: in order, once the first are known to be there.
+  if (fresh_.contains(id)) RETURN_IF_ERROR(stage_.Flush());
+  if (fresh) fresh_.insert(id);
+  const bool is_first = compare_ != Compare::kNot && staged_.insert(id).second;
+  const bool staged = change.whole || !is_first;
+  const Content content{{id, change.handle}, object, attributes.size, fresh, staged};
+  const ByteRange all{0, attributes.size};
+  for (const ByteRange& range : change.data.Within(all)) {
+    RETURN_IF_ERROR(ShipRange(content, range, basis));
+  }
+  RangeSet suspect = change.suspect;
+  for (const ByteRange& range : change.data.ToVector()) suspect.Remove(range);
+  for (const ByteRange& range : suspect.Within(all)) {
+    RETURN_IF_ERROR(ShipRange(content, range, id));
+  }
+  return attributes;
+}
+
+Result<std::optional<meta::Attributes>> ObjectShipper::ReadAttributes(
+    const meta::ObjectReader& object, const meta::ObjectRef& ref, bool& with_xattrs) {
+  auto all = object.ReadAttributes(with_xattrs ? meta::WithXattrs::kYes : meta::WithXattrs::kNo);
+  if (all) return std::move(*all);
+  if (!meta::IsUnreadable(all.error())) return tl::unexpected<Error>(std::move(all.error()));
+  const std::string why = all.error().ToString();
+  // Extended attributes may stand in a block of their own.
+  if (std::exchange(with_xattrs, false)) {
+    auto some = object.ReadAttributes(meta::WithXattrs::kNo);
+    if (some) {
+      meta::ObjectChange xattrs;
+      xattrs.attributes = meta::kAllAttributes;
+      NoteUnreadable(ref, xattrs, why);
+      return std::move(*some);
+    }
+  }
+  NoteUnreadable(ref, EverythingUnreadable(), why);
+  return std::nullopt;
+}
+
+Status ObjectShipper::ShipRange(const Content& content, ByteRange range, ObjectId basis) {
+  while (!range.empty()) {
+    auto read = content.object.ReadLayout(range, kExtentsAtATime);
+    if (!read && meta::IsForbidden(read.error())) {
+      meta::ObjectChange change;
+      change.data.Add(range);
+      NoteUnreadable(content.file, change, read.error().ToString());
+      return {};
+    }
+    // Which parts of it can be read shows when they are read.
+    if (!read && meta::IsUnreadable(read.error())) read = meta::Layout{{range}, range.end};
+    ASSIGN_OR_RETURN(const meta::Layout layout, std::move(read));
+    uint64_t at = range.start;
+    for (const ByteRange& part : layout.data) {
+      RETURN_IF_ERROR(ShipHole(content, {at, part.start}));
+      RETURN_IF_ERROR(ShipData(content, part, basis));
+      at = part.end;
+    }
+    RETURN_IF_ERROR(ShipHole(content, {at, layout.end}));
+    range.start = layout.end;
+  }
+  return {};
+}
+
+Status ObjectShipper::ShipHole(const Content& content, ByteRange range) {
+  if (range.empty()) return {};
+  DataRecord record;
+  record.object = content.file.id;
+  record.fresh = content.fresh;
+  record.offset = range.start;
+  record.length = range.length();
+  record.encoding = Encoding::kHole;
+  return stage_.Add(std::move(record));
+}
+
+// Each byte is read once: a frozen cut keeps it no longer than that.
+Status ObjectShipper::ShipData(const Content& content, ByteRange range, ObjectId basis) {
+  const bool compare =
+      compare_ != Compare::kNot && !basis.is_null() && range.length() >= kWorthComparing;
+  const bool skip_same =
+      compare && basis == content.file.id && !content.staged && range.start % kBlockBytes == 0;
+  const uint64_t step = compare ? kDeltaBytes : kLiteralBytes;
+  while (!range.empty()) {
+    const ByteRange piece{range.start, std::min(range.end, range.start + step)};
+    std::string bytes(piece.length(), '\0');
+    auto read = content.object.Read(piece.start, bytes);
+    if (!read && meta::IsUnreadable(read.error())) {
+      RETURN_IF_ERROR(ShipReadable(content, piece, read.error()));
+      range.start = piece.end;
+      continue;
+    }
+    ASSIGN_OR_RETURN(const size_t filled, std::move(read));
+    bytes.resize(filled);
+    // Shorter than it was a moment ago: the truncation travels with the next cut.
+    if (filled == 0) return {};
+    if (skip_same) {
+      ASSIGN_OR_RETURN(const auto differing, FindDiffering(content, piece.start, bytes));
+      for (const ByteRange& part : differing) {
+        RETURN_IF_ERROR(ShipPiece(content, part.start,
+                                  bytes.substr(part.start - piece.start, part.length()), basis));
+      }
+    } else {
+      RETURN_IF_ERROR(
+          ShipPiece(content, piece.start, std::move(bytes), compare ? basis : ObjectId()));
+    }
+    progress_.content_bytes += piece.length();
+    range.start = piece.end;
+  }
+  return {};
+}
+
+Status ObjectShipper::ShipPiece(const Content& content, uint64_t offset, std::string bytes,
+                                ObjectId basis) {
+  if (compare_ == Compare::kAll && !basis.is_null() && bytes.size() >= kWorthComparing) {
+    ASSIGN_OR_RETURN(const bool sent, ShipDelta(content, offset, bytes, basis));
+    if (sent) return {};
+  }
+  return ShipLiteral(content, offset, std::move(bytes));
+}
+
+Result<std::vector<ByteRange>> ObjectShipper::FindDiffering(const Content& content, uint64_t offset,
+                                                            std::string_view bytes) {
+  const ByteRange window{offset, offset + bytes.size()};
+  GetDigests ask;
+  ask.object = content.file.id;
+  ask.offset = window.start;
+  ask.length = window.length();
+  ask.block_size = kBlockBytes;
+  ASSIGN_OR_RETURN(Peer::Pending answer, peer_.Send(ask));
+  ASSIGN_OR_RETURN(const std::string ours, DigestBytes(bytes, kBlockBytes, ask.algorithm));
+  ASSIGN_OR_RETURN(const Reply reply, answer.Wait());
+  if (reply.code == ReplyCode::kNotFound) return std::vector{window};
+  RETURN_IF_ERROR(Peer::ToStatus(reply));
+  const auto* theirs = std::get_if<Digests>(&reply.body);
+  if (theirs == nullptr) return MakeError(ErrorKind::kProtocol, "digests: answer of another kind");
+  return DifferingBlocks(ours, theirs->digests, DigestSize(ask.algorithm), window, kBlockBytes);
+}
+
+Status ObjectShipper::ShipReadable(const Content& content, ByteRange range, const Error& error) {
+  const auto note = [&](ByteRange part) {
+    meta::ObjectChange change;
+    change.data.Add(part);
+    NoteUnreadable(content.file, change, error.ToString());
+  };
+  int in_vain = 0;
+  while (!range.empty() && in_vain < kInVainAtMost) {
+    const ByteRange block{range.start, std::min(range.end, range.start + kBlockBytes)};
+    std::string bytes(block.length(), '\0');
+    auto read = content.object.Read(block.start, bytes);
+    if (read) {
+      bytes.resize(*read);
+      if (bytes.empty()) return {};
+      RETURN_IF_ERROR(ShipLiteral(content, block.start, std::move(bytes)));
+      in_vain = 0;
+    } else if (meta::IsUnreadable(read.error())) {
+      note(block);
+      ++in_vain;
+    } else {
+      return tl::unexpected<Error>(std::move(read.error()));
+    }
+    range.start = block.end;
+  }
+  if (!range.empty()) note(range);
+  return {};
+}
+
+void ObjectShipper::NoteUnreadable(const meta::ObjectRef& object, const meta::ObjectChange& change,
+                                   const std::string& why) {
+  const bool same = !unreadable_.empty() && unreadable_.back().object.id == object.id;
+  if (!same) unreadable_.push_back({object, {}, why});
+  // As it is tried again: as ranges, a listing and attributes.
+  meta::ObjectChange again = change;
+  for (const ByteRange& range : again.suspect.ToVector()) again.data.Add(range);
+  again.suspect = RangeSet();
+  again.listing |= !again.entries.empty();
+  again.entries.clear();
+  unreadable_.back().change.MergeNewer(again);
+}
+
+Status ObjectShipper::ShipLiteral(const Content& content, uint64_t offset, std::string bytes) {
+  const auto add = [&](uint64_t at, std::string part) {
+    DataRecord record;
+    record.object = content.file.id;
+    record.fresh = content.fresh;
+    record.offset = at;
+    record.length = part.size();
+    record.bytes = std::move(part);
+    return stage_.Add(std::move(record));
+  };
+  if (bytes.size() <= kLiteralBytes) return add(offset, std::move(bytes));
+  for (size_t at = 0; at < bytes.size(); at += kLiteralBytes) {
+    RETURN_IF_ERROR(add(offset + at, bytes.substr(at, kLiteralBytes)));
+  }
+  return {};
+}
+
+Result<bool> ObjectShipper::ShipDelta(const Content& content, uint64_t offset,
+                                      std::string_view bytes, ObjectId basis) {
+  const uint64_t slack = basis == content.file.id ? 0 : kBasisSlack;
+  GetSignature ask;
+  ask.object = basis;
+  ask.offset = offset - std::min(offset, slack);
+  ask.length = offset + bytes.size() + slack - ask.offset;
+  ASSIGN_OR_RETURN(Reply reply, peer_.Ask(ask));
+  if (reply.code == ReplyCode::kNotFound) return false;
+  RETURN_IF_ERROR(Peer::ToStatus(reply));
+  const auto* signature = std::get_if<Signature>(&reply.body);
+  if (signature == nullptr || signature->file_size <= ask.offset || signature->bytes.empty()) {
+    return false;
+  }
+  const uint64_t basis_bytes = std::min(ask.length, signature->file_size - ask.offset);
+  if (!IsSignatureOf(basis_bytes, signature->bytes)) return false;
+  ASSIGN_OR_RETURN(std::string delta, MakeDelta(signature->bytes, bytes));
+  if (delta.size() >= bytes.size()) return false;
+
+  DataRecord record;
+  record.object = content.file.id;
+  record.fresh = content.fresh;
+  record.offset = offset;
+  record.length = bytes.size();
+  record.encoding = Encoding::kDelta;
+  record.bytes = std::move(delta);
+  record.basis = basis;
+  record.basis_offset = ask.offset;
+  record.basis_length = basis_bytes;
+  record.checksum = XXH3_64bits(bytes.data(), bytes.size());
+  RETURN_IF_ERROR(stage_.Add(std::move(record)));
+  return true;
+}
+
+}  // namespace tandem::replica

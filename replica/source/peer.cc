@@ -1,0 +1,151 @@
+#include "replica/source/peer.h"
+
+#include "meta/base/log.h"
+
+namespace tandem::replica {
+namespace {
+
+// No directory has more.
+constexpr size_t kMostNames = size_t{1} << 28;
+
+ErrorKind KindOf(ReplyCode code) {
+  switch (code) {
+    case ReplyCode::kUnknownSession:
+    case ReplyCode::kUnknownStage:
+    case ReplyCode::kWrongBase:
+    case ReplyCode::kBusy:
+      return ErrorKind::kUnreachable;
+    case ReplyCode::kRefused:
+    case ReplyCode::kVersion:
+      return ErrorKind::kRefused;
+    case ReplyCode::kBasisChanged:
+    case ReplyCode::kMissingObjects:
+      return ErrorKind::kGivenUp;
+    case ReplyCode::kNoSpace:
+    case ReplyCode::kIoError:
+    case ReplyCode::kNotFound:
+      return ErrorKind::kSystem;
+    case ReplyCode::kOk:
+    case ReplyCode::kBadRequest:
+      break;
+  }
+  return ErrorKind::kProtocol;
+}
+
+// What it means for a person that the conversation is to begin anew; empty: the code means no such
+// thing.
+std::string InWords(ReplyCode code) {
+  switch (code) {
+    case ReplyCode::kUnknownSession:
+      return "tandemd has been started again, or speaks with another tandemfs: connecting anew";
+    case ReplyCode::kUnknownStage:
+      return "tandemd does not have what was sent of the cut any more: sending it again";
+    case ReplyCode::kWrongBase:
+      return "the replica is at another cut than was thought: asking it where it is";
+    case ReplyCode::kBusy:
+      return "the replica is applying a cut: asking again";
+    default:
+      return "";
+  }
+}
+
+int ErrnoOf(ReplyCode code) {
+  switch (code) {
+    case ReplyCode::kNoSpace:
+      return ENOSPC;
+    case ReplyCode::kNotFound:
+      return ENOENT;
+    default:
+      return EREMOTEIO;  // never taken for an error of a disk here
+  }
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Peer>> Peer::Dial(const std::string& url,
+                                         std::chrono::milliseconds answer_timeout) {
+  ASSIGN_OR_RETURN(auto socket, RequestSocket::Dial(url));
+  return std::unique_ptr<Peer>(new Peer(url, std::move(socket), answer_timeout));
+}
+
+Result<Position> Peer::Open(const Hello& hello) {
+  session_ = SessionId();
+  ASSIGN_OR_RETURN(Position position, AskFor<Position>(hello));
+  if (position.session.is_null()) {
+    return MakeError(ErrorKind::kProtocol, "replica at " + url_ + " opened a session without id");
+  }
+  if (position.protocol < hello.protocol_oldest || position.protocol > hello.protocol_newest) {
+    return MakeError(ErrorKind::kProtocol, "replica at " + url_ + " chose protocol " +
+                                               std::to_string(position.protocol) +
+                                               ", which was not offered");
+  }
+  session_ = position.session;
+  return position;
+}
+
+Status Peer::ToStatus(const Reply& reply) {
+  if (reply.code == ReplyCode::kOk) return {};
+  if (std::string words = InWords(reply.code); !words.empty()) {
+    LogDebug("{}: {}", NameOf(reply.code), reply.message);  // the error does not say it
+    return MakeError(KindOf(reply.code), std::move(words), ErrnoOf(reply.code));
+  }
+  return MakeError(KindOf(reply.code), std::string(NameOf(reply.code)) + ": " + reply.message,
+                   ErrnoOf(reply.code));
+}
+
+void Peer::SeeWhetherThere(std::chrono::milliseconds timeout) {
+  // Of no session: the replica says so without asking any volume.
+  const auto answer = socket_->Ask(EncodeRequest({SessionId(), WaitApplied{}}), timeout);
+  if (!answer) LogDebug("no answer from {}: {}", url_, answer.error().ToString());
+}
+
+Result<Peer::Pending> Peer::Send(RequestBody body) {
+  ASSIGN_OR_RETURN(auto call,
+                   socket_->Send(EncodeRequest({session_, std::move(body)}), answer_timeout_));
+  return Pending(url_, std::move(call));
+}
+
+Result<Reply> Peer::Pending::Wait() {
+  const auto bytes = call_->Wait();
+  if (!bytes && bytes.error().kind() == ErrorKind::kUnreachable) {
+    return MakeError(ErrorKind::kUnreachable,
+                     "tandemd at " + *url_ + " does not answer (" + bytes.error().ToString() + ")",
+                     bytes.error().code());
+  }
+  if (!bytes) return tl::unexpected<Error>(bytes.error());
+  auto reply = DecodeReply(*bytes);
+  if (reply) return reply;
+  return tl::unexpected<Error>(std::move(reply.error()).Within("replica at " + *url_));
+}
+
+Result<bool> Peer::ForEachName(List ask, const std::function<Status(Listed&)>& take) {
+  const auto endless = [this] {
+    return MakeError(ErrorKind::kProtocol,
+                     "replica at " + url_ + " lists a directory that does not end");
+  };
+  for (size_t names = 0;;) {
+    ASSIGN_OR_RETURN(Reply reply, Ask(ask));
+    if (reply.code == ReplyCode::kNotFound) return false;
+    RETURN_IF_ERROR(ToStatus(reply));
+    auto* listing = std::get_if<Listing>(&reply.body);
+    if (listing == nullptr) {
+      return MakeError(ErrorKind::kProtocol,
+                       "replica at " + url_ + " answered a list with something else");
+    }
+    std::vector<Listed>& entries = listing->entries;
+    if (entries.empty()) return listing->more ? Result<bool>(endless()) : true;
+    // Within one answer they go forward, which decoding has checked.
+    names += entries.size();
+    if (entries.front().name <= ask.after || names > kMostNames) return endless();
+    ask.after = entries.back().name;
+    for (Listed& listed : entries) RETURN_IF_ERROR(take(listed));
+    if (!listing->more) return true;
+  }
+}
+
+Result<Reply> Peer::Ask(RequestBody body) {
+  ASSIGN_OR_RETURN(Pending pending, Send(std::move(body)));
+  return pending.Wait();
+}
+
+}  // namespace tandem::replica

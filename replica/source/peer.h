@@ -1,0 +1,89 @@
+// A replica daemon as tandemfs sees it: typed requests over a RequestSocket, with the session they
+// belong to. One thread; only Close, SeeWhetherThere, DialAnew
+// and what is told of connections, silence and bytes may be used from others.
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "replica/transport/transport.h"
+#include "replica/wire/messages.h"
+
+namespace tandem::replica {
+
+class Peer {
+ public:
+  // Longer than any answer takes on a working host, fsync of a busy disk included. Whoever waits
+  // longer for something says so in the request itself (WaitApplied), or asks again (Commit).
+  static constexpr std::chrono::milliseconds kAnswerTimeout{30'000};
+
+  static Result<std::unique_ptr<Peer>> Dial(
+      const std::string& url, std::chrono::milliseconds answer_timeout = kAnswerTimeout);
+
+  // Opens a session; all requests that follow belong to it. kProtocol if the answer names none, or
+  // a version that was not offered.
+  Result<Position> Open(const Hello& hello);
+
+  // The answer whatever its code. An Error means there was none, or one that cannot be understood.
+  Result<Reply> Ask(RequestBody body);
+  // The answer of an Ok reply; other codes become Errors.
+  template <typename T>
+  Result<T> AskFor(RequestBody body) {
+    ASSIGN_OR_RETURN(Reply reply, Ask(std::move(body)));
+    RETURN_IF_ERROR(ToStatus(reply));
+    auto* answer = std::get_if<T>(&reply.body);
+    if (answer == nullptr) {
+      return MakeError(ErrorKind::kProtocol,
+                       "replica at " + url_ + " gave an answer of another kind");
+    }
+    return std::move(*answer);
+  }
+
+  // Calls `take` for each name the replica lists, in byte order, page after page from `ask.after`.
+  // False: it has no such directory. kProtocol if the list does not come to an end.
+  Result<bool> ForEachName(List ask, const std::function<Status(Listed&)>& take);
+
+  // One request under way.
+  class Pending {
+   public:
+    Result<Reply> Wait();
+
+   private:
+    friend class Peer;
+    Pending(const std::string& url, std::unique_ptr<RequestSocket::Call> call)
+        : url_(&url), call_(std::move(call)) {}
+    const std::string* url_;  // the peer's
+    std::unique_ptr<RequestSocket::Call> call_;
+  };
+  Result<Pending> Send(RequestBody body);
+
+  // kOk is no error. kUnknownSession, kWrongBase and kBusy are kUnreachable: start over.
+  static Status ToStatus(const Reply& reply);
+
+  const std::string& url() const { return url_; }
+  uint64_t connection() const { return socket_->connection(); }
+  uint64_t connections() const { return socket_->connections(); }
+  // See RequestSocket.
+  std::chrono::milliseconds silence() { return socket_->silence(); }
+  void DialAnew() { socket_->DialAnew(); }
+  // Asks for nothing, and waits for the answer that it is nothing that can be asked: then something
+  // has been heard.
+  void SeeWhetherThere(std::chrono::milliseconds timeout);
+  uint64_t sent_bytes() const { return socket_->sent_bytes(); }
+  uint64_t received_bytes() const { return socket_->received_bytes(); }
+  void Close() { socket_->Close(); }
+
+ private:
+  Peer(std::string url, std::unique_ptr<RequestSocket> socket,
+       std::chrono::milliseconds answer_timeout)
+      : url_(std::move(url)), socket_(std::move(socket)), answer_timeout_(answer_timeout) {}
+
+  const std::string url_;
+  const std::unique_ptr<RequestSocket> socket_;
+  const std::chrono::milliseconds answer_timeout_;
+  SessionId session_;
+};
+
+}  // namespace tandem::replica

@@ -1,0 +1,75 @@
+// All replicas of one volume: their senders, what is kept for them, and what the state database
+// remembers of them. Any thread, except Start and the destructor.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "meta/base/mutex.h"
+#include "meta/source_tree.h"
+#include "meta/state_writer.h"
+#include "meta/tracker.h"
+#include "replica/source/retention.h"
+#include "replica/source/sender.h"
+
+namespace tandem::replica {
+
+class Replication {
+ public:
+  // About a gigabyte.
+  static constexpr uint64_t kMostChanges = 2 << 20;
+
+  struct Options {
+    std::string volume_name;
+    VolumeId volume;
+    std::string source;
+    RunId run = RunId::Random();
+    std::chrono::milliseconds interval{5};
+    // Of changed objects and names that are remembered for replicas that are behind.
+    uint64_t most_changes = kMostChanges;
+    std::vector<meta::ReplicaRecord> replicas;
+  };
+
+  // All references must outlive the replication.
+  static std::unique_ptr<Replication> Start(Options options, meta::Tracker& tracker,
+                                            const meta::SourceTree& tree,
+                                            meta::StateWriter& writer);
+  ~Replication();
+  // Whoever waits for a replica is told so at once. Nothing is sent any more.
+  void Stop();
+
+  std::vector<ReplicaStatus> Statuses();
+
+  // Everything up to and including `epoch` is applied on the replica, or on all of them. The error
+  // names the first that was not in time.
+  Status WaitUntilApplied(const std::optional<std::string>& replica, Epoch epoch,
+                          CondVar::Clock::time_point deadline);
+  Status SetPaused(const std::optional<std::string>& replica, bool paused);
+  // The named replica, or all; kUsage if there is no such.
+  Result<std::vector<Sender*>> Find(const std::optional<std::string>& replica);
+
+ private:
+  Replication(meta::Tracker& tracker, meta::StateWriter& writer, uint64_t most_changes)
+      : most_changes_(most_changes), writer_(writer), retention_(tracker) {}
+  void Applied(size_t index, const CutName& durable, const CutName& applied, bool reconcile_owed)
+      EXCLUDES(mutex_);
+  void Run();
+  void NoteLetGo(const std::string& replica) EXCLUDES(mutex_);
+  bool Remember() EXCLUDES(mutex_);
+
+  const uint64_t most_changes_;
+  meta::StateWriter& writer_;
+  Retention retention_;
+  std::vector<std::unique_ptr<Sender>> senders_;
+
+  Mutex mutex_;
+  CondVar wake_;
+  bool stopping_ GUARDED_BY(mutex_) = false;
+  bool changed_ GUARDED_BY(mutex_) = false;
+  std::vector<meta::ReplicaRecord> records_ GUARDED_BY(mutex_);
+  std::thread thread_;
+};
+
+}  // namespace tandem::replica

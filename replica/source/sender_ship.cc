@@ -1,0 +1,256 @@
+// One change set: from a cut to the replica's having applied it.
+#include <algorithm>
+#include <unordered_set>
+
+#include "meta/base/fault_point.h"
+#include "meta/base/log.h"
+#include "replica/source/cut_shipper.h"
+#include "replica/source/sender.h"
+
+namespace tandem::replica {
+namespace {
+
+using std::chrono::milliseconds;
+using Grip = Retention::Grip;
+
+constexpr uint32_t kAppliedPollMs = 1000;
+// More than this is pre-copied: shipped from one cut, and the stage committed with a later, smaller
+// one.
+constexpr uint64_t kPreCopyAbove = 64 << 20;
+constexpr int kMaxRounds = 8;
+// A clock that ticks slowly may tick once in so many cuts.
+constexpr uint64_t kCutsInATick = 2;
+constexpr int kMaxCommitTries = 16;
+// Each names thousands of objects that are not there. More is no replica that ever has them all.
+constexpr int kMaxCommits = 1024;
+// For a replica that answers at once, again and again, that the cut is not applied yet.
+constexpr milliseconds kAppliedPause{50};
+
+std::string WhatLacks(const meta::ObjectChange& change) {
+  if (change.whole) return "";
+  if (change.listing) return "names in ";
+  if (!change.data.empty()) return std::to_string(change.data.TotalBytes()) + " bytes of ";
+  return "attributes of ";
+}
+
+}  // namespace
+
+Status Sender::Ship(Peer& peer, Position& position) {
+  if (!increments_) {
+    progress_.objects = 0;
+    progress_.content_bytes = 0;
+    SetGoingOn(position.empty ? ReplicaState::kSeeding : ReplicaState::kReconciling);
+  }
+  cut_progress_.Clear();
+  {
+    MutexLock lock(mutex_);
+    lacking_.BeginStage();
+  }
+  auto stage = StageWriter::Begin(peer, position.durable);
+  auto shipped = stage ? FillStage(peer, position, *stage)
+                       : Result<CutName>(tl::unexpected<Error>(stage.error()));
+  if (!shipped) {
+    cut_progress_.Clear();
+    retention_.Regrip(options_.name, Grip::kLoose);
+    // The basis of a delta was not what its signature said; literal bytes always do.
+    deltas_ = shipped.error().kind() != ErrorKind::kGivenUp;
+    if (MeansNoRoom(shipped.error())) {
+      ASSIGN_OR_RETURN(const bool made, MakeRoom(peer, position, shipped.error()));
+      if (made) return {};
+    }
+    return tl::unexpected<Error>(std::move(shipped.error()));
+  }
+  deltas_ = true;
+  trouble_.clear();
+  FAULT_POINT("source.ack.durable");
+  RETURN_IF_ERROR(AwaitApplied(peer, position, *shipped));
+  // What could not be compared when all was can be now: once more, then.
+  reconcile_owed_ = Heal();
+  if (reconcile_owed_) compare_after_ = walked_after_;
+  HoldAfter(position.applied);
+  on_applied_(position.durable, position.applied, reconcile_owed_ || !uncompared_.empty());
+  if (increments_) SetState(StateAfter(position.applied.epoch), "");
+  SetInStep(increments_);
+  FAULT_POINT("source.ack.applied");
+  return {};
+}
+
+// Ships until the replica has made a cut durable; returns which. Rounds before the last are
+// pre-copies: each ships what changed since the one before.
+Result<CutName> Sender::FillStage(Peer& peer, const Position& position, StageWriter& stage) {
+  using Compare = ObjectShipper::Compare;
+  const Compare compare = deltas_ ? Compare::kAll : Compare::kBlocks;
+  ObjectShipper objects(peer, stage, progress_, position.empty ? Compare::kNot : compare,
+                        position.largest_file);
+  // Without a debt everything the replica has can be told by its attributes, times included; but
+  // what changed again within one tick of the clock, at its last cut.
+  const CutName base = RealCut(position.durable);
+  const uint64_t newest = base.epoch.number();
+  Epoch compare_after =
+      reconcile_owed_ ? compare_after_ : Epoch(newest - std::min(newest, kCutsInATick));
+  // At no cut: not even its own database knows what the replica has.
+  if (newest == 0) compare_after = Epoch();
+  Walker walker(tree_, peer, stage, objects, {position.empty, compare_after}, uncompared_,
+                [this] { return !stopping_ && !paused(); });
+  CutShipper cuts(tree_, stage, objects, walker, cut_progress_);
+  Epoch after = base.epoch;
+  if (!increments_) {
+    // Everything after this cut is captured and follows; what was before stands in the tree.
+    RETURN_IF_ERROR(tracker_.AdvanceBeyond(position.durable.epoch));
+    if (!retention_.Regrip(options_.name, Grip::kFirm)) {
+      return MakeError(ErrorKind::kCancelled, "more has changed than is remembered");
+    }
+    walked_after_ = compare_after;
+    uncompared_.clear();
+    {
+      MutexLock lock(mutex_);
+      lacking_.StageAll();
+    }
+    ASSIGN_OR_RETURN(const auto start, tracker_.TakeCut(Epoch(), meta::Tracker::CutMode::kFresh));
+    start->GiveUp();  // the walk is of no one moment anyway
+    after = start->cut().name.epoch;
+    RETURN_IF_ERROR(walker.WalkDirectory(tree_.root(), WalkDepth::kAll));
+    // What is known to have changed shows in no attribute if a power cut took those back.
+    if (!position.empty) RETURN_IF_ERROR(cuts.Ship(start));
+    cut_progress_.AllSent(after);
+  }
+  int tries = 0;  // to send what had been asked for before
+  int commits = 0;
+  std::unordered_set<ObjectId> asked_for;
+  for (int round = 1;; ++round) {
+    if (stopping_ || paused()) return MakeError(ErrorKind::kCancelled, "fill a stage: stopping");
+    if (increments_ && round == kMaxRounds) {
+      SetState(ReplicaState::kCatchingUp,
+               "changes come about as fast as they can be carried: the "
+               "replica stays at its cut until they slow down");
+    }
+    // What falls short may be due although nothing has changed.
+    const bool fresh = round == 1 && increments_ && IsShortObjectDue();
+    ASSIGN_OR_RETURN(const auto cut, fresh ? tracker_.TakeCut(after, meta::Tracker::CutMode::kFresh)
+                                           : tracker_.TakeCut(after));
+    retention_.NoteCut(options_.name, cut->cut().name.epoch);
+    if (!tracker_.Knows(cut->cut().name)) {
+      return MakeError(ErrorKind::kCancelled, "the cut was forgotten before it was sent");
+    }
+    if (!retention_.Holds(options_.name)) {
+      increments_ = false;
+      return MakeError(ErrorKind::kCancelled, "more has changed than is remembered");
+    }
+    last_cut_ = CondVar::Clock::now();
+    const meta::PendingCounts pending = cut_progress_.BeginCut(*cut);
+    if (increments_ && round == 1) NoteHowFarBehind(position.applied.epoch, pending.bytes);
+    if (EstimateBytes(*cut) > kPreCopyAbove && round < kMaxRounds) {
+      cut->GiveUp();  // nothing needs to be kept for a pre-copy
+      if (increments_ && round == 1) {
+        ASSIGN_OR_RETURN(const uint64_t bytes, MeasureBytes(*cut, tree_, position.largest_file));
+        RETURN_IF_ERROR(stage.Expect(bytes));
+      }
+    }
+    ASSIGN_OR_RETURN(const bool walked, cuts.Ship(cut));
+    {
+      MutexLock lock(mutex_);
+      lacking_.Stage(cut->changes());
+    }
+    bool read_live = walked;
+    if (round == 1 && increments_) {
+      ASSIGN_OR_RETURN(const bool some,
+                       ShipShortObjects(cut->changes(), position.largest_file, walker));
+      read_live |= some;
+    }
+    after = cut->cut().name.epoch;
+    if (!cut->Finish() || read_live) {
+      RETURN_IF_ERROR(stage.Flush());
+      continue;
+    }
+    RETURN_IF_ERROR(DeferUnreadable(cut->cut().name, objects));
+    retention_.NoteCommit(options_.name);
+    ASSIGN_OR_RETURN(const Reply reply, stage.Commit(cut->cut().name, cut->cut().wall_time_ns));
+    if (reply.code != ReplyCode::kMissingObjects) {
+      RETURN_IF_ERROR(Peer::ToStatus(reply));
+      return cut->cut().name;
+    }
+    bool again = reply.missing.empty();
+    for (const ObjectId& object : reply.missing) again |= !asked_for.insert(object).second;
+    if ((again && ++tries > kMaxCommitTries) || ++commits > kMaxCommits) {
+      // It lacks what neither the cuts nor the tree can explain: look at everything.
+      if (!reconcile_owed_) compare_after_ = kNewestEpoch;  // no content
+      reconcile_owed_ = true;
+      const std::string first = reply.missing.empty() ? "" : " " + reply.missing.front().ToHex();
+      return tl::unexpected<Error>(
+          Peer::ToStatus(reply).error().Within("commit without object" + first));
+    }
+    const bool long_since = tries > kMaxCommitTries / 2;
+    RETURN_IF_ERROR(cuts.ShipMissing(reply.missing, long_since
+                                                        ? CutShipper::IfGone::kTakeNamesBack
+                                                        : CutShipper::IfGone::kNextCutSaysSo));
+  }
+}
+
+// The replica has applied what was tried again. True: of some of that not everything was compared.
+bool Sender::Heal() {
+  bool uncompared = false;
+  MutexLock lock(mutex_);
+  for (const ObjectId& object : lacking_.StageApplied()) uncompared |= uncompared_.contains(object);
+  return uncompared;
+}
+
+// The cut goes without what the disk does not give, and says so; unless it gives nothing at all.
+Status Sender::DeferUnreadable(const CutName& cut, ObjectShipper& objects) {
+  const std::vector<ObjectShipper::Unreadable> unreadable = objects.TakeUnreadable();
+  if (unreadable.empty()) return {};
+  RETURN_IF_ERROR(tree_.Sync());
+  for (const auto& [object, change, why] : unreadable) {
+    RETURN_IF_ERROR(tracker_.Defer(object, change));
+    const std::string text = "cut " + std::to_string(cut.epoch.number()) + " lacks " +
+                             WhatLacks(change) + tree_.PathOf(object) +
+                             ", tried again every few seconds: " + why;
+    LogError("replica {}: {}", options_.name, text);
+    MutexLock lock(mutex_);
+    lacking_.NoteUnreadable(object.id, change, text);
+  }
+  return {};
+}
+
+Status Sender::AwaitApplied(Peer& peer, Position& position, CutName cut) {
+  while (true) {
+    const auto asked = CondVar::Clock::now();
+    const Inquiry inquiry = Inquire();
+    ASSIGN_OR_RETURN(Reply reply, peer.Ask(replica::WaitApplied{cut, kAppliedPollMs}));
+    if (stopping_) return MakeError(ErrorKind::kCancelled, "stopping");
+    if (reply.code == ReplyCode::kNoSpace || reply.code == ReplyCode::kIoError) {
+      // The cut is safe there; it is applied when the trouble is over.
+      SetState(ReplicaState::kBlocked, reply.message);
+      if (reply.code == ReplyCode::kNoSpace) {
+        if (const auto next = ShipOnTop(peer, cut, position.largest_file)) {
+          cut = *next;
+          continue;
+        }
+      }
+      WaitUnlessWoken(milliseconds(kAppliedPollMs));
+      continue;
+    }
+    if (reply.code == ReplyCode::kBusy) {
+      WaitUnlessWoken(kAppliedPause);
+      continue;
+    }
+    RETURN_IF_ERROR(Peer::ToStatus(reply));
+    auto* answer = std::get_if<Position>(&reply.body);
+    if (answer == nullptr) {
+      return MakeError(ErrorKind::kProtocol, "wait for apply: answer of another kind");
+    }
+    answer->session = position.session;
+    position = std::move(*answer);
+    if (position.durable != cut) {
+      return MakeError(ErrorKind::kUnreachable,
+                       "the replica is at another cut than was thought: asking it where it is");
+    }
+    // First this: who waits for the position reads the state next.
+    const bool at_a_cut = cut.epoch != Epoch();
+    if (position.applied == cut && increments_ && at_a_cut) SetState(StateAfter(cut.epoch), "");
+    SetPosition(position, inquiry);
+    if (position.applied == cut) return {};
+    if (CondVar::Clock::now() - asked < kAppliedPause) WaitUnlessWoken(kAppliedPause);
+  }
+}
+
+}  // namespace tandem::replica

@@ -1,0 +1,86 @@
+#include "replica/source/short_debts.h"
+
+#include <algorithm>
+
+#include "meta/base/printable.h"
+#include "meta/tracker.h"
+
+namespace tandem::replica {
+namespace {
+
+using std::chrono::milliseconds;
+
+constexpr milliseconds kFirstPatience{1000};
+constexpr milliseconds kPatienceIfChanged{5000};
+constexpr milliseconds kPatience{60'000};
+
+}  // namespace
+
+void ShortDebts::Heard(const Position& position, Time now) {
+  if (count_ == 0 && position.short_count > 0) since_ns_ = meta::BootTimeNs();
+  count_ = position.short_count;
+  std::unordered_map<ObjectId, Debt> debts;
+  for (const ShortObject& object : position.short_objects) {
+    const auto before = debts_.find(object.object);
+    Debt debt = before == debts_.end() ? Debt{{}, kFirstPatience, now} : before->second;
+    debt.object = object;
+    debts.emplace(object.object, std::move(debt));
+  }
+  debts_ = std::move(debts);
+}
+
+std::vector<ShortObject> ShortDebts::Due(const meta::Layer& changes, Time now) const {
+  std::vector<ShortObject> due;
+  for (const auto& [id, debt] : debts_) {
+    const bool changed = changes.Find(id) != nullptr;
+    if (debt.hopeless && !changed) continue;
+    const milliseconds patience =
+        changed ? std::min(debt.patience, kPatienceIfChanged) : debt.patience;
+    const bool at_once = changed && (debt.hopeless || debt.untried);
+    if (at_once || debt.tried + patience <= now) due.push_back(debt.object);
+  }
+  return due;
+}
+
+bool ShortDebts::IsAnyDue(Time now) const {
+  return std::ranges::any_of(debts_, [now](const auto& debt) {
+    return !debt.second.hopeless && debt.second.tried + debt.second.patience <= now;
+  });
+}
+
+void ShortDebts::NoteTried(const ObjectId& object, Time now) {
+  const auto debt = debts_.find(object);
+  if (debt == debts_.end()) return;
+  debt->second.patience = std::min(debt->second.patience * 2, kPatience);
+  debt->second.tried = now;
+  debt->second.hopeless = false;
+  debt->second.untried = false;
+}
+
+void ShortDebts::NoteMoved(const ObjectId& object, Time now) {
+  if (const auto debt = debts_.find(object); debt != debts_.end()) debt->second.tried = now;
+}
+
+void ShortDebts::NoteHopeless(const ObjectId& object) {
+  if (const auto debt = debts_.find(object); debt != debts_.end()) debt->second.hopeless = true;
+}
+
+void ShortDebts::TryAllAgain() {
+  for (auto& [id, debt] : debts_) {
+    debt.patience = kFirstPatience;
+    debt.tried = {};
+    debt.hopeless = false;
+  }
+}
+
+std::string ShortDebts::ToString() const {
+  if (debts_.empty()) return std::to_string(count_) + " objects fall short on the replica";
+  const auto first = std::ranges::min_element(
+      debts_, {}, [](const auto& debt) { return debt.second.object.path; });
+  const ShortObject& one = first->second.object;
+  std::string text = Printable(one.path) + " falls short on the replica: " + one.reason;
+  if (count_ > 1) text += " (and " + std::to_string(count_ - 1) + " others)";
+  return text + "; all else is there, and it is sent again when it changes and once a minute";
+}
+
+}  // namespace tandem::replica

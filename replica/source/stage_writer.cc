@@ -1,0 +1,134 @@
+#include "replica/source/stage_writer.h"
+
+#include <endian.h>
+#include <xxhash.h>
+#include <zstd.h>
+
+#include <algorithm>
+
+#include "meta/base/fault_point.h"
+
+namespace tandem::replica {
+namespace {
+
+constexpr size_t kChunkBytes = 1 << 20;
+constexpr size_t kChunkRecords = 4096;
+constexpr size_t kWindow = 8;
+// What a record costs besides its bytes, roughly.
+constexpr size_t kRecordOverhead = 160;
+constexpr size_t kWorthCompressing = 512;
+constexpr int kZstdLevel = 1;
+
+size_t SizeOf(const Record& record) {
+  if (const auto* data = std::get_if<DataRecord>(&record)) {
+    // The replica turns deltas into content before it stores the chunk.
+    const size_t resolved = data->encoding == Encoding::kDelta ? data->length : 0;
+    return kRecordOverhead + std::max(data->bytes.size(), resolved);
+  }
+  if (const auto* object = std::get_if<ObjectRecord>(&record)) {
+    size_t size = kRecordOverhead + object->attributes.link_target.size();
+    for (const auto& [name, value] : object->attributes.xattrs) size += name.size() + value.size();
+    return size;
+  }
+  return kRecordOverhead;
+}
+
+// Compressed, or empty where that does not help.
+std::string Compress(const std::string& raw) {
+  if (raw.size() < kWorthCompressing) return {};
+  std::string compressed(ZSTD_compressBound(raw.size()), '\0');
+  const size_t size =
+      ZSTD_compress(compressed.data(), compressed.size(), raw.data(), raw.size(), kZstdLevel);
+  if (ZSTD_isError(size) != 0 || size >= raw.size() - raw.size() / 16) return {};
+  compressed.resize(size);
+  return compressed;
+}
+
+uint64_t DigestOf(const std::vector<uint64_t>& checksums) {
+  std::vector<uint64_t> little_endian;
+  little_endian.reserve(checksums.size());
+  for (const uint64_t checksum : checksums) little_endian.push_back(htole64(checksum));
+  return XXH3_64bits(little_endian.data(), little_endian.size() * sizeof(uint64_t));
+}
+
+}  // namespace
+
+Result<StageWriter> StageWriter::Begin(Peer& peer, const CutName& base) {
+  StageWriter writer(peer, CutId::Random(), base);
+  ASSIGN_OR_RETURN(const Reply reply, peer.Ask(replica::Begin{writer.stage_, base, 0}));
+  RETURN_IF_ERROR(Peer::ToStatus(reply));
+  FAULT_POINT("source.ship.begun");
+  return writer;
+}
+
+Status StageWriter::Expect(uint64_t bytes) {
+  ASSIGN_OR_RETURN(const Reply reply, peer_->Ask(replica::Begin{stage_, base_, bytes}));
+  return Peer::ToStatus(reply);
+}
+
+Status StageWriter::Add(Record record) {
+  pending_bytes_ += SizeOf(record);
+  pending_.push_back(std::move(record));
+  ++records_;
+  if (pending_bytes_ < kChunkBytes && pending_.size() < kChunkRecords) return {};
+  return SendChunk();
+}
+
+Status StageWriter::SendChunk() {
+  if (pending_.empty()) return {};
+  if (in_flight_.size() >= kWindow) RETURN_IF_ERROR(WaitForOldest());
+  std::string raw = EncodeRecords(pending_);
+  pending_.clear();
+  pending_bytes_ = 0;
+  Chunk chunk;
+  chunk.stage = stage_;
+  chunk.sequence = checksums_.size();
+  chunk.payload = Compress(raw);
+  if (chunk.payload.empty()) {
+    chunk.payload = std::move(raw);
+  } else {
+    chunk.raw_size = raw.size();
+  }
+  chunk.checksum = XXH3_64bits(chunk.payload.data(), chunk.payload.size());
+  checksums_.push_back(chunk.checksum);
+  ASSIGN_OR_RETURN(Peer::Pending pending, peer_->Send(std::move(chunk)));
+  in_flight_.push_back(std::move(pending));
+  FAULT_POINT("source.ship.chunk_sent");
+  return {};
+}
+
+Status StageWriter::WaitForOldest() {
+  Peer::Pending oldest = std::move(in_flight_.front());
+  in_flight_.pop_front();
+  ASSIGN_OR_RETURN(const Reply reply, oldest.Wait());
+  return Peer::ToStatus(reply);
+}
+
+Status StageWriter::Flush() {
+  RETURN_IF_ERROR(SendChunk());
+  while (!in_flight_.empty()) RETURN_IF_ERROR(WaitForOldest());
+  return {};
+}
+
+Result<Reply> StageWriter::Commit(const CutName& cut, int64_t wall_time_ns) {
+  RETURN_IF_ERROR(Flush());
+  FAULT_POINT("source.ship.before_commit");
+  replica::Commit commit;
+  commit.stage = stage_;
+  commit.base = base_;
+  commit.cut = cut;
+  commit.wall_time_ns = wall_time_ns;
+  commit.chunk_count = checksums_.size();
+  commit.digest = DigestOf(checksums_);
+  // To look through a large stage takes longer than an answer may. As long as the replica is there,
+  // the commit is told again: it counts once.
+  auto reply = peer_->Ask(commit);
+  while (!reply && reply.error().kind() == ErrorKind::kUnreachable) {
+    RETURN_IF_ERROR(peer_->AskFor<Position>(WaitApplied{base_, 0}));
+    reply = peer_->Ask(commit);
+  }
+  FAULT_POINT("source.ship.after_commit");
+  return reply;
+}
+
+}  // namespace tandem::replica

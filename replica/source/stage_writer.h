@@ -1,0 +1,46 @@
+// Sends the records of one change set as numbered, compressed chunks, several in flight. One
+// thread.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <vector>
+
+#include "replica/source/peer.h"
+#include "replica/wire/messages.h"
+
+namespace tandem::replica {
+
+class StageWriter {
+ public:
+  // Begins a stage on `base`. `peer` must outlive the writer.
+  static Result<StageWriter> Begin(Peer& peer, const CutName& base);
+
+  // Asks whether there is room for so much; the error is the replica's.
+  Status Expect(uint64_t bytes);
+  Status Add(Record record);
+  // Sends what has been added and waits until the replica has all of it.
+  Status Flush();
+  // Flush, then Commit. The reply may be kMissingObjects: more may be added then, and Commit called
+  // again.
+  Result<Reply> Commit(const CutName& cut, int64_t wall_time_ns);
+
+  uint64_t records() const { return records_; }
+
+ private:
+  StageWriter(Peer& peer, CutId stage, const CutName& base)
+      : peer_(&peer), stage_(stage), base_(base) {}
+  Status SendChunk();
+  Status WaitForOldest();
+
+  Peer* peer_;
+  CutId stage_;
+  CutName base_;
+  std::vector<Record> pending_;
+  size_t pending_bytes_ = 0;
+  std::deque<Peer::Pending> in_flight_;
+  std::vector<uint64_t> checksums_;
+  uint64_t records_ = 0;
+};
+
+}  // namespace tandem::replica

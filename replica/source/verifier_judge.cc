@@ -1,0 +1,309 @@
+// What the verifier compares, object by object.
+#include <algorithm>
+#include <string_view>
+#include <unordered_set>
+
+#include "replica/hash.h"
+#include "replica/source/verifier.h"
+
+namespace tandem::replica {
+namespace {
+
+constexpr uint64_t kContentWindow = 32 << 20;
+
+std::string Octal(uint32_t mode) {
+  char text[16];
+  snprintf(text, sizeof text, "%04o", mode);
+  return text;
+}
+
+std::string Versus(const std::string& what, const std::string& ours, const std::string& theirs) {
+  return what + " " + ours + ", replica " + theirs;
+}
+
+std::string Show(const meta::Timestamp& time) {
+  char text[48];
+  snprintf(text, sizeof text, "%lld.%09u", static_cast<long long>(time.seconds), time.nanoseconds);
+  return text;
+}
+
+// The first thing in which they differ, but content and extended attributes; empty: nothing.
+std::string AttributeDifference(const meta::Attributes& ours, const meta::Attributes& theirs) {
+  if (ours.permissions != theirs.permissions) {
+    return Versus("mode", Octal(ours.permissions), Octal(theirs.permissions));
+  }
+  if (ours.uid != theirs.uid || ours.gid != theirs.gid) {
+    return Versus("owner", std::to_string(ours.uid) + ":" + std::to_string(ours.gid),
+                  std::to_string(theirs.uid) + ":" + std::to_string(theirs.gid));
+  }
+  if (ours.size != theirs.size) {
+    return Versus("size", std::to_string(ours.size), std::to_string(theirs.size));
+  }
+  if (ours.device != theirs.device) {
+    return Versus("device", std::to_string(ours.device), std::to_string(theirs.device));
+  }
+  if (ours.link_target != theirs.link_target) {
+    return Versus("target", Printable(ours.link_target), Printable(theirs.link_target));
+  }
+  if (ours.modify_time != theirs.modify_time) {
+    return Versus("mtime", Show(ours.modify_time), Show(theirs.modify_time));
+  }
+  const bool has_links = ours.kind != meta::Kind::kDirectory;
+  if (has_links && ours.link_count != theirs.link_count) {
+    return Versus("links", std::to_string(ours.link_count), std::to_string(theirs.link_count));
+  }
+  return {};
+}
+
+std::vector<std::string> XattrDifferences(const meta::Xattrs& ours, const meta::Xattrs& theirs) {
+  std::vector<std::string> differences;
+  for (const auto& [name, value] : ours) {
+    const auto found = theirs.find(name);
+    if (found == theirs.end()) {
+      differences.push_back(Printable(name) + " is missing on the replica");
+    } else if (found->second != value) {
+      differences.push_back(Printable(name) + " has another value on the replica");
+    }
+  }
+  for (const auto& [name, value] : theirs) {
+    if (!ours.contains(name)) differences.push_back(Printable(name) + " is only on the replica");
+  }
+  return differences;
+}
+
+}  // namespace
+
+Status Verifier::JudgeObject(Peer& peer, const Position& position, const Item& item) {
+  Find ask;
+  ask.objects = {item.object.id};
+  ask.origin = Origin::kDisk;
+  ask.with_xattrs = true;
+  ASSIGN_OR_RETURN(const Found found, peer.AskFor<Found>(std::move(ask)));
+  if (found.objects.size() != 1) {
+    return MakeError(ErrorKind::kProtocol, "find: replica answered for another number of objects");
+  }
+  ASSIGN_OR_RETURN(std::optional<meta::SourceObject> object, tree_.Open(item.object));
+  if (!object) return {};
+  if (!found.objects[0].object.is_null()) {
+    return JudgeListed(position, item, *object, found.objects[0]);
+  }
+  // Removed here and there since it was met, but in use: it can still be opened by its handle.
+  ASSIGN_OR_RETURN(const meta::Attributes ours, object->ReadAttributes(meta::WithXattrs::kNo));
+  if (ours.link_count == 0) return {};
+  ASSIGN_OR_RETURN(const bool pending,
+                   Pending(position, item.object.id,
+                           [](const meta::ObjectChange& change) { return change.whole; }));
+  if (pending) {
+    Postpone(item);
+    return {};
+  }
+  Report({"name", item.path, "is missing on the replica"});
+  return item.name.empty() ? Status() : RepairName(item.parent, item.name);
+}
+
+Status Verifier::JudgeListed(const Position& position, const Item& item, meta::SourceObject& object,
+                             const Listed& theirs) {
+  ASSIGN_OR_RETURN(const meta::Attributes ours, object.ReadAttributes(meta::WithXattrs::kYes));
+  if (item.what == Item::What::kObject) {
+    MutexLock lock(mutex_);
+    ++report_.objects;
+  }
+  std::vector<Difference> differences;
+  if (ours.kind != theirs.attributes.kind) {
+    differences.push_back({"kind", item.path,
+                           Versus("is a", meta::NameOf(ours.kind),
+                                  std::string("a ") + meta::NameOf(theirs.attributes.kind))});
+  } else {
+    std::string what = AttributeDifference(ours, theirs.attributes);
+    if (!what.empty()) differences.push_back({"attribute", item.path, std::move(what)});
+    for (std::string& one : XattrDifferences(ours.xattrs, theirs.attributes.xattrs)) {
+      differences.push_back({"xattr", item.path, std::move(one)});
+    }
+  }
+  if (!differences.empty()) {
+    ASSIGN_OR_RETURN(const bool pending,
+                     Pending(position, item.object.id,
+                             [](const meta::ObjectChange& change) { return !change.empty(); }));
+    // Links come and go with the entries of any directory; wait until nothing is pending anywhere.
+    const bool links_pending = differences.front().what.starts_with("links") &&
+                               tracker_.NewestChange() > position.applied.epoch;
+    if (pending || links_pending) {
+      Item again = item;
+      again.what = Item::What::kAttributes;
+      Postpone(std::move(again));
+    } else {
+      for (Difference& difference : differences) Report(std::move(difference));
+      RETURN_IF_ERROR(RepairObject(item.object, ours.kind != theirs.attributes.kind));
+    }
+  }
+  if (item.what == Item::What::kAttributes || ours.kind != theirs.attributes.kind) return {};
+  Item next = item;
+  next.tries = 0;
+  if (ours.kind == meta::Kind::kDirectory) {
+    next.what = Item::What::kNames;
+    items_.push_front(std::move(next));
+  } else if (ours.kind == meta::Kind::kFile && ours.size > 0) {
+    next.what = Item::What::kContent;
+    items_.push_front(std::move(next));
+  }
+  return {};
+}
+
+Status Verifier::JudgeNames(Peer& peer, const Position& position, const Item& item) {
+  ASSIGN_OR_RETURN(const std::optional<meta::SourceObject> directory, tree_.Open(item.object));
+  if (!directory) return {};
+  ASSIGN_OR_RETURN(const meta::Attributes attributes,
+                   directory->ReadAttributes(meta::WithXattrs::kNo));
+  if (attributes.link_count == 0) return {};  // removed since it was met, but in use
+  ASSIGN_OR_RETURN(meta::SourceListing listed, tree_.List(*directory));
+  std::vector<meta::SourceEntry>& ours = listed.entries;
+  std::unordered_set<std::string_view> unreadable;
+  for (const auto& [name, error] : listed.unreadable) {
+    unreadable.insert(name);
+    Report({"unreadable", item.path == "." ? name : item.path + "/" + name, error.ToString()});
+  }
+  if (!item.only.empty()) {
+    std::erase_if(ours, [&item](const auto& entry) { return entry.name != item.only; });
+  }
+  // Both are in byte order: merge them.
+  auto our = ours.begin();
+  const auto judge_ours_before = [&](const Listed* theirs) -> Status {
+    for (; our != ours.end() && (theirs == nullptr || our->name < theirs->name); ++our) {
+      if (stopping_) return MakeError(ErrorKind::kCancelled, "verify: stopped");
+      RETURN_IF_ERROR(JudgeName(position, item, &*our, nullptr));
+    }
+    return {};
+  };
+  List ask;
+  ask.directory = item.object.id;
+  ask.origin = Origin::kDisk;
+  ask.with_xattrs = true;
+  ASSIGN_OR_RETURN(const bool exists, peer.ForEachName(ask, [&](const Listed& theirs) -> Status {
+    if (stopping_) return MakeError(ErrorKind::kCancelled, "verify: stopped");
+    if (unreadable.contains(theirs.name)) return {};
+    if (!item.only.empty() && theirs.name != item.only) return {};
+    RETURN_IF_ERROR(judge_ours_before(&theirs));
+    const bool both = our != ours.end() && our->name == theirs.name;
+    return JudgeName(position, item, both ? &*our++ : nullptr, &theirs);
+  }));
+  if (!exists) {
+    return MakeError(ErrorKind::kSystem, "list " + item.path + " on the replica: not found",
+                     ENOENT);
+  }
+  return judge_ours_before(nullptr);
+}
+
+Status Verifier::JudgeName(const Position& position, const Item& directory,
+                           const meta::SourceEntry* ours, const Listed* theirs) {
+  const std::string& name = ours != nullptr ? ours->name : theirs->name;
+  const std::string path = directory.path == "." ? name : directory.path + "/" + name;
+  if (ours != nullptr && theirs != nullptr && ours->object.id == theirs->object) {
+    Item child{Item::What::kObject, ours->object, path, directory.object, name, {}};
+    tree_.Remind(ours->object.id, directory.object.id, name);
+    ASSIGN_OR_RETURN(std::optional<meta::SourceObject> object, tree_.Open(ours->object));
+    if (!object) return {};
+    return JudgeListed(position, child, *object, *theirs);
+  }
+  ASSIGN_OR_RETURN(
+      const bool pending,
+      Pending(position, directory.object.id, [&name](const meta::ObjectChange& change) {
+        return change.listing || change.entries.contains(name);
+      }));
+  const bool has_other_id = ours != nullptr && theirs != nullptr && !theirs->object.is_null();
+  const bool renews = !pending && has_other_id && tree_.ids_may_change() && directory.tries == 0;
+  if (renews) RETURN_IF_ERROR(RenewIdentity(directory, *ours, theirs->object));
+  if (pending || renews) {
+    // Only this name is looked at again.
+    Item again = directory;
+    again.what = Item::What::kNames;
+    again.only = name;
+    if (directory.only.empty()) again.tries = 0;
+    Postpone(std::move(again));
+    return {};
+  }
+  if (theirs == nullptr) {
+    Report({"name", path, "is missing on the replica"});
+  } else if (ours == nullptr) {
+    Report({"name", path, "is only on the replica"});
+  } else {
+    Report({"link", path, "leads to another object on the replica"});
+  }
+  return RepairName(directory.object, name);
+}
+
+Status Verifier::JudgeContent(Peer& peer, const Position& position, const Item& item) {
+  ASSIGN_OR_RETURN(std::optional<meta::SourceObject> object, tree_.Open(item.object));
+  if (!object) return {};
+  ASSIGN_OR_RETURN(const meta::Attributes attributes,
+                   object->ReadAttributes(meta::WithXattrs::kNo));
+  const ByteRange window{item.offset, std::min(attributes.size, item.offset + kContentWindow)};
+  // Removed since it was met, but in use: the replica may have removed it.
+  if (window.empty() || attributes.link_count == 0) return {};
+  ASSIGN_OR_RETURN(const Comparison comparison, Compare(peer, item, *object, window));
+  bool postponed = false;
+  for (const ByteRange& block : comparison.differing) {
+    ASSIGN_OR_RETURN(const bool pending,
+                     Pending(position, item.object.id, [&](const meta::ObjectChange& change) {
+                       // Zeros up to where a write began behind the old end are in no range.
+                       if (!comparison.same_size && !change.empty()) return true;
+                       return change.data.Intersects(block) || change.suspect.Intersects(block) ||
+                              change.whole;
+                     }));
+    if (pending) {
+      if (!std::exchange(postponed, true)) Postpone(item);
+      continue;
+    }
+    if (postponed) continue;
+    Report(
+        {"content", item.path,
+         "bytes " + std::to_string(block.start) + " to " + std::to_string(block.end) + " differ"});
+    RETURN_IF_ERROR(RepairObject(item.object, /*whole=*/false));
+  }
+  {
+    MutexLock lock(mutex_);
+    report_.bytes += window.length();
+  }
+  if (window.end < attributes.size && !comparison.nothing_there) {
+    Item next = item;
+    next.offset = window.end;
+    next.tries = 0;
+    items_.push_front(std::move(next));
+  }
+  return {};
+}
+
+Result<Verifier::Comparison> Verifier::Compare(Peer& peer, const Item& item,
+                                               meta::SourceObject& object, ByteRange window) {
+  GetDigests ask;
+  ask.object = item.object.id;
+  ask.offset = window.start;
+  ask.length = window.length();
+  ask.block_size = options_.block_size;
+  ask.algorithm = options_.algorithm;
+  ask.drop_cache = options_.full;
+  ASSIGN_OR_RETURN(Peer::Pending answer, peer.Send(ask));
+
+  // Both sides read at the same time.
+  ASSIGN_OR_RETURN(const int fd, object.ContentFd());
+  ASSIGN_OR_RETURN(const Digests ours,
+                   DigestBlocks(fd, window.start, window.length(), options_.block_size,
+                                options_.algorithm, options_.full ? Cache::kDrop : Cache::kUse));
+  ASSIGN_OR_RETURN(const Reply reply, answer.Wait());
+  RETURN_IF_ERROR(Peer::ToStatus(reply));
+  const auto* theirs = std::get_if<Digests>(&reply.body);
+  if (theirs == nullptr) return MakeError(ErrorKind::kProtocol, "digests: answer of another kind");
+
+  Comparison comparison;
+  comparison.same_size = ours.file_size == theirs->file_size;
+  comparison.nothing_there = !comparison.same_size && theirs->file_size <= window.start;
+  if (comparison.nothing_there) {
+    // All the rest is said at once.
+    comparison.differing = {ByteRange{window.start, std::max(window.end, ours.file_size)}};
+  } else {
+    comparison.differing = DifferingBlocks(
+        ours.digests, theirs->digests, DigestSize(options_.algorithm), window, options_.block_size);
+  }
+  return comparison;
+}
+
+}  // namespace tandem::replica

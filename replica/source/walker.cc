@@ -1,0 +1,301 @@
+#include "replica/source/walker.h"
+
+#include <algorithm>
+#include <unordered_map>
+
+#include "meta/base/fault_point.h"
+
+namespace tandem::replica {
+namespace {
+
+constexpr size_t kFindAtATime = 1000;
+
+meta::ObjectChange EverythingOf(const meta::ObjectRef& object) {
+  meta::ObjectChange change;
+  change.handle = object.handle;
+  change.AddWhole();
+  return change;
+}
+
+// Every change of an object changes its ctime; an equal one, with equal size and times, is taken as
+// proof that nothing happened.
+bool MayDiffer(const meta::Attributes& ours, const meta::Attributes& theirs) {
+  return ours.kind != theirs.kind || ours.permissions != theirs.permissions ||
+         ours.uid != theirs.uid || ours.gid != theirs.gid || ours.size != theirs.size ||
+         ours.device != theirs.device || ours.modify_time != theirs.modify_time ||
+         ours.change_time != theirs.change_time;
+}
+
+}  // namespace
+
+Status Walker::WalkDirectory(const meta::ObjectRef& directory, WalkDepth depth) {
+  if (depth == WalkDepth::kAll) {
+    if (replica_.is_empty) {
+      ASSIGN_OR_RETURN(const bool shipped, ShipNew(directory, tree_.Open(directory),
+                                                   {directory, true, depth}, ObjectId()));
+      (void)shipped;  // its attributes are noted as lacking; its names are another matter
+    } else {
+      compares_all_ = true;
+      met_.insert(directory.id);
+      ASSIGN_OR_RETURN(const std::vector<Listed> known, FindOnReplica({directory.id}));
+      RETURN_IF_ERROR(ShipDifference(directory, tree_.Open(directory), known.front()));
+    }
+  }
+  tasks_.push_back({directory, replica_.is_empty, depth});
+  return Run();
+}
+
+Result<bool> Walker::WalkNew(const meta::ObjectRef& object) {
+  const WalkDepth depth = compares_all_ ? WalkDepth::kAll : WalkDepth::kNewOnly;
+  const Task like{object, true, depth, /*check_disk=*/true};
+  shipped_links_.erase(object.id);  // but what was shipped was not enough
+  ASSIGN_OR_RETURN(const bool shipped, ShipNew(object, tree_.Open(object), like, ObjectId()));
+  RETURN_IF_ERROR(Run());
+  return shipped;
+}
+
+Status Walker::WalkPassedBy(const meta::ObjectRef& object) {
+  met_.insert(object.id);
+  ASSIGN_OR_RETURN(const std::vector<Listed> known, FindOnReplica({object.id}));
+  if (known.front().object.is_null()) return {};  // the replica will ask for it
+  RETURN_IF_ERROR(ShipDifference(object, tree_.Open(object), known.front()));
+  return Run();
+}
+
+Result<std::vector<ObjectId>> Walker::FindUnknown(const std::vector<ObjectId>& objects) {
+  std::vector<ObjectId> unknown;
+  if (replica_.is_empty) return unknown;
+  ASSIGN_OR_RETURN(const std::vector<Listed> known, FindOnReplica(objects));
+  for (size_t i = 0; i < known.size(); ++i) {
+    if (known[i].object.is_null()) unknown.push_back(objects[i]);
+  }
+  return unknown;
+}
+
+std::optional<meta::ObjectRef> Walker::FindDiffering(const ObjectId& object) const {
+  const auto found = differing_.find(object);
+  if (found == differing_.end()) return std::nullopt;
+  return meta::ObjectRef{object, found->second};
+}
+
+Status Walker::Run() {
+  while (!tasks_.empty()) {
+    // Where objects are found by their names those of the directories above must not be forgotten
+    // meanwhile: they are not, while it is always these that are used.
+    const bool depth_first = tree_.by_names() != nullptr;
+    const Task task = std::move(depth_first ? tasks_.back() : tasks_.front());
+    depth_first ? tasks_.pop_back() : tasks_.pop_front();
+    tree_.Remind(task.directory.id, task.parent, task.name);
+    RETURN_IF_ERROR(Visit(task));
+    FAULT_POINT("source.walk.directory");
+  }
+  return {};
+}
+
+Status Walker::Visit(const Task& task) {
+  auto opened = tree_.Open(task.directory);
+  if (!opened && meta::IsUnreadable(opened.error())) {
+    NoteUnreadable(task, opened.error().ToString());
+    return {};
+  }
+  ASSIGN_OR_RETURN(const std::optional<meta::SourceObject> directory, std::move(opened));
+  if (!directory) return {};
+  auto ours = tree_.List(*directory);
+  if (!ours) {
+    // Removed while we looked: that travels as a change of its own.
+    const int code = ours.error().code();
+    if (code == ENOENT || code == ESTALE || code == ENOTDIR) return {};
+    if (meta::IsUnreadable(ours.error())) {
+      NoteUnreadable(task, ours.error().ToString());
+      return {};
+    }
+    return tl::unexpected<Error>(std::move(ours.error()));
+  }
+  std::vector<Listed> theirs;
+  if (!task.unknown_to_replica) {
+    const ObjectId& directory_id = task.directory.id;
+    ASSIGN_OR_RETURN(theirs, ListReplica(directory_id, *ours, [&](const std::string& name) {
+                       return stage_.Add(EntryRecord{directory_id, name, ObjectId()});
+                     }));
+  }
+  RETURN_IF_ERROR(CompareNames(task, *ours, theirs));
+  if (task.unknown_to_replica && !task.counterpart.is_null()) {
+    ASSIGN_OR_RETURN(theirs, ListReplica(task.counterpart, *ours,
+                                         [](const std::string&) -> Status { return {}; }));
+  }
+
+  const std::vector<meta::SourceEntry>& entries = ours->entries;
+  ASSIGN_OR_RETURN(const std::vector<Listed> known, FindKnown(task, entries));
+  return CompareObjects(task, *directory, entries, known, BasesOf(entries, theirs));
+}
+
+Result<std::vector<Listed>> Walker::FindKnown(const Task& task,
+                                              const std::vector<meta::SourceEntry>& entries) {
+  if (replica_.is_empty || entries.empty()) return std::vector<Listed>(entries.size());
+  std::vector<ObjectId> ids;
+  ids.reserve(entries.size());
+  for (const meta::SourceEntry& entry : entries) ids.push_back(entry.object.id);
+  ASSIGN_OR_RETURN(std::vector<Listed> known, FindOnReplica(ids));
+  if (!task.check_disk) return known;
+  ASSIGN_OR_RETURN(const std::vector<Listed> there, FindOnReplica(ids, Origin::kDisk));
+  for (size_t i = 0; i < known.size(); ++i) {
+    if (there[i].object.is_null()) known[i] = {};
+  }
+  return known;
+}
+
+void Walker::NoteUnreadable(const Task& task, const std::string& why) {
+  meta::ObjectChange change;
+  change.listing = true;
+  shipper_.NoteUnreadable(task.directory, change, why);
+  if (task.depth == WalkDepth::kAll) uncompared_.insert(task.directory.id);
+}
+
+Walker::Bases Walker::BasesOf(const std::vector<meta::SourceEntry>& ours,
+                              const std::vector<Listed>& theirs) {
+  std::unordered_map<std::string_view, ObjectId> by_name;
+  for (const Listed& listed : theirs) by_name.emplace(listed.name, listed.object);
+  Bases bases;
+  for (const meta::SourceEntry& entry : ours) {
+    const auto same = by_name.find(entry.name);
+    if (same != by_name.end() && same->second != entry.object.id) {
+      bases.emplace(entry.object.id, same->second);
+    }
+  }
+  return bases;
+}
+
+Status Walker::CompareNames(const Task& task, const meta::SourceListing& ours,
+                            const std::vector<Listed>& theirs) {
+  std::unordered_map<std::string_view, ObjectId> there;
+  for (const Listed& listed : theirs) there.emplace(listed.name, listed.object);
+  // Stays there what it is.
+  for (const auto& [name, error] : ours.unreadable) {
+    NoteUnreadable(task, name + ": " + error.ToString());
+  }
+  for (const meta::SourceEntry& entry : ours.entries) {
+    const auto same = there.find(entry.name);
+    if (same != there.end() && same->second == entry.object.id) continue;
+    RETURN_IF_ERROR(stage_.Add(EntryRecord{task.directory.id, entry.name, entry.object.id}));
+  }
+  return {};
+}
+
+Status Walker::CompareObjects(const Task& task, const meta::SourceObject& directory,
+                              const std::vector<meta::SourceEntry>& entries,
+                              const std::vector<Listed>& known, const Bases& bases) {
+  for (size_t i = 0; i < entries.size(); ++i) {
+    if (!keep_going_()) return MakeError(ErrorKind::kCancelled, "walk the source: stopping");
+    const bool first_met = compares_all_ && met_.insert(entries[i].object.id).second;
+    const Met met{task.directory.id, entries[i].name};
+    const auto open = [&] { return tree_.OpenListed(directory, task.directory.id, entries[i]); };
+    if (known[i].object.is_null()) {
+      const auto basis = bases.find(entries[i].object.id);
+      ASSIGN_OR_RETURN(const bool shipped,
+                       ShipNew(entries[i].object, open(), task,
+                               basis == bases.end() ? ObjectId() : basis->second, met));
+      if (shipped) continue;
+      // It has been named already; without it nothing can be committed.
+      RETURN_IF_ERROR(stage_.Add(EntryRecord{task.directory.id, entries[i].name, ObjectId()}));
+      NoteUnreadable(task, entries[i].name);
+    } else if (task.depth == WalkDepth::kAll || first_met) {
+      RETURN_IF_ERROR(ShipDifference(entries[i].object, open(), known[i], met));
+    }
+  }
+  return {};
+}
+
+Result<bool> Walker::ShipNew(const meta::ObjectRef& object, Opened found, const Task& like,
+                             ObjectId basis, const Met& met) {
+  if (shipped_links_.contains(object.id)) return true;
+  if (!found && meta::IsUnreadable(found.error())) {
+    shipper_.NoteUnreadable(object, EverythingUnreadable(), found.error().ToString());
+    return false;
+  }
+  ASSIGN_OR_RETURN(std::optional<meta::SourceObject> opened, std::move(found));
+  if (!opened) return true;  // gone: that travels as a change of its own
+  ASSIGN_OR_RETURN(const std::optional<meta::Attributes> attributes,
+                   shipper_.Ship(object.id, *opened, EverythingOf(object), basis));
+  if (!attributes) return false;
+  if (attributes->kind == meta::Kind::kDirectory) {
+    // The root is asked for itself, by WalkDirectory.
+    if (object.id != kRootObject) {
+      tasks_.push_back({object, true, like.depth, like.check_disk, basis, met.parent, met.name});
+    }
+  } else if (attributes->link_count > 1) {
+    shipped_links_.insert(object.id);
+  }
+  return true;
+}
+
+Status Walker::ShipDifference(const meta::ObjectRef& object, Opened found, const Listed& theirs,
+                              const Met& met) {
+  if (shipped_links_.contains(object.id)) return {};
+  const auto unreadable = [&](const Error& error) {
+    shipper_.NoteUnreadable(object, EverythingUnreadable(), error.ToString());
+    uncompared_.insert(object.id);
+    return Status();
+  };
+  if (!found && meta::IsUnreadable(found.error())) return unreadable(found.error());
+  ASSIGN_OR_RETURN(std::optional<meta::SourceObject> opened, std::move(found));
+  if (!opened) return {};
+  auto read = opened->ReadAttributes(meta::WithXattrs::kNo);
+  if (!read && meta::IsUnreadable(read.error())) return unreadable(read.error());
+  ASSIGN_OR_RETURN(const meta::Attributes ours, std::move(read));
+  if (MayDiffer(ours, theirs.attributes) || theirs.changed > replica_.compare_after) {
+    const bool same_kind = ours.kind == theirs.attributes.kind;
+    meta::ObjectChange change = same_kind ? meta::ObjectChange() : EverythingOf(object);
+    change.handle = object.handle;
+    change.attributes = meta::kAllAttributes;
+    if (same_kind && ours.kind == meta::Kind::kFile) change.suspect.Add(ByteRange::Whole());
+    ASSIGN_OR_RETURN(const auto shipped, shipper_.Ship(object.id, *opened, change, ObjectId()));
+    (void)shipped;  // or noted as lacking
+    differing_.emplace(object.id, object.handle);
+  }
+  if (ours.kind == meta::Kind::kDirectory && object.id != kRootObject) {
+    tasks_.push_back({object, false, WalkDepth::kAll, false, {}, met.parent, met.name});
+  } else if (ours.link_count > 1) {
+    shipped_links_.insert(object.id);
+  }
+  return {};
+}
+
+Result<std::vector<Listed>> Walker::ListReplica(
+    const ObjectId& directory, const meta::SourceListing& ours,
+    const std::function<Status(const std::string&)>& other) {
+  std::unordered_set<std::string_view> names;
+  for (const meta::SourceEntry& entry : ours.entries) names.insert(entry.name);
+  for (const auto& [name, error] : ours.unreadable) names.insert(name);
+  std::vector<Listed> same;
+  List ask;
+  ask.directory = directory;
+  ASSIGN_OR_RETURN(const bool exists, peer_.ForEachName(ask, [&](Listed& listed) -> Status {
+    if (!names.contains(listed.name)) return other(listed.name);
+    same.push_back({std::move(listed.name), listed.object, {}});
+    return {};
+  }));
+  (void)exists;  // or it has nothing there
+  return same;
+}
+
+Result<std::vector<Listed>> Walker::FindOnReplica(const std::vector<ObjectId>& objects,
+                                                  Origin origin) {
+  std::vector<Listed> all;
+  all.reserve(objects.size());
+  for (size_t at = 0; at < objects.size(); at += kFindAtATime) {
+    Find ask;
+    ask.origin = origin;
+    const size_t end = std::min(objects.size(), at + kFindAtATime);
+    ask.objects.assign(objects.begin() + static_cast<ptrdiff_t>(at),
+                       objects.begin() + static_cast<ptrdiff_t>(end));
+    ASSIGN_OR_RETURN(Found found, peer_.AskFor<Found>(std::move(ask)));
+    if (found.objects.size() != end - at) {
+      return MakeError(ErrorKind::kProtocol,
+                       "find: replica answered for another number of objects");
+    }
+    std::move(found.objects.begin(), found.objects.end(), std::back_inserter(all));
+  }
+  return all;
+}
+
+}  // namespace tandem::replica

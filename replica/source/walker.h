@@ -1,0 +1,135 @@
+// Finds what differs between source and replica without knowing what changed, and ships it:
+// seeding, reconciling, hot directories after a crash (DESIGN section 7). It reads the live tree;
+// what it stages belongs to no moment. What changes while it walks is captured as always, and
+// whoever walks takes a cut afterwards and ships that on top.
+//
+// One thread.
+#pragma once
+
+#include <deque>
+#include <functional>
+#include <string>
+#include <unordered_map>
+#include <unordered_set>
+#include <vector>
+
+#include "meta/source_tree.h"
+#include "replica/source/object_shipper.h"
+
+namespace tandem::replica {
+
+enum class WalkDepth {
+  kNewOnly,  // known objects are left alone: their changes have marks of their own
+  kAll,      // every object's attributes are compared, and every directory's names
+};
+
+class Walker {
+ public:
+  struct Other {
+    bool is_empty;  // there is nothing to compare with, so nothing is asked
+    // What the replica changed after this cut is compared whatever its attributes say: a power cut
+    // can take content back from the source and leave size and times.
+    Epoch compare_after;
+  };
+  // Objects of which something could not be read when all was to be compared.
+  using Uncompared = std::unordered_set<ObjectId>;
+
+  // All must outlive the walker. `keep_going` is called between objects; false ends the walk with
+  // kCancelled.
+  Walker(const meta::SourceTree& tree, Peer& peer, StageWriter& stage, ObjectShipper& shipper,
+         Other replica, Uncompared& uncompared, std::function<bool()> keep_going)
+      : tree_(tree),
+        peer_(peer),
+        stage_(stage),
+        shipper_(shipper),
+        replica_(replica),
+        uncompared_(uncompared),
+        keep_going_(std::move(keep_going)) {}
+
+  // Compares the directory's names (and, with kAll, its attributes), and below it all directories
+  // that the replica does not know (with kAll: all).
+  Status WalkDirectory(const meta::ObjectRef& directory, WalkDepth depth);
+  // Ships an object the replica lacks, and everything below it that is not in its tree either.
+  // False: it cannot be read.
+  Result<bool> WalkNew(const meta::ObjectRef& object);
+  // A walk of everything meets no object that moves meanwhile from where it has yet to go to where
+  // it has been. Whether this is such a one, for all that is known; a cut names it, where it is
+  // now.
+  bool HasPassedBy(const ObjectId& object) const { return compares_all_ && !met_.contains(object); }
+  // Compares one that was passed by, and everything below it.
+  Status WalkPassedBy(const meta::ObjectRef& object);
+  // Those of which the replica has never heard; none if it is empty anyway.
+  Result<std::vector<ObjectId>> FindUnknown(const std::vector<ObjectId>& objects);
+  // One that was found to differ, and shipped as such.
+  std::optional<meta::ObjectRef> FindDiffering(const ObjectId& object) const;
+
+ private:
+  struct Task {
+    meta::ObjectRef directory;
+    bool unknown_to_replica;
+    WalkDepth depth;
+    // Whether what the replica knows is believed to be there. Not below what somebody has taken
+    // from its tree.
+    bool check_disk = false;
+    // What the replica has in its place; null: nothing.
+    ObjectId counterpart = {};
+    // Where it was met.
+    ObjectId parent = {};
+    std::string name = {};
+  };
+  // Where a directory is met that is to be visited.
+  struct Met {
+    ObjectId parent;
+    std::string name;
+  };
+  // What the replica has under the names of objects it does not know (a backup was put back, an
+  // editor saved anew): their content may be found there.
+  using Bases = std::unordered_map<ObjectId, ObjectId>;
+  static Bases BasesOf(const std::vector<meta::SourceEntry>& ours,
+                       const std::vector<Listed>& theirs);
+
+  Status Run();
+  Status Visit(const Task& task);
+  // `theirs` is what the replica has under the names in `ours`.
+  Status CompareNames(const Task& task, const meta::SourceListing& ours,
+                      const std::vector<Listed>& theirs);
+  Status CompareObjects(const Task& task, const meta::SourceObject& directory,
+                        const std::vector<meta::SourceEntry>& entries,
+                        const std::vector<Listed>& known, const Bases& bases);
+  // The directory, or what some of its names lead to, cannot be read.
+  void NoteUnreadable(const Task& task, const std::string& why);
+  // How an object that is to be shipped was opened: by what is known of it, or as it was listed.
+  using Opened = Result<std::optional<meta::SourceObject>>;
+  // All the same as `like`, but for the object and what the replica has in its place.
+  Result<bool> ShipNew(const meta::ObjectRef& object, Opened found, const Task& like,
+                       ObjectId basis, const Met& met = {});
+  // And, of a directory, has everything below it compared.
+  Status ShipDifference(const meta::ObjectRef& object, Opened found, const Listed& theirs,
+                        const Met& met = {});
+  // What the replica has in `directory` under names that are in `ours`: names and objects only.
+  // Nothing is remembered of the others, however many there are: `other` is called with each.
+  Result<std::vector<Listed>> ListReplica(const ObjectId& directory,
+                                          const meta::SourceListing& ours,
+                                          const std::function<Status(const std::string&)>& other);
+  Result<std::vector<Listed>> FindOnReplica(const std::vector<ObjectId>& objects,
+                                            Origin origin = Origin::kDatabase);
+  Result<std::vector<Listed>> FindKnown(const Task& task,
+                                        const std::vector<meta::SourceEntry>& entries);
+
+  const meta::SourceTree& tree_;
+  Peer& peer_;
+  StageWriter& stage_;
+  ObjectShipper& shipper_;
+  const Other replica_;
+  Uncompared& uncompared_;
+  const std::function<bool()> keep_going_;
+  std::deque<Task> tasks_;
+  // Objects with several names are met several times.
+  std::unordered_set<ObjectId> shipped_links_;
+  std::unordered_map<ObjectId, FileHandle> differing_;
+  // From the first walk of everything on, if there is something to compare with.
+  bool compares_all_ = false;
+  std::unordered_set<ObjectId> met_;  // then
+};
+
+}  // namespace tandem::replica

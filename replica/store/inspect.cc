@@ -1,0 +1,224 @@
+#include "replica/store/inspect.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+
+#include "replica/apply/file_data.h"
+#include "replica/apply/own_labels.h"
+#include "replica/apply/removal.h"
+#include "replica/apply/tree_path.h"
+#include "replica/delta.h"
+
+namespace tandem::replica {
+namespace {
+
+// One listing's limits; the caller asks on from the last name.
+constexpr size_t kMaxListed = 4096;
+constexpr size_t kMaxListedBytes = 4 << 20;
+
+size_t SizeOf(const Listed& listed) {
+  size_t size = 160 + listed.name.size() + listed.attributes.link_target.size();
+  for (const auto& [name, value] : listed.attributes.xattrs) size += name.size() + value.size();
+  return size;
+}
+
+meta::WithXattrs Xattrs(bool wanted) {
+  return wanted ? meta::WithXattrs::kYes : meta::WithXattrs::kNo;
+}
+
+// What stands in the tree, but for labels that are this host's own (own_labels.h).
+Result<meta::Attributes> ReadFromDisk(Catalog& catalog, std::optional<ObjectId> object, int fd,
+                                      bool with_xattrs) {
+  ASSIGN_OR_RETURN(meta::Attributes attributes, ReadWithRights(fd, Xattrs(with_xattrs)));
+  if (attributes.xattrs.empty()) return attributes;
+  std::optional<CatalogObject> row;
+  if (object) {
+    ASSIGN_OR_RETURN(row, catalog.Find(*object));
+  }
+  LeaveOutOwnLabels(attributes.xattrs, row ? row->attributes.xattrs : meta::Xattrs());
+  return attributes;
+}
+
+// Collects entries until the limits are reached.
+class ListingBuilder {
+ public:
+  bool full() const { return listing_.entries.size() >= kMaxListed || bytes_ >= kMaxListedBytes; }
+  void Add(Listed listed) {
+    bytes_ += SizeOf(listed);
+    listing_.entries.push_back(std::move(listed));
+  }
+  Listing Take(bool more) {
+    listing_.more = more;
+    return std::move(listing_);
+  }
+
+ private:
+  Listing listing_;
+  size_t bytes_ = 0;
+};
+
+Result<Listing> ListFromDatabase(Catalog& catalog, const List& request) {
+  ASSIGN_OR_RETURN(auto entries,
+                   catalog.EntriesOf(request.directory, request.after, kMaxListed + 1));
+  ListingBuilder builder;
+  for (CatalogEntry& entry : entries) {
+    if (builder.full()) return builder.Take(true);
+    ASSIGN_OR_RETURN(auto row, catalog.Find(entry.child));
+    if (!row) {
+      return MakeError(ErrorKind::kCorrupt,
+                       "find object " + entry.child.ToHex() + " in replica.db");
+    }
+    if (!request.with_xattrs) row->attributes.xattrs.clear();
+    builder.Add({std::move(entry.name), entry.child, std::move(row->attributes), row->changed});
+  }
+  return builder.Take(false);
+}
+
+Result<Listing> ListFromDisk(Catalog& catalog, int directory_fd, const List& request) {
+  ASSIGN_OR_RETURN(std::vector<std::string> names, NamesIn(directory_fd));
+  std::erase_if(names, [&](const std::string& name) { return name <= request.after; });
+  std::ranges::sort(names);
+  ListingBuilder builder;
+  for (std::string& name : names) {
+    if (builder.full()) return builder.Take(true);
+    auto fd = OpenBeneath(directory_fd, name, O_PATH);
+    if (!fd && MeansAbsent(fd.error())) continue;
+    if (!fd) return tl::unexpected<Error>(std::move(fd.error()));
+    ASSIGN_OR_RETURN(const auto inode, InodeAt(fd->get(), ""));
+    ASSIGN_OR_RETURN(const auto object, catalog.FindInode(inode.value_or(InodeId())));
+    ASSIGN_OR_RETURN(auto attributes,
+                     ReadFromDisk(catalog, object, fd->get(), request.with_xattrs));
+    builder.Add({std::move(name), object.value_or(ObjectId()), std::move(attributes), {}});
+  }
+  return builder.Take(false);
+}
+
+Result<Listed> FindOne(Catalog& catalog, Tree& tree, ObjectId object, const Find& request) {
+  ASSIGN_OR_RETURN(auto row, catalog.Find(object));
+  if (!row) return Listed();
+  Listed listed;
+  listed.object = object;
+  listed.changed = row->changed;
+  ASSIGN_OR_RETURN(const auto names, catalog.NamesOf(object));
+  if (!names.empty()) listed.name = names.front().name;
+  if (request.origin == Origin::kDatabase) {
+    listed.attributes = std::move(row->attributes);
+    if (!request.with_xattrs) listed.attributes.xattrs.clear();
+    return listed;
+  }
+  ASSIGN_OR_RETURN(const UniqueFd fd, tree.OpenObject(object));
+  if (!fd.valid()) return Listed();
+  ASSIGN_OR_RETURN(listed.attributes, ReadFromDisk(catalog, object, fd.get(), request.with_xattrs));
+  return listed;
+}
+
+// Returns false if the object has to be sent whole. A directory in which names were changed need
+// not be: a verify finds them, and removes them if it is asked to.
+Result<bool> IsAsItWas(ObjectId object, const meta::Attributes& left, Catalog& catalog, Tree& tree,
+                       ForeignEdits* edits) {
+  const bool is_directory = left.kind == meta::Kind::kDirectory;
+  Tree::Directory directory;
+  UniqueFd file;
+  if (is_directory) {
+    ASSIGN_OR_RETURN(directory, tree.OpenDirectory(object));
+  } else {
+    ASSIGN_OR_RETURN(file, tree.OpenObject(object));
+  }
+  const int fd = directory != nullptr ? directory->get() : file.get();
+  if (edits == nullptr) return fd >= 0;
+  ForeignEdit edit{"it is gone, or something else is in its place", true};
+  if (fd >= 0) {
+    struct stat now;
+    if (fstatat(fd, "", &now, AT_EMPTY_PATH) != 0) return ErrnoError("stat");
+    edit = FindForeignEdit(left, now);
+  }
+  if (edit.what.empty()) return true;
+  ASSIGN_OR_RETURN(const std::string path, PathOf(catalog, object));
+  edits->Note(path, edit.what);
+  return fd >= 0 && (is_directory || !edit.content);
+}
+
+}  // namespace
+
+Result<std::optional<Listing>> ListNames(Catalog& catalog, Tree& tree, const List& request) {
+  if (request.origin == Origin::kDisk) {
+    ASSIGN_OR_RETURN(const Tree::Directory fd, tree.OpenDirectory(request.directory));
+    if (fd == nullptr) return std::nullopt;
+    return ListFromDisk(catalog, fd->get(), request);
+  }
+  if (request.directory != kRootObject) {
+    ASSIGN_OR_RETURN(const auto kind, catalog.FindKind(request.directory));
+    if (kind != meta::Kind::kDirectory) return std::nullopt;
+  }
+  return ListFromDatabase(catalog, request);
+}
+
+Result<Found> FindObjects(Catalog& catalog, Tree& tree, const Find& request) {
+  Found found;
+  for (const ObjectId object : request.objects) {
+    ASSIGN_OR_RETURN(Listed listed, FindOne(catalog, tree, object, request));
+    found.objects.push_back(std::move(listed));
+  }
+  return found;
+}
+
+Result<UniqueFd> OpenFile(Tree& tree, ObjectId object) {
+  ASSIGN_OR_RETURN(const UniqueFd path_fd, tree.OpenObject(object));
+  if (!path_fd.valid()) return UniqueFd();
+  struct stat stat_buffer;
+  if (fstatat(path_fd.get(), "", &stat_buffer, AT_EMPTY_PATH) != 0) return ErrnoError("stat");
+  if (!S_ISREG(stat_buffer.st_mode)) return UniqueFd();
+  return Reopen(path_fd.get(), O_RDONLY);
+}
+
+Result<Signature> SignatureOf(int fd, const GetSignature& request) {
+  struct stat stat_buffer;
+  if (fstat(fd, &stat_buffer) != 0) return ErrnoError("stat");
+  Signature signature;
+  signature.file_size = static_cast<uint64_t>(stat_buffer.st_size);
+  if (request.offset >= signature.file_size) return signature;
+  const uint64_t length = std::min(request.length, signature.file_size - request.offset);
+  ASSIGN_OR_RETURN(const std::string basis, ReadUpTo(fd, request.offset, length));
+  if (!basis.empty()) {
+    ASSIGN_OR_RETURN(signature.bytes, MakeSignature(basis));
+  }
+  return signature;
+}
+
+Result<std::vector<ObjectId>> FindAbsent(Plan& plan, Catalog& catalog, Tree& tree,
+                                         ForeignEdits* edits) {
+  std::unordered_set<ObjectId> needed;
+  for (const auto& [object, planned] : plan.objects()) {
+    // To send it whole would not help.
+    if (planned.shortfall != Plan::Shortfall::kNone) continue;
+    if (planned.fate == Plan::Fate::kKeep && planned.whole == 0) needed.insert(object);
+  }
+  for (const auto& [key, child] : plan.entries()) {
+    for (const ObjectId object : {key.parent, child}) {
+      if (object.is_null() || needed.contains(object)) continue;
+      const Plan::Object* planned = plan.Find(object);
+      if (planned == nullptr || planned->whole == 0) needed.insert(object);
+    }
+  }
+  // By directory: the way to each is gone once.
+  std::vector<std::pair<ObjectId, ObjectId>> by_parent;
+  by_parent.reserve(needed.size());
+  for (const ObjectId object : needed) {
+    ASSIGN_OR_RETURN(const auto names, catalog.NamesOf(object));
+    by_parent.emplace_back(names.empty() ? ObjectId() : names.front().parent, object);
+  }
+  std::ranges::sort(by_parent);
+  std::vector<ObjectId> absent;
+  for (const auto& [parent, object] : by_parent) {
+    ASSIGN_OR_RETURN(const auto row, catalog.Find(object));
+    if (!row) continue;  // the root, before its first record
+    ASSIGN_OR_RETURN(const bool as_it_was,
+                     IsAsItWas(object, row->attributes, catalog, tree, edits));
+    if (!as_it_was) absent.push_back(object);
+  }
+  return absent;
+}
+
+}  // namespace tandem::replica

@@ -1,0 +1,62 @@
+#include "replica/store/session_holder.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace tandem::replica {
+namespace {
+
+constexpr size_t kMostRefused = 16;
+
+// Sources from before there were run ids are told apart by what they are called.
+bool IsSame(const RunId& run, const std::string& source, const Hello& hello) {
+  if (run.is_null() || hello.run.is_null()) return source == hello.source;
+  return run == hello.run;
+}
+
+}  // namespace
+
+bool SessionHolder::Refused::Is(const Hello& hello) const { return IsSame(run, source, hello); }
+
+bool SessionHolder::IsHolder(const Hello& hello) const { return IsSame(run_, source_, hello); }
+
+bool SessionHolder::Refuses(const Hello& hello, Time now) {
+  if (!taken_ || IsHolder(hello) || (requests_ == 0 && now - heard_ >= kSilence)) {
+    return false;
+  }
+  const auto known =
+      std::ranges::find_if(refused_, [&hello](const Refused& one) { return one.Is(hello); });
+  const bool both_seen_alive = known != refused_.end() && asked_ > known->since + kUnderWay;
+  if (connection_ != nullptr && !connection_->open() && !both_seen_alive) return false;
+  if (known == refused_.end()) {
+    refused_.push_back({hello.run, hello.source, now});
+    if (refused_.size() > kMostRefused) refused_.pop_front();
+  }
+  return true;
+}
+
+void SessionHolder::Take(const Hello& hello, ConnectionRef connection, Time now) {
+  if (!taken_ || !IsHolder(hello)) refused_.clear();
+  taken_ = true;
+  run_ = hello.run;
+  source_ = hello.source;
+  connection_ = std::move(connection);
+  ++turn_;
+  asked_ = heard_ = now;
+  requests_ = 0;
+}
+
+uint64_t SessionHolder::BeginRequest(ConnectionRef connection, Time now) {
+  connection_ = std::move(connection);
+  asked_ = heard_ = now;
+  ++requests_;
+  return turn_;
+}
+
+void SessionHolder::EndRequest(uint64_t turn, Time now) {
+  if (turn != turn_) return;
+  heard_ = now;
+  --requests_;
+}
+
+}  // namespace tandem::replica

@@ -1,0 +1,64 @@
+// Who writes a volume: one run of one source at a time. Two that say the same of themselves (a
+// cloned machine, a copied state directory) are told apart by their run ids; the second is refused
+// as long as the first is there, for to take turns would undo the work of both.
+//
+// The holder counts as gone if nothing was heard of it for kSilence, or as soon as its connection
+// is closed: so a source that was killed and started again gets in at once. But if both were seen
+// alive, a closed connection may be a disturbance of the network: then only silence counts.
+//
+// Not thread-safe.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <deque>
+#include <optional>
+#include <string>
+
+#include "meta/base/mutex.h"
+#include "replica/transport/connection.h"
+#include "replica/wire/messages.h"
+
+namespace tandem::replica {
+
+class SessionHolder {
+ public:
+  using Time = CondVar::Clock::time_point;
+  // A source that is there says something every two seconds.
+  static constexpr std::chrono::seconds kSilence{10};
+  // What is heard of the holder so long after another was refused, it has said since.
+  static constexpr std::chrono::milliseconds kUnderWay{500};
+
+  // Whether another source is there, so that this one must wait.
+  bool Refuses(const Hello& hello, Time now);
+  // To be called only if it is not refused. `connection` may be null: unknown.
+  void Take(const Hello& hello, ConnectionRef connection, Time now);
+  // The holder asks something; it counts as there until that is answered. EndRequest takes what
+  // BeginRequest has returned, also if the holder is another by then.
+  uint64_t BeginRequest(ConnectionRef connection, Time now);
+  void EndRequest(uint64_t turn, Time now);
+  // host:path of the holder, as it says.
+  const std::string& source() const { return source_; }
+
+ private:
+  struct Refused {
+    RunId run;
+    std::string source;
+    Time since;
+    bool Is(const Hello& hello) const;
+  };
+
+  bool IsHolder(const Hello& hello) const;
+
+  bool taken_ = false;
+  RunId run_;
+  std::string source_;
+  ConnectionRef connection_;
+  uint64_t turn_ = 0;            // counts calls of Take
+  Time asked_{};                 // when it last began a request
+  Time heard_{};                 // or was answered
+  int requests_ = 0;             // under way
+  std::deque<Refused> refused_;  // by this holder
+};
+
+}  // namespace tandem::replica

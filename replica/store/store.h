@@ -1,0 +1,58 @@
+// A replica daemon's directory, with its volumes: finds them at start, makes one at its source's
+// first Hello, and leads each request to its volume. STORE/.lock keeps a second daemon out.
+//
+// Any thread. Format: replica/STORE.md.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+
+#include "meta/base/mutex.h"
+#include "meta/base/private_files.h"
+#include "meta/base/result.h"
+#include "meta/base/unique_fd.h"
+#include "replica/store/volume.h"
+#include "replica/wire/messages.h"
+
+namespace tandem::replica {
+
+class Store {
+ public:
+  // `path` is made if only its last part is missing. `mode` is that of STORE and of each volume's
+  // directory, whatever an older version or another option left: by default nobody else gets in.
+  // If it lets others in, they see as much of tree/ as its own modes show them, and the marker. A
+  // STORE that holds other things, too, keeps its mode. kUsage: another daemon has it.
+  static Result<std::unique_ptr<Store>> Open(const std::string& path,
+                                             mode_t mode = kPrivateDirectory);
+
+  // An encoded Request in, an encoded Reply out. May wait. `connection` may be null: unknown.
+  std::string Answer(std::string_view request, const ConnectionRef& connection = nullptr);
+  // Makes those who wait go: call it before the transport, whose end waits for them.
+  void Stop();
+
+ private:
+  Store(std::string path, UniqueFd fd, mode_t mode)
+      : path_(std::move(path)), fd_(std::move(fd)), mode_(mode) {}
+  Status Lock();
+  Status EnsureModeOfStore();
+  Status FindVolumes();
+  Reply Dispatch(const Request& request, const ConnectionRef& connection);
+  Reply Greet(const Hello& hello, const ConnectionRef& connection);
+  Result<std::shared_ptr<Volume>> VolumeFor(const Hello& hello) REQUIRES(mutex_);
+  Result<std::shared_ptr<Volume>> OpenVolume(const std::string& name) REQUIRES(mutex_);
+  Status MakeVolume(const Hello& hello) REQUIRES(mutex_);
+
+  const std::string path_;
+  const UniqueFd fd_;
+  const mode_t mode_;
+  UniqueFd lock_fd_;
+
+  Mutex mutex_;
+  std::map<std::string, std::shared_ptr<Volume>> volumes_ GUARDED_BY(mutex_);
+  std::unordered_map<SessionId, std::shared_ptr<Volume>> sessions_ GUARDED_BY(mutex_);
+};
+
+}  // namespace tandem::replica

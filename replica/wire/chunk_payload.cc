@@ -1,0 +1,23 @@
+#include "replica/wire/chunk_payload.h"
+
+#include <xxhash.h>
+#include <zstd.h>
+
+namespace tandem::replica {
+
+uint64_t ChecksumOf(std::string_view bytes) { return XXH3_64bits(bytes.data(), bytes.size()); }
+
+Result<std::vector<Record>> UnpackRecords(std::string_view payload, uint64_t raw_size) {
+  if (raw_size == 0) return DecodeRecords(payload);
+  if (raw_size > kMaxMessageBytes) {
+    return MakeError(ErrorKind::kProtocol, "unpack a chunk beyond the limit", EBADMSG);
+  }
+  std::string raw(raw_size, '\0');
+  const size_t size = ZSTD_decompress(raw.data(), raw.size(), payload.data(), payload.size());
+  if (ZSTD_isError(size) != 0 || size != raw_size) {
+    return MakeError(ErrorKind::kProtocol, "unpack a chunk (damaged compression)", EBADMSG);
+  }
+  return DecodeRecords(raw);
+}
+
+}  // namespace tandem::replica

@@ -1,0 +1,244 @@
+// Requests: encoding and checked decoding.
+#include "replica/wire/messages.h"
+
+#include "replica/wire/wire_codec.h"
+
+namespace tandem::replica {
+namespace {
+
+constexpr char kIdentifier[] = "TFQ1";
+constexpr size_t kMaxSourceBytes = 8192;
+// What a message needs besides the bytes it carries.
+constexpr size_t kEnvelopeBytes = 512;
+
+// ---- Writing -----------------------------------------------------------------------------------
+
+struct BodyWriter {
+  WireBuilder& builder;
+
+  auto operator()(const Hello& hello) const {
+    const auto name = WriteBytes(builder, hello.volume_name);
+    const auto source = WriteBytes(builder, hello.source);
+    const auto volume = ToWire(hello.volume);
+    const auto run = ToWire(hello.run);
+    return wire::CreateHello(builder, hello.protocol_oldest, hello.protocol_newest, name, &volume,
+                             source, hello.run.is_null() ? nullptr : &run)
+        .Union();
+  }
+  auto operator()(const Begin& begin) const {
+    const auto stage = ToWire(begin.stage);
+    const auto base = ToWire(begin.base);
+    return wire::CreateBegin(builder, &stage, &base, begin.expected_bytes).Union();
+  }
+  auto operator()(const Chunk& chunk) const {
+    const auto payload = WriteBytes(builder, chunk.payload);
+    const auto stage = ToWire(chunk.stage);
+    return wire::CreateChunk(builder, &stage, chunk.sequence, chunk.raw_size, chunk.checksum,
+                             payload)
+        .Union();
+  }
+  auto operator()(const Commit& commit) const {
+    const auto stage = ToWire(commit.stage);
+    const auto base = ToWire(commit.base);
+    const auto cut = ToWire(commit.cut);
+    return wire::CreateCommit(builder, &stage, &base, &cut, commit.wall_time_ns, commit.chunk_count,
+                              commit.digest)
+        .Union();
+  }
+  auto operator()(const WaitApplied& wait) const {
+    const auto cut = ToWire(wait.cut);
+    return wire::CreateWaitApplied(builder, &cut, wait.timeout_ms).Union();
+  }
+  auto operator()(const GetSignature& get) const {
+    const auto object = ToWire(get.object);
+    return wire::CreateGetSignature(builder, &object, get.offset, get.length).Union();
+  }
+  auto operator()(const List& list) const {
+    const auto after = WriteBytes(builder, list.after);
+    const auto directory = ToWire(list.directory);
+    return wire::CreateList(builder, &directory, static_cast<wire::Origin>(list.origin), after,
+                            list.with_xattrs)
+        .Union();
+  }
+  auto operator()(const Find& find) const {
+    std::vector<wire::Id> ids;
+    ids.reserve(find.objects.size());
+    for (const ObjectId& object : find.objects) ids.push_back(ToWire(object));
+    return wire::CreateFind(builder, builder.CreateVectorOfStructs(ids),
+                            static_cast<wire::Origin>(find.origin), find.with_xattrs)
+        .Union();
+  }
+  auto operator()(const GetDigests& get) const {
+    const auto object = ToWire(get.object);
+    return wire::CreateGetDigests(builder, &object, get.offset, get.length, get.block_size,
+                                  static_cast<wire::HashAlgorithm>(get.algorithm), get.drop_cache)
+        .Union();
+  }
+};
+
+// The alternatives of RequestBody and of the union on the wire stand in one order.
+static_assert(std::variant_size_v<RequestBody> == static_cast<size_t>(wire::RequestBody::MAX));
+static_assert(std::is_same_v<std::variant_alternative_t<3, RequestBody>, Commit> &&
+              wire::RequestBodyTraits<wire::Commit>::enum_value == wire::RequestBody(3 + 1));
+static_assert(std::is_same_v<std::variant_alternative_t<8, RequestBody>, GetDigests> &&
+              wire::RequestBodyTraits<wire::GetDigests>::enum_value == wire::RequestBody(8 + 1));
+
+size_t SizeHint(const RequestBody& body) {
+  const auto* chunk = std::get_if<Chunk>(&body);
+  return kEnvelopeBytes + (chunk != nullptr ? chunk->payload.size() : 0);
+}
+
+// ---- Reading -----------------------------------------------------------------------------------
+
+Status CheckRange(uint64_t offset, uint64_t length) {
+  if (offset > ByteRange::kEndOfFile || length > ByteRange::kEndOfFile - offset) {
+    return Malformed("a range beyond 2^63");
+  }
+  return {};
+}
+
+Result<RequestBody> Read(WireReader& reader, const wire::Hello& table) {
+  Hello hello;
+  hello.protocol_oldest = table.protocol_oldest();
+  hello.protocol_newest = table.protocol_newest();
+  if (hello.protocol_oldest > hello.protocol_newest) return Malformed("no protocol version");
+  ASSIGN_OR_RETURN(hello.volume_name, reader.Name(table.volume_name()));
+  if (hello.volume_name.front() == '.') return Malformed("a volume name that begins with a dot");
+  hello.volume = FromWire<VolumeId>(table.volume());
+  if (hello.volume.is_null()) return Malformed("a volume without id");
+  ASSIGN_OR_RETURN(hello.source, reader.Bytes(table.source(), kMaxSourceBytes, "source"));
+  hello.run = FromWire<RunId>(table.run());
+  return hello;
+}
+
+Result<RequestBody> Read(WireReader&, const wire::Begin& table) {
+  ASSIGN_OR_RETURN(const CutName base, FromWire(*table.base()));
+  const Begin begin{FromWire<CutId>(table.stage()), base, table.expected_bytes()};
+  if (begin.stage.is_null()) return Malformed("a stage without id");
+  return begin;
+}
+
+Result<RequestBody> Read(WireReader& reader, const wire::Chunk& table) {
+  Chunk chunk;
+  chunk.stage = FromWire<CutId>(table.stage());
+  chunk.sequence = table.sequence();
+  chunk.raw_size = table.raw_size();
+  if (chunk.raw_size > kMaxMessageBytes) return Malformed("a chunk beyond the limit");
+  chunk.checksum = table.checksum();
+  ASSIGN_OR_RETURN(chunk.payload, reader.Bytes(table.payload(), kMaxMessageBytes, "chunk"));
+  return chunk;
+}
+
+Result<RequestBody> Read(WireReader&, const wire::Commit& table) {
+  ASSIGN_OR_RETURN(const CutName base, FromWire(*table.base()));
+  ASSIGN_OR_RETURN(const CutName cut, FromWire(*table.cut()));
+  const Commit commit{FromWire<CutId>(table.stage()),
+                      base,
+                      cut,
+                      table.wall_time_ns(),
+                      table.chunk_count(),
+                      table.digest()};
+  if (commit.stage.is_null() || commit.cut.id.is_null()) return Malformed("a cut without id");
+  const bool of_no_moment = commit.cut.epoch == Epoch();
+  if (!of_no_moment && commit.cut.epoch <= commit.base.epoch) {
+    return Malformed("a cut older than its base");
+  }
+  return commit;
+}
+
+Result<RequestBody> Read(WireReader&, const wire::WaitApplied& table) {
+  ASSIGN_OR_RETURN(const CutName cut, FromWire(*table.cut()));
+  return WaitApplied{cut, table.timeout_ms()};
+}
+
+Result<RequestBody> Read(WireReader&, const wire::GetSignature& table) {
+  const GetSignature get{FromWire<ObjectId>(table.object()), table.offset(), table.length()};
+  RETURN_IF_ERROR(CheckRange(get.offset, get.length));
+  if (get.length > kMaxDeltaWindow) return Malformed("a signature over too much");
+  return get;
+}
+
+Result<RequestBody> Read(WireReader& reader, const wire::List& table) {
+  List list;
+  list.directory = FromWire<ObjectId>(table.directory());
+  ASSIGN_OR_RETURN(list.origin, reader.Enum<Origin>(table.origin(), "origin"));
+  ASSIGN_OR_RETURN(list.after, reader.Bytes(table.after(), kMaxNameBytes, "a name"));
+  list.with_xattrs = table.with_xattrs();
+  return list;
+}
+
+Result<RequestBody> Read(WireReader& reader, const wire::Find& table) {
+  Find find;
+  ASSIGN_OR_RETURN(find.objects, reader.Objects(table.objects()));
+  ASSIGN_OR_RETURN(find.origin, reader.Enum<Origin>(table.origin(), "origin"));
+  find.with_xattrs = table.with_xattrs();
+  return find;
+}
+
+Result<RequestBody> Read(WireReader& reader, const wire::GetDigests& table) {
+  GetDigests get;
+  get.object = FromWire<ObjectId>(table.object());
+  get.offset = table.offset();
+  get.length = table.length();
+  get.block_size = table.block_size();
+  RETURN_IF_ERROR(CheckRange(get.offset, get.length));
+  if (get.block_size < kMinDigestBlock || get.block_size > kMaxDigestBlock ||
+      get.offset % get.block_size != 0 || get.length > kMaxDigestWindow ||
+      get.length / get.block_size > kMaxDigestBlocks) {
+    return Malformed("digests over blocks that cannot be");
+  }
+  ASSIGN_OR_RETURN(get.algorithm, reader.Enum<HashAlgorithm>(table.algorithm(), "algorithm"));
+  get.drop_cache = table.drop_cache();
+  return get;
+}
+
+Result<RequestBody> ReadBody(WireReader& reader, const wire::Request& request) {
+  RETURN_IF_ERROR(CheckUnion(request.body_type(), request.body()));
+  switch (request.body_type()) {
+    case wire::RequestBody::Hello:
+      return Read(reader, *request.body_as_Hello());
+    case wire::RequestBody::Begin:
+      return Read(reader, *request.body_as_Begin());
+    case wire::RequestBody::Chunk:
+      return Read(reader, *request.body_as_Chunk());
+    case wire::RequestBody::Commit:
+      return Read(reader, *request.body_as_Commit());
+    case wire::RequestBody::WaitApplied:
+      return Read(reader, *request.body_as_WaitApplied());
+    case wire::RequestBody::GetSignature:
+      return Read(reader, *request.body_as_GetSignature());
+    case wire::RequestBody::List:
+      return Read(reader, *request.body_as_List());
+    case wire::RequestBody::Find:
+      return Read(reader, *request.body_as_Find());
+    case wire::RequestBody::GetDigests:
+      return Read(reader, *request.body_as_GetDigests());
+    case wire::RequestBody::NONE:
+      break;
+  }
+  return Malformed("unknown request");
+}
+
+}  // namespace
+
+std::string EncodeRequest(const Request& request) {
+  WireBuilder builder(SizeHint(request.body));
+  const auto body = std::visit(BodyWriter{builder}, request.body);
+  const auto type = static_cast<wire::RequestBody>(request.body.index() + 1);
+  const auto session = ToWire(request.session);
+  const auto root =
+      wire::CreateRequest(builder, request.session.is_null() ? nullptr : &session, type, body);
+  return Finish(builder, root.Union(), kIdentifier);
+}
+
+Result<Request> DecodeRequest(std::string_view bytes) {
+  if (bytes.size() > kMaxMessageBytes) return Malformed("beyond the limit");
+  WireReader reader(bytes);
+  ASSIGN_OR_RETURN(const wire::Request* root, reader.Root<wire::Request>(kIdentifier));
+  Request request;
+  request.session = FromWire<SessionId>(root->session());
+  ASSIGN_OR_RETURN(request.body, ReadBody(reader, *root));
+  return request;
+}
+
+}  // namespace tandem::replica

@@ -1,0 +1,171 @@
+// Records: encoding and checked decoding of a chunk's payload.
+#include "replica/wire/messages.h"
+#include "replica/wire/wire_codec.h"
+
+namespace tandem::replica {
+namespace {
+
+constexpr char kIdentifier[] = "TFR1";
+
+// ---- Writing -----------------------------------------------------------------------------------
+
+struct RecordWriter {
+  WireBuilder& builder;
+
+  flatbuffers::Offset<wire::Record> operator()(const ObjectRecord& record) const {
+    const auto attributes = WriteAttributes(builder, record.attributes);
+    const auto object = ToWire(record.object);
+    return Wrap(
+        wire::CreateObjectRecord(builder, &object, record.whole, record.with_xattrs, attributes));
+  }
+
+  flatbuffers::Offset<wire::Record> operator()(const DataRecord& record) const {
+    flatbuffers::Offset<WireBytes> bytes;
+    if (!record.bytes.empty()) bytes = WriteBytes(builder, record.bytes);
+    const auto object = ToWire(record.object);
+    const auto basis = ToWire(record.basis);
+    return Wrap(wire::CreateDataRecord(builder, &object, record.offset, record.length,
+                                       static_cast<wire::Encoding>(record.encoding), bytes,
+                                       record.basis.is_null() ? nullptr : &basis,
+                                       record.basis_offset, record.basis_length, record.checksum,
+                                       record.fresh));
+  }
+
+  flatbuffers::Offset<wire::Record> operator()(const EntryRecord& record) const {
+    const auto name = WriteBytes(builder, record.name);
+    const auto parent = ToWire(record.parent);
+    const auto child = ToWire(record.child);
+    return Wrap(
+        wire::CreateEntryRecord(builder, &parent, name, record.child.is_null() ? nullptr : &child));
+  }
+
+ private:
+  template <typename Table>
+  flatbuffers::Offset<wire::Record> Wrap(flatbuffers::Offset<Table> body) const {
+    return wire::CreateRecord(builder, wire::RecordBodyTraits<Table>::enum_value, body.Union());
+  }
+};
+
+size_t SizeHint(const std::vector<Record>& records) {
+  size_t bytes = 256;
+  for (const Record& record : records) {
+    bytes += 160;
+    if (const auto* data = std::get_if<DataRecord>(&record)) bytes += data->bytes.size();
+  }
+  return bytes;
+}
+
+// ---- Reading -----------------------------------------------------------------------------------
+
+Result<ObjectId> KnownObject(const wire::Id* id) {
+  const auto object = FromWire<ObjectId>(id);
+  if (object.is_null()) return Malformed("a record about no object");
+  return object;
+}
+
+Result<Record> Read(WireReader& reader, const wire::ObjectRecord& table) {
+  ObjectRecord record;
+  ASSIGN_OR_RETURN(record.object, KnownObject(table.object()));
+  record.whole = table.whole();
+  record.with_xattrs = table.with_xattrs();
+  ASSIGN_OR_RETURN(record.attributes, reader.Attributes(*table.attributes()));
+  if (record.object == kRootObject && record.attributes.kind != meta::Kind::kDirectory) {
+    return Malformed("a root that is no directory");
+  }
+  return record;
+}
+
+Status CheckData(const DataRecord& record) {
+  if (record.length == 0 || record.offset > ByteRange::kEndOfFile ||
+      record.length > ByteRange::kEndOfFile - record.offset) {
+    return Malformed("a range of data that cannot be");
+  }
+  if (record.object == kRootObject) return Malformed("data of the root directory");
+  switch (record.encoding) {
+    case Encoding::kLiteral:
+      if (record.bytes.size() != record.length) return Malformed("data of another length");
+      return {};
+    case Encoding::kHole:
+      if (!record.bytes.empty()) return Malformed("a hole with bytes");
+      return {};
+    case Encoding::kDelta:
+      if (record.basis.is_null() || record.length > kMaxDeltaWindow ||
+          record.basis_length > kMaxDeltaWindow || record.basis_offset > ByteRange::kEndOfFile ||
+          record.basis_length > ByteRange::kEndOfFile - record.basis_offset) {
+        return Malformed("a delta over a range that cannot be");
+      }
+      return {};
+    case Encoding::kStaged:
+      if (!record.bytes.empty() || record.basis.is_null()) return Malformed("a staged range");
+      return {};
+  }
+  return Malformed("unknown encoding");
+}
+
+Result<Record> Read(WireReader& reader, const wire::DataRecord& table) {
+  DataRecord record;
+  ASSIGN_OR_RETURN(record.object, KnownObject(table.object()));
+  record.offset = table.offset();
+  record.length = table.length();
+  ASSIGN_OR_RETURN(record.encoding, reader.Enum<Encoding>(table.encoding(), "encoding"));
+  ASSIGN_OR_RETURN(record.bytes, reader.Bytes(table.bytes(), kMaxMessageBytes, "data"));
+  record.basis = FromWire<ObjectId>(table.basis());
+  record.basis_offset = table.basis_offset();
+  record.basis_length = table.basis_length();
+  record.checksum = table.checksum();
+  record.fresh = table.fresh();
+  RETURN_IF_ERROR(CheckData(record));
+  return record;
+}
+
+Result<Record> Read(WireReader& reader, const wire::EntryRecord& table) {
+  EntryRecord record;
+  ASSIGN_OR_RETURN(record.parent, KnownObject(table.parent()));
+  ASSIGN_OR_RETURN(record.name, reader.Name(table.name()));
+  record.child = FromWire<ObjectId>(table.child());
+  if (record.child == kRootObject || record.child == record.parent) {
+    return Malformed("a directory inside itself");
+  }
+  return record;
+}
+
+Result<Record> ReadRecord(WireReader& reader, const wire::Record& table) {
+  // A table and its wrapper take more than this; many references to one are not many records.
+  RETURN_IF_ERROR(reader.Take(24));
+  RETURN_IF_ERROR(CheckUnion(table.body_type(), table.body()));
+  switch (table.body_type()) {
+    case wire::RecordBody::ObjectRecord:
+      return Read(reader, *table.body_as_ObjectRecord());
+    case wire::RecordBody::DataRecord:
+      return Read(reader, *table.body_as_DataRecord());
+    case wire::RecordBody::EntryRecord:
+      return Read(reader, *table.body_as_EntryRecord());
+    default:
+      return Malformed("unknown kind of record");
+  }
+}
+
+}  // namespace
+
+std::string EncodeRecords(const std::vector<Record>& records) {
+  WireBuilder builder(SizeHint(records));
+  std::vector<flatbuffers::Offset<wire::Record>> offsets;
+  offsets.reserve(records.size());
+  for (const Record& record : records) offsets.push_back(std::visit(RecordWriter{builder}, record));
+  const auto root = wire::CreateRecords(builder, builder.CreateVector(offsets));
+  return Finish(builder, root.Union(), kIdentifier);
+}
+
+Result<std::vector<Record>> DecodeRecords(std::string_view bytes) {
+  if (bytes.size() > kMaxMessageBytes) return Malformed("records beyond the limit");
+  WireReader reader(bytes);
+  ASSIGN_OR_RETURN(const wire::Records* root, reader.Root<wire::Records>(kIdentifier));
+  std::vector<Record> records;
+  for (const wire::Record* table : *root->records()) {
+    ASSIGN_OR_RETURN(Record record, ReadRecord(reader, *table));
+    records.push_back(std::move(record));
+  }
+  return records;
+}
+
+}  // namespace tandem::replica

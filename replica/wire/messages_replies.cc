@@ -1,0 +1,261 @@
+// Replies: encoding and checked decoding.
+#include <algorithm>
+
+#include "replica/wire/messages.h"
+#include "replica/wire/wire_codec.h"
+
+namespace tandem::replica {
+namespace {
+
+constexpr char kIdentifier[] = "TFA1";
+constexpr size_t kMaxTextBytes = 64 << 10;
+// So much of a text is for people, and their logs; a peer may say something else each second.
+constexpr size_t kMostShownBytes = 4096;
+constexpr size_t kEnvelopeBytes = 512;
+
+static_assert(static_cast<int>(wire::ReplyCode::MAX) == static_cast<int>(ReplyCode::kNotFound));
+
+// ---- Writing -----------------------------------------------------------------------------------
+
+using ListedVector = flatbuffers::Vector<flatbuffers::Offset<wire::Listed>>;
+
+flatbuffers::Offset<ListedVector> WriteListed(WireBuilder& builder,
+                                              const std::vector<Listed>& listed,
+                                              bool null_means_nothing) {
+  std::vector<flatbuffers::Offset<wire::Listed>> offsets;
+  offsets.reserve(listed.size());
+  for (const Listed& item : listed) {
+    const auto name = WriteBytes(builder, item.name);
+    flatbuffers::Offset<wire::Attributes> attributes;
+    if (!(null_means_nothing && item.object.is_null())) {
+      attributes = WriteAttributes(builder, item.attributes);
+    }
+    const auto object = ToWire(item.object);
+    offsets.push_back(wire::CreateListed(builder, name, item.object.is_null() ? nullptr : &object,
+                                         attributes, item.changed.number()));
+  }
+  return builder.CreateVector(offsets);
+}
+
+struct BodyWriter {
+  WireBuilder& builder;
+
+  flatbuffers::Offset<void> operator()(const std::monostate&) const { return 0; }
+  flatbuffers::Offset<void> operator()(const Position& position) const {
+    std::vector<flatbuffers::Offset<wire::ShortObject>> short_objects;
+    for (const ShortObject& item : position.short_objects) {
+      const auto path = WriteBytes(builder, item.path);
+      const auto reason = WriteBytes(builder, item.reason);
+      const auto object = ToWire(item.object);
+      short_objects.push_back(
+          wire::CreateShortObject(builder, &object, path, reason, item.by_name));
+    }
+    const auto listed = builder.CreateVector(short_objects);
+    const auto notice = WriteBytes(builder, position.notice);
+    const auto session = ToWire(position.session);
+    const auto durable = ToWire(position.durable);
+    const auto applied = ToWire(position.applied);
+    return wire::CreatePosition(builder, &session, position.protocol, &durable, &applied,
+                                position.empty, notice, listed, position.short_count,
+                                position.largest_file)
+        .Union();
+  }
+  flatbuffers::Offset<void> operator()(const Signature& signature) const {
+    const auto bytes = WriteBytes(builder, signature.bytes);
+    return wire::CreateSignature(builder, bytes, signature.file_size).Union();
+  }
+  flatbuffers::Offset<void> operator()(const Listing& listing) const {
+    const auto entries = WriteListed(builder, listing.entries, false);
+    return wire::CreateListing(builder, entries, listing.more).Union();
+  }
+  flatbuffers::Offset<void> operator()(const Found& found) const {
+    return wire::CreateFound(builder, WriteListed(builder, found.objects, true)).Union();
+  }
+  flatbuffers::Offset<void> operator()(const Digests& digests) const {
+    const auto bytes = WriteBytes(builder, digests.digests);
+    return wire::CreateDigests(builder, digests.file_size, digests.digest_size, bytes).Union();
+  }
+};
+
+static_assert(std::variant_size_v<ReplyBody> == static_cast<size_t>(wire::ReplyBody::MAX) + 1);
+static_assert(std::is_same_v<std::variant_alternative_t<5, ReplyBody>, Digests> &&
+              wire::ReplyBodyTraits<wire::Digests>::enum_value == wire::ReplyBody(5));
+
+// ---- Reading -----------------------------------------------------------------------------------
+
+Result<std::string> ReadText(WireReader& reader, const WireBytes* bytes) {
+  ASSIGN_OR_RETURN(std::string text, reader.Bytes(bytes, kMaxTextBytes, "text"));
+  if (text.size() > kMostShownBytes) text.resize(kMostShownBytes);
+  return text;
+}
+
+Result<ReplyBody> Read(WireReader& reader, const wire::Position& table) {
+  Position position;
+  position.session = FromWire<SessionId>(table.session());
+  position.protocol = table.protocol();
+  ASSIGN_OR_RETURN(position.durable, FromWire(*table.durable()));
+  ASSIGN_OR_RETURN(position.applied, FromWire(*table.applied()));
+  position.empty = table.empty();
+  ASSIGN_OR_RETURN(position.notice, ReadText(reader, table.notice()));
+  if (table.largest_file() != 0) position.largest_file = table.largest_file();
+  position.short_count = table.short_count();
+  if (table.short_objects() == nullptr) return position;
+  if (table.short_objects()->size() > kMaxShortListed) return Malformed("too many short objects");
+  for (const wire::ShortObject* item : *table.short_objects()) {
+    ShortObject listed;
+    listed.object = FromWire<ObjectId>(item->object());
+    ASSIGN_OR_RETURN(listed.path, ReadText(reader, item->path()));
+    ASSIGN_OR_RETURN(listed.reason, ReadText(reader, item->reason()));
+    listed.by_name = item->by_name();
+    position.short_objects.push_back(std::move(listed));
+  }
+  position.short_count = std::max<uint64_t>(position.short_count, position.short_objects.size());
+  return position;
+}
+
+Result<ReplyBody> Read(WireReader& reader, const wire::Signature& table) {
+  Signature signature;
+  ASSIGN_OR_RETURN(signature.bytes, reader.Bytes(table.bytes(), kMaxMessageBytes, "signature"));
+  signature.file_size = table.file_size();
+  if (signature.file_size > ByteRange::kEndOfFile) return Malformed("a size beyond 2^63");
+  return signature;
+}
+
+Result<Listed> Read(WireReader& reader, const wire::Listed& table) {
+  RETURN_IF_ERROR(reader.Take(8));
+  Listed listed;
+  ASSIGN_OR_RETURN(listed.name, reader.Bytes(table.name(), kMaxNameBytes, "a name"));
+  listed.object = FromWire<ObjectId>(table.object());
+  ASSIGN_OR_RETURN(listed.changed, EpochFromWire(table.changed()));
+  if (table.attributes() != nullptr) {
+    ASSIGN_OR_RETURN(listed.attributes, reader.Attributes(*table.attributes()));
+  } else if (!listed.object.is_null()) {
+    return Malformed("an object without attributes");
+  }
+  return listed;
+}
+
+Result<ReplyBody> Read(WireReader& reader, const wire::Listing& table) {
+  Listing listing;
+  listing.more = table.more();
+  if (table.entries() == nullptr) return listing;
+  for (const wire::Listed* item : *table.entries()) {
+    ASSIGN_OR_RETURN(Listed listed, Read(reader, *item));
+    if (!IsValidName(listed.name)) return Malformed("a name no directory can hold");
+    if (item->attributes() == nullptr) return Malformed("a name that leads to nothing");
+    // Whoever asks on after the last one gets on.
+    if (!listing.entries.empty() && listing.entries.back().name >= listed.name) {
+      return Malformed("names out of order");
+    }
+    listing.entries.push_back(std::move(listed));
+  }
+  return listing;
+}
+
+Result<ReplyBody> Read(WireReader& reader, const wire::Found& table) {
+  Found found;
+  if (table.objects() == nullptr) return found;
+  for (const wire::Listed* item : *table.objects()) {
+    ASSIGN_OR_RETURN(Listed listed, Read(reader, *item));
+    found.objects.push_back(std::move(listed));
+  }
+  return found;
+}
+
+Result<ReplyBody> Read(WireReader& reader, const wire::Digests& table) {
+  Digests digests;
+  digests.file_size = table.file_size();
+  digests.digest_size = table.digest_size();
+  ASSIGN_OR_RETURN(digests.digests, reader.Bytes(table.digests(), kMaxMessageBytes, "digests"));
+  if (digests.digest_size == 0 ? !digests.digests.empty()
+                               : digests.digests.size() % digests.digest_size != 0) {
+    return Malformed("part of a digest");
+  }
+  return digests;
+}
+
+Result<ReplyBody> ReadBody(WireReader& reader, const wire::Reply& reply) {
+  RETURN_IF_ERROR(CheckUnion(reply.body_type(), reply.body()));
+  switch (reply.body_type()) {
+    case wire::ReplyBody::NONE:
+      return ReplyBody();
+    case wire::ReplyBody::Position:
+      return Read(reader, *reply.body_as_Position());
+    case wire::ReplyBody::Signature:
+      return Read(reader, *reply.body_as_Signature());
+    case wire::ReplyBody::Listing:
+      return Read(reader, *reply.body_as_Listing());
+    case wire::ReplyBody::Found:
+      return Read(reader, *reply.body_as_Found());
+    case wire::ReplyBody::Digests:
+      return Read(reader, *reply.body_as_Digests());
+  }
+  return Malformed("unknown reply");
+}
+
+}  // namespace
+
+const char* NameOf(ReplyCode code) {
+  switch (code) {
+    case ReplyCode::kOk:
+      return "ok";
+    case ReplyCode::kBadRequest:
+      return "bad request";
+    case ReplyCode::kVersion:
+      return "no common protocol version";
+    case ReplyCode::kRefused:
+      return "refused";
+    case ReplyCode::kUnknownSession:
+      return "unknown session";
+    case ReplyCode::kUnknownStage:
+      return "unknown stage";
+    case ReplyCode::kWrongBase:
+      return "wrong base";
+    case ReplyCode::kMissingObjects:
+      return "missing objects";
+    case ReplyCode::kBasisChanged:
+      return "basis changed";
+    case ReplyCode::kNoSpace:
+      return "no space";
+    case ReplyCode::kIoError:
+      return "I/O error";
+    case ReplyCode::kBusy:
+      return "busy";
+    case ReplyCode::kNotFound:
+      return "not found";
+  }
+  return "unknown reply code";
+}
+
+std::string EncodeReply(const Reply& reply) {
+  WireBuilder builder(kEnvelopeBytes);
+  const auto body = std::visit(BodyWriter{builder}, reply.body);
+  flatbuffers::Offset<WireBytes> message;
+  if (!reply.message.empty()) {
+    message = WriteBytes(builder, std::string_view(reply.message).substr(0, kMaxTextBytes));
+  }
+  flatbuffers::Offset<flatbuffers::Vector<const wire::Id*>> missing;
+  if (!reply.missing.empty()) {
+    std::vector<wire::Id> ids;
+    for (const ObjectId& object : reply.missing) ids.push_back(ToWire(object));
+    missing = builder.CreateVectorOfStructs(ids);
+  }
+  const auto root =
+      wire::CreateReply(builder, static_cast<wire::ReplyCode>(reply.code), message, missing,
+                        static_cast<wire::ReplyBody>(reply.body.index()), body);
+  return Finish(builder, root.Union(), kIdentifier);
+}
+
+Result<Reply> DecodeReply(std::string_view bytes) {
+  if (bytes.size() > kMaxMessageBytes) return Malformed("beyond the limit");
+  WireReader reader(bytes);
+  ASSIGN_OR_RETURN(const wire::Reply* root, reader.Root<wire::Reply>(kIdentifier));
+  Reply reply;
+  ASSIGN_OR_RETURN(reply.code, reader.Enum<ReplyCode>(root->code(), "reply code"));
+  ASSIGN_OR_RETURN(reply.message, ReadText(reader, root->message()));
+  ASSIGN_OR_RETURN(reply.missing, reader.Objects(root->missing()));
+  ASSIGN_OR_RETURN(reply.body, ReadBody(reader, *root));
+  return reply;
+}
+
+}  // namespace tandem::replica

@@ -1,0 +1,32 @@
+#include "replica/wire/outline.h"
+
+namespace tandem::replica {
+
+Outline OutlineOf(const std::vector<Record>& records) {
+  Outline outline;
+  outline.record_count = static_cast<uint32_t>(records.size());
+  for (uint32_t index = 0; index < records.size(); ++index) {
+    const Record& record = records[index];
+    if (const auto* object = std::get_if<ObjectRecord>(&record)) {
+      outline.objects.push_back(
+          {object->object, index, object->whole, object->attributes.kind, object->attributes.size});
+    } else if (const auto* data = std::get_if<DataRecord>(&record)) {
+      if (!outline.data.empty() && outline.data.back().object == data->object) {
+        outline.data.back().index = index;
+      } else {
+        outline.data.push_back({data->object, index});
+      }
+      if (data->encoding != Encoding::kStaged || !data->fresh) continue;
+      if (!outline.files.empty() && outline.files.back().object == data->object) {
+        outline.files.back().index = index;
+      } else {
+        outline.files.push_back({data->object, index, data->basis});
+      }
+    } else if (const auto* entry = std::get_if<EntryRecord>(&record)) {
+      outline.entries.push_back({{entry->parent, entry->name}, entry->child});
+    }
+  }
+  return outline;
+}
+
+}  // namespace tandem::replica

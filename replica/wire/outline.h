@@ -1,0 +1,48 @@
+// What a chunk's records are about, without their content: what planning a redo needs, kept in
+// memory from the chunk's arrival until the plan is made. About 32 bytes for each object and data
+// record (successive data of one object count once) and 100 for each entry.
+// Plain values: no thread rules.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "meta/attributes.h"
+#include "meta/base/ids.h"
+#include "replica/wire/messages.h"
+
+namespace tandem::replica {
+
+struct Outline {
+  struct Object {
+    ObjectId object;
+    uint32_t index;  // of the record within its chunk
+    bool whole;
+    meta::Kind kind;
+    uint64_t size;
+  };
+  struct Data {
+    ObjectId object;
+    uint32_t index;  // of the last of successive records
+  };
+  // A fresh file of the stage's: all the object is, if its whole record came before.
+  struct File {
+    ObjectId object;
+    uint32_t index;  // of the last of successive records
+    ObjectId inode;  // InodeId's digest
+  };
+  struct Entry {
+    EntryKey key;
+    ObjectId child;
+  };
+
+  std::vector<Object> objects;
+  std::vector<Data> data;
+  std::vector<File> files;
+  std::vector<Entry> entries;
+  uint32_t record_count = 0;
+};
+
+Outline OutlineOf(const std::vector<Record>& records);
+
+}  // namespace tandem::replica
