@@ -7,6 +7,8 @@
 
 #include <vector>
 
+#include "meta/base/fd_path.h"
+
 namespace tandem::meta {
 namespace {
 
@@ -26,7 +28,7 @@ Result<std::string> ReadLinkTarget(int fd) {
 bool MeansNoXattrs(int code) { return code == EOPNOTSUPP || code == ENODATA || code == EPERM; }
 
 Result<Xattrs> ReadXattrs(int fd) {
-  const std::string path = ProcPath(fd);
+  const FdPath path(fd);
   // Most objects have none: ask for the size first, before touching 64 KiB of memory.
   ssize_t listed = listxattr(path.c_str(), nullptr, 0);
   if (listed == 0) return Xattrs();
@@ -158,7 +160,5 @@ bool IsReplicatedXattr(const std::string& name) {
          name.starts_with("security.") || name == "system.posix_acl_access" ||
          name == "system.posix_acl_default";
 }
-
-std::string ProcPath(int fd) { return "/proc/self/fd/" + std::to_string(fd); }
 
 }  // namespace tandem::meta

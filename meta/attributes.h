@@ -77,8 +77,4 @@ Result<Attributes> ReadAttributes(int fd, WithXattrs with_xattrs);
 // ACLs), btrfs.*, ceph.* and the like are views of what one kind of filesystem keeps.
 bool IsReplicatedXattr(const std::string& name);
 
-// /proc/self/fd/N: a path that leads to the object itself whatever `fd` is, for the calls that have
-// no descriptor form.
-std::string ProcPath(int fd);
-
 }  // namespace tandem::meta

@@ -12,6 +12,7 @@
 // Operation::Alter.
 #pragma once
 
+#include <cassert>
 #include <chrono>
 #include <cstdint>
 #include <string_view>
@@ -60,7 +61,8 @@ class Intent {
 
  private:
   Intent& Add(Item item) {
-    if (count_ < kMaxItems) items_[count_++] = item;
+    assert(count_ < kMaxItems);
+    items_[count_++] = item;
     return *this;
   }
   Item items_[kMaxItems];

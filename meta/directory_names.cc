@@ -15,11 +15,11 @@ struct DirCloser {
   void operator()(DIR* directory) const { closedir(directory); }
 };
 
+}  // namespace
+
 bool IsDotOrDotDot(const char* name) {
   return name[0] == '.' && (name[1] == '\0' || (name[1] == '.' && name[2] == '\0'));
 }
-
-}  // namespace
 
 Result<std::vector<std::string>> NamesFrom(UniqueFd fd) {
   const std::unique_ptr<DIR, DirCloser> directory(fdopendir(fd.get()));

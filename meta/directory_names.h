@@ -9,6 +9,8 @@
 
 namespace tandem::meta {
 
+bool IsDotOrDotDot(const char* name);
+
 // All but "." and "..", in no order. `fd` is open for reading, at the directory's beginning.
 Result<std::vector<std::string>> NamesFrom(UniqueFd fd);
 // All but "." and "..", in byte order. `path_fd` may be O_PATH. Moves no access time of a directory

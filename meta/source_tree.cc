@@ -12,6 +12,7 @@
 #include <cstring>
 #include <memory>
 
+#include "meta/base/fd_path.h"
 #include "meta/base/read_at.h"
 #include "meta/directory_names.h"
 #include "meta/slow_disk.h"
@@ -35,7 +36,7 @@ Result<Attributes> SourceObject::ReadAttributes(WithXattrs with_xattrs) const {
 
 Result<int> SourceObject::ContentFd() {
   if (content_fd_.valid()) return content_fd_.get();
-  const std::string path = ProcPath(path_fd_.get());
+  const FdPath path(path_fd_.get());
   content_fd_.Reset(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOATIME));
   if (!content_fd_.valid() && errno == EPERM) {
     content_fd_.Reset(open(path.c_str(), O_RDONLY | O_CLOEXEC));
@@ -198,7 +199,7 @@ std::string SourceTree::PathOf(const ObjectRef& object) const {
   if (!*fd) return "an object that is gone";
   const auto path_of = [](int descriptor) {
     std::array<char, PATH_MAX> path;
-    const ssize_t length = readlink(ProcPath(descriptor).c_str(), path.data(), path.size());
+    const ssize_t length = readlink(FdPath(descriptor).c_str(), path.data(), path.size());
     return std::string(path.data(), length < 0 ? 0 : static_cast<size_t>(length));
   };
   std::string path = path_of((*fd)->get());

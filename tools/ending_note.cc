@@ -9,6 +9,7 @@
 
 #include "meta/base/log.h"
 #include "meta/base/private_files.h"
+#include "meta/base/replace_file.h"
 #include "meta/base/unique_fd.h"
 
 namespace tandem::tools {
@@ -19,18 +20,6 @@ using Json = nlohmann::json;
 constexpr std::chrono::milliseconds kWriteEvery{500};
 
 std::string PathIn(const std::string& directory) { return directory + "/tandemfs.ending"; }
-
-// Replaced as a whole, for somebody may be reading it. Not durable: a power cut ends whoever reads
-// it as well.
-void Write(const std::string& path, const std::string& content) {
-  const std::string temporary = path + ".new";
-  const UniqueFd fd(
-      open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, kPrivateFile));
-  if (!fd.valid()) return;  // nobody is told, then
-  if (write(fd.get(), content.data(), content.size()) == static_cast<ssize_t>(content.size())) {
-    (void)rename(temporary.c_str(), path.c_str());
-  }
-}
 
 }  // namespace
 
@@ -71,7 +60,9 @@ void EndingNote::Run() {
       doing = doing_;
     }
     const Json note = {{"pid", getpid()}, {"doing", doing}, {"beat", beat}};
-    Write(path_, note.dump(-1, ' ', true, Json::error_handler_t::replace) + "\n");
+    // Not durable: a power cut ends whoever reads it as well. Without room nobody is told.
+    (void)ReplaceFile(path_, note.dump(-1, ' ', true, Json::error_handler_t::replace) + "\n",
+                      kPrivateFile, /*durably=*/false);
     const auto next = CondVar::Clock::now() + kWriteEvery;
     MutexLock lock(mutex_);
     while (!stopping_ && doing == doing_ && wake_.WaitUntil(mutex_, next)) {

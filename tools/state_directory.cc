@@ -15,6 +15,7 @@
 
 #include "meta/base/log.h"
 #include "meta/base/private_files.h"
+#include "meta/base/replace_file.h"
 #include "tools/ending_note.h"
 
 namespace tandem::tools {
@@ -161,22 +162,6 @@ tl::unexpected<Error> StandsStill(const std::string& what, const EndingWatch& ho
                                           "for, or kill it");
 }
 
-// Replaces the file as a whole: after a crash it is the old one or the new one.
-Status WriteFileDurably(const std::string& path, const std::string& content) {
-  const std::string temporary = path + ".new";
-  UniqueFd fd(open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, kPrivateFile));
-  if (!fd.valid()) return ErrnoError("create " + temporary);
-  if (write(fd.get(), content.data(), content.size()) != static_cast<ssize_t>(content.size()) ||
-      fsync(fd.get()) != 0) {
-    return ErrnoError("write " + temporary);
-  }
-  if (rename(temporary.c_str(), path.c_str()) != 0) return ErrnoError("rename " + temporary);
-  const std::string parent = path.substr(0, path.rfind('/') + 1);
-  const UniqueFd directory(open(parent.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (!directory.valid() || fsync(directory.get()) != 0) return ErrnoError("sync " + parent);
-  return {};
-}
-
 }  // namespace
 
 std::string StateDirectory::DefaultPath(const std::string& volume) {
@@ -257,7 +242,7 @@ Status StateDirectory::LoadOrCreateIdentity(const std::string& volume) {
   ASSIGN_OR_RETURN(const auto remembered, RememberedId(path_, volume));
   volume_id_ = remembered.value_or(VolumeId::Random());
   const Json json = {{"name", volume}, {"uuid", volume_id_.ToHex()}};
-  return WriteFileDurably(path, json.dump() + "\n");
+  return ReplaceFile(path, json.dump() + "\n", kPrivateFile, /*durably=*/true);
 }
 
 Result<meta::StateDatabase> StateDirectory::OpenDatabase() {
@@ -291,7 +276,8 @@ Result<meta::StateDatabase> StateDirectory::OpenOrReplaceDatabase() {
 Status StateDirectory::NoteUncovered(const std::string& path) {
   struct stat found;
   if (stat(path.c_str(), &found) != 0 && errno == ENOENT) return {};
-  return WriteFileDurably(path + kUncoveredName, "the bare source was open to applications\n");
+  return ReplaceFile(path + kUncoveredName, "the bare source was open to applications\n",
+                     kPrivateFile, /*durably=*/true);
 }
 
 bool StateDirectory::was_uncovered() const {

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "meta/attributes.h"
+#include "meta/base/fd_path.h"
 #include "meta/base/mount_table.h"
 #include "meta/base/unique_fd.h"
 #include "replica/apply/marker.h"
@@ -32,7 +33,7 @@ UniqueFd OpenAt(int directory_fd, const char* name) {
 
 std::string PathOf(int fd) {
   std::error_code error;
-  return std::filesystem::read_symlink(meta::ProcPath(fd), error).string();
+  return std::filesystem::read_symlink(FdPath(fd).c_str(), error).string();
 }
 
 bool IsSame(const struct stat& a, const struct stat& b) {

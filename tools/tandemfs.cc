@@ -10,6 +10,7 @@
 #include <string_view>
 
 #include "fs/mount/mount.h"
+#include "fs/mount/process_setup.h"
 #include "fs/mount/source_directory.h"
 #include "meta/base/log.h"
 #include "meta/checkpointer.h"
@@ -237,6 +238,7 @@ Status Main(int argc, char** argv) {
   if (!arguments.foreground) {
     ASSIGN_OR_RETURN(background, Background::Enter());
   }
+  fs::BecomeFlusher();
   const fs::StopSignals signals;
   std::unique_ptr<fs::KernelMount> kernel_mount;
   if (takes_over) {

@@ -11,7 +11,7 @@
 #include <string>
 #include <utility>
 
-#include "fs/objects/fd_path.h"
+#include "meta/base/fd_path.h"
 
 namespace tandem::fs {
 

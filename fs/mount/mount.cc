@@ -150,7 +150,6 @@ Status FileSystemMount::Attach() {
 }
 
 Status FileSystemMount::Run() {
-  BecomeFlusher();
   RETURN_IF_ERROR(watcher_->Start([this] { LeaveLoop(); }));
   const int result = Serve();
   mount_watcher_.reset();

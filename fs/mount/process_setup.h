@@ -10,8 +10,9 @@ namespace tandem::fs {
 // those of callers.
 void PrepareProcess();
 
-// The kernel may wait for us to free memory; memory we ask for meanwhile must not wait for a
-// filesystem, which may be this one. As far as we are allowed to.
+// The kernel may wait for this process to write back dirty pages; memory that it asks for meanwhile
+// must not wait for a filesystem, which may be this one. Does nothing without CAP_SYS_RESOURCE.
+// Each thread has it for itself, and inherits it: called before the first thread is started.
 void BecomeFlusher();
 
 }  // namespace tandem::fs

@@ -19,11 +19,11 @@
 #include <vector>
 
 #include "fs/objects/descriptor_cache.h"
-#include "fs/objects/fd_path.h"
 #include "fs/objects/known_names.h"
 #include "fs/objects/plain_flag.h"
 #include "fs/objects/reaper.h"
 #include "fs/serving/fuse_api.h"
+#include "meta/base/fd_path.h"
 #include "meta/base/mutex.h"
 #include "meta/base/unique_fd.h"
 #include "meta/change_set.h"

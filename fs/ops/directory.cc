@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "fs/file_system.h"
+#include "meta/directory_names.h"
 
 namespace tandem::fs {
 namespace {
@@ -41,10 +42,6 @@ class ListingReply {
   const size_t size_;
   size_t used_ = 0;
 };
-
-bool IsDotOrDotDot(const char* name) {
-  return std::strcmp(name, ".") == 0 || std::strcmp(name, "..") == 0;
-}
 
 // An entry without attributes: the kernel looks the name up when it needs them.
 fuse_entry_param BareEntry(const dirent64& entry, ino_t number) {
@@ -88,7 +85,7 @@ Status FileSystem::ReadDirPlus(Request& request, fuse_ino_t node, size_t size, o
   std::vector<WalkOrder::Listed> listed;
   if (offset == 0) directory.known_names().TakeAllOf(inode.known_names());
   const auto add = [&](const dirent64& entry) {
-    if (!IsDotOrDotDot(entry.d_name) && !directory.known_names().Take()) {
+    if (!meta::IsDotOrDotDot(entry.d_name) && !directory.known_names().Take()) {
       Result<FoundObject> found = inodes_->Find(directory.fd(), entry.d_name);
       if (found) {
         if (Captures(inode)) Saw(inode, entry.d_name, *found);

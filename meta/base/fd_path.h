@@ -5,7 +5,7 @@
 #include <charconv>
 #include <cstring>
 
-namespace tandem::fs {
+namespace tandem {
 
 class FdPath {
  public:
@@ -20,4 +20,4 @@ class FdPath {
   char text_[32];
 };
 
-}  // namespace tandem::fs
+}  // namespace tandem

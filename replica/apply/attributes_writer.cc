@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "meta/base/fd_path.h"
 #include "meta/base/printable.h"
 #include "replica/apply/own_labels.h"
 #include "replica/apply/tree.h"
@@ -32,7 +33,7 @@ Status WriteOwner(int fd, const meta::Attributes& now, const meta::Attributes& w
 
 Status WriteMode(int fd, const meta::Attributes& wanted, Notices& notices) {
   if (wanted.kind == meta::Kind::kSymlink) return {};
-  if (chmod(meta::ProcPath(fd).c_str(), wanted.permissions) == 0) return {};
+  if (chmod(FdPath(fd).c_str(), wanted.permissions) == 0) return {};
   if (!IsDenied(errno)) return ErrnoError("set mode");
   notices.mode = true;
   return {};
@@ -51,7 +52,7 @@ bool CannotBeHere(int fd, int code) {
 }
 
 // Returns whether it is gone.
-Result<bool> RemoveXattr(int fd, const std::string& path, const std::string& name) {
+Result<bool> RemoveXattr(int fd, const FdPath& path, const std::string& name) {
   if (removexattr(path.c_str(), name.c_str()) == 0 || errno == ENODATA) return true;
   if (!CannotBeHere(fd, errno)) return ErrnoError("remove extended attribute " + name);
   return false;
@@ -60,7 +61,7 @@ Result<bool> RemoveXattr(int fd, const std::string& path, const std::string& nam
 using XattrOrder = std::vector<const meta::Xattrs::value_type*>;
 
 // Returns the names of those that cannot be there.
-Result<XattrNames> SetXattrs(int fd, const std::string& path, const XattrOrder& order) {
+Result<XattrNames> SetXattrs(int fd, const FdPath& path, const XattrOrder& order) {
   XattrNames unset;
   for (const auto* xattr : order) {
     const auto& [name, value] = *xattr;
@@ -75,7 +76,7 @@ Result<XattrNames> SetXattrs(int fd, const std::string& path, const XattrOrder& 
 // case may be. So old values go before new ones come; and as it depends on the order in which they
 // come whether they fit in both, all of them are set anew from either end if need be.
 Result<XattrNames> WriteXattrs(int fd, const meta::Xattrs& now, const meta::Xattrs& wanted) {
-  const std::string path = meta::ProcPath(fd);
+  const FdPath path(fd);
   XattrNames left;
   for (const auto& [name, value] : now) {
     const auto kept = wanted.find(name);
@@ -113,7 +114,7 @@ Status WriteTimes(int fd, const meta::Attributes& wanted) {
   const timespec times[2] = {wanted.access_time.ToTimespec(), wanted.modify_time.ToTimespec()};
   if (utimensat(fd, "", times, AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW) == 0) return {};
   // Before Linux 5.8 there is no AT_EMPTY_PATH here.
-  if (errno == EINVAL && utimensat(AT_FDCWD, meta::ProcPath(fd).c_str(), times, 0) == 0) return {};
+  if (errno == EINVAL && utimensat(AT_FDCWD, FdPath(fd).c_str(), times, 0) == 0) return {};
   return ErrnoError("set times");
 }
 

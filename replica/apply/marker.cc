@@ -9,6 +9,7 @@
 
 #include "meta/base/fault_point.h"
 #include "meta/base/private_files.h"
+#include "meta/base/replace_file.h"
 #include "meta/base/unique_fd.h"
 #include "replica/apply/file_data.h"
 #include "replica/apply/spare_file.h"
@@ -34,45 +35,6 @@ Result<std::string> ReadSmall(int directory_fd, const char* path) {
   const ssize_t got = read(fd.get(), text, sizeof text);
   if (got < 0) return ErrnoError(std::string("read ") + path);
   return std::string(text, static_cast<size_t>(got));
-}
-
-// Gives `fresh` the name. Exchanged where the filesystem can: to rename over a file makes ext4
-// write the new one to the disk at once, and a marker is written twice a cut.
-Status PutInPlace(int directory_fd, const std::string& fresh, const std::string& name) {
-  const char* const from = fresh.c_str();
-  if (renameat2(directory_fd, from, directory_fd, name.c_str(), RENAME_EXCHANGE) == 0) {
-    if (unlinkat(directory_fd, from, 0) != 0) return ErrnoError("remove " + fresh);
-    return {};
-  }
-  if (errno != ENOENT && errno != EINVAL) return ErrnoError("exchange " + fresh + " and " + name);
-  if (renameat(directory_fd, from, directory_fd, name.c_str()) != 0) {
-    return ErrnoError("rename " + fresh + " to " + name);
-  }
-  return {};
-}
-
-// Never seen half written. A new file each time: one that is written again in place, unsynced, may
-// come out of a power cut with its older text under a name that lasted, and say "applied" of a tree
-// in mid-redo.
-Status Replace(int directory_fd, const std::string& name, const std::string& text, mode_t mode,
-               bool durable) {
-  const std::string fresh = name + ".new";
-  const auto create = [&] {
-    constexpr int kFlags = O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW;
-    return UniqueFd(openat(directory_fd, fresh.c_str(), kFlags, mode));
-  };
-  UniqueFd fd = create();
-  if (!fd.valid() && errno == EEXIST && unlinkat(directory_fd, fresh.c_str(), 0) == 0) {
-    fd = create();  // who made it was killed
-  }
-  if (!fd.valid()) return ErrnoError("create " + fresh);
-  const ssize_t written = write(fd.get(), text.data(), text.size());
-  if (written < 0) return ErrnoError("write " + fresh);
-  if (static_cast<size_t>(written) != text.size()) return ErrnoError(ENOSPC, "write " + fresh);
-  if (durable && fsync(fd.get()) != 0) return ErrnoError("sync " + fresh);
-  RETURN_IF_ERROR(PutInPlace(directory_fd, fresh, name));
-  if (durable && fsync(directory_fd) != 0) return ErrnoError("sync directory of " + name);
-  return {};
 }
 
 // On a full disk: the spare file is written, in place, and exchanged with the marker, which is the
@@ -135,7 +97,7 @@ const std::string& BootId() {
 Status WriteIdentity(int volume_fd, const VolumeIdentity& identity) {
   const nlohmann::json json = {
       {"format", kFormat}, {"volume", identity.volume.ToHex()}, {"name", identity.name}};
-  return Replace(volume_fd, kIdentityName, ToText(json), kPrivateFile, true);
+  return ReplaceFile(volume_fd, kIdentityName, ToText(json), kPrivateFile, /*durably=*/true);
 }
 
 Result<VolumeIdentity> ReadIdentity(int volume_fd) {
@@ -160,7 +122,9 @@ Status WriteMarker(int volume_fd, const Marker& marker, bool durably) {
                                {"boot", BootId()},
                                {"writing", CutId::Random().ToHex()}};
   const std::string text = Padded(ToText(json), MarkerBytes(marker.identity.name));
-  auto replaced = Replace(volume_fd, kName, text, kForWhoeverReadsTheTree, durably);
+  // Not written again in place: unsynced, it might come out of a power cut with its older text
+  // under a name that lasted, and say "applied" of a tree in mid-redo.
+  auto replaced = ReplaceFile(volume_fd, kName, text, kForWhoeverReadsTheTree, durably);
   if (replaced || !MeansNoRoom(replaced.error())) return replaced;
   (void)unlinkat(volume_fd, (std::string(kName) + ".new").c_str(), 0);
   auto by_spare = ReplaceBySpare(volume_fd, text, durably);

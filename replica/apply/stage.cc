@@ -296,9 +296,10 @@ Status Stage::CheckCompleteLocked(uint64_t chunk_count, uint64_t digest) const {
                          std::to_string(frames_.size()) + " are here)",
                      EBADMSG);
   }
-  Packer packer;
-  for (const auto& [sequence, frame] : frames_) packer.Number(frame.received_checksum);
-  if (ChecksumOf(packer.bytes()) != digest) {
+  std::vector<uint64_t> checksums;
+  checksums.reserve(frames_.size());
+  for (const auto& [sequence, frame] : frames_) checksums.push_back(frame.received_checksum);
+  if (DigestOf(checksums) != digest) {
     return MakeError(ErrorKind::kProtocol, "commit chunks of another digest", EBADMSG);
   }
   return {};

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "meta/attributes.h"
+#include "meta/base/fd_path.h"
 #include "meta/file_handle.h"
 
 namespace tandem::replica {
@@ -49,7 +50,7 @@ Result<std::optional<InodeId>> InodeAt(int directory_fd, const std::string& name
 namespace {
 
 // The owner may change the mode, and gives itself the right for a moment. Sets errno.
-int OpenWithRights(const std::string& path, int flags) {
+int OpenWithRights(const FdPath& path, int flags) {
   struct stat stat_buffer;
   if (stat(path.c_str(), &stat_buffer) != 0) return -1;
   const mode_t mode = stat_buffer.st_mode & 07777;
@@ -67,7 +68,7 @@ int OpenWithRights(const std::string& path, int flags) {
 }  // namespace
 
 Result<UniqueFd> Reopen(int path_fd, int flags) {
-  const std::string path = meta::ProcPath(path_fd);
+  const FdPath path(path_fd);
   flags |= O_CLOEXEC | O_NOATIME | O_NONBLOCK;
   int fd = open(path.c_str(), flags);
   if (fd < 0 && errno == EPERM) fd = open(path.c_str(), flags & ~O_NOATIME);
@@ -81,7 +82,7 @@ Result<meta::Attributes> ReadWithRights(int path_fd, meta::WithXattrs with_xattr
   if (read || read.error().code() != EACCES || geteuid() == 0) return read;
   struct stat stat_buffer;
   if (fstatat(path_fd, "", &stat_buffer, AT_EMPTY_PATH) != 0) return ErrnoError("stat");
-  const std::string path = meta::ProcPath(path_fd);
+  const FdPath path(path_fd);
   const mode_t mode = stat_buffer.st_mode & 07777;
   if (chmod(path.c_str(), mode | 0400) != 0) return read;
   read = meta::ReadAttributes(path_fd, with_xattrs);
@@ -96,7 +97,7 @@ Result<std::optional<mode_t>> MakeAccessible(int path_fd) {
   if (fstatat(path_fd, "", &stat_buffer, AT_EMPTY_PATH) != 0) return ErrnoError("stat");
   if (!S_ISDIR(stat_buffer.st_mode) || (stat_buffer.st_mode & 0700) == 0700) return std::nullopt;
   const mode_t mode = stat_buffer.st_mode & 07777;
-  if (chmod(meta::ProcPath(path_fd).c_str(), mode | 0700) != 0) {
+  if (chmod(FdPath(path_fd).c_str(), mode | 0700) != 0) {
     return ErrnoError("make directory accessible");
   }
   return mode;
@@ -110,7 +111,7 @@ Tree::Tree(int root_fd, int hold_fd, Catalog& catalog)
 
 Tree::~Tree() {
   for (const auto& [object, loosened] : loosened_) {
-    (void)!chmod(meta::ProcPath(loosened.directory->get()).c_str(), loosened.mode);
+    (void)!chmod(FdPath(loosened.directory->get()).c_str(), loosened.mode);
   }
 }
 

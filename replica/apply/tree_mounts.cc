@@ -6,6 +6,7 @@
 #include <filesystem>
 
 #include "meta/attributes.h"
+#include "meta/base/fd_path.h"
 #include "meta/base/mount_table.h"
 #include "meta/base/printable.h"
 
@@ -26,7 +27,7 @@ std::string TreeMounts::Look() {
 
 std::string TreeMounts::Read() const {
   std::error_code error;
-  const auto volume = std::filesystem::read_symlink(meta::ProcPath(volume_fd_), error);
+  const auto volume = std::filesystem::read_symlink(FdPath(volume_fd_).c_str(), error);
   const auto mounts = ReadMountTable();
   if (error || !mounts) return {};
   const std::string tree = volume.string() + "/tree";

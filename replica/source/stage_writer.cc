@@ -1,12 +1,12 @@
 #include "replica/source/stage_writer.h"
 
-#include <endian.h>
 #include <xxhash.h>
 #include <zstd.h>
 
 #include <algorithm>
 
 #include "meta/base/fault_point.h"
+#include "replica/wire/chunk_payload.h"
 
 namespace tandem::replica {
 namespace {
@@ -42,13 +42,6 @@ std::string Compress(const std::string& raw) {
   if (ZSTD_isError(size) != 0 || size >= raw.size() - raw.size() / 16) return {};
   compressed.resize(size);
   return compressed;
-}
-
-uint64_t DigestOf(const std::vector<uint64_t>& checksums) {
-  std::vector<uint64_t> little_endian;
-  little_endian.reserve(checksums.size());
-  for (const uint64_t checksum : checksums) little_endian.push_back(htole64(checksum));
-  return XXH3_64bits(little_endian.data(), little_endian.size() * sizeof(uint64_t));
 }
 
 }  // namespace

@@ -11,6 +11,7 @@
 #include <filesystem>
 #include <unordered_set>
 
+#include "meta/base/fd_path.h"
 #include "meta/base/log.h"
 #include "meta/base/private_files.h"
 #include "replica/apply/removal.h"
@@ -36,7 +37,7 @@ Status MakeDirectory(int parent_fd, const char* name) {
 // What is made in it must get exactly the attributes its record says, whatever the store's owner
 // has set as default on the directories above.
 void DropDefaultAcl(int directory_fd) {
-  (void)removexattr(meta::ProcPath(directory_fd).c_str(), "system.posix_acl_default");
+  (void)removexattr(FdPath(directory_fd).c_str(), "system.posix_acl_default");
 }
 
 // All but tree/ and the marker, for where the directories above let others in: an older version

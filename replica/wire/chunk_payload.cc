@@ -1,11 +1,19 @@
 #include "replica/wire/chunk_payload.h"
 
+#include <endian.h>
 #include <xxhash.h>
 #include <zstd.h>
 
 namespace tandem::replica {
 
 uint64_t ChecksumOf(std::string_view bytes) { return XXH3_64bits(bytes.data(), bytes.size()); }
+
+uint64_t DigestOf(const std::vector<uint64_t>& chunk_checksums) {
+  std::vector<uint64_t> little_endian;
+  little_endian.reserve(chunk_checksums.size());
+  for (const uint64_t checksum : chunk_checksums) little_endian.push_back(htole64(checksum));
+  return XXH3_64bits(little_endian.data(), little_endian.size() * sizeof(uint64_t));
+}
 
 Result<std::vector<Record>> UnpackRecords(std::string_view payload, uint64_t raw_size) {
   if (raw_size == 0) return DecodeRecords(payload);
