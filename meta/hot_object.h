@@ -1,4 +1,4 @@
-// Which parts of one object are covered by hot marks, who is using them, and which have been left
+// Which parts of one object are covered by hot marks, which are in use, and which have been left
 // alone long enough to be cooled (DESIGN section 4, "Marks"). Pure bookkeeping, not synchronised:
 // the tracker's shard lock guards it.
 //
@@ -75,10 +75,10 @@ class HotObject {
     existing_at_ = sync;
   }
 
-  uint8_t Pin();  // returns what Unpin wants back
+  uint8_t Pin();  // returns the parity to give to Unpin
   void Unpin(uint8_t parity) {
     --pins_[parity];
-    // The parity of an old pin comes round again.
+    // A pin may be older than the last two windows; then its parity says nothing.
     if (parity != parity_ || stale_pin_) ended_late_ = true;
   }
   bool pinned() const { return pins_[0] + pins_[1] != 0; }

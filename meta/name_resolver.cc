@@ -210,7 +210,7 @@ Status NameResolver::Locate(std::span<const ObjectId> objects) {
     const auto found = TryNames(object);
     if (found && !found->settled()) unknown.insert(object);
   }
-  if (unknown.size() < 2) return {};  // who opens it finds it
+  if (unknown.size() < 2) return {};  // opening it finds it
   MutexLock lock(search_mutex_);
   if (KnowsAll()) return {};
   std::vector<std::pair<ObjectId, uint64_t>> before;

@@ -2,7 +2,8 @@
 // crash, stand in meta/SCHEMA.md. All SQL of the source side stands in
 // state_database.cc and state_schema.cc.
 //
-// One thread at a time: before the mount the thread that starts, afterwards who StateWriter lets.
+// One thread at a time: before the mount the thread that starts, afterwards the one that
+// StateWriter lets.
 #pragma once
 
 #include <cstdint>

@@ -37,7 +37,7 @@ void StateWriter::Finish(Group group, const Status& status) {
   first_ = group.last->next;
   if (first_ == nullptr) last_ = nullptr;
   if (first_ != nullptr) first_->turn.NotifyOne();
-  // Who is first in the group is the one that ran it.
+  // The first of the group has run it.
   while (group.first != group.last) {
     group.first = group.first->next;
     group.first->status = status;

@@ -62,8 +62,8 @@ Status Tracker::WithGateClosed(Task&& task) {
   const auto begun = CondVar::Clock::now();
   bool said = false;
   for (GatePatience tries;; Pause(tries.Failed())) {
-    // The lock comes first: who has it may be at work on millions of objects, and the writers need
-    // not wait for that. But a long try holds up those who need the lock, so it goes without.
+    // The lock comes first: its holder may be at work on millions of objects, and the writers need
+    // not wait for that. But a long try would hold up other users of the lock, so it goes without.
     if (tries.IsShort()) {
       MutexLock lock(layers_mutex_);
       if (gate_.Close(tries.patience())) {

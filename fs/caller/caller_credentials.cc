@@ -99,7 +99,7 @@ CallerLimits::CallerLimits(const fuse_ctx& caller) {
   LetExceedLimits(caller.uid == 0);
   if (caller.uid == 0) return;
   KeepCapabilities();
-  setfsuid(caller.uid);  // ext4 asks who it is
+  setfsuid(caller.uid);  // ext4 looks at the user
   switched_ = true;
 }
 

@@ -9,11 +9,11 @@
 // an io_uring personality) or waits for no answer. Then uid and gid differ from the request's, or
 // the thread is gone.
 //
-// Who cannot be looked up has the capabilities of root if its uid is root's, and none otherwise:
-// the uid comes from the kernel and is translated already, so it is the real root's; and a thread
-// that is seen to be in another user namespace has none. A request without a thread comes from
-// outside our PID namespace or from the kernel itself, where root has all capabilities. A thread
-// that is gone has none in any case.
+// A caller that cannot be looked up has the capabilities of root if its uid is root's, and none
+// otherwise: the uid comes from the kernel and is translated already, so it is the real root's; and
+// a thread that is seen to be in another user namespace has none. A request without a thread comes
+// from outside our PID namespace or from the kernel itself, where root has all capabilities. A
+// thread that is gone has none in any case.
 #pragma once
 
 #include <sys/stat.h>

@@ -27,7 +27,7 @@ class Request {
   Request& operator=(const Request&) = delete;
   ~Request();
 
-  // Who asks. Valid until the reply.
+  // The caller. Valid until the reply.
   const fuse_ctx& caller() const { return *fuse_req_ctx(request_); }
   // And what else that is. Read from /proc when first asked for.
   const CallerStatus& caller_status();

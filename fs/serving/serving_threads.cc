@@ -24,7 +24,7 @@ void InstallWakeSignal() {
   sigaction(WakeSignal(), &action, nullptr);
 }
 
-// Want of memory costs a request at most, not the mount.
+// Without memory a request fails, at most; the mount stays.
 bool PassesByItself(int received) {
   return received == -EINTR || received == -EAGAIN || received == -ENOMEM;
 }

@@ -83,7 +83,7 @@ class ServingThreads {
   bool watching_ GUARDED_BY(mutex_) = false;  // otherwise the watch sleeps until a request comes
   uint64_t seen_ GUARDED_BY(mutex_) = 0;      // how many requests, at the last tick
   int quiet_ticks_ GUARDED_BY(mutex_) = 0;
-  int handler_state_ GUARDED_BY(mutex_) = -1;  // of who received the last request
+  int handler_state_ GUARDED_BY(mutex_) = -1;  // of the thread that received the last request
   bool over_ GUARDED_BY(mutex_) = false;
   int result_ GUARDED_BY(mutex_) = 0;
 };

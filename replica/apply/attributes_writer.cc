@@ -148,8 +148,8 @@ Result<XattrNames> WriteAttributes(int fd, const meta::Attributes& attributes, N
   const bool gave_away = now.uid != attributes.uid || now.gid != attributes.gid;
   XattrNames unset;
   if (now.xattrs != attributes.xattrs || (gave_away && !attributes.xattrs.empty())) {
-    // A changed owner has cost the capabilities, so what stands now is read again; and who is not
-    // root needs the right to write for user.*.
+    // A changed owner has cost the capabilities, so what stands now is read again; and without
+    // root, user.* needs the right to write.
     meta::Attributes writable = attributes;
     if (geteuid() != 0) writable.permissions |= 0600;
     RETURN_IF_ERROR(WriteMode(fd, writable, notices));

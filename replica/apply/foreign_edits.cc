@@ -64,8 +64,8 @@ ForeignEdit FindForeignEdit(const meta::Attributes& left, const struct stat& now
                 Show(here.modify_time),
             true};
   }
-  // Who is not root has to change modes itself, to get at files; and where owners cannot be set,
-  // modes may not be either.
+  // Without root, tandemd has to change modes itself, to get at files; and where owners cannot be
+  // set, modes may not be either.
   const bool sets_modes = geteuid() == 0 && here.uid == left.uid;
   if (sets_modes && left.kind != meta::Kind::kSymlink && here.permissions != left.permissions) {
     return {"its mode was changed", false};

@@ -10,10 +10,11 @@
 
 namespace tandem::replica {
 
-// Makes one connection of its own to a tcp:// URL, and looks who answers: tells apart a host that
-// is unknown, one that is silent, a port nobody listens on, and a service that is no tandemd. Of an
-// ipc:// URL it only looks at the socket's file. A sentence; empty: a tandemd answers, or nothing
-// is known. Each step takes up to `patience`, but for looking up a name, which may take longer.
+// Makes one connection of its own to a tcp:// URL, and looks at what answers: tells apart a host
+// that is unknown, one that is silent, a port nobody listens on, and a service that is no tandemd.
+// Of an ipc:// URL it only looks at the socket's file. A sentence; empty: a tandemd answers, or
+// nothing is known. Each step takes up to `patience`, but for looking up a name, which may take
+// longer.
 std::string WhyNoConnection(const std::string& url, std::chrono::milliseconds patience);
 
 // Finds that out in the background. Any thread.

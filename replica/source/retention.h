@@ -43,7 +43,7 @@ class Retention {
     if (hold != holds_.end()) hold->second.committed.insert(hold->second.cut);
   }
 
-  // False: it was let go, and what has changed since its cut is not known exactly.
+  // False: LetGo has dropped it, and what has changed since its cut is not known exactly.
   bool Holds(const std::string& replica) EXCLUDES(mutex_) {
     MutexLock lock(mutex_);
     return holds_.contains(replica);

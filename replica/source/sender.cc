@@ -231,7 +231,9 @@ Status Sender::Step(Peer& peer, Position& position) {
     WaitUnlessWoken(kIdleWait);
     return CheckStillThere(peer, position);
   }
-  if (increments_ && !KnowsChanges()) return MakeError(ErrorKind::kCancelled, "it was let go");
+  if (increments_ && !KnowsChanges())
+    return MakeError(ErrorKind::kCancelled,
+                     "its changes are no longer remembered one by one: its tree is compared");
   if (increments_) {
     const auto deadline = CondVar::Clock::now() + kIdleWait;
     const bool changes = tracker_.WaitForChanges(RealCut(position.applied).epoch, deadline);

@@ -157,8 +157,8 @@ class Sender {
   // So many bytes are about to be sent to a replica that has applied `applied`.
   void NoteHowFarBehind(Epoch applied, uint64_t bytes) EXCLUDES(mutex_);
   bool IsLate(Epoch applied);
-  // What was wanted to be known, and over which connection, when a request was sent whose answer is
-  // a position.
+  // The newest question and the connection at the time when a request was sent whose answer is a
+  // position.
   struct Inquiry {
     uint64_t asks = 0;
     uint64_t connection = 0;  // 0: none; the answer counts for no connection

@@ -244,7 +244,7 @@ Status Sender::AwaitApplied(Peer& peer, Position& position, CutName cut) {
       return MakeError(ErrorKind::kUnreachable,
                        "the replica is at another cut than was thought: asking it where it is");
     }
-    // First this: who waits for the position reads the state next.
+    // First this: a thread that waits for the position reads the state next.
     const bool at_a_cut = cut.epoch != Epoch();
     if (position.applied == cut && increments_ && at_a_cut) SetState(StateAfter(cut.epoch), "");
     SetPosition(position, inquiry);

@@ -1,4 +1,4 @@
-// Who writes a volume: one run of one source at a time. Two that say the same of themselves (a
+// The writer of a volume: one run of one source at a time. Two that say the same of themselves (a
 // cloned machine, a copied state directory) are told apart by their run ids; the second is refused
 // as long as the first is there, for to take turns would undo the work of both.
 //

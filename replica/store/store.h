@@ -30,7 +30,7 @@ class Store {
 
   // An encoded Request in, an encoded Reply out. May wait. `connection` may be null: unknown.
   std::string Answer(std::string_view request, const ConnectionRef& connection = nullptr);
-  // Makes those who wait go: call it before the transport, whose end waits for them.
+  // Ends requests that wait: call it before the transport ends, which waits for them.
   void Stop();
 
  private:

@@ -74,7 +74,7 @@ class Volume {
   void RunRedo();
   bool RedoOnce();
   void RunSync();
-  // Returns earlier only to stop.
+  // Waits so long, or until the volume is to stop.
   void Pause(CondVar::Clock::duration time);
   Status SyncTree();
   Status SyncOnce();
@@ -94,7 +94,8 @@ class Volume {
   void LeaveEveryCut(const std::string& why, const AppliedCut& nowhere) REQUIRES(mutex_);
   // Nothing may be mounted in the tree.
   Status CheckMounts();
-  // Looks whether the catalog is where the tree is; otherwise what to answer to who wants to read.
+  // Looks whether the catalog is where the tree is; otherwise returns the refusal for a request
+  // that reads.
   std::optional<Reply> CheckCatalog() REQUIRES(catalog_mutex_);
 
   // ---- Requests

@@ -1,4 +1,4 @@
-// What a volume answers to those who read: List, Find, GetSignature, GetDigests; and how deltas
+// What a volume answers to requests that read: List, Find, GetSignature, GetDigests; and how deltas
 // become bytes, which reads as well.
 #include "replica/apply/file_data.h"
 #include "replica/delta.h"

@@ -183,8 +183,8 @@ Result<std::vector<std::shared_ptr<Stage>>> Volume::RecoverStages() {
   std::ranges::sort(stages, {}, [](const auto& stage) { return stage->commit_record().cut.epoch; });
   std::vector<std::shared_ptr<Stage>> astray = AdoptStages(stages);
   RETURN_IF_ERROR(RemoveStrayFiles(names));
-  // Who committed them may have died before they were on the disk, and the source is told now that
-  // they are durable.
+  // The daemon that committed them may have died before they were on the disk, and the source is
+  // told now that they are durable.
   MutexLock lock(mutex_);
   if (!pending_.empty() && syncfs(stage_fd_.get()) != 0) return ErrnoError("sync stages");
   return astray;
