@@ -197,17 +197,25 @@ class FileSystem {
   };
   Result<ContentChange> BeginContentChange(const Inode& inode, int fd, ByteRange range,
                                            bool is_long = false);
-  template <typename Call>
-  static auto Alter(ContentChange& change, const Inode& inode, ByteRange range, Call call);
-  static void RecordTaken(ContentChange& change, const Inode& inode);
+  struct ContentCall {
+    const Inode& inode;
+    int fd;
+    ByteRange range;
+    bool is_long = false;
+    bool may_straddle = true;  // any part of it may be in a cut (Operation::Alter)
+  };
+  // Runs `call`, which changes the content, with all that belongs to it (fs/ops/data.cc); returns
+  // what it returns. `takes_setid()`: whether the caller's change takes setuid and setgid bits;
+  // asked only where there may be some. `changed(result)`: the range to record.
+  template <typename TakesSetid, typename Call, typename Changed>
+  auto ChangeContent(Request& request, const ContentCall& what, TakesSetid takes_setid, Call call,
+                     Changed changed) -> Result<decltype(call())>;
   // Returns how much was written.
   Result<size_t> WriteOnce(Request& request, const Inode& inode, int fd, fuse_bufvec& data,
                            off_t offset, const fuse_file_info& info);
   // The kernel goes on showing, and obeying, the mode it knows when a write takes bits from it.
   // Outside the gate, before the reply.
   void MakeKernelForgetAttributes(fuse_ino_t node);
-  // The same after a ContentChange, if it may have taken anything.
-  void MakeKernelForgetTaken(const Inode& inode, bool loses);
 
   // After the backing call that made `name`: finds the new object and records it. If it cannot be
   // found the call is undone with unlinkat(removal_flags).

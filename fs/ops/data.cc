@@ -96,26 +96,34 @@ Result<FileSystem::ContentChange> FileSystem::BeginContentChange(const Inode& in
   }
 }
 
-// What else it takes away must be in the same epoch.
-template <typename Call>
-auto FileSystem::Alter(ContentChange& change, const Inode& inode, ByteRange range, Call call) {
-  return change.loses ? call() : change.operation.Alter(inode.ref(), range, call);
-}
-
-// Outside the gate it may have taken what was given meanwhile.
-void FileSystem::RecordTaken(ContentChange& change, const Inode& inode) {
-  if (!change.loses && inode.plain().Known()) return;
-  change.operation.ChangedAttributes(inode.ref(), meta::kAllAttributes);
-}
-
 void FileSystem::MakeKernelForgetAttributes(fuse_ino_t node) {
   constexpr off_t kNoContent = -1;
   fuse_lowlevel_notify_inval_inode(session_, node, kNoContent, 0);
 }
 
-void FileSystem::MakeKernelForgetTaken(const Inode& inode, bool loses) {
-  // No longer known: what was given inside the gate may have been taken again.
-  if (loses || !inode.plain().Known()) MakeKernelForgetAttributes(inodes_->NodeOf(inode));
+// All of a change of content but the reply. Everything asked for is recorded, but where `changed`
+// knows better: a call that failed (EIO, ENOSPC) may have got part of the way. What the call takes
+// from mode and attributes must be in the same epoch, so that then it stays inside the gate.
+// Outside it may have taken what was given meanwhile.
+template <typename TakesSetid, typename Call, typename Changed>
+auto FileSystem::ChangeContent(Request& request, const ContentCall& what, TakesSetid takes_setid,
+                               Call call, Changed changed) -> Result<decltype(call())> {
+  const auto& [inode, fd, range, is_long, may_straddle] = what;
+  ASSIGN_OR_RETURN(auto change, BeginContentChange(inode, fd, range, is_long));
+  auto& [operation, loses] = change;
+  decltype(call()) result{};
+  {
+    const CallerLimits limits(request.caller());
+    ASSIGN_OR_RETURN(const auto without,
+                     WithoutSetidCapability::DropIf(loses && takes_setid(), request, fd));
+    result = loses || !may_straddle ? call() : operation.Alter(inode.ref(), range, call);
+  }
+  operation.Wrote(inode.ref(), changed(result));
+  const bool has_taken = loses || !inode.plain().Known();
+  if (has_taken) operation.ChangedAttributes(inode.ref(), meta::kAllAttributes);
+  operation.End();
+  if (has_taken) MakeKernelForgetAttributes(inodes_->NodeOf(inode));
+  return result;
 }
 
 Status FileSystem::Read(Request& request, fuse_ino_t /*node*/, size_t size, off_t offset,
@@ -165,22 +173,13 @@ Result<size_t> FileSystem::WriteOnce(Request& request, const Inode& inode, int f
                                      fuse_bufvec& data, off_t offset, const fuse_file_info& info) {
   const size_t size = fuse_buf_size(&data);
   data.idx = data.off = 0;  // from the start, also when it is tried again
-  ASSIGN_OR_RETURN(auto change, BeginContentChange(inode, fd, RangeOf(offset, size)));
-  auto& [operation, loses] = change;
-  ssize_t written;
-  {
-    const CallerLimits limits(request.caller());
-    ASSIGN_OR_RETURN(const auto without, WithoutSetidCapability::DropIf(
-                                             loses && TakesSetid(request, info), request, fd));
-    written = Alter(change, inode, RangeOf(offset, size),
-                    [&] { return WriteInPieces(fd, data, offset, size); });
-  }
-  // One that failed or ended early (EIO, ENOSPC) may have changed more than it says.
-  operation.Wrote(inode.ref(), RangeOf(offset, size));
-  RecordTaken(change, inode);
-  operation.End();
+  const ByteRange range = RangeOf(offset, size);
+  ASSIGN_OR_RETURN(
+      const ssize_t written,
+      ChangeContent(
+          request, {inode, fd, range}, [&] { return TakesSetid(request, info); },
+          [&] { return WriteInPieces(fd, data, offset, size); }, [&](ssize_t) { return range; }));
   if (info.writepage != 0) writebacks_.Note(inodes_->NodeOf(inode));
-  MakeKernelForgetTaken(inode, loses);
   if (written < 0) return ErrnoError(static_cast<int>(-written), "write");
   return static_cast<size_t>(written);
 }
@@ -194,21 +193,12 @@ Status FileSystem::Allocate(Request& request, fuse_ino_t node, int mode, off_t o
                                  : RangeOf(offset, static_cast<uint64_t>(length));
   const OpenFile& file = files_.Get(info->fh);
   const bool is_long = !shifts && range.length() >= kLongRange;
-  ASSIGN_OR_RETURN(auto change, BeginContentChange(inode, file.fd(), range, is_long));
-  auto& [operation, loses] = change;
-  int code;
-  {
-    const CallerLimits limits(request.caller());
-    ASSIGN_OR_RETURN(const auto without, WithoutSetidCapability::DropIf(
-                                             loses && TakesSetid(request), request, file.fd()));
-    const auto call = [&] { return ErrnoOf(fallocate(file.fd(), mode, offset, length)); };
-    code = shifts ? call() : Alter(change, inode, range, call);
-  }
-  // One that failed (ENOSPC) may have got part of the way.
-  operation.Wrote(inode.ref(), range);
-  RecordTaken(change, inode);
-  operation.End();
-  MakeKernelForgetTaken(inode, loses);
+  ASSIGN_OR_RETURN(
+      const int code,
+      ChangeContent(
+          request, {inode, file.fd(), range, is_long, !shifts}, [&] { return TakesSetid(request); },
+          [&] { return ErrnoOf(fallocate(file.fd(), mode, offset, length)); },
+          [&](int) { return range; }));
   if (code != 0) return ErrnoError(code, "fallocate");
   RETURN_IF_ERROR(file.SyncIfAsked());
   request.Succeed();
@@ -224,28 +214,22 @@ Status FileSystem::CopyRange(Request& request, fuse_ino_t /*from*/, off_t from_o
   const Inode& inode = inodes_->Get(to);
   const ByteRange range = RangeOf(to_offset, length);
   const OpenFile& file = files_.Get(to_info->fh);
-  ASSIGN_OR_RETURN(auto change, BeginContentChange(inode, file.fd(), range, length >= kLongRange));
-  auto& [operation, loses] = change;
   off_t to_position = to_offset;
-  ssize_t copied;
-  int code;
-  {
-    const CallerLimits limits(request.caller());
-    ASSIGN_OR_RETURN(const auto without, WithoutSetidCapability::DropIf(
-                                             loses && TakesSetid(request), request, file.fd()));
-    const auto call = [&] {
-      return copy_file_range(files_.Get(from_info->fh).fd(), &from_offset, file.fd(), &to_position,
-                             length, static_cast<unsigned>(flags));
-    };
-    copied = Alter(change, inode, range, call);
-    code = errno;
-  }
-  operation.Wrote(inode.ref(),
-                  copied < 0 ? range : RangeOf(to_offset, static_cast<uint64_t>(copied)));
-  RecordTaken(change, inode);
-  operation.End();
-  MakeKernelForgetTaken(inode, loses);
-  if (copied < 0) return ErrnoError(code, "copy_file_range");
+  // Returns a negative errno.
+  const auto copy = [&]() -> ssize_t {
+    const ssize_t copied = copy_file_range(files_.Get(from_info->fh).fd(), &from_offset, file.fd(),
+                                           &to_position, length, static_cast<unsigned>(flags));
+    return copied < 0 ? -errno : copied;
+  };
+  ASSIGN_OR_RETURN(const ssize_t copied,
+                   ChangeContent(
+                       request, {inode, file.fd(), range, length >= kLongRange},
+                       [&] { return TakesSetid(request); }, copy,
+                       [&](ssize_t bytes) {
+                         return bytes < 0 ? range
+                                          : RangeOf(to_offset, static_cast<uint64_t>(bytes));
+                       }));
+  if (copied < 0) return ErrnoError(static_cast<int>(-copied), "copy_file_range");
   RETURN_IF_ERROR(file.SyncIfAsked());
   request.ReplyWritten(static_cast<size_t>(copied));
   return {};
