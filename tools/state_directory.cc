@@ -16,6 +16,7 @@
 #include "meta/base/log.h"
 #include "meta/base/private_files.h"
 #include "meta/base/replace_file.h"
+#include "meta/base/way_up.h"
 #include "tools/ending_note.h"
 
 namespace tandem::tools {
@@ -75,35 +76,18 @@ tl::unexpected<Error> InsideError(const std::string& path, const std::string& di
                                           ", which is replicated: choose another with --state");
 }
 
-// Asks no filesystem for anything: the directory may be a mount that nobody serves (yet).
-bool Look(int directory_fd, const char* path, struct statx& found) {
-  const int flags = AT_STATX_DONT_SYNC | (*path == '\0' ? AT_EMPTY_PATH : 0);
-  return statx(directory_fd, path, flags, STATX_INO, &found) == 0;
-}
-
-bool AreOne(const struct statx& a, const struct statx& b) {
-  return a.stx_ino == b.stx_ino && a.stx_dev_major == b.stx_dev_major &&
-         a.stx_dev_minor == b.stx_dev_minor;
-}
-
 // Whether going up from `path` leads through `directory`, whatever either is called.
 Result<bool> LeadsUpTo(const std::string& path, const StateDirectory::Outside& directory) {
-  struct statx wanted;
   const bool by_name = directory.fd < 0;
-  if (!Look(by_name ? AT_FDCWD : directory.fd, by_name ? directory.path.c_str() : "", wanted)) {
-    if (errno == ENOENT) return false;
-    return ErrnoError("stat " + directory.path);
-  }
+  const auto wanted =
+      LookAt(by_name ? AT_FDCWD : directory.fd, by_name ? directory.path.c_str() : "");
+  if (!wanted && wanted.error().code() == ENOENT) return false;
+  if (!wanted) return ErrnoError(wanted.error().code(), "stat " + directory.path);
   UniqueFd fd(open(path.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
-  struct statx before = {};
-  while (true) {
-    struct statx here;
-    if (!fd.valid() || !Look(fd.get(), "", here)) return ErrnoError("go up from " + path);
-    if (AreOne(here, wanted)) return true;
-    if (AreOne(here, before)) return false;
-    before = here;
-    fd.Reset(openat(fd.get(), "..", O_PATH | O_DIRECTORY | O_CLOEXEC));
-  }
+  if (!fd.valid()) return ErrnoError("go up from " + path);
+  auto leads = tandem::LeadsUpTo(std::move(fd), *wanted);
+  if (!leads) return ErrnoError(leads.error().code(), "go up from " + path);
+  return leads;
 }
 
 constexpr char kUncoveredName[] = "/uncovered";

@@ -1,7 +1,6 @@
 #include "fs/mount/mount.h"
 
 #include <fcntl.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -18,37 +17,27 @@
 #include "meta/base/fault_point.h"
 #include "meta/base/log.h"
 #include "meta/base/mount_table.h"
+#include "meta/base/way_up.h"
 
 namespace tandem::fs {
 namespace {
 
-Result<struct stat> StatDirectory(int fd, const std::string& name) {
-  struct stat attributes;
-  if (fstatat(fd, "", &attributes, AT_EMPTY_PATH) != 0) return ErrnoError("stat " + name);
-  if (!S_ISDIR(attributes.st_mode)) return ErrnoError(ENOTDIR, name);
-  return attributes;
-}
-
 // A mount below SOURCE would show itself, and serving a request would wait for another. The way up
 // begins above the mountpoint, which may be dead, or SOURCE itself.
 Status CheckNotBelow(const MountOptions& options, const std::string& mountpoint) {
-  ASSIGN_OR_RETURN(const struct stat source, StatDirectory(options.source_fd, options.source));
   const UniqueFd start(open(mountpoint.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
   if (!start.valid()) return ErrnoError("mountpoint " + mountpoint);
-  UniqueFd fd(open(DirectoryAbove(mountpoint).c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
-  struct stat below = {};
-  while (true) {
-    if (!fd.valid()) return ErrnoError("parent directories of " + mountpoint);
-    ASSIGN_OR_RETURN(const struct stat here, StatDirectory(fd.get(), mountpoint));
-    if (here.st_dev == below.st_dev && here.st_ino == below.st_ino) return {};
-    if (here.st_dev == source.st_dev && here.st_ino == source.st_ino && mountpoint != "/") {
-      return MakeError(ErrorKind::kUsage, "the mountpoint " + mountpoint +
-                                              " lies below the source " + options.source +
-                                              ": choose one outside, or the source itself");
-    }
-    fd.Reset(openat(fd.get(), "..", O_PATH | O_DIRECTORY | O_CLOEXEC));
-    below = here;
-  }
+  if (mountpoint == "/") return {};
+  const auto source = LookAt(options.source_fd, "");
+  if (!source) return ErrnoError(source.error().code(), "stat " + options.source);
+  UniqueFd above(open(DirectoryAbove(mountpoint).c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+  if (!above.valid()) return ErrnoError("parent directories of " + mountpoint);
+  const auto is_below = LeadsUpTo(std::move(above), *source);
+  if (!is_below) return ErrnoError(is_below.error().code(), "parent directories of " + mountpoint);
+  if (!*is_below) return {};
+  return MakeError(ErrorKind::kUsage, "the mountpoint " + mountpoint + " lies below the source " +
+                                          options.source +
+                                          ": choose one outside, or the source itself");
 }
 
 }  // namespace
