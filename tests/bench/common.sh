@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # shellcheck disable=SC2034  # used by those who source it
-# What the benchmarks share. Sourced, never run. Each prints rows of a table for the README; works in
+# What the benchmarks share. Sourced, never run. Each prints rows of a table for RESULTS.md; works in
 # a scratch directory of its own, which goes when it ends; takes ratios of medians measured
 # alternately in one run: the machine may be as noisy as it likes.
 

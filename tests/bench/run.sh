@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs all benchmarks, each of which also runs by itself, and prints one table for the README.
+# Runs all benchmarks, each of which also runs by itself, and prints one table for RESULTS.md.
 # usage: tests/bench/run.sh [ROUNDS]   (needs scripts/setup.sh --with-tests to have been run, and root)
 set -euo pipefail
 folder=$(dirname "$0")
