@@ -62,7 +62,8 @@ class Intent {
  private:
   Intent& Add(Item item) {
     assert(count_ < kMaxItems);
-    items_[count_++] = item;
+    // Without assertions rather a touch too few than memory that is not its own.
+    if (count_ < kMaxItems) items_[count_++] = item;
     return *this;
   }
   Item items_[kMaxItems];

@@ -60,7 +60,7 @@ void EndingNote::Run() {
       doing = doing_;
     }
     const Json note = {{"pid", getpid()}, {"doing", doing}, {"beat", beat}};
-    // Not durable: a power cut ends whoever reads it as well. Without room nobody is told.
+    // Not durable: a power cut ends its readers as well. Without room nobody is told.
     (void)ReplaceFile(path_, note.dump(-1, ' ', true, Json::error_handler_t::replace) + "\n",
                       kPrivateFile, /*durably=*/false);
     const auto next = CondVar::Clock::now() + kWriteEvery;

@@ -1,7 +1,7 @@
 // Whether a file is known to be plain: to have nothing that a change of its content takes away
 // (fs/caller/privileges.h). Looking costs two system calls, so what was seen is remembered until
-// somebody may have given it such a thing again. Whoever looks, and whoever gives, may do so at any
-// moment of the other's doing: what was seen before or while something is given is not remembered.
+// somebody may have given it such a thing again. A look and a gift may overlap in any way: what was
+// seen before or while something is given is not remembered.
 //
 //   const auto seen = flag.Look();              const PlainFlag::Giving giving(flag);
 //   if (nothing there) flag.Remember(seen);     chmod(...)

@@ -1,4 +1,4 @@
-// Replaces a small file as a whole: whoever reads it sees the old content or the new. Any thread;
+// Replaces a small file as a whole: a reader sees the old content or the new. Any thread;
 // one at a time for each file.
 #pragma once
 
