@@ -71,6 +71,17 @@ class Intent {
   bool long_ = false;
 };
 
+// Keeps the marks of one object from cooling. `parity` is what HotObject::Pin has returned.
+struct Pin {
+  ObjectId object;
+  uint8_t parity;
+};
+// Those of one operation.
+struct Pins {
+  Pin items[Intent::kMaxItems];
+  int count = 0;
+};
+
 // One running operation, inside the gate. The default-constructed one records nothing (a mount
 // without capture, an object outside the volume).
 class Operation {
@@ -130,14 +141,9 @@ class Operation {
   void Leave();
 
   Tracker* tracker_ = nullptr;
-  struct Pin {
-    ObjectId object;
-    uint8_t parity;
-  };
-  Pin pins_[Intent::kMaxItems];
+  Pins pins_;
   // About to lose what is certainly its last name.
   ObjectId losing_;
-  int pin_count_ = 0;
   int gate_slot_ = 0;
   bool in_gate_ = false;
   bool may_straddle_ = false;

@@ -1,6 +1,6 @@
 // Which parts of one object are covered by hot marks, which are in use, and which have been left
 // alone long enough to be cooled (DESIGN section 4, "Marks"). Pure bookkeeping, not synchronised:
-// the tracker's shard lock guards it.
+// the lock of its shard in Marks guards it.
 //
 // A file has 64 regions of 2^shift bytes; the last one goes on to the end of the file whatever its
 // size. The object's attributes and a directory's entries are a region each.

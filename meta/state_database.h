@@ -27,7 +27,7 @@ inline constexpr char kWitnessesKey[] = "witnesses";
 // Replicas the volume has no more, for the case that they come back (tools/choose_replicas.h).
 inline constexpr char kLeftOutKey[] = "left_out";
 
-// The epoch of dirty rows that no cut ends: see Tracker::Defer.
+// The epoch of dirty rows that no cut ends: see DeferredChanges.
 inline constexpr Epoch kDeferredEpoch{INT64_MAX};
 static_assert(kDeferredEpoch > kNewestEpoch);
 

@@ -1,14 +1,15 @@
-// Cuts: ending epochs, keeping their layers, dropping what every replica has.
+#include "meta/epochs.h"
+
 #include <time.h>
 
 #include <algorithm>
-#include <utility>
+#include <chrono>
+#include <string>
 
 #include "meta/base/fault_point.h"
 #include "meta/base/log.h"
 #include "meta/epoch_limit.h"
 #include "meta/gate_patience.h"
-#include "meta/tracker.h"
 
 namespace tandem::meta {
 namespace {
@@ -31,7 +32,26 @@ void Pause(std::chrono::milliseconds time) {
 
 }  // namespace
 
-Result<std::shared_ptr<FrozenCut>> Tracker::TakeCut(Epoch after, CutMode mode) {
+void OpenState::RecordStraddler(const Straddlers::Entry& straddler) {
+  epoch.Record(*straddler.file, [&straddler](ObjectChange& change) {
+    change.AddData(straddler.range);
+    change.attributes |= kStatAttributes;
+  });
+}
+
+Epochs::Epochs(const SourceTree& tree, StateWriter& writer, Spill& spill, OpenState& open,
+               SourceSync& sync, std::vector<std::shared_ptr<const Layer>> layers,
+               std::vector<CutRecord> cuts)
+    : tree_(tree),
+      writer_(writer),
+      spill_(spill),
+      open_(open),
+      sync_(sync),
+      layers_(std::move(layers)),
+      cuts_(std::move(cuts)),
+      recovered_cut_(cuts_.empty() ? Epoch() : cuts_.back().name.epoch) {}
+
+Result<std::shared_ptr<FrozenCut>> Epochs::TakeCut(Epoch after, CutMode mode) {
   MutexLock cut_lock(cut_mutex_);
   RETURN_IF_ERROR(StoreCut());  // an earlier one that failed
   ASSIGN_OR_RETURN(std::shared_ptr<FrozenCut> cut, Freeze(after, mode));
@@ -46,7 +66,7 @@ Result<std::shared_ptr<FrozenCut>> Tracker::TakeCut(Epoch after, CutMode mode) {
   return std::shared_ptr<FrozenCut>(frozen, [cut = std::move(cut)](FrozenCut*) { cut->GiveUp(); });
 }
 
-Status Tracker::StoreCut() {
+Status Epochs::StoreCut() {
   if (!unstored_cut_) return {};
   const CutRecord cut = *unstored_cut_;
   RETURN_IF_ERROR(writer_.Do([&cut](StateDatabase& database) { return database.InsertCut(cut); }));
@@ -58,7 +78,7 @@ Status Tracker::StoreCut() {
 }
 
 template <typename Task>
-Status Tracker::WithGateClosed(Task&& task) {
+Status Epochs::WithGateClosed(Task&& task) {
   const auto begun = CondVar::Clock::now();
   bool said = false;
   for (GatePatience tries;; Pause(tries.Failed())) {
@@ -66,15 +86,15 @@ Status Tracker::WithGateClosed(Task&& task) {
     // not wait for that. But a long try would hold up other users of the lock, so it goes without.
     if (tries.IsShort()) {
       MutexLock lock(layers_mutex_);
-      if (gate_.Close(tries.patience())) {
+      if (open_.gate.Close(tries.patience())) {
         task();
-        gate_.Open();
+        open_.gate.Open();
         return {};
       }
-    } else if (gate_.Close(tries.patience())) {
+    } else if (open_.gate.Close(tries.patience())) {
       MutexLock lock(layers_mutex_);
       task();
-      gate_.Open();
+      open_.gate.Open();
       break;
     }
     if (stopping_) return MakeError(ErrorKind::kCancelled, "take a cut: stopping");
@@ -93,15 +113,15 @@ Status Tracker::WithGateClosed(Task&& task) {
 }
 
 // The gate is closed only for this: nothing in between waits, copies or frees much.
-Result<std::shared_ptr<FrozenCut>> Tracker::Freeze(Epoch after, CutMode mode) {
+Result<std::shared_ptr<FrozenCut>> Epochs::Freeze(Epoch after, CutMode mode) {
   auto layer = std::make_shared<Layer>();
   layer->cut.name.id = CutId::Random();
-  std::vector<std::shared_ptr<FrozenCut>> ended;
+  CutsInFlight::Cuts ended;
   std::shared_ptr<FrozenCut> cut;
   RETURN_IF_ERROR(WithGateClosed([&]() REQUIRES(cut_mutex_, layers_mutex_) {
     // What the last run recorded after its newest cut belongs to none yet.
     const bool needs_new =
-        mode == CutMode::kFresh || !open_is_empty_.load() || cuts_.empty() ||
+        mode == CutMode::kFresh || open_.signal.has_changes() || cuts_.empty() ||
         (!layers_.empty() && layers_.back()->cut.name.epoch > cuts_.back().name.epoch);
     if (needs_new) {
       CloseEpoch(*layer);
@@ -110,38 +130,25 @@ Result<std::shared_ptr<FrozenCut>> Tracker::Freeze(Epoch after, CutMode mode) {
     }
     cut = std::make_shared<FrozenCut>(needs_new ? layer->cut : cuts_.back(), LayersAfter(after),
                                       tree_, spill_);
-    const auto kept = std::stable_partition(in_flight_.begin(), in_flight_.end(),
-                                            [](const auto& old) { return old->keeps(); });
-    ended.assign(kept, in_flight_.end());
-    in_flight_.erase(kept, in_flight_.end());
-    in_flight_.push_back(cut);
+    ended = open_.cuts_in_flight.Add(cut);
   }));
   return cut;
 }
 
-void Tracker::CloseEpoch(Layer& layer) {
-  layer.cut.name.epoch = Epoch(open_epoch_.load());
+void Epochs::CloseEpoch(Layer& layer) {
   layer.cut.wall_time_ns = WallTimeNs();
-  const auto ranges = static_cast<uint64_t>(std::max<int64_t>(0, open_ranges_.exchange(0)));
-  layer.weight = open_weight_.exchange(0) + ranges / kRangesPerWeight;
-  for (size_t i = 0; i < kShards; ++i) {
-    MutexLock shard_lock(shards_[i].mutex);
-    std::swap(layer.shards[i], shards_[i].open);
-  }
+  open_.epoch.MoveTo(layer);
   // In this order: see NewestChange.
-  {
-    MutexLock lock(change_mutex_);
-    layer.first_change_ns = std::exchange(open_first_change_ns_, 0);
-    open_is_empty_ = true;
-  }
-  open_epoch_ = layer.cut.name.epoch.Next().number();
-  straddlers_.ForEach([this](const Straddlers::Entry& entry) { RecordStraddler(entry); });
+  layer.first_change_ns = open_.signal.BeginEpoch();
+  open_.epoch.set_number(layer.cut.name.epoch.Next());
+  open_.straddlers.ForEach(
+      [this](const Straddlers::Entry& straddler) { open_.RecordStraddler(straddler); });
 }
 
 // The two neighbours that are the smallest together: a layer of millions of objects is copied only
 // when there is another as large beside it. Layers are changed under cut_mutex_ only, so that they
 // can be read here without the other lock.
-void Tracker::MergeOldLayers() {
+void Epochs::MergeOldLayers() {
   while (true) {
     std::vector<std::shared_ptr<const Layer>> layers;
     {
@@ -166,22 +173,22 @@ void Tracker::MergeOldLayers() {
   }
 }
 
-Status Tracker::AdvanceBeyond(Epoch epoch) {
+Status Epochs::AdvanceBeyond(Epoch epoch) {
   MutexLock cut_lock(cut_mutex_);
-  if (open_epoch() > epoch) return {};
+  if (open_.epoch.number() > epoch) return {};
   if (epoch > NewestPlausible()) {
     return MakeError(ErrorKind::kProtocol, "number cuts above " + std::to_string(epoch.number()) +
                                                ", which no source can have reached by now");
   }
-  return WithGateClosed([&] { open_epoch_ = epoch.Next().number(); });
+  return WithGateClosed([&] { open_.epoch.set_number(epoch.Next()); });
 }
 
-Status Tracker::Settle() {
+Status Epochs::Settle() {
   MutexLock cut_lock(cut_mutex_);
   return WithGateClosed([] {});
 }
 
-std::vector<std::shared_ptr<const Layer>> Tracker::LayersAfter(Epoch epoch) {
+std::vector<std::shared_ptr<const Layer>> Epochs::LayersAfter(Epoch epoch) {
   std::vector<std::shared_ptr<const Layer>> after;
   for (const auto& layer : layers_) {
     if (layer->cut.name.epoch > epoch) after.push_back(layer);
@@ -189,44 +196,29 @@ std::vector<std::shared_ptr<const Layer>> Tracker::LayersAfter(Epoch epoch) {
   return after;
 }
 
-bool Tracker::WaitForChanges(Epoch epoch, CondVar::Clock::time_point deadline) {
-  uint64_t wakes_before = 0;
-  {
-    MutexLock lock(change_mutex_);
-    wakes_before = wakes_;
-  }
+bool Epochs::WaitForChanges(Epoch epoch, CondVar::Clock::time_point deadline) {
+  const uint64_t wakes = open_.signal.wakes();
   if (NewestChange() > epoch) return true;
-  {
-    // Another replica's sender may have ended the epoch again before this thread looks.
-    MutexLock lock(change_mutex_);
-    while (wakes_ == wakes_before) {
-      if (!changed_.WaitUntil(change_mutex_, deadline)) break;
-    }
-  }
+  open_.signal.Wait(wakes, deadline);
+  // Asked again: another replica's sender may have ended the epoch that woke this thread.
   return NewestChange() > epoch;
 }
 
-void Tracker::WakeAll() {
-  MutexLock lock(change_mutex_);
-  ++wakes_;
-  changed_.NotifyAll();
-}
-
-bool Tracker::Knows(const CutName& cut) {
+bool Epochs::Knows(const CutName& cut) {
   MutexLock lock(layers_mutex_);
   return std::any_of(cuts_.begin(), cuts_.end(),
                      [&cut](const CutRecord& known) { return known.name == cut; });
 }
 
-Epoch Tracker::NewestChange() {
+Epoch Epochs::NewestChange() {
   // In this order: the epoch may end in between, and the next one has no changes yet.
-  const Epoch open = open_epoch();
-  if (!open_is_empty_.load()) return open;
+  const Epoch open = open_.epoch.number();
+  if (open_.signal.has_changes()) return open;
   MutexLock lock(layers_mutex_);
   return layers_.empty() ? Epoch() : layers_.back()->cut.name.epoch;
 }
 
-Status Tracker::DropThrough(Epoch epoch) {
+Status Epochs::DropThrough(Epoch epoch) {
   MutexLock cut_lock(cut_mutex_);
   {
     MutexLock lock(layers_mutex_);
@@ -237,13 +229,13 @@ Status Tracker::DropThrough(Epoch epoch) {
   }
   FAULT_POINT("source.drop.before_commit");
   // First on disk: a cut that is still in the table promises that everything after it is known.
-  const Epoch synced_too = std::min(epoch, synced());
+  const Epoch synced_too = std::min(epoch, sync_.synced());
   RETURN_IF_ERROR(writer_.Do([epoch, synced_too](StateDatabase& database) -> Status {
     RETURN_IF_ERROR(database.DropCuts(epoch));
     return database.DropDirty(synced_too);
   }));
   FAULT_POINT("source.drop.after_commit");
-  dropped_epoch_ = std::max(dropped_epoch_.load(), epoch.number());
+  sync_.NoteDropped(epoch);
   std::vector<std::shared_ptr<const Layer>> dropped;  // freed after the lock is released
   MutexLock lock(layers_mutex_);
   std::erase_if(cuts_, [epoch](const CutRecord& cut) { return cut.name.epoch < epoch; });
@@ -254,7 +246,7 @@ Status Tracker::DropThrough(Epoch epoch) {
   return {};
 }
 
-Status Tracker::ForgetCutsBut(const std::set<Epoch>& named) {
+Status Epochs::ForgetCutsBut(const std::set<Epoch>& named) {
   MutexLock cut_lock(cut_mutex_);
   std::set<Epoch> unnamed;
   {
@@ -275,57 +267,49 @@ Status Tracker::ForgetCutsBut(const std::set<Epoch>& named) {
   return {};
 }
 
-std::optional<int64_t> Tracker::OldestChangeAfter(Epoch epoch) {
-  std::optional<int64_t> oldest;
-  const auto older = [&oldest](int64_t ns) { oldest = std::min(oldest.value_or(ns), ns); };
-  {
-    MutexLock lock(layers_mutex_);
-    for (const auto& [id, deferred] : deferred_) older(deferred.since_ns);
-    // A cut that somebody asked for ends an epoch without changes, too.
-    for (const auto& layer : LayersAfter(epoch)) {
-      if (layer->first_change_ns == 0) continue;
-      older(layer->first_change_ns);
-      return oldest;
-    }
+// The open epoch first: if it ends in between, its changes are seen twice rather than not at all.
+std::optional<int64_t> Epochs::OldestChangeAfter(Epoch epoch) {
+  const int64_t open_since = open_.signal.first_change_ns();
+  MutexLock lock(layers_mutex_);
+  for (const auto& layer : LayersAfter(epoch)) {
+    // A cut that was asked for ends an epoch without changes, too.
+    if (layer->first_change_ns != 0) return layer->first_change_ns;
   }
-  MutexLock lock(change_mutex_);
-  if (open_first_change_ns_ != 0) older(open_first_change_ns_);
-  return oldest;
+  return open_since == 0 ? std::nullopt : std::optional(open_since);
 }
 
-PendingCounts Tracker::PendingAfter(Epoch epoch) {
-  PendingCounts counts;
-  for (Shard& shard : shards_) {
-    MutexLock shard_lock(shard.mutex);
-    for (const auto& [object, change] : shard.open) counts.Add(change);
-  }
-  // In this order: if the epoch ends in between, changes are counted twice rather than not at all.
+void Epochs::CountPendingAfter(Epoch epoch, PendingCounts& counts) {
+  open_.epoch.CountPending(counts);
   std::vector<std::shared_ptr<const Layer>> layers;
   {
     MutexLock lock(layers_mutex_);
     layers = LayersAfter(epoch);
-    for (const auto& [id, deferred] : deferred_) counts.Add(deferred.change);
   }
   for (const auto& layer : layers) {
     for (const ChangeSet& shard : layer->shards) {
       for (const auto& [object, change] : shard) counts.Add(change);
     }
   }
-  return counts;
 }
 
-ObjectChange Tracker::ChangesAfter(Epoch epoch, const ObjectId& object) {
+ObjectChange Epochs::ChangesAfter(Epoch epoch, const ObjectId& object) {
   ObjectChange merged;
-  MutexLock lock(layers_mutex_);
-  for (const auto& layer : LayersAfter(epoch)) {
-    if (const ObjectChange* change = layer->Find(object)) merged.MergeNewer(*change);
-  }
-  Shard& shard = ShardFor(object);
-  MutexLock shard_lock(shard.mutex);
-  if (const auto open = shard.open.find(object); open != shard.open.end()) {
-    merged.MergeNewer(open->second);
-  }
+  VisitChanges(object, [&](Epoch changed, const ObjectChange& change) {
+    if (changed > epoch) merged.MergeNewer(change);
+  });
   return merged;
+}
+
+uint64_t Epochs::Weight() {
+  uint64_t weight = open_.epoch.weight();
+  MutexLock lock(layers_mutex_);
+  for (const auto& layer : layers_) weight += layer->weight;
+  return weight;
+}
+
+Epoch Epochs::newest_cut() {
+  MutexLock lock(layers_mutex_);
+  return cuts_.empty() ? Epoch() : cuts_.back().name.epoch;
 }
 
 }  // namespace tandem::meta
