@@ -1,5 +1,6 @@
 #include "replica/source/lacking.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "meta/tracker.h"
@@ -8,7 +9,7 @@ namespace tandem::replica {
 namespace {
 
 // Takes away from `change` what `other` holds as well. What is tried again comes as ranges, names
-// and attributes, never as "whole" (Tracker::RetryDeferred).
+// and attributes, never as "whole" (DeferredChanges::RetryDue).
 void Subtract(meta::ObjectChange& change, const meta::ObjectChange& other) {
   for (const RangeSet* ranges : {&other.data, &other.suspect}) {
     for (const ByteRange& range : ranges->ToVector()) {
@@ -23,11 +24,36 @@ void Subtract(meta::ObjectChange& change, const meta::ObjectChange& other) {
 
 }  // namespace
 
+bool Lacking::empty() {
+  MutexLock lock(mutex_);
+  return lacks_.empty();
+}
+
+std::optional<Lacking::Summary> Lacking::Summarize() {
+  MutexLock lock(mutex_);
+  if (lacks_.empty()) return std::nullopt;
+  Summary summary{lacks_.begin()->second.text, lacks_.begin()->second.since_ns};
+  for (const auto& [object, lack] : lacks_) {
+    summary.since_ns = std::min(summary.since_ns, lack.since_ns);
+  }
+  if (lacks_.size() > 1) {
+    summary.text += " (and " + std::to_string(lacks_.size() - 1) + " others)";
+  }
+  return summary;
+}
+
+void Lacking::BeginStage() {
+  MutexLock lock(mutex_);
+  staged_.clear();
+}
+
 void Lacking::StageAll() {
+  MutexLock lock(mutex_);
   for (const auto& [object, lack] : lacks_) staged_[object] = lack.change;
 }
 
 void Lacking::Stage(const meta::Layer& changes) {
+  MutexLock lock(mutex_);
   for (const auto& [object, lack] : lacks_) {
     const meta::ObjectChange* change = changes.Find(object);
     if (change != nullptr) staged_[object].MergeNewer(*change);
@@ -36,6 +62,7 @@ void Lacking::Stage(const meta::Layer& changes) {
 
 void Lacking::NoteUnreadable(const ObjectId& object, const meta::ObjectChange& change,
                              std::string text) {
+  MutexLock lock(mutex_);
   if (const auto staged = staged_.find(object); staged != staged_.end()) {
     Subtract(staged->second, change);
   }
@@ -46,6 +73,7 @@ void Lacking::NoteUnreadable(const ObjectId& object, const meta::ObjectChange& c
 
 std::vector<ObjectId> Lacking::StageApplied() {
   std::vector<ObjectId> whole;
+  MutexLock lock(mutex_);
   for (const auto& [object, change] : std::exchange(staged_, {})) {
     const auto lack = lacks_.find(object);
     if (lack == lacks_.end()) continue;

@@ -1,15 +1,17 @@
 // What the cut a replica is at lacks, because the source's disk did not give it, until a later cut
 // brings it: a write may have replaced what could not be read, or it is tried again and can be read
-// by then (Tracker::Defer). Told by what the cuts name, whoever caused it.
+// by then (Tracker::Defer). Only what the cuts name decides, not what caused it.
 //
-// Not thread-safe.
+// Any thread. Nothing else is locked while the mutex is held.
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <unordered_map>
 #include <vector>
 
+#include "meta/base/mutex.h"
 #include "meta/change_set.h"
 #include "meta/layer.h"
 
@@ -17,29 +19,39 @@ namespace tandem::replica {
 
 class Lacking {
  public:
-  struct Lack {
-    meta::ObjectChange change;  // what of the object
-    std::string text;           // for people
-    int64_t since_ns;           // BootTimeNs
+  bool empty() EXCLUDES(mutex_);
+  // For status: names one of them, with what it lacks and why, and says how many there are.
+  struct Summary {
+    std::string text;
+    int64_t since_ns;  // BootTimeNs, of the oldest
   };
+  // Returns nullopt if nothing is lacking.
+  std::optional<Summary> Summarize() EXCLUDES(mutex_);
 
-  bool empty() const { return lacks_.empty(); }
-  const std::unordered_map<ObjectId, Lack>& lacks() const { return lacks_; }
-
-  // A stage is begun: what the one before held, and was not applied, does not count.
-  void BeginStage() { staged_.clear(); }
+  // A stage begins. What the one before held counts only if StageApplied was called for it.
+  void BeginStage() EXCLUDES(mutex_);
   // The stage holds everything, as a walk finds it.
-  void StageAll();
-  // The stage holds a cut.
-  void Stage(const meta::Layer& changes);
-  // But for this.
-  void NoteUnreadable(const ObjectId& object, const meta::ObjectChange& change, std::string text);
-  // The replica has applied the stage. Returns what lacks nothing any more.
-  std::vector<ObjectId> StageApplied();
+  void StageAll() EXCLUDES(mutex_);
+  // The stage holds this cut.
+  void Stage(const meta::Layer& changes) EXCLUDES(mutex_);
+  // The stage does not hold `change` of the object, which could not be read. `text` says so to
+  // people.
+  void NoteUnreadable(const ObjectId& object, const meta::ObjectChange& change, std::string text)
+      EXCLUDES(mutex_);
+  // The replica has applied the stage. Returns the objects that lack nothing any more.
+  std::vector<ObjectId> StageApplied() EXCLUDES(mutex_);
 
  private:
-  std::unordered_map<ObjectId, Lack> lacks_;
-  std::unordered_map<ObjectId, meta::ObjectChange> staged_;  // of what lacks something
+  struct Lack {
+    meta::ObjectChange change;  // what of the object
+    std::string text;
+    int64_t since_ns;
+  };
+
+  Mutex mutex_;
+  std::unordered_map<ObjectId, Lack> lacks_ GUARDED_BY(mutex_);
+  // What the stage holds of objects that lack something.
+  std::unordered_map<ObjectId, meta::ObjectChange> staged_ GUARDED_BY(mutex_);
 };
 
 }  // namespace tandem::replica

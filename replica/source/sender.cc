@@ -26,23 +26,19 @@ Sender::Sender(Options options, meta::Tracker& tracker, const meta::SourceTree& 
       tree_(tree),
       retention_(retention),
       on_applied_(std::move(on_applied)),
-      started_ns_(meta::BootTimeNs()),
-      reconcile_owed_(options_.reconcile_owed),
-      compare_after_(options_.compare_after),
-      paused_(options_.paused),
-      applied_(options_.last_applied),
-      behind_since_(options_.last_applied) {
+      control_(options_.paused),
+      view_(options_.name, options_.last_applied, tracker),
+      tasks_([&tracker] { tracker.WakeAll(); }),
+      debt_{options_.reconcile_owed, options_.compare_after} {
   // Until the replica says where it is. Its last cut may be a newer one than is written down, and
   // after an unclean end what the tables suspect shows nowhere else.
-  if (reconcile_owed_ || options_.last_applied.epoch != Epoch()) {
-    const bool known = !reconcile_owed_ && tracker_.Knows(options_.last_applied);
+  if (debt_.owed || options_.last_applied.epoch != Epoch()) {
+    const bool known = !debt_.owed && tracker_.Knows(options_.last_applied);
     retention_.Hold(options_.name, known ? options_.last_applied.epoch : Epoch());
   }
   auto peer = Peer::Dial(options_.url);
   if (!peer) {
-    MutexLock lock(mutex_);
-    state_ = ReplicaState::kBlocked;
-    error_ = peer.error().ToString();
+    SetState(ReplicaState::kBlocked, peer.error().ToString());
     return;
   }
   peer_ = std::move(*peer);
@@ -56,91 +52,40 @@ Sender::~Sender() {
 }
 
 void Sender::Stop() {
-  stopping_ = true;
+  control_.Stop();
   if (peer_ != nullptr) peer_->Close();
   tracker_.WakeAll();
-  MutexLock lock(mutex_);
-  woken_.NotifyAll();
-  changed_.NotifyAll();
+  view_.Stop();
+  tasks_.Stop();
 }
 
 void Sender::SetPaused(bool paused) {
-  {
-    MutexLock lock(mutex_);
-    paused_ = paused;
-    woken_.NotifyAll();
-  }
+  control_.SetPaused(paused);
   tracker_.WakeAll();
 }
 
-bool Sender::paused() {
-  MutexLock lock(mutex_);
-  return paused_;
-}
-
-void Sender::SetState(ReplicaState state, std::string error) {
-  std::string text = NameOf(state) + (error.empty() ? "" : ": " + error);
-  MutexLock lock(mutex_);
-  if (text != logged_) LogInfo("replica {}: {}", options_.name, text);
-  logged_ = std::move(text);
-  state_ = state;
-  error_ = std::move(error);
-}
-
-void Sender::SetGoingOn(ReplicaState state) {
-  if (trouble_.empty()) return SetState(state, "");
-  // Not logged: it may go wrong again at once, and again.
-  MutexLock lock(mutex_);
-  state_ = state == ReplicaState::kCurrent ? ReplicaState::kCatchingUp : state;
-  error_ = "trying again after: " + trouble_;
-}
-
-void Sender::SetInStep(bool in_step) {
-  MutexLock lock(mutex_);
-  in_step_ = in_step;
-  changed_.NotifyAll();
-}
-
-Sender::Inquiry Sender::Inquire() {
-  MutexLock lock(mutex_);
-  // Without one it goes over the next, and if that breaks, over another: then it is not known which
-  // of them answered.
+ReplicaView::Inquiry Sender::Inquire() {
+  // Without a connection the request goes over the next, and if that breaks, over another: then it
+  // is not known which of them answered.
   const uint64_t connection = peer_->connection();
-  return {asks_, connection != 0 ? connection : peer_->connections() + 1};
+  return view_.Inquire(connection != 0 ? connection : peer_->connections() + 1);
 }
 
 bool Sender::HeardLately() {
-  MutexLock lock(mutex_);
-  return heard_.asks == asks_ && heard_.connection == peer_->connection() &&
-         heard_.connection != 0 && CondVar::Clock::now() - last_heard_ < kHeartbeat;
+  return view_.IsAnswered(peer_->connection()) && CondVar::Clock::now() - last_heard_ < kHeartbeat;
 }
 
-void Sender::SetPosition(const Position& position, const Inquiry& inquiry) {
-  {
-    MutexLock lock(mutex_);
-    heard_ = inquiry;
-    durable_ = position.durable;
-    applied_ = position.applied;
-    behind_since_ = RealCut(position.applied);
-    notice_ = position.notice;
-    short_debts_.Heard(position, CondVar::Clock::now());
-    changed_.NotifyAll();
-  }
+void Sender::SetPosition(const Position& position, const ReplicaView::Inquiry& inquiry) {
+  view_.SetPosition(position, RealCut(position.applied), inquiry);
   last_heard_ = CondVar::Clock::now();
-}
-
-bool Sender::WaitUnlessWoken(milliseconds time) {
-  const auto deadline = CondVar::Clock::now() + time;
-  MutexLock lock(mutex_);
-  return !stopping_ && woken_.WaitUntil(mutex_, deadline);
 }
 
 void Sender::Run() {
   milliseconds back_off = kBackOffFirst;
-  while (!stopping_) {
+  while (!control_.stopping()) {
     const auto begun = CondVar::Clock::now();
     const Status status = Converse(*peer_);
-    if (stopping_) return;
+    if (control_.stopping()) return;
     const Error& error = status.error();
     if (error.kind() == ErrorKind::kCancelled) continue;  // paused in mid-walk
     if (error.kind() == ErrorKind::kGivenUp) {
@@ -153,7 +98,7 @@ void Sender::Run() {
                found.empty() ? error.ToString() : found);
     }
     if (CondVar::Clock::now() - begun > kBackOffLongest) back_off = kBackOffFirst;
-    WaitUnlessWoken(back_off);
+    control_.Sleep(back_off);
     back_off = std::min(back_off * 2, kBackOffLongest);
   }
 }
@@ -165,15 +110,12 @@ Status Sender::Converse(Peer& peer) {
   hello.volume = options_.volume;
   hello.source = options_.source;
   hello.run = options_.run;
-  const Inquiry inquiry = Inquire();
+  const ReplicaView::Inquiry inquiry = Inquire();
   ASSIGN_OR_RETURN(Position position, peer.Open(hello));
-  SetInStep(false);
+  view_.SetInStep(false);
   RETURN_IF_ERROR(CheckClaim(position));
   SetPosition(position, inquiry);
-  {
-    MutexLock lock(mutex_);
-    short_debts_.TryAllAgain();
-  }
+  view_.short_debts().TryAllAgain();
   HoldAfter(position.durable);
   if (position.applied != position.durable) {
     SetGoingOn(increments_ ? ReplicaState::kCatchingUp : ReplicaState::kReconciling);
@@ -181,11 +123,11 @@ Status Sender::Converse(Peer& peer) {
     HoldAfter(position.applied);
   }
   if (increments_ && RealCut(position.applied) == position.applied) {
-    SetInStep(true);
-    on_applied_(position.durable, position.applied, !uncompared_.empty());
-    SetGoingOn(StateAfter(position.applied.epoch));
+    view_.SetInStep(true);
+    on_applied_(position.durable, position.applied, !debt_.uncompared.empty());
+    SetGoingOn(view_.StateAfter(position.applied.epoch));
   }
-  while (!stopping_) RETURN_IF_ERROR(Step(peer, position));
+  while (!control_.stopping()) RETURN_IF_ERROR(Step(peer, position));
   return MakeError(ErrorKind::kCancelled, "stopping");
 }
 
@@ -210,11 +152,11 @@ void Sender::HoldAfter(const CutName& reached) {
   const CutName cut = RealCut(reached);
   // Let go, and nobody knows any more what was suspect, or lacking.
   if (!retention_.Holds(options_.name)) {
-    reconcile_owed_ = reconcile_owed_ || LacksSomething();
-    compare_after_ = Epoch();
+    debt_.owed = debt_.owed || LacksSomething();
+    debt_.compare_after = Epoch();
   }
   increments_ = false;
-  if (!reconcile_owed_ && cut.epoch != Epoch()) {
+  if (!debt_.owed && cut.epoch != Epoch()) {
     retention_.Hold(options_.name, cut.epoch);
     increments_ = tracker_.Knows(cut);
   }
@@ -222,13 +164,13 @@ void Sender::HoldAfter(const CutName& reached) {
 }
 
 Status Sender::Step(Peer& peer, Position& position) {
-  RETURN_IF_ERROR(RunTasks(peer, position));
-  if (paused()) {
+  PerformTasks(peer, position);
+  if (control_.paused()) {
     SetState(ReplicaState::kPaused, increments_ && !KnowsChanges()
                                         ? "so much has changed meanwhile that its whole tree "
                                           "will be compared"
                                         : "");
-    WaitUnlessWoken(kIdleWait);
+    control_.Sleep(kIdleWait);
     return CheckStillThere(peer, position);
   }
   if (increments_ && !KnowsChanges())
@@ -237,49 +179,36 @@ Status Sender::Step(Peer& peer, Position& position) {
   if (increments_) {
     const auto deadline = CondVar::Clock::now() + kIdleWait;
     const bool changes = tracker_.WaitForChanges(RealCut(position.applied).epoch, deadline);
-    if (paused() || stopping_) return {};
+    if (!control_.may_go_on()) return {};
     if (!changes) trouble_.clear();
-    SetGoingOn(changes ? StateAfter(position.applied.epoch) : ReplicaState::kCurrent);
+    SetGoingOn(changes ? view_.StateAfter(position.applied.epoch) : ReplicaState::kCurrent);
     if (!changes && !IsShortObjectDue()) return CheckStillThere(peer, position);
   }
   const auto earliest = last_cut_ + options_.interval;
-  while (!stopping_ && CondVar::Clock::now() < earliest) {
-    WaitUnlessWoken(std::chrono::duration_cast<milliseconds>(earliest - CondVar::Clock::now()) +
-                    milliseconds(1));
+  while (!control_.stopping() && CondVar::Clock::now() < earliest) {
+    control_.Sleep(std::chrono::duration_cast<milliseconds>(earliest - CondVar::Clock::now()) +
+                   milliseconds(1));
   }
   return Ship(peer, position);
 }
 
-Status Sender::RunTasks(Peer& peer, const Position& position) {
-  while (true) {
-    std::shared_ptr<QueuedTask> next;
-    {
-      MutexLock lock(mutex_);
-      if (tasks_.empty()) return {};
-      next = tasks_.front();
-      tasks_.erase(tasks_.begin());
-      next->started = true;
-    }
-    Status status;
+void Sender::PerformTasks(Peer& peer, const Position& position) {
+  tasks_.PerformAll([&](const Task& task) -> Status {
     const bool at_a_cut = RealCut(position.applied) == position.applied;
-    if (increments_ && at_a_cut && retention_.Regrip(options_.name, Grip::kFirm)) {
-      status = next->task(peer, position);
-      retention_.Regrip(options_.name, Grip::kLoose);
-    } else {
-      status = MakeError(ErrorKind::kUnreachable, "replica " + options_.name +
-                                                      " is not in step yet: wait for it "
-                                                      "(tandem status)");
+    if (!increments_ || !at_a_cut || !retention_.Regrip(options_.name, Grip::kFirm)) {
+      return MakeError(ErrorKind::kUnreachable, "replica " + options_.name +
+                                                    " is not in step yet: wait for it "
+                                                    "(tandem status)");
     }
-    MutexLock lock(mutex_);
-    next->status = std::move(status);
-    next->finished = true;
-    changed_.NotifyAll();
-  }
+    Status status = task(peer, position);
+    retention_.Regrip(options_.name, Grip::kLoose);
+    return status;
+  });
 }
 
 Status Sender::CheckStillThere(Peer& peer, Position& position) {
   if (HeardLately()) return {};
-  const Inquiry inquiry = Inquire();
+  const ReplicaView::Inquiry inquiry = Inquire();
   ASSIGN_OR_RETURN(Position now, peer.AskFor<Position>(WaitApplied{position.applied, 0}));
   // Only we move it on.
   if (now.durable != position.durable) {

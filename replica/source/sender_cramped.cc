@@ -12,18 +12,9 @@ namespace {
 
 // Names of objects the replica lacks are taken back so often.
 constexpr int kMaxThinCommits = 16;
-// More sets of no moment than this are not in question at any time.
-constexpr size_t kThinSetsKept = 8;
 
 }  // namespace
 
-CutName Sender::RealCut(const CutName& cut) const {
-  const auto thin =
-      std::ranges::find_if(thin_sets_, [&cut](const ThinName& known) { return known.name == cut; });
-  return thin == thin_sets_.end() ? cut : thin->base;
-}
-
-// The name is remembered before it is told: the answer may be lost.
 Result<CutName> Sender::CommitThin(Peer& peer, const CutName& base) {
   const CutName real = RealCut(base);
   ASSIGN_OR_RETURN(const auto cut, tracker_.TakeCut(real.epoch));
@@ -39,8 +30,7 @@ Result<CutName> Sender::CommitThin(Peer& peer, const CutName& base) {
   RETURN_IF_ERROR(thin.Ship());
   if (!cut->Finish()) return MakeError(ErrorKind::kGivenUp, "the cut was given up");
   const CutName name{Epoch(), CutId::Random()};
-  if (thin_sets_.size() >= kThinSetsKept) thin_sets_.erase(thin_sets_.begin());
-  thin_sets_.push_back({name, real});
+  thin_names_.Add(name, real);
   for (int tries = 0; tries < kMaxThinCommits; ++tries) {
     ASSIGN_OR_RETURN(const Reply reply, stage.Commit(name, cut->cut().wall_time_ns));
     if (reply.code != ReplyCode::kMissingObjects) {
@@ -66,7 +56,7 @@ Result<bool> Sender::MakeRoom(Peer& peer, Position& position, const Error& why) 
     return false;
   }
   trouble_ = why.ToString();
-  SetInStep(false);
+  view_.SetInStep(false);
   RETURN_IF_ERROR(AwaitApplied(peer, position, *thin));
   HoldAfter(position.applied);
   return true;
@@ -76,7 +66,8 @@ Result<bool> Sender::MakeRoom(Peer& peer, Position& position, const Error& why) 
 // some: it is sent on top, and both are applied as one. The replica answers no questions meanwhile.
 std::optional<CutName> Sender::ShipOnTop(Peer& peer, const CutName& cut, uint64_t largest_file) {
   const CutName real = RealCut(cut);
-  if (!tracker_.Knows(real) || !retention_.Holds(options_.name) || paused()) return std::nullopt;
+  if (!tracker_.Knows(real) || !retention_.Holds(options_.name) || control_.paused())
+    return std::nullopt;
   const Epoch after = std::max(real.epoch, tried_on_top_);
   if (!tracker_.WaitForChanges(after, CondVar::Clock::now())) return std::nullopt;
   auto next = CommitOnTop(peer, cut, largest_file);
@@ -97,15 +88,12 @@ Result<CutName> Sender::CommitOnTop(Peer& peer, const CutName& base, uint64_t la
   ASSIGN_OR_RETURN(StageWriter stage, StageWriter::Begin(peer, base));
   ObjectShipper objects(peer, stage, progress_, ObjectShipper::Compare::kNot, largest_file);
   // What would have to be looked up on the replica waits until it answers again.
-  Walker walker(tree_, peer, stage, objects, {false, Epoch()}, uncompared_,
-                [this] { return !stopping_ && !paused(); });
+  Walker walker(tree_, peer, stage, objects, {false, Epoch()}, debt_.uncompared,
+                [this] { return control_.may_go_on(); });
   CutShipper cuts(tree_, stage, objects, walker, cut_progress_);
   ASSIGN_OR_RETURN(const bool walked, cuts.Ship(cut));
   if (!cut->Finish() || walked) return MakeError(ErrorKind::kGivenUp, "the cut was given up");
-  {
-    MutexLock lock(mutex_);
-    lacking_.Stage(cut->changes());
-  }
+  view_.lacking().Stage(cut->changes());
   RETURN_IF_ERROR(DeferUnreadable(name, objects));
   retention_.NoteCommit(options_.name);
   ASSIGN_OR_RETURN(const Reply reply, stage.Commit(name, cut->cut().wall_time_ns));

@@ -42,10 +42,7 @@ Status Sender::Ship(Peer& peer, Position& position) {
     SetGoingOn(position.empty ? ReplicaState::kSeeding : ReplicaState::kReconciling);
   }
   cut_progress_.Clear();
-  {
-    MutexLock lock(mutex_);
-    lacking_.BeginStage();
-  }
+  view_.lacking().BeginStage();
   auto stage = StageWriter::Begin(peer, position.durable);
   auto shipped = stage ? FillStage(peer, position, *stage)
                        : Result<CutName>(tl::unexpected<Error>(stage.error()));
@@ -65,12 +62,12 @@ Status Sender::Ship(Peer& peer, Position& position) {
   FAULT_POINT("source.ack.durable");
   RETURN_IF_ERROR(AwaitApplied(peer, position, *shipped));
   // What could not be compared when all was can be now: once more, then.
-  reconcile_owed_ = Heal();
-  if (reconcile_owed_) compare_after_ = walked_after_;
+  debt_.owed = Heal();
+  if (debt_.owed) debt_.compare_after = debt_.walked_after;
   HoldAfter(position.applied);
-  on_applied_(position.durable, position.applied, reconcile_owed_ || !uncompared_.empty());
-  if (increments_) SetState(StateAfter(position.applied.epoch), "");
-  SetInStep(increments_);
+  on_applied_(position.durable, position.applied, debt_.owed || !debt_.uncompared.empty());
+  if (increments_) SetState(view_.StateAfter(position.applied.epoch), "");
+  view_.SetInStep(increments_);
   FAULT_POINT("source.ack.applied");
   return {};
 }
@@ -87,11 +84,11 @@ Result<CutName> Sender::FillStage(Peer& peer, const Position& position, StageWri
   const CutName base = RealCut(position.durable);
   const uint64_t newest = base.epoch.number();
   Epoch compare_after =
-      reconcile_owed_ ? compare_after_ : Epoch(newest - std::min(newest, kCutsInATick));
+      debt_.owed ? debt_.compare_after : Epoch(newest - std::min(newest, kCutsInATick));
   // At no cut: not even its own database knows what the replica has.
   if (newest == 0) compare_after = Epoch();
-  Walker walker(tree_, peer, stage, objects, {position.empty, compare_after}, uncompared_,
-                [this] { return !stopping_ && !paused(); });
+  Walker walker(tree_, peer, stage, objects, {position.empty, compare_after}, debt_.uncompared,
+                [this] { return control_.may_go_on(); });
   CutShipper cuts(tree_, stage, objects, walker, cut_progress_);
   Epoch after = base.epoch;
   if (!increments_) {
@@ -100,12 +97,9 @@ Result<CutName> Sender::FillStage(Peer& peer, const Position& position, StageWri
     if (!retention_.Regrip(options_.name, Grip::kFirm)) {
       return MakeError(ErrorKind::kCancelled, "more has changed than is remembered");
     }
-    walked_after_ = compare_after;
-    uncompared_.clear();
-    {
-      MutexLock lock(mutex_);
-      lacking_.StageAll();
-    }
+    debt_.walked_after = compare_after;
+    debt_.uncompared.clear();
+    view_.lacking().StageAll();
     ASSIGN_OR_RETURN(const auto start, tracker_.TakeCut(Epoch(), meta::Tracker::CutMode::kFresh));
     start->GiveUp();  // the walk is of no one moment anyway
     after = start->cut().name.epoch;
@@ -118,7 +112,7 @@ Result<CutName> Sender::FillStage(Peer& peer, const Position& position, StageWri
   int commits = 0;
   std::unordered_set<ObjectId> asked_for;
   for (int round = 1;; ++round) {
-    if (stopping_ || paused()) return MakeError(ErrorKind::kCancelled, "fill a stage: stopping");
+    if (!control_.may_go_on()) return MakeError(ErrorKind::kCancelled, "fill a stage: stopping");
     if (increments_ && round == kMaxRounds) {
       SetState(ReplicaState::kCatchingUp,
                "changes come about as fast as they can be carried: the "
@@ -138,7 +132,9 @@ Result<CutName> Sender::FillStage(Peer& peer, const Position& position, StageWri
     }
     last_cut_ = CondVar::Clock::now();
     const meta::PendingCounts pending = cut_progress_.BeginCut(*cut);
-    if (increments_ && round == 1) NoteHowFarBehind(position.applied.epoch, pending.bytes);
+    if (increments_ && round == 1) {
+      SetGoingOn(view_.HowFarBehind(position.applied.epoch, pending.bytes));
+    }
     if (EstimateBytes(*cut) > kPreCopyAbove && round < kMaxRounds) {
       cut->GiveUp();  // nothing needs to be kept for a pre-copy
       if (increments_ && round == 1) {
@@ -147,10 +143,7 @@ Result<CutName> Sender::FillStage(Peer& peer, const Position& position, StageWri
       }
     }
     ASSIGN_OR_RETURN(const bool walked, cuts.Ship(cut));
-    {
-      MutexLock lock(mutex_);
-      lacking_.Stage(cut->changes());
-    }
+    view_.lacking().Stage(cut->changes());
     bool read_live = walked;
     if (round == 1 && increments_) {
       ASSIGN_OR_RETURN(const bool some,
@@ -173,8 +166,8 @@ Result<CutName> Sender::FillStage(Peer& peer, const Position& position, StageWri
     for (const ObjectId& object : reply.missing) again |= !asked_for.insert(object).second;
     if ((again && ++tries > kMaxCommitTries) || ++commits > kMaxCommits) {
       // It lacks what neither the cuts nor the tree can explain: look at everything.
-      if (!reconcile_owed_) compare_after_ = kNewestEpoch;  // no content
-      reconcile_owed_ = true;
+      if (!debt_.owed) debt_.compare_after = kNewestEpoch;  // no content
+      debt_.owed = true;
       const std::string first = reply.missing.empty() ? "" : " " + reply.missing.front().ToHex();
       return tl::unexpected<Error>(
           Peer::ToStatus(reply).error().Within("commit without object" + first));
@@ -189,8 +182,8 @@ Result<CutName> Sender::FillStage(Peer& peer, const Position& position, StageWri
 // The replica has applied what was tried again. True: of some of that not everything was compared.
 bool Sender::Heal() {
   bool uncompared = false;
-  MutexLock lock(mutex_);
-  for (const ObjectId& object : lacking_.StageApplied()) uncompared |= uncompared_.contains(object);
+  for (const ObjectId& object : view_.lacking().StageApplied())
+    uncompared |= debt_.uncompared.contains(object);
   return uncompared;
 }
 
@@ -205,8 +198,7 @@ Status Sender::DeferUnreadable(const CutName& cut, ObjectShipper& objects) {
                              WhatLacks(change) + tree_.PathOf(object) +
                              ", tried again every few seconds: " + why;
     LogError("replica {}: {}", options_.name, text);
-    MutexLock lock(mutex_);
-    lacking_.NoteUnreadable(object.id, change, text);
+    view_.lacking().NoteUnreadable(object.id, change, text);
   }
   return {};
 }
@@ -214,9 +206,9 @@ Status Sender::DeferUnreadable(const CutName& cut, ObjectShipper& objects) {
 Status Sender::AwaitApplied(Peer& peer, Position& position, CutName cut) {
   while (true) {
     const auto asked = CondVar::Clock::now();
-    const Inquiry inquiry = Inquire();
+    const ReplicaView::Inquiry inquiry = Inquire();
     ASSIGN_OR_RETURN(Reply reply, peer.Ask(replica::WaitApplied{cut, kAppliedPollMs}));
-    if (stopping_) return MakeError(ErrorKind::kCancelled, "stopping");
+    if (control_.stopping()) return MakeError(ErrorKind::kCancelled, "stopping");
     if (reply.code == ReplyCode::kNoSpace || reply.code == ReplyCode::kIoError) {
       // The cut is safe there; it is applied when the trouble is over.
       SetState(ReplicaState::kBlocked, reply.message);
@@ -226,11 +218,11 @@ Status Sender::AwaitApplied(Peer& peer, Position& position, CutName cut) {
           continue;
         }
       }
-      WaitUnlessWoken(milliseconds(kAppliedPollMs));
+      control_.Sleep(milliseconds(kAppliedPollMs));
       continue;
     }
     if (reply.code == ReplyCode::kBusy) {
-      WaitUnlessWoken(kAppliedPause);
+      control_.Sleep(kAppliedPause);
       continue;
     }
     RETURN_IF_ERROR(Peer::ToStatus(reply));
@@ -246,10 +238,11 @@ Status Sender::AwaitApplied(Peer& peer, Position& position, CutName cut) {
     }
     // First this: a thread that waits for the position reads the state next.
     const bool at_a_cut = cut.epoch != Epoch();
-    if (position.applied == cut && increments_ && at_a_cut) SetState(StateAfter(cut.epoch), "");
+    if (position.applied == cut && increments_ && at_a_cut)
+      SetState(view_.StateAfter(cut.epoch), "");
     SetPosition(position, inquiry);
     if (position.applied == cut) return {};
-    if (CondVar::Clock::now() - asked < kAppliedPause) WaitUnlessWoken(kAppliedPause);
+    if (CondVar::Clock::now() - asked < kAppliedPause) control_.Sleep(kAppliedPause);
   }
 }
 

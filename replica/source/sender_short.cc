@@ -30,18 +30,12 @@ Result<bool> IsLargerThan(const meta::ObjectRef& object, uint64_t size,
 
 }  // namespace
 
-bool Sender::IsShortObjectDue() {
-  MutexLock lock(mutex_);
-  return short_debts_.IsAnyDue(CondVar::Clock::now());
-}
+bool Sender::IsShortObjectDue() { return view_.short_debts().IsAnyDue(CondVar::Clock::now()); }
 
 Result<bool> Sender::ShipShortObjects(const meta::Layer& changes, uint64_t largest_file,
                                       Walker& walker) {
-  std::vector<ShortObject> due;
-  {
-    MutexLock lock(mutex_);
-    due = short_debts_.Due(changes, CondVar::Clock::now());
-  }
+  ShortDebts& debts = view_.short_debts();
+  const std::vector<ShortObject> due = debts.Due(changes, CondVar::Clock::now());
   bool shipped = false;
   for (const ShortObject& object : due) {
     ASSIGN_OR_RETURN(const auto found, FindShortObject(object));
@@ -53,13 +47,12 @@ Result<bool> Sender::ShipShortObjects(const meta::Layer& changes, uint64_t large
       if (!too_large) RETURN_IF_ERROR(walker.WalkNew(*found));
       shipped |= !too_large;
     }
-    MutexLock lock(mutex_);
     if (!found) {
-      short_debts_.NoteMoved(object.object, CondVar::Clock::now());
+      debts.NoteMoved(object.object, CondVar::Clock::now());
     } else if (too_large) {
-      short_debts_.NoteHopeless(object.object);
+      debts.NoteHopeless(object.object);
     } else {
-      short_debts_.NoteTried(object.object, CondVar::Clock::now());
+      debts.NoteTried(object.object, CondVar::Clock::now());
     }
   }
   return shipped;

@@ -16,7 +16,13 @@ constexpr milliseconds kPatience{60'000};
 
 }  // namespace
 
+bool ShortDebts::empty() {
+  MutexLock lock(mutex_);
+  return count_ == 0;
+}
+
 void ShortDebts::Heard(const Position& position, Time now) {
+  MutexLock lock(mutex_);
   if (count_ == 0 && position.short_count > 0) since_ns_ = meta::BootTimeNs();
   count_ = position.short_count;
   std::unordered_map<ObjectId, Debt> debts;
@@ -29,8 +35,9 @@ void ShortDebts::Heard(const Position& position, Time now) {
   debts_ = std::move(debts);
 }
 
-std::vector<ShortObject> ShortDebts::Due(const meta::Layer& changes, Time now) const {
+std::vector<ShortObject> ShortDebts::Due(const meta::Layer& changes, Time now) {
   std::vector<ShortObject> due;
+  MutexLock lock(mutex_);
   for (const auto& [id, debt] : debts_) {
     const bool changed = changes.Find(id) != nullptr;
     if (debt.hopeless && !changed) continue;
@@ -42,13 +49,15 @@ std::vector<ShortObject> ShortDebts::Due(const meta::Layer& changes, Time now) c
   return due;
 }
 
-bool ShortDebts::IsAnyDue(Time now) const {
+bool ShortDebts::IsAnyDue(Time now) {
+  MutexLock lock(mutex_);
   return std::ranges::any_of(debts_, [now](const auto& debt) {
     return !debt.second.hopeless && debt.second.tried + debt.second.patience <= now;
   });
 }
 
 void ShortDebts::NoteTried(const ObjectId& object, Time now) {
+  MutexLock lock(mutex_);
   const auto debt = debts_.find(object);
   if (debt == debts_.end()) return;
   debt->second.patience = std::min(debt->second.patience * 2, kPatience);
@@ -58,14 +67,17 @@ void ShortDebts::NoteTried(const ObjectId& object, Time now) {
 }
 
 void ShortDebts::NoteMoved(const ObjectId& object, Time now) {
+  MutexLock lock(mutex_);
   if (const auto debt = debts_.find(object); debt != debts_.end()) debt->second.tried = now;
 }
 
 void ShortDebts::NoteHopeless(const ObjectId& object) {
+  MutexLock lock(mutex_);
   if (const auto debt = debts_.find(object); debt != debts_.end()) debt->second.hopeless = true;
 }
 
 void ShortDebts::TryAllAgain() {
+  MutexLock lock(mutex_);
   for (auto& [id, debt] : debts_) {
     debt.patience = kFirstPatience;
     debt.tried = {};
@@ -73,14 +85,19 @@ void ShortDebts::TryAllAgain() {
   }
 }
 
-std::string ShortDebts::ToString() const {
-  if (debts_.empty()) return std::to_string(count_) + " objects fall short on the replica";
+std::optional<ShortDebts::Summary> ShortDebts::Summarize() {
+  MutexLock lock(mutex_);
+  if (count_ == 0) return std::nullopt;
+  if (debts_.empty()) {
+    return Summary{std::to_string(count_) + " objects fall short on the replica", since_ns_};
+  }
   const auto first = std::ranges::min_element(
       debts_, {}, [](const auto& debt) { return debt.second.object.path; });
   const ShortObject& one = first->second.object;
   std::string text = Printable(one.path) + " falls short on the replica: " + one.reason;
   if (count_ > 1) text += " (and " + std::to_string(count_ - 1) + " others)";
-  return text + "; all else is there, and it is sent again when it changes and once a minute";
+  text += "; all else is there, and it is sent again when it changes and once a minute";
+  return Summary{std::move(text), since_ns_};
 }
 
 }  // namespace tandem::replica

@@ -2,11 +2,12 @@
 // which there are, as the replica said with its position, and when to send each whole again. The
 // list lasts with the replica, which tells it at each Hello.
 //
-// Not thread-safe.
+// Any thread. Nothing else is locked while the mutex is held.
 #pragma once
 
 #include <chrono>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -21,25 +22,29 @@ class ShortDebts {
  public:
   using Time = CondVar::Clock::time_point;
 
-  bool empty() const { return count_ == 0; }
+  bool empty() EXCLUDES(mutex_);
   // What the replica says now takes the place of what it said before.
-  void Heard(const Position& position, Time now);
-  // Those to be sent whole with a change set that holds `changes`: what changed is tried at once,
-  // and then after seconds; all else, as the cause may be gone on the replica, after a minute.
-  std::vector<ShortObject> Due(const meta::Layer& changes, Time now) const;
-  // Something is due even if nothing has changed.
-  bool IsAnyDue(Time now) const;
-  void NoteTried(const ObjectId& object, Time now);
-  // It is not where the replica has it: the next cut says where to.
-  void NoteMoved(const ObjectId& object, Time now);
-  // It is no use before it has changed: it is larger than a file may be there.
-  void NoteHopeless(const ObjectId& object);
-  // The replica may have been started with other rights, on another filesystem.
-  void TryAllAgain();
+  void Heard(const Position& position, Time now) EXCLUDES(mutex_);
+  // Returns those to be sent whole with a change set that holds `changes`. What has changed is
+  // tried at once and then every few seconds; all else once a minute, as the cause may be gone on
+  // the replica.
+  std::vector<ShortObject> Due(const meta::Layer& changes, Time now) EXCLUDES(mutex_);
+  // Returns whether something is due even if nothing has changed.
+  bool IsAnyDue(Time now) EXCLUDES(mutex_);
+  void NoteTried(const ObjectId& object, Time now) EXCLUDES(mutex_);
+  // The object is not where the replica has it: the next cut says where to.
+  void NoteMoved(const ObjectId& object, Time now) EXCLUDES(mutex_);
+  // The object is larger than a file may be on the replica: it is tried again once it has changed.
+  void NoteHopeless(const ObjectId& object) EXCLUDES(mutex_);
+  // All are due: the replica may have been started with other rights, or on another filesystem.
+  void TryAllAgain() EXCLUDES(mutex_);
   // For status: names one, with its path and reason, and says how many there are.
-  std::string ToString() const;
-  // Since when the oldest of them is known. Called if there are any.
-  int64_t since_ns() const { return since_ns_; }
+  struct Summary {
+    std::string text;
+    int64_t since_ns;  // BootTimeNs: since when the oldest is known
+  };
+  // Returns nullopt if nothing falls short.
+  std::optional<Summary> Summarize() EXCLUDES(mutex_);
 
  private:
   struct Debt {
@@ -50,9 +55,10 @@ class ShortDebts {
     bool untried = true;
   };
 
-  std::unordered_map<ObjectId, Debt> debts_;
-  uint64_t count_ = 0;
-  int64_t since_ns_ = 0;  // BootTimeNs
+  Mutex mutex_;
+  std::unordered_map<ObjectId, Debt> debts_ GUARDED_BY(mutex_);  // some of them
+  uint64_t count_ GUARDED_BY(mutex_) = 0;                        // of all
+  int64_t since_ns_ GUARDED_BY(mutex_) = 0;
 };
 
 }  // namespace tandem::replica

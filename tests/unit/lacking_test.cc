@@ -66,7 +66,8 @@ TEST_F(LackingTest, WhatIsUnreadableAgainGoesOnLacking) {
   Stage(Data(2, 4));
   lacking_.NoteUnreadable(kFile, Data(3), "still");
   EXPECT_THAT(lacking_.StageApplied(), IsEmpty());
-  EXPECT_EQ(lacking_.lacks().at(kFile).text, "still");
+  ASSERT_TRUE(lacking_.Summarize());
+  EXPECT_EQ(lacking_.Summarize()->text, "still");
 }
 
 TEST_F(LackingTest, AWalkBringsAllButWhatItCannotRead) {
@@ -101,7 +102,7 @@ TEST_F(LackingTest, AnUnreadableObjectIsBroughtByItsAttributesContentAndNames) {
   everything.AddWhole();
   everything.listing = true;
   lacking_.NoteUnreadable(kFile, everything, "all");
-  // As Tracker::RetryDeferred records it.
+  // As DeferredChanges::RetryDue records it.
   lacking_.BeginStage();
   meta::ObjectChange attributes;
   attributes.attributes = meta::kAllAttributes;

@@ -97,7 +97,7 @@ class ShortDebtsTest : public testing::Test {
     }
     ASSERT_NE(changes_.Find(object_), nullptr);
   }
-  bool Due() const { return !debts_.Due(changes_, now_).empty(); }
+  bool Due() { return !debts_.Due(changes_, now_).empty(); }
 
   const ObjectId object_ = ObjectId::Random();
   ShortDebts::Time now_ = CondVar::Clock::now();
@@ -150,8 +150,10 @@ TEST_F(ShortDebtsTest, AnotherConnectionBeginsAnew) {
 TEST_F(ShortDebtsTest, NamesThePathAndTheReasonUntilTheReplicaSaysThatItIsWell) {
   Hear();
   EXPECT_FALSE(debts_.empty());
-  EXPECT_NE(debts_.ToString().find("d/file"), std::string::npos);
-  EXPECT_NE(debts_.ToString().find("File too large"), std::string::npos);
+  const auto summary = debts_.Summarize();
+  ASSERT_TRUE(summary);
+  EXPECT_NE(summary->text.find("d/file"), std::string::npos);
+  EXPECT_NE(summary->text.find("File too large"), std::string::npos);
   debts_.Heard(Position(), now_);
   EXPECT_TRUE(debts_.empty());
 }
