@@ -1,5 +1,5 @@
 // How much of the change set under way has been sent, so that status can tell what is still pending
-// on one replica. The sender's thread writes, any thread reads.
+// on one replica. Only the sender's thread writes it; any thread may read it.
 #pragma once
 
 #include <atomic>
@@ -11,7 +11,8 @@
 
 namespace tandem::replica {
 
-// Shown in status while a change set is under way. Written by the sender's thread, read by any.
+// What status shows while a change set is under way. Only the sender's thread writes it; any thread
+// may read it.
 struct ShipProgress {
   std::atomic<uint64_t> objects{0};
   std::atomic<uint64_t> content_bytes{0};  // of content looked at, whatever it took to send it
@@ -19,10 +20,10 @@ struct ShipProgress {
 
 class CutProgress {
  public:
-  // `content` must outlive it, and counts what is sent of the object under way.
+  // `content` counts what is sent of the object under way. It must outlive this.
   explicit CutProgress(const ShipProgress& content) : content_(content) {}
 
-  // A stage begins, or is lost: nothing of it has been sent.
+  // Called when a stage begins or is lost: nothing of it has been sent.
   void Clear() EXCLUDES(mutex_);
   // The cut is about to be sent. Returns what it holds.
   meta::PendingCounts BeginCut(meta::FrozenCut& cut) EXCLUDES(mutex_);
@@ -31,8 +32,8 @@ class CutProgress {
   // All changes up to this cut have been sent.
   void AllSent(Epoch cut) EXCLUDES(mutex_);
 
-  // What a replica that has applied `applied` still has to be sent. As long as it has not applied
-  // what it was sent, this is never nothing.
+  // Returns what still has to be sent to a replica that has applied `applied`. Not zero as long as
+  // the replica has not applied what it was sent.
   meta::PendingCounts Remaining(meta::Tracker& tracker, Epoch applied) EXCLUDES(mutex_);
 
  private:

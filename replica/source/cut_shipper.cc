@@ -61,8 +61,8 @@ Result<bool> CutShipper::Ship(const std::shared_ptr<meta::FrozenCut>& cut) {
   return walked || named;
 }
 
-// What is said of an object that the replica does not know, and no name leads to, counts for
-// nothing there. That is so of one that got its id without an operation.
+// A record of an object that the replica does not know, and that no name leads to, has no effect
+// there. An object that got its id without an operation is such a one.
 Result<bool> CutShipper::NameUnknown(const meta::Layer& changes) {
   if (!tree_.ids_may_change()) return false;
   std::vector<ObjectId> changed;
@@ -76,7 +76,7 @@ Result<bool> CutShipper::NameUnknown(const meta::Layer& changes) {
   return !unknown.empty();
 }
 
-// Those that are not known where are searched for together, but no more than can be remembered.
+// Objects whose place is not known are searched for together, as many as can be remembered.
 Result<size_t> CutShipper::Locate(const meta::Layer& changes, size_t shard) {
   constexpr size_t kTogether = meta::Whereabouts::kMostObjects / 4;
   if (tree_.by_names() == nullptr) return meta::kShards;
@@ -88,8 +88,8 @@ Result<size_t> CutShipper::Locate(const meta::Layer& changes, size_t shard) {
   return shard;
 }
 
-// Of an object that is gone though no operation is known to have taken its name: that name leads
-// to something else, or nowhere. Read live: a cut has to follow.
+// For an object that is gone although no operation is known to have removed its name: that name
+// leads to something else, or to nothing. It is read live, so a cut has to follow.
 Result<bool> CutShipper::ShipLostName(const ObjectId& object) {
   if (tree_.by_names() == nullptr) return false;
   const auto name = tree_.by_names()->TakeLostName(object);
@@ -97,8 +97,8 @@ Result<bool> CutShipper::ShipLostName(const ObjectId& object) {
   return ShipName(*name);
 }
 
-// An object that changes its id without an operation comes to be known by a change of it alone, so
-// that nothing has named it to the replica. Read live: a cut has to follow.
+// An object that gets another id without an operation is known only by a change of its own: no
+// entry has named it to the replica. It is read live, so a cut has to follow.
 Status CutShipper::ShipNameOf(const ObjectId& object) {
   if (tree_.by_names() == nullptr) return {};
   const auto name = tree_.by_names()->whereabouts().NameOf(object);
@@ -121,8 +121,8 @@ Result<bool> CutShipper::ShipName(const EntryKey& name) {
   return true;
 }
 
-// Objects that came to these names, and that a walk of everything has not met. Those that are whole
-// in the cut are shipped as such.
+// Ships objects that have come to these names and that a walk of everything has missed. Those that
+// are whole in the cut are shipped with it.
 Result<bool> CutShipper::WalkPassedBy(meta::FrozenCut& cut, const meta::ObjectChange& directory) {
   bool walked = false;
   for (const auto& [name, entry] : directory.entries) {

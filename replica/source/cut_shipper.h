@@ -13,31 +13,31 @@ namespace tandem::replica {
 
 class CutShipper {
  public:
-  // All must outlive the shipper.
+  // All references must outlive the shipper.
   CutShipper(const meta::SourceTree& tree, StageWriter& stage, ObjectShipper& objects,
              Walker& walker, CutProgress& progress)
       : tree_(tree), stage_(stage), objects_(objects), walker_(walker), progress_(progress) {}
 
-  // Ships the cut's changes. True: directories had to be walked live, so that what is staged is of
-  // no one moment; another, newer cut has to follow before the stage is committed.
+  // Ships the cut's changes. Returns true if directories had to be walked live: then what is staged
+  // is of no one moment, and a newer cut has to follow before the stage is committed.
   Result<bool> Ship(const std::shared_ptr<meta::FrozenCut>& cut);
 
   enum class IfGone {
     kNextCutSaysSo,
-    // Newer cuts have been shipped, and still name it: it is there, and cannot be read.
+    // Newer cuts have been shipped and still name the object: it exists, and cannot be read.
     kTakeNamesBack,
   };
-  // The replica lacks these: ships them whole, with everything below. They were named by entries of
-  // cuts shipped before.
+  // Ships these objects, which the replica lacks, whole and with everything below. Entries of cuts
+  // that were shipped before name them.
   Status ShipMissing(const std::vector<ObjectId>& objects, IfGone if_gone);
 
  private:
-  // False: there is no such object in the cut, or it cannot be read.
+  // Returns false if there is no such object in the cut, or it cannot be read.
   Result<bool> ShipObject(meta::FrozenCut& cut, const ObjectId& id,
                           const meta::ObjectChange& change, ObjectId basis);
-  // From this shard on; returns the first for which it has to be called again.
+  // Begins at this shard. Returns the first shard for which it has to be called again.
   Result<size_t> Locate(const meta::Layer& changes, size_t shard);
-  // True: a cut has to follow.
+  // Returns true if another cut has to follow.
   Result<bool> ShipLostName(const ObjectId& object);
   Status ShipNameOf(const ObjectId& object);
   Result<bool> ShipName(const EntryKey& name);
@@ -54,9 +54,10 @@ class CutShipper {
   std::vector<std::shared_ptr<meta::FrozenCut>> shipped_;
 };
 
-// Roughly how many bytes shipping the cut takes, from what is known without reading anything.
+// Estimates how many bytes shipping the cut takes, without reading anything.
 uint64_t EstimateBytes(meta::FrozenCut& cut);
-// Less roughly: holes do not count, nor does what is larger than a file of the replica's can be.
+// The same, read from the source: holes do not count, nor do files that are larger than a file can
+// be on the replica.
 Result<uint64_t> MeasureBytes(meta::FrozenCut& cut, const meta::SourceTree& tree,
                               uint64_t largest_file);
 

@@ -1,5 +1,5 @@
-// What the cut a replica is at lacks, because the source's disk did not give it, until a later cut
-// brings it: a write may have replaced what could not be read, or it is tried again and can be read
+// What the replica's cut lacks because it could not be read from the source. A later cut brings it:
+// a write may have replaced what could not be read, or it is tried again and can be read
 // by then (Tracker::Defer). Only what the cuts name decides, not what caused it.
 //
 // Any thread. Nothing else is locked while the mutex is held.

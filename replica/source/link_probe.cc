@@ -35,7 +35,7 @@ bool Await(const UniqueFd& fd, short events, milliseconds patience) {
   return ready > 0;
 }
 
-// Connects; gives an errno, or 0.
+// Connects. Returns 0 or an errno.
 int Connect(const UniqueFd& fd, const addrinfo& address, milliseconds patience) {
   if (connect(fd.get(), address.ai_addr, address.ai_addrlen) == 0) return 0;
   if (errno != EINPROGRESS) return errno;
@@ -57,7 +57,7 @@ std::string WhyNotConnected(int code, const std::string& url, const std::string&
   return "there is no way to " + host + Reason(code) + ": is this host's network up?";
 }
 
-// A whole and polite conversation of no requests: what listens may be a tandemd after all.
+// Completes the handshake and ends the connection properly: what listens may be a tandemd.
 std::string WhoAnswers(const UniqueFd& fd, const std::string& url, milliseconds patience) {
   std::string wrong = "what listens at " + url + " is no tandemd";
   std::string said;
@@ -100,7 +100,7 @@ std::string WhyNoTcp(const std::string& url, milliseconds patience) {
   return WhyNotConnected(code, url, host);
 }
 
-// nng's listeners do not bear connections that are made as a trial.
+// Does not connect: nng's listeners fail on connections that are made and closed as a trial.
 std::string WhyNoIpc(const std::string& path) {
   struct stat found;
   if (stat(path.c_str(), &found) != 0) {

@@ -12,7 +12,7 @@ using std::chrono::milliseconds;
 using Clock = CondVar::Clock;
 
 constexpr milliseconds kLookEvery{500};
-// Longer than an idle replica is left alone: then it is asked whether it is there.
+// Longer than the pause after which an idle replica is asked whether it is there.
 constexpr milliseconds kAskAfter{2500};
 constexpr milliseconds kAnswerWithin{1500};
 // Longer than a replica that is there takes to connect.
@@ -81,8 +81,8 @@ void LinkWatch::AwaitConnection() {
   const auto reached = probe_.reached();
   if (reached < without_since_ + kSoonConnected) return;
   if (now < std::max(without_since_, dialed_) + dial_pause_) return;
-  // It may wait out a pause, or the next of the kernel's attempts, which come ever more seldom; or
-  // never dial again.
+  // nng may wait for a pause to end, or for the kernel's next attempt, and those come less and less
+  // often; or it may never dial again.
   LogInfo("replica {}: {} can be reached; connecting anew", name_, peer_.url());
   peer_.DialAnew();
   dialed_ = now;

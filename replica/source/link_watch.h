@@ -1,6 +1,6 @@
-// Watches the link to one replica, on a thread of its own, while the sender's waits for answers:
-// whether anything is heard over it, why no connection comes about, and whether nng stays without
-// one though there could be one.
+// Watches the link to one replica on a thread of its own, while the sender's thread waits for
+// answers. It finds out whether anything is heard over the link, why no connection comes about, and
+// whether nng stays without a connection although one can be made.
 #pragma once
 
 #include <chrono>
@@ -15,15 +15,16 @@ namespace tandem::replica {
 
 class LinkWatch {
  public:
-  // A connection over which nothing has come for so long is not believed to be one.
+  // A connection over which nothing has come for this long is taken for dead.
   static constexpr std::chrono::milliseconds kQuiet{4000};
 
-  // `peer` must outlive it, and be closed before it goes, or its end is waited for.
+  // `peer` must outlive this. Close it before this is destroyed, or the destructor waits for its
+  // request to end.
   LinkWatch(std::string name, Peer& peer);
   ~LinkWatch();
 
-  // Why there is no connection, or what is heard of it; empty: nothing is wrong that is known.
-  // Any thread.
+  // Returns why there is no connection, or that nothing is heard over it; an empty string if
+  // nothing is known to be wrong. Any thread.
   std::string Trouble();
 
  private:

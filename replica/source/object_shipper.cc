@@ -23,9 +23,8 @@ constexpr uint64_t kWorthAFile = 1 << 20;
 // How far content of a rewritten file may have moved and still be found in the old one's.
 constexpr uint64_t kBasisSlack = 4 << 20;
 
-// Content is compared in such blocks, and a file with a damaged part read in them; after so many
-// bad ones in a row, what is left of what was to be read at once is not tried: a disk may take its
-// time to fail.
+// Content is compared in blocks of this size, and a file with a damaged part is read in them. After
+// this many bad blocks in a row the rest of the range is not tried: a disk may take long to fail.
 constexpr uint32_t kBlockBytes = 4096;
 constexpr int kInVainAtMost = 16;
 
@@ -102,7 +101,7 @@ Status ObjectShipper::ShipRange(const Content& content, ByteRange range, ObjectI
       NoteUnreadable(content.file, change, read.error().ToString());
       return {};
     }
-    // Which parts of it can be read shows when they are read.
+    // Reading shows which parts of it can be read.
     if (!read && meta::IsUnreadable(read.error())) read = meta::Layout{{range}, range.end};
     ASSIGN_OR_RETURN(const meta::Layout layout, std::move(read));
     uint64_t at = range.start;

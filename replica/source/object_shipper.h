@@ -1,6 +1,9 @@
-// Turns one object of the source into records: its attributes, and of its content known ranges as
-// they are, and of suspect ranges the blocks that the replica has otherwise, as deltas where that
-// helps: what a stage takes on the replica is in proportion to what differs. One thread.
+// Turns one object of the source into records: its attributes and its content. Known ranges are
+// sent as they are. Suspect ranges are compared, and the blocks that differ on the replica are
+// sent, as deltas where that helps. So what a stage takes on the replica is in proportion to what
+// differs.
+//
+// One thread.
 #pragma once
 
 #include <string>
@@ -16,7 +19,7 @@
 
 namespace tandem::replica {
 
-// Of an object nothing of which can be read.
+// What is noted of an object of which nothing can be read.
 meta::ObjectChange EverythingUnreadable();
 
 class ObjectShipper {
@@ -26,8 +29,8 @@ class ObjectShipper {
     kBlocks,  // without deltas
     kAll,
   };
-  // All must outlive the shipper. Of files that are larger than the replica can have them no
-  // content is sent.
+  // All references must outlive the shipper. No content is sent of files that are larger than
+  // `largest_file`, the largest that the replica can have.
   ObjectShipper(Peer& peer, StageWriter& stage, ShipProgress& progress, Compare compare,
                 uint64_t largest_file)
       : peer_(peer),
@@ -36,13 +39,14 @@ class ObjectShipper {
         compare_(compare),
         largest_file_(largest_file) {}
 
-  // `basis`: another object whose content on the replica this one's may resemble (the file it
-  // replaced); null: none. Returns the attributes sent; nothing: the disk did not give them (EIO),
-  // and nothing was sent.
+  // `basis` is another object whose content on the replica may resemble this one's, such as the
+  // file it replaced; null: none. Returns the attributes that were sent. Returns nullopt if they
+  // could not be read (EIO): then nothing was sent.
   Result<std::optional<meta::Attributes>> Ship(const ObjectId& id, meta::ObjectReader& object,
                                                const meta::ObjectChange& change, ObjectId basis);
 
-  // What the disk did not give. Everything else of these objects has been shipped.
+  // Returns what could not be read since the last call. Everything else of these objects has been
+  // shipped.
   struct Unreadable {
     meta::ObjectRef object;
     meta::ObjectChange change;
@@ -67,14 +71,14 @@ class ObjectShipper {
   Status ShipRange(const Content& content, ByteRange range, ObjectId basis);
   Status ShipHole(const Content& content, ByteRange range);
   Status ShipData(const Content& content, ByteRange range, ObjectId basis);
-  // Block by block, because a part of it cannot be read.
+  // Ships the range block by block, because a part of it cannot be read.
   Status ShipReadable(const Content& content, ByteRange range, const Error& error);
   Status ShipPiece(const Content& content, uint64_t offset, std::string bytes, ObjectId basis);
-  // What of the bytes the replica has otherwise, or not.
+  // Returns which of the bytes differ on the replica, or are not there.
   Result<std::vector<ByteRange>> FindDiffering(const Content& content, uint64_t offset,
                                                std::string_view bytes);
   Status ShipLiteral(const Content& content, uint64_t offset, std::string bytes);
-  // False: there is nothing to compare with, or nothing gained.
+  // Returns false if there is nothing to compare with, or a delta is no smaller.
   Result<bool> ShipDelta(const Content& content, uint64_t offset, std::string_view bytes,
                          ObjectId basis);
 
@@ -84,8 +88,8 @@ class ObjectShipper {
   const Compare compare_;
   const uint64_t largest_file_;
   std::unordered_set<ObjectId> fresh_;
-  // Objects the stage speaks of. That the replica has the same content need not be sent only if the
-  // stage has said nothing else of it (it may have been shorter).
+  // Objects of which the stage has records. Content that the replica has already may be left out
+  // only if the stage has no earlier record of the object, which may have cut it short.
   std::unordered_set<ObjectId> staged_;
   std::vector<Unreadable> unreadable_;
 };

@@ -32,8 +32,8 @@ ErrorKind KindOf(ReplyCode code) {
   return ErrorKind::kProtocol;
 }
 
-// What it means for a person that the conversation is to begin anew; empty: the code means no such
-// thing.
+// Returns, for people, why the session has to begin anew; an empty string if the code does not mean
+// that.
 std::string InWords(ReplyCode code) {
   switch (code) {
     case ReplyCode::kUnknownSession:

@@ -1,6 +1,8 @@
 // A replica daemon as tandemfs sees it: typed requests over a RequestSocket, with the session they
-// belong to. One thread; only Close, SeeWhetherThere, DialAnew
-// and what is told of connections, silence and bytes may be used from others.
+// belong to.
+//
+// One thread. Others may call only Close, SeeWhetherThere, DialAnew and the functions that tell of
+// connections, silence and bytes.
 #pragma once
 
 #include <chrono>
@@ -15,20 +17,21 @@ namespace tandem::replica {
 
 class Peer {
  public:
-  // Longer than any answer takes on a working host, fsync of a busy disk included. Whoever waits
-  // longer for something says so in the request itself (WaitApplied), or asks again (Commit).
+  // Longer than any answer takes on a working host, fsync of a busy disk included. A request that
+  // may take longer says so itself (WaitApplied) or is sent again (Commit).
   static constexpr std::chrono::milliseconds kAnswerTimeout{30'000};
 
   static Result<std::unique_ptr<Peer>> Dial(
       const std::string& url, std::chrono::milliseconds answer_timeout = kAnswerTimeout);
 
-  // Opens a session; all requests that follow belong to it. kProtocol if the answer names none, or
-  // a version that was not offered.
+  // Opens a session; all requests that follow belong to it. Returns kProtocol if the answer names
+  // none, or names a version that was not offered.
   Result<Position> Open(const Hello& hello);
 
-  // The answer whatever its code. An Error means there was none, or one that cannot be understood.
+  // Returns the answer, whatever its code. An Error means that there was none, or that it cannot be
+  // decoded.
   Result<Reply> Ask(RequestBody body);
-  // The answer of an Ok reply; other codes become Errors.
+  // Returns the body of an Ok reply; other codes become Errors.
   template <typename T>
   Result<T> AskFor(RequestBody body) {
     ASSIGN_OR_RETURN(Reply reply, Ask(std::move(body)));
@@ -42,7 +45,7 @@ class Peer {
   }
 
   // Calls `take` for each name the replica lists, in byte order, page after page from `ask.after`.
-  // False: it has no such directory. kProtocol if the list does not come to an end.
+  // Returns false if it has no such directory, and kProtocol if the list does not end.
   Result<bool> ForEachName(List ask, const std::function<Status(Listed&)>& take);
 
   // One request under way.
@@ -59,7 +62,8 @@ class Peer {
   };
   Result<Pending> Send(RequestBody body);
 
-  // kOk is no error. kUnknownSession, kWrongBase and kBusy are kUnreachable: start over.
+  // kOk is no error. kUnknownSession, kWrongBase and kBusy become kUnreachable: the caller opens
+  // another session.
   static Status ToStatus(const Reply& reply);
 
   const std::string& url() const { return url_; }
@@ -68,8 +72,8 @@ class Peer {
   // See RequestSocket.
   std::chrono::milliseconds silence() { return socket_->silence(); }
   void DialAnew() { socket_->DialAnew(); }
-  // Asks for nothing, and waits for the answer that it is nothing that can be asked: then something
-  // has been heard.
+  // Sends a request that no replica can grant, and waits for the refusal: then something has been
+  // heard.
   void SeeWhetherThere(std::chrono::milliseconds timeout);
   uint64_t sent_bytes() const { return socket_->sent_bytes(); }
   uint64_t received_bytes() const { return socket_->received_bytes(); }

@@ -151,7 +151,7 @@ void ReplicaView::Describe(ReplicaStatus& status) {
   // After a set of no moment it is as far behind as before.
   const bool at_a_cut = behind_since == status.applied;
   if (!tracker_.Knows(behind_since) || (!in_step && at_a_cut)) {
-    // Never in step in this run: all that can be said is that it is at least that far behind.
+    // Never in step in this run: it is at least that far behind.
     status.lag_seconds = std::max(status.lag_seconds, SecondsSince(started_ns_));
   }
   if (const auto oldest = tracker_.OldestChangeAfter(behind_since.epoch)) {

@@ -74,7 +74,8 @@ void Replication::Applied(size_t index, const CutName& durable, const CutName& a
     record.reconcile_owed = reconcile_owed;
     changed_ = true;
   }
-  // Before the replica is called current: a crash after that is to cost no second reconcile.
+  // Written before the replica is called current: a crash after that must not cost a second
+  // reconcile.
   if (paid) (void)Remember();
 }
 
@@ -88,18 +89,18 @@ void Replication::Run() {
       }
       if (stopping_) return;
     }
-    // Only where that frees something: on a full disk nothing is dropped.
-    const auto replica = dropped ? retention_.LetGo(most_changes_) : std::nullopt;
-    if (replica) NoteLetGo(*replica);
+    // Only if that frees something: on a full disk nothing is dropped.
+    const auto replica = dropped ? retention_.ReleaseFurthestBehind(most_changes_) : std::nullopt;
+    if (replica) NoteReleased(*replica);
     // Logged by the writer; what could not be dropped is dropped later.
     dropped = Remember() && retention_.Drop();
     next = CondVar::Clock::now() + kDropEvery;
   }
 }
 
-// What was suspect of a replica that owes a reconcile, and what it lacks, is forgotten with it:
-// only its content tells.
-void Replication::NoteLetGo(const std::string& replica) {
+// With the hold, what was suspect for a replica that owes a reconcile, and what it lacks, is
+// forgotten: then its content has to be compared.
+void Replication::NoteReleased(const std::string& replica) {
   LogWarning(
       "replica {}: more than {} objects and names have changed since its cut, which is all that is "
       "remembered: when it is there its tree is compared with the source",
@@ -124,7 +125,7 @@ bool Replication::Remember() {
   const Status status = writer_.Do([this](meta::StateDatabase& database) -> Status {
     std::vector<meta::ReplicaRecord> records;
     {
-      // Read here, where one write follows the other: none may take back a later one.
+      // Read inside the job, since jobs follow one another: none may overwrite a later record.
       MutexLock lock(mutex_);
       records = records_;
     }
@@ -168,7 +169,7 @@ Status Replication::WaitUntilApplied(const std::optional<std::string>& replica, 
     const Sender::Waited waited = sender->WaitUntilApplied(epoch, deadline);
     if (waited == Sender::Waited::kApplied) continue;
     const ReplicaStatus status = sender->status();
-    // To wait longer is no use: what is wrong is for somebody to put right.
+    // Waiting longer is of no use: a person has to remove the cause.
     if (waited == Sender::Waited::kShort) {
       return MakeError(ErrorKind::kGivenUp,
                        "replica " + status.name + " at " + status.url + ": " + status.error);

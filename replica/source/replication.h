@@ -1,5 +1,7 @@
 // All replicas of one volume: their senders, what is kept for them, and what the state database
-// remembers of them. Any thread, except Start and the destructor.
+// remembers of them.
+//
+// Any thread, except Start and the destructor.
 #pragma once
 
 #include <memory>
@@ -27,7 +29,7 @@ class Replication {
     std::string source;
     RunId run = RunId::Random();
     std::chrono::milliseconds interval{5};
-    // Of changed objects and names that are remembered for replicas that are behind.
+    // How many changed objects and names are remembered for replicas that are behind.
     uint64_t most_changes = kMostChanges;
     std::vector<meta::ReplicaRecord> replicas;
   };
@@ -37,17 +39,17 @@ class Replication {
                                             const meta::SourceTree& tree,
                                             meta::StateWriter& writer);
   ~Replication();
-  // Whoever waits for a replica is told so at once. Nothing is sent any more.
+  // Ends the senders. Threads that wait for a replica return at once.
   void Stop();
 
   std::vector<ReplicaStatus> Statuses();
 
-  // Everything up to and including `epoch` is applied on the replica, or on all of them. The error
-  // names the first that was not in time.
+  // Waits until the replica, or each of them, has applied everything up to and including `epoch`.
+  // The error names the first that has not by the deadline.
   Status WaitUntilApplied(const std::optional<std::string>& replica, Epoch epoch,
                           CondVar::Clock::time_point deadline);
   Status SetPaused(const std::optional<std::string>& replica, bool paused);
-  // The named replica, or all; kUsage if there is no such.
+  // Returns the sender of the named replica, or all. Returns kUsage if there is none of that name.
   Result<std::vector<Sender*>> Find(const std::optional<std::string>& replica);
 
  private:
@@ -56,7 +58,7 @@ class Replication {
   void Applied(size_t index, const CutName& durable, const CutName& applied, bool reconcile_owed)
       EXCLUDES(mutex_);
   void Run();
-  void NoteLetGo(const std::string& replica) EXCLUDES(mutex_);
+  void NoteReleased(const std::string& replica) EXCLUDES(mutex_);
   bool Remember() EXCLUDES(mutex_);
 
   const uint64_t most_changes_;

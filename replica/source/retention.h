@@ -1,4 +1,6 @@
-// Which changes must be kept for which replica. Any thread.
+// Knows which changes must be kept for which replica, and drops the others.
+//
+// Any thread. Lock order: mutex_ before those of the tracker.
 #pragma once
 
 #include <algorithm>
@@ -15,41 +17,42 @@ namespace tandem::replica {
 class Retention {
  public:
   enum class Grip {
-    kLoose,  // may be let go where too much has changed
-    kFirm,   // while a tree is walked: to begin again would not be less
+    kLoose,  // the hold may be released if too much has changed
+    kFirm,   // not while a tree is walked: walking it again would cost no less
   };
 
   explicit Retention(meta::Tracker& tracker) : tracker_(tracker) {}
 
-  // From now on everything after `epoch` is kept for this replica, and nothing older. The replica
-  // has said that it is there: it has none of the cuts noted before.
+  // From now on keeps everything after `epoch` for this replica, and nothing older. The replica has
+  // said that it is at `epoch`: it has none of the cuts noted before.
   void Hold(const std::string& replica, Epoch epoch, Grip grip = Grip::kLoose) EXCLUDES(mutex_) {
     MutexLock lock(mutex_);
     holds_[replica] = {.after = epoch, .grip = grip};
   }
 
-  // The replica is about to be sent this cut: it stays known. The one noted before does not, unless
-  // NoteCommit was called for it.
+  // The replica is about to be sent this cut, which therefore stays known. The cut noted before
+  // does not, unless NoteCommit was called for it.
   void NoteCut(const std::string& replica, Epoch cut) EXCLUDES(mutex_) {
     MutexLock lock(mutex_);
     const auto hold = holds_.find(replica);
     if (hold != holds_.end()) hold->second.cut = cut;
   }
 
-  // The replica may have committed the cut from now on, whether or not its answer comes through.
+  // From now on the replica may have committed the cut, whether or not its answer arrives.
   void NoteCommit(const std::string& replica) EXCLUDES(mutex_) {
     MutexLock lock(mutex_);
     const auto hold = holds_.find(replica);
     if (hold != holds_.end()) hold->second.committed.insert(hold->second.cut);
   }
 
-  // False: LetGo has dropped it, and what has changed since its cut is not known exactly.
+  // Returns false if ReleaseFurthestBehind has released the hold: what has changed since the
+  // replica's cut is no longer known exactly.
   bool Holds(const std::string& replica) EXCLUDES(mutex_) {
     MutexLock lock(mutex_);
     return holds_.contains(replica);
   }
 
-  // Changes the grip of a replica that is held; false: it is not.
+  // Changes how firm the hold is. Returns false if there is none.
   bool Regrip(const std::string& replica, Grip grip) EXCLUDES(mutex_) {
     MutexLock lock(mutex_);
     const auto hold = holds_.find(replica);
@@ -57,10 +60,10 @@ class Retention {
     return hold != holds_.end();
   }
 
-  // Where more than `most` objects and names are remembered as changed, the replica for which most
-  // of that is kept is let go: memory is bounded, and comparing its tree costs no more than that
-  // would. Returns which.
-  std::optional<std::string> LetGo(uint64_t most) EXCLUDES(mutex_) {
+  // If more than `most` objects and names are remembered as changed, releases the hold of the
+  // replica for which most of them are kept, and returns its name. So memory is bounded; comparing
+  // its tree costs no more than sending so many changes.
+  std::optional<std::string> ReleaseFurthestBehind(uint64_t most) EXCLUDES(mutex_) {
     if (tracker_.Weight() <= most) return std::nullopt;
     MutexLock lock(mutex_);
     auto furthest = holds_.end();
@@ -73,8 +76,8 @@ class Retention {
     return replica;
   }
 
-  // Forgets what nobody holds, and cuts that no replica can be at. Where nobody holds anything,
-  // first ends the epoch, so that changes do not pile up that nobody will ever ask for.
+  // Forgets what is kept for no replica, and cuts that no replica can be at. If nothing is kept for
+  // any, first ends the epoch, so that changes do not pile up that are never sent.
   Status Drop() EXCLUDES(mutex_) {
     MutexLock lock(mutex_);
     if (holds_.empty()) {

@@ -30,8 +30,8 @@ Sender::Sender(Options options, meta::Tracker& tracker, const meta::SourceTree& 
       view_(options_.name, options_.last_applied, tracker),
       tasks_([&tracker] { tracker.WakeAll(); }),
       debt_{options_.reconcile_owed, options_.compare_after} {
-  // Until the replica says where it is. Its last cut may be a newer one than is written down, and
-  // after an unclean end what the tables suspect shows nowhere else.
+  // Holds until the replica says where it is. Its last cut may be newer than the one written down,
+  // and after an unclean end what the tables suspect is known from nowhere else.
   if (debt_.owed || options_.last_applied.epoch != Epoch()) {
     const bool known = !debt_.owed && tracker_.Knows(options_.last_applied);
     retention_.Hold(options_.name, known ? options_.last_applied.epoch : Epoch());
@@ -103,7 +103,7 @@ void Sender::Run() {
   }
 }
 
-// One session, until something goes wrong: never returns without an error.
+// Holds one session until something goes wrong. Always returns an error.
 Status Sender::Converse(Peer& peer) {
   Hello hello;
   hello.volume_name = options_.volume_name;
@@ -131,8 +131,8 @@ Status Sender::Converse(Peer& peer) {
   return MakeError(ErrorKind::kCancelled, "stopping");
 }
 
-// Cuts are numbered above what the replica claims (Tracker::AdvanceBeyond), for all replicas: it
-// must be a number that leaves room.
+// Cuts are numbered above what the replica claims (Tracker::AdvanceBeyond), for all replicas, so
+// the number must leave room for more.
 Status Sender::CheckClaim(const Position& position) {
   const Epoch claim = std::max(position.durable.epoch, position.applied.epoch);
   if (claim <= std::max(meta::NewestPlausible(), tracker_.open_epoch())) return {};
@@ -144,13 +144,13 @@ Status Sender::CheckClaim(const Position& position) {
                        "to begin anew");
 }
 
-// Both sides know the cut, and we know all that came after: the increment is exact. Otherwise the
-// replica has to be reconciled, and until that is done nothing at all is dropped: what a crash has
-// made suspect stands in no attribute, and another crash must find it again. First hold, then ask,
-// so that nothing is dropped in between.
+// If both sides know the cut, and everything that came after it is known, the increment is exact.
+// Otherwise the replica has to be reconciled, and until that is done nothing is dropped: what a
+// crash has made suspect shows in no attribute, and another crash must find it again. The hold
+// comes before the question, so that nothing is dropped in between.
 void Sender::HoldAfter(const CutName& reached) {
   const CutName cut = RealCut(reached);
-  // Let go, and nobody knows any more what was suspect, or lacking.
+  // The hold was released: what was suspect or lacking is no longer known.
   if (!retention_.Holds(options_.name)) {
     debt_.owed = debt_.owed || LacksSomething();
     debt_.compare_after = Epoch();
@@ -210,7 +210,7 @@ Status Sender::CheckStillThere(Peer& peer, Position& position) {
   if (HeardLately()) return {};
   const ReplicaView::Inquiry inquiry = Inquire();
   ASSIGN_OR_RETURN(Position now, peer.AskFor<Position>(WaitApplied{position.applied, 0}));
-  // Only we move it on.
+  // Only this sender moves the replica on.
   if (now.durable != position.durable) {
     return MakeError(ErrorKind::kUnreachable,
                      "the replica is at another cut than was thought: asking it where it is");

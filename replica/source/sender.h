@@ -1,8 +1,8 @@
 // Brings one replica from cut to cut: a thread that connects, says hello, and then ships a change
-// set whenever there are changes and the replica is ready (replica/PROTOCOL.md). One for each
-// replica; they know nothing of each other.
+// set whenever there are changes and the replica is ready (replica/PROTOCOL.md). There is one for
+// each replica, independent of the others.
 //
-// Public functions: any thread.
+// Any thread may call the public functions. All private ones are the thread's own.
 #pragma once
 
 #include <chrono>

@@ -1,5 +1,5 @@
-// A replica whose disk is full: what makes room there goes first, or on top of a cut that cannot be
-// applied.
+// A replica whose disk is full: what makes room there is sent first, or on top of a cut that cannot
+// be applied.
 #include <algorithm>
 
 #include "meta/base/log.h"
@@ -10,7 +10,7 @@
 namespace tandem::replica {
 namespace {
 
-// Names of objects the replica lacks are taken back so often.
+// How often names of objects the replica lacks are taken back.
 constexpr int kMaxThinCommits = 16;
 
 }  // namespace
@@ -44,7 +44,8 @@ Result<CutName> Sender::CommitThin(Peer& peer, const CutName& base) {
   return MakeError(ErrorKind::kRefused, "the replica lacks what the change set speaks of", ENOSPC);
 }
 
-// The cut did not fit. True: the replica is further on, though at no cut, and may have room now.
+// Called when the cut did not fit. Returns true if the replica is further on, though at no cut, and
+// may have room now.
 Result<bool> Sender::MakeRoom(Peer& peer, Position& position, const Error& why) {
   if (!increments_) return false;
   const auto thin = CommitThin(peer, position.durable);
@@ -62,8 +63,9 @@ Result<bool> Sender::MakeRoom(Peer& peer, Position& position, const Error& why) 
   return true;
 }
 
-// `cut` is durable there, and cannot be applied for lack of room. What has changed since may make
-// some: it is sent on top, and both are applied as one. The replica answers no questions meanwhile.
+// `cut` is durable on the replica and cannot be applied for lack of room. What has changed since
+// may make room: it is sent on top, and both are applied as one. The replica cannot be read
+// meanwhile.
 std::optional<CutName> Sender::ShipOnTop(Peer& peer, const CutName& cut, uint64_t largest_file) {
   const CutName real = RealCut(cut);
   if (!tracker_.Knows(real) || !retention_.Holds(options_.name) || control_.paused())

@@ -1,4 +1,4 @@
-// One change set: from a cut to the replica's having applied it.
+// Ships one change set: from a cut until the replica has applied it.
 #include <algorithm>
 #include <unordered_set>
 
@@ -21,9 +21,10 @@ constexpr int kMaxRounds = 8;
 // A clock that ticks slowly may tick once in so many cuts.
 constexpr uint64_t kCutsInATick = 2;
 constexpr int kMaxCommitTries = 16;
-// Each names thousands of objects that are not there. More is no replica that ever has them all.
+// Each refusal names thousands of objects that are missing. A replica that refuses more often never
+// has them all.
 constexpr int kMaxCommits = 1024;
-// For a replica that answers at once, again and again, that the cut is not applied yet.
+// Pause for a replica that answers at once that the cut is not applied yet.
 constexpr milliseconds kAppliedPause{50};
 
 std::string WhatLacks(const meta::ObjectChange& change) {
@@ -61,7 +62,7 @@ Status Sender::Ship(Peer& peer, Position& position) {
   trouble_.clear();
   FAULT_POINT("source.ack.durable");
   RETURN_IF_ERROR(AwaitApplied(peer, position, *shipped));
-  // What could not be compared when all was can be now: once more, then.
+  // What could not be read when everything was compared can be read now: compare it again.
   debt_.owed = Heal();
   if (debt_.owed) debt_.compare_after = debt_.walked_after;
   HoldAfter(position.applied);
@@ -72,27 +73,27 @@ Status Sender::Ship(Peer& peer, Position& position) {
   return {};
 }
 
-// Ships until the replica has made a cut durable; returns which. Rounds before the last are
-// pre-copies: each ships what changed since the one before.
+// Ships until the replica has made a cut durable, and returns that cut. Rounds before the last are
+// pre-copies: each ships what has changed since the one before.
 Result<CutName> Sender::FillStage(Peer& peer, const Position& position, StageWriter& stage) {
   using Compare = ObjectShipper::Compare;
   const Compare compare = deltas_ ? Compare::kAll : Compare::kBlocks;
   ObjectShipper objects(peer, stage, progress_, position.empty ? Compare::kNot : compare,
                         position.largest_file);
-  // Without a debt everything the replica has can be told by its attributes, times included; but
-  // what changed again within one tick of the clock, at its last cut.
+  // Without a debt, attributes (times included) tell whether the replica has an object's content;
+  // but for what changed again within one tick of the clock, at its last cut.
   const CutName base = RealCut(position.durable);
   const uint64_t newest = base.epoch.number();
   Epoch compare_after =
       debt_.owed ? debt_.compare_after : Epoch(newest - std::min(newest, kCutsInATick));
-  // At no cut: not even its own database knows what the replica has.
+  // A replica at no cut: not even its own database knows what it has.
   if (newest == 0) compare_after = Epoch();
   Walker walker(tree_, peer, stage, objects, {position.empty, compare_after}, debt_.uncompared,
                 [this] { return control_.may_go_on(); });
   CutShipper cuts(tree_, stage, objects, walker, cut_progress_);
   Epoch after = base.epoch;
   if (!increments_) {
-    // Everything after this cut is captured and follows; what was before stands in the tree.
+    // Changes after this cut are captured and follow; those before it are in the tree.
     RETURN_IF_ERROR(tracker_.AdvanceBeyond(position.durable.epoch));
     if (!retention_.Regrip(options_.name, Grip::kFirm)) {
       return MakeError(ErrorKind::kCancelled, "more has changed than is remembered");
@@ -104,7 +105,7 @@ Result<CutName> Sender::FillStage(Peer& peer, const Position& position, StageWri
     start->GiveUp();  // the walk is of no one moment anyway
     after = start->cut().name.epoch;
     RETURN_IF_ERROR(walker.WalkDirectory(tree_.root(), WalkDepth::kAll));
-    // What is known to have changed shows in no attribute if a power cut took those back.
+    // A power cut may have taken back attributes of what is known to have changed.
     if (!position.empty) RETURN_IF_ERROR(cuts.Ship(start));
     cut_progress_.AllSent(after);
   }
@@ -165,7 +166,7 @@ Result<CutName> Sender::FillStage(Peer& peer, const Position& position, StageWri
     bool again = reply.missing.empty();
     for (const ObjectId& object : reply.missing) again |= !asked_for.insert(object).second;
     if ((again && ++tries > kMaxCommitTries) || ++commits > kMaxCommits) {
-      // It lacks what neither the cuts nor the tree can explain: look at everything.
+      // Neither the cuts nor the tree explain what the replica lacks: compare everything.
       if (!debt_.owed) debt_.compare_after = kNewestEpoch;  // no content
       debt_.owed = true;
       const std::string first = reply.missing.empty() ? "" : " " + reply.missing.front().ToHex();
@@ -179,7 +180,8 @@ Result<CutName> Sender::FillStage(Peer& peer, const Position& position, StageWri
   }
 }
 
-// The replica has applied what was tried again. True: of some of that not everything was compared.
+// Called when the replica has applied what was tried again. Returns true if some of that was not
+// compared when everything was.
 bool Sender::Heal() {
   bool uncompared = false;
   for (const ObjectId& object : view_.lacking().StageApplied())
@@ -187,7 +189,8 @@ bool Sender::Heal() {
   return uncompared;
 }
 
-// The cut goes without what the disk does not give, and says so; unless it gives nothing at all.
+// Lets the cut go without what could not be read, and reports that. Returns an error if the disk
+// fails altogether.
 Status Sender::DeferUnreadable(const CutName& cut, ObjectShipper& objects) {
   const std::vector<ObjectShipper::Unreadable> unreadable = objects.TakeUnreadable();
   if (unreadable.empty()) return {};
@@ -236,7 +239,7 @@ Status Sender::AwaitApplied(Peer& peer, Position& position, CutName cut) {
       return MakeError(ErrorKind::kUnreachable,
                        "the replica is at another cut than was thought: asking it where it is");
     }
-    // First this: a thread that waits for the position reads the state next.
+    // The state before the position: a thread that waits for the position reads the state next.
     const bool at_a_cut = cut.epoch != Epoch();
     if (position.applied == cut && increments_ && at_a_cut)
       SetState(view_.StateAfter(cut.epoch), "");

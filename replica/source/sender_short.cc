@@ -6,8 +6,8 @@
 namespace tandem::replica {
 namespace {
 
-// "." is the root itself. Nothing: it is not the path of something below the root, whatever the
-// replica says.
+// "." is the root itself. Returns nullopt if this is not the path of something below the root,
+// whatever the replica says.
 std::optional<std::vector<std::string>> SplitPath(const std::string& path) {
   std::vector<std::string> names;
   if (path == ".") return names;
@@ -58,7 +58,8 @@ Result<bool> Sender::ShipShortObjects(const meta::Layer& changes, uint64_t large
   return shipped;
 }
 
-// By its path at the replica's cut. Nothing if it has moved since: the next cut says where to.
+// Finds the object by its path at the replica's cut. Returns nullopt if it has moved since: the
+// next cut says where to.
 Result<std::optional<meta::ObjectRef>> Sender::FindShortObject(const ShortObject& object) {
   std::optional<meta::ObjectRef> at = tree_.root();
   const auto names = SplitPath(object.path);

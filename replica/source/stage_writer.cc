@@ -33,7 +33,7 @@ size_t SizeOf(const Record& record) {
   return kRecordOverhead;
 }
 
-// Compressed, or empty where that does not help.
+// Returns the bytes compressed; an empty string if that does not help.
 std::string Compress(const std::string& raw) {
   if (raw.size() < kWorthCompressing) return {};
   std::string compressed(ZSTD_compressBound(raw.size()), '\0');
@@ -113,8 +113,8 @@ Result<Reply> StageWriter::Commit(const CutName& cut, int64_t wall_time_ns) {
   commit.wall_time_ns = wall_time_ns;
   commit.chunk_count = checksums_.size();
   commit.digest = DigestOf(checksums_);
-  // To look through a large stage takes longer than an answer may. As long as the replica is there,
-  // the commit is told again: it counts once.
+  // Checking a large stage takes longer than an answer may. As long as the replica is there, the
+  // commit is sent again; it counts once.
   auto reply = peer_->Ask(commit);
   while (!reply && reply.error().kind() == ErrorKind::kUnreachable) {
     RETURN_IF_ERROR(peer_->AskFor<Position>(WaitApplied{base_, 0}));

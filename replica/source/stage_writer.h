@@ -1,5 +1,6 @@
-// Sends the records of one change set as numbered, compressed chunks, several in flight. One
-// thread.
+// Sends the records of one change set as numbered, compressed chunks, several of them in flight.
+//
+// One thread.
 #pragma once
 
 #include <cstdint>
@@ -16,13 +17,13 @@ class StageWriter {
   // Begins a stage on `base`. `peer` must outlive the writer.
   static Result<StageWriter> Begin(Peer& peer, const CutName& base);
 
-  // Asks whether there is room for so much; the error is the replica's.
+  // Asks the replica whether it has room for so many bytes. The error is the replica's.
   Status Expect(uint64_t bytes);
   Status Add(Record record);
   // Sends what has been added and waits until the replica has all of it.
   Status Flush();
-  // Flush, then Commit. The reply may be kMissingObjects: more may be added then, and Commit called
-  // again.
+  // Flushes and commits the stage. If the reply is kMissingObjects, more may be added and Commit
+  // called again.
   Result<Reply> Commit(const CutName& cut, int64_t wall_time_ns);
 
   uint64_t records() const { return records_; }

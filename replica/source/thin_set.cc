@@ -54,7 +54,8 @@ Status ThinSet::Ship() {
   return {};
 }
 
-// New ones: what the replica knows may have been moved there, and would be gone with its old name.
+// Ships new directories: objects that the replica knows may have been moved there, and would be
+// lost with their old names.
 Status ThinSet::ShipDirectories() {
   for (const meta::ChangeSet& shard : cut_.changes().shards) {
     for (const auto& [id, change] : shard) {

@@ -1,8 +1,10 @@
 // What of a cut makes room on a replica whose disk is full, and nothing else: names that are gone,
 // names that lead to other objects the replica knows (and to new directories, if those stand in
-// them), files that were cut short. It goes ahead where the cut does not fit, as a set of no moment
-// (replica/PROTOCOL.md, Sets of no moment). New content, and what stands where new content is to
-// come, is left as it is: until the cut fits, the older version is all the replica has. One thread.
+// them), files that were cut short. If the cut does not fit, this is sent ahead of it as a set of
+// no moment (replica/PROTOCOL.md, Sets of no moment). New content, and what stands where new
+// content is to come, is left out: until the cut fits, the older version is all the replica has.
+//
+// One thread.
 #pragma once
 
 #include <unordered_map>
@@ -23,7 +25,8 @@ class ThinSet {
   static bool MayMakeRoom(const meta::Layer& changes);
 
   Status Ship();
-  // The replica lacks these: no name is to lead to them. False: none did.
+  // Takes back all names that lead to these objects, which the replica lacks. Returns false if
+  // there were none.
   Result<bool> TakeNamesBack(const std::vector<ObjectId>& objects);
 
  private:

@@ -50,7 +50,7 @@ Status Verifier::VerifyAll() {
   RETURN_IF_ERROR(Drain());
   if (!repaired_something_) return {};
 
-  // Whether a repair worked is for a second look to say, after it has landed.
+  // A second look, after the repair has landed, tells whether it worked.
   if (sender_.WaitUntilApplied(tracker_.NewestChange(), CondVar::Clock::now() + kPatience) ==
       Sender::Waited::kNotInTime) {
     return MakeError(ErrorKind::kUnreachable, "the repair has not reached the replica in time");
@@ -110,7 +110,7 @@ Result<Verifier::Item> Verifier::Resolve(const std::string& path) {
 Status Verifier::Drain() {
   while (!items_.empty() || !postponed_.empty()) {
     if (stopping_) return MakeError(ErrorKind::kCancelled, "verify: stopped");
-    // Nothing lands on a replica that is blocked, and nobody is there to be asked.
+    // Nothing lands on a replica that is blocked, and one that is away cannot be asked.
     const ReplicaStatus status = sender_.status();
     const bool waits_for_changes = items_.empty();
     if (status.state == ReplicaState::kBlocked ||
@@ -236,7 +236,7 @@ Status Verifier::RenewIdentity(const Item& directory, const meta::SourceEntry& o
 
 Result<std::optional<meta::ObjectRef>> Verifier::RepairEntry(const meta::ObjectRef& directory,
                                                              const std::string& name) {
-  // Before the gate: it may have to be searched for.
+  // Before the gate: the object may have to be searched for.
   ASSIGN_OR_RETURN(const std::optional<UniqueFd> opened, tree_.OpenPath(directory));
   if (!opened) return std::nullopt;
   ASSIGN_OR_RETURN(meta::Operation operation, tracker_.Begin(meta::Intent().Entries(directory)));

@@ -6,7 +6,7 @@
 // landed there. Work is done in slices on the sender's thread, while nothing is being applied, so
 // that verifying never holds up a cut for long.
 //
-// Run on one thread; `report` may be read from any.
+// Run is called on one thread; any thread may call report.
 #pragma once
 
 #include <cstdint>
@@ -38,7 +38,7 @@ struct VerifyReport {
   // Objects changing so fast that they could not be judged.
   std::vector<std::string> unjudged;
   bool finished = false;
-  std::string error;  // could not run, or not to the end
+  std::string error;  // why it could not run, or not to the end
 };
 
 class Verifier {
@@ -57,7 +57,7 @@ class Verifier {
   // Runs to the end; the outcome is in the report.
   void Run() EXCLUDES(mutex_);
   void Stop() { stopping_ = true; }
-  // A copy; of the differences, `limit` from `skip` on.
+  // Returns a copy, with `limit` of the differences from `skip` on.
   VerifyReport report(size_t skip, size_t limit) EXCLUDES(mutex_);
 
  private:
@@ -95,16 +95,16 @@ class Verifier {
   Result<Comparison> Compare(Peer& peer, const Item& item, meta::SourceObject& object,
                              ByteRange window);
 
-  // Whether the difference just seen may be a change that has not landed yet.
+  // Returns whether the difference just seen may be a change that has not landed yet.
   using IsPending = std::function<bool(const meta::ObjectChange&)>;
   Result<bool> Pending(const Position& position, const ObjectId& object,
                        const IsPending& is_pending);
   void Postpone(Item item) EXCLUDES(mutex_);
   void Report(Difference difference) EXCLUDES(mutex_);
   Status RepairObject(const meta::ObjectRef& object, bool whole);
-  // The name, what it leads to, and everything below that.
+  // Repairs the name, what it leads to, and everything below that.
   Status RepairName(const meta::ObjectRef& directory, const std::string& name);
-  // Where objects get other ids without an operation: has the replica take the new one for what
+  // Where objects get other ids without an operation, makes the replica use the new id for what
   // stands there, which is then judged.
   Status RenewIdentity(const Item& directory, const meta::SourceEntry& ours, ObjectId theirs);
   Result<std::optional<meta::ObjectRef>> RepairEntry(const meta::ObjectRef& directory,

@@ -27,7 +27,8 @@ std::string Show(const meta::Timestamp& time) {
   return text;
 }
 
-// The first thing in which they differ, but content and extended attributes; empty: nothing.
+// Returns the first thing in which they differ, not counting content and extended attributes; an
+// empty string if there is none.
 std::string AttributeDifference(const meta::Attributes& ours, const meta::Attributes& theirs) {
   if (ours.permissions != theirs.permissions) {
     return Versus("mode", Octal(ours.permissions), Octal(theirs.permissions));
@@ -87,7 +88,7 @@ Status Verifier::JudgeObject(Peer& peer, const Position& position, const Item& i
   if (!found.objects[0].object.is_null()) {
     return JudgeListed(position, item, *object, found.objects[0]);
   }
-  // Removed here and there since it was met, but in use: it can still be opened by its handle.
+  // Removed on both sides since it was met, but in use: it can still be opened by its handle.
   ASSIGN_OR_RETURN(const meta::Attributes ours, object->ReadAttributes(meta::WithXattrs::kNo));
   if (ours.link_count == 0) return {};
   ASSIGN_OR_RETURN(const bool pending,
@@ -297,7 +298,7 @@ Result<Verifier::Comparison> Verifier::Compare(Peer& peer, const Item& item,
   comparison.same_size = ours.file_size == theirs->file_size;
   comparison.nothing_there = !comparison.same_size && theirs->file_size <= window.start;
   if (comparison.nothing_there) {
-    // All the rest is said at once.
+    // Everything else is reported at once.
     comparison.differing = {ByteRange{window.start, std::max(window.end, ours.file_size)}};
   } else {
     comparison.differing = DifferingBlocks(

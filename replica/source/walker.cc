@@ -17,8 +17,8 @@ meta::ObjectChange EverythingOf(const meta::ObjectRef& object) {
   return change;
 }
 
-// Every change of an object changes its ctime; an equal one, with equal size and times, is taken as
-// proof that nothing happened.
+// Every change of an object changes its ctime. An equal ctime, with equal size and times, is taken
+// as proof that the object has not changed.
 bool MayDiffer(const meta::Attributes& ours, const meta::Attributes& theirs) {
   return ours.kind != theirs.kind || ours.permissions != theirs.permissions ||
          ours.uid != theirs.uid || ours.gid != theirs.gid || ours.size != theirs.size ||
@@ -80,8 +80,8 @@ std::optional<meta::ObjectRef> Walker::FindDiffering(const ObjectId& object) con
 
 Status Walker::Run() {
   while (!tasks_.empty()) {
-    // Where objects are found by their names those of the directories above must not be forgotten
-    // meanwhile: they are not, while it is always these that are used.
+    // If objects are found by their names, the names of the directories above must not be forgotten
+    // meanwhile. They are not, since they are used all the time.
     const bool depth_first = tree_.by_names() != nullptr;
     const Task task = std::move(depth_first ? tasks_.back() : tasks_.front());
     depth_first ? tasks_.pop_back() : tasks_.pop_front();
@@ -169,7 +169,7 @@ Status Walker::CompareNames(const Task& task, const meta::SourceListing& ours,
                             const std::vector<Listed>& theirs) {
   std::unordered_map<std::string_view, ObjectId> there;
   for (const Listed& listed : theirs) there.emplace(listed.name, listed.object);
-  // Stays there what it is.
+  // The object keeps its id there.
   for (const auto& [name, error] : ours.unreadable) {
     NoteUnreadable(task, name + ": " + error.ToString());
   }
@@ -195,7 +195,7 @@ Status Walker::CompareObjects(const Task& task, const meta::SourceObject& direct
                        ShipNew(entries[i].object, open(), task,
                                basis == bases.end() ? ObjectId() : basis->second, met));
       if (shipped) continue;
-      // It has been named already; without it nothing can be committed.
+      // An entry has named it already, and without it the stage cannot be committed.
       RETURN_IF_ERROR(stage_.Add(EntryRecord{task.directory.id, entries[i].name, ObjectId()}));
       NoteUnreadable(task, entries[i].name);
     } else if (task.depth == WalkDepth::kAll || first_met) {

@@ -1,7 +1,7 @@
-// Finds what differs between source and replica without knowing what changed, and ships it:
-// seeding, reconciling, hot directories after a crash (DESIGN section 7). It reads the live tree;
-// what it stages belongs to no moment. What changes while it walks is captured as always, and
-// whoever walks takes a cut afterwards and ships that on top.
+// Finds what differs between source and replica without knowing what changed, and ships it. Used
+// for seeding, reconciling, and hot directories after a crash (DESIGN section 7). It reads the live
+// tree, so what it stages is of no one moment. What changes meanwhile is captured as always: the
+// caller takes a cut afterwards and ships that on top.
 //
 // One thread.
 #pragma once
@@ -19,7 +19,7 @@
 namespace tandem::replica {
 
 enum class WalkDepth {
-  kNewOnly,  // known objects are left alone: their changes have marks of their own
+  kNewOnly,  // objects that the replica knows are skipped: their changes have marks of their own
   kAll,      // every object's attributes are compared, and every directory's names
 };
 
@@ -27,15 +27,15 @@ class Walker {
  public:
   struct Other {
     bool is_empty;  // there is nothing to compare with, so nothing is asked
-    // What the replica changed after this cut is compared whatever its attributes say: a power cut
-    // can take content back from the source and leave size and times.
+    // Content that the replica changed after this cut is compared even if the attributes are equal:
+    // a power cut can take content back on the source and leave size and times.
     Epoch compare_after;
   };
-  // Objects of which something could not be read when all was to be compared.
+  // Objects of which something could not be read when everything was to be compared.
   using Uncompared = std::unordered_set<ObjectId>;
 
-  // All must outlive the walker. `keep_going` is called between objects; false ends the walk with
-  // kCancelled.
+  // All references must outlive the walker. `keep_going` is called between objects; if it returns
+  // false the walk ends with kCancelled.
   Walker(const meta::SourceTree& tree, Peer& peer, StageWriter& stage, ObjectShipper& shipper,
          Other replica, Uncompared& uncompared, std::function<bool()> keep_going)
       : tree_(tree),
@@ -50,15 +50,15 @@ class Walker {
   // that the replica does not know (with kAll: all).
   Status WalkDirectory(const meta::ObjectRef& directory, WalkDepth depth);
   // Ships an object the replica lacks, and everything below it that is not in its tree either.
-  // False: it cannot be read.
+  // Returns false if the object cannot be read.
   Result<bool> WalkNew(const meta::ObjectRef& object);
-  // A walk of everything meets no object that moves meanwhile from where it has yet to go to where
-  // it has been. Whether this is such a one, for all that is known; a cut names it, where it is
+  // A walk of everything misses an object that moves meanwhile from a directory still to be visited
+  // to one that has been. Returns whether this may be such an object. A cut names it where it is
   // now.
   bool HasPassedBy(const ObjectId& object) const { return compares_all_ && !met_.contains(object); }
-  // Compares one that was passed by, and everything below it.
+  // Compares an object that was missed, and everything below it.
   Status WalkPassedBy(const meta::ObjectRef& object);
-  // Those of which the replica has never heard; none if it is empty anyway.
+  // Returns those that the replica does not know; none if the replica is empty.
   Result<std::vector<ObjectId>> FindUnknown(const std::vector<ObjectId>& objects);
   // One that was found to differ, and shipped as such.
   std::optional<meta::ObjectRef> FindDiffering(const ObjectId& object) const;
@@ -68,8 +68,8 @@ class Walker {
     meta::ObjectRef directory;
     bool unknown_to_replica;
     WalkDepth depth;
-    // Whether what the replica knows is believed to be there. Not below what somebody has taken
-    // from its tree.
+    // Whether what the replica knows is taken to be there. It is not below what has been removed
+    // from its tree by other programs.
     bool check_disk = false;
     // What the replica has in its place; null: nothing.
     ObjectId counterpart = {};
@@ -96,7 +96,7 @@ class Walker {
   Status CompareObjects(const Task& task, const meta::SourceObject& directory,
                         const std::vector<meta::SourceEntry>& entries,
                         const std::vector<Listed>& known, const Bases& bases);
-  // The directory, or what some of its names lead to, cannot be read.
+  // Notes that the directory, or what some of its names lead to, cannot be read.
   void NoteUnreadable(const Task& task, const std::string& why);
   // How an object that is to be shipped was opened: by what is known of it, or as it was listed.
   using Opened = Result<std::optional<meta::SourceObject>>;
