@@ -23,7 +23,7 @@ struct MountArguments {
   std::string volume;  // never empty once parsed
   std::string state;   // likewise
   std::chrono::milliseconds interval{5};
-  uint64_t most_changes = replica::Replication::kMostChanges;
+  uint64_t most_changes = replica::kMaxChangesRemembered;
   // How long the end may take in what programs go on storing through mappings.
   std::chrono::seconds stop_timeout{30};
   bool capture = true;

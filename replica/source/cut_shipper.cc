@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <set>
 
+#include "replica/source/tuning.h"
+
 namespace tandem::replica {
 namespace {
 
@@ -218,12 +220,9 @@ Result<std::optional<meta::ObjectRef>> CutShipper::FindMissing(const ObjectId& o
 
 namespace {
 
-constexpr uint64_t kPerObject = 512;
-
 uint64_t LengthOf(const ByteRange& range, const meta::ObjectChange& change) {
-  constexpr uint64_t kOfUnknownSize = 64 << 10;
   if (range.end != ByteRange::kEndOfFile) return range.length();
-  if (change.extent == 0) return kOfUnknownSize;
+  if (change.extent == 0) return kEstimatedUnknownSize;
   return ByteRange{range.start, change.extent}.length();
 }
 
@@ -232,7 +231,7 @@ Result<uint64_t> SumOver(meta::FrozenCut& cut, const Length& length) {
   uint64_t bytes = 0;
   for (const meta::ChangeSet& shard : cut.changes().shards) {
     for (const auto& [id, change] : shard) {
-      bytes += kPerObject + change.entries.size() * kPerObject / 4;
+      bytes += kEstimatedPerObject + change.entries.size() * kEstimatedPerObject / 4;
       for (const ByteRange& range : change.data.ToVector()) {
         ASSIGN_OR_RETURN(const uint64_t part, length(id, change, range));
         bytes += part;
@@ -243,7 +242,6 @@ Result<uint64_t> SumOver(meta::FrozenCut& cut, const Length& length) {
 }
 
 Result<uint64_t> DataWithin(meta::SourceObject& file, ByteRange range) {
-  constexpr size_t kExtentsAtATime = 1024;
   uint64_t bytes = 0;
   while (!range.empty()) {
     ASSIGN_OR_RETURN(const meta::Layout layout, file.ReadLayout(range, kExtentsAtATime));
@@ -264,19 +262,18 @@ uint64_t EstimateBytes(meta::FrozenCut& cut) {
 
 Result<uint64_t> MeasureBytes(meta::FrozenCut& cut, const meta::SourceTree& tree,
                               uint64_t largest_file) {
-  constexpr uint64_t kWorthLooking = 16 << 20;
   return SumOver(cut,
                  [&](const ObjectId& id, const meta::ObjectChange& change,
                      const ByteRange& range) -> Result<uint64_t> {
                    const bool open_ended = range.end == ByteRange::kEndOfFile;
-                   if (!open_ended && range.length() < kWorthLooking) return range.length();
+                   if (!open_ended && range.length() < kMeasureFrom) return range.length();
                    auto file = tree.Open({id, change.handle});
                    if (!file || !*file) return 0;
                    const auto now = (*file)->ReadAttributes(meta::WithXattrs::kNo);
                    if (!now || now->kind != meta::Kind::kFile) return 0;
                    if (now->size > largest_file) return 0;
                    const ByteRange there{range.start, std::min(range.end, now->size)};
-                   if (there.length() < kWorthLooking) return there.length();
+                   if (there.length() < kMeasureFrom) return there.length();
                    auto data = DataWithin(**file, there);
                    return data ? *data : there.length();
                  });

@@ -12,14 +12,12 @@
 #include <thread>
 
 #include "meta/base/unique_fd.h"
+#include "replica/source/tuning.h"
 
 namespace tandem::replica {
 namespace {
 
 using std::chrono::milliseconds;
-
-constexpr milliseconds kPatience{3000};
-constexpr std::chrono::seconds kLookEvery{2};
 
 // What both sides of a connection say first (https://nanomsg.org/rfcs/sp-tcp-v1.html).
 constexpr std::string_view kRequester("\0SP\0\0\x30\0\0", 8);
@@ -128,7 +126,7 @@ void LinkProbe::Look() {
     bool looked = false;
     std::string found;
     try {
-      found = WhyNoConnection(shared->url, kPatience);
+      found = WhyNoConnection(shared->url, kProbePatience);
       looked = shared->url.starts_with("tcp://");
     } catch (const std::exception&) {  // no memory: nothing is known
     }
@@ -136,7 +134,7 @@ void LinkProbe::Look() {
     if (looked && found.empty()) shared->reached = begun;
     shared->found = std::move(found);
     shared->looking = false;
-    shared->next = CondVar::Clock::now() + kLookEvery;
+    shared->next = CondVar::Clock::now() + kProbeEvery;
   };
   try {
     std::thread(look).detach();
@@ -148,7 +146,7 @@ void LinkProbe::Look() {
 
 std::string LinkProbe::found() const {
   MutexLock lock(shared_->mutex);
-  return CondVar::Clock::now() < shared_->next + kLookEvery ? shared_->found : "";
+  return CondVar::Clock::now() < shared_->next + kProbeEvery ? shared_->found : "";
 }
 
 CondVar::Clock::time_point LinkProbe::reached() const {

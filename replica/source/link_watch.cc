@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "meta/base/log.h"
+#include "replica/source/tuning.h"
 
 namespace tandem::replica {
 namespace {
@@ -11,23 +12,12 @@ namespace {
 using std::chrono::milliseconds;
 using Clock = CondVar::Clock;
 
-constexpr milliseconds kLookEvery{500};
-// Longer than the pause after which an idle replica is asked whether it is there.
-constexpr milliseconds kAskAfter{2500};
-constexpr milliseconds kAnswerWithin{1500};
-// Longer than a replica that is there takes to connect.
-constexpr milliseconds kSoonConnected{1000};
-// nng is given so long to connect once a connection can be made; then its socket is replaced, first
-// soon, but less and less often: each may cost a descriptor and a thread (transport/dial.h).
-constexpr milliseconds kDialPauseFirst{2500};
-constexpr milliseconds kDialPauseLongest{60'000};
-
 std::string SecondsOf(milliseconds time) { return std::to_string(time.count() / 1000) + " s"; }
 
 }  // namespace
 
 LinkWatch::LinkWatch(std::string name, Peer& peer)
-    : name_(std::move(name)), peer_(peer), probe_(peer.url()), dial_pause_(kDialPauseFirst) {
+    : name_(std::move(name)), peer_(peer), probe_(peer.url()), dial_pause_(kRedialPauseFirst) {
   thread_ = std::thread([this] { Run(); });
 }
 
@@ -49,7 +39,7 @@ bool LinkWatch::WaitUnlessStopped(milliseconds time) {
 }
 
 void LinkWatch::Run() {
-  while (WaitUnlessStopped(kLookEvery)) {
+  while (WaitUnlessStopped(kLinkLookEvery)) {
     if (peer_.connection() != 0) {
       WatchConnection();
     } else {
@@ -61,32 +51,32 @@ void LinkWatch::Run() {
 void LinkWatch::WatchConnection() {
   const auto now = Clock::now();
   without_since_ = {};
-  if (now - dialed_ > kDialPauseLongest) dial_pause_ = kDialPauseFirst;
+  if (now - dialed_ > kRedialPauseLongest) dial_pause_ = kRedialPauseFirst;
   const auto silence = peer_.silence();
-  if (silence < kAskAfter) {
+  if (silence < kLinkAskAfter) {
     if (std::exchange(quiet_, false)) LogInfo("replica {}: {} is heard again", name_, peer_.url());
     return;
   }
-  if (silence >= kQuiet && !std::exchange(quiet_, true)) {
+  if (silence >= kLinkQuiet && !std::exchange(quiet_, true)) {
     LogInfo("replica {}: nothing heard from {} for {}", name_, peer_.url(), SecondsOf(silence));
   }
-  peer_.SeeWhetherThere(kAnswerWithin);
+  peer_.SeeWhetherThere(kLinkAnswerWithin);
 }
 
 void LinkWatch::AwaitConnection() {
   const auto now = Clock::now();
   if (without_since_ == Clock::time_point()) without_since_ = now;
-  if (now - without_since_ < kSoonConnected) return;
+  if (now - without_since_ < kLinkSoonConnected) return;
   probe_.Look();
   const auto reached = probe_.reached();
-  if (reached < without_since_ + kSoonConnected) return;
+  if (reached < without_since_ + kLinkSoonConnected) return;
   if (now < std::max(without_since_, dialed_) + dial_pause_) return;
   // nng may wait for a pause to end, or for the kernel's next attempt, and those come less and less
   // often; or it may never dial again.
   LogInfo("replica {}: {} can be reached; connecting anew", name_, peer_.url());
   peer_.DialAnew();
   dialed_ = now;
-  dial_pause_ = std::min(dial_pause_ * 2, kDialPauseLongest);
+  dial_pause_ = std::min(dial_pause_ * 2, kRedialPauseLongest);
 }
 
 std::string LinkWatch::Trouble() {
@@ -95,7 +85,7 @@ std::string LinkWatch::Trouble() {
     return probe_.found();
   }
   const auto silence = peer_.silence();
-  if (silence < kQuiet) return "";
+  if (silence < kLinkQuiet) return "";
   return "nothing heard from " + peer_.url() + " for " + SecondsOf(silence);
 }
 

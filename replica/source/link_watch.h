@@ -10,14 +10,12 @@
 #include "meta/base/mutex.h"
 #include "replica/source/link_probe.h"
 #include "replica/source/peer.h"
+#include "replica/source/tuning.h"
 
 namespace tandem::replica {
 
 class LinkWatch {
  public:
-  // A connection over which nothing has come for this long is taken for dead.
-  static constexpr std::chrono::milliseconds kQuiet{4000};
-
   // `peer` must outlive this. Close it before this is destroyed, or the destructor waits for its
   // request to end.
   LinkWatch(std::string name, Peer& peer);

@@ -7,28 +7,9 @@
 #include "meta/source_tree.h"
 #include "replica/delta.h"
 #include "replica/hash.h"
+#include "replica/source/tuning.h"
 
 namespace tandem::replica {
-namespace {
-
-constexpr uint64_t kLiteralBytes = 512 << 10;
-constexpr uint64_t kDeltaBytes = 4 << 20;
-// Below this, asking for a signature costs more than sending the bytes.
-constexpr uint64_t kWorthComparing = 32 << 10;
-constexpr size_t kExtentsAtATime = 1024;
-
-// From this size on a new file's content is put where it will be moved from.
-constexpr uint64_t kWorthAFile = 1 << 20;
-
-// How far content of a rewritten file may have moved and still be found in the old one's.
-constexpr uint64_t kBasisSlack = 4 << 20;
-
-// Content is compared in blocks of this size, and a file with a damaged part is read in them. After
-// this many bad blocks in a row the rest of the range is not tried: a disk may take long to fail.
-constexpr uint32_t kBlockBytes = 4096;
-constexpr int kInVainAtMost = 16;
-
-}  // namespace
 
 meta::ObjectChange EverythingUnreadable() {
   meta::ObjectChange everything;
@@ -53,7 +34,7 @@ Result<std::optional<meta::Attributes>> ObjectShipper::Ship(const ObjectId& id,
   ++progress_.objects;
   if (attributes.kind != meta::Kind::kFile || attributes.size > largest_file_) return attributes;
 
-  const bool fresh = change.whole && attributes.size >= kWorthAFile;
+  const bool fresh = change.whole && attributes.size >= kFileOfItsOwnFrom;
   // Its bytes are overwritten in place there: in order, once the first are known to be there.
   if (fresh_.contains(id)) RETURN_IF_ERROR(stage_.Flush());
   if (fresh) fresh_.insert(id);
@@ -130,9 +111,9 @@ Status ObjectShipper::ShipHole(const Content& content, ByteRange range) {
 // Each byte is read once: a frozen cut keeps it no longer than that.
 Status ObjectShipper::ShipData(const Content& content, ByteRange range, ObjectId basis) {
   const bool compare =
-      compare_ != Compare::kNot && !basis.is_null() && range.length() >= kWorthComparing;
+      compare_ != Compare::kNot && !basis.is_null() && range.length() >= kCompareFrom;
   const bool skip_same =
-      compare && basis == content.file.id && !content.staged && range.start % kBlockBytes == 0;
+      compare && basis == content.file.id && !content.staged && range.start % kCompareBlock == 0;
   const uint64_t step = compare ? kDeltaBytes : kLiteralBytes;
   while (!range.empty()) {
     const ByteRange piece{range.start, std::min(range.end, range.start + step)};
@@ -165,7 +146,7 @@ Status ObjectShipper::ShipData(const Content& content, ByteRange range, ObjectId
 
 Status ObjectShipper::ShipPiece(const Content& content, uint64_t offset, std::string bytes,
                                 ObjectId basis) {
-  if (compare_ == Compare::kAll && !basis.is_null() && bytes.size() >= kWorthComparing) {
+  if (compare_ == Compare::kAll && !basis.is_null() && bytes.size() >= kCompareFrom) {
     ASSIGN_OR_RETURN(const bool sent, ShipDelta(content, offset, bytes, basis));
     if (sent) return {};
   }
@@ -179,15 +160,15 @@ Result<std::vector<ByteRange>> ObjectShipper::FindDiffering(const Content& conte
   ask.object = content.file.id;
   ask.offset = window.start;
   ask.length = window.length();
-  ask.block_size = kBlockBytes;
+  ask.block_size = kCompareBlock;
   ASSIGN_OR_RETURN(Peer::Pending answer, peer_.Send(ask));
-  ASSIGN_OR_RETURN(const std::string ours, DigestBytes(bytes, kBlockBytes, ask.algorithm));
+  ASSIGN_OR_RETURN(const std::string ours, DigestBytes(bytes, kCompareBlock, ask.algorithm));
   ASSIGN_OR_RETURN(const Reply reply, answer.Wait());
   if (reply.code == ReplyCode::kNotFound) return std::vector{window};
   RETURN_IF_ERROR(Peer::ToStatus(reply));
   const auto* theirs = std::get_if<Digests>(&reply.body);
   if (theirs == nullptr) return MakeError(ErrorKind::kProtocol, "digests: answer of another kind");
-  return DifferingBlocks(ours, theirs->digests, DigestSize(ask.algorithm), window, kBlockBytes);
+  return DifferingBlocks(ours, theirs->digests, DigestSize(ask.algorithm), window, kCompareBlock);
 }
 
 Status ObjectShipper::ShipReadable(const Content& content, ByteRange range, const Error& error) {
@@ -197,8 +178,8 @@ Status ObjectShipper::ShipReadable(const Content& content, ByteRange range, cons
     NoteUnreadable(content.file, change, error.ToString());
   };
   int in_vain = 0;
-  while (!range.empty() && in_vain < kInVainAtMost) {
-    const ByteRange block{range.start, std::min(range.end, range.start + kBlockBytes)};
+  while (!range.empty() && in_vain < kMaxBadBlocksInARow) {
+    const ByteRange block{range.start, std::min(range.end, range.start + kCompareBlock)};
     std::string bytes(block.length(), '\0');
     auto read = content.object.Read(block.start, bytes);
     if (read) {

@@ -1,12 +1,10 @@
 #include "replica/source/peer.h"
 
 #include "meta/base/log.h"
+#include "replica/source/tuning.h"
 
 namespace tandem::replica {
 namespace {
-
-// No directory has more.
-constexpr size_t kMostNames = size_t{1} << 28;
 
 ErrorKind KindOf(ReplyCode code) {
   switch (code) {
@@ -136,7 +134,7 @@ Result<bool> Peer::ForEachName(List ask, const std::function<Status(Listed&)>& t
     if (entries.empty()) return listing->more ? Result<bool>(endless()) : true;
     // Within one answer they go forward, which decoding has checked.
     names += entries.size();
-    if (entries.front().name <= ask.after || names > kMostNames) return endless();
+    if (entries.front().name <= ask.after || names > kMaxNamesListed) return endless();
     ask.after = entries.back().name;
     for (Listed& listed : entries) RETURN_IF_ERROR(take(listed));
     if (!listing->more) return true;

@@ -10,6 +10,7 @@
 #include <memory>
 #include <string>
 
+#include "replica/source/tuning.h"
 #include "replica/transport/transport.h"
 #include "replica/wire/messages.h"
 
@@ -17,10 +18,6 @@ namespace tandem::replica {
 
 class Peer {
  public:
-  // Longer than any answer takes on a working host, fsync of a busy disk included. A request that
-  // may take longer says so itself (WaitApplied) or is sent again (Commit).
-  static constexpr std::chrono::milliseconds kAnswerTimeout{30'000};
-
   static Result<std::unique_ptr<Peer>> Dial(
       const std::string& url, std::chrono::milliseconds answer_timeout = kAnswerTimeout);
 

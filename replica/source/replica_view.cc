@@ -4,14 +4,10 @@
 #include <utility>
 
 #include "meta/base/log.h"
+#include "replica/source/tuning.h"
 
 namespace tandem::replica {
 namespace {
-
-// A replica that is connected and no further behind than this is current: in time, and in what has
-// still to be sent.
-constexpr double kCurrentLagSeconds = 3;
-constexpr uint64_t kCurrentBytes = 32 << 20;
 
 double SecondsSince(int64_t boot_time_ns) {
   return std::max(0.0, static_cast<double>(meta::BootTimeNs() - boot_time_ns) / 1e9);

@@ -3,15 +3,9 @@
 #include <algorithm>
 
 #include "meta/base/log.h"
+#include "replica/source/tuning.h"
 
 namespace tandem::replica {
-namespace {
-
-// How often what all replicas have is dropped, and their positions are written down. Neither is
-// urgent: both are only repeated work after a crash.
-constexpr std::chrono::milliseconds kDropEvery{100};
-
-}  // namespace
 
 std::unique_ptr<Replication> Replication::Start(Options options, meta::Tracker& tracker,
                                                 const meta::SourceTree& tree,

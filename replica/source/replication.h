@@ -15,14 +15,12 @@
 #include "meta/tracker.h"
 #include "replica/source/retention.h"
 #include "replica/source/sender.h"
+#include "replica/source/tuning.h"
 
 namespace tandem::replica {
 
 class Replication {
  public:
-  // About a gigabyte.
-  static constexpr uint64_t kMostChanges = 2 << 20;
-
   struct Options {
     std::string volume_name;
     VolumeId volume;
@@ -30,7 +28,7 @@ class Replication {
     RunId run = RunId::Random();
     std::chrono::milliseconds interval{5};
     // How many changed objects and names are remembered for replicas that are behind.
-    uint64_t most_changes = kMostChanges;
+    uint64_t most_changes = kMaxChangesRemembered;
     std::vector<meta::ReplicaRecord> replicas;
   };
 

@@ -4,18 +4,13 @@
 
 #include "meta/base/log.h"
 #include "meta/epoch_limit.h"
+#include "replica/source/tuning.h"
 
 namespace tandem::replica {
 namespace {
 
 using std::chrono::milliseconds;
 using Grip = Retention::Grip;
-
-constexpr milliseconds kBackOffFirst{100};
-constexpr milliseconds kBackOffLongest{5000};
-constexpr milliseconds kIdleWait{500};
-// An idle replica is asked this often whether it is still there.
-constexpr milliseconds kHeartbeat{2000};
 
 }  // namespace
 

@@ -6,14 +6,9 @@
 #include "replica/source/cut_shipper.h"
 #include "replica/source/sender.h"
 #include "replica/source/thin_set.h"
+#include "replica/source/tuning.h"
 
 namespace tandem::replica {
-namespace {
-
-// How often names of objects the replica lacks are taken back.
-constexpr int kMaxThinCommits = 16;
-
-}  // namespace
 
 Result<CutName> Sender::CommitThin(Peer& peer, const CutName& base) {
   const CutName real = RealCut(base);

@@ -6,26 +6,13 @@
 #include "meta/base/log.h"
 #include "replica/source/cut_shipper.h"
 #include "replica/source/sender.h"
+#include "replica/source/tuning.h"
 
 namespace tandem::replica {
 namespace {
 
 using std::chrono::milliseconds;
 using Grip = Retention::Grip;
-
-constexpr uint32_t kAppliedPollMs = 1000;
-// More than this is pre-copied: shipped from one cut, and the stage committed with a later, smaller
-// one.
-constexpr uint64_t kPreCopyAbove = 64 << 20;
-constexpr int kMaxRounds = 8;
-// A clock that ticks slowly may tick once in so many cuts.
-constexpr uint64_t kCutsInATick = 2;
-constexpr int kMaxCommitTries = 16;
-// Each refusal names thousands of objects that are missing. A replica that refuses more often never
-// has them all.
-constexpr int kMaxCommits = 1024;
-// Pause for a replica that answers at once that the cut is not applied yet.
-constexpr milliseconds kAppliedPause{50};
 
 std::string WhatLacks(const meta::ObjectChange& change) {
   if (change.whole) return "";
@@ -114,7 +101,7 @@ Result<CutName> Sender::FillStage(Peer& peer, const Position& position, StageWri
   std::unordered_set<ObjectId> asked_for;
   for (int round = 1;; ++round) {
     if (!control_.may_go_on()) return MakeError(ErrorKind::kCancelled, "fill a stage: stopping");
-    if (increments_ && round == kMaxRounds) {
+    if (increments_ && round == kMaxPreCopies) {
       SetState(ReplicaState::kCatchingUp,
                "changes come about as fast as they can be carried: the "
                "replica stays at its cut until they slow down");
@@ -136,7 +123,7 @@ Result<CutName> Sender::FillStage(Peer& peer, const Position& position, StageWri
     if (increments_ && round == 1) {
       SetGoingOn(view_.HowFarBehind(position.applied.epoch, pending.bytes));
     }
-    if (EstimateBytes(*cut) > kPreCopyAbove && round < kMaxRounds) {
+    if (EstimateBytes(*cut) > kPreCopyAbove && round < kMaxPreCopies) {
       cut->GiveUp();  // nothing needs to be kept for a pre-copy
       if (increments_ && round == 1) {
         ASSIGN_OR_RETURN(const uint64_t bytes, MeasureBytes(*cut, tree_, position.largest_file));
@@ -210,7 +197,8 @@ Status Sender::AwaitApplied(Peer& peer, Position& position, CutName cut) {
   while (true) {
     const auto asked = CondVar::Clock::now();
     const ReplicaView::Inquiry inquiry = Inquire();
-    ASSIGN_OR_RETURN(Reply reply, peer.Ask(replica::WaitApplied{cut, kAppliedPollMs}));
+    ASSIGN_OR_RETURN(Reply reply, peer.Ask(replica::WaitApplied{
+                                      cut, static_cast<uint32_t>(kAppliedPoll.count())}));
     if (control_.stopping()) return MakeError(ErrorKind::kCancelled, "stopping");
     if (reply.code == ReplyCode::kNoSpace || reply.code == ReplyCode::kIoError) {
       // The cut is safe there; it is applied when the trouble is over.
@@ -221,7 +209,7 @@ Status Sender::AwaitApplied(Peer& peer, Position& position, CutName cut) {
           continue;
         }
       }
-      control_.Sleep(milliseconds(kAppliedPollMs));
+      control_.Sleep(kAppliedPoll);
       continue;
     }
     if (reply.code == ReplyCode::kBusy) {

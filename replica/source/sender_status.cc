@@ -1,5 +1,6 @@
 // What others see of a sender, and what they may ask of it.
 #include "replica/source/sender.h"
+#include "replica/source/tuning.h"
 
 namespace tandem::replica {
 
@@ -25,7 +26,7 @@ ReplicaStatus Sender::status() {
     const bool believed =
         status.state != ReplicaState::kCurrent || connection == view_.heard_connection();
     if (talks && (!connected || !believed)) status.state = ReplicaState::kConnecting;
-    const bool silent = talks && connected && peer_->silence() >= LinkWatch::kQuiet;
+    const bool silent = talks && connected && peer_->silence() >= kLinkQuiet;
     if (silent) status.state = ReplicaState::kConnecting;
     if (status.state == ReplicaState::kConnecting && (silent || !connected)) {
       if (std::string why = watch_->Trouble(); !why.empty()) status.error = std::move(why);

@@ -4,17 +4,11 @@
 
 #include "meta/base/printable.h"
 #include "meta/tracker.h"
+#include "replica/source/tuning.h"
 
 namespace tandem::replica {
-namespace {
 
 using std::chrono::milliseconds;
-
-constexpr milliseconds kFirstPatience{1000};
-constexpr milliseconds kPatienceIfChanged{5000};
-constexpr milliseconds kPatience{60'000};
-
-}  // namespace
 
 bool ShortDebts::empty() {
   MutexLock lock(mutex_);
@@ -28,7 +22,7 @@ void ShortDebts::Heard(const Position& position, Time now) {
   std::unordered_map<ObjectId, Debt> debts;
   for (const ShortObject& object : position.short_objects) {
     const auto before = debts_.find(object.object);
-    Debt debt = before == debts_.end() ? Debt{{}, kFirstPatience, now} : before->second;
+    Debt debt = before == debts_.end() ? Debt{{}, kShortRetryFirst, now} : before->second;
     debt.object = object;
     debts.emplace(object.object, std::move(debt));
   }
@@ -42,7 +36,7 @@ std::vector<ShortObject> ShortDebts::Due(const meta::Layer& changes, Time now) {
     const bool changed = changes.Find(id) != nullptr;
     if (debt.hopeless && !changed) continue;
     const milliseconds patience =
-        changed ? std::min(debt.patience, kPatienceIfChanged) : debt.patience;
+        changed ? std::min(debt.patience, kShortRetryChanged) : debt.patience;
     const bool at_once = changed && (debt.hopeless || debt.untried);
     if (at_once || debt.tried + patience <= now) due.push_back(debt.object);
   }
@@ -60,7 +54,7 @@ void ShortDebts::NoteTried(const ObjectId& object, Time now) {
   MutexLock lock(mutex_);
   const auto debt = debts_.find(object);
   if (debt == debts_.end()) return;
-  debt->second.patience = std::min(debt->second.patience * 2, kPatience);
+  debt->second.patience = std::min(debt->second.patience * 2, kShortRetryLongest);
   debt->second.tried = now;
   debt->second.hopeless = false;
   debt->second.untried = false;
@@ -79,7 +73,7 @@ void ShortDebts::NoteHopeless(const ObjectId& object) {
 void ShortDebts::TryAllAgain() {
   MutexLock lock(mutex_);
   for (auto& [id, debt] : debts_) {
-    debt.patience = kFirstPatience;
+    debt.patience = kShortRetryFirst;
     debt.tried = {};
     debt.hopeless = false;
   }

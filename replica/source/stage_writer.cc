@@ -6,18 +6,11 @@
 #include <algorithm>
 
 #include "meta/base/fault_point.h"
+#include "replica/source/tuning.h"
 #include "replica/wire/chunk_payload.h"
 
 namespace tandem::replica {
 namespace {
-
-constexpr size_t kChunkBytes = 1 << 20;
-constexpr size_t kChunkRecords = 4096;
-constexpr size_t kWindow = 8;
-// What a record costs besides its bytes, roughly.
-constexpr size_t kRecordOverhead = 160;
-constexpr size_t kWorthCompressing = 512;
-constexpr int kZstdLevel = 1;
 
 size_t SizeOf(const Record& record) {
   if (const auto* data = std::get_if<DataRecord>(&record)) {
@@ -35,7 +28,7 @@ size_t SizeOf(const Record& record) {
 
 // Returns the bytes compressed; an empty string if that does not help.
 std::string Compress(const std::string& raw) {
-  if (raw.size() < kWorthCompressing) return {};
+  if (raw.size() < kCompressFrom) return {};
   std::string compressed(ZSTD_compressBound(raw.size()), '\0');
   const size_t size =
       ZSTD_compress(compressed.data(), compressed.size(), raw.data(), raw.size(), kZstdLevel);
@@ -69,7 +62,7 @@ Status StageWriter::Add(Record record) {
 
 Status StageWriter::SendChunk() {
   if (pending_.empty()) return {};
-  if (in_flight_.size() >= kWindow) RETURN_IF_ERROR(WaitForOldest());
+  if (in_flight_.size() >= kChunksInFlight) RETURN_IF_ERROR(WaitForOldest());
   std::string raw = EncodeRecords(pending_);
   pending_.clear();
   pending_bytes_ = 0;

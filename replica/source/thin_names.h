@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "meta/base/ids.h"
+#include "replica/source/tuning.h"
 
 namespace tandem::replica {
 
@@ -17,7 +18,7 @@ class ThinNames {
   // Remembers that the set `name` was made from `base`. To be called before the set is committed:
   // the answer may be lost.
   void Add(const CutName& name, const CutName& base) {
-    if (names_.size() >= kMostRemembered) names_.erase(names_.begin());
+    if (names_.size() >= kMaxThinNames) names_.erase(names_.begin());
     names_.push_back({name, base});
   }
 
@@ -32,8 +33,6 @@ class ThinNames {
     CutName name;
     CutName base;
   };
-  // More are not in question at any time.
-  static constexpr size_t kMostRemembered = 8;
 
   std::vector<Name> names_;
 };

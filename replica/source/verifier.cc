@@ -4,18 +4,11 @@
 #include <utility>
 
 #include "meta/base/log.h"
+#include "replica/source/tuning.h"
 
 namespace tandem::replica {
-namespace {
 
 using std::chrono::milliseconds;
-
-constexpr milliseconds kSlice{25};
-// How long a pass waits for the replica before each slice, and for pending changes to land.
-constexpr std::chrono::seconds kPatience{60};
-constexpr int kMaxTries = 40;
-
-}  // namespace
 
 void Verifier::Run() {
   const Status status = VerifyAll();
@@ -51,7 +44,7 @@ Status Verifier::VerifyAll() {
   if (!repaired_something_) return {};
 
   // A second look, after the repair has landed, tells whether it worked.
-  if (sender_.WaitUntilApplied(tracker_.NewestChange(), CondVar::Clock::now() + kPatience) ==
+  if (sender_.WaitUntilApplied(tracker_.NewestChange(), CondVar::Clock::now() + kVerifyPatience) ==
       Sender::Waited::kNotInTime) {
     return MakeError(ErrorKind::kUnreachable, "the repair has not reached the replica in time");
   }
@@ -129,13 +122,13 @@ Status Verifier::Drain() {
     }
     RETURN_IF_ERROR(sender_.RunTask(
         [this](Peer& peer, const Position& position) { return RunSlice(peer, position); },
-        CondVar::Clock::now() + kPatience));
+        CondVar::Clock::now() + kVerifyPatience));
   }
   return {};
 }
 
 Status Verifier::RunSlice(Peer& peer, const Position& position) {
-  const auto end = CondVar::Clock::now() + kSlice;
+  const auto end = CondVar::Clock::now() + kVerifySlice;
   while (!items_.empty() && CondVar::Clock::now() < end && !stopping_) {
     const Item item = std::move(items_.front());
     items_.pop_front();
@@ -164,7 +157,7 @@ Status Verifier::Judge(Peer& peer, const Position& position, const Item& item) {
 }
 
 void Verifier::Postpone(Item item) {
-  if (++item.tries < kMaxTries) {
+  if (++item.tries < kMaxJudgements) {
     postponed_.push_back(std::move(item));
     return;
   }

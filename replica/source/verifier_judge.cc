@@ -4,12 +4,11 @@
 #include <unordered_set>
 
 #include "replica/hash.h"
+#include "replica/source/tuning.h"
 #include "replica/source/verifier.h"
 
 namespace tandem::replica {
 namespace {
-
-constexpr uint64_t kContentWindow = 32 << 20;
 
 std::string Octal(uint32_t mode) {
   char text[16];
@@ -237,7 +236,7 @@ Status Verifier::JudgeContent(Peer& peer, const Position& position, const Item& 
   if (!object) return {};
   ASSIGN_OR_RETURN(const meta::Attributes attributes,
                    object->ReadAttributes(meta::WithXattrs::kNo));
-  const ByteRange window{item.offset, std::min(attributes.size, item.offset + kContentWindow)};
+  const ByteRange window{item.offset, std::min(attributes.size, item.offset + kVerifyWindow)};
   // Removed since it was met, but in use: the replica may have removed it.
   if (window.empty() || attributes.link_count == 0) return {};
   ASSIGN_OR_RETURN(const Comparison comparison, Compare(peer, item, *object, window));

@@ -4,11 +4,10 @@
 #include <unordered_map>
 
 #include "meta/base/fault_point.h"
+#include "replica/source/tuning.h"
 
 namespace tandem::replica {
 namespace {
-
-constexpr size_t kFindAtATime = 1000;
 
 meta::ObjectChange EverythingOf(const meta::ObjectRef& object) {
   meta::ObjectChange change;

@@ -1,0 +1,140 @@
+// The numbers that replica/source was tuned with: waiting times, sizes, limits. They can be changed
+// without breaking anything but speed, memory use and how soon trouble shows.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+
+namespace tandem::replica {
+
+// ---- Sessions: sender.h, peer.h -----------------------------------------------------------------
+
+// Longer than any answer takes on a working host, fsync of a busy disk included. A request that
+// may take longer says so itself (WaitApplied) or is sent again (Commit).
+inline constexpr std::chrono::milliseconds kAnswerTimeout{30'000};
+// Pause before another session is opened, at first and at most: it doubles each time.
+inline constexpr std::chrono::milliseconds kBackOffFirst{100};
+inline constexpr std::chrono::milliseconds kBackOffLongest{5000};
+// How long an idle sender sleeps before it looks whether it is paused or the replica is gone.
+inline constexpr std::chrono::milliseconds kIdleWait{500};
+// An idle replica is asked this often whether it is still there.
+inline constexpr std::chrono::milliseconds kHeartbeat{2000};
+// How long the replica may take to answer WaitApplied with "not yet".
+inline constexpr std::chrono::milliseconds kAppliedPoll{1000};
+// Pause for a replica that answers at once that the cut is not applied yet.
+inline constexpr std::chrono::milliseconds kAppliedPause{50};
+// Names that a directory of the replica may list: no directory has more.
+inline constexpr size_t kMaxNamesListed = size_t{1} << 28;
+
+// ---- Links: link_watch.h, link_probe.h ----------------------------------------------------------
+
+// How often the watch looks at the connection.
+inline constexpr std::chrono::milliseconds kLinkLookEvery{500};
+// A connection over which nothing has come for this long is taken for dead.
+inline constexpr std::chrono::milliseconds kLinkQuiet{4000};
+// Silence after which the watch asks. Longer than kHeartbeat.
+inline constexpr std::chrono::milliseconds kLinkAskAfter{2500};
+inline constexpr std::chrono::milliseconds kLinkAnswerWithin{1500};
+// Longer than a replica that is there takes to connect.
+inline constexpr std::chrono::milliseconds kLinkSoonConnected{1000};
+// How long nng may take to connect once a connection can be made; then its socket is replaced. At
+// first, and at most: each replacement may cost a descriptor and a thread (transport/dial.h).
+inline constexpr std::chrono::milliseconds kRedialPauseFirst{2500};
+inline constexpr std::chrono::milliseconds kRedialPauseLongest{60'000};
+// How long each step of a probe may take, and how often one is made.
+inline constexpr std::chrono::milliseconds kProbePatience{3000};
+inline constexpr std::chrono::seconds kProbeEvery{2};
+
+// ---- What status calls current: replica_view.h --------------------------------------------------
+
+// A replica that is connected and no further behind than this is current: in time, and in bytes
+// that still have to be sent.
+inline constexpr double kCurrentLagSeconds = 3;
+inline constexpr uint64_t kCurrentBytes = 32 << 20;
+
+// ---- What is remembered: replication.h, thin_names.h --------------------------------------------
+
+// Changed objects and names that are remembered for replicas that are behind: about a gigabyte.
+inline constexpr uint64_t kMaxChangesRemembered = 2 << 20;
+// How often what all replicas have is dropped and their positions are written down. Neither is
+// urgent: both only save repeated work after a crash.
+inline constexpr std::chrono::milliseconds kDropEvery{100};
+// Names of sets of no moment. More are not in question at any time.
+inline constexpr size_t kMaxThinNames = 8;
+
+// ---- Change sets: sender_ship.cc, sender_cramped.cc, cut_shipper.h ------------------------------
+
+// A change set larger than this is pre-copied: shipped from one cut, and the stage committed with a
+// later, smaller one.
+inline constexpr uint64_t kPreCopyAbove = 64 << 20;
+// Pre-copies of one change set, at most.
+inline constexpr int kMaxPreCopies = 8;
+// How many cuts may fall within one tick of a slow clock.
+inline constexpr uint64_t kCutsInATick = 2;
+// Commits that name again what had been asked for before, at most.
+inline constexpr int kMaxCommitTries = 16;
+// Commits of one stage, at most. Each refusal names thousands of objects that are missing: a
+// replica that refuses more often never has them all.
+inline constexpr int kMaxCommits = 1024;
+// The same of a set of no moment, from which names are taken back.
+inline constexpr int kMaxThinCommits = 16;
+// What an object costs in a change set beside its content, roughly; a name costs a quarter.
+inline constexpr uint64_t kEstimatedPerObject = 512;
+// What a range with an open end counts for if the size of the file is not known.
+inline constexpr uint64_t kEstimatedUnknownSize = 64 << 10;
+// A range from this size on is measured rather than counted: it may hold holes.
+inline constexpr uint64_t kMeasureFrom = 16 << 20;
+// Extents of a file that are read at a time.
+inline constexpr size_t kExtentsAtATime = 1024;
+
+// ---- Content: object_shipper.h ------------------------------------------------------------------
+
+// Content of a data record that is sent as it is, and that is compared for a delta.
+inline constexpr uint64_t kLiteralBytes = 512 << 10;
+inline constexpr uint64_t kDeltaBytes = 4 << 20;
+// Below this, asking for a signature costs more than sending the bytes.
+inline constexpr uint64_t kCompareFrom = 32 << 10;
+// From this size on the replica puts a new file's content where it will be moved from.
+inline constexpr uint64_t kFileOfItsOwnFrom = 1 << 20;
+// How far content of a rewritten file may have moved and still be found in the old file.
+inline constexpr uint64_t kBasisSlack = 4 << 20;
+// Content is compared in blocks of this size, and a file with a damaged part is read in them.
+inline constexpr uint32_t kCompareBlock = 4096;
+// After this many bad blocks in a row the rest is not tried: a disk may take long to fail.
+inline constexpr int kMaxBadBlocksInARow = 16;
+
+// ---- Stages: stage_writer.h ---------------------------------------------------------------------
+
+// A chunk ends with the record that reaches either; so many chunks are in flight.
+inline constexpr size_t kChunkBytes = 1 << 20;
+inline constexpr size_t kChunkRecords = 4096;
+inline constexpr size_t kChunksInFlight = 8;
+// What a record costs beside its bytes, roughly.
+inline constexpr size_t kRecordOverhead = 160;
+// Smaller chunks are sent as they are.
+inline constexpr size_t kCompressFrom = 512;
+inline constexpr int kZstdLevel = 1;
+
+// ---- Objects that fall short: short_debts.h -----------------------------------------------------
+
+// When an object that falls short is tried again: at first, at most if it has changed, and at most
+// otherwise.
+inline constexpr std::chrono::milliseconds kShortRetryFirst{1000};
+inline constexpr std::chrono::milliseconds kShortRetryChanged{5000};
+inline constexpr std::chrono::milliseconds kShortRetryLongest{60'000};
+
+// ---- Walks and verify: walker.h, verifier.h -----------------------------------------------------
+
+// Objects that the replica is asked for at a time.
+inline constexpr size_t kFindAtATime = 1000;
+// How long verify keeps the sender's thread at a time: cuts wait meanwhile.
+inline constexpr std::chrono::milliseconds kVerifySlice{25};
+// How long verify waits for the replica before each slice, and for pending changes to land.
+inline constexpr std::chrono::seconds kVerifyPatience{60};
+// How often an object is judged that goes on changing.
+inline constexpr int kMaxJudgements = 40;
+// Content of which digests are compared at a time.
+inline constexpr uint64_t kVerifyWindow = 32 << 20;
+
+}  // namespace tandem::replica
