@@ -1,4 +1,4 @@
-// Replies as the volume's handlers make them. Any thread.
+// Replies that several parts of a volume give. Any thread.
 #pragma once
 
 #include <string>
@@ -20,6 +20,10 @@ inline Reply RefuseWrongBase(const CutName& base, const CutName& durable) {
   };
   return Refuse(ReplyCode::kWrongBase,
                 "the replica is at cut " + named(durable) + ", not at " + named(base));
+}
+
+inline Reply RefuseOldSession() {
+  return Refuse(ReplyCode::kUnknownSession, "another session has begun since; say Hello again");
 }
 
 }  // namespace tandem::replica

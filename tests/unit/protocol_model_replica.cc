@@ -90,7 +90,7 @@ bool ProtocolModel::Reads(const State& state) const {
   return Pending(state) == 0 && state.replica.redo == 0;
 }
 
-// Volume::CommitOnBlocked, which holds off the next attempt.
+// StageTaker::CommitOnBlocked, which holds off the next attempt.
 bool ProtocolModel::TakesOnTop(const State& state) const {
   const Replica& replica = state.replica;
   if (Has(Flaw::kOnTopUnlocked)) return bounds_.blocks != 0;
@@ -149,14 +149,14 @@ bool ProtocolModel::Redo(State& state, int first_file) const {
   return true;
 }
 
-// Volume::KeepApplied. That a crash comes between its two halves is one of the crashes before it.
+// Applier::KeepApplied. That a crash comes between its two halves is one of the crashes before it.
 void ProtocolModel::Keep(State& state) const {
   Replica& replica = state.replica;
   if (!Has(Flaw::kCatalogBeforeTree)) replica.synced_tree = replica.tree;
   replica.kept_catalog = replica.catalog;
 }
 
-// The rest of Volume::SyncOnce: redoes may have gone on since.
+// The rest of Applier::SyncOnce: redoes may have gone on since.
 void ProtocolModel::RemoveStages(State& state) const {
   Replica& replica = state.replica;
   const uint8_t last = Has(Flaw::kStagesRemovedEarly) ? replica.applied : replica.kept_catalog.cut;
@@ -165,7 +165,7 @@ void ProtocolModel::RemoveStages(State& state) const {
   });
 }
 
-// SQLite gives up the transaction; Volume::RedoWhatWasLost.
+// SQLite gives up the transaction; KeptCatalog::ReturnLostCuts.
 void ProtocolModel::LoseTransaction(State& state) const {
   Replica& replica = state.replica;
   replica.catalog = replica.kept_catalog;
@@ -173,7 +173,7 @@ void ProtocolModel::LoseTransaction(State& state) const {
   replica.redo = 0;
 }
 
-// Volume::RecoverStages and CheckMarker.
+// RecoverStages and CheckMarker (volume_start.cc).
 void ProtocolModel::Start(State& state) const {
   Replica& replica = state.replica;
   replica.session = replica.open = replica.closed = replica.blocked = 0;

@@ -1,20 +1,20 @@
-// A store that was copied, file by file: a backup put back, a move to another disk. The tree is
-// what it was, but every object in it is another inode than the catalog says.
+#include "replica/store/copied_tree.h"
+
 #include <fcntl.h>
 
 #include <deque>
 #include <unordered_map>
 
 #include "meta/base/log.h"
+#include "replica/apply/marker.h"
 #include "replica/apply/tree.h"
-#include "replica/store/volume.h"
 
 namespace tandem::replica {
 namespace {
 
 constexpr size_t kEntriesAtATime = 1000;
 
-// Finds the catalog's objects again, by name. What is not there leaves the catalog.
+// Finds the catalog's objects again, by name. Those that are not there leave the catalog.
 class CopiedTree {
  public:
   CopiedTree(int root_fd, int hold_fd, Catalog& catalog)
@@ -68,8 +68,8 @@ class CopiedTree {
     return {};
   }
 
-  // Not: a hard link that was copied as a file of its own, files that have become one, a file that
-  // was cut short.
+  // Returns false for a hard link that was copied as a file of its own, for files that have become
+  // one, and for a file that was cut short.
   Result<bool> IsAsItWas(ObjectId object, meta::Kind kind, int fd) {
     ASSIGN_OR_RETURN(const auto inode, InodeAt(fd, ""));
     if (kind == meta::Kind::kFile) {
@@ -99,19 +99,20 @@ class CopiedTree {
 
 }  // namespace
 
-Result<bool> Volume::AdoptCopiedTree() {
-  MutexLock catalog_lock(catalog_mutex_);
-  ASSIGN_OR_RETURN(const auto row, catalog_->Find(kRootObject));
-  ASSIGN_OR_RETURN(const auto root, InodeAt(root_fd_.get(), ""));
+Result<bool> AdoptCopiedTree(const VolumePlace& place, Catalog& catalog, VolumeReport& report,
+                             AppliedCut& applied) {
+  ASSIGN_OR_RETURN(const auto row, catalog.Find(kRootObject));
+  ASSIGN_OR_RETURN(const auto root, InodeAt(place.root_fd(), ""));
   if (!row || row->inode == root) return true;
-  const auto marker = ReadMarker(fd_.get());
-  MutexLock lock(mutex_);
+  const auto marker = ReadMarker(place.fd());
   const bool whole =
-      marker && marker->state == TreeState::kApplied && marker->cut.name == applied_.name;
-  history_notice_ = "tree/ is a copy of the one that replica.db speaks of (a backup put back?)";
-  LogWarning("volume {}: {}: its files are looked up by name", identity_.name, history_notice_);
-  ASSIGN_OR_RETURN(Savepoint part, catalog_->Begin());
-  CopiedTree tree(root_fd_.get(), hold_fd_.get(), *catalog_);
+      marker && marker->state == TreeState::kApplied && marker->cut.name == applied.name;
+  const std::string notice =
+      "tree/ is a copy of the one that replica.db speaks of (a backup put back?)";
+  report.SetHistory(notice);
+  LogWarning("volume {}: {}: its files are looked up by name", place.name(), notice);
+  ASSIGN_OR_RETURN(Savepoint part, catalog.Begin());
+  CopiedTree tree(place.root_fd(), place.hold_fd(), catalog);
   RETURN_IF_ERROR(tree.FindObjects(root.value_or(InodeId())));
   const bool usable = tree.lacking() == 0 && whole;
   if (!usable) {
@@ -119,14 +120,14 @@ Result<bool> Volume::AdoptCopiedTree() {
     LogError(
         "volume {}: it is of no one moment ({} names are not as they were): the source has to "
         "compare everything",
-        identity_.name, tree.lacking());
-    applied_ = AppliedCut::Nowhere();
-    RETURN_IF_ERROR(catalog_->SetApplied(applied_));
+        place.name(), tree.lacking());
+    applied = AppliedCut::Nowhere();
+    RETURN_IF_ERROR(catalog.SetApplied(applied));
   }
   RETURN_IF_ERROR(part.Release());
   // A copy just made may be in memory alone.
-  RETURN_IF_ERROR(SyncTree());
-  RETURN_IF_ERROR(catalog_->Keep());
+  RETURN_IF_ERROR(place.Sync());
+  RETURN_IF_ERROR(catalog.Keep());
   return usable;
 }
 

@@ -1,0 +1,86 @@
+#include "replica/store/kept_catalog.h"
+
+#include <cstdio>
+#include <ctime>
+
+#include "meta/base/fault_point.h"
+#include "meta/base/log.h"
+#include "replica/apply/tree_path.h"
+
+namespace tandem::replica {
+
+Status KeptCatalog::Open() {
+  const std::string path = place_.path() + "/" + VolumePlace::kCatalogName;
+  auto catalog = Catalog::Open(path);
+  if (!catalog && catalog.error().kind() == ErrorKind::kCorrupt) {
+    LogError("volume {}: {}: set aside; the source has to send everything again", place_.name(),
+             catalog.error().ToString());
+    RETURN_IF_ERROR(SetAside());
+    catalog = Catalog::Open(path);
+    report_.SetHistory("replica.db was damaged and has been set aside");
+  }
+  if (!catalog) return tl::unexpected<Error>(std::move(catalog.error()));
+  MutexLock lock(mutex_);
+  catalog_ = std::move(*catalog);
+  return ReportShortObjects();
+}
+
+Status KeptCatalog::SetAside() {
+  const std::string suffix = ".damaged-" + std::to_string(time(nullptr));
+  for (const char* part : {"", "-wal", "-shm"}) {
+    const std::string name = std::string(VolumePlace::kCatalogName) + part;
+    const std::string aside = VolumePlace::kCatalogName + suffix + part;
+    if (renameat(place_.fd(), name.c_str(), place_.fd(), aside.c_str()) != 0 && errno != ENOENT) {
+      return ErrnoError("set aside " + name);
+    }
+  }
+  return {};
+}
+
+Status KeptCatalog::ReturnLostCuts() {
+  ASSIGN_OR_RETURN(const AppliedCut kept, catalog_->Applied());
+  queue_.ReturnTo(kept);
+  return {};
+}
+
+std::optional<Reply> KeptCatalog::RefuseUnlessCurrent() {
+  if (const auto done = ReturnLostCuts(); !done) return place_.Failure(done.error());
+  if (const auto free = place_.CheckMounts(); !free) return place_.Failure(free.error());
+  return queue_.RefuseIfPending();
+}
+
+Status KeptCatalog::Keep() {
+  // The catalog must never be on the disk before the tree it speaks of: a power cut would leave a
+  // tree that is behind, and nobody would redo it.
+  if (auto synced = place_.Sync(); !synced) return DiscardUnkept(std::move(synced.error()));
+  FAULT_POINT("replica.sync.tree_synced");
+  if (auto kept = catalog_->Keep(); !kept) return DiscardUnkept(std::move(kept.error()));
+  FAULT_POINT("replica.sync.catalog_kept");
+  queue_.NoteSynced();
+  return {};
+}
+
+tl::unexpected<Error> KeptCatalog::DiscardUnkept(Error why) {
+  catalog_->Discard();
+  queue_.NoteSyncFailed(why);
+  // If it fails now, the next caller that uses the catalog does it first.
+  (void)ReturnLostCuts();
+  return tl::unexpected<Error>(std::move(why));
+}
+
+Status KeptCatalog::ReportShortObjects() {
+  ShortObjects& table = catalog_->short_objects();
+  ASSIGN_OR_RETURN(const uint64_t count, table.Count());
+  std::vector<ShortObject> listed;
+  if (count > 0) {
+    ASSIGN_OR_RETURN(const auto rows, table.List(kMaxShortListed));
+    for (const ShortObjects::Row& row : rows) {
+      ASSIGN_OR_RETURN(const std::string path, PathOf(*catalog_, row.object));
+      listed.push_back({row.object, path, row.reason, row.by_name});
+    }
+  }
+  report_.SetShortObjects(std::move(listed), count);
+  return {};
+}
+
+}  // namespace tandem::replica

@@ -1,0 +1,66 @@
+// The catalog of a volume, for one thread at a time, and how it gets to stable storage: never
+// before the tree it speaks of. If it loses cuts on the way (SQLite undoes a whole transaction when
+// it cannot write; after a sync that failed nobody knows what is on the disk), their stages return
+// to the ApplyQueue to be redone.
+//
+// Any thread, with a Lock. A redo holds it from beginning to end. With it held, the lock of the
+// ApplyQueue is taken. Borrows what it is given, which outlives it.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "meta/base/mutex.h"
+#include "meta/base/result.h"
+#include "replica/apply/catalog.h"
+#include "replica/store/apply_queue.h"
+#include "replica/store/volume_place.h"
+#include "replica/store/volume_report.h"
+
+namespace tandem::replica {
+
+class KeptCatalog {
+ public:
+  class SCOPED_CAPABILITY Lock {
+   public:
+    explicit Lock(KeptCatalog& kept) ACQUIRE(kept.mutex_) : kept_(kept) { kept_.mutex_.Lock(); }
+    ~Lock() RELEASE() { kept_.mutex_.Unlock(); }
+    Lock(const Lock&) = delete;
+    Lock& operator=(const Lock&) = delete;
+
+   private:
+    KeptCatalog& kept_;
+  };
+
+  KeptCatalog(const VolumePlace& place, ApplyQueue& queue, VolumeReport& report)
+      : place_(place), queue_(queue), report_(report) {}
+
+  // Opens or creates replica.db. A damaged one is set aside. To be called before all else.
+  Status Open() EXCLUDES(mutex_);
+  Catalog& catalog() REQUIRES(mutex_) { return *catalog_; }
+
+  // Tells the ApplyQueue if the catalog has lost cuts.
+  Status ReturnLostCuts() REQUIRES(mutex_);
+  // Returns the refusal of a request that reads, or commits, if the catalog is not where the tree
+  // is. It may have been set back while the caller waited for the Lock.
+  std::optional<Reply> RefuseUnlessCurrent() REQUIRES(mutex_);
+  // Brings the tree and the catalog to stable storage, in this order.
+  Status Keep() REQUIRES(mutex_);
+  // After a failed sync: all that was not kept is to be redone, since the next sync may succeed
+  // without having written what this one has not. Returns `why`.
+  tl::unexpected<Error> DiscardUnkept(Error why) REQUIRES(mutex_);
+  // Puts objects that fall short into the VolumeReport.
+  Status ReportShortObjects() REQUIRES(mutex_);
+
+ private:
+  Status SetAside();
+
+  const VolumePlace& place_;
+  ApplyQueue& queue_;
+  VolumeReport& report_;
+  Mutex mutex_;
+  std::unique_ptr<Catalog> catalog_ GUARDED_BY(mutex_);
+};
+
+}  // namespace tandem::replica

@@ -1,0 +1,115 @@
+#include "replica/store/replica_reader.h"
+
+#include "replica/apply/file_data.h"
+#include "replica/apply/tree.h"
+#include "replica/delta.h"
+#include "replica/hash.h"
+#include "replica/store/inspect.h"
+#include "replica/store/redo_pause.h"
+#include "replica/store/volume_replies.h"
+#include "replica/wire/chunk_payload.h"
+
+namespace tandem::replica {
+namespace {
+
+Reply NotFound(ObjectId object) {
+  return Refuse(ReplyCode::kNotFound,
+                "the replica has no object " + object.ToHex() + " of that kind");
+}
+
+}  // namespace
+
+std::optional<Reply> ReplicaReader::OpenForReading(ObjectId object, UniqueFd& fd) {
+  const KeptCatalog::Lock lock(catalog_);
+  if (auto refusal = catalog_.RefuseUnlessCurrent()) return *refusal;
+  Tree tree(place_.root_fd(), place_.hold_fd(), catalog_.catalog());
+  auto opened = OpenFile(tree, object);
+  if (!opened) return place_.Failure(opened.error());
+  if (!opened->valid()) return NotFound(object);
+  fd = std::move(*opened);
+  return std::nullopt;
+}
+
+Reply ReplicaReader::Take(const GetSignature& get) {
+  const RedoPause pause(queue_);
+  if (pause.refusal()) return *pause.refusal();
+  UniqueFd fd;
+  if (auto refusal = OpenForReading(get.object, fd)) return *refusal;
+  auto signature = SignatureOf(fd.get(), get);
+  return signature ? Ok(std::move(*signature)) : place_.Failure(signature.error());
+}
+
+Reply ReplicaReader::Take(const GetDigests& get) {
+  const RedoPause pause(queue_);
+  if (pause.refusal()) return *pause.refusal();
+  UniqueFd fd;
+  if (auto refusal = OpenForReading(get.object, fd)) return *refusal;
+  auto digests = DigestBlocks(fd.get(), get.offset, get.length, get.block_size, get.algorithm,
+                              get.drop_cache ? Cache::kDrop : Cache::kUse);
+  return digests ? Ok(std::move(*digests)) : place_.Failure(digests.error());
+}
+
+Reply ReplicaReader::Take(const List& list) {
+  const RedoPause pause(queue_);
+  if (pause.refusal()) return *pause.refusal();
+  const KeptCatalog::Lock lock(catalog_);
+  if (auto refusal = catalog_.RefuseUnlessCurrent()) return *refusal;
+  Tree tree(place_.root_fd(), place_.hold_fd(), catalog_.catalog());
+  auto listing = ListNames(catalog_.catalog(), tree, list);
+  if (!listing) return place_.Failure(listing.error());
+  return *listing ? Ok(std::move(**listing)) : NotFound(list.directory);
+}
+
+Reply ReplicaReader::Take(const Find& find) {
+  const RedoPause pause(queue_);
+  if (pause.refusal()) return *pause.refusal();
+  const KeptCatalog::Lock lock(catalog_);
+  if (auto refusal = catalog_.RefuseUnlessCurrent()) return *refusal;
+  Tree tree(place_.root_fd(), place_.hold_fd(), catalog_.catalog());
+  auto found = FindObjects(catalog_.catalog(), tree, find);
+  return found ? Ok(std::move(*found)) : place_.Failure(found.error());
+}
+
+// ---- Deltas ------------------------------------------------------------------------------------
+
+std::optional<Reply> ReplicaReader::ResolveDeltas(std::vector<Record>& records) {
+  uint64_t total = 0;
+  for (const Record& record : records) {
+    const auto* data = std::get_if<DataRecord>(&record);
+    if (data == nullptr || data->encoding == Encoding::kHole) continue;
+    total += data->length;
+    if (total > kMaxMessageBytes) {
+      return Refuse(ReplyCode::kBadRequest, "the deltas of a chunk come to more than its limit");
+    }
+  }
+  const RedoPause pause(queue_);
+  if (pause.refusal()) return pause.refusal();
+  for (Record& record : records) {
+    auto* data = std::get_if<DataRecord>(&record);
+    if (data == nullptr || data->encoding != Encoding::kDelta) continue;
+    if (auto refusal = ResolveDelta(*data)) return refusal;
+  }
+  return std::nullopt;
+}
+
+std::optional<Reply> ReplicaReader::ResolveDelta(DataRecord& record) {
+  const Reply changed =
+      Refuse(ReplyCode::kBasisChanged,
+             "a delta does not fit object " + record.basis.ToHex() + "; send it literally");
+  UniqueFd fd;
+  if (auto refusal = OpenForReading(record.basis, fd)) {
+    if (refusal->code == ReplyCode::kNotFound) return changed;
+    return std::move(*refusal);
+  }
+  const auto basis = ReadUpTo(fd.get(), record.basis_offset, record.basis_length);
+  if (!basis) return place_.Failure(basis.error());
+  auto bytes = ApplyDelta(*basis, record.bytes, record.length);
+  if (!bytes && bytes.error().kind() != ErrorKind::kCorrupt) return place_.Failure(bytes.error());
+  if (!bytes || ChecksumOf(*bytes) != record.checksum) return changed;
+  record.encoding = Encoding::kLiteral;
+  record.bytes = std::move(*bytes);
+  record.basis = ObjectId();
+  return std::nullopt;
+}
+
+}  // namespace tandem::replica

@@ -1,0 +1,43 @@
+// Answers the requests that read a volume: List, Find, GetSignature, GetDigests; and turns deltas
+// into bytes, which reads as well. Redoes are held off meanwhile (redo_pause.h).
+//
+// Any thread, holding no lock below that of the KeptCatalog. Borrows what it is given, which
+// outlives it.
+#pragma once
+
+#include <optional>
+#include <vector>
+
+#include "meta/base/unique_fd.h"
+#include "replica/store/apply_queue.h"
+#include "replica/store/kept_catalog.h"
+#include "replica/store/volume_place.h"
+#include "replica/wire/messages.h"
+
+namespace tandem::replica {
+
+class ReplicaReader {
+ public:
+  ReplicaReader(const VolumePlace& place, ApplyQueue& queue, KeptCatalog& catalog)
+      : place_(place), queue_(queue), catalog_(catalog) {}
+
+  Reply Take(const GetSignature& get);
+  Reply Take(const List& list);
+  Reply Take(const Find& find);
+  Reply Take(const GetDigests& get);
+
+  // Replaces the deltas of a chunk by the bytes they stand for. Returns a refusal if they do not
+  // fit what the replica has, or come to too much.
+  std::optional<Reply> ResolveDeltas(std::vector<Record>& records);
+
+ private:
+  std::optional<Reply> ResolveDelta(DataRecord& record);
+  // Called with a RedoPause held. Returns a refusal if there is no such file.
+  std::optional<Reply> OpenForReading(ObjectId object, UniqueFd& fd);
+
+  const VolumePlace& place_;
+  ApplyQueue& queue_;
+  KeptCatalog& catalog_;
+};
+
+}  // namespace tandem::replica

@@ -1,0 +1,202 @@
+#include "replica/store/stage_taker.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "meta/base/fault_point.h"
+#include "meta/base/log.h"
+#include "meta/epoch_limit.h"
+#include "replica/apply/plan.h"
+#include "replica/apply/tree.h"
+#include "replica/store/inspect.h"
+#include "replica/store/redo_pause.h"
+#include "replica/store/room_check.h"
+#include "replica/store/volume_replies.h"
+#include "replica/wire/chunk_payload.h"
+
+namespace tandem::replica {
+namespace {
+
+bool HasData(const std::vector<Record>& records, Encoding encoding) {
+  return std::ranges::any_of(records, [encoding](const Record& record) {
+    const auto* data = std::get_if<DataRecord>(&record);
+    return data != nullptr && data->encoding == encoding;
+  });
+}
+
+}  // namespace
+
+// ---- Begin and Chunk ---------------------------------------------------------------------------
+
+void StageTaker::CloseStage() {
+  const std::shared_ptr<Stage> stage = slot_.End();
+  if (stage == nullptr) return;
+  // A file that stays is discarded at the next start.
+  if (const auto removed = stage->Remove(); !removed) {
+    LogWarning("volume {}: {}", place_.name(), removed.error().ToString());
+  }
+}
+
+Reply StageTaker::Take(const Begin& begin) {
+  MutexLock lock(mutex_);
+  if (auto refusal = RefuseUnlessFree(place_, begin.expected_bytes)) return *refusal;
+  if (slot_.Find(begin.stage) != nullptr) return Ok();
+  if (slot_.HasEnded(begin.stage)) {
+    return Refuse(ReplyCode::kUnknownStage, "the stage has ended; begin another");
+  }
+  if (auto refusal = queue_.RefuseUnlessDurable(begin.base)) return *refusal;
+  CloseStage();
+  auto stage = Stage::Create(place_.stage_fd(), place_.identity().volume, begin.stage, begin.base);
+  if (!stage) return place_.Failure(stage.error());
+  FAULT_POINT("replica.stage.begun");
+  slot_.Put(std::move(*stage));
+  return Ok();
+}
+
+Reply StageTaker::Take(const Chunk& chunk) {
+  const std::shared_ptr<Stage> stage = slot_.Find(chunk.stage);
+  if (stage == nullptr) return Refuse(ReplyCode::kUnknownStage, "no such stage is open; begin one");
+  if (ChecksumOf(chunk.payload) != chunk.checksum) {
+    return Refuse(ReplyCode::kBadRequest, "a chunk arrived damaged");
+  }
+  const Stage::Taking taking(*stage, chunk.sequence);
+  if (!taking.possible()) return Refuse(ReplyCode::kUnknownStage, "the stage has just ended");
+  if (const auto here = stage->ReceivedChecksum(chunk.sequence)) {
+    if (*here == chunk.checksum) return Ok();
+    return Refuse(ReplyCode::kBadRequest, "two chunks have one number");
+  }
+  auto records = UnpackRecords(chunk.payload, chunk.raw_size);
+  if (!records) return place_.Failure(records.error());
+  if (HasData(*records, Encoding::kStaged)) {
+    return Refuse(ReplyCode::kBadRequest, "content that was not sent");
+  }
+  const bool has_deltas = HasData(*records, Encoding::kDelta);
+  if (has_deltas) {
+    if (auto refusal = reader_.ResolveDeltas(*records)) return *refusal;
+  }
+  const auto taken_out = stage->files().Take(*records, chunk.sequence);
+  if (!taken_out) return place_.Failure(taken_out.error());
+  ResolvedChunk resolved{chunk.sequence, chunk.raw_size, chunk.checksum, chunk.payload};
+  if (has_deltas || *taken_out) {
+    resolved.payload = EncodeRecords(*records);
+    resolved.raw_size = 0;
+    if (resolved.payload.size() > kMaxMessageBytes) {
+      return Refuse(ReplyCode::kBadRequest, "the deltas of a chunk come to more than its limit");
+    }
+  }
+  const auto appended =
+      stage->Append(resolved, OutlineOf(*records), Stage::LiteralBytesIn(*records));
+  return appended ? Ok() : place_.Failure(appended.error());
+}
+
+// ---- Commit ------------------------------------------------------------------------------------
+
+Reply StageTaker::Take(const Commit& commit) {
+  MutexLock lock(mutex_);
+  if (refused_ && refused_->commit == commit) return refused_->reply;
+  if (commit.cut.epoch > meta::NewestPlausible(meta::kClocksDiffer)) {
+    return Refuse(ReplyCode::kBadRequest,
+                  "commit cut " + std::to_string(commit.cut.epoch.number()) +
+                      ", which no source can have reached by now (is a clock wrong?)");
+  }
+  // A Commit that is repeated after it was done.
+  if (const Position now = queue_.PositionNow(); commit.cut == now.durable) return Ok(now);
+  if (auto refusal = queue_.RefuseUnlessDurable(commit.base)) return *refusal;
+  const std::shared_ptr<Stage> stage = slot_.Find(commit.stage);
+  if (stage == nullptr) return Refuse(ReplyCode::kUnknownStage, "no such stage is open; begin one");
+  if (stage->base() != commit.base) {
+    return Refuse(ReplyCode::kWrongBase, "the stage was begun on another cut");
+  }
+  return CheckAndCommit(commit, stage);
+}
+
+Reply StageTaker::CheckAndCommit(const Commit& commit, const std::shared_ptr<Stage>& stage) {
+  if (const auto complete = stage->CheckComplete(commit.chunk_count, commit.digest); !complete) {
+    return place_.Failure(complete.error());
+  }
+  if (auto reply = CommitOnBlocked(commit, stage)) return *reply;
+  // No redo begins until the stage is among those to be redone: what has to be applied again
+  // meanwhile comes before it.
+  const RedoPause pause(queue_);
+  if (pause.refusal()) return *pause.refusal();
+  if (auto refusal = queue_.RefuseUnlessDurable(stage->base())) return *refusal;
+  if (auto refusal = CheckPlan(commit, stage)) {
+    const bool passes = refusal->code == ReplyCode::kBusy || refusal->code == ReplyCode::kNoSpace;
+    if (!passes) refused_ = {commit, *refusal};
+    return *refusal;
+  }
+  return Promise(commit, stage);
+}
+
+Reply StageTaker::Promise(const Commit& commit, const std::shared_ptr<Stage>& stage) {
+  const auto committed =
+      stage->Commit({commit.cut, commit.wall_time_ns, commit.chunk_count, commit.digest});
+  if (!committed) stage->ReleaseRoom();
+  if (!committed && committed.error().kind() == ErrorKind::kProtocol) {
+    return place_.Failure(committed.error());
+  }
+  if (!committed) {
+    // Whether the record reached the disk only the next start can tell; until then it did not.
+    CloseStage();
+    return place_.Failure(committed.error());
+  }
+  (void)slot_.End();
+  return Ok(queue_.Promise(stage, {commit.cut, commit.wall_time_ns}));
+}
+
+// Anything that would keep the stage from being redone is found before the promise is given.
+std::optional<Reply> StageTaker::CheckPlan(const Commit& commit,
+                                           const std::shared_ptr<Stage>& stage) {
+  const KeptCatalog::Lock lock(catalog_);
+  if (auto refusal = catalog_.RefuseUnlessCurrent()) return refusal;
+  Catalog& catalog = catalog_.catalog();
+  auto plan = Plan::Make({stage}, catalog, place_.largest_file());
+  if (!plan) return place_.Failure(plan.error());
+  std::vector<ObjectId> missing = (*plan)->missing();
+  if (missing.empty()) {
+    Tree tree(place_.root_fd(), place_.hold_fd(), catalog);
+    ForeignEdits* const edits = queue_.applied().IsNowhere() ? nullptr : &report_.edits();
+    auto absent = FindAbsent(**plan, catalog, tree, edits);
+    if (!absent) return place_.Failure(absent.error());
+    missing = std::move(*absent);
+  }
+  if (missing.empty()) {
+    const bool of_no_moment = commit.cut.epoch == Epoch();
+    RoomCheck room(place_, catalog);
+    if (of_no_moment) {
+      if (auto refusal = room.CheckThatItFrees(**plan, stage)) return refusal;
+    }
+    return room.Ensure(**plan, {stage}, of_no_moment);
+  }
+  if (missing.size() > kMaxFindObjects) missing.resize(kMaxFindObjects);
+  return Reply{ReplyCode::kMissingObjects,
+               "the replica lacks objects; send them whole",
+               std::move(missing),
+               {}};
+}
+
+// Nothing can be read meanwhile, so every object the stage speaks of has to be in it, or known. The
+// catalog's lock keeps the redo waiting: it would begin without the stage.
+std::optional<Reply> StageTaker::CommitOnBlocked(const Commit& commit,
+                                                 const std::shared_ptr<Stage>& stage) {
+  if (!queue_.IsBlockedForRoom()) return std::nullopt;
+  const KeptCatalog::Lock lock(catalog_);
+  if (const auto done = catalog_.ReturnLostCuts(); !done) return place_.Failure(done.error());
+  if (!queue_.IsBlockedForRoom()) return std::nullopt;  // applied meanwhile
+  if (auto refusal = queue_.RefuseUnlessDurable(stage->base())) return *refusal;
+  Catalog& catalog = catalog_.catalog();
+  const ApplyQueue::Stages blocked = queue_.pending();
+  auto before = Plan::Make(blocked, catalog, place_.largest_file());
+  if (!before) return place_.Failure(before.error());
+  ApplyQueue::Stages stages = blocked;
+  stages.push_back(stage);
+  auto plan = Plan::Make(stages, catalog, place_.largest_file());
+  if (!plan) return place_.Failure(plan.error());
+  if (!(*plan)->missing().empty()) return queue_.Busy();
+  if (auto refusal = RoomCheck(place_, catalog).EnsureOnTop(**plan, stages, **before, blocked)) {
+    return refusal;
+  }
+  return Promise(commit, stage);
+}
+
+}  // namespace tandem::replica

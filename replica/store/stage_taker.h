@@ -1,0 +1,77 @@
+// Takes change sets for a volume: Begin, Chunk and Commit. Checks everything that could keep a
+// stage from being redone, makes it durable, and gives it to the ApplyQueue. What each request
+// means if it is lost or repeated: replica/PROTOCOL.md.
+//
+// Any thread. Begin, Commit and Hello go one at a time, by this class's lock; with it held the
+// locks of the KeptCatalog and the ApplyQueue are taken. Borrows what it is given, which outlives
+// it.
+#pragma once
+
+#include <memory>
+#include <optional>
+
+#include "meta/base/mutex.h"
+#include "replica/apply/stage.h"
+#include "replica/store/apply_queue.h"
+#include "replica/store/kept_catalog.h"
+#include "replica/store/replica_reader.h"
+#include "replica/store/stage_slot.h"
+#include "replica/store/volume_place.h"
+#include "replica/store/volume_report.h"
+#include "replica/wire/messages.h"
+
+namespace tandem::replica {
+
+class StageTaker {
+ public:
+  // Waits for a Begin or a Commit under way, and keeps others out.
+  class SCOPED_CAPABILITY Turn {
+   public:
+    explicit Turn(StageTaker& taker) ACQUIRE(taker.mutex_) : taker_(taker) { taker_.mutex_.Lock(); }
+    ~Turn() RELEASE() { taker_.mutex_.Unlock(); }
+    Turn(const Turn&) = delete;
+    Turn& operator=(const Turn&) = delete;
+
+   private:
+    StageTaker& taker_;
+  };
+
+  StageTaker(const VolumePlace& place, VolumeReport& report, ApplyQueue& queue,
+             KeptCatalog& catalog, ReplicaReader& reader)
+      : place_(place), report_(report), queue_(queue), catalog_(catalog), reader_(reader) {}
+
+  Reply Take(const Begin& begin) EXCLUDES(mutex_);
+  Reply Take(const Chunk& chunk) EXCLUDES(mutex_);
+  Reply Take(const Commit& commit) EXCLUDES(mutex_);
+  // Ends the stage that is open, if there is one, and removes it. Called within a Turn.
+  void CloseStage() REQUIRES(mutex_);
+
+ private:
+  Reply CheckAndCommit(const Commit& commit, const std::shared_ptr<Stage>& stage) REQUIRES(mutex_);
+  // Called with a RedoPause held. Returns nullopt if nothing keeps the stage from being redone.
+  std::optional<Reply> CheckPlan(const Commit& commit, const std::shared_ptr<Stage>& stage);
+  // Commits on top of a cut that cannot be applied for lack of room: both are redone as one.
+  // Returns nullopt if there is no such cut (any more).
+  std::optional<Reply> CommitOnBlocked(const Commit& commit, const std::shared_ptr<Stage>& stage)
+      REQUIRES(mutex_);
+  // Makes the stage durable, and one of those to be redone.
+  Reply Promise(const Commit& commit, const std::shared_ptr<Stage>& stage) REQUIRES(mutex_);
+
+  const VolumePlace& place_;
+  VolumeReport& report_;
+  ApplyQueue& queue_;
+  KeptCatalog& catalog_;
+  ReplicaReader& reader_;
+
+  Mutex mutex_;
+  StageSlot slot_;  // changes only with mutex_ held
+  // The last Commit that was refused, and why. It may have taken so long to find that out that the
+  // source has given up waiting: if the Commit is repeated, the reply is, too.
+  struct RefusedCommit {
+    Commit commit;
+    Reply reply;
+  };
+  std::optional<RefusedCommit> refused_ GUARDED_BY(mutex_);
+};
+
+}  // namespace tandem::replica

@@ -1,0 +1,66 @@
+// Where a volume stands on disk, STORE/NAME, and what it is called: the descriptors of its
+// directories, and the errors and replies that name it to people. What is in them:
+// replica/STORE.md.
+//
+// Any thread; nothing changes once it is open. The parts of a volume borrow it, and it outlives
+// them.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "meta/base/result.h"
+#include "meta/base/unique_fd.h"
+#include "replica/apply/marker.h"
+#include "replica/apply/tree_mounts.h"
+#include "replica/wire/messages.h"
+
+namespace tandem::replica {
+
+class VolumePlace {
+ public:
+  static constexpr char kCatalogName[] = "replica.db";
+
+  // `path` is STORE/NAME, and `fd` is open on it. Makes the directories that are missing. kUsage:
+  // something is mounted on the tree, or inside it.
+  static Result<std::unique_ptr<VolumePlace>> Open(UniqueFd fd, const std::string& path,
+                                                   const VolumeIdentity& identity);
+  // Makes what Open expects in an empty directory, durably.
+  static Status Prepare(int fd, const VolumeIdentity& identity);
+
+  const VolumeIdentity& identity() const { return identity_; }
+  const std::string& name() const { return identity_.name; }
+  const std::string& path() const { return path_; }
+  int fd() const { return fd_.get(); }
+  int root_fd() const { return root_fd_.get(); }    // tree/
+  int stage_fd() const { return stage_fd_.get(); }  // stage/
+  int hold_fd() const { return hold_fd_.get(); }    // stage/hold/
+  // In bytes: how large a file may be on this filesystem.
+  uint64_t largest_file() const { return largest_file_; }
+
+  // Returns what is mounted on the tree or inside it, for people, or an empty string.
+  std::string Mounted() const { return mounts_.Look(); }
+  // Fails with EBUSY if something is mounted on the tree or inside it.
+  Status CheckMounts() const;
+  // Brings all that was written to the volume's filesystem to stable storage.
+  Status Sync() const;
+
+  // Returns the reply to a request that failed with `error`.
+  Reply Failure(const Error& error) const;
+
+ private:
+  VolumePlace(UniqueFd fd, const std::string& path, const VolumeIdentity& identity);
+  Status OpenDirectories();
+
+  const VolumeIdentity identity_;
+  const std::string path_;
+  const UniqueFd fd_;
+  UniqueFd root_fd_;
+  UniqueFd stage_fd_;
+  UniqueFd hold_fd_;
+  uint64_t largest_file_ = 0;
+  mutable TreeMounts mounts_;  // has a lock of its own
+};
+
+}  // namespace tandem::replica

@@ -1,0 +1,29 @@
+#include "replica/store/stage_slot.h"
+
+#include <gtest/gtest.h>
+
+#include "tests/unit/volume_parts.h"
+
+namespace tandem::replica {
+namespace {
+
+using StageSlotTest = VolumeParts;
+
+TEST_F(StageSlotTest, OnlyTheLastStagesThatEndedAreKnown) {
+  StageSlot slot;
+  EXPECT_EQ(slot.End(), nullptr);
+  for (uint64_t i = 0; i <= StageSlot::kEndedKept; ++i) {
+    auto stage = Stage::Create(place_->stage_fd(), VolumeId(1, 1), CutId(1, i), Cut(1)).value();
+    slot.Put(stage);
+    EXPECT_EQ(slot.Find(stage->id()), stage);
+    EXPECT_FALSE(slot.HasEnded(stage->id()));
+    EXPECT_EQ(slot.End(), stage);
+    EXPECT_EQ(slot.Find(stage->id()), nullptr);
+  }
+  EXPECT_FALSE(slot.HasEnded(CutId(1, 0)));
+  EXPECT_TRUE(slot.HasEnded(CutId(1, 1)));
+  EXPECT_TRUE(slot.HasEnded(CutId(1, StageSlot::kEndedKept)));
+}
+
+}  // namespace
+}  // namespace tandem::replica
