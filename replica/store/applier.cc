@@ -6,14 +6,12 @@
 #include "meta/base/log.h"
 #include "replica/apply/redo.h"
 #include "replica/store/room_check.h"
+#include "replica/store/tuning.h"
 
 namespace tandem::replica {
 namespace {
 
 using std::chrono::milliseconds;
-
-constexpr milliseconds kRetryRedo{1000};
-constexpr milliseconds kRetrySync{1000};
 
 // A library of ours may throw (out of memory); threads end here, so exceptions do too.
 template <typename Work>

@@ -4,19 +4,13 @@
 #include <utility>
 
 #include "meta/base/log.h"
+#include "replica/store/tuning.h"
 #include "replica/store/volume_replies.h"
 
 namespace tandem::replica {
 namespace {
 
 using std::chrono::milliseconds;
-
-constexpr uint32_t kMaxWaitMs = 60'000;
-constexpr milliseconds kPauseWait{1000};
-constexpr milliseconds kSyncPause{1000};
-// Stages that wait for a sync may take so much disk, and so many descriptors, before it is hurried.
-constexpr uint64_t kUnsyncedBytes = 256 << 20;
-constexpr size_t kUnsyncedStages = 512;
 
 uint64_t BytesOf(const ApplyQueue::Stages& stages) {
   uint64_t bytes = 0;
@@ -145,7 +139,8 @@ Position ApplyQueue::Promise(std::shared_ptr<Stage> stage, const AppliedCut& cut
 }
 
 Reply ApplyQueue::WaitApplied(const replica::WaitApplied& wait, SessionId session) {
-  const auto deadline = CondVar::Clock::now() + milliseconds(std::min(wait.timeout_ms, kMaxWaitMs));
+  const auto deadline =
+      CondVar::Clock::now() + std::min(milliseconds(wait.timeout_ms), kMaxAppliedWait);
   MutexLock lock(mutex_);
   while (true) {
     if (session != session_.id()) return RefuseOldSession();
@@ -162,7 +157,7 @@ Reply ApplyQueue::WaitApplied(const replica::WaitApplied& wait, SessionId sessio
 }
 
 std::optional<Reply> ApplyQueue::BeginPause() {
-  const auto deadline = CondVar::Clock::now() + kPauseWait;
+  const auto deadline = CondVar::Clock::now() + kMaxPauseWait;
   MutexLock lock(mutex_);
   while (!pending_.empty() && !stopping_) {
     if (!changed_.WaitUntil(mutex_, deadline)) break;
@@ -245,13 +240,13 @@ void ApplyQueue::LeaveEveryCutLocked(const std::string& why, const AppliedCut& n
 // ---- Keeping -----------------------------------------------------------------------------------
 
 bool ApplyQueue::MustHurry() {
-  return unsynced_.size() > kUnsyncedStages || BytesOf(unsynced_) > kUnsyncedBytes;
+  return unsynced_.size() > kMaxUnsyncedStages || BytesOf(unsynced_) > kMaxUnsyncedBytes;
 }
 
 bool ApplyQueue::WaitForUnsynced() {
   MutexLock lock(mutex_);
   while (!stopping_ && unsynced_.empty()) changed_.Wait(mutex_);
-  const auto deadline = CondVar::Clock::now() + kSyncPause;
+  const auto deadline = CondVar::Clock::now() + kKeepPause;
   while (!stopping_ && !MustHurry() && changed_.WaitUntil(mutex_, deadline)) {
   }
   return !stopping_;

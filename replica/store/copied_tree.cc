@@ -8,11 +8,10 @@
 #include "meta/base/log.h"
 #include "replica/apply/marker.h"
 #include "replica/apply/tree.h"
+#include "replica/store/tuning.h"
 
 namespace tandem::replica {
 namespace {
-
-constexpr size_t kEntriesAtATime = 1000;
 
 // Finds the catalog's objects again, by name. Those that are not there leave the catalog.
 class CopiedTree {

@@ -10,13 +10,10 @@
 #include "replica/apply/removal.h"
 #include "replica/apply/tree_path.h"
 #include "replica/delta.h"
+#include "replica/store/tuning.h"
 
 namespace tandem::replica {
 namespace {
-
-// One listing's limits; the caller asks on from the last name.
-constexpr size_t kMaxListed = 4096;
-constexpr size_t kMaxListedBytes = 4 << 20;
 
 size_t SizeOf(const Listed& listed) {
   size_t size = 160 + listed.name.size() + listed.attributes.link_target.size();

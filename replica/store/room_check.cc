@@ -6,6 +6,7 @@
 #include "replica/apply/marker.h"
 #include "replica/apply/spare_file.h"
 #include "replica/apply/spare_objects.h"
+#include "replica/store/tuning.h"
 #include "replica/store/volume_replies.h"
 
 namespace tandem::replica {
@@ -13,15 +14,10 @@ namespace {
 
 constexpr uint64_t kMiB = 1 << 20;
 
-// So much more than is needed is plenty: nothing is measured then, and nothing claimed.
-constexpr uint64_t kManyTimes = 8;
-constexpr uint64_t kPlentyBytes = 64 * kMiB;
-constexpr uint64_t kPlentyInodes = 1000;
-
 bool IsPlenty(const Room& free, const Room& need) {
-  return free.bytes / kManyTimes > need.bytes &&
-         free.bytes > kManyTimes * need.bytes + kPlentyBytes &&
-         free.inodes / kManyTimes > need.inodes && free.inodes > kPlentyInodes;
+  return free.bytes / kPlentyTimes > need.bytes &&
+         free.bytes > kPlentyTimes * need.bytes + kPlentyBytes &&
+         free.inodes / kPlentyTimes > need.inodes && free.inodes > kPlentyInodes;
 }
 
 bool Fits(const Room& need, const Room& room) {

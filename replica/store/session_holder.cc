@@ -3,10 +3,10 @@
 #include <algorithm>
 #include <utility>
 
+#include "replica/store/tuning.h"
+
 namespace tandem::replica {
 namespace {
-
-constexpr size_t kMostRefused = 16;
 
 // Sources from before there were run ids are told apart by what they are called.
 bool IsSame(const RunId& run, const std::string& source, const Hello& hello) {
@@ -21,16 +21,16 @@ bool SessionHolder::Refused::Is(const Hello& hello) const { return IsSame(run, s
 bool SessionHolder::IsHolder(const Hello& hello) const { return IsSame(run_, source_, hello); }
 
 bool SessionHolder::Refuses(const Hello& hello, Time now) {
-  if (!taken_ || IsHolder(hello) || (requests_ == 0 && now - heard_ >= kSilence)) {
+  if (!taken_ || IsHolder(hello) || (requests_ == 0 && now - heard_ >= kHolderSilence)) {
     return false;
   }
   const auto known =
       std::ranges::find_if(refused_, [&hello](const Refused& one) { return one.Is(hello); });
-  const bool both_seen_alive = known != refused_.end() && asked_ > known->since + kUnderWay;
+  const bool both_seen_alive = known != refused_.end() && asked_ > known->since + kHolderUnderWay;
   if (connection_ != nullptr && !connection_->open() && !both_seen_alive) return false;
   if (known == refused_.end()) {
     refused_.push_back({hello.run, hello.source, now});
-    if (refused_.size() > kMostRefused) refused_.pop_front();
+    if (refused_.size() > kMaxRefusedSources) refused_.pop_front();
   }
   return true;
 }

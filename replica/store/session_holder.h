@@ -2,9 +2,10 @@
 // cloned machine, a copied state directory) are told apart by their run ids; the second is refused
 // as long as the first is there, for to take turns would undo the work of both.
 //
-// The holder counts as gone if nothing was heard of it for kSilence, or as soon as its connection
-// is closed: so a source that was killed and started again gets in at once. But if both were seen
-// alive, a closed connection may be a disturbance of the network: then only silence counts.
+// The holder counts as gone if nothing was heard of it for kHolderSilence, or as soon as its
+// connection is closed: so a source that was killed and started again gets in at once. But if both
+// were seen alive, a closed connection may be a disturbance of the network: then only silence
+// counts.
 //
 // Not thread-safe.
 #pragma once
@@ -16,6 +17,7 @@
 #include <string>
 
 #include "meta/base/mutex.h"
+#include "replica/store/tuning.h"
 #include "replica/transport/connection.h"
 #include "replica/wire/messages.h"
 
@@ -24,10 +26,6 @@ namespace tandem::replica {
 class SessionHolder {
  public:
   using Time = CondVar::Clock::time_point;
-  // A source that is there says something every two seconds.
-  static constexpr std::chrono::seconds kSilence{10};
-  // What is heard of the holder so long after another was refused, it has said since.
-  static constexpr std::chrono::milliseconds kUnderWay{500};
 
   // Whether another source is there, so that this one must wait.
   bool Refuses(const Hello& hello, Time now);

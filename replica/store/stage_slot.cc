@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "replica/store/tuning.h"
+
 namespace tandem::replica {
 
 std::shared_ptr<Stage> StageSlot::Find(CutId id) {
@@ -24,7 +26,7 @@ std::shared_ptr<Stage> StageSlot::End() {
   MutexLock lock(mutex_);
   if (stage_ == nullptr) return nullptr;
   ended_.push_back(stage_->id());
-  if (ended_.size() > kEndedKept) ended_.pop_front();
+  if (ended_.size() > kMaxEndedStages) ended_.pop_front();
   return std::exchange(stage_, nullptr);
 }
 

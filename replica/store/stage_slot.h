@@ -9,16 +9,15 @@
 
 #include "meta/base/mutex.h"
 #include "replica/apply/stage.h"
+#include "replica/store/tuning.h"
 
 namespace tandem::replica {
 
 class StageSlot {
  public:
-  static constexpr size_t kEndedKept = 64;
-
   // Returns null if the stage is not open.
   std::shared_ptr<Stage> Find(CutId id) EXCLUDES(mutex_);
-  // Returns whether the stage is one of the last kEndedKept that have ended.
+  // Returns whether the stage is one of the last kMaxEndedStages that have ended.
   bool HasEnded(CutId id) EXCLUDES(mutex_);
   // Opens `stage`. Called if none is open.
   void Put(std::shared_ptr<Stage> stage) EXCLUDES(mutex_);

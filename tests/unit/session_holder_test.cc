@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include "replica/store/tuning.h"
+
 namespace tandem::replica {
 namespace {
 
@@ -36,7 +38,7 @@ TEST_F(Holder, AnotherRunIsRefusedWhileTheFirstIsHeardOf) {
 }
 
 TEST_F(Holder, SilenceEndsIt) {
-  now_ += SessionHolder::kSilence - milliseconds(1);
+  now_ += kHolderSilence - milliseconds(1);
   EXPECT_TRUE(Refuses(kTwin));
   now_ += milliseconds(1);
   EXPECT_FALSE(Refuses(kTwin));
@@ -79,13 +81,13 @@ TEST_F(Holder, ADisturbanceOfTheNetworkDoesNotLetTheTwinIn) {
   Ask();
   EXPECT_TRUE(Refuses(kTwin));
   connection_->NoteClosed();
-  now_ += SessionHolder::kSilence;
+  now_ += kHolderSilence;
   EXPECT_FALSE(Refuses(kTwin)) << "it takes over once the other has ended";
 }
 
 TEST_F(Holder, WhoeverTookOverIsHeldAgainstTheFirst) {
   EXPECT_TRUE(Refuses(kTwin));
-  now_ += SessionHolder::kSilence;
+  now_ += kHolderSilence;
   connection_ = std::make_shared<Connection>();
   holder_.Take(kTwin, connection_, now_);
   EXPECT_TRUE(Refuses(kOne));
@@ -98,7 +100,7 @@ TEST_F(Holder, ARequestThatTakesLongIsNoSilence) {
   EXPECT_TRUE(Refuses(kTwin));
   holder_.EndRequest(turn, now_);
   EXPECT_TRUE(Refuses(kTwin));
-  now_ += SessionHolder::kSilence;
+  now_ += kHolderSilence;
   EXPECT_FALSE(Refuses(kTwin));
 }
 
@@ -109,7 +111,7 @@ TEST_F(Holder, ARequestOfTheOneBeforeCountsForNobody) {
   connection_ = std::make_shared<Connection>();
   holder_.Take(kTwin, connection_, now_);
   holder_.EndRequest(turn, now_);
-  now_ += SessionHolder::kSilence - milliseconds(1);
+  now_ += kHolderSilence - milliseconds(1);
   EXPECT_TRUE(Refuses(kOne));
   now_ += milliseconds(1);
   EXPECT_FALSE(Refuses(kOne));
@@ -124,7 +126,7 @@ TEST_F(Holder, WithoutWordOfConnectionsSilenceDecides) {
   connection_ = nullptr;
   Ask();
   EXPECT_TRUE(Refuses(kTwin));
-  now_ += SessionHolder::kSilence;
+  now_ += kHolderSilence;
   EXPECT_FALSE(Refuses(kTwin));
 }
 

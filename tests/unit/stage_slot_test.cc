@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "replica/store/tuning.h"
 #include "tests/unit/volume_parts.h"
 
 namespace tandem::replica {
@@ -12,7 +13,7 @@ using StageSlotTest = VolumeParts;
 TEST_F(StageSlotTest, OnlyTheLastStagesThatEndedAreKnown) {
   StageSlot slot;
   EXPECT_EQ(slot.End(), nullptr);
-  for (uint64_t i = 0; i <= StageSlot::kEndedKept; ++i) {
+  for (uint64_t i = 0; i <= kMaxEndedStages; ++i) {
     auto stage = Stage::Create(place_->stage_fd(), VolumeId(1, 1), CutId(1, i), Cut(1)).value();
     slot.Put(stage);
     EXPECT_EQ(slot.Find(stage->id()), stage);
@@ -22,7 +23,7 @@ TEST_F(StageSlotTest, OnlyTheLastStagesThatEndedAreKnown) {
   }
   EXPECT_FALSE(slot.HasEnded(CutId(1, 0)));
   EXPECT_TRUE(slot.HasEnded(CutId(1, 1)));
-  EXPECT_TRUE(slot.HasEnded(CutId(1, StageSlot::kEndedKept)));
+  EXPECT_TRUE(slot.HasEnded(CutId(1, kMaxEndedStages)));
 }
 
 }  // namespace

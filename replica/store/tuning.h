@@ -1,0 +1,55 @@
+// The numbers that replica/store was tuned with: waiting times, sizes, limits. They can be changed
+// without breaking anything but speed, memory use and how soon trouble shows.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+
+namespace tandem::replica {
+
+// ---- Applying: applier.h, apply_queue.h ---------------------------------------------------------
+
+// Pause after a redo or a sync that failed.
+inline constexpr std::chrono::milliseconds kRetryRedo{1000};
+inline constexpr std::chrono::milliseconds kRetrySync{1000};
+// How long what was applied waits to be kept, so that one sync keeps many cuts.
+inline constexpr std::chrono::milliseconds kKeepPause{1000};
+// Stages that wait to be kept take disk and descriptors. From here on they do not wait.
+inline constexpr uint64_t kMaxUnsyncedBytes = 256 << 20;
+inline constexpr size_t kMaxUnsyncedStages = 512;
+// How long a request that reads waits for a redo to end before it is refused.
+inline constexpr std::chrono::milliseconds kMaxPauseWait{1000};
+// WaitApplied waits no longer, whatever it asks for.
+inline constexpr std::chrono::milliseconds kMaxAppliedWait{60'000};
+
+// ---- Room: room_check.h -------------------------------------------------------------------------
+
+// If this many times what is needed is free, and this much at least, nothing is measured and
+// nothing claimed.
+inline constexpr uint64_t kPlentyTimes = 8;
+inline constexpr uint64_t kPlentyBytes = 64 << 20;
+inline constexpr uint64_t kPlentyInodes = 1000;
+
+// ---- Sessions: session_holder.h, stage_slot.h ---------------------------------------------------
+
+// A source of which nothing is heard for this long is taken to be gone: it says something every two
+// seconds.
+inline constexpr std::chrono::seconds kHolderSilence{10};
+// What the holder says within this time after another source was refused may have been sent before
+// that.
+inline constexpr std::chrono::milliseconds kHolderUnderWay{500};
+// Refused sources that are remembered.
+inline constexpr size_t kMaxRefusedSources = 16;
+// Ids of stages that have ended: a repeated request may name one.
+inline constexpr size_t kMaxEndedStages = 64;
+
+// ---- Listings: copied_tree.h, inspect.h ---------------------------------------------------------
+
+// Entries of the catalog that are read at a time.
+inline constexpr size_t kEntriesAtATime = 1000;
+// Names and bytes in one answer; the caller asks on from the last name.
+inline constexpr size_t kMaxListed = 4096;
+inline constexpr size_t kMaxListedBytes = 4 << 20;
+
+}  // namespace tandem::replica
