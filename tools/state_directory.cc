@@ -13,10 +13,10 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "meta/base/ancestry.h"
 #include "meta/base/log.h"
 #include "meta/base/private_files.h"
 #include "meta/base/replace_file.h"
-#include "meta/base/way_up.h"
 #include "tools/ending_note.h"
 
 namespace tandem::tools {
@@ -80,12 +80,12 @@ tl::unexpected<Error> InsideError(const std::string& path, const std::string& di
 Result<bool> LeadsUpTo(const std::string& path, const StateDirectory::Outside& directory) {
   const bool by_name = directory.fd < 0;
   const auto wanted =
-      LookAt(by_name ? AT_FDCWD : directory.fd, by_name ? directory.path.c_str() : "");
+      StatIdentity(by_name ? AT_FDCWD : directory.fd, by_name ? directory.path.c_str() : "");
   if (!wanted && wanted.error().code() == ENOENT) return false;
   if (!wanted) return ErrnoError(wanted.error().code(), "stat " + directory.path);
   UniqueFd fd(open(path.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
   if (!fd.valid()) return ErrnoError("go up from " + path);
-  auto leads = tandem::LeadsUpTo(std::move(fd), *wanted);
+  auto leads = tandem::IsAtOrBelow(std::move(fd), *wanted);
   if (!leads) return ErrnoError(leads.error().code(), "go up from " + path);
   return leads;
 }

@@ -12,10 +12,10 @@
 namespace tandem {
 
 // What tells one directory from another. `path` below `directory_fd`; "": what that is open on.
-Result<struct statx> LookAt(int directory_fd, const char* path);
+Result<struct statx> StatIdentity(int directory_fd, const char* path);
 
 // Whether going up from `directory`, itself included, leads through what `wanted` says, whatever
 // either is called.
-Result<bool> LeadsUpTo(UniqueFd directory, const struct statx& wanted);
+Result<bool> IsAtOrBelow(UniqueFd directory, const struct statx& wanted);
 
 }  // namespace tandem
