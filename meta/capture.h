@@ -143,16 +143,16 @@ class Operation {
   Tracker* tracker_ = nullptr;
   Pins pins_;
   // About to lose what is certainly its last name.
-  ObjectId losing_;
+  ObjectId losing_last_name_;
   int gate_slot_ = 0;
   bool in_gate_ = false;
   bool may_straddle_ = false;
 };
 
 // Knows better than capture what is likely to be touched next. Any thread.
-class Foresight {
+class TouchPredictor {
  public:
-  virtual ~Foresight() = default;
+  virtual ~TouchPredictor() = default;
   // Objects that will be touched in the same way as this one, if any, for which a mark is just
   // being made: theirs are made with it.
   virtual std::vector<ObjectRef> LikelyNext(const Intent::Item& touched) = 0;
@@ -165,8 +165,8 @@ class Capture {
 
   // Pins and marks what the intent touches, then enters the gate. Fails only when the marks cannot
   // be written (state directory full or failing): the operation must then fail with that errno.
-  // `foresight` may be null.
-  virtual Result<Operation> Begin(const Intent& intent, Foresight* foresight) = 0;
+  // `predictor` may be null.
+  virtual Result<Operation> Begin(const Intent& intent, TouchPredictor* predictor) = 0;
   Result<Operation> Begin(const Intent& intent) { return Begin(intent, nullptr); }
 
   // Whether objects are found by their names, so that Saw and Open are of use.

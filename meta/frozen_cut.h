@@ -11,9 +11,9 @@
 //   puts kept values over what it read,      settled yet, keeps that and marks it settled,
 //   marks that as settled, unlocks           unlocks
 //
-// So whatever the live read saw, what an operation altered before the reader locked has been kept,
-// and what is altered later no longer matters. "Settled" are bytes and attributes that nobody needs
-// to keep any more.
+// So whatever the live read saw, what an operation altered before the reader locked has been
+// preserved, and what is altered later no longer matters. "Settled" are bytes and attributes that
+// nobody needs to keep any more.
 //
 // A cut that cannot be kept is given up: reading goes on, but what was read is of no one moment,
 // and a newer cut must follow before any of it counts.
@@ -55,15 +55,15 @@ class FrozenCut {
 
   // Everything has been read. False: the cut was given up, what was read is of no one moment.
   bool Finish();
-  // What is kept is dropped, and nothing more is kept.
+  // What is kept is dropped, and nothing more is preserved.
   void GiveUp();
   bool given_up() const { return state_ == State::kGivenUp; }
   // Whether operations still have to keep things for it.
-  bool keeps() const { return state_ == State::kKeeping; }
+  bool is_preserving() const { return state_ == State::kPreserving; }
 
   // ---- Operations ----
   // The object is about to lose what may be its last name.
-  void Keep(const ObjectId& object, int path_fd);
+  void PreserveUnlinked(const ObjectId& object, int path_fd);
   enum class Outcome {
     kDone,
     kNoRoom,   // the spill is full; nothing was altered
@@ -74,20 +74,20 @@ class FrozenCut {
 
  private:
   friend class CutObject;
-  enum class State : uint8_t { kKeeping, kFinished, kGivenUp };
+  enum class State : uint8_t { kPreserving, kFinished, kGivenUp };
 
   struct Piece {
     uint64_t end = 0;
-    std::optional<Spill::Kept> bytes;  // none: a hole
+    std::optional<Spill::Value> bytes;  // none: a hole
   };
   // What is known of one object's past. Guarded by its shard's lock.
-  struct Kept {
+  struct Preserved {
     bool settled = false;             // nothing of it is needed any more
     bool attributes_settled = false;  // from here on `size` is the size at the cut
     uint64_t size = 0;
     std::optional<Attributes> attributes;
     std::optional<Error> xattrs_unreadable;  // then `attributes` is without
-    Spill::Kept attributes_room;
+    Spill::Value attributes_charge;
     RangeSet content_settled;
     std::map<uint64_t, Piece> pieces;  // by where they start
     // A clone of the file, where the filesystem can make one: content that is not settled is there.
@@ -95,20 +95,20 @@ class FrozenCut {
   };
   struct Shard {
     Mutex mutex;
-    std::unordered_map<ObjectId, Kept> kept GUARDED_BY(mutex);
+    std::unordered_map<ObjectId, Preserved> preserved GUARDED_BY(mutex);
     // Objects that may have lost their last name since.
     std::unordered_map<ObjectId, UniqueFd> unlinked GUARDED_BY(mutex);
   };
   // What of an object the cut is about, before anything is read.
-  struct Concern {
+  struct ChangedParts {
     bool any = false;
     bool xattrs = false;
     RangeSet data;
   };
 
   Shard& ShardFor(const ObjectId& object) { return shards_[ShardOf(object)]; }
-  bool Concerns(const ObjectId& object) const;
-  Concern ConcernOf(const ObjectId& object, ByteRange range) const;
+  bool HasChangesOf(const ObjectId& object) const;
+  ChangedParts ChangedPartsOf(const ObjectId& object, ByteRange range) const;
   // Nothing: the object has a name, or had none at the cut.
   Result<std::optional<SourceObject>> OpenUnlinked(Shard& shard, const ObjectRef& object)
       REQUIRES(shard.mutex);
@@ -118,18 +118,19 @@ class FrozenCut {
   Result<std::optional<SourceObject>> OpenLive(Shard& shard, const ObjectRef& object)
       REQUIRES(shard.mutex);
   Outcome PreserveLocked(Shard& shard, const Intent::Item& item) REQUIRES(shard.mutex);
-  Outcome KeepAttributes(const SourceObject& live, bool with_xattrs, Kept& kept);
-  Outcome KeepContent(SourceObject& live, const std::vector<ByteRange>& ranges, Kept& kept);
-  Outcome KeepRange(SourceObject& live, ByteRange range, uint64_t& left, Kept& kept);
-  bool Clone(SourceObject& live, Kept& kept);
-  void DropKept(bool and_unlinked);
+  Outcome PreserveAttributes(const SourceObject& live, bool with_xattrs, Preserved& preserved);
+  Outcome PreserveContent(SourceObject& live, const std::vector<ByteRange>& ranges,
+                          Preserved& preserved);
+  Outcome PreserveRange(SourceObject& live, ByteRange range, uint64_t& left, Preserved& preserved);
+  bool Clone(SourceObject& live, Preserved& preserved);
+  void DropPreserved(bool and_unlinked);
 
   const CutRecord cut_;
   const std::vector<std::shared_ptr<const Layer>> layers_;
   std::shared_ptr<const Layer> changes_;
   const SourceTree& tree_;
   Spill& spill_;
-  std::atomic<State> state_{State::kKeeping};
+  std::atomic<State> state_{State::kPreserving};
   std::atomic<size_t> unlinked_count_{0};
   std::array<Shard, kShards> shards_;
 };

@@ -18,7 +18,7 @@ namespace tandem::meta {
 namespace {
 
 // Levels: more are a cycle, of names that were noted at different times.
-constexpr size_t kDeepest = size_t{1} << 14;
+constexpr size_t kMaxDepth = size_t{1} << 14;
 // Of what is opened by one call, with room below PATH_MAX.
 constexpr size_t kLongestPath = 3072;
 
@@ -63,7 +63,7 @@ std::optional<std::vector<std::string>> NameResolver::NamesDownTo(const EntryKey
   ObjectId at = entry.parent;
   while (at != kRootObject) {
     auto above = whereabouts_.NameOf(at);
-    if (!above || names.size() == kDeepest) return std::nullopt;
+    if (!above || names.size() == kMaxDepth) return std::nullopt;
     names.push_back(std::move(above->name));
     at = above->parent;
   }
@@ -155,7 +155,7 @@ std::optional<EntryKey> NameResolver::TakeLostName(const ObjectId& object) {
   Whereabouts::Known known = whereabouts_.Find(object);
   if (!known.nameless || known.names.empty()) return std::nullopt;
   for (const EntryKey& name : known.names) {
-    whereabouts_.NoteTaken(object, name.parent, name.name, Whereabouts::Left::kNone);
+    whereabouts_.NoteNameRemoved(object, name.parent, name.name, Whereabouts::OtherNames::kNone);
   }
   return std::move(known.names.front());
 }
@@ -191,8 +191,8 @@ Result<std::optional<UniqueFd>> NameResolver::OpenOrSearch(const ObjectId& objec
       ASSIGN_OR_RETURN(found, TryNamesForSure(object));
     }
     if (!found.settled()) {
-      if (closed_) {
-        Error closed = *closed_;
+      if (skipped_directory_error_) {
+        Error closed = *skipped_directory_error_;
         return tl::unexpected<Error>(std::move(closed).Within("search for an object"));
       }
       whereabouts_.NoteNamelessUnlessChanged(object, found.version);
@@ -217,7 +217,7 @@ Status NameResolver::Locate(std::span<const ObjectId> objects) {
   for (const ObjectId& object : unknown)
     before.emplace_back(object, whereabouts_.Find(object).version);
   RETURN_IF_ERROR(Search(unknown));
-  if (closed_) return {};
+  if (skipped_directory_error_) return {};
   for (const auto& [object, version] : before) {
     if (unknown.contains(object)) whereabouts_.NoteNamelessUnlessChanged(object, version);
   }
@@ -240,8 +240,8 @@ Status NameResolver::Search(Wanted& wanted) {
   LogDebug("searching the source for {} objects", wanted.size());
   const uint64_t forgotten_before = whereabouts_.forgotten();
   forgotten_before_.reset();
-  closed_.reset();
-  whereabouts_.Watch();
+  skipped_directory_error_.reset();
+  whereabouts_.StartWatching();
   const auto root = std::make_shared<const Place>(Place{kRootObject, nullptr, {}});
   std::vector<std::shared_ptr<const Place>> left{root};
   Status status;
@@ -254,7 +254,7 @@ Status NameResolver::Search(Wanted& wanted) {
     }
     if (status) status = Settle();
     if (!status) break;
-    const auto given = whereabouts_.TakeGiven();
+    const auto given = whereabouts_.TakeNewlyNamed();
     if (!given) {
       status =
           MakeError(ErrorKind::kGivenUp, "search the source: too many names changed meanwhile");
@@ -280,7 +280,7 @@ Status NameResolver::Search(Wanted& wanted) {
 Status NameResolver::Visit(const std::shared_ptr<const Place>& place, Wanted& wanted,
                            std::vector<std::shared_ptr<const Place>>& left) {
   const auto note = [this](int fd, const Error& error) REQUIRES(search_mutex_) {
-    if (IsForbidden(error) && IsOurs(fd)) closed_ = error;
+    if (IsForbidden(error) && IsOurs(fd)) skipped_directory_error_ = error;
   };
   UniqueFd directory;
   if (place->parent == nullptr) {
@@ -288,7 +288,7 @@ Status NameResolver::Visit(const std::shared_ptr<const Place>& place, Wanted& wa
     if (!directory.valid()) return ErrnoError("open root of source");
   } else {
     auto opened = OpenDown(NamesOf(*place));
-    if (!opened && IsForbidden(opened.error())) closed_ = opened.error();
+    if (!opened && IsForbidden(opened.error())) skipped_directory_error_ = opened.error();
     if (!opened && IsUnreadable(opened.error())) return {};
     ASSIGN_OR_RETURN(directory, std::move(opened));
     if (!directory.valid() || !IsDirectory(directory.get())) return {};

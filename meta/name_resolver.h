@@ -32,8 +32,8 @@ bool IsUnknown(const Error& error);
 class NameResolver {
  public:
   // `root_fd` is borrowed; `mount_id` is that of the mount the volume stands on.
-  NameResolver(int root_fd, int mount_id, size_t most_objects = Whereabouts::kMostObjects)
-      : root_fd_(root_fd), mount_id_(mount_id), whereabouts_(most_objects) {}
+  NameResolver(int root_fd, int mount_id, size_t max_objects = Whereabouts::kMaxObjects)
+      : root_fd_(root_fd), mount_id_(mount_id), whereabouts_(max_objects) {}
 
   Whereabouts& whereabouts() { return whereabouts_; }
   // Waits until every operation that has changed something has recorded it. To be set before the
@@ -102,7 +102,7 @@ class NameResolver {
   // Of the last search that came to its end: how much had been forgotten before it began, and, if a
   // directory of our own could not be entered, that error.
   std::optional<uint64_t> forgotten_before_ GUARDED_BY(search_mutex_);
-  std::optional<Error> closed_ GUARDED_BY(search_mutex_);
+  std::optional<Error> skipped_directory_error_ GUARDED_BY(search_mutex_);
 };
 
 }  // namespace tandem::meta

@@ -123,11 +123,11 @@ Result<Layout> SourceObject::ReadLayout(ByteRange range, size_t limit) {
 Result<SourceTree> SourceTree::Open(int root_fd) {
   ASSIGN_OR_RETURN(IdentifiedObject root, Identify(root_fd, ""));
   SourceTree tree(root_fd, ObjectRef{kRootObject, std::move(root.handle)}, root.mount_id);
-  tree.LookWhatIsLacking();
+  tree.ProbeFilesystem();
   return tree;
 }
 
-void SourceTree::LookWhatIsLacking() {
+void SourceTree::ProbeFilesystem() {
   std::string why;
   if (root_.handle.empty()) {
     struct statx attributes = {};

@@ -114,7 +114,7 @@ class SourceTree {
  private:
   SourceTree(int root_fd, ObjectRef root, int mount_id)
       : root_fd_(root_fd), root_(std::move(root)), mount_id_(mount_id) {}
-  void LookWhatIsLacking();
+  void ProbeFilesystem();
 
   int root_fd_;
   ObjectRef root_;

@@ -2,7 +2,7 @@
 // bounded; at the limit a cut is given up, never an operation (DESIGN section 4, "Reading a frozen
 // cut").
 //
-// Any thread. Kept values must not outlive the spill.
+// Any thread. Value values must not outlive the spill.
 #pragma once
 
 #include <atomic>
@@ -25,13 +25,13 @@ class Spill {
     uint64_t file = uint64_t{1} << 30;
   };
 
-  // A value that is kept. Moved-from ones hold nothing.
-  class Kept {
+  // A value that is value. Moved-from ones hold nothing.
+  class Value {
    public:
-    Kept() = default;
-    Kept(Kept&& other) noexcept { *this = std::move(other); }
-    Kept& operator=(Kept&& other) noexcept;
-    ~Kept() { Free(); }
+    Value() = default;
+    Value(Value&& other) noexcept { *this = std::move(other); }
+    Value& operator=(Value&& other) noexcept;
+    ~Value() { Free(); }
 
     // `buffer.size()` bytes from `offset` within the value.
     Status Read(uint64_t offset, std::span<char> buffer) const;
@@ -50,9 +50,9 @@ class Spill {
   Spill(std::string directory, Limits limits);
 
   // Nothing: there is no room, or the file cannot be written.
-  std::optional<Kept> Keep(std::string bytes) EXCLUDES(mutex_);
+  std::optional<Value> Store(std::string bytes) EXCLUDES(mutex_);
   // Counts what is kept elsewhere in memory (attributes). Nothing: there is no room.
-  std::optional<Kept> Count(uint64_t bytes);
+  std::optional<Value> ChargeMemory(uint64_t bytes);
 
   uint64_t memory_used() const { return memory_used_; }
   uint64_t file_used() EXCLUDES(mutex_);

@@ -21,9 +21,9 @@ namespace tandem::meta {
 
 class Whereabouts {
  public:
-  static constexpr size_t kMostObjects = size_t{1} << 18;
+  static constexpr size_t kMaxObjects = size_t{1} << 18;
 
-  explicit Whereabouts(size_t most_objects = kMostObjects);
+  explicit Whereabouts(size_t max_objects = kMaxObjects);
 
   struct Known {
     std::vector<EntryKey> names;  // the latest first
@@ -43,10 +43,11 @@ class Whereabouts {
   // The same, if that forgets no other.
   void NoteIfRoom(const ObjectId& object, const ObjectId& parent, std::string_view name);
   // An operation has given it this name: a search that is under way has to look there too.
-  void NoteGiven(const ObjectId& object, const ObjectId& parent, std::string_view name);
+  void NoteNameAdded(const ObjectId& object, const ObjectId& parent, std::string_view name);
   // An operation has taken this name away, its last one or not.
-  enum class Left { kNone, kMaybeOthers };
-  void NoteTaken(const ObjectId& object, const ObjectId& parent, std::string_view name, Left left);
+  enum class OtherNames { kNone, kMaybe };
+  void NoteNameRemoved(const ObjectId& object, const ObjectId& parent, std::string_view name,
+                       OtherNames others);
   void NoteNameless(const ObjectId& object);
   // The same, if nothing has been noted of it since `version` was read; what it was called, while
   // no operation has taken that, is remembered.
@@ -56,11 +57,11 @@ class Whereabouts {
   uint64_t forgotten() const { return forgotten_; }
 
   // ---- For a search ----
-  // From here on NoteGiven remembers objects for TakeGiven, until StopWatching.
-  void Watch() EXCLUDES(given_mutex_);
+  // From here on NoteNameAdded remembers objects for TakeNewlyNamed, until StopWatching.
+  void StartWatching() EXCLUDES(newly_named_mutex_);
   // Nothing: too many to remember.
-  std::optional<std::vector<ObjectId>> TakeGiven() EXCLUDES(given_mutex_);
-  void StopWatching() EXCLUDES(given_mutex_);
+  std::optional<std::vector<ObjectId>> TakeNewlyNamed() EXCLUDES(newly_named_mutex_);
+  void StopWatching() EXCLUDES(newly_named_mutex_);
 
   // ---- For the state database ----
   struct Row {
@@ -71,19 +72,19 @@ class Whereabouts {
   // written from now on.
   std::vector<Row> TakeUnwritten(const ObjectId& object);
   // Nothing counts as written any more.
-  void ForgetWritten() { ++writing_; }
+  void ForgetWritten() { ++generation_; }
   // What was written down, and has got another name since.
   std::vector<Row> TakeOutdated() EXCLUDES(outdated_mutex_);
 
  private:
   static constexpr size_t kShards = 16;
-  static constexpr size_t kMostNames = 4;
+  static constexpr size_t kMaxNames = 4;
 
   struct Entry {
     std::vector<EntryKey> names;
     bool nameless = false;
     bool used = false;     // since it was last considered for being forgotten
-    uint32_t written = 0;  // in which `writing_`
+    uint32_t written = 0;  // in which `generation_`
     uint64_t version = 0;
     std::list<ObjectId>::iterator place;
   };
@@ -99,16 +100,16 @@ class Whereabouts {
                bool only_if_room);
   void ForgetOldest(Shard& shard) REQUIRES(shard.mutex);
 
-  const size_t most_in_shard_;
+  const size_t max_in_shard_;
   std::array<Shard, kShards> shards_;
   std::atomic<uint64_t> last_version_{0};
   std::atomic<uint64_t> forgotten_{0};
-  std::atomic<uint32_t> writing_{1};
+  std::atomic<uint32_t> generation_{1};
 
   std::atomic<bool> watching_{false};
-  Mutex given_mutex_;
-  std::vector<ObjectId> given_ GUARDED_BY(given_mutex_);
-  bool given_too_many_ GUARDED_BY(given_mutex_) = false;
+  Mutex newly_named_mutex_;
+  std::vector<ObjectId> newly_named_ GUARDED_BY(newly_named_mutex_);
+  bool newly_named_overflow_ GUARDED_BY(newly_named_mutex_) = false;
 
   Mutex outdated_mutex_;
   std::vector<ObjectId> outdated_ GUARDED_BY(outdated_mutex_);

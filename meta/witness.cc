@@ -70,10 +70,10 @@ std::string DescribeWitnesses(const SourceTree& tree, const std::vector<ObjectRe
   return witnesses.dump();
 }
 
-Result<Witnesses> HearWitnesses(StateDatabase& database, const SourceTree& tree) {
+Result<Witnesses> CheckWitnesses(StateDatabase& database, const SourceTree& tree) {
   ASSIGN_OR_RETURN(const auto text, database.Get(kWitnessesKey));
-  Witnesses heard;
-  if (!text) return heard;
+  Witnesses checked;
+  if (!text) return checked;
   try {
     for (const Json& witness : Json::parse(*text)) {
       const auto handle = witness.at("handle").get<std::vector<uint8_t>>();
@@ -81,13 +81,13 @@ Result<Witnesses> HearWitnesses(StateDatabase& database, const SourceTree& tree)
       ObjectRef object{id.value_or(ObjectId()),
                        FileHandle(std::string(handle.begin(), handle.end()))};
       NoteNames(tree, witness);
-      if (ChangeTimeOf(tree, object) != witness.at("changed")) heard.agree = false;
-      heard.objects.push_back(std::move(object));
+      if (ChangeTimeOf(tree, object) != witness.at("changed")) checked.agree = false;
+      checked.objects.push_back(std::move(object));
     }
   } catch (const Json::exception&) {
-    heard.agree = false;
+    checked.agree = false;
   }
-  return heard;
+  return checked;
 }
 
 }  // namespace tandem::meta

@@ -24,6 +24,6 @@ struct Witnesses {
   // down: nothing contradicts it.
   bool agree = true;
 };
-Result<Witnesses> HearWitnesses(StateDatabase& database, const SourceTree& tree);
+Result<Witnesses> CheckWitnesses(StateDatabase& database, const SourceTree& tree);
 
 }  // namespace tandem::meta

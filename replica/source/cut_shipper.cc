@@ -78,7 +78,7 @@ Result<bool> CutShipper::NameUnknown(const meta::Layer& changes) {
 
 // Those that are not known where are searched for together, but no more than can be remembered.
 Result<size_t> CutShipper::Locate(const meta::Layer& changes, size_t shard) {
-  constexpr size_t kTogether = meta::Whereabouts::kMostObjects / 4;
+  constexpr size_t kTogether = meta::Whereabouts::kMaxObjects / 4;
   if (tree_.by_names() == nullptr) return meta::kShards;
   std::vector<ObjectId> objects;
   for (; shard < meta::kShards && objects.size() < kTogether; ++shard) {
