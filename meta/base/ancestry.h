@@ -1,7 +1,7 @@
-// The way up from a directory to the root, over mount points. Any thread.
+// Tests whether one directory is an ancestor of another, across mount points. Any thread.
 //
-// No filesystem is asked for anything (AT_STATX_DONT_SYNC): what is on the way may be a mount that
-// nobody serves, or serves yet.
+// Sends no request to any filesystem (AT_STATX_DONT_SYNC): one of the directories between the two
+// may be on a FUSE mount that no process serves, or serves yet.
 #pragma once
 
 #include <sys/stat.h>
@@ -11,11 +11,12 @@
 
 namespace tandem {
 
-// What tells one directory from another. `path` below `directory_fd`; "": what that is open on.
+// Returns the inode and device number of `path` relative to `directory_fd`, or, if `path` is "", of
+// the object that `directory_fd` is open on.
 Result<struct statx> StatIdentity(int directory_fd, const char* path);
 
-// Whether going up from `directory`, itself included, leads through what `wanted` says, whatever
-// either is called.
+// Returns whether `directory` is, or lies below, the directory that `wanted` (from StatIdentity)
+// identifies. Compares inode and device numbers rather than names.
 Result<bool> IsAtOrBelow(UniqueFd directory, const struct statx& wanted);
 
 }  // namespace tandem
