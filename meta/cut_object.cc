@@ -13,7 +13,8 @@ Result<std::unique_ptr<ObjectReader>> FrozenCut::Open(const ObjectRef& object) {
     MutexLock lock(shard.mutex);
     ASSIGN_OR_RETURN(live, OpenUnlinked(shard, object));
   }
-  // Without the lock, which operations wait for inside the gate: this may search the tree.
+  // Without the lock, because this may search the tree and operations wait for the lock inside the
+  // gate.
   std::optional<Error> failed;
   if (!live) {
     auto named = OpenNamed(object, Effort::kSearch);
@@ -23,7 +24,7 @@ Result<std::unique_ptr<ObjectReader>> FrozenCut::Open(const ObjectRef& object) {
       failed = std::move(named.error());
     }
   }
-  // It may have lost its name since; then it has been preserved.
+  // The object may have lost its last name since the first look; then it is in `unlinked` now.
   if (!live) {
     MutexLock lock(shard.mutex);
     ASSIGN_OR_RETURN(live, OpenUnlinked(shard, object));
@@ -56,7 +57,7 @@ Result<size_t> CutObject::Read(uint64_t offset, std::span<char> buffer) {
   MutexLock lock(shard.mutex);
   if (!cut_.is_preserving()) return filled;
   FrozenCut::Preserved& preserved = shard.preserved[id_];
-  // Where the file has become shorter, what it had has been preserved.
+  // If the file was truncated since the cut, the content it had is among the preserved pieces.
   std::fill(buffer.begin() + static_cast<ptrdiff_t>(filled), buffer.end(), '\0');
   const ByteRange range{offset, std::min(offset + buffer.size(), preserved.size)};
   if (range.empty()) return size_t{0};
@@ -84,7 +85,7 @@ Result<size_t> CutObject::Read(uint64_t offset, std::span<char> buffer) {
   return static_cast<size_t>(range.length());
 }
 
-// Holes are decided here and never looked at again, so they are settled.
+// The sender decides here what is a hole and does not read holes, so they become settled.
 Result<Layout> CutObject::ReadLayout(ByteRange range, size_t limit) {
   ASSIGN_OR_RETURN(Layout layout, live_.ReadLayout(range, limit));
   FrozenCut::Shard& shard = cut_.ShardFor(id_);
@@ -94,7 +95,7 @@ Result<Layout> CutObject::ReadLayout(ByteRange range, size_t limit) {
   const ByteRange seen{range.start, layout.end};
   RangeSet data;
   if (preserved.clone.valid()) {
-    data.Add(seen);  // read it: zeros are as good as a hole
+    data.Add(seen);  // read all of the clone; zeros do as well as a hole
   } else {
     for (const ByteRange& part : layout.data) data.Add(part);
   }
