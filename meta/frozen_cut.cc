@@ -1,4 +1,4 @@
-// The operations' side of a frozen cut. The reader's: cut_object.cc.
+// The operations' side of a frozen cut. The reader's side is in cut_object.cc.
 #include "meta/frozen_cut.h"
 
 #include <fcntl.h>
@@ -13,9 +13,9 @@
 namespace tandem::meta {
 namespace {
 
-// Descriptors one cut may keep of unlinked objects.
+// The maximum number of descriptors of unlinked objects that one cut keeps.
 constexpr size_t kMaxUnlinked = 4096;
-// What one operation may be made to read and keep before it goes on.
+// The maximum number of bytes that one operation has to read and preserve before it goes on.
 constexpr uint64_t kMaxPerOperation = 4 << 20;
 constexpr uint64_t kPieceBytes = 1 << 20;
 constexpr size_t kExtentsAtATime = 1024;
@@ -87,12 +87,13 @@ FrozenCut::Outcome FrozenCut::PreserveLocked(Shard& shard, const Intent::Item& i
 
   const ChangedParts changed = ChangedPartsOf(item.object->id, is_data ? item.range : ByteRange());
   std::optional<SourceObject> live;
-  // Called here alone, under the lock.
+  // Called only in this function, with shard.mutex held.
   const auto open_live = [&]() NO_THREAD_SAFETY_ANALYSIS -> bool {
     if (live) return true;
     auto opened = OpenLive(shard, *item.object);
     if (!opened) {
-      LogWarning("keep what cut {} needs: {}", cut_.name.epoch.number(), opened.error().ToString());
+      LogWarning("preserve an object for cut {}: {}", cut_.name.epoch.number(),
+                 opened.error().ToString());
       return false;
     }
     live = std::move(*opened);
@@ -128,7 +129,6 @@ Result<std::optional<SourceObject>> FrozenCut::OpenUnlinked(Shard& shard, const 
   return SourceObject(std::move(fd));
 }
 
-// Nothing: it had no name at the cut.
 Result<std::optional<SourceObject>> FrozenCut::OpenLive(Shard& shard, const ObjectRef& object) {
   ASSIGN_OR_RETURN(std::optional<SourceObject> unlinked, OpenUnlinked(shard, object));
   if (unlinked) return unlinked;
@@ -207,7 +207,8 @@ FrozenCut::Outcome FrozenCut::PreserveRange(SourceObject& live, ByteRange range,
   return Outcome::kDone;
 }
 
-// Shares the file's blocks instead of copying them (btrfs, xfs). The clone has no name.
+// Shares the file's blocks instead of copying them (btrfs, xfs). The clone has no name. Returns
+// false if the filesystem cannot do that.
 bool FrozenCut::Clone(SourceObject& live, Preserved& preserved) {
   const auto content = live.ContentFd();
   if (!content) return false;
@@ -227,7 +228,7 @@ bool FrozenCut::Finish() {
 void FrozenCut::GiveUp() {
   State expected = State::kPreserving;
   if (state_.compare_exchange_strong(expected, State::kGivenUp)) {
-    DropPreserved(/*and_unlinked=*/false);  // somebody may still be reading them
+    DropPreserved(/*and_unlinked=*/false);  // the sender may still be reading them
   }
 }
 
