@@ -84,7 +84,7 @@ std::optional<uint64_t> Spill::WriteToFile(std::string_view bytes) {
     if (!file_.valid()) {
       file_.Reset(open(directory_.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600));
       if (!file_.valid()) {
-        LogWarning("{}", ErrnoError("make spill file in " + directory_).value().ToString());
+        LogWarning("{}", ErrnoError("create spill file in " + directory_).value().ToString());
         return std::nullopt;
       }
       file_fd_ = file_.get();
@@ -114,7 +114,7 @@ void Spill::FreeInFile(uint64_t bytes) {
   file_used_ -= bytes;
   if (file_used_ != 0) return;
   file_end_ = 0;
-  // A failure costs disk space for a while, nothing else.
+  // If this fails, it only occupies disk space for longer.
   (void)!ftruncate(file_.get(), 0);
 }
 

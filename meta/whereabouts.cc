@@ -6,11 +6,12 @@
 namespace tandem::meta {
 namespace {
 
-// Objects a search looks at again because they were given names while it ran.
+// The maximum number of objects given a name during a search, which the search visits afterwards.
 constexpr size_t kMaxNewlyNamed = size_t{1} << 17;
-// Written down again at a time; more stay wrong in the database, which costs a search after a kill.
+// The maximum number of outdated rows to write again at a time. Further ones stay wrong in the
+// database, and each costs a search after a kill.
 constexpr size_t kMaxOutdated = 4096;
-// Levels: more are a cycle, of names that were noted at different times.
+// A path with more names is a cycle, made of names that were noted at different times.
 constexpr int kMaxDepth = 1 << 14;
 
 }  // namespace
@@ -172,7 +173,7 @@ std::vector<Whereabouts::Row> Whereabouts::TakeUnwritten(const ObjectId& object)
     MutexLock lock(shard.mutex);
     const auto found = shard.objects.find(at);
     if (found == shard.objects.end() || found->second.names.empty()) break;
-    // What is above something written is written, or stands among the outdated.
+    // If a row is written, the rows above it are written too, or are in `outdated_`.
     if (std::exchange(found->second.written, generation_) == generation_) break;
     rows.push_back({at, found->second.names.front()});
     at = found->second.names.front().parent;

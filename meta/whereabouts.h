@@ -1,7 +1,8 @@
-// Where objects were last known to be, for filesystems whose handles cannot be opened
-// (meta/WHEREABOUTS.md). A bounded table: what has not been asked for longest is forgotten first.
+// The table of the names that objects were last known to have, for sources whose handles cannot be
+// opened (meta/WHEREABOUTS.md). It is bounded: the objects that have not been looked up for longest
+// are forgotten first.
 //
-// Any thread; may be called inside the gate. Its mutexes are leaves.
+// Any thread, also inside the gate. Its mutexes are leaves.
 #pragma once
 
 #include <array>
@@ -27,39 +28,44 @@ class Whereabouts {
 
   struct Known {
     std::vector<EntryKey> names;  // the latest first
-    // It has none of these any more, and gets one only by an operation through the mount.
+    // The object has none of these names any more. Only an operation through the mount can give it
+    // one.
     bool nameless = false;
-    // Changes whenever anything is noted of the object; 0: nothing is known.
+    // Changes whenever anything about the object is noted. 0 if nothing is known of the object.
     uint64_t version = 0;
   };
   Known Find(const ObjectId& object);
-  // The latest name. Nothing: unknown, or it has none.
+  // Returns the latest name, or nullopt if none is known.
   std::optional<EntryKey> NameOf(const ObjectId& object);
 
-  // The object had this name once; counts if nothing better is known.
+  // Notes that the object once had this name. Does nothing if anything is known of the object, or
+  // if another object would have to be forgotten.
   void NoteFormer(const ObjectId& object, const ObjectId& parent, std::string_view name);
-  // The object was seen under this name.
+  // Notes that the object was seen under this name.
   void Note(const ObjectId& object, const ObjectId& parent, std::string_view name);
-  // The same, if that forgets no other.
+  // Does the same, unless another object would have to be forgotten.
   void NoteIfRoom(const ObjectId& object, const ObjectId& parent, std::string_view name);
-  // An operation has given it this name: a search that is under way has to look there too.
+  // Notes that an operation has given the object this name. A running search must look there too.
   void NoteNameAdded(const ObjectId& object, const ObjectId& parent, std::string_view name);
-  // An operation has taken this name away, its last one or not.
   enum class OtherNames { kNone, kMaybe };
+  // Notes that an operation has removed this name. `others` says whether the object may have other
+  // names.
   void NoteNameRemoved(const ObjectId& object, const ObjectId& parent, std::string_view name,
                        OtherNames others);
+  // Notes that the object has no name.
   void NoteNameless(const ObjectId& object);
-  // The same, if nothing has been noted of it since `version` was read; what it was called, while
-  // no operation has taken that, is remembered.
+  // Does the same, unless something has been noted of the object since `version` was read. Keeps
+  // its names, which no operation is known to have removed.
   void NoteNamelessUnlessChanged(const ObjectId& object, uint64_t version);
 
-  // Named objects forgotten so far: what is not known now was never met if this is still 0.
+  // Returns how many objects with a name have been forgotten. While this is 0, an object that is
+  // not in the table has never been noted under a name.
   uint64_t forgotten() const { return forgotten_; }
 
   // ---- For a search ----
-  // From here on NoteNameAdded remembers objects for TakeNewlyNamed, until StopWatching.
+  // Until StopWatching, NoteNameAdded records the objects for TakeNewlyNamed.
   void StartWatching() EXCLUDES(newly_named_mutex_);
-  // Nothing: too many to remember.
+  // Returns the recorded objects and forgets them, or nullopt if there were too many.
   std::optional<std::vector<ObjectId>> TakeNewlyNamed() EXCLUDES(newly_named_mutex_);
   void StopWatching() EXCLUDES(newly_named_mutex_);
 
@@ -68,12 +74,13 @@ class Whereabouts {
     ObjectId object;
     EntryKey name;
   };
-  // What was not written down as it is, of the object and the directories above; they count as
-  // written from now on.
+  // Returns the rows of the object and of the directories above it that the database does not hold
+  // yet. From now on they count as written.
   std::vector<Row> TakeUnwritten(const ObjectId& object);
-  // Nothing counts as written any more.
+  // From now on no row counts as written.
   void ForgetWritten() { ++generation_; }
-  // What was written down, and has got another name since.
+  // Returns the rows of objects that got another name after their row was written. They count as
+  // written again.
   std::vector<Row> TakeOutdated() EXCLUDES(outdated_mutex_);
 
  private:
@@ -83,8 +90,8 @@ class Whereabouts {
   struct Entry {
     std::vector<EntryKey> names;
     bool nameless = false;
-    bool used = false;     // since it was last considered for being forgotten
-    uint32_t written = 0;  // in which `generation_`
+    bool used = false;     // looked up since it was last considered for being forgotten
+    uint32_t written = 0;  // the generation_ in which its row was written
     uint64_t version = 0;
     std::list<ObjectId>::iterator place;
   };
