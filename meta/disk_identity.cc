@@ -49,8 +49,8 @@ Result<bool> IsSameSource(StateDatabase& database, const DiskIdentity& now) {
   ASSIGN_OR_RETURN(const auto root, database.Get(kSourceRootKey));
   ASSIGN_OR_RETURN(const auto path, database.Get(kSourcePathKey));
   if (!root || *root == now.source_root) return true;
-  const std::string advice =
-      "; to make every replica a copy of it, remove " + database.database().path();
+  const std::string advice = " (to make every replica a copy of this directory, remove " +
+                             database.database().path() + ")";
   if (path != now.source_path) {
     return MakeError(
         ErrorKind::kUsage,

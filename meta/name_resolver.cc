@@ -53,7 +53,7 @@ bool LeadsNowhere(int code) {
 
 }  // namespace
 
-bool IsUnknown(const Error& error) {
+bool IsNameUnknown(const Error& error) {
   return error.kind() == ErrorKind::kSystem && error.code() == EAGAIN;
 }
 

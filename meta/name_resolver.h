@@ -22,12 +22,12 @@
 namespace tandem::meta {
 
 enum class Effort {
-  kAtOnce,  // fails if no name of the object is known, see IsUnknown
+  kAtOnce,  // fails if no name of the object is known, see IsNameUnknown
   kSearch,  // searches the tree if need be
 };
 
 // Returns whether an open with kAtOnce failed because the tree would have to be searched.
-bool IsUnknown(const Error& error);
+bool IsNameUnknown(const Error& error);
 
 class NameResolver {
  public:

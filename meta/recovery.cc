@@ -15,7 +15,7 @@ Status ResolveEntries(const SourceTree& tree, const ObjectRef& directory, Object
   // A start does not wait for a search. If the directory would have to be searched for, the sender
   // does that later.
   auto found = tree.Open(directory, Effort::kAtOnce);
-  if (!found && (IsUnreadable(found.error()) || IsUnknown(found.error()))) {
+  if (!found && (IsUnreadable(found.error()) || IsNameUnknown(found.error()))) {
     change.entries.clear();
     change.listing = true;
     return {};

@@ -135,10 +135,10 @@ void SourceTree::ProbeFilesystem() {
     const bool has_birth_time = statx(root_fd_, "", AT_EMPTY_PATH, STATX_BTIME, &attributes) == 0 &&
                                 (attributes.stx_mask & STATX_BTIME) != 0;
     notices_.push_back(
-        std::string("its filesystem has no file handles: objects are told apart by inode number ") +
+        std::string("its filesystem has no file handles: objects are identified by inode number ") +
         (has_birth_time ? "and birth time" : "alone (it has no birth times either)") +
-        ", so that one that is removed and another that gets its number at once may be taken for "
-        "the same; tandem verify finds what differs then");
+        ", so a new object that gets the number of one just removed may be taken for it; tandem "
+        "verify finds the difference");
     why = "there are none";
   } else {
     // open_by_handle_at does not accept an O_PATH descriptor, so open the root for reading.
@@ -169,8 +169,8 @@ Result<std::optional<UniqueFd>> SourceTree::OpenPath(const ObjectRef& object, Ef
   return tl::unexpected<Error>(std::move(fd.error()));
 }
 
-void SourceTree::Remind(const ObjectId& object, const ObjectId& parent,
-                        const std::string& name) const {
+void SourceTree::NoteNameIfForgotten(const ObjectId& object, const ObjectId& parent,
+                                     const std::string& name) const {
   if (by_names_ == nullptr || name.empty()) return;
   Whereabouts& whereabouts = by_names_->whereabouts();
   // On an overlay, names that led to one file of the lower layer may lead to different files by

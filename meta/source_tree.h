@@ -93,7 +93,8 @@ class SourceTree {
 
   // Called before an object is opened that was found at (parent, name) earlier. Notes that name if
   // it has been forgotten since.
-  void Remind(const ObjectId& object, const ObjectId& parent, const std::string& name) const;
+  void NoteNameIfForgotten(const ObjectId& object, const ObjectId& parent,
+                           const std::string& name) const;
 
   // Runs syncfs on the source: everything written before the call is on stable storage when it
   // returns. May take long.

@@ -76,8 +76,8 @@ tl::unexpected<Error> InsideError(const std::string& path, const std::string& di
                                           ", which is replicated: choose another with --state");
 }
 
-// Whether going up from `path` leads through `directory`, whatever either is called.
-Result<bool> LeadsUpTo(const std::string& path, const StateDirectory::Outside& directory) {
+// Returns whether `path` is `directory` or lies below it, whatever either is called.
+Result<bool> IsAtOrBelow(const std::string& path, const StateDirectory::Outside& directory) {
   const bool by_name = directory.fd < 0;
   const auto wanted =
       StatIdentity(by_name ? AT_FDCWD : directory.fd, by_name ? directory.path.c_str() : "");
@@ -176,7 +176,7 @@ Result<StateDirectory> StateDirectory::Open(const std::string& path, const std::
   RETURN_IF_ERROR(MakeDirectories(resolved));
   // Or inside by another mount of the same directory.
   for (const Outside& directory : outside) {
-    ASSIGN_OR_RETURN(const bool inside, LeadsUpTo(resolved, directory));
+    ASSIGN_OR_RETURN(const bool inside, IsAtOrBelow(resolved, directory));
     if (!inside) continue;
     rmdir(resolved.c_str());
     return InsideError(path, directory.path);

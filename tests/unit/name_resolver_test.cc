@@ -74,7 +74,7 @@ TEST_F(NameResolverTest, WhatIsUnknownIsAnErrorAtOnceAndOtherwiseSearchedForOnce
   const ObjectId directory = MakeDirectory("d"), file = Make("d/f"), other = Make("d/g");
   const auto unknown = resolver_.Open(file, Effort::kAtOnce);
   ASSERT_FALSE(unknown);
-  EXPECT_TRUE(IsUnknown(unknown.error()));
+  EXPECT_TRUE(IsNameUnknown(unknown.error()));
   EXPECT_TRUE(Finds(file, "d/f"));
   EXPECT_TRUE(Finds(other, "d/g", Effort::kAtOnce));
   EXPECT_TRUE(Finds(directory, "d", Effort::kAtOnce));
@@ -207,7 +207,7 @@ TEST_F(NameResolverTest, ALinkInThePlaceOfADirectoryIsNotFollowed) {
   stdfs::rename(Path("d"), Path("e"));
   stdfs::create_directory_symlink("e", Path("d"));
   const auto fd = resolver_.Open(file, Effort::kAtOnce);
-  EXPECT_TRUE(!fd && IsUnknown(fd.error()));
+  EXPECT_TRUE(!fd && IsNameUnknown(fd.error()));
   EXPECT_TRUE(Finds(file, "e/f"));
 }
 
