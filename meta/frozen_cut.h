@@ -91,7 +91,7 @@ class FrozenCut {
     uint64_t size = 0;
     std::optional<Attributes> attributes;
     std::optional<Error> xattrs_unreadable;  // if set, `attributes` lacks them
-    Spill::Value attributes_charge;          // the memory `attributes` is charged for
+    Spill::Value attributes_charge;          // the memory charged for `attributes`
     RangeSet content_settled;
     std::map<uint64_t, Piece> pieces;  // by their start
     // A clone of the file, if one had to be made and the filesystem can make them. It holds the

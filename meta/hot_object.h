@@ -4,9 +4,9 @@
 // A file has 64 regions of 2^shift bytes; the last one extends to the end of the file. The object's
 // attributes and a directory's entries are a region each.
 //
-// Time is divided into windows; the tracker calls EndWindow. Every touch is noted in the current
-// window. When a window ends, the regions that no operation touched in it may cool, unless an
-// operation that began before the window is still running or ended in it. So a region that cools
+// Time is divided into windows; EndWindow ends one and begins the next. Every touch is noted in the
+// current window. When a window ends, the regions that no operation touched in it may cool, unless
+// an operation that began before the window is still running or ended in it. So a region that cools
 // has not been changed since that window began, and a sync of the source in that window covers it.
 #pragma once
 
