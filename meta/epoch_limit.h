@@ -18,7 +18,7 @@ namespace tandem::meta {
 // Always accepted, so that an honest number is not refused if the clock was never set (1970).
 inline constexpr Epoch kAlwaysPlausible{uint64_t{1} << 50};
 // The allowance for a replica's clock that is behind the source's.
-inline constexpr std::chrono::hours kMaxClockDifference{24};
+inline constexpr std::chrono::hours kClocksDiffer{24};
 
 // Returns the highest epoch to accept now, with the clock advanced by `allowance`.
 inline Epoch NewestPlausible(std::chrono::microseconds allowance = {}) {

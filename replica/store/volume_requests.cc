@@ -138,7 +138,7 @@ Reply Volume::Dispatch(const Request& request) {
 Reply Volume::Take(const Commit& commit) {
   MutexLock commit_lock(commit_mutex_);
   if (refused_ && refused_->commit == commit) return refused_->reply;
-  if (commit.cut.epoch > meta::NewestPlausible(meta::kMaxClockDifference)) {
+  if (commit.cut.epoch > meta::NewestPlausible(meta::kClocksDiffer)) {
     return Refuse(ReplyCode::kBadRequest,
                   "commit cut " + std::to_string(commit.cut.epoch.number()) +
                       ", which no source can have reached by now (is a clock wrong?)");
