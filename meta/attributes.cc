@@ -29,7 +29,7 @@ bool MeansNoXattrs(int code) { return code == EOPNOTSUPP || code == ENODATA || c
 
 Result<Xattrs> ReadXattrs(int fd) {
   const FdPath path(fd);
-  // Most objects have none: ask for the size first, before touching 64 KiB of memory.
+  // Most objects have none, so ask for the size before touching 64 KiB of memory.
   ssize_t listed = listxattr(path.c_str(), nullptr, 0);
   if (listed == 0) return Xattrs();
   std::string names(XATTR_LIST_MAX, '\0');
@@ -37,7 +37,7 @@ Result<Xattrs> ReadXattrs(int fd) {
   if (listed < 0) {
     if (MeansNoXattrs(errno)) return Xattrs();
     if (errno == E2BIG) {
-      return ErrnoError("list extended attributes (their names come to more than 64 KiB)");
+      return ErrnoError("list extended attributes (their names take more than 64 KiB)");
     }
     return ErrnoError("list extended attributes");
   }
@@ -53,7 +53,7 @@ Result<Xattrs> ReadXattrs(int fd) {
     if (length >= 0) {
       bytes += static_cast<size_t>(length);
       if (bytes > kMaxXattrBytes) {
-        return ErrnoError(E2BIG, "read extended attributes (of more than " +
+        return ErrnoError(E2BIG, "read extended attributes (more than " +
                                      std::to_string(kMaxXattrBytes >> 20) + " MiB)");
       }
       xattrs.emplace(name, value.substr(0, static_cast<size_t>(length)));

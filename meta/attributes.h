@@ -1,6 +1,6 @@
-// What an object is besides its content: kind, mode, owner, times, device, link target, extended
-// attributes (POSIX ACLs and capabilities are extended attributes to the kernel, and so here).
-// Any thread.
+// Attributes are everything about an object but its content: kind, mode, owner, times, device, link
+// target and extended attributes. POSIX ACLs and file capabilities are extended attributes, as they
+// are for the kernel. Any thread.
 #pragma once
 
 #include <sys/stat.h>
@@ -25,7 +25,7 @@ enum class Kind : uint8_t {
 };
 
 Kind KindOf(mode_t mode);
-// The S_IFMT bits.
+// Returns the S_IFMT bits.
 mode_t FormatOf(Kind kind);
 const char* NameOf(Kind kind);
 
@@ -44,37 +44,39 @@ using Xattrs = std::map<std::string, std::string>;
 
 struct Attributes {
   Kind kind = Kind::kFile;
-  uint32_t permissions = 0;  // 07777
+  uint32_t permissions = 0;  // the bits 07777 of the mode
   uint32_t uid = 0;
   uint32_t gid = 0;
-  uint64_t size = 0;    // of regular files; otherwise 0
-  uint64_t device = 0;  // of device nodes, as makedev(3) packs it; otherwise 0
+  uint64_t size = 0;    // 0 unless it is a regular file
+  uint64_t device = 0;  // as packed by makedev(3); 0 unless it is a device node
   uint32_t link_count = 0;
   Timestamp access_time;
   Timestamp modify_time;
   Timestamp change_time;
-  std::string link_target;  // of symlinks
+  std::string link_target;  // empty unless it is a symlink
   Xattrs xattrs;
 
   mode_t mode() const { return FormatOf(kind) | permissions; }
 };
 
-// All but link target and xattrs.
+// Fills in everything but link target and xattrs.
 Attributes AttributesFromStat(const struct stat& stat_buffer);
 
-// Names and values of an object's extended attributes may come to so many bytes. XFS and others
-// take gigabytes; what is above is not read, and does not travel.
+// The maximum total size of the names and values of an object's extended attributes. XFS and others
+// allow gigabytes. ReadAttributes returns E2BIG for an object that has more, so they are not
+// replicated.
 inline constexpr size_t kMaxXattrBytes = 8 << 20;
 
 enum class WithXattrs { kNo, kYes };
 
-// Everything about the object `fd` is open on; O_PATH descriptors will do, of symlinks too.
-// Extended attributes that do not travel (IsReplicatedXattr), and those we may not read, are left
-// out.
+// Reads the attributes of the object that `fd` is open on. `fd` may be an O_PATH descriptor, of a
+// symlink too. Leaves out extended attributes that are not replicated (IsReplicatedXattr) or that
+// we have no permission to read.
 Result<Attributes> ReadAttributes(int fd, WithXattrs with_xattrs);
 
-// Which extended attributes travel: those that mean the same on any filesystem. system.* (but POSIX
-// ACLs), btrfs.*, ceph.* and the like are views of what one kind of filesystem keeps.
+// Returns whether the extended attribute is replicated. Only attributes that mean the same on every
+// filesystem are. system.* (except POSIX ACLs), btrfs.*, ceph.* and the like expose the internal
+// state of one kind of filesystem.
 bool IsReplicatedXattr(const std::string& name);
 
 }  // namespace tandem::meta

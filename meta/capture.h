@@ -1,15 +1,16 @@
-// Capture: every operation that changes something passes through here, so that it is marked before
-// it happens and known precisely afterwards (DESIGN section 4).
+// Capture: every operation that changes something passes through here, so that what it may change
+// is marked before it runs, and what it has changed is recorded precisely afterwards (DESIGN
+// section 4).
 //
 //   ASSIGN_OR_RETURN(Operation operation, capture.Begin(Intent().Data(file, range)));
 //   ssize_t n = pwrite(...);
 //   if (n > 0) operation.Wrote(file, ByteRange::Of(offset, n));
 //   // ~Operation leaves the gate; reply after that.
 //
-// Begin may wait for a database commit (the first change of a region) and for the instant of a cut;
-// between Begin and ~Operation nothing may wait for another request, for the network or for a
-// commit. A thread has at most one Operation at a time. What a slow disk may make wait goes through
-// Operation::Alter.
+// Begin may wait for a database commit (on the first change of a region) and for a cut to be taken.
+// Between Begin and ~Operation the caller must not wait for another request, the network or a
+// commit. A thread has at most one Operation at a time. Calls that may wait for a slow disk go
+// through Operation::Alter.
 #pragma once
 
 #include <cassert>
@@ -29,8 +30,8 @@ namespace tandem::meta {
 
 class Tracker;
 
-// What an operation may change, at most: it may turn out to change less. Refers to the ObjectRefs
-// given; they must live until Begin returns. At most four touches.
+// Lists everything an operation may change; the operation may change less. Keeps pointers to the
+// given ObjectRefs, which must live until Begin returns. Holds at most four touches.
 class Intent {
  public:
   enum class Touch : uint8_t { kData, kAttributes, kEntries };
@@ -40,14 +41,15 @@ class Intent {
     ByteRange range;
   };
 
-  // Content in `range`, and with it size and times. Shrinking to n touches [n, end).
+  // The file's content in `range`, and with it its size and times. Shrinking a file to n touches
+  // [n, kEndOfFile).
   Intent& Data(const ObjectRef& file, ByteRange range) { return Add({&file, Touch::kData, range}); }
-  // Mode, owner, times, extended attributes.
+  // Mode, owner, times and extended attributes.
   Intent& Attributes(const ObjectRef& object) { return Add({&object, Touch::kAttributes, {}}); }
-  // Names in the directory, and with them its times. Creating and removing objects needs no more
-  // than this, for each directory concerned.
+  // Names in the directory, and with them its times. To create or remove an object, it suffices to
+  // touch the entries of each directory concerned.
   Intent& Entries(const ObjectRef& directory) { return Add({&directory, Touch::kEntries, {}}); }
-  // The alteration of content is likely to take long, whatever the disk.
+  // Says that altering the content is likely to take long even on a fast disk.
   Intent& Long(bool is_long) {
     long_ = is_long;
     return *this;
@@ -62,7 +64,7 @@ class Intent {
  private:
   Intent& Add(Item item) {
     assert(count_ < kMaxItems);
-    // Without assertions rather a touch too few than memory that is not its own.
+    // Without assertions, drop a fifth touch rather than write past the array.
     if (count_ < kMaxItems) items_[count_++] = item;
     return *this;
   }
@@ -71,19 +73,19 @@ class Intent {
   bool long_ = false;
 };
 
-// Keeps the marks of one object from cooling. `parity` is what HotObject::Pin has returned.
+// Keeps the marks of one object from cooling. `parity` is the value HotObject::Pin returned.
 struct Pin {
   ObjectId object;
   uint8_t parity;
 };
-// Those of one operation.
+// The pins of one operation.
 struct Pins {
   Pin items[Intent::kMaxItems];
   int count = 0;
 };
 
-// One running operation, inside the gate. The default-constructed one records nothing (a mount
-// without capture, an object outside the volume).
+// One running operation, inside the gate. A default-constructed Operation records nothing: it is
+// used on a mount without capture and for objects outside the volume.
 class Operation {
  public:
   Operation() = default;
@@ -93,32 +95,32 @@ class Operation {
 
   void Wrote(const ObjectRef& file, ByteRange range);
   void ChangedAttributes(const ObjectRef& object, AttributeMask mask);
-  // The name now leads to `child` (null: to nothing); before, it led to `replaced` (null if to
-  // nothing, or if the caller does not know).
+  // The name now leads to `child`, or to nothing if `child` is null. It led to `replaced` before,
+  // which is null if it led to nothing or the caller does not know.
   void SetEntry(const ObjectRef& directory, std::string_view name, ObjectId child,
                 ObjectId replaced);
-  // The object has just gained its first name: a replica has never heard of it.
+  // The object has just gained its first name, so no replica knows it.
   void Born(const ObjectRef& object);
-  // Everything about the object must travel again, whatever a replica is thought to have.
+  // Everything about the object must be sent again, whatever the replicas are thought to have.
   void ChangedWholly(const ObjectRef& object);
-  // Any name in the directory may lead elsewhere.
+  // Any name in the directory may lead elsewhere now.
   void ChangedNames(const ObjectRef& directory);
-  // The object is about to lose what may be its last name (unlink, rmdir, renamed over): to be
-  // called before the backing call. `path_fd` is borrowed; a duplicate of it is kept while a cut
-  // being shipped still has to read the object.
+  // The object is about to lose what may be its last name (by unlink, rmdir, or a rename over it).
+  // Call this before the backing call. `path_fd` is borrowed; a duplicate is kept while a cut being
+  // shipped still has to read the object.
   void Unlinking(ObjectId object, int path_fd);
 
-  // Runs `call`, which alters the file's content in `range` (and with it size and times) and
-  // nothing else, and of which any part may be in a cut taken meanwhile. Where it is likely to take
-  // long, that is outside the gate, so that no cut waits for it (meta/straddlers.h). It is to be
-  // recorded afterwards like any other.
+  // Runs `call`, which must alter nothing but the file's content in `range` (and with it size and
+  // times). A cut taken while it runs may hold any part of the alteration. If it is likely to take
+  // long, it runs outside the gate, so that no cut waits for it (meta/straddlers.h). The caller
+  // records the change afterwards as usual.
   template <typename Call>
   auto Alter(const ObjectRef& file, ByteRange range, Call call) {
     const Alteration alteration(*this, file, range);
     return call();
   }
 
-  // Leaves the gate now rather than at destruction; nothing can be recorded any more.
+  // Leaves the gate now rather than in the destructor. Nothing can be recorded afterwards.
   void End();
 
  private:
@@ -142,42 +144,43 @@ class Operation {
 
   Tracker* tracker_ = nullptr;
   Pins pins_;
-  // About to lose what is certainly its last name.
-  ObjectId losing_;
+  // The object that is about to lose what is certainly its last name; null if there is none.
+  ObjectId losing_last_name_;
   int gate_slot_ = 0;
   bool in_gate_ = false;
   bool may_straddle_ = false;
 };
 
-// Knows better than capture what is likely to be touched next. Any thread.
-class Foresight {
+// Predicts which objects will be touched next. Capture asks it when it makes a mark. Any thread.
+class TouchPredictor {
  public:
-  virtual ~Foresight() = default;
-  // Objects that will be touched in the same way as this one, if any, for which a mark is just
-  // being made: theirs are made with it.
+  virtual ~TouchPredictor() = default;
+  // Called while the mark for `touched` is being made. Returns objects that are likely to be
+  // touched in the same way soon; their marks are made in the same commit.
   virtual std::vector<ObjectRef> LikelyNext(const Intent::Item& touched) = 0;
 };
 
-// The part of capture that the filesystem layer sees. Any thread. Implemented by meta/tracker.h.
+// The interface of capture for the filesystem layer, implemented by Tracker (meta/tracker.h). Any
+// thread.
 class Capture {
  public:
   virtual ~Capture() = default;
 
-  // Pins and marks what the intent touches, then enters the gate. Fails only when the marks cannot
-  // be written (state directory full or failing): the operation must then fail with that errno.
-  // `foresight` may be null.
-  virtual Result<Operation> Begin(const Intent& intent, Foresight* foresight) = 0;
+  // Pins and marks what the intent touches, then enters the gate. Fails only if the marks cannot be
+  // written (the state directory is full or its disk fails); the operation must then fail with that
+  // errno. `predictor` may be null.
+  virtual Result<Operation> Begin(const Intent& intent, TouchPredictor* predictor) = 0;
   Result<Operation> Begin(const Intent& intent) { return Begin(intent, nullptr); }
 
-  // Whether objects are found by their names, so that Saw and Open are of use.
+  // Returns whether objects are found by their names. If not, Open and Saw need not be called.
   virtual bool follows_names() const { return false; }
-  // O_PATH, of an object whose handle cannot be opened; ESTALE if it is gone. Not inside the gate:
-  // it may have to be searched for.
+  // Returns an O_PATH descriptor of an object whose handle cannot be opened, or ESTALE if the
+  // object is gone. Must not be called inside the gate, because it may have to search the tree.
   virtual Result<UniqueFd> Open(const ObjectRef& /*object*/) { return ErrnoError(ESTALE, "open"); }
-  // Names that lookups and listings have met. (Those that operations give are recorded by them.)
+  // Reports a name that a lookup or listing has returned. (Operations record the names they give.)
   virtual void Saw(const ObjectRef& /*directory*/, std::string_view /*name*/,
                    const ObjectRef& /*object*/) {}
-  // An object that has no name yet.
+  // Reports an object that has no name yet.
   virtual void SawNameless(const ObjectRef& /*object*/) {}
 };
 

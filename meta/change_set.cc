@@ -5,8 +5,8 @@
 namespace tandem::meta {
 namespace {
 
-// More ranges than this in one object are coarsened: 4096 ranges are 200 KiB of memory, and a
-// replica that far behind loses little by getting the gaps as well.
+// If an object has more ranges than this, the nearest are merged. 4096 ranges take 200 KiB of
+// memory, and to a replica so far behind, sending the gaps as well costs little.
 constexpr size_t kMaxRanges = 4096;
 
 }  // namespace
@@ -52,7 +52,7 @@ void PendingCounts::Add(const ObjectChange& change) {
   ++objects;
   ranges += change.data.count() + change.suspect.count();
   entries += change.entries.size() + (change.listing ? 1 : 0);
-  // An open end says nothing of how much there is; such ranges count as far as writes went.
+  // A range up to kEndOfFile does not tell how many bytes it covers; count it up to `extent`.
   for (const RangeSet* set : {&change.data, &change.suspect}) {
     for (const ByteRange& range : set->ToVector()) {
       const bool is_open = range.end == ByteRange::kEndOfFile;

@@ -1,6 +1,6 @@
-// Changes as state: for each object, in which way it differs from what a replica has. One change
-// set covers one epoch, or several merged. Not synchronised: the owner locks, or the set is frozen
-// and only read.
+// Changes as state: for each object, the ways in which it differs from what a replica has. A
+// ChangeSet covers one epoch, or several that were merged. Not synchronised: the owner locks, or
+// the set is frozen and only read.
 #pragma once
 
 #include <string>
@@ -13,7 +13,7 @@
 
 namespace tandem::meta {
 
-// What names lead to an object: the id, and the handle by which it can be opened again.
+// Refers to an object: its id, and the handle by which it can be opened again.
 struct ObjectRef {
   ObjectId id;
   FileHandle handle;
@@ -27,40 +27,42 @@ enum AttributeMask : uint8_t {
 };
 
 struct EntryChange {
-  ObjectId child;  // null: the name is gone
-  // The object the name led to when the epoch's first change of it came; null: none. A replica may
-  // still have its content, which is then the basis of the new one's.
+  ObjectId child;  // null if the name was removed
+  // The object the name led to before its first change in the epoch; null if there was none. A
+  // replica may still have its content, which then serves as the basis for the new object's.
   ObjectId replaced;
 };
 
 struct ObjectChange {
   FileHandle handle;
-  // Known to have changed.
+  // The ranges of the content that are known to have changed.
   RangeSet data;
-  // Where writes ended so far: all that is known of how much an open range holds.
+  // The highest end of any write so far. Nothing else tells how many bytes a range up to
+  // kEndOfFile covers.
   uint64_t extent = 0;
-  // May have changed (a hot region after a crash): compared with the replica before it is sent.
+  // Ranges that may have changed (hot regions after a crash). They are compared with the replica
+  // before they are sent.
   RangeSet suspect;
   uint8_t attributes = kNoAttributes;
-  // Nothing of the object may be left out: a replica may never have heard of it.
+  // The whole object has to be sent, because a replica may not know it.
   bool whole = false;
-  // Born in this very epoch: its directory's mark covers it until the epoch ends.
+  // The object was born in this epoch, so its directory's mark covers it until the epoch ends.
   bool born = false;
   // Every name in this directory may have changed.
   bool listing = false;
-  // Names changed in this directory.
+  // The names that changed in this directory.
   std::unordered_map<std::string, EntryChange> entries;
 
   void AddData(ByteRange range);
   void AddWhole();
-  // True: nothing was known of the name.
+  // Returns true if the name was not in `entries` yet.
   bool SetEntry(std::string_view name, ObjectId child, ObjectId replaced);
 
   bool empty() const {
     return data.empty() && suspect.empty() && attributes == kNoAttributes && !whole && !listing &&
            entries.empty();
   }
-  // Takes over what `newer` says; `newer` happened later.
+  // Merges `newer`, which contains later changes, into this change.
   void MergeNewer(const ObjectChange& newer);
 };
 
@@ -68,7 +70,7 @@ using ChangeSet = std::unordered_map<ObjectId, ObjectChange>;
 
 void MergeNewer(ChangeSet& older, const ChangeSet& newer);
 
-// What status shows as pending.
+// The counts that status shows as pending.
 struct PendingCounts {
   uint64_t bytes = 0;
   uint64_t ranges = 0;
@@ -77,9 +79,9 @@ struct PendingCounts {
 
   void Add(const ObjectChange& change);
   void Add(const PendingCounts& other);
-  // Each count becomes the larger of the two.
+  // Sets each count to the larger of the two.
   void RaiseTo(const PendingCounts& other);
-  // Stops at zero.
+  // Subtracts each count, stopping at zero.
   void Subtract(const PendingCounts& other);
 };
 

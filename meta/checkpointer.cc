@@ -8,10 +8,12 @@
 namespace tandem::meta {
 namespace {
 
-// How often the log is looked at, and while it has more than so many pages (of 4 KiB).
+// The pause between checkpoints.
 constexpr std::chrono::milliseconds kPause{2000};
+// The pause while the log has more than kBusyPages pages (of 4 KiB).
 constexpr std::chrono::milliseconds kBusyPause{100};
 constexpr int kBusyPages = 1024;
+// From this length on a checkpoint blocks writers, so that the log restarts.
 constexpr int kLongLogPages = 8192;
 
 }  // namespace
@@ -53,8 +55,8 @@ Result<int> Checkpointer::MoveLog() {
   using Mode = Database::CheckpointMode;
   ASSIGN_OR_RETURN(const int pages, database_.Checkpoint(Mode::kPassive));
   if (pages < kLongLogPages) return pages;
-  // A writer that never pauses would make the log longer and longer: once nearly everything is
-  // moved, it is held up for the little that has come since.
+  // If writers never pause, the log grows without bound. So move nearly everything first, then
+  // block the writers while the little that was added since is moved.
   RETURN_IF_ERROR(database_.Checkpoint(Mode::kPassive));
   return database_.Checkpoint(Mode::kRestart);
 }

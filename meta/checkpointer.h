@@ -1,4 +1,4 @@
-// The state database's checkpoints.
+// Checkpoints the state database. Any thread may start and destroy it.
 #pragma once
 
 #include <memory>
@@ -11,8 +11,9 @@
 
 namespace tandem::meta {
 
-// Moves the write-ahead log into the database file every now and then, on a thread and connection
-// of its own, so that no commit ever waits for it.
+// Moves the write-ahead log into the database file periodically, on its own thread and connection,
+// so that no commit has to do it. Commits wait for a checkpoint only if the log has become long
+// (kLongLogPages).
 class Checkpointer {
  public:
   static Result<std::unique_ptr<Checkpointer>> Start(const std::string& directory);
@@ -21,7 +22,7 @@ class Checkpointer {
  private:
   explicit Checkpointer(Database database);
   void Run();
-  Result<int> MoveLog();  // its length in pages
+  Result<int> MoveLog();  // returns the log's length in pages
 
   Database database_;
   Mutex mutex_;

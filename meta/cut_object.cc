@@ -13,7 +13,8 @@ Result<std::unique_ptr<ObjectReader>> FrozenCut::Open(const ObjectRef& object) {
     MutexLock lock(shard.mutex);
     ASSIGN_OR_RETURN(live, OpenUnlinked(shard, object));
   }
-  // Without the lock, which operations wait for inside the gate: this may search the tree.
+  // Without the lock, because this may search the tree and operations wait for the lock inside the
+  // gate.
   std::optional<Error> failed;
   if (!live) {
     auto named = OpenNamed(object, Effort::kSearch);
@@ -23,7 +24,7 @@ Result<std::unique_ptr<ObjectReader>> FrozenCut::Open(const ObjectRef& object) {
       failed = std::move(named.error());
     }
   }
-  // It may have lost its name since; then it has been kept.
+  // The object may have lost its last name since the first look; then it is in `unlinked` now.
   if (!live) {
     MutexLock lock(shard.mutex);
     ASSIGN_OR_RETURN(live, OpenUnlinked(shard, object));
@@ -37,16 +38,16 @@ Result<Attributes> CutObject::ReadAttributes(WithXattrs with_xattrs) const {
   Result<Attributes> attributes = live_.ReadAttributes(with_xattrs);
   FrozenCut::Shard& shard = cut_.ShardFor(id_);
   MutexLock lock(shard.mutex);
-  if (!cut_.keeps()) return attributes;
-  FrozenCut::Kept& kept = shard.kept[id_];
-  if (kept.attributes) {
-    const bool lacks_xattrs = with_xattrs == WithXattrs::kYes && kept.xattrs_unreadable;
-    if (lacks_xattrs) return tl::unexpected<Error>(*kept.xattrs_unreadable);
-    return *kept.attributes;
+  if (!cut_.is_preserving()) return attributes;
+  FrozenCut::Preserved& preserved = shard.preserved[id_];
+  if (preserved.attributes) {
+    const bool lacks_xattrs = with_xattrs == WithXattrs::kYes && preserved.xattrs_unreadable;
+    if (lacks_xattrs) return tl::unexpected<Error>(*preserved.xattrs_unreadable);
+    return *preserved.attributes;
   }
   if (!attributes) return attributes;
-  kept.attributes_settled = true;
-  kept.size = attributes->size;
+  preserved.attributes_settled = true;
+  preserved.size = attributes->size;
   return attributes;
 }
 
@@ -54,18 +55,19 @@ Result<size_t> CutObject::Read(uint64_t offset, std::span<char> buffer) {
   ASSIGN_OR_RETURN(const size_t filled, live_.Read(offset, buffer));
   FrozenCut::Shard& shard = cut_.ShardFor(id_);
   MutexLock lock(shard.mutex);
-  if (!cut_.keeps()) return filled;
-  FrozenCut::Kept& kept = shard.kept[id_];
-  // Where the file has become shorter, what it had has been kept.
+  if (!cut_.is_preserving()) return filled;
+  FrozenCut::Preserved& preserved = shard.preserved[id_];
+  // If the file was truncated since the cut, the content it had is among the preserved pieces.
   std::fill(buffer.begin() + static_cast<ptrdiff_t>(filled), buffer.end(), '\0');
-  const ByteRange range{offset, std::min(offset + buffer.size(), kept.size)};
+  const ByteRange range{offset, std::min(offset + buffer.size(), preserved.size)};
   if (range.empty()) return size_t{0};
-  if (kept.clone.valid()) {
-    RETURN_IF_ERROR(ReadAt(kept.clone.get(), offset, buffer.first(range.length()), "read clone"));
+  if (preserved.clone.valid()) {
+    RETURN_IF_ERROR(
+        ReadAt(preserved.clone.get(), offset, buffer.first(range.length()), "read clone"));
   }
-  auto piece = kept.pieces.upper_bound(range.start);
-  if (piece != kept.pieces.begin()) --piece;
-  while (piece != kept.pieces.end() && piece->first < range.end) {
+  auto piece = preserved.pieces.upper_bound(range.start);
+  if (piece != preserved.pieces.begin()) --piece;
+  while (piece != preserved.pieces.end() && piece->first < range.end) {
     const uint64_t start = std::max(piece->first, range.start);
     const uint64_t end = std::min(piece->second.end, range.end);
     if (start < end) {
@@ -77,29 +79,29 @@ Result<size_t> CutObject::Read(uint64_t offset, std::span<char> buffer) {
       }
     }
     const bool read_wholly = piece->first >= range.start && piece->second.end <= range.end;
-    piece = read_wholly ? kept.pieces.erase(piece) : std::next(piece);
+    piece = read_wholly ? preserved.pieces.erase(piece) : std::next(piece);
   }
-  kept.content_settled.Add(range);
+  preserved.content_settled.Add(range);
   return static_cast<size_t>(range.length());
 }
 
-// Holes are decided here and never looked at again, so they are settled.
+// The sender decides here what is a hole and does not read holes, so they become settled.
 Result<Layout> CutObject::ReadLayout(ByteRange range, size_t limit) {
   ASSIGN_OR_RETURN(Layout layout, live_.ReadLayout(range, limit));
   FrozenCut::Shard& shard = cut_.ShardFor(id_);
   MutexLock lock(shard.mutex);
-  if (!cut_.keeps()) return layout;
-  FrozenCut::Kept& kept = shard.kept[id_];
+  if (!cut_.is_preserving()) return layout;
+  FrozenCut::Preserved& preserved = shard.preserved[id_];
   const ByteRange seen{range.start, layout.end};
   RangeSet data;
-  if (kept.clone.valid()) {
-    data.Add(seen);  // read it: zeros are as good as a hole
+  if (preserved.clone.valid()) {
+    data.Add(seen);  // read all of the clone; zeros do as well as a hole
   } else {
     for (const ByteRange& part : layout.data) data.Add(part);
   }
-  auto piece = kept.pieces.upper_bound(seen.start);
-  if (piece != kept.pieces.begin()) --piece;
-  for (; piece != kept.pieces.end() && piece->first < seen.end; ++piece) {
+  auto piece = preserved.pieces.upper_bound(seen.start);
+  if (piece != preserved.pieces.begin()) --piece;
+  for (; piece != preserved.pieces.end() && piece->first < seen.end; ++piece) {
     const ByteRange part{std::max(piece->first, seen.start), std::min(piece->second.end, seen.end)};
     if (part.empty()) continue;
     if (piece->second.bytes) {
@@ -111,10 +113,10 @@ Result<Layout> CutObject::ReadLayout(ByteRange range, size_t limit) {
   layout.data = data.ToVector();
   uint64_t at = seen.start;
   for (const ByteRange& part : layout.data) {
-    if (at < part.start) kept.content_settled.Add({at, part.start});
+    if (at < part.start) preserved.content_settled.Add({at, part.start});
     at = part.end;
   }
-  if (at < seen.end) kept.content_settled.Add({at, seen.end});
+  if (at < seen.end) preserved.content_settled.Add({at, seen.end});
   return layout;
 }
 

@@ -1,4 +1,5 @@
-// One object of a frozen cut, as it was at that instant.
+// Reads one object of a frozen cut as it was at the instant of the cut. For the thread that reads
+// the cut.
 #pragma once
 
 #include "meta/frozen_cut.h"
@@ -11,9 +12,9 @@ class CutObject final : public ObjectReader {
   CutObject(FrozenCut& cut, ObjectId id, SourceObject live)
       : cut_(cut), id_(id), live_(std::move(live)) {}
 
-  // First of all, and once: content is read up to the size this finds.
+  // Must be called once, before the other functions: they read content up to the size found here.
   Result<Attributes> ReadAttributes(WithXattrs with_xattrs) const override;
-  // Each byte once: what has been read is kept no longer.
+  // Each byte may be read only once, because operations no longer preserve what has been read.
   Result<size_t> Read(uint64_t offset, std::span<char> buffer) override;
   Result<Layout> ReadLayout(ByteRange range, size_t limit) override;
 

@@ -7,7 +7,7 @@ namespace tandem::meta {
 
 CutsInFlight::Cuts CutsInFlight::Add(std::shared_ptr<FrozenCut> cut) {
   const auto ended = std::stable_partition(cuts_.begin(), cuts_.end(),
-                                           [](const auto& old) { return old->keeps(); });
+                                           [](const auto& old) { return old->is_preserving(); });
   Cuts no_longer_kept(std::make_move_iterator(ended), std::make_move_iterator(cuts_.end()));
   cuts_.erase(ended, cuts_.end());
   cuts_.push_back(std::move(cut));
@@ -21,7 +21,7 @@ void CutsInFlight::Preserve(const Intent& intent) const {
       while (outcome == FrozenCut::Outcome::kNoRoom) {
         // The oldest is given up first, so that a slow replica's cut does not cost the others
         // theirs.
-        const auto oldest = std::ranges::find_if(cuts_, &FrozenCut::keeps);
+        const auto oldest = std::ranges::find_if(cuts_, &FrozenCut::is_preserving);
         if (oldest == cuts_.end()) break;
         (*oldest)->GiveUp();
         outcome = cut->Preserve(item);
@@ -31,8 +31,8 @@ void CutsInFlight::Preserve(const Intent& intent) const {
   }
 }
 
-void CutsInFlight::KeepUnlinked(const ObjectId& object, int path_fd) const {
-  for (const auto& cut : cuts_) cut->Keep(object, path_fd);
+void CutsInFlight::PreserveUnlinked(const ObjectId& object, int path_fd) const {
+  for (const auto& cut : cuts_) cut->PreserveUnlinked(object, path_fd);
 }
 
 }  // namespace tandem::meta

@@ -25,7 +25,7 @@ class CutsInFlight {
   // kept is given up.
   void Preserve(const Intent& intent) const;
   // Keeps the object, which may be about to lose its last name. `path_fd` is borrowed.
-  void KeepUnlinked(const ObjectId& object, int path_fd) const;
+  void PreserveUnlinked(const ObjectId& object, int path_fd) const;
 
  private:
   Cuts cuts_;  // oldest first

@@ -38,7 +38,7 @@ Result<std::vector<std::string>> NamesFrom(UniqueFd fd) {
 
 Result<std::vector<std::string>> ReadNames(int path_fd) {
   UniqueFd fd(openat(path_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOATIME));
-  if (!fd.valid() && errno == EPERM) {  // O_NOATIME is for owners only
+  if (!fd.valid() && errno == EPERM) {  // only the owner may use O_NOATIME
     fd.Reset(openat(path_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   }
   if (!fd.valid()) return ErrnoError("open directory");

@@ -1,4 +1,4 @@
-// The names in a directory. Any thread.
+// Reads the names in a directory. Any thread.
 #pragma once
 
 #include <string>
@@ -11,10 +11,11 @@ namespace tandem::meta {
 
 bool IsDotOrDotDot(const char* name);
 
-// All but "." and "..", in no order. `fd` is open for reading, at the directory's beginning.
+// Returns all names but "." and "..", in no particular order. `fd` must be open for reading, with
+// its offset at the beginning of the directory. Takes ownership of `fd`.
 Result<std::vector<std::string>> NamesFrom(UniqueFd fd);
-// All but "." and "..", in byte order. `path_fd` may be O_PATH. Moves no access time of a directory
-// that is ours.
+// Returns all names but "." and "..", in byte order. `path_fd` may be an O_PATH descriptor. Does
+// not change the access time of a directory that we own.
 Result<std::vector<std::string>> ReadNames(int path_fd);
 
 }  // namespace tandem::meta

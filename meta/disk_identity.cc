@@ -32,8 +32,8 @@ constexpr char kSourcePathKey[] = "source_path";
 constexpr char kYes[] = "yes";
 constexpr char kNo[] = "no";
 
-// Its file handle, in hexadecimal, and the filesystem's UUID where the kernel tells it: root
-// directories of two filesystems may well have the same handle.
+// Returns the root's file handle in hexadecimal, followed by the filesystem's UUID if the kernel
+// reports it, since the root directories of two filesystems often have the same handle.
 std::string RootOf(const SourceTree& tree) {
   std::string bytes(tree.root().handle.bytes());
   FilesystemUuid uuid = {};
@@ -43,18 +43,18 @@ std::string RootOf(const SourceTree& tree) {
   return ToHex(bytes);
 }
 
-// Whether SOURCE is the directory it was. A wrong one must not be taken for a tree in which nearly
-// everything has been removed.
+// Returns whether SOURCE is the same directory as in the last run. A wrong directory must not be
+// taken for a tree in which nearly everything has been removed.
 Result<bool> IsSameSource(StateDatabase& database, const DiskIdentity& now) {
   ASSIGN_OR_RETURN(const auto root, database.Get(kSourceRootKey));
   ASSIGN_OR_RETURN(const auto path, database.Get(kSourcePathKey));
   if (!root || *root == now.source_root) return true;
-  const std::string advice =
-      "; if every replica is to become what it holds, remove " + database.database().path();
+  const std::string advice = " (to make every replica a copy of this directory, remove " +
+                             database.database().path() + ")";
   if (path != now.source_path) {
     return MakeError(
         ErrorKind::kUsage,
-        "the state is that of " + path.value_or("another source") + ", and " + now.source_path +
+        "the state belongs to " + path.value_or("another source") + ", and " + now.source_path +
             " is another directory: choose another state with --volume or --state" + advice);
   }
   std::error_code error;
@@ -73,7 +73,7 @@ Result<Epoch> SyncedEpoch(StateDatabase& database) {
   ASSIGN_OR_RETURN(const auto text, database.Get(kSyncedEpochKey));
   uint64_t number = 0;
   if (text) std::from_chars(text->data(), text->data() + text->size(), number);
-  if (Epoch(number) > kNewestEpoch) return Epoch();  // nothing is known to have been synced
+  if (Epoch(number) > kNewestEpoch) return Epoch();  // damaged: take nothing for synced
   return Epoch(number);
 }
 
@@ -81,12 +81,13 @@ Status OweReconcile(StateDatabase& database) {
   ASSIGN_OR_RETURN(const Epoch synced, SyncedEpoch(database));
   ASSIGN_OR_RETURN(const std::vector<ReplicaRecord> replicas, database.LoadReplicas());
   for (ReplicaRecord record : replicas) {
-    // One that is owed already may have to look further back.
+    // If a reconcile is owed already, it may have to compare changes from further back.
     record.compare_after = record.reconcile_owed ? std::min(record.compare_after, synced) : synced;
     record.reconcile_owed = true;
     RETURN_IF_ERROR(database.PutReplica(record));
   }
-  // One that comes back later is owed it as well, which is the case if nothing is remembered of it.
+  // A replica that was removed and comes back later needs a reconcile as well. It gets one if the
+  // database knows nothing of it, so forget the removed replicas.
   return database.Put(kLeftOutKey, "");
 }
 

@@ -1,8 +1,9 @@
-// How far a source follows an epoch that a replica claims, and a replica one that a source commits.
-// A source whose state database was lost has to number its cuts above the replica's, so it believes
-// what it is told, but only up to what can have been counted: a million cuts a second since 1970.
-// No source is that fast. So the limit outruns every counter, one that a lying replica has driven
-// up to it included, and what an honest replica holds is always within it.
+// Limits the epoch that a source accepts from a replica and a replica accepts from a source. A
+// source whose state database was lost has to number its cuts above the replica's, so it accepts
+// the number the replica claims, but only up to what can have been reached by a million cuts a
+// second since 1970. No source is that fast, so the limit grows faster than every epoch counter,
+// even one that a lying replica has raised to the limit, and an honest replica's epoch is always
+// below it.
 //
 // Any thread.
 #pragma once
@@ -14,11 +15,12 @@
 
 namespace tandem::meta {
 
-// What a clock says that was never set (1970) must not refuse an honest number.
+// Always accepted, so that an honest number is not refused if the clock was never set (1970).
 inline constexpr Epoch kAlwaysPlausible{uint64_t{1} << 50};
-// The replica's clock may be behind the source's.
+// The allowance for a replica's clock that is behind the source's.
 inline constexpr std::chrono::hours kClocksDiffer{24};
 
+// Returns the highest epoch to accept now, with the clock advanced by `allowance`.
 inline Epoch NewestPlausible(std::chrono::microseconds allowance = {}) {
   const auto since_1970 = std::chrono::system_clock::now().time_since_epoch() + allowance;
   const auto count = std::chrono::duration_cast<std::chrono::microseconds>(since_1970).count();

@@ -29,18 +29,19 @@ FileHandle::~FileHandle() {
 
 namespace {
 
-// Between attempts to open what may be an inode that is being created: about half a second in all.
+// The pauses between attempts to open an inode that may be being created, about half a second in
+// all.
 constexpr std::chrono::microseconds kFirstPause{100};
 constexpr std::chrono::milliseconds kLongestPause{250};
 
-// Since Linux 6.5: a handle good for identification, from filesystems that cannot open by it.
+// Since Linux 6.5: asks for a handle that identifies an object but cannot be opened.
 #ifndef AT_HANDLE_FID
 #define AT_HANDLE_FID 0x200
 #endif
 
 ObjectId HashOf(std::string_view bytes) {
   const XXH128_hash_t hash = XXH3_128bits(bytes.data(), bytes.size());
-  // Keep clear of the null id and of the root's.
+  // Avoid the null id and kRootObject.
   return hash.high64 == 0 ? ObjectId(1, hash.low64) : ObjectId(hash.high64, hash.low64);
 }
 
@@ -105,9 +106,9 @@ Result<UniqueFd> OpenByHandle(int mount_fd, const FileHandle& handle, int flags)
   buffer.handle.handle_type = static_cast<int>(le32toh(type));
   buffer.handle.handle_bytes = static_cast<unsigned>(bytes.size() - sizeof type);
   std::memcpy(buffer.handle.f_handle, bytes.data() + sizeof type, buffer.handle.handle_bytes);
-  // ext4 says ENOMEM, too, while an inode of that number is being created (the object is gone and
-  // its number used again): iget_locked in the kernel's fs/inode.c knows no other way to say so.
-  // Creation takes milliseconds, unless it waits for the journal.
+  // ext4 also returns ENOMEM while an inode of that number is being created (the object is gone and
+  // its number is reused), because iget_locked in the kernel's fs/inode.c reports every failure as
+  // NULL. Creation takes milliseconds, unless it waits for the journal.
   for (std::chrono::microseconds pause = kFirstPause;; pause *= 2) {
     const int fd = open_by_handle_at(mount_fd, &buffer.handle, flags | O_CLOEXEC);
     if (fd >= 0) return UniqueFd(fd);

@@ -1,5 +1,5 @@
-// What the backing filesystem calls an object by, however it is renamed (name_to_handle_at(2)).
-// Any thread.
+// File handles: the backing filesystem's names for objects, which renames do not change
+// (name_to_handle_at(2)). Any thread.
 #pragma once
 
 #include <compare>
@@ -13,13 +13,15 @@
 
 namespace tandem {
 
-// Opaque bytes: the handle's type (4, little endian), then the handle. Empty: the object has none.
-// One is kept for every object the kernel remembers, so those of ext4, xfs and btrfs (12, 16 and 24
-// bytes) stand in the value itself; longer ones (network filesystems') on the heap.
+// Opaque bytes: the handle's type (4 bytes, little endian), then the handle. Empty if the object
+// has no handle. There is one in memory for every inode the kernel caches, so handles of up to 24
+// bytes (ext4, xfs and btrfs need 12, 16 and 24) are stored inline. Longer ones (network
+// filesystems) are on the heap.
 class FileHandle {
  public:
   FileHandle() = default;
-  // The kernel's have at most 132 bytes. More than 255 are no handle: empty.
+  // The kernel's handles have at most 132 bytes with the type. More than 255 bytes are not a handle
+  // and give an empty one.
   explicit FileHandle(std::string_view bytes);
   FileHandle(const FileHandle& other) : FileHandle(other.bytes()) {}
   FileHandle(FileHandle&& other) noexcept : space_(other.space_), size_(other.size_) {
@@ -55,19 +57,21 @@ class FileHandle {
 struct IdentifiedObject {
   ObjectId id;
   FileHandle handle;
-  int mount_id = 0;  // of the mount the object was reached through
+  int mount_id = 0;  // the mount through which the object was reached
 };
 
-// The object that (directory, name) names, itself if it is a symlink; an empty name means the
-// descriptor's own object. Filesystems without handles get an id from inode, birth time and
-// generation, and an empty handle. kRootObject is never returned: the caller knows its root.
+// Identifies the object that `name` in the directory leads to, without following a symlink. If
+// `name` is empty, identifies the object `directory_fd` is open on. On a filesystem without handles
+// the id is made of inode number and birth time, and the handle is empty. Never returns
+// kRootObject: the caller knows its root.
 Result<IdentifiedObject> Identify(int directory_fd, const char* name);
 
-// The id of the object that this handle, not empty, is of; a root's is kRootObject instead.
+// Returns the id of the object that has this handle. Requires that `handle` is not empty. For the
+// root of a volume, use kRootObject instead.
 ObjectId ObjectIdOf(const FileHandle& handle);
 
-// Opens by handle; needs CAP_DAC_READ_SEARCH. `mount_fd` is any descriptor on that filesystem.
-// ESTALE when the object is gone.
+// Opens an object by its handle. Requires CAP_DAC_READ_SEARCH. `mount_fd` is any descriptor on that
+// filesystem. Returns ESTALE if the object is gone.
 Result<UniqueFd> OpenByHandle(int mount_fd, const FileHandle& handle, int flags);
 
 }  // namespace tandem

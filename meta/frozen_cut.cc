@@ -1,4 +1,4 @@
-// The operations' side of a frozen cut. The reader's: cut_object.cc.
+// The operations' side of a frozen cut. The reader's side is in cut_object.cc.
 #include "meta/frozen_cut.h"
 
 #include <fcntl.h>
@@ -13,9 +13,9 @@
 namespace tandem::meta {
 namespace {
 
-// Descriptors one cut may keep of unlinked objects.
+// The maximum number of descriptors of unlinked objects that one cut keeps.
 constexpr size_t kMaxUnlinked = 4096;
-// What one operation may be made to read and keep before it goes on.
+// The maximum number of bytes that one operation has to read and preserve before it goes on.
 constexpr uint64_t kMaxPerOperation = 4 << 20;
 constexpr uint64_t kPieceBytes = 1 << 20;
 constexpr size_t kExtentsAtATime = 1024;
@@ -38,31 +38,31 @@ const Layer& FrozenCut::changes() {
   return *changes_;
 }
 
-bool FrozenCut::Concerns(const ObjectId& object) const {
+bool FrozenCut::HasChangesOf(const ObjectId& object) const {
   return std::any_of(layers_.begin(), layers_.end(),
                      [&object](const auto& layer) { return layer->Find(object) != nullptr; });
 }
 
-FrozenCut::Concern FrozenCut::ConcernOf(const ObjectId& object, ByteRange range) const {
-  Concern concern;
+FrozenCut::ChangedParts FrozenCut::ChangedPartsOf(const ObjectId& object, ByteRange range) const {
+  ChangedParts changed;
   for (const auto& layer : layers_) {
     const ObjectChange* change = layer->Find(object);
     if (change == nullptr) continue;
-    concern.any = true;
-    concern.xattrs |= change->whole || (change->attributes & kXattrAttributes) != 0;
+    changed.any = true;
+    changed.xattrs |= change->whole || (change->attributes & kXattrAttributes) != 0;
     for (const RangeSet* set : {&change->data, &change->suspect}) {
-      for (const ByteRange& part : set->Within(range)) concern.data.Add(part);
+      for (const ByteRange& part : set->Within(range)) changed.data.Add(part);
     }
   }
-  return concern;
+  return changed;
 }
 
-void FrozenCut::Keep(const ObjectId& object, int path_fd) {
-  if (!keeps() || !Concerns(object)) return;
+void FrozenCut::PreserveUnlinked(const ObjectId& object, int path_fd) {
+  if (!is_preserving() || !HasChangesOf(object)) return;
   Shard& shard = ShardFor(object);
   {
     MutexLock lock(shard.mutex);
-    if (!keeps() || shard.unlinked.contains(object)) return;
+    if (!is_preserving() || shard.unlinked.contains(object)) return;
     UniqueFd fd(unlinked_count_ < kMaxUnlinked ? fcntl(path_fd, F_DUPFD_CLOEXEC, 0) : -1);
     if (fd.valid()) {
       ++unlinked_count_;
@@ -74,50 +74,51 @@ void FrozenCut::Keep(const ObjectId& object, int path_fd) {
 }
 
 FrozenCut::Outcome FrozenCut::Preserve(const Intent::Item& item) {
-  if (!keeps() || !Concerns(item.object->id)) return Outcome::kDone;
+  if (!is_preserving() || !HasChangesOf(item.object->id)) return Outcome::kDone;
   Shard& shard = ShardFor(item.object->id);
   MutexLock lock(shard.mutex);
-  return keeps() ? PreserveLocked(shard, item) : Outcome::kDone;
+  return is_preserving() ? PreserveLocked(shard, item) : Outcome::kDone;
 }
 
 FrozenCut::Outcome FrozenCut::PreserveLocked(Shard& shard, const Intent::Item& item) {
-  Kept& kept = shard.kept[item.object->id];
+  Preserved& preserved = shard.preserved[item.object->id];
   const bool is_data = item.touch == Intent::Touch::kData;
-  if (kept.settled || (!is_data && kept.attributes_settled)) return Outcome::kDone;
+  if (preserved.settled || (!is_data && preserved.attributes_settled)) return Outcome::kDone;
 
-  const Concern concern = ConcernOf(item.object->id, is_data ? item.range : ByteRange());
+  const ChangedParts changed = ChangedPartsOf(item.object->id, is_data ? item.range : ByteRange());
   std::optional<SourceObject> live;
-  // Called here alone, under the lock.
+  // Called only in this function, with shard.mutex held.
   const auto open_live = [&]() NO_THREAD_SAFETY_ANALYSIS -> bool {
     if (live) return true;
     auto opened = OpenLive(shard, *item.object);
     if (!opened) {
-      LogWarning("keep what cut {} needs: {}", cut_.name.epoch.number(), opened.error().ToString());
+      LogWarning("preserve an object for cut {}: {}", cut_.name.epoch.number(),
+                 opened.error().ToString());
       return false;
     }
     live = std::move(*opened);
     return true;
   };
-  if (!kept.attributes_settled) {
+  if (!preserved.attributes_settled) {
     if (!open_live()) return Outcome::kTooMuch;
     if (!live) {  // it had no name at the cut
-      kept.settled = true;
+      preserved.settled = true;
       return Outcome::kDone;
     }
-    if (const Outcome outcome = KeepAttributes(*live, concern.xattrs, kept);
+    if (const Outcome outcome = PreserveAttributes(*live, changed.xattrs, preserved);
         outcome != Outcome::kDone) {
       return outcome;
     }
   }
-  if (!is_data || kept.clone.valid()) return Outcome::kDone;
+  if (!is_data || preserved.clone.valid()) return Outcome::kDone;
 
   RangeSet needed;
-  for (const ByteRange& range : concern.data.Within({0, kept.size})) needed.Add(range);
-  for (const ByteRange& range : kept.content_settled.Within(item.range)) needed.Remove(range);
+  for (const ByteRange& range : changed.data.Within({0, preserved.size})) needed.Add(range);
+  for (const ByteRange& range : preserved.content_settled.Within(item.range)) needed.Remove(range);
   if (needed.empty()) return Outcome::kDone;
   if (!open_live()) return Outcome::kTooMuch;
   if (!live) return Outcome::kTooMuch;
-  return KeepContent(*live, needed.ToVector(), kept);
+  return PreserveContent(*live, needed.ToVector(), preserved);
 }
 
 Result<std::optional<SourceObject>> FrozenCut::OpenUnlinked(Shard& shard, const ObjectRef& object) {
@@ -128,7 +129,6 @@ Result<std::optional<SourceObject>> FrozenCut::OpenUnlinked(Shard& shard, const 
   return SourceObject(std::move(fd));
 }
 
-// Nothing: it had no name at the cut.
 Result<std::optional<SourceObject>> FrozenCut::OpenLive(Shard& shard, const ObjectRef& object) {
   ASSIGN_OR_RETURN(std::optional<SourceObject> unlinked, OpenUnlinked(shard, object));
   if (unlinked) return unlinked;
@@ -145,42 +145,43 @@ Result<std::optional<SourceObject>> FrozenCut::OpenNamed(const ObjectRef& object
   return SourceObject(std::move(*fd));
 }
 
-FrozenCut::Outcome FrozenCut::KeepAttributes(const SourceObject& live, bool with_xattrs,
-                                             Kept& kept) {
+FrozenCut::Outcome FrozenCut::PreserveAttributes(const SourceObject& live, bool with_xattrs,
+                                                 Preserved& preserved) {
   auto attributes = live.ReadAttributes(with_xattrs ? WithXattrs::kYes : WithXattrs::kNo);
   if (!attributes && with_xattrs && IsUnreadable(attributes.error())) {
-    kept.xattrs_unreadable = std::move(attributes.error());
+    preserved.xattrs_unreadable = std::move(attributes.error());
     attributes = live.ReadAttributes(WithXattrs::kNo);
   }
   if (!attributes) return Outcome::kTooMuch;
   uint64_t bytes = sizeof(Attributes) + attributes->link_target.size();
   for (const auto& [name, value] : attributes->xattrs) bytes += name.size() + value.size();
-  auto room = spill_.Count(bytes);
+  auto room = spill_.ChargeMemory(bytes);
   if (!room) return Outcome::kNoRoom;
-  kept.attributes_room = std::move(*room);
-  kept.size = attributes->size;
-  kept.attributes = std::move(*attributes);
-  kept.attributes_settled = true;
+  preserved.attributes_charge = std::move(*room);
+  preserved.size = attributes->size;
+  preserved.attributes = std::move(*attributes);
+  preserved.attributes_settled = true;
   return Outcome::kDone;
 }
 
-FrozenCut::Outcome FrozenCut::KeepContent(SourceObject& live, const std::vector<ByteRange>& ranges,
-                                          Kept& kept) {
+FrozenCut::Outcome FrozenCut::PreserveContent(SourceObject& live,
+                                              const std::vector<ByteRange>& ranges,
+                                              Preserved& preserved) {
   uint64_t left = kMaxPerOperation;
   for (const ByteRange& range : ranges) {
-    const Outcome outcome = KeepRange(live, range, left, kept);
-    if (outcome == Outcome::kTooMuch && Clone(live, kept)) return Outcome::kDone;
+    const Outcome outcome = PreserveRange(live, range, left, preserved);
+    if (outcome == Outcome::kTooMuch && Clone(live, preserved)) return Outcome::kDone;
     if (outcome != Outcome::kDone) return outcome;
   }
   return Outcome::kDone;
 }
 
-FrozenCut::Outcome FrozenCut::KeepRange(SourceObject& live, ByteRange range, uint64_t& left,
-                                        Kept& kept) {
-  const auto keep = [&kept](ByteRange part, std::optional<Spill::Kept> bytes) {
+FrozenCut::Outcome FrozenCut::PreserveRange(SourceObject& live, ByteRange range, uint64_t& left,
+                                            Preserved& preserved) {
+  const auto preserve = [&preserved](ByteRange part, std::optional<Spill::Value> bytes) {
     if (part.empty()) return;
-    kept.pieces[part.start] = {part.end, std::move(bytes)};
-    kept.content_settled.Add(part);
+    preserved.pieces[part.start] = {part.end, std::move(bytes)};
+    preserved.content_settled.Add(part);
   };
   while (!range.empty()) {
     const auto layout = live.ReadLayout(range, kExtentsAtATime);
@@ -189,53 +190,54 @@ FrozenCut::Outcome FrozenCut::KeepRange(SourceObject& live, ByteRange range, uin
     for (const ByteRange& data : layout->data) {
       if (data.length() > left) return Outcome::kTooMuch;
       left -= data.length();
-      keep({at, data.start}, std::nullopt);
+      preserve({at, data.start}, std::nullopt);
       for (at = data.start; at < data.end;) {
         const ByteRange part{at, std::min(data.end, at + kPieceBytes)};
         std::string bytes(part.length(), '\0');
         if (!live.Read(part.start, bytes)) return Outcome::kTooMuch;
-        auto room = spill_.Keep(std::move(bytes));
+        auto room = spill_.Store(std::move(bytes));
         if (!room) return Outcome::kNoRoom;
-        keep(part, std::move(room));
+        preserve(part, std::move(room));
         at = part.end;
       }
     }
-    keep({at, layout->end}, std::nullopt);
+    preserve({at, layout->end}, std::nullopt);
     range.start = layout->end;
   }
   return Outcome::kDone;
 }
 
-// Shares the file's blocks instead of copying them (btrfs, xfs). The clone has no name.
-bool FrozenCut::Clone(SourceObject& live, Kept& kept) {
+// Shares the file's blocks instead of copying them (btrfs, xfs). The clone has no name. Returns
+// false if the filesystem cannot do that.
+bool FrozenCut::Clone(SourceObject& live, Preserved& preserved) {
   const auto content = live.ContentFd();
   if (!content) return false;
   UniqueFd clone(openat(tree_.root_fd(), ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600));
   if (!clone.valid() || ioctl(clone.get(), FICLONE, *content) != 0) return false;
-  kept.clone = std::move(clone);
+  preserved.clone = std::move(clone);
   return true;
 }
 
 bool FrozenCut::Finish() {
-  State expected = State::kKeeping;
+  State expected = State::kPreserving;
   const bool whole = state_.compare_exchange_strong(expected, State::kFinished);
-  DropKept(/*and_unlinked=*/true);
+  DropPreserved(/*and_unlinked=*/true);
   return whole;
 }
 
 void FrozenCut::GiveUp() {
-  State expected = State::kKeeping;
+  State expected = State::kPreserving;
   if (state_.compare_exchange_strong(expected, State::kGivenUp)) {
-    DropKept(/*and_unlinked=*/false);  // somebody may still be reading them
+    DropPreserved(/*and_unlinked=*/false);  // the sender may still be reading them
   }
 }
 
-void FrozenCut::DropKept(bool and_unlinked) {
+void FrozenCut::DropPreserved(bool and_unlinked) {
   for (Shard& shard : shards_) {
-    std::unordered_map<ObjectId, Kept> kept;
+    std::unordered_map<ObjectId, Preserved> preserved;
     std::unordered_map<ObjectId, UniqueFd> unlinked;
     MutexLock lock(shard.mutex);
-    kept.swap(shard.kept);
+    preserved.swap(shard.preserved);
     if (and_unlinked) unlinked.swap(shard.unlinked);
   }
 }

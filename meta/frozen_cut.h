@@ -1,22 +1,23 @@
-// A frozen cut: what one replica needs to go from its cut to a newer one, and the only way to read
-// the objects concerned as they were at that instant, while operations go on (DESIGN section 4,
-// "Reading a frozen cut").
+// A frozen cut holds what one replica needs to go from its cut to a newer one. It is the only way
+// to read the changed objects as they were at the instant of that cut while operations continue
+// (DESIGN section 4, "Reading a frozen cut").
 //
-// Names are part of the changes. Of everything else the cut keeps what an operation is about to
-// alter and the reader has not read yet: bytes, attributes, and, by an open descriptor, objects
-// that lose their last name. Both sides meet at a lock for each shard of objects:
+// The changes contain the names. Everything else is read from the tree, so an operation preserves
+// what it is about to alter if the reader has not read it yet: bytes, attributes, and, by an open
+// descriptor, objects that lose their last name. Each shard of objects has a lock that orders the
+// two sides:
 //
 //   the reader                               an operation, inside the gate, before its call
-//   reads the live object, then locks,       locks, reads what it will alter and what is not
-//   puts kept values over what it read,      settled yet, keeps that and marks it settled,
-//   marks that as settled, unlocks           unlocks
+//   reads the live object, locks,            locks, reads what it will alter and is not settled
+//   overlays the preserved values,           yet, preserves that, marks it settled, unlocks
+//   marks the result settled, unlocks
 //
-// So whatever the live read saw, what an operation altered before the reader locked has been kept,
-// and what is altered later no longer matters. "Settled" are bytes and attributes that nobody needs
-// to keep any more.
+// So what an operation altered before the reader locked has been preserved, whatever the live read
+// saw, and what is altered later no longer matters. Bytes and attributes are "settled" if no
+// operation has to preserve them any more.
 //
-// A cut that cannot be kept is given up: reading goes on, but what was read is of no one moment,
-// and a newer cut must follow before any of it counts.
+// If something cannot be preserved, the cut is given up. The reader may go on, but what it reads
+// does not show the tree at one instant, so a newer cut must follow before any of it counts.
 #pragma once
 
 #include <array>
@@ -36,100 +37,105 @@
 
 namespace tandem::meta {
 
-// Read by one thread, the sender's. Keep, Preserve and GiveUp: any, but the first two only inside
-// the gate.
+// The sender's thread reads it. Any thread may call PreserveUnlinked, Preserve and GiveUp, the
+// first two only inside the gate.
 class FrozenCut {
  public:
-  // `layers` are those after the replica's cut, oldest first. Made while the gate is closed, so it
-  // copies nothing.
+  // `layers` are the layers after the replica's cut, oldest first. `tree` and `spill` must outlive
+  // the cut. Called while the gate is closed, so it copies nothing.
   FrozenCut(CutRecord cut, std::vector<std::shared_ptr<const Layer>> layers, const SourceTree& tree,
             Spill& spill);
 
   const CutRecord& cut() const { return cut_; }
-  // All layers merged.
+  // Returns all layers merged into one.
   const Layer& changes();
 
-  // Nothing: the object was gone already at the cut, or has no name in it. The reader must not
-  // outlive the cut.
+  // Returns nullptr if the object was already gone at the cut or has no name in it. The reader must
+  // not outlive the cut.
   Result<std::unique_ptr<ObjectReader>> Open(const ObjectRef& object);
 
-  // Everything has been read. False: the cut was given up, what was read is of no one moment.
+  // Called when everything has been read. Returns false if the cut was given up, so that what was
+  // read does not show the tree at one instant.
   bool Finish();
-  // What is kept is dropped, and nothing more is kept.
+  // Drops the preserved values. From now on operations preserve nothing for this cut.
   void GiveUp();
   bool given_up() const { return state_ == State::kGivenUp; }
-  // Whether operations still have to keep things for it.
-  bool keeps() const { return state_ == State::kKeeping; }
+  // Returns whether operations still have to preserve things for this cut.
+  bool is_preserving() const { return state_ == State::kPreserving; }
 
   // ---- Operations ----
-  // The object is about to lose what may be its last name.
-  void Keep(const ObjectId& object, int path_fd);
+  // Keeps a duplicate of `path_fd`, because the object is about to lose what may be its last name.
+  // Gives the cut up if that cannot be done.
+  void PreserveUnlinked(const ObjectId& object, int path_fd);
   enum class Outcome {
     kDone,
     kNoRoom,   // the spill is full; nothing was altered
-    kTooMuch,  // more than one operation may be held up for, or it cannot be read
+    kTooMuch,  // it would delay the operation too long, or it cannot be read
   };
-  // The operation is about to alter this.
+  // Preserves what the operation is about to alter.
   Outcome Preserve(const Intent::Item& item);
 
  private:
   friend class CutObject;
-  enum class State : uint8_t { kKeeping, kFinished, kGivenUp };
+  enum class State : uint8_t { kPreserving, kFinished, kGivenUp };
 
   struct Piece {
     uint64_t end = 0;
-    std::optional<Spill::Kept> bytes;  // none: a hole
+    std::optional<Spill::Value> bytes;  // nullopt if the piece is a hole
   };
-  // What is known of one object's past. Guarded by its shard's lock.
-  struct Kept {
-    bool settled = false;             // nothing of it is needed any more
-    bool attributes_settled = false;  // from here on `size` is the size at the cut
+  // What is preserved of one object, and which parts of it are settled. Guarded by the shard's
+  // mutex.
+  struct Preserved {
+    bool settled = false;             // all of it is settled
+    bool attributes_settled = false;  // if true, `size` is the size at the cut
     uint64_t size = 0;
     std::optional<Attributes> attributes;
-    std::optional<Error> xattrs_unreadable;  // then `attributes` is without
-    Spill::Kept attributes_room;
+    std::optional<Error> xattrs_unreadable;  // if set, `attributes` lacks them
+    Spill::Value attributes_charge;          // the memory charged for `attributes`
     RangeSet content_settled;
-    std::map<uint64_t, Piece> pieces;  // by where they start
-    // A clone of the file, where the filesystem can make one: content that is not settled is there.
+    std::map<uint64_t, Piece> pieces;  // by their start
+    // A clone of the file, if one had to be made and the filesystem can make them. It holds the
+    // content that is not settled.
     UniqueFd clone;
   };
   struct Shard {
     Mutex mutex;
-    std::unordered_map<ObjectId, Kept> kept GUARDED_BY(mutex);
-    // Objects that may have lost their last name since.
+    std::unordered_map<ObjectId, Preserved> preserved GUARDED_BY(mutex);
+    // Descriptors of objects that may have lost their last name since the cut.
     std::unordered_map<ObjectId, UniqueFd> unlinked GUARDED_BY(mutex);
   };
-  // What of an object the cut is about, before anything is read.
-  struct Concern {
+  // The parts of an object that the cut's changes contain, whether or not they have been read yet.
+  struct ChangedParts {
     bool any = false;
     bool xattrs = false;
     RangeSet data;
   };
 
   Shard& ShardFor(const ObjectId& object) { return shards_[ShardOf(object)]; }
-  bool Concerns(const ObjectId& object) const;
-  Concern ConcernOf(const ObjectId& object, ByteRange range) const;
-  // Nothing: the object has a name, or had none at the cut.
+  bool HasChangesOf(const ObjectId& object) const;
+  ChangedParts ChangedPartsOf(const ObjectId& object, ByteRange range) const;
+  // Returns nullopt unless the object may have lost its last name since the cut.
   Result<std::optional<SourceObject>> OpenUnlinked(Shard& shard, const ObjectRef& object)
       REQUIRES(shard.mutex);
-  // Nothing: it has no name.
+  // Returns nullopt if the object has no name.
   Result<std::optional<SourceObject>> OpenNamed(const ObjectRef& object, Effort effort) const;
-  // Inside the gate.
+  // Called inside the gate. Returns nullopt if the object had no name at the cut.
   Result<std::optional<SourceObject>> OpenLive(Shard& shard, const ObjectRef& object)
       REQUIRES(shard.mutex);
   Outcome PreserveLocked(Shard& shard, const Intent::Item& item) REQUIRES(shard.mutex);
-  Outcome KeepAttributes(const SourceObject& live, bool with_xattrs, Kept& kept);
-  Outcome KeepContent(SourceObject& live, const std::vector<ByteRange>& ranges, Kept& kept);
-  Outcome KeepRange(SourceObject& live, ByteRange range, uint64_t& left, Kept& kept);
-  bool Clone(SourceObject& live, Kept& kept);
-  void DropKept(bool and_unlinked);
+  Outcome PreserveAttributes(const SourceObject& live, bool with_xattrs, Preserved& preserved);
+  Outcome PreserveContent(SourceObject& live, const std::vector<ByteRange>& ranges,
+                          Preserved& preserved);
+  Outcome PreserveRange(SourceObject& live, ByteRange range, uint64_t& left, Preserved& preserved);
+  bool Clone(SourceObject& live, Preserved& preserved);
+  void DropPreserved(bool and_unlinked);
 
   const CutRecord cut_;
   const std::vector<std::shared_ptr<const Layer>> layers_;
   std::shared_ptr<const Layer> changes_;
   const SourceTree& tree_;
   Spill& spill_;
-  std::atomic<State> state_{State::kKeeping};
+  std::atomic<State> state_{State::kPreserving};
   std::atomic<size_t> unlinked_count_{0};
   std::array<Shard, kShards> shards_;
 };

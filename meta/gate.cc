@@ -20,7 +20,8 @@ int Gate::Enter() {
   const int slot = SlotOfThisThread(kSlots);
   std::atomic<int>& inside = slots_[static_cast<size_t>(slot)].inside;
   while (true) {
-    // Sequentially consistent on both sides: either we see closed_, or Close sees us inside.
+    // Both sides are sequentially consistent: either this sees closed_, or Close sees this thread
+    // inside.
     inside.fetch_add(1);
     if (!closed_.load()) [[likely]]
       return slot;
@@ -40,7 +41,7 @@ bool Gate::IsEmpty() const {
 bool Gate::Close(std::chrono::microseconds patience) {
   closed_.store(true);
   const auto deadline = std::chrono::steady_clock::now() + patience;
-  // Operations take microseconds. Yielding is enough for those; the rare long one is polled for.
+  // Most operations take microseconds, for which yielding suffices. Poll for the rare long one.
   constexpr int kYields = 100;
   constexpr int kShortNaps = 200;
   for (int round = 0; !IsEmpty(); ++round) {

@@ -1,8 +1,8 @@
-// The gate that every changing operation passes shared and a cut takes exclusively (DESIGN section
-// 4). Passing costs two uncontended atomic operations: each thread counts itself in a slot of its
-// own, so eight writers do not fight over one cache line.
+// The gate: changing operations pass it shared, a cut takes it exclusively (DESIGN section 4).
+// Passing costs two uncontended atomic operations, because threads count themselves in different
+// slots, so that eight writers do not contend for one cache line.
 //
-// Any thread. A thread passes at most once at a time.
+// Any thread. A thread enters at most once at a time.
 #pragma once
 
 #include <array>
@@ -15,12 +15,12 @@ namespace tandem::meta {
 
 class Gate {
  public:
-  // Waits while a cut holds the gate. Returns the slot to leave by.
+  // Waits while the gate is closed. Returns the slot to pass to Leave.
   int Enter() EXCLUDES(mutex_);
   void Leave(int slot);
 
-  // Closes the gate and waits until nobody is inside. False: somebody still was when `patience` had
-  // passed; the gate is open again. One closer at a time (the caller sees to that).
+  // Closes the gate and waits until no operation is inside. Returns false, with the gate open
+  // again, if one is still inside after `patience`. Only one thread may close the gate at a time.
   bool Close(std::chrono::microseconds patience) EXCLUDES(mutex_);
   void Open() EXCLUDES(mutex_);
 

@@ -1,8 +1,8 @@
-// How long a cut keeps operations out while it waits for the running ones, try after try. The first
-// try is short: one operation that waits for the disk is not to hold up all others. Each further
-// one is twice as long, without end: as nobody gets in meanwhile, the try that outlasts the slowest
-// operation succeeds, and keeps operations out no longer than that one takes. So cuts come on any
-// disk.
+// Determines how long each try to take a cut keeps the gate closed while it waits for the running
+// operations. The first try is short, so that one operation that waits for the disk does not delay
+// all others. Each further try is twice as long. Since no operation enters meanwhile, the first try
+// that is longer than the slowest running operation succeeds, and it keeps the gate closed no
+// longer than that operation takes. So cuts come on any disk. Not synchronised.
 #pragma once
 
 #include <algorithm>
@@ -14,11 +14,11 @@ class GatePatience {
  public:
   static constexpr std::chrono::microseconds kFirst{3000};
 
-  // Of the try that is due.
+  // Returns the patience of the next try.
   std::chrono::microseconds patience() const { return patience_; }
-  // Whether it is short enough to hold a lock meanwhile that others need.
+  // Returns whether the next try is short enough to hold a lock that other threads need.
   bool IsShort() const { return patience_ <= 4 * kFirst; }
-  // It failed. Returns how long operations are let through before the next.
+  // Called when a try failed. Returns how long to leave the gate open before the next try.
   std::chrono::milliseconds Failed() {
     patience_ = std::min(2 * patience_, kLongest);
     const auto pause = pause_;
@@ -27,7 +27,7 @@ class GatePatience {
   }
 
  private:
-  static constexpr std::chrono::microseconds kLongest{std::chrono::hours(1)};  // never seen
+  static constexpr std::chrono::microseconds kLongest{std::chrono::hours(1)};  // never reached
   static constexpr std::chrono::milliseconds kPauseFirst{2};
   static constexpr std::chrono::milliseconds kPauseLongest{100};
 

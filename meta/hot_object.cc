@@ -7,7 +7,7 @@
 namespace tandem::meta {
 namespace {
 
-// Regions that `range` touches, as bits.
+// Returns the regions that `range` overlaps, one bit each.
 uint64_t BitsFor(ByteRange range, int shift) {
   constexpr uint64_t kLast = HotRegion::kPerFile - 1;
   const uint64_t first = std::min(range.start >> shift, kLast);
@@ -36,7 +36,8 @@ ByteRange HotRegion::range() const {
 std::vector<HotRegion> HotObject::TouchData(ByteRange range) {
   std::vector<HotRegion> missing;
   if (range.empty()) return missing;
-  // A file that outgrew its 64 regions gets larger ones. An open end does not count as growth.
+  // If the file outgrows its 64 regions, it gets larger ones. A range up to kEndOfFile counts only
+  // up to its first byte.
   const uint64_t extent = range.end == ByteRange::kEndOfFile ? range.start + 1 : range.end;
   int shift = shift_;
   while (shift < HotRegion::kMaxShift && ((extent - 1) >> shift) >= HotRegion::kPerFile) ++shift;
@@ -79,7 +80,8 @@ std::vector<HotRegion> HotObject::TouchAhead(const std::vector<HotRegion>& regio
   if (regions.empty() || bytes == 0) return ahead;
   uint64_t open = BitsFor({0, bytes}, shift_) & ~durable_;
   for (const HotRegion region : regions) open &= ~(uint64_t{1} << region.index());
-  // In the order in which a file is written: what follows the last of them, then from the start.
+  // Go in the order in which a file is usually written: from behind the last region, then from the
+  // start.
   const int next = (regions.back().index() + 1) % HotRegion::kPerFile;
   uint64_t left = std::min(static_cast<uint64_t>(std::popcount(durable_)), kMostBytes >> shift_);
   for (open = std::rotr(open, next); left > 0 && open != 0; --left, open &= open - 1) {
@@ -111,7 +113,7 @@ uint8_t HotObject::Pin() {
 }
 
 std::vector<HotRegion> HotObject::EndWindow(bool all) {
-  // Pins of the other parity are from before the window that ends now.
+  // Pins of the other parity were taken before the window that ends now.
   if (pins_[parity_ ^ 1] != 0) stale_pin_ = true;
   if (!pinned()) stale_pin_ = false;
   parity_ ^= 1;

@@ -39,14 +39,15 @@ bool Marks::PinAndTouch(const Intent::Item& item, bool may_rely_on_birth, Pins& 
   return true;
 }
 
-void Marks::TouchNext(const Intent& intent, Foresight& foresight, Requests& missing, PinSet& pins) {
+void Marks::TouchNext(const Intent& intent, TouchPredictor& predictor, Requests& missing,
+                      PinSet& pins) {
   const Requests asked = missing;
   for (const Intent::Item& item : intent) {
     const auto is_of_item = [&item](const Request& request) {
       return request.object.id == item.object->id;
     };
     if (std::ranges::none_of(asked, is_of_item)) continue;
-    for (const ObjectRef& next : foresight.LikelyNext(item)) {
+    for (const ObjectRef& next : predictor.LikelyNext(item)) {
       if (open_.IsNewborn(next.id)) continue;
       Shard& shard = ShardFor(next.id);
       MutexLock lock(shard.mutex);

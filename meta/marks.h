@@ -59,9 +59,9 @@ class Marks {
   // `missing`. With `may_rely_on_birth`, returns false and does nothing if the object was born in
   // the open epoch: then it needs no mark as long as that epoch is open.
   bool PinAndTouch(const Intent::Item& item, bool may_rely_on_birth, Pins& pins, Requests& missing);
-  // For each item that lacks a mark, touches and pins what `foresight` expects to be touched next,
+  // For each item that lacks a mark, touches and pins what `predictor` expects to be touched next,
   // so that one commit makes those marks too.
-  void TouchNext(const Intent& intent, Foresight& foresight, Requests& missing, PinSet& pins);
+  void TouchNext(const Intent& intent, TouchPredictor& predictor, Requests& missing, PinSet& pins);
   // Makes the marks. Their objects must be pinned. Returns once they are committed.
   Status Make(const Requests& requests);
   void Unpin(const Pin& pin);

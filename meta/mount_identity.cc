@@ -27,7 +27,7 @@ struct MountRequest {
   uint64_t mount = 0;
   uint64_t parameter = 0;
 };
-// The beginning of struct statmount; strings follow it in the kernel's.
+// The beginning of the kernel's struct statmount. There, strings follow it.
 struct MountDescription {
   uint32_t size;
   uint32_t options;
@@ -58,7 +58,7 @@ bool HasOldId(uint64_t unique, uint32_t wanted) {
 Result<std::string> MountIdentityOf(int fd) {
   struct statx attributes;
   if (statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_MNT_ID_UNIQUE, &attributes) != 0) {
-    return ErrnoError("find out which mount this is");
+    return ErrnoError("get the mount id");
   }
   return Written(attributes.stx_mnt_id, (attributes.stx_mask & STATX_MNT_ID_UNIQUE) != 0);
 }

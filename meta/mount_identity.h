@@ -1,6 +1,6 @@
-// What tells one mount of a filesystem from every other since the machine was started: its unique
-// id (STATX_MNT_ID_UNIQUE, Linux 6.8), or, on older kernels, the id of the mount table, which is
-// used again, with a question mark. Any thread.
+// Identifies a mount among all mounts since the machine booted. The identity is the mount's unique
+// id (STATX_MNT_ID_UNIQUE, Linux 6.8). On older kernels it is the id in the mount table followed by
+// a question mark, because the kernel reuses those ids. Any thread.
 #pragma once
 
 #include <string>
@@ -9,10 +9,10 @@
 
 namespace tandem::meta {
 
-// The mount of a descriptor. Sends no request to the filesystem.
+// Returns the identity of the mount that `fd` is on. Sends no request to the filesystem.
 Result<std::string> MountIdentityOf(int fd);
 
-// The mount with this id in the mount table (/proc/self/mountinfo).
+// Returns the identity of the mount with this id in the mount table (/proc/self/mountinfo).
 Result<std::string> MountIdentityOfId(int mount_id);
 
 }  // namespace tandem::meta

@@ -17,13 +17,14 @@
 namespace tandem::meta {
 namespace {
 
-// Levels: more are a cycle, of names that were noted at different times.
-constexpr size_t kDeepest = size_t{1} << 14;
-// Of what is opened by one call, with room below PATH_MAX.
+// A path with more names is a cycle, made of names that were noted at different times.
+constexpr size_t kMaxDepth = size_t{1} << 14;
+// The length up to which names are joined into one path for openat2, with room below PATH_MAX.
 constexpr size_t kLongestPath = 3072;
 
-// Follows no links: one that has come into the place of a directory may lead into our own mount.
-// Some sandboxes refuse openat2, with EPERM as well: then every name is opened by itself.
+// Follows no symlinks, because a symlink that has replaced a directory may lead into our own mount.
+// Some sandboxes refuse openat2 with ENOSYS or EPERM. Then this sets `one_by_one`, and the caller
+// must open every name separately.
 int OpenBelow(int directory_fd, const std::string& path, bool& one_by_one) {
   constexpr int kFlags = O_PATH | O_NOFOLLOW | O_CLOEXEC;
   if (one_by_one) return openat(directory_fd, path.c_str(), kFlags);
@@ -52,18 +53,18 @@ bool LeadsNowhere(int code) {
 
 }  // namespace
 
-bool IsUnknown(const Error& error) {
+bool IsNameUnknown(const Error& error) {
   return error.kind() == ErrorKind::kSystem && error.code() == EAGAIN;
 }
 
-// ---- By the names that are known ----------------------------------------------------------------
+// ---- By known names -----------------------------------------------------------------------------
 
 std::optional<std::vector<std::string>> NameResolver::NamesDownTo(const EntryKey& entry) {
   std::vector<std::string> names{entry.name};
   ObjectId at = entry.parent;
   while (at != kRootObject) {
     auto above = whereabouts_.NameOf(at);
-    if (!above || names.size() == kDeepest) return std::nullopt;
+    if (!above || names.size() == kMaxDepth) return std::nullopt;
     names.push_back(std::move(above->name));
     at = above->parent;
   }
@@ -84,12 +85,12 @@ Result<UniqueFd> NameResolver::OpenDown(const std::vector<std::string>& names) c
     UniqueFd opened(OpenBelow(from, path, one_by_one));
     if (!opened.valid() && one_by_one && !one_by_one_) {
       one_by_one_ = true;
-      continue;  // with one name
+      continue;  // again, with a single name
     }
     if (!opened.valid()) {
       if (LeadsNowhere(errno)) return UniqueFd();
       if (errno == EXDEV) {
-        return ErrnoError(EPERM, "open by name what something is mounted over");
+        return ErrnoError(EPERM, "open by name (something is mounted over it)");
       }
       return ErrnoError("open by name");
     }
@@ -117,7 +118,7 @@ Result<NameResolver::Found> NameResolver::TryNames(const ObjectId& object) {
     auto fd = OpenDown(*names);
     found.tried.push_back(std::move(*names));
     if (!fd && IsForbidden(fd.error())) refused = std::move(fd.error());
-    if (!fd && refused) continue;  // another name may do
+    if (!fd && refused) continue;  // another name may work
     ASSIGN_OR_RETURN(UniqueFd opened, std::move(fd));
     if (!opened.valid()) continue;
     ASSIGN_OR_RETURN(const bool same, IsObject(opened, object));
@@ -129,8 +130,9 @@ Result<NameResolver::Found> NameResolver::TryNames(const ObjectId& object) {
   return found;
 }
 
-// An operation may have moved the object, or what is above it, and not have recorded that yet: once
-// those under way have, other names are known; if not, it was not there.
+// An operation may have renamed the object, or a directory above it, and not have recorded that
+// yet. So waits for the running operations and tries again. If the known names are still the same,
+// the object is not at any of them.
 Result<NameResolver::Found> NameResolver::TryNamesForSure(const ObjectId& object) {
   ASSIGN_OR_RETURN(Found found, TryNames(object));
   while (!found.settled()) {
@@ -148,14 +150,14 @@ Result<std::optional<UniqueFd>> NameResolver::Open(const ObjectId& object, Effor
   ASSIGN_OR_RETURN(Found found, TryNames(object));
   if (found.fd.valid()) return std::move(found.fd);
   if (found.nameless) return std::nullopt;
-  return ErrnoError(EAGAIN, "open by name an object of which no name is known");
+  return ErrnoError(EAGAIN, "open by name (the name is not known)");
 }
 
 std::optional<EntryKey> NameResolver::TakeLostName(const ObjectId& object) {
   Whereabouts::Known known = whereabouts_.Find(object);
   if (!known.nameless || known.names.empty()) return std::nullopt;
   for (const EntryKey& name : known.names) {
-    whereabouts_.NoteTaken(object, name.parent, name.name, Whereabouts::Left::kNone);
+    whereabouts_.NoteNameRemoved(object, name.parent, name.name, Whereabouts::OtherNames::kNone);
   }
   return std::move(known.names.front());
 }
@@ -172,7 +174,8 @@ std::string NameResolver::PathOf(const ObjectId& object) {
 
 // ---- By a search --------------------------------------------------------------------------------
 
-// Of every object that is there the name is known, since all of the tree fitted into the table.
+// Returns whether the table holds a name of every object: a search has completed and nothing has
+// been forgotten since it began.
 bool NameResolver::KnowsAll() const {
   return forgotten_before_ && *forgotten_before_ == whereabouts_.forgotten();
 }
@@ -191,8 +194,8 @@ Result<std::optional<UniqueFd>> NameResolver::OpenOrSearch(const ObjectId& objec
       ASSIGN_OR_RETURN(found, TryNamesForSure(object));
     }
     if (!found.settled()) {
-      if (closed_) {
-        Error closed = *closed_;
+      if (skipped_directory_error_) {
+        Error closed = *skipped_directory_error_;
         return tl::unexpected<Error>(std::move(closed).Within("search for an object"));
       }
       whereabouts_.NoteNamelessUnlessChanged(object, found.version);
@@ -206,18 +209,19 @@ Status NameResolver::Locate(std::span<const ObjectId> objects) {
   Wanted unknown;
   for (const ObjectId& object : objects) {
     if (object == kRootObject) continue;
-    // Which a directory refuses is known well enough.
+    // If a directory refuses access, `found` is an error: a search would not find the object
+    // either.
     const auto found = TryNames(object);
     if (found && !found->settled()) unknown.insert(object);
   }
-  if (unknown.size() < 2) return {};  // opening it finds it
+  if (unknown.size() < 2) return {};  // Open searches for a single object
   MutexLock lock(search_mutex_);
   if (KnowsAll()) return {};
   std::vector<std::pair<ObjectId, uint64_t>> before;
   for (const ObjectId& object : unknown)
     before.emplace_back(object, whereabouts_.Find(object).version);
   RETURN_IF_ERROR(Search(unknown));
-  if (closed_) return {};
+  if (skipped_directory_error_) return {};
   for (const auto& [object, version] : before) {
     if (unknown.contains(object)) whereabouts_.NoteNamelessUnlessChanged(object, version);
   }
@@ -233,15 +237,15 @@ std::vector<std::string> NameResolver::NamesOf(const Place& place) {
   return names;
 }
 
-// Directories may move from where it has yet to go to where it has been, with all below them. Those
-// are searched once more, until none has moved.
+// While the search runs, directories may move from a part it has not visited to a part it has. So
+// directories that were given a name meanwhile are searched as well, until there are none.
 Status NameResolver::Search(Wanted& wanted) {
   ++searches_;
-  LogDebug("searching the source for {} objects", wanted.size());
+  LogDebug("searching the source for {} objects by name", wanted.size());
   const uint64_t forgotten_before = whereabouts_.forgotten();
   forgotten_before_.reset();
-  closed_.reset();
-  whereabouts_.Watch();
+  skipped_directory_error_.reset();
+  whereabouts_.StartWatching();
   const auto root = std::make_shared<const Place>(Place{kRootObject, nullptr, {}});
   std::vector<std::shared_ptr<const Place>> left{root};
   Status status;
@@ -254,7 +258,7 @@ Status NameResolver::Search(Wanted& wanted) {
     }
     if (status) status = Settle();
     if (!status) break;
-    const auto given = whereabouts_.TakeGiven();
+    const auto given = whereabouts_.TakeNewlyNamed();
     if (!given) {
       status =
           MakeError(ErrorKind::kGivenUp, "search the source: too many names changed meanwhile");
@@ -276,11 +280,12 @@ Status NameResolver::Search(Wanted& wanted) {
   return status;
 }
 
-// What is not ours to enter nobody has changed anything in through us, unless it was ours.
+// Skips directories that we may not enter. Nothing in them can have been changed through the mount,
+// unless we own the directory and so could enter it before.
 Status NameResolver::Visit(const std::shared_ptr<const Place>& place, Wanted& wanted,
                            std::vector<std::shared_ptr<const Place>>& left) {
   const auto note = [this](int fd, const Error& error) REQUIRES(search_mutex_) {
-    if (IsForbidden(error) && IsOurs(fd)) closed_ = error;
+    if (IsForbidden(error) && IsOurs(fd)) skipped_directory_error_ = error;
   };
   UniqueFd directory;
   if (place->parent == nullptr) {
@@ -288,7 +293,7 @@ Status NameResolver::Visit(const std::shared_ptr<const Place>& place, Wanted& wa
     if (!directory.valid()) return ErrnoError("open root of source");
   } else {
     auto opened = OpenDown(NamesOf(*place));
-    if (!opened && IsForbidden(opened.error())) closed_ = opened.error();
+    if (!opened && IsForbidden(opened.error())) skipped_directory_error_ = opened.error();
     if (!opened && IsUnreadable(opened.error())) return {};
     ASSIGN_OR_RETURN(directory, std::move(opened));
     if (!directory.valid() || !IsDirectory(directory.get())) return {};
@@ -313,7 +318,7 @@ Status NameResolver::Visit(const std::shared_ptr<const Place>& place, Wanted& wa
     const bool is_wanted = wanted.erase(found->id) != 0;
     if (is_wanted || is_directory) {
       whereabouts_.Note(found->id, place->id, name);
-      if (is_wanted) (void)whereabouts_.Find(found->id);  // it is not the first to be forgotten
+      if (is_wanted) (void)whereabouts_.Find(found->id);  // so that it is not forgotten first
     } else {
       whereabouts_.NoteIfRoom(found->id, place->id, name);
     }

@@ -1,8 +1,8 @@
-// Opens objects of SOURCE by the names they were last known to have, where their handles cannot be
-// opened. How, and what is done when a name turns out to be wrong: meta/WHEREABOUTS.md.
+// Opens objects of SOURCE by the names they were last known to have. Used if their handles cannot
+// be opened. meta/WHEREABOUTS.md describes how, and what happens if a name turns out to be wrong.
 //
-// Any thread. With Effort::kSearch it may wait for running operations and walk the whole tree: not
-// inside the gate, and with no lock held.
+// Any thread. With Effort::kSearch a call may wait for running operations and walk the whole tree,
+// so it must not be made inside the gate or with a lock held.
 #pragma once
 
 #include <atomic>
@@ -22,67 +22,69 @@
 namespace tandem::meta {
 
 enum class Effort {
-  kAtOnce,  // what is not known is an error, see IsUnknown
-  kSearch,
+  kAtOnce,  // fails if no name of the object is known, see IsNameUnknown
+  kSearch,  // searches the tree if need be
 };
 
-// Where the object is would have to be searched for.
-bool IsUnknown(const Error& error);
+// Returns whether an open with kAtOnce failed because the tree would have to be searched.
+bool IsNameUnknown(const Error& error);
 
 class NameResolver {
  public:
-  // `root_fd` is borrowed; `mount_id` is that of the mount the volume stands on.
-  NameResolver(int root_fd, int mount_id, size_t most_objects = Whereabouts::kMostObjects)
-      : root_fd_(root_fd), mount_id_(mount_id), whereabouts_(most_objects) {}
+  // `root_fd` is borrowed. `mount_id` is the id of the mount that the volume is on.
+  NameResolver(int root_fd, int mount_id, size_t max_objects = Whereabouts::kMaxObjects)
+      : root_fd_(root_fd), mount_id_(mount_id), whereabouts_(max_objects) {}
 
   Whereabouts& whereabouts() { return whereabouts_; }
-  // Waits until every operation that has changed something has recorded it. To be set before the
-  // first search, and taken away (empty) before what it needs goes.
+  // `settle` waits until every operation that has changed something has recorded it. Set it before
+  // the first search, and reset it to an empty function before what it refers to is destroyed.
   void SetSettle(std::function<Status()> settle) { settle_ = std::move(settle); }
 
-  // O_PATH. Nothing: the object is gone.
+  // Returns an O_PATH descriptor, or nullopt if the object is gone.
   Result<std::optional<UniqueFd>> Open(const ObjectId& object, Effort effort)
       EXCLUDES(search_mutex_);
-  // Finds out where all of these are, those that are not known by one search.
+  // Notes the names of all these objects. Makes one search for those whose names are not known.
   Status Locate(std::span<const ObjectId> objects) EXCLUDES(search_mutex_);
-  // The latest name of an object that is gone though no operation is known to have taken that name;
-  // said once.
+  // Returns the latest name of an object that is gone although no operation is known to have
+  // removed that name. Returns each such name once.
   std::optional<EntryKey> TakeLostName(const ObjectId& object);
-  // Its latest name, from the root down: "a/b". Empty: unknown.
+  // Returns the object's latest path relative to the root, such as "a/b". Empty if it is not known.
   std::string PathOf(const ObjectId& object);
-  // From here on a search ends with kCancelled.
+  // Makes running and future searches return kCancelled.
   void StopSearching() { stopped_ = true; }
 
   uint64_t searches() const { return searches_; }
 
  private:
   struct Found {
-    UniqueFd fd;  // invalid: its names lead to something else, or nowhere
+    UniqueFd fd;  // invalid if all known names lead to other objects or nowhere
     bool nameless = false;
-    uint64_t version = 0;
-    std::vector<std::vector<std::string>> tried;
+    uint64_t version = 0;                         // of what the table knew of it
+    std::vector<std::vector<std::string>> tried;  // the paths that were tried
     bool settled() const { return fd.valid() || nameless; }
   };
-  // A directory on the way of a search.
+  // A directory that a search visits.
   struct Place {
     ObjectId id;
-    std::shared_ptr<const Place> parent;  // null: the root
+    std::shared_ptr<const Place> parent;  // null if this is the root
     std::string name;
   };
   using Wanted = std::unordered_set<ObjectId>;
 
   Result<Found> TryNames(const ObjectId& object);
   Result<Found> TryNamesForSure(const ObjectId& object);
-  // The names from the root down to (parent, name). Nothing: a directory above is unknown.
+  // Returns the names from the root down to (parent, name), or nullopt if the name of a directory
+  // above is not known.
   std::optional<std::vector<std::string>> NamesDownTo(const EntryKey& entry);
-  // Invalid: it leads nowhere.
+  // Returns an invalid descriptor if the path leads nowhere.
   Result<UniqueFd> OpenDown(const std::vector<std::string>& names) const;
-  // What a name leads to is the object, on the volume's mount.
+  // Returns whether `fd` is open on this object, on the volume's mount.
   Result<bool> IsObject(const UniqueFd& fd, const ObjectId& object) const;
   Result<std::optional<UniqueFd>> OpenOrSearch(const ObjectId& object) EXCLUDES(search_mutex_);
   bool KnowsAll() const REQUIRES(search_mutex_);
 
-  // Notes where the wanted are, and what else there is room for; takes from `wanted` what it met.
+  // Walks the tree. Notes the names of the objects in `wanted` and of all directories, and other
+  // names as far as there is room. Removes from `wanted` the objects it meets.
   Status Search(Wanted& wanted) REQUIRES(search_mutex_);
   Status Visit(const std::shared_ptr<const Place>& place, Wanted& wanted,
                std::vector<std::shared_ptr<const Place>>& left) REQUIRES(search_mutex_);
@@ -95,14 +97,15 @@ class NameResolver {
   std::function<Status()> settle_;
   std::atomic<uint64_t> searches_{0};
   std::atomic<bool> stopped_{false};
-  // openat2 is refused here.
+  // Set if openat2 is not available; then every name is opened separately.
   mutable std::atomic<bool> one_by_one_{false};
 
   Mutex search_mutex_;
-  // Of the last search that came to its end: how much had been forgotten before it began, and, if a
-  // directory of our own could not be entered, that error.
+  // The value of Whereabouts::forgotten() before the last complete search began. Nullopt if none
+  // has completed.
   std::optional<uint64_t> forgotten_before_ GUARDED_BY(search_mutex_);
-  std::optional<Error> closed_ GUARDED_BY(search_mutex_);
+  // The error, if the last search could not enter a directory in which the object may be.
+  std::optional<Error> skipped_directory_error_ GUARDED_BY(search_mutex_);
 };
 
 }  // namespace tandem::meta

@@ -1,7 +1,7 @@
-// How one object's attributes and content are read for shipping: as they are now (SourceObject), or
-// as they were at a cut (CutObject).
+// The interface for reading one object's attributes and content for shipping, as they are now
+// (SourceObject) or as they were at a cut (CutObject).
 //
-// An object belongs to one thread at a time.
+// A reader belongs to one thread at a time.
 #pragma once
 
 #include <cstdint>
@@ -14,7 +14,7 @@
 
 namespace tandem::meta {
 
-// Where data is and where holes are: everything between `data`, up to `end`, is a hole.
+// The data and the holes of a range. Everything up to `end` that is not in `data` is a hole.
 struct Layout {
   std::vector<ByteRange> data;  // in order
   uint64_t end = 0;
@@ -25,9 +25,9 @@ class ObjectReader {
   virtual ~ObjectReader() = default;
 
   virtual Result<Attributes> ReadAttributes(WithXattrs with_xattrs) const = 0;
-  // Up to buffer.size() bytes at `offset`; fewer only at the end of the file.
+  // Reads up to buffer.size() bytes at `offset`. Returns fewer only at the end of the file.
   virtual Result<size_t> Read(uint64_t offset, std::span<char> buffer) = 0;
-  // Of `range` from its start on, as far as about `limit` parts with data reach.
+  // Returns the layout of `range` from its start, ending after about `limit` parts with data.
   virtual Result<Layout> ReadLayout(ByteRange range, size_t limit) = 0;
 };
 

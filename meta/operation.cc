@@ -24,7 +24,7 @@ Operation& Operation::operator=(Operation&& other) noexcept {
   tracker_ = std::exchange(other.tracker_, nullptr);
   pins_ = std::exchange(other.pins_, {});
   gate_slot_ = other.gate_slot_;
-  losing_ = other.losing_;
+  losing_last_name_ = other.losing_last_name_;
   in_gate_ = std::exchange(other.in_gate_, false);
   may_straddle_ = other.may_straddle_;
   return *this;
@@ -56,7 +56,7 @@ void Operation::SetEntry(const ObjectRef& directory, std::string_view name, Obje
     change.SetEntry(name, child, replaced);
     change.attributes |= kStatAttributes;
   });
-  tracker_->NoteEntry(directory.id, name, child, replaced, losing_);
+  tracker_->NoteEntry(directory.id, name, child, replaced, losing_last_name_);
   tracker_->open_.signal.NoteChange();
 }
 
@@ -83,11 +83,11 @@ void Operation::ChangedWholly(const ObjectRef& object) {
 
 void Operation::Unlinking(ObjectId object, int path_fd) {
   if (tracker_ == nullptr) return;
-  tracker_->open_.cuts_in_flight.KeepUnlinked(object, path_fd);
+  tracker_->open_.cuts_in_flight.PreserveUnlinked(object, path_fd);
   if (tracker_->whereabouts() == nullptr) return;
   struct stat attributes;
   if (fstatat(path_fd, "", &attributes, AT_EMPTY_PATH) != 0) return;
-  if (S_ISDIR(attributes.st_mode) || attributes.st_nlink <= 1) losing_ = object;
+  if (S_ISDIR(attributes.st_mode) || attributes.st_nlink <= 1) losing_last_name_ = object;
 }
 
 void Operation::Leave() {

@@ -8,13 +8,14 @@
 namespace tandem::meta {
 namespace {
 
-// The names stand in the database, what they lead to does not: it is looked up. An object that is
-// gone keeps its removed names out of the cut by not being there to be listed.
+// Looks up what the names of dirty entries lead to now, since the database holds only the names. If
+// the directory is gone, drops its entries.
 Status ResolveEntries(const SourceTree& tree, const ObjectRef& directory, ObjectChange& change) {
   if (change.entries.empty() && !change.listing) return {};
-  // Whoever ships it may search for it: a start waits for no search.
+  // A start does not wait for a search. If the directory would have to be searched for, the sender
+  // does that later.
   auto found = tree.Open(directory, Effort::kAtOnce);
-  if (!found && (IsUnreadable(found.error()) || IsUnknown(found.error()))) {
+  if (!found && (IsUnreadable(found.error()) || IsNameUnknown(found.error()))) {
     change.entries.clear();
     change.listing = true;
     return {};
@@ -33,7 +34,8 @@ Status ResolveEntries(const SourceTree& tree, const ObjectRef& directory, Object
   for (auto entry = change.entries.begin(); entry != change.entries.end();) {
     auto child = tree.Lookup(opened->path_fd(), entry->first.c_str());
     if (!child && IsUnreadable(child.error())) {
-      // The disk does not tell: listing the directory meets it again, and says so.
+      // The entry cannot be read from the disk. Listing the directory meets it again and reports
+      // it.
       change.listing = true;
       entry = change.entries.erase(entry);
       continue;
@@ -89,7 +91,8 @@ Status ReplaceHotRows(StateDatabase& database, const std::vector<HotRow>& rows,
                       const Layer& suspects) {
   FAULT_POINT("source.recover.before_commit");
   ASSIGN_OR_RETURN(Transaction transaction, Transaction::Begin(database.database()));
-  RETURN_IF_ERROR(database.DropDeferred(ObjectId()));  // they follow as what they are now
+  RETURN_IF_ERROR(database.DropDeferred(
+      ObjectId()));  // they are added again below, as changes of the open epoch
   for (const ChangeSet& shard : suspects.shards) {
     for (const auto& [object, change] : shard) {
       RETURN_IF_ERROR(
@@ -112,8 +115,8 @@ Result<Tracker::Recovered> Recover(StateDatabase& database, const SourceTree& tr
   Tracker::Recovered recovered;
   RETURN_IF_ERROR(RememberPlaces(database, tree));
   ASSIGN_OR_RETURN(recovered.cuts, database.LoadCuts());
-  // Nobody wrote down when the pending changes were made; after the oldest cut still known they all
-  // were, and lag is never understated.
+  // The database does not record when the pending changes were made. All were made after the oldest
+  // cut that is still known, so taking that time never understates the lag.
   const int64_t age_ns =
       recovered.cuts.empty() ? 0 : WallTimeNs() - recovered.cuts.front().wall_time_ns;
   const int64_t oldest_ns = BootTimeNs() - std::max(int64_t{0}, age_ns);
@@ -136,8 +139,8 @@ Result<Tracker::Recovered> Recover(StateDatabase& database, const SourceTree& tr
     AddSuspect(row, recovered.open.shards[ShardOf(row.object.id)][row.object.id]);
   }
   if (!hot.empty()) {
-    LogInfo("recovering: {} hot regions of {} objects are compared when shipped", hot.size(),
-            recovered.open.object_count());
+    LogInfo("recovering: {} hot regions of {} objects will be compared when they are shipped",
+            hot.size(), recovered.open.object_count());
   }
   RETURN_IF_ERROR(ReplaceHotRows(database, hot, recovered.open));
   return recovered;

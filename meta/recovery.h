@@ -1,5 +1,5 @@
-// What the state database says about the last run, made into the tracker's starting point. Before
-// the mount, on the thread that starts.
+// Recovery: makes the tracker's initial state of what the state database says about the last run.
+// Runs before the mount, on the starting thread.
 #pragma once
 
 #include "meta/base/result.h"
@@ -9,9 +9,10 @@
 
 namespace tandem::meta {
 
-// Loads cuts and dirty rows; turns every hot row into suspect changes of a new epoch, written as
-// dirty rows before the hot ones are deleted, so that dying in between repeats it. Needs no replica
-// and reads nothing of the tree but the dirty entries' present values.
+// Loads cuts and dirty rows, and turns every hot row into suspect changes of a new epoch. Those are
+// written as dirty rows in the transaction that deletes the hot rows, so that recovery is repeated
+// if the process dies before. Needs no replica, and reads nothing of the tree but the objects that
+// dirty entries lead to now.
 Result<Tracker::Recovered> Recover(StateDatabase& database, const SourceTree& tree);
 
 }  // namespace tandem::meta

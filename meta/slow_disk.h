@@ -1,8 +1,8 @@
-// Whether the source's disk makes changing operations wait, as far as lately seen. Any thread.
+// Remembers whether the source's disk has recently made changing operations wait. Any thread.
 //
-// A write into the kernel's cache takes microseconds, until so much is dirty that the kernel makes
-// writers sleep to the pace of their disk, in the write call (balance_dirty_pages), a tenth of a
-// second each time.
+// A write into the page cache takes microseconds. Once too many pages are dirty, the kernel
+// throttles writers to the speed of the disk: the write call (balance_dirty_pages) sleeps for a
+// tenth of a second at a time.
 #pragma once
 
 #include <atomic>
@@ -14,15 +14,15 @@ class SlowDisk {
  public:
   using Clock = std::chrono::steady_clock;
 
-  // An alteration longer than this is slow: it would cost a cut its first try at the gate.
+  // An alteration that takes this long is slow: it would make a cut's first try at the gate fail.
   static constexpr std::chrono::milliseconds kSlow{3};
-  // How long a slow one is taken to say something about the next.
+  // How long the disk counts as slow after a slow alteration.
   static constexpr std::chrono::seconds kRemembered{2};
 
   void Note(Clock::duration taken, Clock::time_point now) {
     if (taken >= kSlow) until_.store((now + kRemembered).time_since_epoch().count());
   }
-  // Reads the clock only after something slow.
+  // Returns whether the disk counts as slow. Reads the clock only after a slow alteration.
   bool IsSlow() {
     Clock::rep until = until_.load(std::memory_order_relaxed);
     if (until == 0) return false;
@@ -32,7 +32,7 @@ class SlowDisk {
   }
 
  private:
-  std::atomic<Clock::rep> until_{0};  // 0: nothing slow was seen
+  std::atomic<Clock::rep> until_{0};  // 0 if the disk is not slow
 };
 
 }  // namespace tandem::meta

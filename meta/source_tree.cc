@@ -23,7 +23,7 @@ bool IsForbidden(const Error& error) {
 }
 
 bool IsUnreadable(const Error& error) {
-  // E2BIG: it has more extended attributes than can be listed, or sent.
+  // E2BIG: the object has more extended attributes than can be listed or sent.
   constexpr std::array kCodes = {EIO, EUCLEAN, EBADMSG, ENODATA, EILSEQ, E2BIG};
   const bool its_own =
       error.kind() == ErrorKind::kSystem && std::ranges::count(kCodes, error.code()) != 0;
@@ -52,9 +52,10 @@ Result<size_t> SourceObject::Read(uint64_t offset, std::span<char> buffer) {
 
 namespace {
 
-// To find holes waits for the file's lock, which a writer holds while the disk makes it wait: on a
-// slow disk for most of the time. For a while after that was seen, files that have
-// as many blocks as bytes are not searched: zeros that were only allocated are read, too.
+// Measures how long a search for holes takes. lseek waits for the inode's lock, which a writer
+// holds while it waits for the disk: on a slow disk, most of the time. For a while after a slow
+// search, ReadLayout does not search files that have at least as many blocks as bytes; then it also
+// reports allocated but unwritten ranges as data.
 class HoleSearch {
  public:
   ~HoleSearch() {
@@ -73,9 +74,9 @@ class HoleSearch {
   const SlowDisk::Clock::time_point begun_ = SlowDisk::Clock::now();
 };
 
-// The part of `range` below the file's end, if it is likely to have no holes.
+// Returns the part of `range` below the file's end if the file probably has no holes.
 std::optional<ByteRange> WithoutHoles(int fd, ByteRange range) {
-  constexpr uint64_t kBlock = 512;  // of st_blocks
+  constexpr uint64_t kBlock = 512;  // the unit of st_blocks
   struct stat now;
   if (fstat(fd, &now) != 0) return std::nullopt;
   const auto size = static_cast<uint64_t>(now.st_size);
@@ -100,13 +101,13 @@ Result<Layout> SourceObject::ReadLayout(ByteRange range, size_t limit) {
   while (at < range.end && layout.data.size() < limit) {
     const off_t data = lseek(fd, static_cast<off_t>(at), SEEK_DATA);
     if (data < 0) {
-      if (errno == ENXIO) break;  // nothing but a hole, or beyond the end
+      if (errno == ENXIO) break;  // only a hole follows, or `at` is beyond the end
       return ErrnoError("seek data");
     }
     if (static_cast<uint64_t>(data) >= range.end) break;
     const off_t hole = lseek(fd, data, SEEK_HOLE);
     if (hole < 0) {
-      if (errno == ENXIO) break;  // shrunk under us
+      if (errno == ENXIO) break;  // the file was truncated meanwhile
       return ErrnoError("seek hole");
     }
     const ByteRange part{static_cast<uint64_t>(data),
@@ -123,29 +124,29 @@ Result<Layout> SourceObject::ReadLayout(ByteRange range, size_t limit) {
 Result<SourceTree> SourceTree::Open(int root_fd) {
   ASSIGN_OR_RETURN(IdentifiedObject root, Identify(root_fd, ""));
   SourceTree tree(root_fd, ObjectRef{kRootObject, std::move(root.handle)}, root.mount_id);
-  tree.LookWhatIsLacking();
+  tree.ProbeFilesystem();
   return tree;
 }
 
-void SourceTree::LookWhatIsLacking() {
+void SourceTree::ProbeFilesystem() {
   std::string why;
   if (root_.handle.empty()) {
     struct statx attributes = {};
     const bool has_birth_time = statx(root_fd_, "", AT_EMPTY_PATH, STATX_BTIME, &attributes) == 0 &&
                                 (attributes.stx_mask & STATX_BTIME) != 0;
     notices_.push_back(
-        std::string("its filesystem has no file handles: objects are told apart by inode number ") +
+        std::string("its filesystem has no file handles: objects are identified by inode number ") +
         (has_birth_time ? "and birth time" : "alone (it has no birth times either)") +
-        ", so that one that is removed and another that gets its number at once may be taken for "
-        "the same; tandem verify finds what differs then");
+        ", so a new object that gets the number of one just removed may be taken for it; tandem "
+        "verify finds the difference");
     why = "there are none";
   } else {
-    // A descriptor that was opened for reading: open_by_handle_at takes no other.
+    // open_by_handle_at does not accept an O_PATH descriptor, so open the root for reading.
     const UniqueFd readable(openat(root_fd_, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     const auto opened = OpenByHandle(readable.get(), root_.handle, O_PATH);
     if (opened) return;
     const bool may_not = opened.error().code() == EPERM || opened.error().code() == EBADF;
-    why = may_not ? "CAP_DAC_READ_SEARCH is lacking" : "its filesystem does not offer it";
+    why = may_not ? "the process lacks CAP_DAC_READ_SEARCH" : "the filesystem does not support it";
   }
   notices_.push_back("objects cannot be opened by their file handles (" + why +
                      "): they are found by their names");
@@ -168,12 +169,12 @@ Result<std::optional<UniqueFd>> SourceTree::OpenPath(const ObjectRef& object, Ef
   return tl::unexpected<Error>(std::move(fd.error()));
 }
 
-void SourceTree::Remind(const ObjectId& object, const ObjectId& parent,
-                        const std::string& name) const {
+void SourceTree::NoteNameIfForgotten(const ObjectId& object, const ObjectId& parent,
+                                     const std::string& name) const {
   if (by_names_ == nullptr || name.empty()) return;
   Whereabouts& whereabouts = by_names_->whereabouts();
-  // Names of one file in a lower layer of an overlay may lead to different ones by now: this one is
-  // meant.
+  // On an overlay, names that led to one file of the lower layer may lead to different files by
+  // now. So note this name even if others are known.
   if (ids_may_change_ || whereabouts.Find(object).version == 0) {
     whereabouts.Note(object, parent, name);
   }
@@ -203,7 +204,7 @@ std::string SourceTree::PathOf(const ObjectRef& object) const {
     return std::string(path.data(), length < 0 ? 0 : static_cast<size_t>(length));
   };
   std::string path = path_of((*fd)->get());
-  // A file that was opened by handle alone may hang in the air.
+  // A file that was opened by its handle may have a dentry that is not connected to the root.
   if (path.starts_with(path_of(root_fd_) + "/")) return path;
   struct stat stat_buffer = {};
   (void)fstatat((*fd)->get(), "", &stat_buffer, AT_EMPTY_PATH);
@@ -238,7 +239,7 @@ Result<std::optional<SourceObject>> SourceTree::OpenListed(const SourceObject& d
   } else if (errno == EACCES || errno == EMFILE || errno == ENFILE) {
     return ErrnoError("open " + entry.name);
   }
-  return Open(entry.object);  // it has another name by now
+  return Open(entry.object);  // it was renamed meanwhile
 }
 
 Result<std::optional<ObjectRef>> SourceTree::Lookup(int directory_fd, const char* name) const {

@@ -1,5 +1,5 @@
-// Reading SOURCE for shipping: objects are opened by handle, whatever they are called by now and
-// whatever is mounted over them; or, where handles cannot be opened, by the names they were last
+// Reads SOURCE for shipping. Objects are opened by their handles, so neither renames nor mounts
+// over them matter. If handles cannot be opened, objects are opened by the names they were last
 // known to have (meta/WHEREABOUTS.md).
 //
 // Any thread; a SourceObject belongs to one thread at a time.
@@ -23,19 +23,19 @@
 
 namespace tandem::meta {
 
-// One object, open for reading as it is now.
+// Reads one object as it is now.
 class SourceObject final : public ObjectReader {
  public:
-  // `path_fd`: an O_PATH descriptor of it.
+  // Takes ownership of `path_fd`, an O_PATH descriptor of the object.
   explicit SourceObject(UniqueFd path_fd) : path_fd_(std::move(path_fd)) {}
 
   Result<Attributes> ReadAttributes(WithXattrs with_xattrs) const override;
   Result<size_t> Read(uint64_t offset, std::span<char> buffer) override;
-  // By SEEK_DATA.
+  // Finds holes with SEEK_DATA and SEEK_HOLE.
   Result<Layout> ReadLayout(ByteRange range, size_t limit) override;
 
   int path_fd() const { return path_fd_.get(); }
-  // Of files: a descriptor to read from. Borrowed.
+  // Requires a regular file. Returns a descriptor for reading, which this object owns.
   Result<int> ContentFd();
 
  private:
@@ -49,9 +49,9 @@ struct SourceEntry {
 };
 
 struct SourceListing {
-  // In byte order of names.
+  // In byte order of the names.
   std::vector<SourceEntry> entries;
-  // What these lead to cannot be found out.
+  // Names whose objects cannot be identified.
   struct Unreadable {
     std::string name;
     Error error;
@@ -59,62 +59,69 @@ struct SourceListing {
   std::vector<Unreadable> unreadable;
 };
 
-// Whether the error is one of this one object: the disk is damaged there, it is not ours to read (a
-// user's mount over files of others), or it has too many extended attributes. All else can still be
-// read.
+// Returns whether the error concerns only this one object, so that all others can still be read:
+// the disk is damaged there, we have no permission to read it (in a user's mount over files of
+// others), or it has too many extended attributes.
 bool IsUnreadable(const Error& error);
-// The latter.
+// Returns whether the error is that we have no permission.
 bool IsForbidden(const Error& error);
 
 class SourceTree {
  public:
-  // `root_fd` is borrowed: SOURCE, opened before the mount. Fails if it cannot be identified.
+  // `root_fd` is SOURCE, opened before the mount, and is borrowed. Fails if the root cannot be
+  // identified.
   static Result<SourceTree> Open(int root_fd);
 
-  // Nothing: the object is gone. Effort counts only where objects are found by their names.
+  // Returns an O_PATH descriptor, or nullopt if the object is gone. `effort` matters only if
+  // objects are found by their names.
   Result<std::optional<UniqueFd>> OpenPath(const ObjectRef& object,
                                            Effort effort = Effort::kSearch) const;
   Result<std::optional<SourceObject>> Open(const ObjectRef& object,
                                            Effort effort = Effort::kSearch) const;
-  // One that has just been listed in `parent`, open as `directory`.
+  // Opens an object that was just listed in `directory`, whose id is `parent`.
   Result<std::optional<SourceObject>> OpenListed(const SourceObject& directory,
                                                  const ObjectId& parent,
                                                  const SourceEntry& entry) const;
-  // The object's id as the volume knows it. Nothing: no such name, or a nested mount's root, which
-  // is not replicated.
+  // Returns the object that `name` leads to. Returns nullopt if there is no such name, or if it is
+  // the root of a nested mount, which is not replicated.
   Result<std::optional<ObjectRef>> Lookup(int directory_fd, const char* name) const;
-  // Likewise in a directory of the tree; nothing as well if that is gone.
+  // Does the same in `directory`. Returns nullopt also if the directory is gone.
   Result<std::optional<ObjectRef>> LookupIn(const ObjectRef& directory,
                                             const std::string& name) const;
-  // All names in the directory but "." and "..", of objects that are replicated.
+  // Lists all names in the directory except "." and ".." and the roots of nested mounts.
   Result<SourceListing> List(const SourceObject& directory) const;
 
-  // Where an object was that is about to be opened, if that has been forgotten since.
-  void Remind(const ObjectId& object, const ObjectId& parent, const std::string& name) const;
+  // Called before an object is opened that was found at (parent, name) earlier. Notes that name if
+  // it has been forgotten since.
+  void NoteNameIfForgotten(const ObjectId& object, const ObjectId& parent,
+                           const std::string& name) const;
 
-  // Everything written so far is on stable storage when this returns; may take long.
+  // Runs syncfs on the source: everything written before the call is on stable storage when it
+  // returns. May take long.
   Status Sync() const;
-  // Size of a regular file now. Nothing: it cannot be found out.
+  // Returns the current size of a regular file, or nullopt if it cannot be determined.
   std::optional<uint64_t> SizeOf(const ObjectRef& object) const;
 
-  // What the object is called now, for people; of several names any. Its inode number where the
-  // kernel does not know the name.
+  // Returns the object's current path for messages; any of them if it has several. Returns its
+  // inode number if the kernel does not know a path.
   std::string PathOf(const ObjectRef& object) const;
 
   int root_fd() const { return root_fd_; }
   const ObjectRef& root() const { return root_; }
-  // Null: objects are opened by their handles. Code that gives or sees names tells it.
+  // Returns null if objects are opened by their handles. Otherwise code that gives names to
+  // objects, or looks them up, must report the names to it.
   NameResolver* by_names() const { return by_names_.get(); }
-  // An object may come to have another id without any operation (overlayfs: a file that was copied
-  // up, once the kernel has forgotten it).
+  // Returns whether an object's id may change without an operation (overlayfs: the id of a file
+  // that was copied up changes once the kernel has evicted its inode).
   bool ids_may_change() const { return ids_may_change_; }
-  // For people: what SOURCE lacks, and what follows from it; nothing is usual.
+  // Messages for the user about what SOURCE's filesystem lacks and what follows from that. Usually
+  // empty.
   const std::vector<std::string>& notices() const { return notices_; }
 
  private:
   SourceTree(int root_fd, ObjectRef root, int mount_id)
       : root_fd_(root_fd), root_(std::move(root)), mount_id_(mount_id) {}
-  void LookWhatIsLacking();
+  void ProbeFilesystem();
 
   int root_fd_;
   ObjectRef root_;

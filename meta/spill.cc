@@ -14,7 +14,7 @@ namespace tandem::meta {
 Spill::Spill(std::string directory, Limits limits)
     : directory_(std::move(directory)), limits_(limits) {}
 
-Spill::Kept& Spill::Kept::operator=(Kept&& other) noexcept {
+Spill::Value& Spill::Value::operator=(Value&& other) noexcept {
   if (this == &other) return *this;
   Free();
   spill_ = std::exchange(other.spill_, nullptr);
@@ -24,7 +24,7 @@ Spill::Kept& Spill::Kept::operator=(Kept&& other) noexcept {
   return *this;
 }
 
-void Spill::Kept::Free() {
+void Spill::Value::Free() {
   if (spill_ == nullptr) return;
   if (at_) {
     spill_->FreeInFile(length_);
@@ -34,7 +34,7 @@ void Spill::Kept::Free() {
   spill_ = nullptr;
 }
 
-Status Spill::Kept::Read(uint64_t offset, std::span<char> buffer) const {
+Status Spill::Value::Read(uint64_t offset, std::span<char> buffer) const {
   if (!at_) {
     std::copy_n(bytes_.data() + offset, buffer.size(), buffer.data());
     return {};
@@ -45,25 +45,25 @@ Status Spill::Kept::Read(uint64_t offset, std::span<char> buffer) const {
   return {};
 }
 
-std::optional<Spill::Kept> Spill::Keep(std::string bytes) {
-  Kept kept;
-  kept.length_ = bytes.size();
+std::optional<Spill::Value> Spill::Store(std::string bytes) {
+  Value value;
+  value.length_ = bytes.size();
   if (TakeMemory(bytes.size())) {
-    kept.bytes_ = std::move(bytes);
+    value.bytes_ = std::move(bytes);
   } else {
-    kept.at_ = WriteToFile(bytes);
-    if (!kept.at_) return std::nullopt;
+    value.at_ = WriteToFile(bytes);
+    if (!value.at_) return std::nullopt;
   }
-  kept.spill_ = this;
-  return kept;
+  value.spill_ = this;
+  return value;
 }
 
-std::optional<Spill::Kept> Spill::Count(uint64_t bytes) {
+std::optional<Spill::Value> Spill::ChargeMemory(uint64_t bytes) {
   if (!TakeMemory(bytes)) return std::nullopt;
-  Kept kept;
-  kept.length_ = bytes;
-  kept.spill_ = this;
-  return kept;
+  Value value;
+  value.length_ = bytes;
+  value.spill_ = this;
+  return value;
 }
 
 uint64_t Spill::file_used() {
@@ -84,7 +84,7 @@ std::optional<uint64_t> Spill::WriteToFile(std::string_view bytes) {
     if (!file_.valid()) {
       file_.Reset(open(directory_.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600));
       if (!file_.valid()) {
-        LogWarning("{}", ErrnoError("make spill file in " + directory_).value().ToString());
+        LogWarning("{}", ErrnoError("create spill file in " + directory_).value().ToString());
         return std::nullopt;
       }
       file_fd_ = file_.get();
@@ -114,7 +114,7 @@ void Spill::FreeInFile(uint64_t bytes) {
   file_used_ -= bytes;
   if (file_used_ != 0) return;
   file_end_ = 0;
-  // A failure costs disk space for a while, nothing else.
+  // If this fails, it only occupies disk space for longer.
   (void)!ftruncate(file_.get(), 0);
 }
 

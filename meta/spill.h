@@ -1,8 +1,8 @@
-// Where values that frozen cuts keep go: to memory first, then to a file without a name. Both are
-// bounded; at the limit a cut is given up, never an operation (DESIGN section 4, "Reading a frozen
-// cut").
+// The spill stores the values that operations preserve for frozen cuts: in memory first, then in a
+// file without a name. Both are bounded. At the limit a cut is given up, never an operation (DESIGN
+// section 4, "Reading a frozen cut").
 //
-// Any thread. Kept values must not outlive the spill.
+// Any thread. Values must not outlive the spill.
 #pragma once
 
 #include <atomic>
@@ -25,15 +25,16 @@ class Spill {
     uint64_t file = uint64_t{1} << 30;
   };
 
-  // A value that is kept. Moved-from ones hold nothing.
-  class Kept {
+  // A stored value, or memory that is charged for one. The destructor frees it. A moved-from Value
+  // holds nothing.
+  class Value {
    public:
-    Kept() = default;
-    Kept(Kept&& other) noexcept { *this = std::move(other); }
-    Kept& operator=(Kept&& other) noexcept;
-    ~Kept() { Free(); }
+    Value() = default;
+    Value(Value&& other) noexcept { *this = std::move(other); }
+    Value& operator=(Value&& other) noexcept;
+    ~Value() { Free(); }
 
-    // `buffer.size()` bytes from `offset` within the value.
+    // Reads buffer.size() bytes from `offset` within the value.
     Status Read(uint64_t offset, std::span<char> buffer) const;
 
    private:
@@ -41,18 +42,19 @@ class Spill {
     void Free();
 
     Spill* spill_ = nullptr;
-    std::string bytes_;                // in memory
-    std::optional<uint64_t> at_ = {};  // in the file
-    uint64_t length_ = 0;              // counted against a limit
+    std::string bytes_;                // the value, if it is in memory
+    std::optional<uint64_t> at_ = {};  // its offset, if it is in the file
+    uint64_t length_ = 0;              // charged to one of the limits
   };
 
-  // `directory` holds the file; created at the first need, so that an error shows then.
+  // The file is created in `directory` when it is first needed.
   Spill(std::string directory, Limits limits);
 
-  // Nothing: there is no room, or the file cannot be written.
-  std::optional<Kept> Keep(std::string bytes) EXCLUDES(mutex_);
-  // Counts what is kept elsewhere in memory (attributes). Nothing: there is no room.
-  std::optional<Kept> Count(uint64_t bytes);
+  // Returns nullopt if there is no room or the file cannot be written.
+  std::optional<Value> Store(std::string bytes) EXCLUDES(mutex_);
+  // Charges the memory limit for bytes that are stored elsewhere (attributes). Returns nullopt if
+  // there is no room.
+  std::optional<Value> ChargeMemory(uint64_t bytes);
 
   uint64_t memory_used() const { return memory_used_; }
   uint64_t file_used() EXCLUDES(mutex_);
@@ -67,7 +69,7 @@ class Spill {
   std::atomic<uint64_t> memory_used_{0};
   Mutex mutex_;
   UniqueFd file_ GUARDED_BY(mutex_);
-  // Values are appended; the file begins afresh when nothing in it is kept any more.
+  // Values are appended. When the last value in the file is freed, the file is truncated.
   uint64_t file_end_ GUARDED_BY(mutex_) = 0;
   uint64_t file_used_ GUARDED_BY(mutex_) = 0;
   std::atomic<int> file_fd_{-1};

@@ -29,7 +29,7 @@ constexpr const char* kDeleteAttr = "DELETE FROM dirty_attr WHERE object=?";
 constexpr const char* kDeleteEntries = "DELETE FROM dirty_entry WHERE parent=?";
 constexpr const char* kInsertCut = "INSERT OR REPLACE INTO epoch VALUES(?,?,?)";
 constexpr const char* kDeleteCut = "DELETE FROM epoch WHERE number=?";
-// The cut itself stays known: a replica that holds it needs only what came after.
+// Keeps the cut itself: a replica that holds it needs only what came after.
 constexpr const char* kDropCuts = "DELETE FROM epoch WHERE number<?";
 constexpr const char* kDropRanges = "DELETE FROM dirty_range WHERE epoch<=?";
 constexpr const char* kDropAttrs = "DELETE FROM dirty_attr WHERE epoch<=?";
@@ -46,7 +46,7 @@ constexpr const char* kDeleteUnusedObjects =
     "DELETE FROM object WHERE id NOT IN (SELECT object FROM dirty_range UNION SELECT object FROM "
     "dirty_attr UNION SELECT parent FROM dirty_entry)";
 constexpr const char* kInsertPlace = "INSERT OR REPLACE INTO place VALUES(?,?,?)";
-// What is used is what is marked or dirty, and the directories above.
+// A place is used if its object has hot or dirty rows, or is a directory above such an object.
 constexpr const char* kDeleteUnusedPlaces =
     "DELETE FROM place WHERE object NOT IN (WITH RECURSIVE used(id) AS (SELECT object FROM hot "
     "UNION SELECT object FROM dirty_range UNION SELECT object FROM dirty_attr UNION SELECT parent "
@@ -65,7 +65,8 @@ constexpr const char* kLoadReplicas =
     "SELECT name, url, durable_epoch, durable_cut, applied_epoch, applied_cut, reconcile_owed, "
     "compare_after, paused FROM replica ORDER BY name";
 
-// Many: objects marked in one run. Marks wait for the deletion.
+// The number of places written after which the unused ones are deleted. Marks wait for the
+// deletion, so it must be rare.
 constexpr size_t kManyPlaces = size_t{1} << 16;
 
 int64_t Number(Epoch epoch) { return static_cast<int64_t>(epoch.number()); }
@@ -95,7 +96,7 @@ Result<std::string> StateDatabase::SetAside(const std::string& directory) {
     if (access(aside.c_str(), F_OK) != 0) break;
   }
   if (rename(path.c_str(), aside.c_str()) != 0) return ErrnoError("rename " + path);
-  // Without its database a log means nothing; SQLite would take it for the new one's.
+  // Rename the log as well: SQLite would take it for the log of the new database.
   for (const char* suffix : {"-wal", "-shm"}) {
     if (rename((path + suffix).c_str(), (aside + suffix).c_str()) != 0 && errno != ENOENT) {
       return ErrnoError("rename " + path + suffix);

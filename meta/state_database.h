@@ -1,9 +1,9 @@
-// The state database: what must survive the daemon. Its tables, and which of them says what after a
-// crash, stand in meta/SCHEMA.md. All SQL of the source side stands in
-// state_database.cc and state_schema.cc.
+// The state database holds what must survive the daemon. meta/SCHEMA.md describes its tables and
+// what each of them means after a crash. All SQL of the source side is in state_database.cc and
+// state_schema.cc.
 //
-// One thread at a time: before the mount the thread that starts, afterwards the one that
-// StateWriter lets.
+// One thread at a time: before the mount the starting thread, afterwards the thread whose turn it
+// is in StateWriter.
 #pragma once
 
 #include <cstdint>
@@ -20,14 +20,14 @@
 
 namespace tandem::meta {
 
-// Keys of the `volume` table that more than one file knows; the others stand in disk_identity.cc.
+// Keys of the `volume` table that more than one file uses. The others are in disk_identity.cc.
 inline constexpr char kSyncedEpochKey[] = "synced_epoch";
 inline constexpr char kDiskFailedKey[] = "disk_failed";
 inline constexpr char kWitnessesKey[] = "witnesses";
-// Replicas the volume has no more, for the case that they come back (tools/choose_replicas.h).
+// Replicas that were removed from the volume, in case they come back (tools/choose_replicas.h).
 inline constexpr char kLeftOutKey[] = "left_out";
 
-// The epoch of dirty rows that no cut ends: see DeferredChanges.
+// The epoch of the dirty rows of deferred changes. No cut ends it. See DeferredChanges.
 inline constexpr Epoch kDeferredEpoch{INT64_MAX};
 static_assert(kDeferredEpoch > kNewestEpoch);
 
@@ -41,8 +41,9 @@ struct ReplicaRecord {
   std::string url;
   CutName durable;
   CutName applied;
-  // The tree has to be compared, and the content of what the replica changed after this cut.
+  // The tree has to be compared with the replica.
   bool reconcile_owed = false;
+  // Then also the content of everything that the replica changed after this epoch.
   Epoch compare_after = {};
   bool paused = false;
 };
@@ -52,7 +53,8 @@ struct HotRow {
   HotRegion region;
 };
 
-// One object's pending changes, as dirty rows: of each epoch, oldest first.
+// The pending changes of one object, to be stored as dirty rows. One ObjectChange for each epoch,
+// oldest first.
 struct DirtyObject {
   ObjectRef object;
   std::vector<std::pair<Epoch, ObjectChange>> changes;
@@ -60,17 +62,18 @@ struct DirtyObject {
 
 class StateDatabase {
  public:
-  // Opens or creates DIRECTORY/state.db and brings its schema up to date. kCorrupt: not usable as
-  // it is, in its file, its schema or a row; see SetAside. kRefused: written by a newer version.
+  // Opens or creates DIRECTORY/state.db and migrates it to the current schema. Returns kCorrupt if
+  // the file, the schema or a row is damaged (then see SetAside), and kRefused if a newer version
+  // has written it.
   static Result<StateDatabase> Open(const std::string& directory);
-  // Renames a database that cannot be trusted out of the way and says to what.
+  // Renames a damaged database out of the way and returns its new path.
   static Result<std::string> SetAside(const std::string& directory);
 
-  // kCorrupt if a handle is not that of the object it stands for: what changed of that object
-  // could not be found, and would be taken for removed.
+  // Returns kCorrupt if a row holds the handle of another object than its own. The object could not
+  // be opened by it and would be taken for removed.
   Status CheckHandles();
 
-  // `volume` table.
+  // Read and write the `volume` table. Get returns nullopt if there is no such key.
   Result<std::optional<std::string>> Get(const std::string& key);
   Status Put(const std::string& key, const std::string& value);
 
@@ -79,32 +82,35 @@ class StateDatabase {
   Status DeleteHot(const ObjectId& object, HotRegion region);
   // Replaces all dirty rows of the object.
   Status ReplaceDirty(const DirtyObject& dirty);
-  // Adds to the dirty rows of the object.
+  // Adds dirty rows of the object.
   Status AddDirty(const DirtyObject& dirty);
   Status InsertCut(const CutRecord& cut);
   Status DeleteCut(Epoch epoch);
-  // All replicas hold everything up to and including `epoch`: older cuts are forgotten.
+  // Deletes all cuts before `epoch`. Requires that every replica has applied `epoch`.
   Status DropCuts(Epoch epoch);
-  // What changed up to and including `epoch` needs no mark any more.
+  // Deletes the dirty rows up to and including `epoch`. Requires that their changes need no mark
+  // any more.
   Status DropDirty(Epoch epoch);
-  // The object's rows of kDeferredEpoch; a null id: everybody's.
+  // Deletes the object's rows of kDeferredEpoch; those of all objects if the id is null.
   Status DropDeferred(const ObjectId& object);
   Status PutReplica(const ReplicaRecord& replica);
   Status DeleteReplica(const std::string& name);
-  // Object rows that no other row needs.
+  // Deletes the rows of `object` that no dirty row refers to.
   Status DeleteUnusedObjects();
 
-  // From here on the places of objects are written with their rows (meta/WHEREABOUTS.md). Borrowed.
+  // From now on the places of objects are written together with their rows (meta/WHEREABOUTS.md).
+  // `whereabouts` is borrowed.
   void FollowNames(Whereabouts* whereabouts) { whereabouts_ = whereabouts; }
-  // Likewise of what has got another name since its place was written.
+  // Writes the places of objects that got another name since their place was written. If many
+  // places have been written, deletes the unused ones.
   Status WriteOutdatedPlaces();
-  // Places that no other row needs, once there are many.
+  // Deletes the places that no other row needs.
   Status DeleteUnusedPlaces();
   Result<std::vector<Whereabouts::Row>> LoadPlaces();
 
   Result<std::vector<HotRow>> LoadHot();
   Result<std::map<Epoch, ChangeSet>> LoadDirty();
-  // In order of number.
+  // Returns the cuts in order of their numbers.
   Result<std::vector<CutRecord>> LoadCuts();
   Result<std::vector<ReplicaRecord>> LoadReplicas();
 
@@ -120,7 +126,7 @@ class StateDatabase {
 
   Database database_;
   Whereabouts* whereabouts_ = nullptr;
-  size_t places_written_ = 0;  // since unused ones were deleted
+  size_t places_written_ = 0;  // since unused places were last deleted
   Statement get_, put_, insert_object_, insert_hot_, delete_hot_, insert_range_, insert_attr_,
       insert_entry_, delete_ranges_, delete_attr_, delete_entries_, insert_cut_, delete_cut_,
       drop_cuts_, drop_ranges_, drop_attrs_, drop_entries_, drop_deferred_ranges_,

@@ -38,7 +38,7 @@ CREATE INDEX dirty_attr_epoch ON dirty_attr(epoch);
 CREATE INDEX dirty_entry_epoch ON dirty_entry(epoch);
 )";
 
-// What tells a damaged schema. All later schemas have the table `volume` as it is.
+// The tables that an undamaged schema has. All later schemas keep the table `volume` unchanged.
 constexpr Database::Table kVolumeTable = {"volume", "key*,value"};
 constexpr auto kTables = {
     kVolumeTable,
@@ -53,22 +53,22 @@ constexpr auto kTables = {
 };
 constexpr Database::Table kHotTable = {"hot", "object*,region*,durable,handle"};
 constexpr Database::Table kPlaceTable = {"place", "object*,parent,name"};
-// Of schema 1.
+// The table `hot` in schema 1.
 constexpr Database::Table kHotTable1 = {"hot", "object*,region*,durable"};
 
-// In schema 1 the handles of hot objects stood in `object`, so that a mark wrote two rows.
+// In schema 1 the handles of hot objects were in `object`, so that a mark wrote two rows.
 constexpr const char* kFrom1 = R"(
 ALTER TABLE hot ADD COLUMN handle BLOB NOT NULL DEFAULT x'';
 UPDATE hot SET handle=ifnull((SELECT handle FROM object WHERE id=hot.object), x'');
 )";
 
-// Up to schema 2 every object was opened by its handle, or searched for.
+// Up to schema 2 there were no places: every object was opened by its handle or searched for.
 constexpr const char* kFrom2 = R"(
 CREATE TABLE place(object BLOB PRIMARY KEY, parent BLOB NOT NULL,
   name BLOB NOT NULL) WITHOUT ROWID;
 )";
 
-// What is true of columns, $. ?1: kNewestEpoch, ?2: kDeferredEpoch.
+// Conditions on a column $. ?1 is kNewestEpoch, ?2 is kDeferredEpoch.
 constexpr char kIsText[] = "typeof($)='text'";
 constexpr char kIsNumber[] = "typeof($)='integer'";
 constexpr char kIsId[] = "typeof($)='blob' AND length($)=16";
@@ -81,12 +81,12 @@ constexpr char kIsCut[] = "typeof($)='integer' AND $ BETWEEN 0 AND ?1";
 constexpr char kIsDirtyEpoch[] = "typeof($)='integer' AND ($ BETWEEN 0 AND ?1 OR $=?2)";
 constexpr char kIsOffset[] = "typeof($)='integer' AND $>=0";
 constexpr char kIsEnd[] = "typeof($)='integer' AND $>start";
-// AttributeMask and kWholeBit.
+// The bits of AttributeMask and kWholeBit.
 constexpr char kIsMask[] = "typeof($)='integer' AND $ BETWEEN 1 AND 7";
 static_assert((kAllAttributes | kWholeBit) == 7);
 
 struct ColumnRule {
-  std::string_view table;  // those of one table follow one another
+  std::string_view table;  // the rules of one table are adjacent
   std::string_view column;
   std::string_view rule;
 };
@@ -146,7 +146,7 @@ constexpr const char* kLoadHandles =
 Status MigrateState(Database& database) {
   ASSIGN_OR_RETURN(const int version, database.UserVersion());
   if (version > kSchemaVersion) {
-    // Or a number that is damaged, like the rest.
+    // If the table `volume` is damaged, the number is probably damaged too.
     RETURN_IF_ERROR(database.CheckTables({kVolumeTable}));
     const std::string number = std::to_string(version);
     return MakeError(ErrorKind::kRefused, "state database " + database.path() +
@@ -157,9 +157,9 @@ Status MigrateState(Database& database) {
   }
   ASSIGN_OR_RETURN(const bool is_new, database.HasNoTables());
   if (version < 0 || (version == 0 && !is_new)) {
-    return MakeError(ErrorKind::kCorrupt, "check database " + database.path() +
-                                              " (the number of its schema cannot be " +
-                                              std::to_string(version) + ")");
+    return MakeError(ErrorKind::kCorrupt, "check database " + database.path() + " (" +
+                                              std::to_string(version) +
+                                              " is not a valid schema number)");
   }
   if (version < kSchemaVersion) {
     if (version == 1) {
@@ -171,7 +171,7 @@ Status MigrateState(Database& database) {
       RETURN_IF_ERROR(database.CheckTables({kHotTable}));
       if (database.CheckTables({kPlaceTable})) {
         return MakeError(ErrorKind::kCorrupt, "check database " + database.path() +
-                                                  " (it is not of schema 2, whatever it says)");
+                                                  " (its tables are not those of schema 2)");
       }
     }
     ASSIGN_OR_RETURN(Transaction transaction, Transaction::Begin(database));
@@ -202,7 +202,7 @@ Status CheckStateRows(Database& database) {
     ASSIGN_OR_RETURN(const bool found, row.Step());
     if (!found) continue;
     return MakeError(ErrorKind::kCorrupt, "check database " + database.path() + " (table " + table +
-                                              " holds what cannot be)");
+                                              " holds an invalid value)");
   }
   return {};
 }
@@ -216,7 +216,7 @@ Status CheckStateHandles(Database& database) {
     const FileHandle handle(row.Bytes(1));
     if (id == kRootObject || handle.empty() || ObjectIdOf(handle) == id) continue;
     return MakeError(ErrorKind::kCorrupt,
-                     "check database " + database.path() + " (a handle is not that of its object)");
+                     "check database " + database.path() + " (a handle does not match its object)");
   }
 }
 

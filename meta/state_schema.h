@@ -1,6 +1,6 @@
-// The schema of the state database (meta/SCHEMA.md), and what tells a database that cannot be
-// trusted: tables or columns that are missing, a schema number that cannot be, rows that hold what
-// we never write. Used by StateDatabase alone, while it opens.
+// The schema of the state database (meta/SCHEMA.md), and the checks that detect a damaged one:
+// missing tables or columns, an invalid schema number, rows with values that we never write. Only
+// StateDatabase uses this, while it opens the database.
 #pragma once
 
 #include <cstdint>
@@ -10,15 +10,16 @@
 
 namespace tandem::meta {
 
-// dirty_attr.mask: AttributeMask, and this.
+// The bit that dirty_attr.mask has in addition to those of AttributeMask: the whole object is
+// dirty.
 inline constexpr int64_t kWholeBit = 4;
 
-// Makes the tables, or brings them up to date. kCorrupt if they are not those of their schema,
-// kRefused if that is newer than this program.
+// Creates the tables, or migrates them to the current schema. Returns kCorrupt if the tables do not
+// match the schema number, and kRefused if that number is higher than this program knows.
 Status MigrateState(Database& database);
-// kCorrupt if a row holds what we never write.
+// Returns kCorrupt if a row holds a value that we never write.
 Status CheckStateRows(Database& database);
-// kCorrupt if a handle is not that of the object it stands for.
+// Returns kCorrupt if a row holds the handle of another object than its own.
 Status CheckStateHandles(Database& database);
 
 }  // namespace tandem::meta

@@ -8,7 +8,7 @@
 namespace tandem::meta {
 namespace {
 
-// SQLite's own patience ends after about as long.
+// About as long as SQLite's busy timeout.
 constexpr std::chrono::seconds kLongWait{10};
 constexpr std::chrono::seconds kSayAgain{60};
 constexpr std::chrono::milliseconds kBusyPause{1};
@@ -37,7 +37,7 @@ void StateWriter::Finish(Group group, const Status& status) {
   first_ = group.last->next;
   if (first_ == nullptr) last_ = nullptr;
   if (first_ != nullptr) first_->turn.NotifyOne();
-  // The first of the group has run it.
+  // The first of the group is the calling thread's own.
   while (group.first != group.last) {
     group.first = group.first->next;
     group.first->status = status;
@@ -46,7 +46,8 @@ void StateWriter::Finish(Group group, const Status& status) {
   }
 }
 
-// Out of memory is all that can be thrown; out of memory for saying so ends the program.
+// Only a failed allocation can throw. If the allocation of the error message fails too, noexcept
+// ends the program.
 Status StateWriter::RunGroup(Group group) noexcept {
   try {
     return RunInTransaction(group);
@@ -77,14 +78,15 @@ Result<Transaction> StateWriter::BeginTransaction() {
     const auto now = CondVar::Clock::now();
     const auto waited = std::chrono::duration_cast<std::chrono::seconds>(now - begun).count();
     if (!busy) {
-      if (say > begun + kLongWait) LogInfo("the state database is free again after {} s", waited);
+      if (say > begun + kLongWait) LogInfo("the checkpoint ended after {} s", waited);
       return transaction;
     }
-    std::this_thread::sleep_for(kBusyPause);  // SQLite does not always wait before it says so
+    // SQLite does not always wait before it returns SQLITE_BUSY.
+    std::this_thread::sleep_for(kBusyPause);
     if (now < say) continue;
     LogWarning(
-        "changes wait for a checkpoint of the state database, for {} s by now: the disk it is on is"
-        " slow",
+        "changes have been waiting for a checkpoint of the state database for {} s: its disk is "
+        "slow",
         waited);
     say = now + kSayAgain;
   }

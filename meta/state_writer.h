@@ -1,8 +1,9 @@
-// Writes the state database, in group commits: whoever finds nobody writing runs its own job and
-// those that wait by then, in the order in which they came, in one transaction (as LevelDB's
-// writers do). So a job that is alone costs no switch to another thread.
+// Writes the state database in group commits. A thread that calls Do while no other thread is
+// writing runs its own job and all jobs queued by then, in order of arrival, in one transaction (as
+// LevelDB's writers do). So a job that is alone costs no switch to another thread.
 //
-// Any thread, with no lock of the tracker held: Do may run the jobs of others, which take them.
+// Any thread, but with no lock of the tracker held: Do may run the jobs of other threads, which
+// take those locks.
 #pragma once
 
 #include <functional>
@@ -16,19 +17,20 @@ namespace tandem::meta {
 
 class StateWriter {
  public:
-  // Runs inside a transaction; an error rolls the whole group back.
+  // Runs inside a transaction. If it returns an error, the whole group is rolled back.
   using Job = std::function<Status(StateDatabase&)>;
 
   explicit StateWriter(StateDatabase database) : database_(std::move(database)) {}
   StateWriter(const StateWriter&) = delete;
   StateWriter& operator=(const StateWriter&) = delete;
 
-  // What a commit survives. The dearer one is bought for a whole group if one of its jobs wants it.
+  // What a commit must survive: `kill -9` of the process, or a power cut. If one job of a group
+  // asks for kPowerCut, the whole group gets it.
   enum class Durability { kKill, kPowerCut };
 
-  // Returns once the job is committed, or has failed with its group. `job` may run on any thread
-  // that is in Do. A job that is given to Do after another has begun to run is committed with it
-  // or after it, never before.
+  // Returns once the job is committed or its group has failed. `job` may run on any thread that is
+  // in Do. A job that is passed to Do after another job has begun to run is committed together with
+  // that one or after it, never before.
   Status Do(const Job& job, Durability durability = Durability::kKill) EXCLUDES(mutex_);
 
  private:
@@ -38,26 +40,26 @@ class StateWriter {
     Waiting* next = nullptr;  // in the queue
     bool finished = false;
     Status status;
-    CondVar turn;  // finished, or first in the queue
+    CondVar turn;  // notified when finished, or when first in the queue
   };
-  // A part of the queue that stays as it is while it is written.
+  // The part of the queue that is being written. It does not change meanwhile.
   struct Group {
     Waiting* first;
     Waiting* last;
   };
 
-  // Waits while another connection, which can only be the checkpointer's, holds the writer's lock:
-  // on a slow disk longer than SQLite would.
+  // Waits while another connection, which can only be the checkpointer's, holds the writer's lock.
+  // On a slow disk that is longer than SQLite's busy timeout.
   Result<Transaction> BeginTransaction();
   Status RunGroup(Group group) noexcept;
   Status RunInTransaction(Group group);
   Status CommitJobs(Group group);
   void Finish(Group group, const Status& status) EXCLUDES(mutex_);
 
-  // Belongs to whoever is first in the queue.
+  // Used only by the thread that is first in the queue.
   StateDatabase database_;
   Mutex mutex_;
-  // Each stands on the stack of the thread that waits.
+  // The queue. Each element is on the stack of its thread.
   Waiting* first_ GUARDED_BY(mutex_) = nullptr;
   Waiting* last_ GUARDED_BY(mutex_) = nullptr;
 };

@@ -1,14 +1,13 @@
-// Alterations of files' content that are under way outside the gate, because the disk makes them
-// wait: a cut need not wait for them. They straddle it.
+// The list of straddlers: alterations of file content that run outside the gate, because the disk
+// makes them wait. A cut does not wait for them, so they can straddle it.
 //
-// Such an alteration has not returned at the cut, so the cut may hold any mixture of what its range
-// held before and what it holds afterwards. What it may not lack is the range: the file's size and
-// times, which are read as they are, may already be the later ones. So the range is recorded as
-// changed before the alteration begins, in every epoch that begins while it is under way, and when
-// it has ended.
+// Such an alteration has not returned at the instant of the cut, so the cut may hold any mixture of
+// the old and the new content of its range. But the cut must contain the range, because the size
+// and times in it may already be those after the alteration. So the range is recorded as changed
+// before the alteration begins, in every epoch that begins while it runs, and when it has ended.
 //
-// Any thread. Add and Remove only inside the gate, so that a thread that holds the gate finds the
-// list complete and at rest.
+// Any thread. Add and Remove may be called only inside the gate, so that the list does not change
+// while a thread holds the gate exclusively.
 #pragma once
 
 #include <optional>
@@ -22,11 +21,11 @@ namespace tandem::meta {
 
 class Straddlers {
  public:
-  // One of them. Stands on the stack of the thread that does it.
+  // One alteration. It is on the stack of the thread that runs it.
   struct Entry {
     const ObjectRef* file;
     ByteRange range;
-    Epoch begun;  // the open epoch then
+    Epoch begun;  // the open epoch when it began
     Entry* next = nullptr;
     Entry* previous = nullptr;
   };
@@ -48,7 +47,7 @@ class Straddlers {
     MutexLock lock(mutex_);
     for (const Entry* entry = first_; entry != nullptr; entry = entry->next) visit(*entry);
   }
-  // The epoch in which the oldest of them began. Nothing: there are none.
+  // Returns the epoch in which the oldest one began, or nullopt if there are none.
   std::optional<Epoch> Oldest() EXCLUDES(mutex_) {
     std::optional<Epoch> oldest;
     ForEach([&oldest](const Entry& entry) {

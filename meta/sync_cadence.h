@@ -1,4 +1,4 @@
-// When SOURCE is synced, and with that what was hot cools.
+// Decides when to sync SOURCE, which ends a window of cooling (meta/hot_object.h).
 #pragma once
 
 #include <chrono>
@@ -6,28 +6,30 @@
 
 namespace tandem::meta {
 
-// A region that was not touched for one to two windows cools. Long enough that a busy file is not
-// marked again and again, short enough that little has to be compared after a crash.
+// A region cools if it was not touched for one to two windows. A window is long enough that a busy
+// file is not marked again and again, and short enough that little has to be compared after a
+// crash.
 //
-// While much is written the end of a window is put off: what is overwritten all the time would be
-// written to the disk by our syncs alone, each time. The kernel, too, lets data wait for half a
-// minute. As soon as the writers pause it is made up for.
+// While much is being written, the end of the window is postponed. Otherwise each sync would write
+// pages to the disk that are being overwritten all the time; without it the kernel keeps dirty
+// pages in memory for half a minute. Once the writers pause, the window ends.
 //
-// One thread.
+// Not synchronised: for one thread.
 class SyncCadence {
  public:
   using TimePoint = std::chrono::steady_clock::time_point;
 
   static constexpr std::chrono::seconds kWindow{5};
   static constexpr std::chrono::seconds kLongestWindow{30};
-  static constexpr uint64_t kMuchWritten = 64 << 20;  // bytes in kWindow
+  static constexpr uint64_t kMuchWritten = 64 << 20;  // bytes within kWindow
 
   explicit SyncCadence(TimePoint now) : next_(now + kWindow), synced_(now) {}
 
-  // When MustSync is to be asked.
+  // Returns when to call MustSync.
   TimePoint next() const { return next_; }
 
-  // At next(), with the bytes written since it was asked before: whether the window ends now.
+  // Called at next(). `written` is the number of bytes written since the last call. Returns true if
+  // the window ends now.
   bool MustSync(TimePoint now, uint64_t written) {
     if (written > kMuchWritten && now - synced_ < kLongestWindow) {
       next_ = now + kWindow;
@@ -37,7 +39,7 @@ class SyncCadence {
     return true;
   }
 
-  // The sync that MustSync asked for has ended, however it did.
+  // Called when the sync that MustSync asked for has ended, whether or not it succeeded.
   void SyncEnded(TimePoint now) { next_ = now + kWindow; }
 
  private:

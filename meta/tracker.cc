@@ -38,7 +38,7 @@ void Tracker::EndBackgroundWork() {
   cooling_.Stop();
 }
 
-Result<Operation> Tracker::Begin(const Intent& intent, Foresight* foresight, bool alters) {
+Result<Operation> Tracker::Begin(const Intent& intent, TouchPredictor* predictor, bool alters) {
   Operation operation(this);
   Marks::Requests missing;
   // Then it may go on into epochs in which its object is a newborn no longer.
@@ -55,7 +55,7 @@ Result<Operation> Tracker::Begin(const Intent& intent, Foresight* foresight, boo
     }
     if (!missing.empty()) {
       Marks::PinSet next(marks_);  // until it has been marked
-      if (foresight != nullptr) marks_.TouchNext(intent, *foresight, missing, next);
+      if (predictor != nullptr) marks_.TouchNext(intent, *predictor, missing, next);
       RETURN_IF_ERROR(marks_.Make(std::exchange(missing, {})));
     }
     operation.gate_slot_ = open_.gate.Enter();
@@ -88,11 +88,11 @@ void Tracker::NoteEntry(const ObjectId& directory, std::string_view name, const 
                         const ObjectId& replaced, const ObjectId& losing) {
   Whereabouts* const known = whereabouts();
   if (known == nullptr || child == replaced) return;
-  if (!child.is_null()) known->NoteGiven(child, directory, name);
+  if (!child.is_null()) known->NoteNameAdded(child, directory, name);
   if (replaced.is_null()) return;
-  using Left = Whereabouts::Left;
-  known->NoteTaken(replaced, directory, name,
-                   replaced == losing ? Left::kNone : Left::kMaybeOthers);
+  using OtherNames = Whereabouts::OtherNames;
+  known->NoteNameRemoved(replaced, directory, name,
+                         replaced == losing ? OtherNames::kNone : OtherNames::kMaybe);
 }
 
 Status Tracker::RecordAgain(const ObjectRef& object, const ObjectChange& change) {

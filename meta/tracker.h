@@ -63,8 +63,8 @@ class Tracker : public Capture {
   void SawNameless(const ObjectRef& object) override;
 
   using Capture::Begin;
-  Result<Operation> Begin(const Intent& intent, Foresight* foresight) override {
-    return Begin(intent, foresight, /*alters=*/true);
+  Result<Operation> Begin(const Intent& intent, TouchPredictor* predictor) override {
+    return Begin(intent, predictor, /*alters=*/true);
   }
 
   using CutMode = Epochs::CutMode;
@@ -137,7 +137,7 @@ class Tracker : public Capture {
   friend class Operation;
 
   // An operation that does not alter anything (`alters`) need not preserve anything for cuts.
-  Result<Operation> Begin(const Intent& intent, Foresight* foresight, bool alters);
+  Result<Operation> Begin(const Intent& intent, TouchPredictor* predictor, bool alters);
   Status RecordAgain(const ObjectRef& object, const ObjectChange& change);
   void EndBackgroundWork();
 

@@ -6,17 +6,18 @@
 namespace tandem::meta {
 namespace {
 
-// Objects a search looks at again because they were given names while it ran.
-constexpr size_t kMostGiven = size_t{1} << 17;
-// Written down again at a time; more stay wrong in the database, which costs a search after a kill.
-constexpr size_t kMostOutdated = 4096;
-// Levels: more are a cycle, of names that were noted at different times.
-constexpr int kDeepest = 1 << 14;
+// The maximum number of objects given a name during a search, which the search visits afterwards.
+constexpr size_t kMaxNewlyNamed = size_t{1} << 17;
+// The maximum number of outdated rows to write again at a time. Further ones stay wrong in the
+// database, and each costs a search after a kill.
+constexpr size_t kMaxOutdated = 4096;
+// A path with more names is a cycle, made of names that were noted at different times.
+constexpr int kMaxDepth = 1 << 14;
 
 }  // namespace
 
-Whereabouts::Whereabouts(size_t most_objects)
-    : most_in_shard_(std::max<size_t>(1, most_objects / kShards)) {}
+Whereabouts::Whereabouts(size_t max_objects)
+    : max_in_shard_(std::max<size_t>(1, max_objects / kShards)) {}
 
 Whereabouts::Known Whereabouts::Find(const ObjectId& object) {
   Shard& shard = ShardOf(object);
@@ -40,7 +41,7 @@ Whereabouts::Entry& Whereabouts::EntryOf(Shard& shard, const ObjectId& object) {
   if (const auto found = shard.objects.find(object); found != shard.objects.end()) {
     return found->second;
   }
-  if (shard.objects.size() >= most_in_shard_) ForgetOldest(shard);
+  if (shard.objects.size() >= max_in_shard_) ForgetOldest(shard);
   Entry& entry = shard.objects[object];
   entry.place = shard.order.insert(shard.order.end(), object);
   return entry;
@@ -66,7 +67,7 @@ void Whereabouts::AddName(const ObjectId& object, const ObjectId& parent, std::s
   {
     Shard& shard = ShardOf(object);
     MutexLock lock(shard.mutex);
-    if (only_if_room && shard.objects.size() >= most_in_shard_ && !shard.objects.contains(object)) {
+    if (only_if_room && shard.objects.size() >= max_in_shard_ && !shard.objects.contains(object)) {
       return;
     }
     Entry& entry = EntryOf(shard, object);
@@ -76,15 +77,15 @@ void Whereabouts::AddName(const ObjectId& object, const ObjectId& parent, std::s
     if (is_known) return;
     std::erase_if(
         names, [&](const EntryKey& known) { return known.parent == parent && known.name == name; });
-    if (names.size() == kMostNames) names.pop_back();
+    if (names.size() == kMaxNames) names.pop_back();
     names.insert(names.begin(), EntryKey{parent, std::string(name)});
     entry.nameless = false;
     entry.version = ++last_version_;
-    outdated = std::exchange(entry.written, 0) == writing_;
+    outdated = std::exchange(entry.written, 0) == generation_;
   }
   if (!outdated) return;
   MutexLock lock(outdated_mutex_);
-  if (outdated_.size() < kMostOutdated) outdated_.push_back(object);
+  if (outdated_.size() < kMaxOutdated) outdated_.push_back(object);
 }
 
 void Whereabouts::Note(const ObjectId& object, const ObjectId& parent, std::string_view name) {
@@ -96,27 +97,28 @@ void Whereabouts::NoteIfRoom(const ObjectId& object, const ObjectId& parent,
   AddName(object, parent, name, /*only_if_room=*/true);
 }
 
-void Whereabouts::NoteGiven(const ObjectId& object, const ObjectId& parent, std::string_view name) {
+void Whereabouts::NoteNameAdded(const ObjectId& object, const ObjectId& parent,
+                                std::string_view name) {
   AddName(object, parent, name, /*only_if_room=*/false);
   if (!watching_) return;
-  MutexLock lock(given_mutex_);
-  if (given_.size() < kMostGiven) {
-    given_.push_back(object);
+  MutexLock lock(newly_named_mutex_);
+  if (newly_named_.size() < kMaxNewlyNamed) {
+    newly_named_.push_back(object);
   } else {
-    given_too_many_ = true;
+    newly_named_overflow_ = true;
   }
 }
 
-void Whereabouts::NoteTaken(const ObjectId& object, const ObjectId& parent, std::string_view name,
-                            Left left) {
+void Whereabouts::NoteNameRemoved(const ObjectId& object, const ObjectId& parent,
+                                  std::string_view name, OtherNames others) {
   Shard& shard = ShardOf(object);
   MutexLock lock(shard.mutex);
-  if (left == Left::kMaybeOthers && !shard.objects.contains(object)) return;
+  if (others == OtherNames::kMaybe && !shard.objects.contains(object)) return;
   Entry& entry = EntryOf(shard, object);
   std::erase_if(entry.names, [&](const EntryKey& known) {
     return known.parent == parent && known.name == name;
   });
-  if (left == Left::kNone && entry.names.empty()) entry.nameless = true;
+  if (others == OtherNames::kNone && entry.names.empty()) entry.nameless = true;
   entry.version = ++last_version_;
 }
 
@@ -139,23 +141,23 @@ void Whereabouts::NoteNamelessUnlessChanged(const ObjectId& object, uint64_t ver
   entry.version = ++last_version_;
 }
 
-void Whereabouts::Watch() {
-  MutexLock lock(given_mutex_);
-  given_.clear();
-  given_too_many_ = false;
+void Whereabouts::StartWatching() {
+  MutexLock lock(newly_named_mutex_);
+  newly_named_.clear();
+  newly_named_overflow_ = false;
   watching_ = true;
 }
 
-std::optional<std::vector<ObjectId>> Whereabouts::TakeGiven() {
-  MutexLock lock(given_mutex_);
-  if (given_too_many_) return std::nullopt;
-  return std::exchange(given_, {});
+std::optional<std::vector<ObjectId>> Whereabouts::TakeNewlyNamed() {
+  MutexLock lock(newly_named_mutex_);
+  if (newly_named_overflow_) return std::nullopt;
+  return std::exchange(newly_named_, {});
 }
 
 void Whereabouts::StopWatching() {
-  MutexLock lock(given_mutex_);
+  MutexLock lock(newly_named_mutex_);
   watching_ = false;
-  given_.clear();
+  newly_named_.clear();
 }
 
 void Whereabouts::NoteFormer(const ObjectId& object, const ObjectId& parent,
@@ -166,13 +168,13 @@ void Whereabouts::NoteFormer(const ObjectId& object, const ObjectId& parent,
 std::vector<Whereabouts::Row> Whereabouts::TakeUnwritten(const ObjectId& object) {
   std::vector<Row> rows;
   ObjectId at = object;
-  for (int level = 0; level < kDeepest && at != kRootObject; ++level) {
+  for (int level = 0; level < kMaxDepth && at != kRootObject; ++level) {
     Shard& shard = ShardOf(at);
     MutexLock lock(shard.mutex);
     const auto found = shard.objects.find(at);
     if (found == shard.objects.end() || found->second.names.empty()) break;
-    // What is above something written is written, or stands among the outdated.
-    if (std::exchange(found->second.written, writing_) == writing_) break;
+    // If a row is written, the rows above it are written too, or are in `outdated_`.
+    if (std::exchange(found->second.written, generation_) == generation_) break;
     rows.push_back({at, found->second.names.front()});
     at = found->second.names.front().parent;
   }

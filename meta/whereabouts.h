@@ -1,7 +1,8 @@
-// Where objects were last known to be, for filesystems whose handles cannot be opened
-// (meta/WHEREABOUTS.md). A bounded table: what has not been asked for longest is forgotten first.
+// The table of the names that objects were last known to have, for sources whose handles cannot be
+// opened (meta/WHEREABOUTS.md). It is bounded: the objects that have not been looked up for longest
+// are forgotten first.
 //
-// Any thread; may be called inside the gate. Its mutexes are leaves.
+// Any thread, also inside the gate. Its mutexes are leaves.
 #pragma once
 
 #include <array>
@@ -21,69 +22,76 @@ namespace tandem::meta {
 
 class Whereabouts {
  public:
-  static constexpr size_t kMostObjects = size_t{1} << 18;
+  static constexpr size_t kMaxObjects = size_t{1} << 18;
 
-  explicit Whereabouts(size_t most_objects = kMostObjects);
+  explicit Whereabouts(size_t max_objects = kMaxObjects);
 
   struct Known {
     std::vector<EntryKey> names;  // the latest first
-    // It has none of these any more, and gets one only by an operation through the mount.
+    // The object has none of these names any more. Only an operation through the mount can give it
+    // one.
     bool nameless = false;
-    // Changes whenever anything is noted of the object; 0: nothing is known.
+    // Changes whenever anything about the object is noted. 0 if nothing is known of the object.
     uint64_t version = 0;
   };
   Known Find(const ObjectId& object);
-  // The latest name. Nothing: unknown, or it has none.
+  // Returns the latest name, or nullopt if none is known.
   std::optional<EntryKey> NameOf(const ObjectId& object);
 
-  // The object had this name once; counts if nothing better is known.
+  // Notes that the object once had this name. Does nothing if anything is known of the object, or
+  // if another object would have to be forgotten.
   void NoteFormer(const ObjectId& object, const ObjectId& parent, std::string_view name);
-  // The object was seen under this name.
+  // Notes that the object was seen under this name.
   void Note(const ObjectId& object, const ObjectId& parent, std::string_view name);
-  // The same, if that forgets no other.
+  // Does the same, unless another object would have to be forgotten.
   void NoteIfRoom(const ObjectId& object, const ObjectId& parent, std::string_view name);
-  // An operation has given it this name: a search that is under way has to look there too.
-  void NoteGiven(const ObjectId& object, const ObjectId& parent, std::string_view name);
-  // An operation has taken this name away, its last one or not.
-  enum class Left { kNone, kMaybeOthers };
-  void NoteTaken(const ObjectId& object, const ObjectId& parent, std::string_view name, Left left);
+  // Notes that an operation has given the object this name. A running search must look there too.
+  void NoteNameAdded(const ObjectId& object, const ObjectId& parent, std::string_view name);
+  enum class OtherNames { kNone, kMaybe };
+  // Notes that an operation has removed this name. `others` says whether the object may have other
+  // names.
+  void NoteNameRemoved(const ObjectId& object, const ObjectId& parent, std::string_view name,
+                       OtherNames others);
+  // Notes that the object has no name.
   void NoteNameless(const ObjectId& object);
-  // The same, if nothing has been noted of it since `version` was read; what it was called, while
-  // no operation has taken that, is remembered.
+  // Does the same, unless something has been noted of the object since `version` was read. Keeps
+  // its names, which no operation is known to have removed.
   void NoteNamelessUnlessChanged(const ObjectId& object, uint64_t version);
 
-  // Named objects forgotten so far: what is not known now was never met if this is still 0.
+  // Returns how many objects with a name have been forgotten. While this is 0, an object that is
+  // not in the table has never been noted under a name.
   uint64_t forgotten() const { return forgotten_; }
 
   // ---- For a search ----
-  // From here on NoteGiven remembers objects for TakeGiven, until StopWatching.
-  void Watch() EXCLUDES(given_mutex_);
-  // Nothing: too many to remember.
-  std::optional<std::vector<ObjectId>> TakeGiven() EXCLUDES(given_mutex_);
-  void StopWatching() EXCLUDES(given_mutex_);
+  // Until StopWatching, NoteNameAdded records the objects for TakeNewlyNamed.
+  void StartWatching() EXCLUDES(newly_named_mutex_);
+  // Returns the recorded objects and forgets them, or nullopt if there were too many.
+  std::optional<std::vector<ObjectId>> TakeNewlyNamed() EXCLUDES(newly_named_mutex_);
+  void StopWatching() EXCLUDES(newly_named_mutex_);
 
   // ---- For the state database ----
   struct Row {
     ObjectId object;
     EntryKey name;
   };
-  // What was not written down as it is, of the object and the directories above; they count as
-  // written from now on.
+  // Returns the rows of the object and of the directories above it that the database does not hold
+  // yet. From now on they count as written.
   std::vector<Row> TakeUnwritten(const ObjectId& object);
-  // Nothing counts as written any more.
-  void ForgetWritten() { ++writing_; }
-  // What was written down, and has got another name since.
+  // From now on no row counts as written.
+  void ForgetWritten() { ++generation_; }
+  // Returns the rows of objects that got another name after their row was written. They count as
+  // written again.
   std::vector<Row> TakeOutdated() EXCLUDES(outdated_mutex_);
 
  private:
   static constexpr size_t kShards = 16;
-  static constexpr size_t kMostNames = 4;
+  static constexpr size_t kMaxNames = 4;
 
   struct Entry {
     std::vector<EntryKey> names;
     bool nameless = false;
-    bool used = false;     // since it was last considered for being forgotten
-    uint32_t written = 0;  // in which `writing_`
+    bool used = false;     // looked up since it was last considered for being forgotten
+    uint32_t written = 0;  // the generation_ in which its row was written
     uint64_t version = 0;
     std::list<ObjectId>::iterator place;
   };
@@ -99,16 +107,16 @@ class Whereabouts {
                bool only_if_room);
   void ForgetOldest(Shard& shard) REQUIRES(shard.mutex);
 
-  const size_t most_in_shard_;
+  const size_t max_in_shard_;
   std::array<Shard, kShards> shards_;
   std::atomic<uint64_t> last_version_{0};
   std::atomic<uint64_t> forgotten_{0};
-  std::atomic<uint32_t> writing_{1};
+  std::atomic<uint32_t> generation_{1};
 
   std::atomic<bool> watching_{false};
-  Mutex given_mutex_;
-  std::vector<ObjectId> given_ GUARDED_BY(given_mutex_);
-  bool given_too_many_ GUARDED_BY(given_mutex_) = false;
+  Mutex newly_named_mutex_;
+  std::vector<ObjectId> newly_named_ GUARDED_BY(newly_named_mutex_);
+  bool newly_named_overflow_ GUARDED_BY(newly_named_mutex_) = false;
 
   Mutex outdated_mutex_;
   std::vector<ObjectId> outdated_ GUARDED_BY(outdated_mutex_);

@@ -7,10 +7,10 @@ namespace {
 
 using Json = nlohmann::json;
 
-// Whatever is deeper is no witness: it could not be found again at the start.
+// An object below more directories than this cannot be found again at the start and does not agree.
 constexpr size_t kDeepestNamed = 256;
 
-// Null: it cannot be looked at.
+// Returns null if the object cannot be opened.
 Json ChangeTimeOf(const SourceTree& tree, const ObjectRef& object) {
   const auto opened = tree.Open(object, Effort::kAtOnce);
   if (!opened || !*opened) return nullptr;
@@ -19,7 +19,7 @@ Json ChangeTimeOf(const SourceTree& tree, const ObjectRef& object) {
   return {attributes->change_time.seconds, attributes->change_time.nanoseconds};
 }
 
-// Where the object and the directories above it are, if it is found by its name.
+// Returns the names of the object and of the directories above it, if objects are found by names.
 std::vector<Whereabouts::Row> NamesAbove(const SourceTree& tree, ObjectId object) {
   std::vector<Whereabouts::Row> rows;
   if (tree.by_names() == nullptr) return rows;
@@ -49,12 +49,12 @@ std::string DescribeWitnesses(const SourceTree& tree, const std::vector<ObjectRe
   Json witnesses = Json::array();
   const auto add = [&](const ObjectRef& object) {
     const Json time = ChangeTimeOf(tree, object);
-    if (time.is_null()) return;  // removed since
+    if (time.is_null()) return;  // removed meanwhile
     const std::string_view handle = object.handle.bytes();
     Json witness = {{"id", object.id.ToHex()},
                     {"handle", std::vector<uint8_t>(handle.begin(), handle.end())},
                     {"changed", time}};
-    // Names may be any bytes.
+    // Names may contain any bytes, so they are not stored as JSON strings.
     for (const Whereabouts::Row& row : NamesAbove(tree, object.id)) {
       const std::string& name = row.name.name;
       witness["names"].push_back({{"id", row.object.ToHex()},
@@ -70,10 +70,10 @@ std::string DescribeWitnesses(const SourceTree& tree, const std::vector<ObjectRe
   return witnesses.dump();
 }
 
-Result<Witnesses> HearWitnesses(StateDatabase& database, const SourceTree& tree) {
+Result<Witnesses> CheckWitnesses(StateDatabase& database, const SourceTree& tree) {
   ASSIGN_OR_RETURN(const auto text, database.Get(kWitnessesKey));
-  Witnesses heard;
-  if (!text) return heard;
+  Witnesses checked;
+  if (!text) return checked;
   try {
     for (const Json& witness : Json::parse(*text)) {
       const auto handle = witness.at("handle").get<std::vector<uint8_t>>();
@@ -81,13 +81,13 @@ Result<Witnesses> HearWitnesses(StateDatabase& database, const SourceTree& tree)
       ObjectRef object{id.value_or(ObjectId()),
                        FileHandle(std::string(handle.begin(), handle.end()))};
       NoteNames(tree, witness);
-      if (ChangeTimeOf(tree, object) != witness.at("changed")) heard.agree = false;
-      heard.objects.push_back(std::move(object));
+      if (ChangeTimeOf(tree, object) != witness.at("changed")) checked.agree = false;
+      checked.objects.push_back(std::move(object));
     }
   } catch (const Json::exception&) {
-    heard.agree = false;
+    checked.agree = false;
   }
-  return heard;
+  return checked;
 }
 
 }  // namespace tandem::meta

@@ -1,6 +1,6 @@
-// Witnesses: a few objects whose change times are written down when a run ends in order. If one of
-// them is another when the next run begins, somebody changed SOURCE while nobody watched (a backup
-// was put back, files were edited behind the mount): the tables then are not all that differs.
+// Witnesses are a few objects whose change times are recorded when a run ends cleanly. If one of
+// these times is different when the next run begins, SOURCE was changed in between (a backup was
+// restored, files were edited behind the mount). Then the tables do not hold all changes.
 //
 // For the thread that starts and ends a run.
 #pragma once
@@ -12,18 +12,19 @@
 
 namespace tandem::meta {
 
-// So many objects, beside the root, are watched: those changed last.
+// The number of witnesses besides the root. They are the objects that were changed last.
 inline constexpr size_t kMaxWitnesses = 16;
 
-// Nothing may change SOURCE any more. The text is for the `volume` table.
+// Returns the text to store in the `volume` table for these objects and the root. Requires that
+// SOURCE does not change any more.
 std::string DescribeWitnesses(const SourceTree& tree, const std::vector<ObjectRef>& objects);
 
 struct Witnesses {
   std::vector<ObjectRef> objects;
-  // Each is there, and was last changed when it was written down to have been. Nothing written
-  // down: nothing contradicts it.
+  // True if every witness exists and has the recorded change time. Also true if none are recorded.
   bool agree = true;
 };
-Result<Witnesses> HearWitnesses(StateDatabase& database, const SourceTree& tree);
+// Compares the recorded change times with those of the objects now.
+Result<Witnesses> CheckWitnesses(StateDatabase& database, const SourceTree& tree);
 
 }  // namespace tandem::meta

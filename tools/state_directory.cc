@@ -13,10 +13,10 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "meta/base/ancestry.h"
 #include "meta/base/log.h"
 #include "meta/base/private_files.h"
 #include "meta/base/replace_file.h"
-#include "meta/base/way_up.h"
 #include "tools/ending_note.h"
 
 namespace tandem::tools {
@@ -76,16 +76,16 @@ tl::unexpected<Error> InsideError(const std::string& path, const std::string& di
                                           ", which is replicated: choose another with --state");
 }
 
-// Whether going up from `path` leads through `directory`, whatever either is called.
-Result<bool> LeadsUpTo(const std::string& path, const StateDirectory::Outside& directory) {
+// Returns whether `path` is `directory` or lies below it, whatever either is called.
+Result<bool> IsAtOrBelow(const std::string& path, const StateDirectory::Outside& directory) {
   const bool by_name = directory.fd < 0;
   const auto wanted =
-      LookAt(by_name ? AT_FDCWD : directory.fd, by_name ? directory.path.c_str() : "");
+      StatIdentity(by_name ? AT_FDCWD : directory.fd, by_name ? directory.path.c_str() : "");
   if (!wanted && wanted.error().code() == ENOENT) return false;
   if (!wanted) return ErrnoError(wanted.error().code(), "stat " + directory.path);
   UniqueFd fd(open(path.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
   if (!fd.valid()) return ErrnoError("go up from " + path);
-  auto leads = tandem::LeadsUpTo(std::move(fd), *wanted);
+  auto leads = tandem::IsAtOrBelow(std::move(fd), *wanted);
   if (!leads) return ErrnoError(leads.error().code(), "go up from " + path);
   return leads;
 }
@@ -176,7 +176,7 @@ Result<StateDirectory> StateDirectory::Open(const std::string& path, const std::
   RETURN_IF_ERROR(MakeDirectories(resolved));
   // Or inside by another mount of the same directory.
   for (const Outside& directory : outside) {
-    ASSIGN_OR_RETURN(const bool inside, LeadsUpTo(resolved, directory));
+    ASSIGN_OR_RETURN(const bool inside, IsAtOrBelow(resolved, directory));
     if (!inside) continue;
     rmdir(resolved.c_str());
     return InsideError(path, directory.path);

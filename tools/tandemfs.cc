@@ -75,7 +75,7 @@ Result<Engine> StartEngine(const MountArguments& arguments, const fs::SourceDire
   ASSIGN_OR_RETURN(const meta::DiskIdentity identity,
                    meta::ReadDiskIdentity(*engine.tree, source.path, source.mount_identity,
                                           engine.state->path()));
-  ASSIGN_OR_RETURN(meta::Witnesses witnesses, meta::HearWitnesses(database, *engine.tree));
+  ASSIGN_OR_RETURN(meta::Witnesses witnesses, meta::CheckWitnesses(database, *engine.tree));
   const meta::Suspicions suspicions = {.witnesses_agree = witnesses.agree,
                                        .uncovered = engine.state->was_uncovered()};
   ASSIGN_OR_RETURN(const meta::LastEnd last_end, meta::BeginRun(database, identity, suspicions));

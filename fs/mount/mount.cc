@@ -14,10 +14,10 @@
 #include "fs/mount/session_log.h"
 #include "fs/mount/stop_watcher.h"
 #include "fs/serving/serving_threads.h"
+#include "meta/base/ancestry.h"
 #include "meta/base/fault_point.h"
 #include "meta/base/log.h"
 #include "meta/base/mount_table.h"
-#include "meta/base/way_up.h"
 
 namespace tandem::fs {
 namespace {
@@ -28,11 +28,11 @@ Status CheckNotBelow(const MountOptions& options, const std::string& mountpoint)
   const UniqueFd start(open(mountpoint.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
   if (!start.valid()) return ErrnoError("mountpoint " + mountpoint);
   if (mountpoint == "/") return {};
-  const auto source = LookAt(options.source_fd, "");
+  const auto source = StatIdentity(options.source_fd, "");
   if (!source) return ErrnoError(source.error().code(), "stat " + options.source);
   UniqueFd above(open(DirectoryAbove(mountpoint).c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
   if (!above.valid()) return ErrnoError("parent directories of " + mountpoint);
-  const auto is_below = LeadsUpTo(std::move(above), *source);
+  const auto is_below = IsAtOrBelow(std::move(above), *source);
   if (!is_below) return ErrnoError(is_below.error().code(), "parent directories of " + mountpoint);
   if (!*is_below) return {};
   return MakeError(ErrorKind::kUsage, "the mountpoint " + mountpoint + " lies below the source " +

@@ -20,7 +20,7 @@
 
 namespace tandem::fs {
 
-class WalkOrder : public meta::Foresight {
+class WalkOrder : public meta::TouchPredictor {
  public:
   using Clock = std::chrono::steady_clock;
   struct Listed {

@@ -12,8 +12,8 @@ namespace tandem {
 namespace {
 
 constexpr int kBusyTimeoutMs = 10'000;
-// One process at a time, whose connections need no system call to lock each other out: a third of
-// what a small commit takes. https://sqlite.org/vfs.html
+// Allows one process at a time. Its connections need no system calls to lock each other out; those
+// calls would be a third of the cost of a small commit. https://sqlite.org/vfs.html
 constexpr char kVfs[] = "unix-excl";
 
 int ErrnoOf(int sqlite_code) {
@@ -38,15 +38,16 @@ int ErrnoOf(int sqlite_code) {
 tl::unexpected<Error> SqliteError(sqlite3* handle, const std::string& what) {
   const int code = sqlite3_extended_errcode(handle);
   const bool corrupt = (code & 0xff) == SQLITE_CORRUPT || (code & 0xff) == SQLITE_NOTADB;
-  // SQLite knows of a full disk, but not of a quota.
+  // SQLite has a code for a full disk, but reports an exceeded quota as an I/O error.
   const bool quota = (code & 0xff) == SQLITE_IOERR && sqlite3_system_errno(handle) == EDQUOT;
   return tl::unexpected<Error>(Error(corrupt ? ErrorKind::kCorrupt : ErrorKind::kDatabase,
                                      quota ? EDQUOT : ErrnoOf(code),
                                      what + " (" + sqlite3_errmsg(handle) + ")"));
 }
 
-// SQLite gives a new database the umask's mode, and its log the database's. One that is there is
-// never opened by ourselves: closing it again would give up SQLite's locks.
+// SQLite creates a database with the mode that the umask leaves, and the log with the mode of the
+// database. This opens only a file it creates: closing an existing database would release the locks
+// that SQLite holds on it.
 void MakePrivate(const std::string& path) {
   const UniqueFd made(open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, kPrivateFile));
   for (const char* suffix : {"", "-wal", "-shm", "-journal"}) {
@@ -107,7 +108,7 @@ Database& Database::operator=(Database&& other) noexcept {
   return *this;
 }
 
-// With its own statements, which are ended after it.
+// sqlite3_close_v2 defers the close until begin_ and commit_, destroyed after this, are finalized.
 Database::~Database() { sqlite3_close_v2(handle_); }
 
 tl::unexpected<Error> Database::Failure(const std::string& what) const {
@@ -125,7 +126,7 @@ Result<Statement> Database::Prepare(std::string_view sql) {
   sqlite3_stmt* statement = nullptr;
   const int code = sqlite3_prepare_v3(handle_, sql.data(), static_cast<int>(sql.size()),
                                       SQLITE_PREPARE_PERSISTENT, &statement, nullptr);
-  // All SQL is the program's own: what SQLite cannot make sense of is missing in the file.
+  // All SQL is written by us, so if SQLite rejects it, the file lacks a table or a column.
   if (code == SQLITE_ERROR) {
     return MakeError(ErrorKind::kCorrupt,
                      "check database " + path_ + " (" + sqlite3_errmsg(handle_) + ")");
@@ -142,7 +143,7 @@ Result<int> Database::Checkpoint(CheckpointMode mode) {
       handle_, nullptr,
       mode == CheckpointMode::kPassive ? SQLITE_CHECKPOINT_PASSIVE : SQLITE_CHECKPOINT_RESTART,
       &log_pages, nullptr);
-  // Busy: a writer or reader is in the way; the next call gets further.
+  // SQLITE_BUSY means that a writer or reader blocked part of it; the next call gets further.
   if (code != SQLITE_OK && (code & 0xff) != SQLITE_BUSY) return Failure("checkpoint");
   return log_pages;
 }
@@ -180,7 +181,7 @@ Status Database::CheckTables(std::initializer_list<Table> tables) {
       columns.append(columns.empty() ? "" : ",").append(column.Bytes(0));
     }
     if (columns == table.columns) continue;
-    const char* what = columns.empty() ? "is missing" : "has other columns than it should";
+    const char* what = columns.empty() ? "is missing" : "does not have the columns it should";
     return MakeError(ErrorKind::kCorrupt,
                      "check database " + path_ + " (table " + table.name + " " + what + ")");
   }
@@ -271,7 +272,7 @@ Result<Savepoint> Savepoint::Begin(Database& database) {
 }
 
 Savepoint::~Savepoint() {
-  // Without a transaction SQLite has already rolled back all of it by itself.
+  // If no transaction is open, SQLite has already rolled it all back.
   if (database_ == nullptr || !database_->InTransaction()) return;
   (void)database_->Execute("ROLLBACK TO part; RELEASE part");
 }
@@ -288,7 +289,7 @@ Result<Transaction> Transaction::Begin(Database& database) {
 }
 
 Transaction::~Transaction() {
-  // A failed rollback means SQLite has already rolled back by itself.
+  // A failed rollback means that SQLite has already rolled back.
   if (database_ != nullptr) (void)database_->Execute("ROLLBACK");
 }
 

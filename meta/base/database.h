@@ -1,6 +1,6 @@
-// SQLite, wrapped: the only place that includes sqlite3.h. Codes of SQLite become Error here and
-// never leave. A Database and everything made from it belong to one thread at a time; give each
-// thread its own Database. Statements and transactions must end before their Database.
+// A wrapper around SQLite. Only database.cc includes sqlite3.h, and it turns every SQLite code into
+// an Error. A Database and everything made from it belong to one thread at a time; give each thread
+// its own Database. Statements and transactions must end before their Database.
 #pragma once
 
 #include <cstdint>
@@ -17,8 +17,8 @@ struct sqlite3_stmt;
 
 namespace tandem {
 
-// A prepared statement. Bind all parameters (from 1), then either Run, or Step while it returns
-// true and read the columns (from 0). Both reset the statement at the end.
+// A prepared statement. Bind all parameters (numbered from 1). Then call Run, or call Step while it
+// returns true and read the columns (numbered from 0). Both reset the statement at the end.
 class Statement {
  public:
   Statement() = default;
@@ -41,7 +41,7 @@ class Statement {
   void Reset();
 
   int64_t Int(int column) const;
-  // Valid until the next Step or Reset. Blobs and texts alike.
+  // Returns a blob or a text. Valid until the next Step or Reset.
   std::string_view Bytes(int column) const;
   bool IsNull(int column) const;
   template <typename IdType>
@@ -65,42 +65,43 @@ class Database {
     kFull,    // a committed transaction survives a power cut
   };
 
-  // Opens or creates `path` in WAL mode without automatic checkpoints, for its owner only. A file
-  // that is no database, or fails its quick check, gives ErrorKind::kCorrupt.
+  // Opens or creates `path` in WAL mode without automatic checkpoints. Only its owner may read it.
+  // Returns kCorrupt if the file is not a database or fails SQLite's quick check.
   static Result<Database> Open(const std::string& path, Sync sync);
 
   Database(Database&& other) noexcept;
   Database& operator=(Database&& other) noexcept;
   ~Database();
 
-  // One or more statements without parameters or results.
+  // Runs one or more statements that have no parameters and return no rows.
   Status Execute(const std::string& sql);
-  // kCorrupt if the schema does not have what the statement names.
+  // Returns kCorrupt if the schema lacks a table or column that the statement names.
   Result<Statement> Prepare(std::string_view sql);
-  // Only between transactions.
+  // Requires that no transaction is open.
   Status SetSync(Sync sync);
   enum class CheckpointMode {
-    kPassive,  // as far as that goes without holding up anybody; the log may still grow
-    kRestart,  // holds up writers until all is moved: the next one begins the log afresh
+    kPassive,  // moves as much as it can without blocking anyone else; the log may still grow
+    kRestart,  // blocks writers until everything is moved; the next writer restarts the log
   };
-  // Moves what the write-ahead log holds into the database file. Returns the log's length in pages.
+  // Moves pages of the write-ahead log into the database file. Returns the log's length in pages.
   Result<int> Checkpoint(CheckpointMode mode);
-  // The log's file stays, with its blocks, when the database is closed.
+  // Keeps the log file, and the blocks allocated to it, when the database is closed.
   Status KeepLogFile();
-  // PRAGMA user_version: the schema's number; 0 in a new database.
+  // Returns PRAGMA user_version, the schema's number: 0 in a new database.
   Result<int> UserVersion();
-  // Whether there is no table yet.
+  // Returns whether the database has no tables.
   Result<bool> HasNoTables();
   struct Table {
     const char* name;
-    // Their names in order, separated by commas, those of the primary key with a star:
-    // "parent*,name*,child". Empty: the table is not there.
+    // The names of the columns in order, separated by commas. Columns of the primary key have a
+    // star: "parent*,name*,child". Empty if the table must not exist.
     const char* columns;
   };
-  // kCorrupt unless each of these tables is what is said of it.
+  // Returns kCorrupt unless each of these tables has exactly the given columns.
   Status CheckTables(std::initializer_list<Table> tables);
   Status SetUserVersion(int version);
-  // SQLite ends a transaction by itself, rolled back, on some errors (a full disk, EIO).
+  // Returns whether a transaction is open. On some errors (a full disk, EIO) SQLite rolls the
+  // transaction back and ends it.
   bool InTransaction() const;
   int64_t RowsChanged() const;
   const std::string& path() const { return path_; }
@@ -117,7 +118,7 @@ class Database {
   Statement commit_;
 };
 
-// Part of a transaction that is open already: undone unless Release was called and succeeded.
+// A nested part of an open transaction. The destructor rolls it back unless Release has succeeded.
 class Savepoint {
  public:
   static Result<Savepoint> Begin(Database& database);
@@ -131,7 +132,7 @@ class Savepoint {
   Database* database_;
 };
 
-// BEGIN IMMEDIATE … COMMIT; rolled back unless Commit was called and succeeded.
+// BEGIN IMMEDIATE … COMMIT. The destructor rolls back unless Commit has succeeded.
 class Transaction {
  public:
   static Result<Transaction> Begin(Database& database);

@@ -12,13 +12,14 @@ struct Character {
 
 bool IsHarmless(uint32_t code) {
   if (code < 0x20 || (code >= 0x7f && code < 0xa0)) return false;  // C0, DEL, C1
-  // Line and paragraph separators; marks, embeddings, overrides and isolates of direction.
+  // Line and paragraph separators; direction marks, embeddings, overrides and isolates.
   if (code == 0x61c || code == 0x200e || code == 0x200f) return false;
   return !(code >= 0x2028 && code <= 0x202e) && !(code >= 0x2066 && code <= 0x2069);
 }
 
-// The first character. RFC 3629: no overlong forms, no surrogates, nothing beyond U+10FFFF. What is
-// not UTF-8 is one byte long.
+// Decodes the first character by RFC 3629, which forbids overlong forms, surrogates and everything
+// beyond U+10FFFF. A byte that does not begin a valid character is returned as one of length 1 that
+// is not harmless.
 Character FirstOf(std::string_view text) {
   const auto byte = [&](size_t at) { return static_cast<unsigned char>(text[at]); };
   if (byte(0) < 0x80) return {1, IsHarmless(byte(0))};

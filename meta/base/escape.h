@@ -1,5 +1,5 @@
-// Text from elsewhere (names of files, what a peer says) made harmless where it is shown: in a log,
-// on a terminal. Any thread.
+// Escapes untrusted text (file names, messages from a peer) before it is written to a log or a
+// terminal. Any thread.
 #pragma once
 
 #include <string>
@@ -7,9 +7,10 @@
 
 namespace tandem {
 
-// One line that no terminal obeys and nobody misreads: of control characters, of those that change
-// the direction of the text, and of what is no UTF-8, each byte as \xHH. Everything else stays,
-// backslashes too: escaping a text again changes nothing.
+// Returns `text` as one line that neither controls a terminal nor can be misread. Writes each byte
+// of a control character, of a character that changes the direction of text, and of invalid UTF-8
+// as \xHH. Everything else is unchanged, backslashes included, so escaping a text twice changes
+// nothing.
 std::string EscapeControls(std::string_view text);
 
 }  // namespace tandem

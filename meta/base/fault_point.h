@@ -1,8 +1,8 @@
-// Named places where a test may end the process, compiled in with -DTANDEM_FAULT_POINTS=ON and
-// otherwise nothing. TANDEM_FAULT=name[:count] in the environment makes the count-th passage (first
-// by default) of that point end the process by SIGKILL, exactly as `kill -9` would. Every point
-// is listed below, so that the test can enumerate them
-// (`tandemfs --list-fault-points`, `tandemd --list-fault-points`) and a misspelt one fails to
+// Fault points: named places where a test can kill the process. They are compiled in with
+// -DTANDEM_FAULT_POINTS=ON and cost nothing otherwise. If TANDEM_FAULT=name[:count] is in the
+// environment, the count-th passage of that point (by default the first) sends the process SIGKILL,
+// as `kill -9` does. All points are listed below, so that a test can enumerate them
+// (`tandemfs --list-fault-points`, `tandemd --list-fault-points`) and a misspelt name does not
 // compile.
 //
 // Any thread.
@@ -14,7 +14,7 @@
 
 namespace tandem {
 
-// Points passed by tandemfs, in the order a change meets them.
+// Points in tandemfs, in the order in which a change passes them.
 inline constexpr std::string_view kSourceFaultPoints[] = {
     "source.mark.before_commit",   "source.mark.after_commit",   "source.operation.in_gate",
     "source.operation.after_call", "source.operation.recorded",  "source.sync.before",
@@ -27,7 +27,7 @@ inline constexpr std::string_view kSourceFaultPoints[] = {
     "source.start.replaced",       "source.stop.taken_in",       "source.stop.detached",
 };
 
-// Points passed by tandemd.
+// Points in tandemd.
 inline constexpr std::string_view kReplicaFaultPoints[] = {
     "replica.stage.begun",         "replica.stage.file_written",
     "replica.stage.chunk_written", "replica.commit.before_sync",
@@ -41,7 +41,7 @@ inline constexpr std::string_view kReplicaFaultPoints[] = {
     "replica.sync.stage_removed",
 };
 
-// Passed by tandemd where the disk of its store is full.
+// Points that tandemd passes only if the disk of its store is full.
 inline constexpr std::string_view kFullDiskFaultPoints[] = {
     "replica.marker.spare_written", "replica.marker.spare_exchanged", "replica.stage.spare_filled",
     "replica.stage.spare_taken",    "replica.stage.spare_cleared",    "replica.redo.freed",

@@ -1,5 +1,6 @@
-// /proc/self/fd/N without touching the heap: leads to the object itself whatever N is open on, for
-// the calls that take no O_PATH descriptor. Valid while the descriptor is open.
+// The path /proc/self/fd/N, built without allocating. It resolves to the object that descriptor N
+// is open on, of any kind. Used for the system calls that do not accept an O_PATH descriptor. Valid
+// while the descriptor is open.
 #pragma once
 
 #include <charconv>

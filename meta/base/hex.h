@@ -1,4 +1,4 @@
-// Bytes as lower-case hexadecimal digits, two a byte. Any thread.
+// Converts bytes to and from lower-case hexadecimal, two digits a byte. Any thread.
 #pragma once
 
 #include <optional>
@@ -8,7 +8,7 @@
 namespace tandem {
 
 std::string ToHex(std::string_view bytes);
-// Nothing: that is not what ToHex gives.
+// Returns nullopt if ToHex could not have produced `hex`.
 std::optional<std::string> FromHex(std::string_view hex);
 
 }  // namespace tandem

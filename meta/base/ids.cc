@@ -11,7 +11,7 @@ template <typename Tag>
 Id128<Tag> Id128<Tag>::Random() {
   uint64_t words[2] = {0, 0};
   while (words[0] == 0 && words[1] == 0) {
-    // Requests of up to 256 bytes are never cut short once the pool is up (getrandom(2)).
+    // getrandom(2): once the pool is initialised, requests of up to 256 bytes return all bytes.
     if (getrandom(words, sizeof words, 0) != sizeof words) continue;
   }
   return Id128(words[0], words[1]);

@@ -1,5 +1,5 @@
-// The strong types that cross interfaces: which object, which epoch, which cut, which volume.
-// Plain values: no thread rules.
+// Strong types that identify objects, epochs, cuts and volumes across interfaces. Plain values
+// without thread rules.
 #pragma once
 
 #include <array>
@@ -15,7 +15,7 @@
 
 namespace tandem {
 
-// 128 bits, printed as 32 lower-case hexadecimal digits. Tag makes each use its own type.
+// A 128-bit id, printed as 32 lower-case hexadecimal digits. Tag makes each use a distinct type.
 template <typename Tag>
 class Id128 {
  public:
@@ -26,7 +26,7 @@ class Id128 {
 
   static Id128 Random();
   static std::optional<Id128> FromHex(std::string_view hex);
-  // From its 16-byte big-endian form, as it stands in the database and on the wire.
+  // Parses the 16-byte big-endian form used in the database and on the wire.
   static std::optional<Id128> FromBytes(std::string_view bytes);
 
   constexpr uint64_t high() const { return high_; }
@@ -42,20 +42,21 @@ class Id128 {
   uint64_t low_ = 0;
 };
 
-// Which file, directory, ...: a hash of the backing filesystem's file handle (meta/file_handle.h).
-// The null id means "no object".
+// Identifies an object by a hash of the backing filesystem's file handle (meta/file_handle.h). The
+// null id means "no object".
 using ObjectId = Id128<struct ObjectIdTag>;
-// One of a volume's cuts, in any run, on any host.
+// Identifies one of a volume's cuts, in any run and on any host.
 using CutId = Id128<struct CutIdTag>;
 using VolumeId = Id128<struct VolumeIdTag>;
 using SessionId = Id128<struct SessionIdTag>;
-// One run of tandemfs, from its start to its end. Kept in memory only, so that no copy has it.
+// Identifies one run of tandemfs, from its start to its end. It is kept only in memory, so that a
+// copy of the state directory does not have it.
 using RunId = Id128<struct RunIdTag>;
 
 // The root of every volume has this id, whatever its handle.
 inline constexpr ObjectId kRootObject{0, 1};
 
-// Number of an epoch, and of the cut that ends it. 0: before the first.
+// The number of an epoch and of the cut that ends it. 0 stands for "before the first epoch".
 class Epoch {
  public:
   constexpr Epoch() = default;
@@ -68,13 +69,13 @@ class Epoch {
   uint64_t number_ = 0;
 };
 
-// No epoch is numbered higher. Whoever reads one from outside (the wire, a file, a database) checks
-// it against this, so that no counter wraps and nobody outside can name a special value, which are
-// all higher (kDeferredEpoch). How far a running source follows what it is told stands in
-// meta/epoch_limit.h.
+// The highest number an epoch can have. Code that reads an epoch from outside (the wire, a file, a
+// database) checks it against this, so that no counter wraps and no peer can name a special value
+// (kDeferredEpoch): those are all higher. meta/epoch_limit.h defines how far a running source
+// follows an epoch it is told of.
 inline constexpr Epoch kNewestEpoch{uint64_t{1} << 62};
 
-// A cut as both sides name it: the number orders, the id proves that it is the same one.
+// Names a cut on both sides. The number orders cuts; equal ids prove that two names are of one cut.
 struct CutName {
   Epoch epoch;
   CutId id;

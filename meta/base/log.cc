@@ -66,7 +66,7 @@ void Log(LogLevel level, fmt::string_view format, fmt::format_args arguments) no
     const std::string line = EscapeControls(fmt::vformat(format, arguments));
     spdlog::default_logger_raw()->log(LevelOf(level), spdlog::string_view_t(line));
   } catch (const std::exception&) {
-    // Out of memory: the line is lost.
+    // If allocation fails, the line is lost.
   }
 }
 

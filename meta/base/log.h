@@ -1,12 +1,11 @@
-// The program's log: spdlog's default logger, set up once in main. Lines go to stderr, or after
-// daemonising to syslog-like files below the state directory. Any thread.
+// The program's log: spdlog's default logger, set up once in main. Messages go to stderr, or, after
+// daemonising, to a log file below the state directory. Any thread.
 //
-// A line is one line whatever its arguments hold: names, and what peers say, are escaped
+// A message is always one line: its text, with the file names and peer messages in it, is escaped
 // (meta/base/escape.h).
 //
-// Formats are checked when compiled, as fmt does. spdlog's own headers are included by log.cc
-// alone: each source that calls spdlog::info instantiates all of fmt, seconds of compiling every
-// time.
+// fmt checks formats at compile time. Only log.cc includes spdlog's headers, because every source
+// that calls spdlog::info instantiates all of fmt, which takes seconds to compile.
 #pragma once
 
 #include <fmt/core.h>
@@ -20,18 +19,18 @@ namespace tandem {
 
 enum class LogLevel { kDebug, kInfo, kWarning, kError };
 
-// Sets pattern and level (TANDEM_LOG=trace|debug|info|warn|error in the environment; info
-// otherwise).
+// Sets the pattern and the level. The level is that of TANDEM_LOG in the environment
+// (trace|debug|info|warn|error), by default info.
 void SetUpLog(const std::string& program);
 
-// From now on the log goes to this file, appended to and rotated at 10 MiB, three kept. Only its
-// owner may read it, if the umask lets others do nothing.
+// Sends the log to this file from now on. Appends to the file, rotates it at 10 MiB and keeps three
+// older ones. Only the owner may read them, provided that the umask denies others everything.
 Status LogToFile(const std::string& program, const std::string& path);
 
-// One line. Nothing escapes: a line that cannot be formatted or written is lost.
+// Writes one line. A line that cannot be formatted or written is lost.
 void Log(LogLevel level, fmt::string_view format, fmt::format_args arguments) noexcept;
 
-// "PROGRAM: TEXT" on stderr, escaped like the log: what a person hears of an error.
+// Prints "PROGRAM: TEXT" on stderr, escaped like the log. Used to report an error to the user.
 void Complain(const std::string& program, std::string_view text);
 
 template <typename... T>

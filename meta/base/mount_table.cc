@@ -13,7 +13,7 @@
 namespace tandem {
 namespace {
 
-// mountinfo writes blanks, newlines and backslashes as \ooo.
+// Decodes \ooo, as which mountinfo writes blanks, newlines and backslashes.
 std::string Unescape(const std::string& text) {
   std::string plain;
   for (size_t i = 0; i < text.size(); ++i) {
@@ -30,7 +30,8 @@ std::string Unescape(const std::string& text) {
 
 }  // namespace
 
-// A line: "36 35 98:0 /root /mount/point rw,noatime master:1 - type source super-options".
+// Parses lines such as
+// "36 35 98:0 /root /mount/point rw,noatime master:1 - type source super-options".
 Result<std::vector<MountedFilesystem>> ReadMountTable() {
   std::ifstream table("/proc/self/mountinfo");
   if (!table) return ErrnoError("open /proc/self/mountinfo");
@@ -55,7 +56,7 @@ Result<std::vector<MountedFilesystem>> ReadMountTable() {
 Result<std::vector<MountedFilesystem>> MountsAt(const std::string& path) {
   ASSIGN_OR_RETURN(auto mounts, ReadMountTable());
   std::erase_if(mounts, [&path](const MountedFilesystem& mount) { return mount.path != path; });
-  // The table may hold others of this name, hidden below a mount that covers their parent.
+  // The table may hold other mounts at this path, hidden by a mount that covers their parent.
   const UniqueFd parent(open(DirectoryAbove(path).c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
   const int base = parent.valid() ? MountIdOf(parent.get()).value_or(0) : 0;
   auto next = std::ranges::find(mounts, base, &MountedFilesystem::parent);
@@ -79,7 +80,7 @@ std::string DirectoryAbove(const std::string& path) {
 Result<int> MountIdOf(int fd) {
   struct statx attributes;
   if (statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_MNT_ID, &attributes) != 0) {
-    return ErrnoError("find out which mount this is");
+    return ErrnoError("get the mount id");
   }
   return static_cast<int>(attributes.stx_mnt_id);
 }
@@ -89,7 +90,7 @@ Result<std::vector<std::string>> MountsBelow(int source_mount, const std::string
   const std::string inside = source.ends_with('/') ? source : source + "/";
   std::set<int> below;
   std::set<std::string> paths;
-  // A mount may stand before its parent in the table (after mount --move).
+  // Repeats until nothing is added: after mount --move a mount may come before its parent.
   for (size_t known = below.size() + 1; known != below.size();) {
     known = below.size();
     for (const MountedFilesystem& mount : mounts) {

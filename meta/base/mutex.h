@@ -1,5 +1,5 @@
-// std::mutex with the annotations that clang's -Wthread-safety checks. The order in which mutexes
-// are taken stands in fs/LOCKING.md.
+// std::mutex with the annotations that clang's -Wthread-safety checks. fs/LOCKING.md defines the
+// order in which mutexes are taken.
 #pragma once
 
 #include <chrono>
@@ -45,7 +45,8 @@ class SCOPED_CAPABILITY MutexLock {
   Mutex& mutex_;
 };
 
-// Waits with the Mutex held; spurious wake-ups happen, so callers loop on their condition.
+// Wait, WaitUntil and WaitFor require the Mutex and hold it again when they return. They may wake
+// spuriously, so callers loop on their condition.
 class CondVar {
  public:
   using Clock = std::chrono::steady_clock;

@@ -1,4 +1,5 @@
-// How paths and names are shown to people: bytes that are not printable become \xHH.
+// Formats paths and names for people: backslashes, and bytes that are not printable ASCII, become
+// \xHH. Any thread.
 #pragma once
 
 #include <string>

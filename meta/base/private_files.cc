@@ -15,7 +15,7 @@ void EnsureMode(const std::string& path, mode_t mode) {
   if (before == mode) return;
   const mode_t special = found.st_mode & 07000;
   if (chmod(path.c_str(), special | mode) != 0) {
-    LogWarning("{} (mode {:04o}; others may read what they should not)",
+    LogWarning("{} (mode stays {:04o}: other users may be able to read it)",
                ErrnoError("chmod " + path).value().ToString(), before);
     return;
   }

@@ -1,5 +1,5 @@
-// The modes of what the daemons keep for themselves. Whoever may not read a file on the source may
-// not read it in a store, a database or a log either.
+// The modes of the daemons' own files and directories. A user who may not read a file on the source
+// must not be able to read it in a store, a database or a log either (invariant 12).
 #pragma once
 
 #include <sys/types.h>
@@ -11,9 +11,10 @@ namespace tandem {
 inline constexpr mode_t kPrivateFile = 0600;
 inline constexpr mode_t kPrivateDirectory = 0700;
 
-// Gives a file or directory that is there the permissions `mode` (0777), and says so in the log if
-// it had others: an older version, or an umask, may have left it open. Symbolic links are left
-// alone. What cannot be changed, on a filesystem without modes, is warned of.
+// Sets the permission bits (0777) of an existing file or directory to `mode` and logs it if they
+// differed: an older version or the umask may have left it readable for others. Does nothing if
+// `path` does not exist or is a symbolic link. Logs a warning if the mode cannot be changed, for
+// example on a filesystem without modes.
 void EnsureMode(const std::string& path, mode_t mode);
 
 }  // namespace tandem

@@ -1,4 +1,4 @@
-// Byte ranges, and sets of them. Not synchronised: the owner locks.
+// Byte ranges and sets of byte ranges. Not synchronised: the owner must lock.
 #pragma once
 
 #include <compare>
@@ -9,7 +9,8 @@
 
 namespace tandem {
 
-// Half open: [start, end). Offsets in bytes; kEndOfFile as an end means "to wherever it ends".
+// A half-open range [start, end) of byte offsets. An `end` of kEndOfFile means "to the end of the
+// file, wherever that is".
 struct ByteRange {
   static constexpr uint64_t kEndOfFile = INT64_MAX;
 
@@ -18,7 +19,7 @@ struct ByteRange {
 
   static constexpr ByteRange From(uint64_t start) { return {start, kEndOfFile}; }
   static constexpr ByteRange Whole() { return {0, kEndOfFile}; }
-  // `length` bytes from `start`, cut off at kEndOfFile instead of wrapping.
+  // `length` bytes from `start`, clipped at kEndOfFile instead of wrapping.
   static constexpr ByteRange Of(uint64_t start, uint64_t length) {
     return {start, length > kEndOfFile - start ? kEndOfFile : start + length};
   }
@@ -31,8 +32,8 @@ struct ByteRange {
   friend constexpr auto operator<=>(const ByteRange&, const ByteRange&) = default;
 };
 
-// A set of bytes as disjoint, non-adjacent ranges in order. Add and Remove cost O(log n) and what
-// they merge away.
+// A set of bytes, kept as ordered ranges that neither overlap nor touch. Add and Remove cost
+// O(log n + number of ranges they merge or remove).
 class RangeSet {
  public:
   void Add(ByteRange range);
@@ -44,14 +45,14 @@ class RangeSet {
   size_t count() const { return ranges_.size(); }
   bool Intersects(ByteRange range) const;
   bool Contains(ByteRange range) const;
-  // Bytes in the set, counting nothing beyond `limit`.
+  // Returns the number of bytes in the set that lie below `limit`.
   uint64_t TotalBytes(uint64_t limit = ByteRange::kEndOfFile) const;
-  // The part of the set within `range`, in order.
+  // Returns the part of the set that lies within `range`, in order.
   std::vector<ByteRange> Within(ByteRange range) const;
   std::vector<ByteRange> ToVector() const { return Within(ByteRange::Whole()); }
 
-  // Gives up precision until at most `limit` ranges are left (limit >= 1): the set only grows, by
-  // closing the smallest gaps, in powers of two.
+  // Merges ranges until at most `limit` are left (limit >= 1). The set only grows: gaps are closed,
+  // those of up to 4096 bytes first, then those of up to twice as many, and so on.
   void Coarsen(size_t limit);
 
   friend bool operator==(const RangeSet&, const RangeSet&) = default;

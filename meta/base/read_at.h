@@ -1,4 +1,4 @@
-// pread(2) until the buffer is full. Any thread.
+// Reads with pread(2) until the buffer is full. Any thread.
 #pragma once
 
 #include <unistd.h>
@@ -11,8 +11,8 @@
 
 namespace tandem {
 
-// Returns how much there was: less than the buffer only at the end of the file. `what` says in an
-// error what was tried.
+// Returns the number of bytes read, which is less than the size of the buffer only at the end of
+// the file. `what` becomes the context of an error.
 inline Result<size_t> ReadAt(int fd, uint64_t offset, std::span<char> buffer,
                              const char* what = "read") {
   size_t filled = 0;

@@ -10,8 +10,8 @@
 namespace tandem {
 namespace {
 
-// Gives `fresh` the name. Exchanged where the filesystem can: to rename over a file makes ext4
-// write the new one to the disk at once.
+// Renames `fresh` to `name`. Exchanges the two files where the filesystem supports it, since a
+// rename over an existing file makes ext4 write the new one to the disk at once.
 Status PutInPlace(int directory_fd, const std::string& fresh, const std::string& name) {
   const char* const from = fresh.c_str();
   if (renameat2(directory_fd, from, directory_fd, name.c_str(), RENAME_EXCHANGE) == 0) {
@@ -36,7 +36,7 @@ Status ReplaceFile(int directory_fd, const std::string& name, std::string_view c
   };
   UniqueFd fd = create();
   if (!fd.valid() && errno == EEXIST && unlinkat(directory_fd, fresh.c_str(), 0) == 0) {
-    fd = create();  // the process that made it was killed
+    fd = create();  // a process that was killed has left it behind
   }
   if (!fd.valid()) return ErrnoError("create " + fresh);
   const ssize_t written = write(fd.get(), content.data(), content.size());

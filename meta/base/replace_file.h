@@ -1,5 +1,5 @@
-// Replaces a small file as a whole: a reader sees the old content or the new. Any thread;
-// one at a time for each file.
+// Replaces a small file atomically: a reader sees either the old or the new content. Any thread,
+// but only one at a time for each file.
 #pragma once
 
 #include <sys/types.h>
@@ -11,13 +11,14 @@
 
 namespace tandem {
 
-// `name` in the directory that `directory_fd` is open on (not O_PATH) becomes a new file with this
-// content; it is written as NAME.new first. `durably`: on stable storage, content and name, when it
-// returns. Without that a power cut may leave either file, or an empty one. After an error the old
-// file stands, but for an error of the last sync.
+// Writes `content` to a new file NAME.new in the directory `directory_fd` (which must not be an
+// O_PATH descriptor), and gives it the name `name`. If `durably`, content and name are on stable
+// storage on return; otherwise a power cut may leave either file, or an empty one. After an error
+// the old file is unchanged, unless only a step after the rename failed (removing the old file, the
+// fsync of the directory).
 Status ReplaceFile(int directory_fd, const std::string& name, std::string_view content, mode_t mode,
                    bool durably);
-// The same by the file's path.
+// Does the same for the file at `path`.
 Status ReplaceFile(const std::string& path, std::string_view content, mode_t mode, bool durably);
 
 }  // namespace tandem

@@ -1,6 +1,6 @@
-// Errors as values. Every fallible function of the project returns Result<T>; nothing of ours
-// throws. An Error carries what was tried and on what, so that the one place that finally reports
-// it can say so in a sentence. Plain values: no thread rules.
+// Errors as values. Every function of this project that can fail returns a Result<T>; none throws.
+// An Error says what was tried and on which object, so that the one place that reports it can print
+// a complete sentence. Plain values without thread rules.
 #pragma once
 
 #include <cerrno>
@@ -14,13 +14,13 @@ namespace tandem {
 enum class ErrorKind {
   kSystem,       // a system call failed; `code` is its errno
   kDatabase,     // SQLite refused; `code` is the nearest errno (ENOSPC, EIO, ...)
-  kCorrupt,      // something on disk is not what its format says
-  kProtocol,     // a peer sent what the protocol does not allow
+  kCorrupt,      // something on disk violates its format
+  kProtocol,     // a peer violated the protocol
   kUnreachable,  // a peer does not answer
-  kRefused,      // a peer answered, and said no
-  kUsage,        // the caller (a person) asked for something that makes no sense
+  kRefused,      // a peer, or a check on this side, refused the request
+  kUsage,        // the user asked for something that makes no sense
   kGivenUp,      // a cut was given up; the work is retried with the next one
-  kCancelled,    // we are stopping
+  kCancelled,    // the program is stopping
 };
 
 class [[nodiscard]] Error {
@@ -29,14 +29,14 @@ class [[nodiscard]] Error {
       : kind_(kind), code_(code), context_(std::move(context)) {}
 
   ErrorKind kind() const { return kind_; }
-  // An errno value; EIO where the kind has no better one. Never 0.
+  // Returns an errno value: EIO if there is no better one, never 0.
   int code() const { return code_ != 0 ? code_ : EIO; }
   const std::string& context() const { return context_; }
 
-  // "open /a/b: No such file or directory".
+  // Returns a message such as "open /a/b: No such file or directory".
   std::string ToString() const;
 
-  // Puts `outer` before the context: "apply cut 7: open x".
+  // Returns the error with `outer` before its context: "apply cut 7: open x".
   Error Within(std::string_view outer) &&;
 
  private:
@@ -45,14 +45,14 @@ class [[nodiscard]] Error {
   std::string context_;
 };
 
-// The disk, or what we may have of it, is full: ENOSPC or EDQUOT.
+// Returns whether the disk is full or the quota is used up: ENOSPC or EDQUOT.
 bool MeansNoRoom(const Error& error);
 
 template <typename T>
 using Result = tl::expected<T, Error>;
 using Status = Result<void>;
 
-// The error of a system call that has just failed, with errno as it stands.
+// Makes an error of errno. Call it right after the system call that failed.
 inline tl::unexpected<Error> ErrnoError(std::string context) {
   return tl::unexpected<Error>(Error(ErrorKind::kSystem, errno, std::move(context)));
 }
@@ -78,7 +78,8 @@ inline tl::unexpected<Error> MakeError(ErrorKind kind, std::string context, int 
     }                                                                    \
   } while (false)
 
-// ASSIGN_OR_RETURN(auto fd, OpenSomething());
+// Assigns the value of a Result, or returns its error from the enclosing function:
+//   ASSIGN_OR_RETURN(auto fd, OpenSomething());
 #define ASSIGN_OR_RETURN(target, expression) \
   ASSIGN_OR_RETURN_IMPL(TANDEM_CONCAT(tandem_result_, __LINE__), target, expression)
 #define ASSIGN_OR_RETURN_IMPL(result, target, expression)              \

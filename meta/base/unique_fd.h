@@ -1,5 +1,5 @@
-// Owns one file descriptor; closes it when it goes. Move-only. Not shared between threads while it
-// is moved or reset.
+// Owns one file descriptor and closes it in the destructor. Move-only. No other thread may use it
+// while it is moved or reset.
 #pragma once
 
 #include <unistd.h>

@@ -80,7 +80,7 @@ Result<bool> CutShipper::NameUnknown(const meta::Layer& changes) {
 
 // Objects whose place is not known are searched for together, as many as can be remembered.
 Result<size_t> CutShipper::Locate(const meta::Layer& changes, size_t shard) {
-  constexpr size_t kTogether = meta::Whereabouts::kMostObjects / 4;
+  constexpr size_t kTogether = meta::Whereabouts::kMaxObjects / 4;
   if (tree_.by_names() == nullptr) return meta::kShards;
   std::vector<ObjectId> objects;
   for (; shard < meta::kShards && objects.size() < kTogether; ++shard) {

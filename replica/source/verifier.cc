@@ -143,7 +143,7 @@ Status Verifier::RunSlice(Peer& peer, const Position& position) {
 }
 
 Status Verifier::Judge(Peer& peer, const Position& position, const Item& item) {
-  tree_.Remind(item.object.id, item.parent.id, item.name);
+  tree_.NoteNameIfForgotten(item.object.id, item.parent.id, item.name);
   switch (item.what) {
     case Item::What::kObject:
     case Item::What::kAttributes:

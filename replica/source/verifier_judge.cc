@@ -199,7 +199,7 @@ Status Verifier::JudgeName(const Position& position, const Item& directory,
   const std::string path = directory.path == "." ? name : directory.path + "/" + name;
   if (ours != nullptr && theirs != nullptr && ours->object.id == theirs->object) {
     Item child{Item::What::kObject, ours->object, path, directory.object, name, {}};
-    tree_.Remind(ours->object.id, directory.object.id, name);
+    tree_.NoteNameIfForgotten(ours->object.id, directory.object.id, name);
     ASSIGN_OR_RETURN(std::optional<meta::SourceObject> object, tree_.Open(ours->object));
     if (!object) return {};
     return JudgeListed(position, child, *object, *theirs);

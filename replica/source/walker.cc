@@ -84,7 +84,7 @@ Status Walker::Run() {
     const bool depth_first = tree_.by_names() != nullptr;
     const Task task = std::move(depth_first ? tasks_.back() : tasks_.front());
     depth_first ? tasks_.pop_back() : tasks_.pop_front();
-    tree_.Remind(task.directory.id, task.parent, task.name);
+    tree_.NoteNameIfForgotten(task.directory.id, task.parent, task.name);
     RETURN_IF_ERROR(Visit(task));
     FAULT_POINT("source.walk.directory");
   }

@@ -253,7 +253,7 @@ TEST_F(FrozenCutTest, WhenNothingMoreCanBeKeptTheOldestCutIsGivenUp) {
   directory_.Write("one", 0, std::string(kFileBytes, 'a'));
   const auto older = Cut();
   directory_.Write("one", 0, std::string(kFileBytes, 'b'));
-  EXPECT_TRUE(older->keeps());
+  EXPECT_TRUE(older->is_preserving());
   directory_.CreateFile("two");
   const UniqueFd fd = OpenFile("two");
   const ObjectRef two = directory_.Find("two");
@@ -261,7 +261,7 @@ TEST_F(FrozenCutTest, WhenNothingMoreCanBeKeptTheOldestCutIsGivenUp) {
   const auto newer = Cut(older->cut().name.epoch);
   Pwrite(two, fd.get(), 0, std::string(1 << 20, 'b'));
   EXPECT_TRUE(older->given_up());
-  EXPECT_TRUE(newer->keeps());
+  EXPECT_TRUE(newer->is_preserving());
   Pwrite(two, fd.get(), 0, "and operations go on");
 }
 

@@ -17,7 +17,7 @@ namespace tandem::meta {
 namespace {
 
 namespace stdfs = std::filesystem;
-using Left = Whereabouts::Left;
+using OtherNames = Whereabouts::OtherNames;
 
 class NameResolverTest : public testing::Test {
  protected:
@@ -65,7 +65,7 @@ TEST_F(NameResolverTest, AKnownNameNeedsNoSearch) {
   EXPECT_TRUE(Finds(file, "d/f", Effort::kAtOnce));
   // With all that is above renamed.
   stdfs::rename(Path("d"), Path("e"));
-  whereabouts().NoteGiven(directory, kRootObject, "e");
+  whereabouts().NoteNameAdded(directory, kRootObject, "e");
   EXPECT_TRUE(Finds(file, "e/f", Effort::kAtOnce));
   EXPECT_EQ(resolver_.searches(), 0u);
 }
@@ -74,7 +74,7 @@ TEST_F(NameResolverTest, WhatIsUnknownIsAnErrorAtOnceAndOtherwiseSearchedForOnce
   const ObjectId directory = MakeDirectory("d"), file = Make("d/f"), other = Make("d/g");
   const auto unknown = resolver_.Open(file, Effort::kAtOnce);
   ASSERT_FALSE(unknown);
-  EXPECT_TRUE(IsUnknown(unknown.error()));
+  EXPECT_TRUE(IsNameUnknown(unknown.error()));
   EXPECT_TRUE(Finds(file, "d/f"));
   EXPECT_TRUE(Finds(other, "d/g", Effort::kAtOnce));
   EXPECT_TRUE(Finds(directory, "d", Effort::kAtOnce));
@@ -124,9 +124,9 @@ TEST_F(NameResolverTest, OneOfSeveralNamesIsEnough) {
   whereabouts().Note(file, kRootObject, "a");
   stdfs::remove(Path("a"));
   EXPECT_TRUE(Finds(file, "b", Effort::kAtOnce));
-  whereabouts().NoteTaken(file, kRootObject, "a", Left::kMaybeOthers);
+  whereabouts().NoteNameRemoved(file, kRootObject, "a", OtherNames::kMaybe);
   stdfs::remove(Path("b"));
-  whereabouts().NoteTaken(file, kRootObject, "b", Left::kNone);
+  whereabouts().NoteNameRemoved(file, kRootObject, "b", OtherNames::kNone);
   EXPECT_TRUE(IsGone(file));
   EXPECT_EQ(resolver_.searches(), 0u);
   EXPECT_FALSE(resolver_.TakeLostName(file)) << "an operation took it";
@@ -149,7 +149,7 @@ TEST_F(NameResolverTest, AnOperationUnderWayIsWaitedForBeforeASearch) {
   whereabouts().Note(file, kRootObject, "f");
   stdfs::rename(Path("f"), Path("g"));
   resolver_.SetSettle([&]() -> Status {
-    whereabouts().NoteGiven(file, kRootObject, "g");
+    whereabouts().NoteNameAdded(file, kRootObject, "g");
     return {};
   });
   EXPECT_TRUE(Finds(file, "g"));
@@ -171,7 +171,7 @@ TEST_F(NameResolverTest, WhatMovesDuringASearchIsFound) {
       if (++settled == 1) stdfs::rename(Path(from + "/moved"), scratch_.path() + ".moved");
       if (settled == 2) {
         stdfs::rename(scratch_.path() + ".moved", Path(to + "/moved"));
-        resolver.whereabouts().NoteGiven(moved, IdOf(to), "moved");
+        resolver.whereabouts().NoteNameAdded(moved, IdOf(to), "moved");
       }
       return {};
     });
@@ -207,7 +207,7 @@ TEST_F(NameResolverTest, ALinkInThePlaceOfADirectoryIsNotFollowed) {
   stdfs::rename(Path("d"), Path("e"));
   stdfs::create_directory_symlink("e", Path("d"));
   const auto fd = resolver_.Open(file, Effort::kAtOnce);
-  EXPECT_TRUE(!fd && IsUnknown(fd.error()));
+  EXPECT_TRUE(!fd && IsNameUnknown(fd.error()));
   EXPECT_TRUE(Finds(file, "e/f"));
 }
 

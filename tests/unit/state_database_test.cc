@@ -235,8 +235,9 @@ TEST_F(StateDatabaseTest, WhereObjectsAreIsWrittenWithTheirRowsAndGoesWithThem) 
     EXPECT_TRUE(row.object == kFile.id ? is_at(row, kDirectory.id, "file")
                                        : is_at(row, kRootObject, "directory"));
   }
-  whereabouts.NoteTaken(kDirectory.id, kRootObject, "directory", Whereabouts::Left::kMaybeOthers);
-  whereabouts.NoteGiven(kDirectory.id, kRootObject, "renamed");
+  whereabouts.NoteNameRemoved(kDirectory.id, kRootObject, "directory",
+                              Whereabouts::OtherNames::kMaybe);
+  whereabouts.NoteNameAdded(kDirectory.id, kRootObject, "renamed");
   ASSERT_TRUE(database.WriteOutdatedPlaces());
   places = database.LoadPlaces().value();
   EXPECT_TRUE(std::ranges::any_of(

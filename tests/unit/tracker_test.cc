@@ -52,7 +52,7 @@ TEST_F(TrackerTest, AMarkIsCommittedBeforeTheOperationBegins) {
 }
 
 // Always foresees the same.
-class Foreseen : public Foresight {
+class Foreseen : public TouchPredictor {
  public:
   explicit Foreseen(std::vector<ObjectRef> next) : next_(std::move(next)) {}
   std::vector<ObjectRef> LikelyNext(const Intent::Item& touched) override {
@@ -73,21 +73,21 @@ TEST_F(TrackerTest, WhatIsForeseenIsMarkedWithTheFirst) {
   const ObjectRef a = directory_.Find("a"), b = directory_.Find("b");
   directory_.CreateFile("new");
   const size_t before = directory_.CountHot();  // its directory
-  Foreseen foresight({b, directory_.Find("c"), directory_.Find("new")});
-  ASSERT_TRUE(tracker().Begin(Intent().Attributes(a), &foresight));
+  Foreseen predictor({b, directory_.Find("c"), directory_.Find("new")});
+  ASSERT_TRUE(tracker().Begin(Intent().Attributes(a), &predictor));
   // What is born in this epoch needs none.
   EXPECT_EQ(directory_.CountHot(), before + 3);
-  EXPECT_EQ(foresight.asked(), 1);
-  ASSERT_TRUE(tracker().Begin(Intent().Attributes(b), &foresight));
-  EXPECT_EQ(foresight.asked(), 1) << "b is marked";
+  EXPECT_EQ(predictor.asked(), 1);
+  ASSERT_TRUE(tracker().Begin(Intent().Attributes(b), &predictor));
+  EXPECT_EQ(predictor.asked(), 1) << "b is marked";
   EXPECT_EQ(directory_.CountHot(), before + 3);
 }
 
 TEST_F(TrackerTest, WhatWasForeseenInVainCoolsAsIfItHadBeenTouched) {
   for (const char* name : {"a", "b"}) MakeOldFile(name);
   ASSERT_TRUE(tracker().EndWindow(/*all=*/true));
-  Foreseen foresight({directory_.Find("b")});
-  { ASSERT_TRUE(tracker().Begin(Intent().Attributes(directory_.Find("a")), &foresight)); }
+  Foreseen predictor({directory_.Find("b")});
+  { ASSERT_TRUE(tracker().Begin(Intent().Attributes(directory_.Find("a")), &predictor)); }
   EXPECT_EQ(directory_.CountHot(), 2u);
   ASSERT_TRUE(tracker().EndWindow(/*all=*/false));
   EXPECT_EQ(directory_.CountHot(), 2u);
@@ -100,7 +100,7 @@ TEST_F(TrackerTest, WhatWasForeseenInVainCoolsAsIfItHadBeenTouched) {
 }
 
 TEST_F(TrackerTest, WithoutMemoryToLookAheadEverythingStillCools) {
-  class OutOfMemory : public Foresight {
+  class OutOfMemory : public TouchPredictor {
    public:
     explicit OutOfMemory(ObjectRef next) : next_(std::move(next)) {}
     // Not the first time.
@@ -116,9 +116,9 @@ TEST_F(TrackerTest, WithoutMemoryToLookAheadEverythingStillCools) {
   for (const char* name : {"a", "b", "c"}) MakeOldFile(name);
   ASSERT_TRUE(tracker().EndWindow(/*all=*/true));
   const ObjectRef a = directory_.Find("a"), b = directory_.Find("b"), c = directory_.Find("c");
-  OutOfMemory foresight(c);
+  OutOfMemory predictor(c);
   const Intent intent = Intent().Attributes(a).Attributes(b);
-  EXPECT_THROW((void)tracker().Begin(intent, &foresight), std::bad_alloc);
+  EXPECT_THROW((void)tracker().Begin(intent, &predictor), std::bad_alloc);
   { ASSERT_TRUE(tracker().Begin(intent)); }
   { ASSERT_TRUE(tracker().Begin(Intent().Attributes(c))); }
   EXPECT_EQ(directory_.CountHot(), 3u);

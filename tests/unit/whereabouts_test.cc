@@ -9,7 +9,7 @@ namespace tandem::meta {
 namespace {
 
 constexpr ObjectId kDirectory{1, 16}, kFile{1, 32};
-using Left = Whereabouts::Left;
+using OtherNames = Whereabouts::OtherNames;
 
 TEST(Whereabouts, TheLatestNameComesFirst) {
   Whereabouts whereabouts;
@@ -24,13 +24,13 @@ TEST(Whereabouts, WhatLosesItsLastNameIsNameless) {
   Whereabouts whereabouts;
   whereabouts.Note(kFile, kRootObject, "a");
   whereabouts.Note(kFile, kRootObject, "b");
-  whereabouts.NoteTaken(kFile, kRootObject, "a", Left::kMaybeOthers);
+  whereabouts.NoteNameRemoved(kFile, kRootObject, "a", OtherNames::kMaybe);
   EXPECT_FALSE(whereabouts.Find(kFile).nameless);
-  whereabouts.NoteTaken(kFile, kRootObject, "b", Left::kMaybeOthers);
+  whereabouts.NoteNameRemoved(kFile, kRootObject, "b", OtherNames::kMaybe);
   EXPECT_FALSE(whereabouts.Find(kFile).nameless) << "it may have a third";
-  whereabouts.NoteTaken(kFile, kRootObject, "c", Left::kNone);
+  whereabouts.NoteNameRemoved(kFile, kRootObject, "c", OtherNames::kNone);
   EXPECT_TRUE(whereabouts.Find(kFile).nameless);
-  whereabouts.NoteGiven(kFile, kRootObject, "d");
+  whereabouts.NoteNameAdded(kFile, kRootObject, "d");
   EXPECT_FALSE(whereabouts.Find(kFile).nameless);
 }
 
@@ -38,7 +38,7 @@ TEST(Whereabouts, WhatASearchDidNotFindIsNotGoneIfAnOperationHasNamedItMeanwhile
   Whereabouts whereabouts;
   whereabouts.Note(kFile, kRootObject, "a");
   const uint64_t version = whereabouts.Find(kFile).version;
-  whereabouts.NoteGiven(kFile, kRootObject, "b");
+  whereabouts.NoteNameAdded(kFile, kRootObject, "b");
   whereabouts.NoteNamelessUnlessChanged(kFile, version);
   EXPECT_FALSE(whereabouts.Find(kFile).nameless);
   whereabouts.NoteNamelessUnlessChanged(kFile, whereabouts.Find(kFile).version);
@@ -60,11 +60,11 @@ TEST(Whereabouts, IsBoundedAndForgetsWhatIsNotAskedFor) {
 
 TEST(Whereabouts, NamesGivenDuringASearchAreHandedOver) {
   Whereabouts whereabouts;
-  whereabouts.NoteGiven(kFile, kRootObject, "before");
-  whereabouts.Watch();
-  EXPECT_TRUE(whereabouts.TakeGiven()->empty());
-  whereabouts.NoteGiven(kFile, kRootObject, "during");
-  EXPECT_EQ(*whereabouts.TakeGiven(), std::vector{kFile});
+  whereabouts.NoteNameAdded(kFile, kRootObject, "before");
+  whereabouts.StartWatching();
+  EXPECT_TRUE(whereabouts.TakeNewlyNamed()->empty());
+  whereabouts.NoteNameAdded(kFile, kRootObject, "during");
+  EXPECT_EQ(*whereabouts.TakeNewlyNamed(), std::vector{kFile});
   whereabouts.StopWatching();
 }
 
@@ -75,7 +75,7 @@ TEST(Whereabouts, WhatIsWrittenDownIsWrittenAgainWhenItMoves) {
   EXPECT_EQ(whereabouts.TakeUnwritten(kFile).size(), 2u);
   EXPECT_TRUE(whereabouts.TakeUnwritten(kFile).empty());
   EXPECT_TRUE(whereabouts.TakeOutdated().empty());
-  whereabouts.NoteGiven(kDirectory, kRootObject, "e");
+  whereabouts.NoteNameAdded(kDirectory, kRootObject, "e");
   const auto outdated = whereabouts.TakeOutdated();
   ASSERT_EQ(outdated.size(), 1u);
   EXPECT_EQ(outdated[0].name, (EntryKey{kRootObject, "e"}));
