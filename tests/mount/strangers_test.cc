@@ -37,7 +37,7 @@ TEST_F(Strangers, WhatTheyDidToAFileIsSaidAndUndoneWhenTheSourceChangesIt) {
   WriteAt(At("d/file"), 200'000, "by the source");
   EXPECT_TRUE(Converges());
   EXPECT_TRUE(WaitFor([&] { return !Notice().empty(); }));
-  EXPECT_THAT(Notice(), AllOf(HasSubstr("changed by somebody else"), HasSubstr("d/file")));
+  EXPECT_THAT(Notice(), AllOf(HasSubstr("changed by another program"), HasSubstr("d/file")));
   Write(InTree("d/goes/stranger"), "in a directory that goes");
   stdfs::remove_all(At("d/goes"));
   EXPECT_TRUE(Converges());
