@@ -33,7 +33,7 @@ class Strangers : public MountTest {
 
 TEST_F(Strangers, WhatTheyDidToAFileIsSaidAndUndoneWhenTheSourceChangesIt) {
   EXPECT_EQ(Notice(), "");
-  WriteAt(InTree("d/file"), 1000, "by somebody else");
+  WriteAt(InTree("d/file"), 1000, "by another program");
   WriteAt(At("d/file"), 200'000, "by the source");
   EXPECT_TRUE(Converges());
   EXPECT_TRUE(WaitFor([&] { return !Notice().empty(); }));
