@@ -91,7 +91,8 @@ Result<Plan::Object*> Plan::Begin(ObjectId object) {
   return &planned->second;
 }
 
-Result<Plan::Object*> Plan::BeginIfItCounts(ObjectId object, bool whole, const Sizes& too_large) {
+Result<Plan::Object*> Plan::BeginUnlessIgnored(ObjectId object, bool whole,
+                                               const Sizes& too_large) {
   if (too_large.contains(object)) return nullptr;
   ASSIGN_OR_RETURN(Object* const planned, Begin(object));
   return planned->shortfall == Shortfall::kNone || whole ? planned : nullptr;
@@ -100,7 +101,8 @@ Result<Plan::Object*> Plan::BeginIfItCounts(ObjectId object, bool whole, const S
 Status Plan::Collect(const Outline& outline, uint64_t first, const Stage& stage,
                      const Sizes& too_large) {
   for (const Outline::Object& record : outline.objects) {
-    ASSIGN_OR_RETURN(Object* const object, BeginIfItCounts(record.object, record.whole, too_large));
+    ASSIGN_OR_RETURN(Object* const object,
+                     BeginUnlessIgnored(record.object, record.whole, too_large));
     if (object == nullptr) continue;
     const uint64_t position = first + record.index;
     if (record.whole) {
@@ -116,11 +118,11 @@ Status Plan::Collect(const Outline& outline, uint64_t first, const Stage& stage,
     object->has_record = true;
   }
   for (const Outline::Data& record : outline.data) {
-    ASSIGN_OR_RETURN(Object* const object, BeginIfItCounts(record.object, false, too_large));
+    ASSIGN_OR_RETURN(Object* const object, BeginUnlessIgnored(record.object, false, too_large));
     if (object != nullptr) object->last = std::max(object->last, first + record.index);
   }
   for (const Outline::File& record : outline.files) {
-    ASSIGN_OR_RETURN(Object* const object, BeginIfItCounts(record.object, false, too_large));
+    ASSIGN_OR_RETURN(Object* const object, BeginUnlessIgnored(record.object, false, too_large));
     if (object == nullptr) continue;
     object->file_stage = &stage;
     object->file = InodeId{record.inode};

@@ -99,7 +99,7 @@ class Plan {
   Result<Object*> Begin(ObjectId object);
   // Returns the same, or nullptr if the record is ignored: the stage makes the object too large, or
   // the object is short and this record is not `whole`.
-  Result<Object*> BeginIfItCounts(ObjectId object, bool whole, const Sizes& too_large);
+  Result<Object*> BeginUnlessIgnored(ObjectId object, bool whole, const Sizes& too_large);
   // Returns the files that the stage leaves larger than the filesystem allows, with their sizes.
   Sizes FindTooLarge(const Stage& stage) const;
   Status ResolveEntries();

@@ -83,7 +83,7 @@ struct RedoState {
   std::vector<ObjectId> held_order;
   // Names of the catalog that the plan leaves alone, and that do not lead to their object in the
   // tree. Searched for only in a tree that is at no cut, and for objects that fall short by name.
-  std::vector<std::pair<EntryKey, ObjectId>> gone;
+  std::vector<std::pair<EntryKey, ObjectId>> missing_names;
   // Names that already lead to their final object.
   std::unordered_set<EntryKey> present;
   // Directories whose times the redo has changed.

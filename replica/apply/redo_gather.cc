@@ -205,29 +205,29 @@ Status Gatherer::FindStrangersIn(ObjectId directory, int directory_fd,
       continue;
     }
     places_[directory].insert(name);
-    NoteGone({directory, name}, wanted);
+    NoteMissingName({directory, name}, wanted);
   }
-  return FindGoneFrom(directory, names);
+  return FindMissingNamesIn(directory, names);
 }
 
 // If the object has another name, nothing else would find that this one is gone. `names` are those
 // in the directory.
-Status Gatherer::FindGoneFrom(ObjectId directory, const std::vector<std::string>& names) {
+Status Gatherer::FindMissingNamesIn(ObjectId directory, const std::vector<std::string>& names) {
   const std::unordered_set<std::string_view> there(names.begin(), names.end());
   ASSIGN_OR_RETURN(const auto entries, state_.place.catalog.EntriesOf(directory));
   for (const CatalogEntry& entry : entries) {
     EntryKey key{directory, entry.name};
     if (there.contains(entry.name)) continue;
     ASSIGN_OR_RETURN(const ObjectId wanted, state_.plan.FinalChild(key));
-    NoteGone(std::move(key), wanted);
+    NoteMissingName(std::move(key), wanted);
   }
   return {};
 }
 
 // Names that the stages set or remove are handled anyway.
-void Gatherer::NoteGone(EntryKey key, ObjectId child) {
+void Gatherer::NoteMissingName(EntryKey key, ObjectId child) {
   if (child.is_null() || state_.plan.entries().contains(key)) return;
-  state_.gone.emplace_back(std::move(key), child);
+  state_.missing_names.emplace_back(std::move(key), child);
 }
 
 // ---- New names of objects that keep an old one -------------------------------------------------
@@ -241,7 +241,7 @@ Status Gatherer::LinkMissingNames() {
     if (!stands) continue;
     RETURN_IF_ERROR(HoldLink(child));
   }
-  for (const auto& [key, child] : state_.gone) {
+  for (const auto& [key, child] : state_.missing_names) {
     if (!state_.held.contains(child)) RETURN_IF_ERROR(HoldLink(child));
   }
   return {};
@@ -258,7 +258,7 @@ Status Gatherer::FindShortNames() {
       ASSIGN_OR_RETURN(const Tree::Directory parent, state_.tree.OpenDirectory(key.parent));
       if (parent == nullptr) continue;
       ASSIGN_OR_RETURN(const auto standing, InodeAt(parent->get(), key.name));
-      if (standing != inode) NoteGone(key, row.object);
+      if (standing != inode) NoteMissingName(key, row.object);
     }
   }
   return {};

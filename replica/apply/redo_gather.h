@@ -33,8 +33,8 @@ class Gatherer {
   Result<ObjectId> LastingObjectOf(InodeId inode);
   // Returns false if no directory was left to search.
   Result<bool> FindStrangers();
-  void NoteGone(EntryKey key, ObjectId child);
-  Status FindGoneFrom(ObjectId directory, const std::vector<std::string>& names);
+  void NoteMissingName(EntryKey key, ObjectId child);
+  Status FindMissingNamesIn(ObjectId directory, const std::vector<std::string>& names);
   Status FindStrangersIn(ObjectId directory, int directory_fd, std::deque<ObjectId>& known);
   Status FindShortNames();
   Status LinkMissingNames();

@@ -52,7 +52,7 @@ Status Placer::FindLost() {
     if (state_.fallen_short.contains(child)) continue;
     RETURN_IF_ERROR(content_.MakeLost(child));
   }
-  for (const auto& [key, child] : state_.gone) {
+  for (const auto& [key, child] : state_.missing_names) {
     if (state_.held.contains(child) || state_.fallen_short.contains(child)) continue;
     RETURN_IF_ERROR(content_.MakeLost(child));
   }

@@ -15,12 +15,10 @@
 //   | checksum as received (8) | checksum of the payload (8) | checksum of these 48 bytes (8)
 // kind 1, first: what the stage is: volume (16), stage id (16), base epoch (8), base id (16).
 // kind 2: a chunk: records, zstd-compressed if raw_size is not 0. Deltas have been resolved and
-// large
-//   content taken out, so the payload may differ from what was received. The digest covers the
-//   checksums as received.
+//   large content taken out, so the payload may differ from what was received. The digest covers
+//   the checksums as received.
 // kind 3, last: the commit record: cut epoch (8), cut id (16), wall time in ns (8), number of
-// chunks
-//   (8), digest (8).
+//   chunks (8), digest (8).
 // Checksums are XXH3-64. The first bad frame, and anything behind it, counts as never written.
 #pragma once
 
