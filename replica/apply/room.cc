@@ -31,7 +31,8 @@ constexpr uint64_t kRowBytes = 700;
 constexpr uint64_t kCatalogClaimed = 512 << 10;
 // About what a name takes in a directory.
 constexpr uint64_t kNameBytes = 64;
-// A symbolic link's target, or extended attributes, of at most this size are stored in the inode.
+// A symbolic link's target shorter than this, or extended attributes of at most this size, are
+// stored in the inode.
 constexpr size_t kInInode = 60;
 
 // The reserve is for processes with CAP_SYS_RESOURCE. The user id tells whether we have it.
