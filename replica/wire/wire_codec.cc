@@ -45,8 +45,7 @@ Status CheckAttributes(const meta::Attributes& attributes) {
 
 Result<Epoch> EpochFromWire(uint64_t number) {
   if (Epoch(number) > kNewestEpoch) {
-    return Malformed("cut " + std::to_string(number) +
-                     ", a number that no source can have reached");
+    return Malformed("cut " + std::to_string(number) + ", which no source can have reached");
   }
   return Epoch(number);
 }
