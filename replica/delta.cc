@@ -20,10 +20,11 @@ struct SignatureDeleter {
 };
 using LoadedSignature = std::unique_ptr<rs_signature_t, SignatureDeleter>;
 
-// Of BLAKE2's 32: enough that nobody who writes files into the source can make two blocks agree.
+// Of BLAKE2's 32 bytes: enough that a user who writes files on the source cannot make two blocks
+// collide.
 constexpr size_t kStrongBytes = 16;
 
-// Far beyond what is recommended for the largest window.
+// Far more than librsync recommends for the largest window.
 constexpr uint64_t kMaxBlockLength = 1 << 20;
 
 tl::unexpected<Error> Failure(rs_result code, const char* what) {
@@ -32,7 +33,7 @@ tl::unexpected<Error> Failure(rs_result code, const char* what) {
                    std::string(what) + " (" + rs_strerror(code) + ")", memory ? ENOMEM : EBADMSG);
 }
 
-// What goes wrong is told by the code returned; librsync would print it to stderr besides.
+// The returned codes report all errors; without this librsync would also print them to stderr.
 void BeQuiet() {
   static const bool quiet = [] {
     rs_trace_to(nullptr);
@@ -42,7 +43,8 @@ void BeQuiet() {
   (void)quiet;
 }
 
-// Feeds all of `input` to the job and returns all it puts out; kCorrupt beyond `limit` bytes.
+// Feeds all of `input` to the job and returns all of its output. Returns kCorrupt if the output is
+// longer than `limit` bytes.
 Result<std::string> Run(rs_job_t* job, std::string_view input, size_t first_size, size_t limit,
                         const char* what) {
   BeQuiet();
@@ -62,7 +64,8 @@ Result<std::string> Run(rs_job_t* job, std::string_view input, size_t first_size
     if (used > limit) return Failure(RS_CORRUPT, what);
     if (code == RS_DONE) break;
     if (code != RS_BLOCKED) return Failure(code, what);
-    // Blocked with room left and all input there: it waits for bytes that will never come.
+    // The job is blocked with output room left and all input given: it waits for bytes that will
+    // never come.
     if (buffers.avail_out > 0 && buffers.avail_out == offered) return Failure(RS_INPUT_ENDED, what);
     if (buffers.avail_out == 0) output.resize(output.size() * 2);
   }

@@ -1,6 +1,6 @@
-// librsync, wrapped: signatures, deltas and patches over windows of content that fit in memory.
-// Any thread. librsync's codes become Error here. Format: librsync's own (RK signatures with
-// BLAKE2), see replica/PROTOCOL.md.
+// Wraps librsync: signatures, deltas and patches over windows of content that fit in memory.
+// Any thread may call these functions. librsync's codes become Error here. The format is librsync's
+// own (RK signatures with BLAKE2); see replica/PROTOCOL.md.
 #pragma once
 
 #include <cstdint>
@@ -11,14 +11,16 @@
 
 namespace tandem::replica {
 
-// Block length is chosen from the window's size (librsync's recommendation).
+// Returns the signature of `basis`. The block length follows from the size of `basis` (librsync's
+// recommendation).
 Result<std::string> MakeSignature(std::string_view basis);
-// Whether this may be the signature of `basis_bytes` of content. One with other blocks, or more of
-// them, can keep MakeDelta at work for hours.
+// Returns true if `signature` may be the signature of `basis_bytes` bytes of content. Check this
+// before MakeDelta: a signature with other blocks, or with more of them, can keep MakeDelta busy
+// for hours.
 bool IsSignatureOf(uint64_t basis_bytes, std::string_view signature);
-// What turns the basis of `signature` into `content`.
+// Returns a delta that turns the basis of `signature` into `content`.
 Result<std::string> MakeDelta(std::string_view signature, std::string_view content);
-// Fails with kCorrupt on a malformed delta or one whose result is not exactly `length` bytes.
+// Returns kCorrupt if the delta is malformed or its result is not exactly `length` bytes long.
 Result<std::string> ApplyDelta(std::string_view basis, std::string_view delta, size_t length);
 
 }  // namespace tandem::replica

@@ -85,14 +85,14 @@ class EvpHasher final : public Hasher {
 void DropCache(int fd, uint64_t offset, uint64_t length) {
   const auto start = static_cast<off_t>(offset);
   const auto bytes = static_cast<off_t>(length);
-  // Advice: where it fails, memory is read instead.
+  // Only advice: if it fails, the page cache is read instead.
   (void)sync_file_range(
       fd, start, bytes,
       SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER);
   (void)posix_fadvise(fd, start, bytes, POSIX_FADV_DONTNEED);
 }
 
-// Feeds parts of a file to a hasher; holes are known without being read.
+// Feeds parts of a file to a hasher. Holes are not read.
 class BlockReader {
  public:
   BlockReader(int fd, Hasher& hasher, size_t buffer_bytes)
@@ -103,7 +103,7 @@ class BlockReader {
     return end <= next_data_;
   }
 
-  // How much there was.
+  // Returns the number of bytes that there were.
   Result<uint64_t> Hash(uint64_t start, uint64_t end) {
     uint64_t at = start;
     while (at < end) {
@@ -127,8 +127,8 @@ class BlockReader {
   }
 
  private:
-  // Where the first data at or after `start` is. Up to the end of the file if there is none, and
-  // `start` if the filesystem does not tell.
+  // Returns the offset of the first data at or after `start`: the end of the file if there is none,
+  // `start` if the filesystem cannot tell.
   uint64_t NextData(uint64_t start) const {
     const off_t data = lseek(fd_, static_cast<off_t>(start), SEEK_DATA);
     if (data >= 0) return static_cast<uint64_t>(data);

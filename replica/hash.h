@@ -1,6 +1,6 @@
-// Digests of blocks of content, computed alike on both sides of a verify. Any thread; a Hasher
-// belongs to one. Sources: XXH3-128 (libxxhash, canonical byte order), BLAKE2b with 256 bits
-// (libb2), SHA-256 and MD5 (libcrypto).
+// Digests of blocks of content, computed the same way on both sides of a verify: XXH3-128
+// (libxxhash, canonical byte order), BLAKE2b with 256 bits (libb2), SHA-256 and MD5 (libcrypto).
+// Any thread may call these functions; a Hasher is used by one thread.
 #pragma once
 
 #include <cstdint>
@@ -22,23 +22,25 @@ class Hasher {
   virtual ~Hasher() = default;
 
   virtual void Update(std::string_view bytes) = 0;
-  // The digest of all bytes since the last Finish.
+  // Returns the digest of all bytes since the last Finish.
   virtual std::string Finish() = 0;
 };
 
 enum class Cache {
   kUse,
-  kDrop,  // write back and forget what memory holds of the range first: read from the device
+  kDrop,  // write the range back and drop it from the page cache first, to read from the device
 };
 
-// Digests of the blocks of `fd` (open for reading) in [offset, offset+length), as Digests has them.
+// Returns the digests of the blocks of `fd` in [offset, offset+length), in the form of Digests.
+// Requires `fd` to be open for reading.
 Result<Digests> DigestBlocks(int fd, uint64_t offset, uint64_t length, uint32_t block_size,
                              HashAlgorithm algorithm, Cache cache);
 
-// The same of bytes in memory.
+// Like DigestBlocks, for bytes in memory.
 Result<std::string> DigestBytes(std::string_view bytes, uint32_t block_size,
                                 HashAlgorithm algorithm);
-// Blocks of `window` whose digests are not the same, or not on both sides; neighbours as one.
+// Returns the blocks of `window` whose digests differ or exist on one side only. Adjacent blocks
+// are one range.
 std::vector<ByteRange> DifferingBlocks(std::string_view ours, std::string_view theirs,
                                        uint32_t digest_size, ByteRange window, uint32_t block_size);
 

@@ -26,7 +26,7 @@ Status WriteOwner(int fd, const meta::Attributes& now, const meta::Attributes& w
   if (fchownat(fd, "", wanted.uid, wanted.gid, kFlags) == 0) return {};
   if (!IsDenied(errno)) return ErrnoError("set owner");
   notices.owner = true;
-  // A group of ours can still be given.
+  // A group that we are a member of can still be set.
   (void)fchownat(fd, "", static_cast<uid_t>(-1), wanted.gid, kFlags);
   return {};
 }
@@ -39,19 +39,19 @@ Status WriteMode(int fd, const meta::Attributes& wanted, Notices& notices) {
   return {};
 }
 
-// A value too large for this filesystem fails exactly as a full disk does.
+// Distinguishes a full disk from a value too large for the object: both fail with ENOSPC.
 bool HasSpace(int fd) {
   struct statvfs buffer;
   return fstatvfs(fd, &buffer) == 0 && buffer.f_bavail > 256;
 }
 
-// What one attribute alone makes impossible. It must not hold up the others.
+// Returns true if this attribute alone is at fault. It must not hold up the others.
 bool CannotBeHere(int fd, int code) {
   return IsDenied(code) || code == EOPNOTSUPP || code == ENODATA || code == E2BIG ||
          code == ERANGE || (code == ENOSPC && HasSpace(fd));
 }
 
-// Returns whether it is gone.
+// Returns false if it cannot be removed.
 Result<bool> RemoveXattr(int fd, const FdPath& path, const std::string& name) {
   if (removexattr(path.c_str(), name.c_str()) == 0 || errno == ENODATA) return true;
   if (!CannotBeHere(fd, errno)) return ErrnoError("remove extended attribute " + name);
@@ -60,7 +60,7 @@ Result<bool> RemoveXattr(int fd, const FdPath& path, const std::string& name) {
 
 using XattrOrder = std::vector<const meta::Xattrs::value_type*>;
 
-// Returns the names of those that cannot be there.
+// Returns the names of those that cannot be set.
 Result<XattrNames> SetXattrs(int fd, const FdPath& path, const XattrOrder& order) {
   XattrNames unset;
   for (const auto* xattr : order) {
@@ -72,9 +72,10 @@ Result<XattrNames> SetXattrs(int fd, const FdPath& path, const XattrOrder& order
   return unset;
 }
 
-// ext4 keeps all of an object's attributes in its inode and one block, full to the last byte as the
-// case may be. So old values go before new ones come; and as it depends on the order in which they
-// come whether they fit in both, all of them are set anew from either end if need be.
+// ext4 keeps all extended attributes of an object in its inode and one block, which may be full to
+// the last byte. So old values are removed before new ones are set. Whether all fit into both
+// places depends on the order in which they are set; if some do not fit, all are set again, largest
+// first and then smallest first.
 Result<XattrNames> WriteXattrs(int fd, const meta::Xattrs& now, const meta::Xattrs& wanted) {
   const FdPath path(fd);
   XattrNames left;
@@ -113,7 +114,7 @@ Result<meta::Attributes> ReadWithoutOwnLabels(int fd, const meta::Xattrs& wanted
 Status WriteTimes(int fd, const meta::Attributes& wanted) {
   const timespec times[2] = {wanted.access_time.ToTimespec(), wanted.modify_time.ToTimespec()};
   if (utimensat(fd, "", times, AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW) == 0) return {};
-  // Before Linux 5.8 there is no AT_EMPTY_PATH here.
+  // Before Linux 5.8 utimensat does not know AT_EMPTY_PATH.
   if (errno == EINVAL && utimensat(AT_FDCWD, FdPath(fd).c_str(), times, 0) == 0) return {};
   return ErrnoError("set times");
 }
@@ -129,7 +130,7 @@ std::string Notices::ToString() const {
   };
   add(owner, "owners cannot be set");
   add(mode, "modes cannot be set");
-  add(device, "devices cannot be made, files stand for them");
+  add(device, "devices cannot be made, so files stand for them");
   if (owner || mode || device) text += " (run tandemd as root)";
   if (xattrs.objects > 0) {
     const bool many = xattrs.objects > kMaxCountedLacking;
@@ -138,7 +139,7 @@ std::string Notices::ToString() const {
     add(true, "extended attributes of " + count + " objects cannot be set (such as " +
                   Printable(xattrs.names) + ")");
   }
-  if (!text.empty()) text += "; what is true stands in replica.db";
+  if (!text.empty()) text += "; replica.db has the true values";
   return text;
 }
 
@@ -148,8 +149,8 @@ Result<XattrNames> WriteAttributes(int fd, const meta::Attributes& attributes, N
   const bool gave_away = now.uid != attributes.uid || now.gid != attributes.gid;
   XattrNames unset;
   if (now.xattrs != attributes.xattrs || (gave_away && !attributes.xattrs.empty())) {
-    // A changed owner has cost the capabilities, so what stands now is read again; and without
-    // root, user.* needs the right to write.
+    // A change of owner removes capabilities, so the attributes are read again. Without root,
+    // setting user.* requires write permission.
     meta::Attributes writable = attributes;
     if (geteuid() != 0) writable.permissions |= 0600;
     RETURN_IF_ERROR(WriteMode(fd, writable, notices));

@@ -1,8 +1,7 @@
 // Gives an object on the replica's disk the attributes it has on the source: owner, then mode, then
-// extended attributes (ACLs and capabilities among them), then times; each can undo what stands
-// before it. What we may not set (we are not root, the filesystem has no such attribute) is left,
-// told to the caller, and stands true in replica.db.
-// One thread.
+// extended attributes (ACLs and capabilities among them), then times. In this order, because each
+// step can undo a later one. What tandemd may not set (it is not root, or the filesystem has no
+// such attribute) is skipped and reported to the caller; replica.db has the true value. One thread.
 #pragma once
 
 #include <string>
@@ -14,22 +13,24 @@
 
 namespace tandem::replica {
 
-// In which ways the disk falls short of the catalog.
+// What the disk lacks of what the catalog says.
 struct Notices {
   bool owner = false;
   bool mode = false;
   bool device = false;
   LackingXattrs xattrs;
 
-  // For people; empty if there is nothing to say.
+  // Returns a text for users, or an empty string if the disk lacks nothing.
   std::string ToString() const;
 };
 
 // The names of extended attributes that could not be set, or removed.
 using XattrNames = std::vector<std::string>;
 
-// `fd` may be O_PATH, of any kind of object. Extended attributes it has beyond `attributes.xattrs`
-// are removed, but for this host's own labels (own_labels.h). Size and content are left alone.
+// Writes all attributes but the size; content is left alone. `fd` may be O_PATH, of any kind of
+// object. Removes the extended attributes that are not in `attributes.xattrs`, except this host's
+// own labels (own_labels.h). Returns the names of the extended attributes that could not be set or
+// removed.
 Result<XattrNames> WriteAttributes(int fd, const meta::Attributes& attributes, Notices& notices);
 
 }  // namespace tandem::replica

@@ -13,15 +13,18 @@ namespace {
 
 constexpr int kSchemaVersion = 3;
 
-// The log goes into the database file when it has 1,000 pages: nobody else reads, so that it always
-// begins afresh afterwards. What a part has overwritten is kept in memory: /var/tmp may be full.
+// The log is checkpointed into the database file when it has 1,000 pages. It always starts afresh
+// afterwards, because no other program reads it. Pages that a savepoint overwrites are kept in
+// memory, because /var/tmp may be full.
 constexpr char kSettings[] = "PRAGMA wal_autocheckpoint=1000; PRAGMA temp_store=MEMORY";
 
-// Beside the pages after which the log begins afresh: a transaction writes each page of the
-// database into the log once. More than this of it is not claimed.
+// The log needs room for the pages after which it starts afresh, and for one transaction, which
+// writes each page of the database at most once. Not more than kMostOfOneTransaction is claimed for
+// that.
 constexpr uint64_t kLogBytes = 1100 * 4096;
 constexpr uint64_t kMostOfOneTransaction = 64 << 20;
-// By how much the database file may grow; when less than half of that is left, it is claimed anew.
+// The room that is claimed for growth of the database file. It is claimed again when less than half
+// of it is left.
 constexpr uint64_t kGrowth = 1 << 20;
 
 void ClaimUpTo(int fd, uint64_t bytes) {
@@ -30,8 +33,8 @@ void ClaimUpTo(int fd, uint64_t bytes) {
 
 uint64_t BlocksOf(const struct stat& file) { return static_cast<uint64_t>(file.st_blocks) * 512; }
 
-// `inode` is InodeId; times are split so that nothing is lost; `cut` is the epoch of the cut that
-// last changed the row. Blobs of ids are 16 bytes, big endian.
+// `inode` is an InodeId. Times are split into seconds and nanoseconds so that nothing is lost.
+// `cut` is the epoch of the cut that last changed the row. Blobs of ids are 16 bytes, big endian.
 constexpr char kSchema[] =
     "CREATE TABLE object ("
     "  id BLOB PRIMARY KEY, kind INTEGER, inode BLOB, permissions INTEGER, uid INTEGER,"
@@ -48,11 +51,12 @@ constexpr char kSchema[] =
     "  wall_time_ns INTEGER);"
     "INSERT INTO applied VALUES (1, 0, zeroblob(16), 0);";
 
-// Since version 2: what objects lack in the tree, names of extended attributes separated by blanks.
+// Since version 2: the names, separated by blanks, of the extended attributes that an object lacks
+// in the tree.
 constexpr char kLackingSchema[] =
     "CREATE TABLE lacking (object BLOB PRIMARY KEY, xattrs BLOB) WITHOUT ROWID;";
 
-// What tells a damaged schema.
+// A schema without these tables and columns is damaged.
 constexpr Database::Table kAppliedTable = {"applied", "one*,epoch,cut,wall_time_ns"};
 constexpr auto kTables = {
     kAppliedTable,
@@ -95,16 +99,18 @@ meta::Timestamp TimeAt(const Statement& row, int column) {
   return {row.Int(column), static_cast<uint32_t>(row.Int(column + 1))};
 }
 
-// Newer programs keep `applied` as it is, so that a number that is damaged is told from theirs.
+// Newer versions leave the table `applied` as it is, which distinguishes their schema numbers from
+// a damaged number.
 Status Migrate(Database& database) {
   ASSIGN_OR_RETURN(const int version, database.UserVersion());
   if (version > kSchemaVersion) {
     RETURN_IF_ERROR(database.CheckTables({kAppliedTable}));
     const std::string number = std::to_string(version);
-    return MakeError(ErrorKind::kUsage,
-                     "open " + database.path() + " (written by a newer tandemd, with schema " +
-                         number + ", and this one knows up to " + std::to_string(kSchemaVersion) +
-                         ": use one that knows schema " + number + ")");
+    return MakeError(ErrorKind::kUsage, "open " + database.path() +
+                                            " (a newer tandemd wrote it, with schema " + number +
+                                            "; this one knows schemas up to " +
+                                            std::to_string(kSchemaVersion) +
+                                            ": use a tandemd that knows schema " + number + ")");
   }
   ASSIGN_OR_RETURN(const bool is_new, database.HasNoTables());
   if (version < 0 || (version == 0 && !is_new)) {
@@ -144,7 +150,7 @@ Catalog::~Catalog() = default;
 
 tl::unexpected<Error> Catalog::Damaged(const std::string& table) const {
   return MakeError(ErrorKind::kCorrupt, "read database " + database_.path() + " (table " + table +
-                                            " holds what cannot be)");
+                                            " has an impossible value)");
 }
 
 Result<std::unique_ptr<Catalog>> Catalog::Open(const std::string& path) {
@@ -203,7 +209,7 @@ Result<std::optional<CatalogObject>> Catalog::Find(ObjectId object) {
   attributes.modify_time = TimeAt(row, 10);
   attributes.change_time = TimeAt(row, 12);
   attributes.link_target = row.Bytes(14);
-  // A number that cannot be makes the content be compared.
+  // An impossible number becomes kNewestEpoch, so that the content is compared.
   value.changed = std::min(Epoch(Unsigned(row.Int(16))), kNewestEpoch);
   auto xattrs = UnpackXattrs(row.Bytes(15));
   const bool is_object = IsObject(row);
@@ -323,7 +329,7 @@ Status Catalog::Keep() {
 }
 
 void Catalog::Discard() {
-  // That it fails means that SQLite has done it by itself.
+  // If it fails, SQLite has already rolled back.
   if (database_.InTransaction()) (void)database_.Execute("ROLLBACK");
 }
 

@@ -1,6 +1,5 @@
-// Whether rows of replica.db hold what we write: a damaged one must not become an object that
-// cannot be, or a name that leads out of the tree. A statement is only read. Any thread, as the
-// statement.
+// Checks rows of replica.db: a damaged row must not become an impossible object, or a name that
+// leads out of the tree. The functions only read the statement, on the thread that uses it.
 #pragma once
 
 #include <string_view>
@@ -9,11 +8,11 @@
 
 namespace tandem::replica {
 
-// Columns 0 to 16 as Catalog::Find selects them.
+// Requires columns 0 to 16 as Catalog::Find selects them.
 bool IsObject(const Statement& row);
 bool IsKindAt(const Statement& row, int column);
 bool IsIdAt(const Statement& row, int column);
-// A name that a directory can have.
+// Returns true if a directory can have an entry of this name.
 bool IsName(std::string_view name);
 
 }  // namespace tandem::replica

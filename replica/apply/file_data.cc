@@ -86,7 +86,7 @@ Status PunchHole(int fd, uint64_t offset, uint64_t length) {
   struct stat stat_buffer;
   if (fstat(fd, &stat_buffer) != 0) return ErrnoError("stat");
   const auto size = static_cast<uint64_t>(stat_buffer.st_size);
-  // Beyond the end there is nothing; the file gets its size when it is complete.
+  // There is nothing beyond the end. The file gets its size when it is complete.
   if (offset >= size) return {};
   length = std::min(length, size - offset);
   if (fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, static_cast<off_t>(offset),

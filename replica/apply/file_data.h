@@ -1,4 +1,5 @@
-// Reading and writing ranges of files, whole or not at all. Any thread.
+// Reads and writes ranges of files, without short reads and writes. Any thread may call these
+// functions.
 #pragma once
 
 #include <cstdint>
@@ -10,12 +11,13 @@
 namespace tandem::replica {
 
 Status WriteFully(int fd, std::string_view bytes, uint64_t offset);
-// Up to `length` bytes: fewer only at the end of the file.
+// Returns `length` bytes, or fewer if the file ends before that.
 Result<std::string> ReadUpTo(int fd, uint64_t offset, uint64_t length);
-// Blocks are shared where the filesystem can do that; holes stay holes. What lies behind the end of
-// `from` is not there.
+// Copies a range to the same offset of `to`. Shares blocks if the filesystem can, and holes stay
+// holes. Bytes beyond the end of `from` are not copied.
 Status CopyRange(int from, int to, uint64_t offset, uint64_t length);
-// The range reads as zeros and takes no space (where the filesystem can do that); the size stays.
+// Makes the range read as zeros, without taking space if the filesystem can do that. The size
+// stays.
 Status PunchHole(int fd, uint64_t offset, uint64_t length);
 
 }  // namespace tandem::replica

@@ -16,8 +16,8 @@ std::string Show(const meta::Timestamp& time) {
   return text;
 }
 
-// Filesystems keep times of so many bits and such a granularity. What has only been rounded down,
-// or may have been brought into range, is nobody's edit.
+// Filesystems differ in the range and the granularity of times. A time that was only rounded down,
+// or may have been brought into range, is not an edit.
 bool MayBeTheSame(const meta::Timestamp& left, const meta::Timestamp& now) {
   if (left == now) return true;
   const bool every_filesystem_has_it = left.seconds >= 0 && left.seconds <= INT32_MAX;
@@ -39,20 +39,20 @@ void ForeignEdits::Note(const std::string& path, const std::string& what) {
   }
   if (!paths_.insert(path).second) return;
   last_ = Printable(path) + ": " + what;
-  LogWarning("volume {}: somebody else has changed its tree: {}", volume_, last_);
+  LogWarning("volume {}: another program has changed its tree: {}", volume_, last_);
 }
 
 std::string ForeignEdits::ToString() {
   MutexLock lock(mutex_);
   if (paths_.empty()) return {};
   return (more_ ? "more than " : "") + std::to_string(paths_.size()) +
-         " objects in tree/ were changed by somebody else (the last: " + last_ +
+         " objects in tree/ were changed by another program (the last: " + last_ +
          "); tandem verify finds what is still different";
 }
 
 ForeignEdit FindForeignEdit(const meta::Attributes& left, const struct stat& now) {
   const meta::Attributes here = meta::AttributesFromStat(now);
-  // Where devices cannot be made, files stand for them.
+  // A file stands for a device that could not be made.
   if (here.kind != left.kind) return {};
   if (here.size != left.size) {
     return {"its size is " + std::to_string(here.size) + ", not " + std::to_string(left.size),
@@ -64,8 +64,8 @@ ForeignEdit FindForeignEdit(const meta::Attributes& left, const struct stat& now
                 Show(here.modify_time),
             true};
   }
-  // Without root, tandemd has to change modes itself, to get at files; and where owners cannot be
-  // set, modes may not be either.
+  // Without root, tandemd itself has to change modes to get at files. And if the owner cannot be
+  // set, the mode may not have been set either.
   const bool sets_modes = geteuid() == 0 && here.uid == left.uid;
   if (sets_modes && left.kind != meta::Kind::kSymlink && here.permissions != left.permissions) {
     return {"its mode was changed", false};

@@ -1,6 +1,7 @@
-// What somebody else has changed in a volume's tree/, as far as it is cheap to notice: each time
-// the source changes an object, what stands there is compared with what the catalog says the last
-// redo left (replica/STORE.md). Said in the log and in status, once for each object. Any thread.
+// Collects the changes that other programs made in a volume's tree/, as far as they are cheap to
+// notice. Each time the source changes an object, the object in the tree is compared with what the
+// catalog says the last redo left (replica/STORE.md). Reports each object once, in the log and in
+// status. Any thread may call it.
 #pragma once
 
 #include <sys/stat.h>
@@ -17,28 +18,29 @@ namespace tandem::replica {
 
 class ForeignEdits {
  public:
-  // `volume`: its name.
+  // `volume` is the name of the volume.
   explicit ForeignEdits(std::string volume) : volume_(std::move(volume)) {}
 
-  // `what`: a phrase for people, such as "its size is 3, not 5".
+  // `what` is a phrase for users, such as "its size is 3, not 5".
   void Note(const std::string& path, const std::string& what) EXCLUDES(mutex_);
-  // For status; empty if there is nothing to say.
+  // Returns the text for status, or an empty string if nothing was noted.
   std::string ToString() EXCLUDES(mutex_);
 
  private:
   const std::string volume_;
   Mutex mutex_;
   std::unordered_set<std::string> paths_ GUARDED_BY(mutex_);
-  bool more_ GUARDED_BY(mutex_) = false;  // than paths_ may hold
+  bool more_ GUARDED_BY(mutex_) = false;  // there are more than paths_ may have
   std::string last_ GUARDED_BY(mutex_);
 };
 
 struct ForeignEdit {
-  std::string what;      // as for Note; empty: none was found
-  bool content = false;  // or of the names in a directory; otherwise of the mode
+  std::string what;      // as for Note; empty if there was no edit
+  bool content = false;  // of content or of the names in a directory; if false, of the mode
 };
 
-// Compares an object, which still is the inode the catalog knows, with what the last redo left.
+// Compares an object with what the last redo left. Requires that it is still the inode that the
+// catalog has.
 ForeignEdit FindForeignEdit(const meta::Attributes& left, const struct stat& now);
 
 }  // namespace tandem::replica

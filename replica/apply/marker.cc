@@ -24,8 +24,8 @@ constexpr char kIdentityName[] = "volume";
 constexpr size_t kMarkerBytes = 1024;
 constexpr size_t kLongMarkerBytes = 4096;
 constexpr int kFormat = 1;
-// If the directories above let them in.
-constexpr mode_t kForWhoeverReadsTheTree = 0644;
+// Readers of the tree may read the marker, if the directories above admit them.
+constexpr mode_t kMarkerMode = 0644;
 constexpr const char* kStates[] = {"seeding", "applying", "applied"};
 
 Result<std::string> ReadSmall(int directory_fd, const char* path) {
@@ -37,16 +37,17 @@ Result<std::string> ReadSmall(int directory_fd, const char* path) {
   return std::string(text, static_cast<size_t>(got));
 }
 
-// On a full disk: the spare file is written, in place, and exchanged with the marker, which is the
-// spare one then. What it held must not come back under the name, so it is synced. Whoever has held
-// a marker open since before the one it replaced sees it change.
+// Writes the marker on a full disk: the spare file is written in place and exchanged with the
+// marker, which becomes the spare. The spare is synced before, because its old text must not come
+// back under the marker's name. A program that has kept a marker open since before the previous one
+// sees it change.
 Status ReplaceBySpare(int directory_fd, const std::string& text, bool durable) {
   const UniqueFd fd(openat(directory_fd, kSpareName, O_WRONLY | O_CLOEXEC | O_NOFOLLOW));
   if (!fd.valid()) return ErrnoError(std::string("open ") + kSpareName);
   RETURN_IF_ERROR(WriteFully(fd.get(), text, 0));
   FAULT_POINT("replica.marker.spare_written");
   if (fdatasync(fd.get()) != 0) return ErrnoError(std::string("sync ") + kSpareName);
-  if (fchmod(fd.get(), kForWhoeverReadsTheTree) != 0) {
+  if (fchmod(fd.get(), kMarkerMode) != 0) {
     return ErrnoError(std::string("set mode of ") + kSpareName);
   }
   if (renameat2(directory_fd, kSpareName, directory_fd, kName, RENAME_EXCHANGE) != 0 &&
@@ -60,20 +61,20 @@ Status ReplaceBySpare(int directory_fd, const std::string& text, bool durable) {
   return {};
 }
 
-// What all markers of a volume of that name fit in.
+// Returns the size that all markers of a volume of this name fit into.
 size_t MarkerBytes(const std::string& name) {
   constexpr size_t kAllElse = 512;
-  constexpr size_t kEscaped = 6;  // bytes for one, at most
+  constexpr size_t kEscaped = 6;  // at most so many bytes for one in JSON
   return name.size() * kEscaped + kAllElse <= kMarkerBytes ? kMarkerBytes : kLongMarkerBytes;
 }
 
-// With blanks, which JSON does not mind.
+// Pads with blanks, which JSON ignores.
 std::string Padded(std::string text, size_t size) {
   if (text.size() < size) text.insert(text.size() - 1, size - text.size(), ' ');
   return text;
 }
 
-// A volume's name need not be UTF-8.
+// Replaces invalid bytes, because a volume's name need not be UTF-8.
 std::string ToText(const nlohmann::json& json) {
   return json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
 }
@@ -107,7 +108,7 @@ Result<VolumeIdentity> ReadIdentity(int volume_fd) {
   const auto volume = VolumeId::FromHex(TextAt(json, "volume"));
   const auto format = json.find("format");
   if (!volume || format == json.end() || *format != kFormat) {
-    return MakeError(ErrorKind::kCorrupt, "read file volume (of another format)");
+    return MakeError(ErrorKind::kCorrupt, "read file volume (unknown format)");
   }
   return VolumeIdentity{*volume, TextAt(json, "name")};
 }
@@ -122,13 +123,13 @@ Status WriteMarker(int volume_fd, const Marker& marker, bool durably) {
                                {"boot", BootId()},
                                {"writing", CutId::Random().ToHex()}};
   const std::string text = Padded(ToText(json), MarkerBytes(marker.identity.name));
-  // Not written again in place: unsynced, it might come out of a power cut with its older text
-  // under a name that lasted, and say "applied" of a tree in mid-redo.
-  auto replaced = ReplaceFile(volume_fd, kName, text, kForWhoeverReadsTheTree, durably);
+  // The marker is not rewritten in place. Unsynced, it might have its older text after a power cut,
+  // under a name that lasted, and say "applied" while the tree is in the middle of a redo.
+  auto replaced = ReplaceFile(volume_fd, kName, text, kMarkerMode, durably);
   if (replaced || !MeansNoRoom(replaced.error())) return replaced;
   (void)unlinkat(volume_fd, (std::string(kName) + ".new").c_str(), 0);
   auto by_spare = ReplaceBySpare(volume_fd, text, durably);
-  if (!by_spare && by_spare.error().code() == ENOENT) return replaced;  // there is none
+  if (!by_spare && by_spare.error().code() == ENOENT) return replaced;  // there is no spare file
   return by_spare;
 }
 

@@ -1,14 +1,19 @@
-// STORE/VOLUME/applied: what people and programs that read tree/ may rely on, as one JSON object:
+// STORE/VOLUME/applied, the marker: what users and programs that read tree/ may rely on. It is one
+// JSON object:
 //   {"state": "seeding" | "applying" | "applied", "volume": UUID, "name": NAME, "epoch": N,
 //    "cut": ID, "wall_time_ns": N, "boot": ID, "writing": ID}
-// applied: the tree equals the source at that cut. applying: it is on its way from that cut to the
-// next. seeding: it has never been whole. A marker with another boot id than
-// /proc/sys/kernel/random/boot_id was written before a crash or a shutdown of the machine: it says
-// nothing until tandemd has started again; nor does one from before its filesystem was last
-// mounted. `writing` differs each time: a tree that was applied, changed and applied once more
-// between two looks does not look untouched. Another file each time, put in place at once:
-// a reader sees one or the other. On a full disk two files take turns, applied and applied.spare,
-// which were made in time. Blanks fill it up, so that one takes the place of the other.
+// applied: the tree equals the source at that cut. applying: the tree is between that cut and the
+// next. seeding: the tree has never been at a cut, or no longer is.
+//
+// A marker whose boot id differs from /proc/sys/kernel/random/boot_id was written before a crash or
+// a shutdown of the machine. It says nothing until tandemd has started again; nor does a marker
+// from before its filesystem was last mounted. `writing` differs each time, so a reader notices if
+// the tree was changed and applied again between two looks.
+//
+// Each marker is a new file that is renamed into place, so a reader sees either the old or the new
+// one. On a full disk two files made in advance, applied and applied.spare, are exchanged instead.
+// All markers of a volume are filled up with blanks to the same size, so that one fits into the
+// other's blocks.
 #pragma once
 
 #include <optional>
@@ -27,7 +32,7 @@ struct VolumeIdentity {
 };
 
 Status WriteIdentity(int volume_fd, const VolumeIdentity& identity);
-// kCorrupt if it makes no sense, ENOENT if there is none.
+// Returns kCorrupt if the file is malformed, and ENOENT if there is none.
 Result<VolumeIdentity> ReadIdentity(int volume_fd);
 
 enum class TreeState { kSeeding, kApplying, kApplied };
@@ -38,12 +43,12 @@ struct Marker {
   AppliedCut cut;
 };
 
-// `durably`: on stable storage when it returns. A crash leaves the one before, the new one, or,
-// where no stage leads to what it says, one that cannot be read.
+// If `durably` is true, the marker is on stable storage when this returns. A crash leaves the
+// previous marker, the new one, or, if no stage leads to its cut, one that cannot be read.
 Status WriteMarker(int volume_fd, const Marker& marker, bool durably = false);
-// Makes the spare file, unless it is there; from then on a marker can be written on a full disk.
+// Makes the spare file unless it is there. From then on a marker can be written on a full disk.
 Status PrepareMarker(int volume_fd, const VolumeIdentity& identity);
-// nullopt: there is none, or it makes no sense.
+// Returns nullopt if there is no marker or it is malformed.
 std::optional<Marker> ReadMarker(int volume_fd);
 
 }  // namespace tandem::replica

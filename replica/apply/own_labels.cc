@@ -22,7 +22,7 @@ constexpr std::array<Label, 4> kLabels = {{{"security.selinux", "selinux"},
 std::string RunningModules() {
   std::string modules;
   std::getline(std::ifstream("/sys/kernel/security/lsm"), modules);
-  // securityfs need not be mounted.
+  // If securityfs is not mounted, at least SELinux can be found.
   if (modules.empty() && access("/sys/fs/selinux/enforce", F_OK) == 0) modules = "selinux";
   return modules;
 }

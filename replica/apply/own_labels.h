@@ -1,7 +1,7 @@
-// Labels that this host's kernel gives files by itself, as security modules make it: SELinux's
-// context, the digests of IMA and EVM. Every file of the replica has them, whether the source's has
-// or not, so they are not the source's to remove, and no difference.
-// Any thread.
+// Labels that this host's kernel gives files by itself because of its security modules: SELinux's
+// context, the digests of IMA and EVM. Every file of the replica has them, whether the source's
+// file has them or not. So the source does not remove them, and they are not a difference. Any
+// thread may call these functions.
 #pragma once
 
 #include <string_view>
@@ -10,10 +10,10 @@
 
 namespace tandem::replica {
 
-// `modules`: the security modules that run, as /sys/kernel/security/lsm lists them.
+// `modules` is the list of active security modules, as in /sys/kernel/security/lsm.
 bool IsOwnLabel(std::string_view name, std::string_view modules);
 
-// Takes the labels of this host's own out of `xattrs`, but for those the source has as well.
+// Removes this host's own labels from `xattrs`, except those that the source has as well.
 void LeaveOutOwnLabels(meta::Xattrs& xattrs, const meta::Xattrs& of_source);
 
 }  // namespace tandem::replica

@@ -8,12 +8,12 @@ namespace {
 
 tl::unexpected<Error> Contradiction(const std::string& what, ObjectId object) {
   return MakeError(ErrorKind::kProtocol,
-                   "the change set has " + what + ", object " + object.ToHex(), EBADMSG);
+                   "the change set has " + what + ": object " + object.ToHex(), EBADMSG);
 }
 
 using NamedChild = std::pair<ObjectId, const EntryKey*>;
 
-// Everything from its whole record on that its stage says of its content.
+// Returns true if all content since its whole record, in that stage, is in one staged file.
 bool IsAllInAFile(const Plan::Object& object) {
   return object.kind == meta::Kind::kFile && object.file_stage != nullptr &&
          object.file_stage == object.whole_stage && object.file_position >= object.whole;
@@ -91,7 +91,8 @@ Result<Plan::Object*> Plan::Begin(ObjectId object) {
   return &planned->second;
 }
 
-Result<Plan::Object*> Plan::BeginIfItCounts(ObjectId object, bool whole, const Sizes& too_large) {
+Result<Plan::Object*> Plan::BeginUnlessIgnored(ObjectId object, bool whole,
+                                               const Sizes& too_large) {
   if (too_large.contains(object)) return nullptr;
   ASSIGN_OR_RETURN(Object* const planned, Begin(object));
   return planned->shortfall == Shortfall::kNone || whole ? planned : nullptr;
@@ -100,7 +101,8 @@ Result<Plan::Object*> Plan::BeginIfItCounts(ObjectId object, bool whole, const S
 Status Plan::Collect(const Outline& outline, uint64_t first, const Stage& stage,
                      const Sizes& too_large) {
   for (const Outline::Object& record : outline.objects) {
-    ASSIGN_OR_RETURN(Object* const object, BeginIfItCounts(record.object, record.whole, too_large));
+    ASSIGN_OR_RETURN(Object* const object,
+                     BeginUnlessIgnored(record.object, record.whole, too_large));
     if (object == nullptr) continue;
     const uint64_t position = first + record.index;
     if (record.whole) {
@@ -116,11 +118,11 @@ Status Plan::Collect(const Outline& outline, uint64_t first, const Stage& stage,
     object->has_record = true;
   }
   for (const Outline::Data& record : outline.data) {
-    ASSIGN_OR_RETURN(Object* const object, BeginIfItCounts(record.object, false, too_large));
+    ASSIGN_OR_RETURN(Object* const object, BeginUnlessIgnored(record.object, false, too_large));
     if (object != nullptr) object->last = std::max(object->last, first + record.index);
   }
   for (const Outline::File& record : outline.files) {
-    ASSIGN_OR_RETURN(Object* const object, BeginIfItCounts(record.object, false, too_large));
+    ASSIGN_OR_RETURN(Object* const object, BeginUnlessIgnored(record.object, false, too_large));
     if (object == nullptr) continue;
     object->file_stage = &stage;
     object->file = InodeId{record.inode};
@@ -153,7 +155,7 @@ Result<std::optional<meta::Kind>> Plan::FinalKind(ObjectId object) {
   if (planned != nullptr && planned->whole != 0) return planned->kind;
   ASSIGN_OR_RETURN(const auto known, catalog_.FindKind(object));
   const bool too_large = planned != nullptr && planned->shortfall == Shortfall::kTooLarge;
-  if (!known && too_large) return meta::Kind::kFile;  // an empty one
+  if (!known && too_large) return meta::Kind::kFile;  // an empty placeholder
   return known;
 }
 
@@ -163,7 +165,7 @@ Result<std::vector<EntryKey>> Plan::ClaimedNames(ObjectId object) {
       std::equal_range(children_.begin(), children_.end(), NamedChild(object, nullptr), ByChild);
   for (auto it = first; it != last; ++it) names.push_back(*it->second);
   ASSIGN_OR_RETURN(const auto kind, FinalKind(object));
-  // A directory has one name: the latest word about it is the stages'.
+  // A directory has one name, and the stages' name is newer than the catalog's.
   if (!names.empty() && kind == meta::Kind::kDirectory) return names;
   ASSIGN_OR_RETURN(std::vector<EntryKey> before, catalog_.NamesOf(object));
   for (EntryKey& key : before) {
@@ -195,7 +197,7 @@ Result<ObjectId> Plan::FinalChild(const EntryKey& key) {
     ASSIGN_OR_RETURN(const std::vector<EntryKey> names, FinalNames(child));
     return std::ranges::find(names, key) != names.end() ? child : ObjectId();
   }
-  // A file may have tens of thousands of names: the others are not looked at.
+  // Looks at no other name, because a file may have tens of thousands.
   ASSIGN_OR_RETURN(const bool alive, IsDirectoryAlive(key.parent));
   return alive ? child : ObjectId();
 }
@@ -215,9 +217,10 @@ Result<Plan::Life> Plan::LifeOf(ObjectId directory) {
   return kind == meta::Kind::kDirectory ? Life::kUnknown : Life::kDead;
 }
 
-// Whether the root leads to it: up the claimed names, depth first, without recursion (a tree may be
-// deeper than the stack). In a circle of claims nobody is alive by it; as somebody in it may be by
-// another name, what was found dead on the way is then not remembered.
+// Returns true if the root leads to the directory. Goes up the claimed names depth first, without
+// recursion, because a tree may be deeper than the stack. Directories in a circle of claims do not
+// keep each other alive. But one of them may be alive by another name, so a directory found dead
+// while inside a circle is not remembered as dead.
 Result<bool> Plan::IsDirectoryAlive(ObjectId directory) {
   struct Visit {
     ObjectId directory;
@@ -269,8 +272,8 @@ Status Plan::ResolveEntries() {
     if (child.is_null()) continue;
     ASSIGN_OR_RETURN(const auto kind, FinalKind(child));
     if (kind) continue;
-    // Unless the directory is there in the end, nobody asks for what is in it: it may have come and
-    // gone since the replica's cut, and only its names were sent.
+    // Only if the directory exists in the end is the child missing. A directory may have come and
+    // gone since the replica's cut, so that only its names were sent.
     ASSIGN_OR_RETURN(const bool alive, IsDirectoryAlive(key.parent));
     if (alive) missing_.push_back(child);
   }
@@ -278,7 +281,7 @@ Status Plan::ResolveEntries() {
   return DropUnreachable();
 }
 
-// Names in directories that are not there in the end.
+// Drops names in directories that do not exist in the end.
 Status Plan::DropUnreachable() {
   std::unordered_set<const EntryKey*> dropped;
   std::vector<ObjectId> children;
@@ -293,8 +296,8 @@ Status Plan::DropUnreachable() {
   std::erase_if(entries_, [&](const auto& entry) { return dropped.contains(&entry.first); });
   life_.clear();
   alive_.clear();
-  // A directory that was to go there, and of which no name speaks now, would stay where it was:
-  // only a directory put inside itself comes to that.
+  // A directory whose only new name was dropped would stay where it was. That happens only to a
+  // directory put inside itself.
   for (const ObjectId child : children) {
     ASSIGN_OR_RETURN(const auto kind, FinalKind(child));
     if (kind != meta::Kind::kDirectory) continue;
@@ -320,7 +323,8 @@ Status Plan::CheckDirectories() {
 Status Plan::DecideFates() {
   for (auto& [object, planned] : objects_) {
     ASSIGN_OR_RETURN(planned.fate, DecideFate(object, planned));
-    // Otherwise the file's content is copied to where the object stays, or no longer wanted.
+    // In the other cases the staged file's content is copied to the object where it is, or no
+    // longer needed.
     if (planned.fate == Fate::kDrop || !IsAllInAFile(planned)) planned.file_stage = nullptr;
     if (planned.file_stage != nullptr) files_.emplace(planned.file.digest, object);
   }
@@ -345,9 +349,9 @@ Result<Plan::Fate> Plan::DecideFate(ObjectId object, const Object& planned) {
     return Contradiction("another kind", object);
   }
   if (planned.whole == 0) return Fate::kKeep;
-  // What has no content is as quickly made anew as changed. So is what has all of it in a file;
-  // which a redo of some of the stages may have moved in already, if the object was dead between
-  // two of them.
+  // An object without content is made anew as quickly as it is changed. An object with all its
+  // content in a staged file is made anew too; a redo of some of the stages may already have moved
+  // that file in, if the object was dead between two of them.
   const bool changeable = *known == meta::Kind::kFile || *known == meta::Kind::kDirectory;
   const bool stays = planned.kind == *known && changeable && !IsAllInAFile(planned);
   return stays ? Fate::kKeep : Fate::kReplace;
@@ -358,7 +362,7 @@ Status Plan::FindDead() {
     ASSIGN_OR_RETURN(const ObjectId before, catalog_.ChildOf(key));
     if (!before.is_null() && before != child) RETURN_IF_ERROR(Bury(before));
   }
-  // A directory that becomes something else loses what was in it.
+  // A directory that becomes another kind of object loses its entries.
   for (const auto& [object, planned] : objects_) {
     if (planned.fate != Fate::kReplace) continue;
     ASSIGN_OR_RETURN(const auto entries, catalog_.EntriesOf(object));
@@ -367,7 +371,8 @@ Status Plan::FindDead() {
   return {};
 }
 
-// If no name leads to the object any more, the same is asked of all that was in it.
+// Marks the object as dead if no name leads to it any more, and then checks everything that was in
+// it.
 Status Plan::Bury(ObjectId object) {
   std::vector<ObjectId> candidates = {object};
   while (!candidates.empty()) {

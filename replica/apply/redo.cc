@@ -25,8 +25,8 @@ Status FinishDirectory(RedoState& state, const ContentWriter& content, ObjectId 
   return row ? state.WriteAttributes(directory, fd.get(), row->attributes) : Status();
 }
 
-// Deepest first: a directory's times and permissions are not needed again once its children's
-// are set.
+// Deepest first, because a directory's times and permissions do not change again once its children
+// are finished.
 Status FinishDirectories(RedoState& state, const ContentWriter& content) {
   std::unordered_set<ObjectId> concerned = std::move(state.touched);
   concerned.merge(state.tree.TakeLoosened());
@@ -60,7 +60,7 @@ Status NoteShort(ShortObjects& short_objects, const ShortObjects::Row& row) {
   return short_objects.Note(row);
 }
 
-// One that is sent whole has been made what it should be, unless it fell short again.
+// An object that was sent whole is correct now, unless it fell short again.
 Status RecordShortObjects(RedoState& state) {
   ShortObjects& short_objects = state.place.catalog.short_objects();
   ASSIGN_OR_RETURN(const bool none_before, short_objects.IsEmpty());
@@ -88,7 +88,7 @@ Status RecordEntries(RedoState& state) {
     }
     ASSIGN_OR_RETURN(const auto kind, state.plan.FinalKind(child));
     if (kind == meta::Kind::kDirectory) {
-      // Its name before, if the stages do not speak of that.
+      // Removes its previous name, unless the stages set or remove that name.
       ASSIGN_OR_RETURN(const auto names, catalog.NamesOf(child));
       for (const EntryKey& name : names) {
         if (!state.plan.entries().contains(name)) RETURN_IF_ERROR(catalog.RemoveEntry(name));
@@ -135,7 +135,7 @@ Status RedoState::FallShort(ObjectId object, Error error, bool by_name) {
   if (!before || before->reason != reason) {
     LogWarning("{} falls short: {}", Printable(path), reason);
   }
-  // That of its content stands.
+  // An earlier error, about its content, is kept.
   fallen_short.try_emplace(object, ShortObjects::Row{object, by_name, reason});
   return {};
 }
@@ -144,7 +144,7 @@ Result<std::string> RedoState::FinalPathOf(ObjectId object) {
   return PathOf(object, [this](ObjectId at) { return plan.FinalNames(at); });
 }
 
-Status RedoState::SayStranger(ObjectId directory, const std::string& name) const {
+Status RedoState::ReportStranger(ObjectId directory, const std::string& name) const {
   if (place.edits == nullptr) return {};
   ASSIGN_OR_RETURN(const std::string path, PathOf(place.catalog, directory));
   place.edits->Note(PathIn(path, name), "it was not the replica's, and is removed");
@@ -155,11 +155,11 @@ Result<AppliedCut> Redo(const RedoPlace& place, const std::vector<std::shared_pt
                         Notices& notices) {
   ASSIGN_OR_RETURN(const AppliedCut before, place.catalog.Applied());
   if (stages.front()->base() != before.name) {
-    return MakeError(ErrorKind::kCorrupt, "apply a stage to another cut than its own");
+    return MakeError(ErrorKind::kCorrupt, "apply a stage whose base is another cut");
   }
   const CommitRecord commit = stages.back()->commit_record();
   Marker marker = place.marker;
-  // A first cut is made of nothing that was ever whole.
+  // Before a first cut the tree was never at one.
   marker.state = marker.cut.name.epoch == Epoch() ? TreeState::kSeeding : TreeState::kApplying;
   RETURN_IF_ERROR(WriteMarker(place.volume_fd, marker));
   FAULT_POINT("replica.redo.begun");
@@ -167,17 +167,17 @@ Result<AppliedCut> Redo(const RedoPlace& place, const std::vector<std::shared_pt
   ASSIGN_OR_RETURN(const std::unique_ptr<Plan> plan,
                    Plan::Make(stages, place.catalog, place.largest_file));
   if (!plan->missing().empty()) {
-    return MakeError(ErrorKind::kCorrupt, "apply a stage that speaks of unknown objects");
+    return MakeError(ErrorKind::kCorrupt, "apply a stage that refers to unknown objects");
   }
-  // What a set of no moment leaves of an object differs, in what it did not bring, from the source:
-  // it is compared, whatever else is.
+  // An object that a set of no moment changes may still differ from the source in what the set did
+  // not bring. kNewestEpoch makes the source compare it in any case.
   const bool of_no_moment = commit.cut.epoch == Epoch();
   RedoState state(place, *plan, notices, of_no_moment ? kNewestEpoch : commit.cut.epoch);
   ASSIGN_OR_RETURN(Savepoint part, place.catalog.Begin());
   RETURN_IF_ERROR(Arrange(state, stages));
   RETURN_IF_ERROR(RecordEntries(state));
   RETURN_IF_ERROR(RecordShortObjects(state));
-  // What the catalog does not know is sent whole.
+  // The source sends whole what the catalog does not know.
   RETURN_IF_ERROR(place.catalog.Forget({state.lost.begin(), state.lost.end()},
                                        [](ObjectId object) { return object == kRootObject; }));
   const bool whole = state.lost.empty();
@@ -189,7 +189,7 @@ Result<AppliedCut> Redo(const RedoPlace& place, const std::vector<std::shared_pt
   marker.cut = applied;
   RETURN_IF_ERROR(WriteMarker(place.volume_fd, marker));
   FAULT_POINT("replica.redo.marker_written");
-  // Last: the catalog must not be at the cut if anything is to be done again.
+  // Last, because the catalog must not be at the cut if anything has to be redone.
   RETURN_IF_ERROR(part.Release());
   FAULT_POINT("replica.redo.catalog_changed");
   return applied;

@@ -1,26 +1,32 @@
-// Brings tree/ and the catalog from one cut to a later one: committed stages, redone. Repeatable:
-// whatever a redo that was killed, or failed, has left behind, the next one ends in the same state.
+// Brings tree/ and the catalog from one cut to a later one by redoing committed stages. A redo is
+// repeatable: whatever a redo that was killed or failed has left behind, the next one ends in the
+// same state. For this the names in the catalog stay those of the base until the end, a redo that
+// fails leaves the catalog at the base, and objects are recognised by their inode. The steps:
 //
-// How: the names in the catalog stay those of the base until the end, and a redo that fails leaves
-// the catalog at the base. Objects are recognised by their inode.
-//   free     Only if the last attempt found no room: objects that have no name in the end are
-//            removed where they are, and files cut to their size, before anything is made.
-//   gather   Every known object whose name changes goes to stage/hold/ID. What stands at a name the
-//            stages set, and is unknown, comes from a redo that was interrupted: it is removed.
-//   content  New objects are made in hold/; data is written, holes are punched, files get their
-//            size and attributes.
-//   place    Objects go from hold/ to their names.
-//   remove   What is still in hold/ has no name left.
-//   finish   Directories get their attributes, deepest first; the catalog its names and its cut.
-//            The marker says so; what the catalog got counts from then on.
-// If something was not to be found (somebody took it from the tree after the commit, a disk lost
-// it), an empty one stands for it, the catalog forgets it, and the tree is at no cut: the source
-// has to compare everything.
-// What one object alone makes impossible does not stop a redo: the object falls short, which the
-// catalog notes with the cut (replica/apply/short_objects.h).
-// Nothing of it is on stable storage then: the stages have to stay until the filesystem was synced
-// and the catalog kept (Catalog::Keep), in that order.
-// One thread. Format of what is in hold/: replica/STORE.md.
+//   free     Only if the last attempt found no room: removes objects that have no name in the end,
+//   and
+//            cuts files to their size, before anything is made.
+//   gather   Moves every known object whose name changes to stage/hold/ID. Removes unknown objects
+//            from the names that the stages set; an interrupted redo left them.
+//   content  Makes new objects in hold/, writes data, punches holes, and gives files their size and
+//            attributes.
+//   place    Moves objects from hold/ to their names.
+//   remove   Removes what is still in hold/: it has no name left.
+//   finish   Gives directories their attributes, deepest first, and the catalog its names and its
+//   cut.
+//            Writes the marker. Last releases the catalog's savepoint: from then on its changes
+//            count.
+//
+// If an object is not found (another program took it from the tree after the commit, or the disk
+// lost it), an empty one takes its place, the catalog forgets it, and the tree is at no cut: the
+// source has to compare everything. An error that concerns one object alone does not stop a redo:
+// the object falls short, and the catalog records that with the cut
+// (replica/apply/short_objects.h).
+//
+// When a redo returns, nothing of it is on stable storage. The stages must stay until the
+// filesystem has been synced and then the catalog kept (Catalog::Keep), in this order.
+//
+// One thread. replica/STORE.md describes the format of hold/.
 #pragma once
 
 #include <atomic>
@@ -41,23 +47,24 @@
 
 namespace tandem::replica {
 
-// Where a redo works. All borrowed.
+// Where a redo works. Everything is borrowed.
 struct RedoPlace {
   int volume_fd;
   int root_fd;
   int hold_fd;
   Catalog& catalog;
-  Marker marker;  // of the state before
+  Marker marker;  // of the state before the redo
   const std::atomic<bool>& stopping;
-  // Told of what others have put into the tree. Null: it may be what a redo before has left.
+  // Collects what other programs have put into the tree. Null if an earlier redo may have put it
+  // there.
   ForeignEdits* edits;
-  // The last attempt found no room: what goes is removed first.
+  // The last attempt found no room: step `free` runs.
   bool cramped = false;
-  int stage_fd = -1;  // where spare objects are; -1: there are none
-  uint64_t largest_file = std::numeric_limits<int64_t>::max();  // of the filesystem
+  int stage_fd = -1;  // directory of the spare objects; -1 if there are none
+  uint64_t largest_file = std::numeric_limits<int64_t>::max();  // in bytes, of the filesystem
 };
 
-// What its steps share.
+// The state that the steps of a redo share.
 struct RedoState {
   RedoState(const RedoPlace& place_in, Plan& plan_in, Notices& notices_in, Epoch epoch_in)
       : place(place_in),
@@ -71,17 +78,17 @@ struct RedoState {
   Notices& notices;
   const Epoch epoch;
   Tree tree;
-  // In hold/ now; `held_order` names each at least once, in the order in which they came.
+  // The objects in hold/ now. `held_order` has each of them at least once, in order of arrival.
   std::unordered_set<ObjectId> held;
   std::vector<ObjectId> held_order;
-  // Names the catalog has, and the plan leaves alone, that do not lead there in the tree. Looked
-  // for only in one that is at no cut.
-  std::vector<std::pair<EntryKey, ObjectId>> gone;
-  // Names that already lead where they shall in the end.
+  // Names of the catalog that the plan leaves alone, and that do not lead to their object in the
+  // tree. Searched for only in a tree that is at no cut, and for objects that fall short by name.
+  std::vector<std::pair<EntryKey, ObjectId>> missing_names;
+  // Names that already lead to their final object.
   std::unordered_set<EntryKey> present;
-  // Directories whose times our work has changed.
+  // Directories whose times the redo has changed.
   std::unordered_set<ObjectId> touched;
-  // Objects that should stand somewhere, or whose content should, and did not.
+  // Objects that, or whose content, should be in the tree or the stage, and were not found.
   std::unordered_set<ObjectId> lost;
   // Objects that fall short with this cut, and why.
   std::unordered_map<ObjectId, ShortObjects::Row> fallen_short;
@@ -90,22 +97,24 @@ struct RedoState {
     tree.Held(object, inode);
     if (held.insert(object).second) held_order.push_back(object);
   }
-  // What the object cannot have is noted in the catalog.
+  // Writes the attributes, and records in the catalog which of them the object cannot have.
   Status WriteAttributes(ObjectId object, int fd, const meta::Attributes& attributes);
-  // What is wrong with one object is noted in fallen_short; gives back what is everybody's trouble.
+  // Records the error in fallen_short if it concerns this object alone. Returns it otherwise, to
+  // block the volume.
   Status FallShort(ObjectId object, Error error, bool by_name = false);
-  // Below the root, as names are in the end.
+  // Returns the path below the root, by the final names.
   Result<std::string> FinalPathOf(ObjectId object);
-  // Something stands at the name that was not the replica's, and is removed.
-  Status SayStranger(ObjectId directory, const std::string& name) const;
+  // Reports that an object at this name was not the replica's and is removed.
+  Status ReportStranger(ObjectId directory, const std::string& name) const;
   Status CheckStopping() const {
     if (!place.stopping) return {};
     return MakeError(ErrorKind::kCancelled, "apply a cut (stopping)", ECANCELED);
   }
 };
 
-// `stages`: committed, in order, each based on the one before, the first on the catalog's cut.
-// Returns the cut the tree is at then: that of the last, or, if something was lost, none.
+// Redoes `stages`, which are committed and in order, each based on the one before, the first on the
+// catalog's cut. Returns the cut that the tree is at then: that of the last stage, or "nowhere" if
+// something was lost.
 Result<AppliedCut> Redo(const RedoPlace& place, const std::vector<std::shared_ptr<Stage>>& stages,
                         Notices& notices);
 

@@ -19,8 +19,8 @@ constexpr size_t kMaxOpenFiles = 128;
 
 Error TooLarge(uint64_t size, uint64_t largest) {
   return Error(ErrorKind::kSystem, EFBIG,
-               "make a file of " + std::to_string(size) + " bytes (the largest here is " +
-                   std::to_string(largest) + ")");
+               "make a file of " + std::to_string(size) +
+                   " bytes (the largest on this filesystem is " + std::to_string(largest) + ")");
 }
 
 }  // namespace
@@ -79,7 +79,7 @@ Status ContentWriter::LeaveShort(ObjectId object, const Plan::Object& planned) {
     ASSIGN_OR_RETURN(standing, state_.tree.OpenObject(object));
   }
   if (standing.valid() && is_new) {
-    // Better nothing of its content than a part.
+    // No content is better than a part of it.
     const auto file = Reopen(standing.get(), O_WRONLY);
     if (file) (void)!ftruncate(file->get(), 0);
   }
@@ -87,7 +87,7 @@ Status ContentWriter::LeaveShort(ObjectId object, const Plan::Object& planned) {
     RETURN_IF_ERROR(MakePlaceholder(object, planned.kind));
     ASSIGN_OR_RETURN(standing, state_.tree.OpenObject(object));
   }
-  // The catalog says what stands there: a part of what was to be done may have been.
+  // The catalog records what is there now, because a part of the change may have been made.
   ASSIGN_OR_RETURN(const meta::Attributes here,
                    ReadWithRights(standing.get(), meta::WithXattrs::kNo));
   ASSIGN_OR_RETURN(const auto inode, InodeAt(standing.get(), ""));
@@ -99,7 +99,8 @@ Status ContentWriter::LeaveShort(ObjectId object, const Plan::Object& planned) {
   return state_.place.catalog.Put(object, {*inode, std::move(attributes)}, state_.epoch);
 }
 
-// Then what this stage says of its content has been done already.
+// Returns true if the object's content in this stage came as a file, so that its data is in place
+// already.
 bool ContentWriter::ComesAsFile(const Plan::Object& planned) const {
   return planned.file_stage != nullptr && planned.file_stage == stage_;
 }
@@ -126,7 +127,8 @@ Status ContentWriter::Take(const ObjectRecord& record, const Plan::Object& plann
   return {};
 }
 
-// What a later record cuts off is not written: its room may have been given back by a redo before.
+// Does not write what a later record cuts off, because an earlier redo may have given its room
+// back.
 Status ContentWriter::Take(const DataRecord& record, const Plan::Object& planned,
                            uint64_t position) {
   if (ComesAsFile(planned)) return {};
@@ -157,7 +159,7 @@ Status ContentWriter::CopyStaged(ObjectId object, ByteRange range, int fd) {
 
 // ---- Making ------------------------------------------------------------------------------------
 
-// Its zeros count for nothing: the file gets its size when it is complete.
+// The zeros in a spare object do no harm, because the file gets its size when it is complete.
 bool ContentWriter::TakeSpare(const std::string& name) {
   const RedoPlace& place = state_.place;
   if (!place.cramped || place.stage_fd < 0) return false;
@@ -203,13 +205,13 @@ Status ContentWriter::Make(ObjectId object, const meta::Attributes& attributes) 
 Status ContentWriter::MakePlaceholder(ObjectId object, meta::Kind kind) {
   meta::Attributes empty;
   empty.kind = kind == meta::Kind::kDirectory ? kind : meta::Kind::kFile;
-  // What is left of an attempt to make it.
+  // Removes what is left of an attempt to make it.
   const int hold_fd = state_.tree.hold_fd();
   RETURN_IF_ERROR(RemoveAll(hold_fd, hold_fd, Tree::HoldName(object), {}));
   return Make(object, empty);
 }
 
-// Somebody took it away. It must not block the volume for ever.
+// Another program took the staged file away. That must not block the volume for ever.
 void ContentWriter::NoteLost(ObjectId object) {
   if (!state_.lost.insert(object).second) return;
   LogError("content of object {} is missing from its stage", object.ToHex());
@@ -248,8 +250,8 @@ Status ContentWriter::MakeLost(ObjectId object) {
   return state_.place.catalog.Put(object, {*inode, row->attributes}, state_.epoch);
 }
 
-// Content ended here once, though later records may let the file grow again: what was behind must
-// not come back.
+// Content ended here at one time, even if later records let the file grow again: the bytes beyond
+// must not come back.
 Status ContentWriter::Shrink(ObjectId object, uint64_t size) {
   ASSIGN_OR_RETURN(const UniqueFd path_fd, OpenPath(object));
   struct stat stat_buffer;
@@ -286,7 +288,7 @@ Result<int> ContentWriter::OpenForWriting(ObjectId object) {
   struct stat stat_buffer;
   if (fstatat(path_fd.get(), "", &stat_buffer, AT_EMPTY_PATH) != 0) return ErrnoError("stat");
   if (!S_ISREG(stat_buffer.st_mode)) {
-    return MakeError(ErrorKind::kProtocol, "write data (it is no regular file)", EINVAL);
+    return MakeError(ErrorKind::kProtocol, "write data (the object is not a regular file)", EINVAL);
   }
   ASSIGN_OR_RETURN(active.fd, Reopen(path_fd.get(), O_RDWR));
   ++open_files_;
@@ -304,7 +306,7 @@ Result<meta::Attributes> ContentWriter::FinalAttributes(ObjectId object, Active&
   if (active.attributes) {
     attributes = std::move(*active.attributes);
   } else if (row) {
-    // Data alone: the rest is as it was, but that the file may have become longer.
+    // There was data alone. The attributes are as before, except that the file may be longer.
     attributes = row->attributes;
     struct stat stat_buffer;
     if (active.fd.valid() && fstat(active.fd.get(), &stat_buffer) == 0) {

@@ -1,7 +1,7 @@
-// The second step of a redo; see replica/apply/redo.h. Goes through all records of the stages in
-// order: makes new objects in hold/, writes data, and completes each file with its size and
-// attributes after its last record. Attributes of directories are kept for the last step. What the
-// catalog is to say of each object goes to the open transaction at once.
+// The second step of a redo; see replica/apply/redo.h. Reads all records of the stages in order,
+// makes new objects in hold/, writes data, and completes each file with its size and attributes
+// after its last record. Keeps the attributes of directories for the last step. Writes each
+// object's row to the open transaction at once. One thread.
 #pragma once
 
 #include <map>
@@ -17,16 +17,16 @@ class ContentWriter {
   explicit ContentWriter(RedoState& state) : state_(state) {}
   Status Run(const std::vector<std::shared_ptr<Stage>>& stages);
 
-  // An object the catalog knows but the tree does not have (somebody took it away) is made again,
-  // in hold/, without content, and noted as lost.
+  // Makes an object that the catalog has and the tree has not (another program took it away) again,
+  // in hold/ and without content, and records it as lost.
   Status MakeLost(ObjectId object);
-  // What the directories that have records shall look like.
+  // The final attributes of the directories that have records.
   const std::unordered_map<ObjectId, meta::Attributes>& directories() const { return directories_; }
 
  private:
-  // An object whose records are being gone through.
+  // An object of which some records have been read, and not yet the last.
   struct Active {
-    UniqueFd fd;  // open for writing once data came
+    UniqueFd fd;  // open for writing once there was data
     std::optional<meta::Attributes> attributes;
     std::optional<meta::Xattrs> xattrs;
   };
@@ -35,13 +35,13 @@ class ContentWriter {
   bool ComesAsFile(const Plan::Object& planned) const;
   Status Take(const ObjectRecord& record, const Plan::Object& planned, uint64_t position);
   Status Take(const DataRecord& record, const Plan::Object& planned, uint64_t position);
-  // It stays as it is; one that is not there yet becomes an empty file.
+  // Leaves the object as it is. One that is not there yet becomes an empty file or directory.
   Status LeaveShort(ObjectId object, const Plan::Object& planned);
   Status MakePlaceholder(ObjectId object, meta::Kind kind);
   void NoteLost(ObjectId object);
   Status CopyStaged(ObjectId object, ByteRange range, int fd);
   Status Make(ObjectId object, const meta::Attributes& attributes);
-  // Its file goes to hold/, unless the redo before has moved it already.
+  // Moves its staged file to hold/, unless an earlier redo has moved it already.
   Status MoveIn(ObjectId object, InodeId file, const meta::Attributes& attributes);
   bool TakeSpare(const std::string& name);
   Status MakeNode(const std::string& name, const meta::Attributes& attributes);
@@ -54,7 +54,7 @@ class ContentWriter {
   Status SetSize(ObjectId object, int path_fd, uint64_t size);
 
   RedoState& state_;
-  const Stage* stage_ = nullptr;  // the one being gone through
+  const Stage* stage_ = nullptr;  // the stage being read
   std::unordered_map<ObjectId, Active> active_;
   size_t open_files_ = 0;
   std::unordered_map<ObjectId, meta::Attributes> directories_;

@@ -17,8 +17,8 @@ class Freeing {
  public:
   explicit Freeing(RedoState& state) : state_(state) {}
 
-  // Files first, then directories, deepest first. A directory that holds what stays, or what is
-  // not ours, is left to the steps that follow.
+  // Removes files first, then directories, deepest first. A directory with objects that stay, or
+  // that are not the replica's, is left to the following steps.
   Status RemoveDead() {
     std::vector<std::pair<size_t, ObjectId>> directories;
     for (const ObjectId object : state_.plan.dead()) {
@@ -78,7 +78,7 @@ class Freeing {
       FAULT_POINT("replica.redo.freed");
       return {};
     }
-    // EISDIR, ENOTDIR, EPERM: what stands for it is of another kind.
+    // EISDIR, ENOTDIR, EPERM: an inode of another kind stands for the object.
     constexpr int kLeft[] = {ENOENT, ENOTEMPTY, EEXIST, EISDIR, ENOTDIR, EPERM};
     if (std::ranges::find(kLeft, errno) != std::end(kLeft)) return {};
     return ErrnoError("remove " + name);

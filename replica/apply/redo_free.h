@@ -1,6 +1,6 @@
-// A step before all others, for a redo that found no room; see replica/apply/redo.h. Whatever it
-// removes would go in the end: that it is not found any more is no matter to the steps that follow,
-// nor to a redo that is done again. Nothing here takes room, but what it frees others may take.
+// A step before all others, for a redo that found no room; see replica/apply/redo.h. It removes
+// only what would be gone in the end anyway, so neither the following steps nor a repeated redo
+// miss it. This step takes no room, but other programs may take the room that it frees. One thread.
 #pragma once
 
 #include <memory>

@@ -24,7 +24,7 @@ Status Gatherer::Run() {
 }
 
 Result<ObjectId> Gatherer::LastingObjectOf(InodeId inode) {
-  // Its content came as a file, which the redo before has moved already.
+  // Its content came as a file, which an earlier redo has already moved.
   if (const auto object = state_.plan.FindFile(inode)) return *object;
   ASSIGN_OR_RETURN(const auto object, state_.place.catalog.FindInode(inode));
   if (!object) return ObjectId();
@@ -33,7 +33,7 @@ Result<ObjectId> Gatherer::LastingObjectOf(InodeId inode) {
   return replaced ? ObjectId() : *object;
 }
 
-// Known objects in hold/ stay there; all else was made or set aside by a redo that did not end.
+// Known objects in hold/ stay there. An interrupted redo made or set aside everything else.
 Status Gatherer::CleanHold() {
   const int hold_fd = state_.tree.hold_fd();
   ASSIGN_OR_RETURN(const auto names, NamesIn(hold_fd));
@@ -68,7 +68,7 @@ Status Gatherer::CollectNamesOf(ObjectId object) {
 Status Gatherer::CollectPlaces() {
   for (const auto& [key, child] : state_.plan.entries()) {
     places_[key.parent].insert(key.name);
-    // A child that moves stands at a name of its own, which may be in a directory that goes.
+    // A child that moves is at another name now, possibly in a directory that is removed.
     if (!child.is_null()) RETURN_IF_ERROR(CollectNamesOf(child));
   }
   for (const EntryKey& key : state_.plan.passing_names()) places_[key.parent].insert(key.name);
@@ -78,9 +78,9 @@ Status Gatherer::CollectPlaces() {
   return {};
 }
 
-// A directory may itself have been moved by a redo that did not end: it is found once the name at
-// which it stands has been visited. Every directory on the way from the root to it is where the
-// catalog has it, in hold/, or at a name among the places; so rounds end when nothing new is found.
+// An interrupted redo may have moved a directory, which is then found only after the name it is at
+// has been visited. Every directory between the root and it is where the catalog has it, in hold/,
+// or at one of the places. So the search ends when a round finds nothing new.
 Status Gatherer::VisitPlaces() {
   bool found = true;
   while (found && !places_.empty()) {
@@ -91,7 +91,7 @@ Status Gatherer::VisitPlaces() {
       place = visited ? places_.erase(place) : std::next(place);
     }
   }
-  // What is left is not in the tree: new directories, or lost ones.
+  // The directories that are left are not in the tree: they are new or lost.
   return {};
 }
 
@@ -119,7 +119,7 @@ Status Gatherer::VisitName(ObjectId directory, int directory_fd, const std::stri
     ASSIGN_OR_RETURN(const ObjectId wanted, state_.plan.FinalChild(key));
     if (object == wanted) {
       state_.present.insert(key);
-      // A hard link may stand where the catalog has the object, or here.
+      // A hard link may be where the catalog has the object, or here.
       if (!state_.held.contains(object)) state_.tree.Placed(object, key, *inode);
       return {};
     }
@@ -127,14 +127,14 @@ Status Gatherer::VisitName(ObjectId directory, int directory_fd, const std::stri
     return HoldKnown(object, *inode, directory_fd, name);
   }
   state_.touched.insert(directory);
-  RETURN_IF_ERROR(SayIfStrange(directory, name, *inode));
+  RETURN_IF_ERROR(ReportIfStranger(directory, name, *inode));
   const auto rescue = [this](int fd, const std::string& child) { return RescueIfKnown(fd, child); };
   return RemoveAll(state_.tree.hold_fd(), directory_fd, name, rescue);
 }
 
-Status Gatherer::SayIfStrange(ObjectId directory, const std::string& name, InodeId inode) {
+Status Gatherer::ReportIfStranger(ObjectId directory, const std::string& name, InodeId inode) {
   ASSIGN_OR_RETURN(const auto known, state_.place.catalog.FindInode(inode));
-  return known ? Status() : state_.SayStranger(directory, name);
+  return known ? Status() : state_.ReportStranger(directory, name);
 }
 
 Status Gatherer::HoldKnown(ObjectId object, InodeId inode, int directory_fd,
@@ -142,7 +142,7 @@ Status Gatherer::HoldKnown(ObjectId object, InodeId inode, int directory_fd,
   const int hold_fd = state_.tree.hold_fd();
   const std::string held = Tree::HoldName(object);
   if (state_.held.contains(object)) {
-    // Another hard link to what is in hold/ already.
+    // This is another hard link to an object that is in hold/ already.
     if (unlinkat(directory_fd, name.c_str(), 0) != 0) return ErrnoError("remove link " + name);
     return {};
   }
@@ -161,7 +161,7 @@ Status Gatherer::HoldKnown(ObjectId object, InodeId inode, int directory_fd,
 
 Result<bool> Gatherer::RescueIfKnown(int directory_fd, const std::string& name) {
   ASSIGN_OR_RETURN(const auto inode, InodeAt(directory_fd, name));
-  if (!inode) return true;  // gone: nothing to remove
+  if (!inode) return true;  // it is gone, so there is nothing to remove
   ASSIGN_OR_RETURN(const ObjectId object, LastingObjectOf(*inode));
   if (object.is_null()) return false;
   RETURN_IF_ERROR(HoldKnown(object, *inode, directory_fd, name));
@@ -170,9 +170,9 @@ Result<bool> Gatherer::RescueIfKnown(int directory_fd, const std::string& name) 
 
 // ---- A tree that is at no cut ------------------------------------------------------------------
 
-// It may hold anything, anywhere: remains of another volume, of cuts that were lost, of objects the
-// catalog has forgotten. The source speaks of names it has, and of names the catalog has, so nobody
-// else would ever remove those.
+// Such a tree may have unknown objects anywhere: remains of another volume, of cuts that were lost,
+// of objects that the catalog has forgotten. The source refers only to names that it or the catalog
+// has, so nothing else would ever remove the others.
 Result<bool> Gatherer::FindStrangers() {
   std::deque<ObjectId> directories = {kRootObject};
   directories.insert(directories.end(), state_.held_order.begin(), state_.held_order.end());
@@ -205,28 +205,29 @@ Status Gatherer::FindStrangersIn(ObjectId directory, int directory_fd,
       continue;
     }
     places_[directory].insert(name);
-    NoteGone({directory, name}, wanted);
+    NoteMissingName({directory, name}, wanted);
   }
-  return FindGoneFrom(directory, names);
+  return FindMissingNamesIn(directory, names);
 }
 
-// Of an object with another name nobody else would miss this one. `names`: what there is.
-Status Gatherer::FindGoneFrom(ObjectId directory, const std::vector<std::string>& names) {
+// If the object has another name, nothing else would find that this one is gone. `names` are those
+// in the directory.
+Status Gatherer::FindMissingNamesIn(ObjectId directory, const std::vector<std::string>& names) {
   const std::unordered_set<std::string_view> there(names.begin(), names.end());
   ASSIGN_OR_RETURN(const auto entries, state_.place.catalog.EntriesOf(directory));
   for (const CatalogEntry& entry : entries) {
     EntryKey key{directory, entry.name};
     if (there.contains(entry.name)) continue;
     ASSIGN_OR_RETURN(const ObjectId wanted, state_.plan.FinalChild(key));
-    NoteGone(std::move(key), wanted);
+    NoteMissingName(std::move(key), wanted);
   }
   return {};
 }
 
-// Names the stages speak of are set anyway.
-void Gatherer::NoteGone(EntryKey key, ObjectId child) {
+// Names that the stages set or remove are handled anyway.
+void Gatherer::NoteMissingName(EntryKey key, ObjectId child) {
   if (child.is_null() || state_.plan.entries().contains(key)) return;
-  state_.gone.emplace_back(std::move(key), child);
+  state_.missing_names.emplace_back(std::move(key), child);
 }
 
 // ---- New names of objects that keep an old one -------------------------------------------------
@@ -240,13 +241,13 @@ Status Gatherer::LinkMissingNames() {
     if (!stands) continue;
     RETURN_IF_ERROR(HoldLink(child));
   }
-  for (const auto& [key, child] : state_.gone) {
+  for (const auto& [key, child] : state_.missing_names) {
     if (!state_.held.contains(child)) RETURN_IF_ERROR(HoldLink(child));
   }
   return {};
 }
 
-// Names the catalog has, and the tree could not have until now.
+// Finds the names that the catalog has and the tree could not have so far.
 Status Gatherer::FindShortNames() {
   ShortObjects& short_objects = state_.place.catalog.short_objects();
   ASSIGN_OR_RETURN(const auto rows, short_objects.ListByName());
@@ -257,13 +258,14 @@ Status Gatherer::FindShortNames() {
       ASSIGN_OR_RETURN(const Tree::Directory parent, state_.tree.OpenDirectory(key.parent));
       if (parent == nullptr) continue;
       ASSIGN_OR_RETURN(const auto standing, InodeAt(parent->get(), key.name));
-      if (standing != inode) NoteGone(key, row.object);
+      if (standing != inode) NoteMissingName(key, row.object);
     }
   }
   return {};
 }
 
-// Through any name it has; if it has none it is lost, which shows when it is to be placed.
+// Links the object into hold/ from any name it has. If it has none, it is lost, which is found when
+// it is placed.
 Status Gatherer::HoldLink(ObjectId object) {
   ASSIGN_OR_RETURN(const auto inode, state_.tree.InodeOf(object));
   if (!inode) return {};

@@ -1,5 +1,5 @@
 // The first step of a redo; see replica/apply/redo.h. Afterwards every known object that has to
-// move is in hold/, and nothing unknown stands where a name is to be set.
+// move is in hold/, and no unknown object is at a name that is to be set. One thread.
 #pragma once
 
 #include <deque>
@@ -14,7 +14,7 @@ namespace tandem::replica {
 class Gatherer {
  public:
   explicit Gatherer(RedoState& state) : state_(state) {}
-  // First: what a redo that did not end has left in hold/.
+  // Called before Run. Cleans up what an interrupted redo has left in hold/.
   Status CleanHold();
   Status Run();
 
@@ -26,22 +26,22 @@ class Gatherer {
   Status VisitPlaces();
   Result<bool> VisitDirectory(ObjectId directory, const Names& names);
   Status VisitName(ObjectId directory, int directory_fd, const std::string& name);
-  Status SayIfStrange(ObjectId directory, const std::string& name, InodeId inode);
+  Status ReportIfStranger(ObjectId directory, const std::string& name, InodeId inode);
   Status HoldKnown(ObjectId object, InodeId inode, int directory_fd, const std::string& name);
   Result<bool> RescueIfKnown(int directory_fd, const std::string& name);
-  // The object for which the inode stands, and is to go on standing.
+  // Returns the object that the inode stands for, and will stand for in the end; or a null id.
   Result<ObjectId> LastingObjectOf(InodeId inode);
-  // False: there was nothing left to search.
+  // Returns false if no directory was left to search.
   Result<bool> FindStrangers();
-  void NoteGone(EntryKey key, ObjectId child);
-  Status FindGoneFrom(ObjectId directory, const std::vector<std::string>& names);
+  void NoteMissingName(EntryKey key, ObjectId child);
+  Status FindMissingNamesIn(ObjectId directory, const std::vector<std::string>& names);
   Status FindStrangersIn(ObjectId directory, int directory_fd, std::deque<ObjectId>& known);
   Status FindShortNames();
   Status LinkMissingNames();
   Status HoldLink(ObjectId object);
 
   RedoState& state_;
-  // Names at which something may have to go, by directory.
+  // Names to visit, by directory: an object there may have to move or be removed.
   std::unordered_map<ObjectId, Names> places_;
   std::unordered_set<ObjectId> collected_;
   std::unordered_set<ObjectId> searched_;  // for strangers

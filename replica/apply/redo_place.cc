@@ -18,7 +18,7 @@ Status MoveHere(int hold_fd, const std::string& held, int directory_fd, const st
   if (renameat2(hold_fd, held.c_str(), directory_fd, name.c_str(), RENAME_NOREPLACE) == 0) {
     return {};
   }
-  // Filesystems that cannot refuse to replace; the name was found empty before.
+  // Some filesystems do not support RENAME_NOREPLACE. The name was found free before.
   if (errno == EINVAL && renameat(hold_fd, held.c_str(), directory_fd, name.c_str()) == 0) {
     return {};
   }
@@ -34,7 +34,7 @@ Status LinkHere(int hold_fd, const std::string& held, int directory_fd, const st
 
 Status Placer::PlaceAll() {
   RETURN_IF_ERROR(FindLost());
-  // Grows while it is gone through: a lost directory is made on the way.
+  // held_order grows during the loop when a lost directory is made.
   for (size_t i = 0; i < state_.held_order.size(); ++i) {
     RETURN_IF_ERROR(state_.CheckStopping());
     const ObjectId object = state_.held_order[i];
@@ -45,14 +45,14 @@ Status Placer::PlaceAll() {
   return {};
 }
 
-// Names to be set whose object is neither in hold/ nor there already.
+// Makes the objects that are to get a name and are neither in hold/ nor at that name already.
 Status Placer::FindLost() {
   for (const auto& [key, child] : state_.plan.entries()) {
     if (child.is_null() || state_.present.contains(key) || state_.held.contains(child)) continue;
     if (state_.fallen_short.contains(child)) continue;
     RETURN_IF_ERROR(content_.MakeLost(child));
   }
-  for (const auto& [key, child] : state_.gone) {
+  for (const auto& [key, child] : state_.missing_names) {
     if (state_.held.contains(child) || state_.fallen_short.contains(child)) continue;
     RETURN_IF_ERROR(content_.MakeLost(child));
   }
@@ -92,8 +92,8 @@ Status Placer::PlaceAt(ObjectId object, const EntryKey& key, bool last) {
       return {};
     }
     RETURN_IF_ERROR(CheckNotOneName(*parent, key, standing));
-    // Somebody has put something here meanwhile.
-    RETURN_IF_ERROR(state_.SayStranger(key.parent, key.name));
+    // Another program has put something here meanwhile.
+    RETURN_IF_ERROR(state_.ReportStranger(key.parent, key.name));
     RETURN_IF_ERROR(RemoveAll(hold_fd, parent->get(), key.name, {}));
     done = put(hold_fd, held, parent->get(), key.name);
   }
@@ -110,7 +110,7 @@ Status Placer::PlaceAt(ObjectId object, const EntryKey& key, bool last) {
   return {};
 }
 
-// Where the filesystem takes two names for one (letters of either case), the other stays.
+// If the filesystem treats two names as the same (letters of either case), the other name stays.
 Status Placer::CheckNotOneName(const UniqueFd& parent, const EntryKey& key,
                                const std::optional<InodeId>& standing) {
   if (!standing) return {};
@@ -121,22 +121,23 @@ Status Placer::CheckNotOneName(const UniqueFd& parent, const EntryKey& key,
     if (name.parent != key.parent || name.name == key.name) continue;
     ASSIGN_OR_RETURN(const auto there, InodeAt(parent.get(), name.name));
     if (there != standing) continue;
-    return ErrnoError(EEXIST, "name it (here that is the same as " + Printable(name.name) + ")");
+    return ErrnoError(EEXIST, "name it (on this filesystem that is the same name as " +
+                                  Printable(name.name) + ")");
   }
   return {};
 }
 
-// Names in a directory that goes which were not the replica's.
-Status Placer::SayStrangersIn(int directory_fd, const std::vector<std::string>& names) {
+// Reports the names in a directory being removed that were not the replica's.
+Status Placer::ReportStrangersIn(int directory_fd, const std::vector<std::string>& names) {
   Catalog& catalog = state_.place.catalog;
   ASSIGN_OR_RETURN(const auto inode, InodeAt(directory_fd, ""));
   ASSIGN_OR_RETURN(const auto directory, catalog.FindInode(inode.value_or(InodeId())));
-  if (!directory) return {};  // itself a stranger
+  if (!directory) return {};  // the directory itself is unknown
   ASSIGN_OR_RETURN(const auto entries, catalog.EntriesOf(*directory));
   std::unordered_set<std::string_view> known;
   for (const CatalogEntry& entry : entries) known.insert(entry.name);
   for (const std::string& name : names) {
-    if (!known.contains(name)) RETURN_IF_ERROR(state_.SayStranger(*directory, name));
+    if (!known.contains(name)) RETURN_IF_ERROR(state_.ReportStranger(*directory, name));
   }
   return {};
 }
@@ -144,11 +145,11 @@ Status Placer::SayStrangersIn(int directory_fd, const std::vector<std::string>& 
 Status Placer::RemoveRest() {
   Census census;
   if (state_.place.edits != nullptr) {
-    census = [this](int fd, const auto& names) { return SayStrangersIn(fd, names); };
+    census = [this](int fd, const auto& names) { return ReportStrangersIn(fd, names); };
   }
   for (const ObjectId object : state_.held_order) {
     if (!state_.held.contains(object)) continue;
-    if (state_.fallen_short.contains(object)) continue;  // it has names, and cannot get them
+    if (state_.fallen_short.contains(object)) continue;  // it has names, but cannot get them
     RETURN_IF_ERROR(state_.CheckStopping());
     RETURN_IF_ERROR(RemoveAll(state_.tree.hold_fd(), state_.tree.hold_fd(), Tree::HoldName(object),
                               {}, census));

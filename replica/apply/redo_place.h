@@ -1,5 +1,5 @@
-// The third and fourth step of a redo; see replica/apply/redo.h: objects from hold/ to their names,
-// and away with what has none.
+// The third and fourth step of a redo; see replica/apply/redo.h. Moves objects from hold/ to their
+// names, and removes those that have none. One thread.
 #pragma once
 
 #include "replica/apply/redo.h"
@@ -20,7 +20,7 @@ class Placer {
   Result<Tree::Directory> OpenParent(ObjectId directory);
   Status CheckNotOneName(const UniqueFd& parent, const EntryKey& key,
                          const std::optional<InodeId>& standing);
-  Status SayStrangersIn(int directory_fd, const std::vector<std::string>& names);
+  Status ReportStrangersIn(int directory_fd, const std::vector<std::string>& names);
 
   RedoState& state_;
   ContentWriter& content_;

@@ -25,7 +25,7 @@ Result<std::string> SetAside(int hold_fd, int directory_fd, const std::string& n
   return aside;
 }
 
-// Removes a file or an empty directory; false: a directory that is not empty.
+// Removes a file or an empty directory. Returns false if it is a directory that is not empty.
 Result<bool> RemoveSimple(int directory_fd, const std::string& name) {
   if (unlinkat(directory_fd, name.c_str(), 0) == 0 || errno == ENOENT) return true;
   if (errno != EISDIR && errno != EPERM) return ErrnoError("remove " + name);

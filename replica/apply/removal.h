@@ -1,6 +1,5 @@
-// Removes whole trees of any depth without recursion and with two descriptors: directories met on
-// the way are first moved up into hold/. A crash leaves them there, where the next redo finds them.
-// One thread.
+// Removes trees of any depth without recursion, with two descriptors. Subdirectories are first
+// moved up into hold/. A crash leaves them there, where the next redo finds them. One thread.
 #pragma once
 
 #include <functional>
@@ -11,17 +10,19 @@
 
 namespace tandem::replica {
 
-// Asked about everything before it is removed; true: it has been taken away and is not to be.
+// Called for each object before it is removed. Returns true if it has moved the object away, which
+// is then not removed.
 using Rescue = std::function<Result<bool>(int directory_fd, const std::string& name)>;
 
-// Told of each directory before it is emptied: what names are in it.
+// Called for each directory before it is emptied, with the names in it.
 using Census = std::function<Status(int directory_fd, const std::vector<std::string>& names)>;
 
-// What is not there is removed. `rescue` and `census` may be empty. Not asked about `name` itself.
+// Removes `name` and everything below it. Succeeds if it is not there. `rescue` and `census` may be
+// empty; `rescue` is not called for `name` itself.
 Status RemoveAll(int hold_fd, int directory_fd, const std::string& name, const Rescue& rescue,
                  const Census& census = {});
 
-// The names in a directory but "." and "..".
+// Returns the names in a directory, without "." and "..".
 Result<std::vector<std::string>> NamesIn(int directory_fd);
 
 }  // namespace tandem::replica

@@ -26,18 +26,20 @@ namespace {
 
 constexpr uint64_t kBlock = 4096;
 constexpr uint64_t kEndless = std::numeric_limits<uint64_t>::max();
-// What the catalog takes for each, and how much it has claimed for itself.
+// What the catalog takes for an object, and how much the catalog has claimed in advance.
 constexpr uint64_t kRowBytes = 700;
 constexpr uint64_t kCatalogClaimed = 512 << 10;
-// What a name takes in a directory, roughly.
+// About what a name takes in a directory.
 constexpr uint64_t kNameBytes = 64;
-// A symbolic link's target, and extended attributes, of no more than this stand in the inode.
+// A symbolic link's target shorter than this, or extended attributes of at most this size, are
+// stored in the inode.
 constexpr size_t kInInode = 60;
 
-// Root's reserve is for those with CAP_SYS_RESOURCE; whether we have it, the user id tells.
+// The reserve is for processes with CAP_SYS_RESOURCE. The user id tells whether we have it.
 bool MayUseReserve() { return geteuid() == 0; }
 
-// What quotas of this user leave. Nothing happens where there are none, or they cannot be asked.
+// Limits `room` to what this user's quotas leave. Does nothing if there are none or they cannot be
+// queried.
 void LimitByQuota(int fd, Room& room) {
 #ifdef SYS_quotactl_fd
   if (MayUseReserve()) return;
@@ -62,7 +64,7 @@ ByteRange InBlocks(ByteRange range) {
   return {start, (range.end + kBlock - 1) / kBlock * kBlock};
 }
 
-// Bytes of the range that have blocks of the file's own.
+// Returns how many bytes of the range have blocks that the file does not share.
 uint64_t AllocatedIn(int fd, ByteRange range) {
   constexpr uint32_t kExtents = 64;
   alignas(fiemap) std::array<char, sizeof(fiemap) + kExtents * sizeof(fiemap_extent)> buffer;
@@ -89,7 +91,7 @@ uint64_t AllocatedIn(int fd, ByteRange range) {
   return bytes;
 }
 
-// Calls `take` with each record that a redo of the plan takes in: (record, planned, its stage, its
+// Calls `take` with each record that a redo of the plan applies: (record, planned object, stage,
 // position).
 Status ForEachRecord(
     const Plan& plan, const std::vector<std::shared_ptr<Stage>>& stages,
@@ -118,7 +120,7 @@ bool IsMade(const Plan::Object& planned) {
          (planned.fate == Plan::Fate::kCreate || planned.fate == Plan::Fate::kReplace);
 }
 
-// But for what the catalog has claimed.
+// Returns what rows take beyond what the catalog has claimed.
 uint64_t RowsBytes(const Plan& plan, uint64_t objects) {
   const uint64_t bytes = objects * kRowBytes + plan.entries().size() * kRowBytes / 2;
   return bytes - std::min(bytes, kCatalogClaimed);
@@ -140,7 +142,7 @@ size_t XattrBytes(const meta::Attributes& attributes) {
 
 Result<Room> FreeRoom(int fd) {
   struct statvfs found = {};
-  if (fstatvfs(fd, &found) != 0) return ErrnoError("ask for room");
+  if (fstatvfs(fd, &found) != 0) return ErrnoError("query free room");
   const bool reserve = MayUseReserve();
   Room room{(reserve ? found.f_bfree : found.f_bavail) * found.f_frsize,
             reserve ? found.f_ffree : found.f_favail};
@@ -178,7 +180,7 @@ Result<Room> MeasureNeed(Plan& plan, const std::vector<std::shared_ptr<Stage>>& 
       const meta::Attributes& attributes = about->attributes;
       const bool is_long = attributes.link_target.size() >= kInInode;
       const bool made = IsMade(planned);
-      // As it is first made: that is when a spare one is taken.
+      // A spare object is taken when the object is first made, so that record counts.
       if (IsSmallNewFile(planned, attributes)) small.insert(about->object);
       if (made && (attributes.kind == meta::Kind::kDirectory || is_long)) need.bytes += kBlock;
       if (about->with_xattrs && made && XattrBytes(attributes) > kInInode) need.bytes += kBlock;
@@ -200,14 +202,14 @@ Result<Room> MeasureNeed(Plan& plan, const std::vector<std::shared_ptr<Stage>>& 
       need.bytes -= std::min(need.bytes, there);
     }
   }
-  // Which take a spare object nobody knows yet: perhaps those without content.
+  // It is not known yet which files take a spare object. Assume those without content.
   const uint64_t spare = std::min<uint64_t>(spare_objects, small.size());
   const auto filled = static_cast<uint64_t>(std::ranges::count_if(
       small, [&written](ObjectId object) { return written.contains(object); }));
   const uint64_t empty = small.size() - filled;
   need.inodes -= spare;
   need.bytes -= (spare - std::min(spare, empty)) * kBlock;
-  // What the filesystem takes to keep track of it.
+  // The filesystem's own metadata.
   need.bytes += need.bytes / 64;
   need.bytes += NamesBytes(plan) + RowsBytes(plan, need.inodes);
   return need;
@@ -240,9 +242,9 @@ Result<std::vector<std::pair<ObjectId, uint64_t>>> FinalSizes(
   const auto take = [&](const Record& record, const Plan::Object& planned, const Stage&, uint64_t) {
     const auto* about = std::get_if<ObjectRecord>(&record);
     if (about == nullptr || planned.fate != Plan::Fate::kKeep) return;
-    if (planned.shortfall != Plan::Shortfall::kNone) return;  // it stays what it is
+    if (planned.shortfall != Plan::Shortfall::kNone) return;  // it keeps its size
     if (about->attributes.kind != meta::Kind::kFile) return;
-    // What begins anew is emptied first anyway; what was shorter once is cut there.
+    // A whole record empties the file first. Otherwise the redo cuts the file to its smallest size.
     const uint64_t size = planned.whole != 0 ? 0 : about->attributes.size;
     const auto known = sizes.try_emplace(about->object, size).first;
     known->second = std::min(known->second, size);

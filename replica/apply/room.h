@@ -1,6 +1,7 @@
-// Room on the filesystem of a store: how much there is, how much a redo takes beside its stages,
-// and how much it gives back. A plan is measured only where there is little; then what it takes is
-// counted exactly: blocks that are there already, to be written over, do not count. One thread.
+// Room on the filesystem of a store: how much is free, how much a redo takes in addition to its
+// stages, and how much it gives back. A plan is measured only if there is little room. Then its
+// need is counted exactly, and blocks that exist already and are overwritten do not count. One
+// thread.
 #pragma once
 
 #include <cstdint>
@@ -19,26 +20,27 @@ struct Room {
   uint64_t inodes = 0;
 };
 
-// What this process may have: root also what is kept for it, everybody else no more than their
-// quota leaves. No end of inodes where they are not counted.
+// Returns the room that this process may use: for root including the filesystem's reserve, for
+// other users no more than their quota leaves. Inodes are unlimited if the filesystem does not
+// count them.
 Result<Room> FreeRoom(int fd);
 
-// True: the object is new, a file, and takes no more than a spare object has.
+// Returns true if the object is a new file that fits into a spare object.
 bool IsSmallNewFile(const Plan::Object& planned, const meta::Attributes& attributes);
 
-// No less than the plan takes, from what is known without looking at the tree.
+// Returns an upper bound of what the plan takes, without looking at the tree.
 Room MostNeeded(const Plan& plan, const std::vector<std::shared_ptr<Stage>>& stages);
 
-// What the redo takes, if nothing of what it removes is counted, and so many small new files may
-// come of spare objects.
+// Returns what the redo takes, without counting what it frees, if up to `spare_objects` small new
+// files can be made of spare objects.
 Result<Room> MeasureNeed(Plan& plan, const std::vector<std::shared_ptr<Stage>>& stages, Tree& tree,
                          uint64_t spare_objects);
 
-// What the redo gives back: objects without a name, files that are cut short.
+// Returns what the redo gives back: objects without a name, and files that become shorter.
 Result<Room> MeasureFreed(Plan& plan, const std::vector<std::shared_ptr<Stage>>& stages,
                           Tree& tree);
 
-// The size that each file of the stages that stays has in the end, or has to be cut to first.
+// Returns, for each file of the stages that is kept, the smallest size that the redo gives it.
 Result<std::vector<std::pair<ObjectId, uint64_t>>> FinalSizes(
     const Plan& plan, const std::vector<std::shared_ptr<Stage>>& stages);
 

@@ -27,7 +27,7 @@ ShortObjects::Row RowAt(const Statement& row) {
   return {row.Id<ObjectId>(0), row.Int(1) != 0, std::string(row.Bytes(2))};
 }
 
-// A file without a name, or, where there are none, one that loses it at once.
+// Opens a file without a name or, if the filesystem has none, one whose name is removed at once.
 UniqueFd OpenProbe(int directory_fd) {
   UniqueFd fd(openat(directory_fd, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600));
   if (fd.valid()) return fd;
@@ -103,12 +103,12 @@ Status ShortObjects::Clear(ObjectId object) { return clear_.Bind(1, object).Run(
 
 bool IsItsOwnMatter(const Error& error, int directory_fd) {
   if (error.kind() != ErrorKind::kSystem) return false;
-  // Of the last two some filesystems make what a broken disk is.
-  constexpr std::array kEverybodys = {ENOSPC, EDQUOT, EROFS,    ENOMEM,    EMFILE,   ENFILE,
-                                      EINTR,  EAGAIN, ENOTCONN, ESHUTDOWN, ECANCELED};
-  constexpr std::array kPerhaps = {EIO, EUCLEAN, EBADMSG, ESTALE, ENXIO, ENODEV};
-  if (std::ranges::count(kEverybodys, error.code()) != 0) return false;
-  return std::ranges::count(kPerhaps, error.code()) == 0 || DiskWorks(directory_fd);
+  // The last ones are how some filesystems report a broken disk.
+  constexpr std::array kOfTheVolume = {ENOSPC, EDQUOT, EROFS,    ENOMEM,    EMFILE,   ENFILE,
+                                       EINTR,  EAGAIN, ENOTCONN, ESHUTDOWN, ECANCELED};
+  constexpr std::array kOfEither = {EIO, EUCLEAN, EBADMSG, ESTALE, ENXIO, ENODEV};
+  if (std::ranges::count(kOfTheVolume, error.code()) != 0) return false;
+  return std::ranges::count(kOfEither, error.code()) == 0 || DiskWorks(directory_fd);
 }
 
 uint64_t LargestFileIn(int directory_fd) {

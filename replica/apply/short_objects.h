@@ -1,13 +1,14 @@
-// Objects that fall short on a replica: what one object alone makes impossible there (its size, its
-// link target, its attributes, rights) does not hold up the others (DESIGN invariant 10). Such an
-// object keeps what it was, or is an empty file if it is new, until it is sent whole and can be
-// had.
+// Objects that fall short on a replica (DESIGN invariant 10): what one object alone makes
+// impossible there (its size, its link target, its attributes, rights) does not hold up the others.
+// Such an object keeps its last version, or is an empty file if it is new, until it is sent whole
+// and can be written.
 //
-// One whose name cannot be had (too many links, a name the filesystem does not take) stays in
-// stage/hold until it can: each redo tries again.
+// An object whose name is impossible (too many links, a name the filesystem does not allow) stays
+// in stage/hold, and each redo tries the name again.
 //
-// Table `short` of replica.db: object, whether only names are at fault, reason. Rows are written
-// with the cut that falls short, in the same transaction. One thread at a time, as the catalog.
+// Table `short` of replica.db: object, whether only names are at fault, reason. Rows are written in
+// the same transaction as the cut at which the object falls short. One thread at a time, like the
+// catalog.
 #pragma once
 
 #include <cstdint>
@@ -29,20 +30,20 @@ class ShortObjects {
 
   struct Row {
     ObjectId object;
-    bool by_name = false;  // its content is what it should be
-    std::string reason;    // for people, such as "set size: File too large"
+    bool by_name = false;  // only its name falls short; its content is correct
+    std::string reason;    // shown to users, such as "set size: File too large"
   };
 
   ShortObjects() = default;
-  // `database` has the table, and outlives this.
+  // Requires that `database` has the table and outlives the result.
   static Result<ShortObjects> Open(Database& database);
 
   Result<uint64_t> Count();
   Result<bool> IsEmpty();
   Result<std::optional<Row>> Find(ObjectId object);
-  // The first `limit`, by id.
+  // Returns the first `limit` rows, by id.
   Result<std::vector<Row>> List(size_t limit);
-  // All that fall short by name alone.
+  // Returns the rows of all objects that fall short by name alone.
   Result<std::vector<Row>> ListByName();
   Status Note(const Row& row);
   Status Clear(ObjectId object);
@@ -53,13 +54,13 @@ class ShortObjects {
   Statement count_, any_, find_, list_, list_by_name_, note_, clear_;
 };
 
-// Whether the error of a system call on one object is that object's matter. Not: no room, a disk
-// that is read-only or broken, no memory; they are everybody's. An EIO is looked into: a probe file
-// is written in `directory_fd` and synced.
+// Returns true if the error of a system call on an object concerns that object alone. Returns false
+// if it concerns the whole volume: no room, no memory, a disk that is read-only or broken. To
+// classify an EIO, writes and syncs a probe file in `directory_fd`.
 bool IsItsOwnMatter(const Error& error, int directory_fd);
 
-// How large a file may be on the filesystem of `directory_fd`, found by trying. INT64_MAX if it
-// cannot be tried.
+// Returns the size of the largest file that the filesystem of `directory_fd` allows, found by
+// trying, or INT64_MAX if it cannot be tried.
 uint64_t LargestFileIn(int directory_fd);
 
 }  // namespace tandem::replica

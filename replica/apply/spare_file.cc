@@ -30,9 +30,10 @@ Status MakeSpare(int directory_fd, const std::string& name, uint64_t bytes, mode
   constexpr int kFlags = O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW;
   const UniqueFd fd(openat(directory_fd, fresh.c_str(), kFlags, mode));
   if (!fd.valid()) return ErrnoError("create " + fresh);
-  // Written, not only allocated: to write into blocks that never were may take others.
+  // The blocks are written, not only allocated, because a first write to an allocated block may
+  // take further blocks.
   auto done = WriteZeros(fd.get(), bytes);
-  // Never in the place of another, which may be in use: one was given back meanwhile.
+  // Never replaces an existing file: a spare file may have been given back meanwhile.
   if (done && linkat(directory_fd, fresh.c_str(), directory_fd, name.c_str(), 0) != 0 &&
       errno != EEXIST) {
     done = ErrnoError("link " + fresh + " to " + name);

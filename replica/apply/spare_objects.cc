@@ -15,7 +15,7 @@ constexpr int kSpareObjects = 16;
 
 std::string NameOf(int number) { return "spare.object." + std::to_string(number); }
 
-// One that a power cut has left without its block is none.
+// Returns false also for a file that a power cut has left without its block.
 bool IsThere(int stage_fd, const std::string& name) {
   struct stat found = {};
   return fstatat(stage_fd, name.c_str(), &found, AT_SYMLINK_NOFOLLOW) == 0 &&

@@ -1,6 +1,6 @@
-// A few small files, ready made, in stage/: what is new and small gets its inode and its block from
-// there where a redo finds no room, so that on a full disk where others take whatever is freed not
-// only removals are applied. One thread.
+// A few small files, made in advance, in stage/. If a redo finds no room, a small new object gets
+// its inode and block from one of them. So more than removals can be applied on a full disk where
+// other programs take whatever is freed. One thread.
 #pragma once
 
 #include <cstdint>
@@ -10,13 +10,13 @@
 
 namespace tandem::replica {
 
-// As large as each of them is. They hold zeros.
+// The size of each of them. They are filled with zeros.
 inline constexpr uint64_t kSpareObjectBytes = 4096;
 
-// Makes those that are not there, as long as there is room.
+// Makes the missing ones, as long as there is room.
 Status MakeSpareObjects(int stage_fd);
 uint64_t CountSpareObjects(int stage_fd);
-// Moves one to `name`. False: there is none left.
+// Moves one to `name`. Returns false if none is left.
 bool TakeSpareObject(int stage_fd, int directory_fd, const std::string& name);
 
 }  // namespace tandem::replica

@@ -24,7 +24,7 @@ constexpr uint32_t kChunkFrame = 2;
 constexpr uint32_t kCommitFrame = 3;
 constexpr size_t kHeaderBytes = 56;
 constexpr char kSuffix[] = ".stage";
-// One for a cut that cannot be applied for lack of room, and one for what makes room.
+// One for a cut that cannot be applied for lack of room, and one for a cut that makes room.
 constexpr const char* kSpares[] = {"spare.0", "spare.1"};
 constexpr uint64_t kSpareBytes = 512 << 10;
 
@@ -84,8 +84,9 @@ Stage::Stage(int directory_fd, CutId id)
 
 bool Stage::IsStageName(std::string_view name) { return name.ends_with(kSuffix); }
 
-std::string Stage::Named(const char* what) const {
-  return std::string(what) + " stage file " + name_;
+std::string Stage::Named(const char* what, const char* why) const {
+  const std::string text = std::string(what) + " stage file " + name_;
+  return why == nullptr ? text : text + " (" + why + ")";
 }
 
 Result<std::shared_ptr<Stage>> Stage::Create(int directory_fd, VolumeId volume, CutId id,
@@ -127,7 +128,7 @@ Status Stage::WriteFrameHere(const Header& header, std::string_view payload) {
     if (written < 0 && errno == EINTR) continue;
     if (written < 0) {
       auto error = ErrnoError(Named("write"));
-      // What is behind end_ counts for nothing, but takes space. A spare file keeps its own.
+      // Bytes behind end_ are never read, but take space. A spare file keeps its size.
       (void)ftruncate(fd_.get(),
                       static_cast<off_t>(is_spare_ ? std::max(end_, kSpareBytes) : end_));
       return error;
@@ -176,9 +177,9 @@ Status Stage::TakeSpare(uint64_t bytes) {
     if (fstat(spare.get(), &filled) != 0 ||
         fstatat(directory_fd_, name_.c_str(), &named, AT_SYMLINK_NOFOLLOW) != 0 ||
         filled.st_ino != named.st_ino) {
-      return ErrnoError(EIO, Named("find a spare file as"));
+      return ErrnoError(EIO, Named("rename a spare file to", "another file has the name"));
     }
-    // Whoever reads the stage meanwhile goes on in the other file.
+    // dup3, so that threads that are reading the stage go on in the new file.
     if (fd_.valid() && dup3(spare.get(), fd_.get(), O_CLOEXEC) < 0)
       return ErrnoError(Named("open"));
     if (!fd_.valid()) fd_ = std::move(spare);
@@ -222,7 +223,7 @@ Status Stage::HoldRoom(uint64_t bytes) {
     MutexLock lock(mutex_);
     holds_room_ = true;
   }
-  // Not posix_fallocate, which would write it where it cannot be claimed.
+  // Not posix_fallocate, which writes zeros if the filesystem cannot preallocate.
   if (fallocate(fd.get(), 0, 0, static_cast<off_t>(bytes)) == 0) return {};
   if (errno == EOPNOTSUPP || errno == ENOSYS) return {};
   auto error = ErrnoError("claim room in " + name);
@@ -288,19 +289,19 @@ Status Stage::CheckComplete(uint64_t chunk_count, uint64_t digest) const {
 }
 
 Status Stage::CheckCompleteLocked(uint64_t chunk_count, uint64_t digest) const {
-  // Keys are in order: the right number of them, ending at the right one, leaves no gap.
+  // Keys are in order, so the right number of them with the right last one has no gap.
   if (frames_.size() != chunk_count ||
       (chunk_count != 0 && frames_.rbegin()->first != chunk_count - 1)) {
     return MakeError(ErrorKind::kProtocol,
                      "commit " + std::to_string(chunk_count) + " chunks (" +
-                         std::to_string(frames_.size()) + " are here)",
+                         std::to_string(frames_.size()) + " were received)",
                      EBADMSG);
   }
   std::vector<uint64_t> checksums;
   checksums.reserve(frames_.size());
   for (const auto& [sequence, frame] : frames_) checksums.push_back(frame.received_checksum);
   if (DigestOf(checksums) != digest) {
-    return MakeError(ErrorKind::kProtocol, "commit chunks of another digest", EBADMSG);
+    return MakeError(ErrorKind::kProtocol, "commit chunks (the digest does not match)", EBADMSG);
   }
   return {};
 }
@@ -315,12 +316,12 @@ Status Stage::Commit(const CommitRecord& record) {
                                   .bytes();
   RETURN_IF_ERROR(files_.Sync());
   MutexLock lock(mutex_);
-  // A chunk may have come since the caller looked.
+  // A chunk may have come since the caller checked.
   RETURN_IF_ERROR(CheckCompleteLocked(record.chunk_count, record.digest));
   RETURN_IF_ERROR(WriteFrame(Header::For(kCommitFrame, payload), payload));
   FAULT_POINT("replica.commit.before_sync");
   if (fdatasync(fd_.get()) != 0) return ErrnoError(Named("sync"));
-  // The file's name must last as well.
+  // The file's name must be on stable storage as well.
   if (fsync(directory_fd_) != 0) return ErrnoError("sync the directory of stages");
   commit_ = record;
   FAULT_POINT("replica.commit.after_sync");
@@ -370,7 +371,7 @@ Status Stage::Remove() {
     while (!taking_.empty()) taken_.Wait(mutex_);
   }
   ReleaseRoom();
-  // First the stage: it must never be found without its files.
+  // The stage file first, because it must never be found without its staged files.
   RETURN_IF_ERROR(RemoveFile(directory_fd_, name_));
   return files_.Remove();
 }
@@ -380,7 +381,7 @@ Status Stage::Remove() {
 Result<std::shared_ptr<Stage>> Stage::Recover(int directory_fd, const std::string& name,
                                               VolumeId volume) {
   const auto id = CutId::FromHex(name.substr(0, name.size() - std::strlen(kSuffix)));
-  if (!id) return MakeError(ErrorKind::kCorrupt, "take " + name + " for a stage");
+  if (!id) return MakeError(ErrorKind::kCorrupt, "read the stage id in file name " + name);
   std::shared_ptr<Stage> stage(new Stage(directory_fd, *id));
   stage->fd_.Reset(openat(directory_fd, name.c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW));
   if (!stage->fd_.valid()) return ErrnoError(stage->Named("open"));
@@ -396,11 +397,11 @@ Result<std::string> Stage::ReadPayload(uint64_t offset, uint64_t size, uint64_t 
         pread(fd_.get(), payload.data() + done, size - done, static_cast<off_t>(offset + done));
     if (got < 0 && errno == EINTR) continue;
     if (got < 0) return ErrnoError(Named("read"));
-    if (got == 0) return MakeError(ErrorKind::kCorrupt, Named("read (cut off)"));
+    if (got == 0) return MakeError(ErrorKind::kCorrupt, Named("read", "cut short"));
     done += static_cast<size_t>(got);
   }
   if (ChecksumOf(payload) != checksum) {
-    return MakeError(ErrorKind::kCorrupt, Named("read (a checksum does not fit)"));
+    return MakeError(ErrorKind::kCorrupt, Named("read", "a checksum does not match"));
   }
   return payload;
 }
@@ -418,16 +419,16 @@ Result<std::optional<Stage::Header>> Stage::ReadHeader(uint64_t offset) const {
 Status Stage::ReadBack(VolumeId volume) {
   while (!commit_) {
     ASSIGN_OR_RETURN(const auto header, ReadHeader(end_));
-    if (!header) return MakeError(ErrorKind::kCorrupt, Named("find the commit record of"));
+    if (!header) return MakeError(ErrorKind::kCorrupt, Named("read", "no commit record"));
     if ((header->kind == kBeginFrame) != (end_ == 0)) {
-      return MakeError(ErrorKind::kCorrupt, Named("read (frames out of order)"));
+      return MakeError(ErrorKind::kCorrupt, Named("read", "frames out of order"));
     }
     RETURN_IF_ERROR(ReadFrame(*header, end_ + kHeaderBytes));
     if (end_ == 0) {
       ASSIGN_OR_RETURN(const std::string payload,
                        ReadPayload(kHeaderBytes, header->size, header->checksum));
       if (Unpacker(payload).Id<VolumeId>() != volume) {
-        return MakeError(ErrorKind::kCorrupt, Named("read (of another volume)"));
+        return MakeError(ErrorKind::kCorrupt, Named("read", "it belongs to another volume"));
       }
     }
     end_ += kHeaderBytes + header->size;
@@ -449,12 +450,12 @@ Status Stage::ReadFrame(const Header& header, uint64_t offset) {
   if (header.kind == kBeginFrame) {
     (void)unpacker.Id<VolumeId>();
     if (unpacker.Id<CutId>() != id_) {
-      return MakeError(ErrorKind::kCorrupt, Named("read (of another name)"));
+      return MakeError(ErrorKind::kCorrupt, Named("read", "it has another id than its name"));
     }
     base_.epoch = Epoch(unpacker.Number());
     base_.id = unpacker.Id<CutId>();
     if (base_.epoch > kNewestEpoch) {
-      return MakeError(ErrorKind::kCorrupt, Named("believe the base of"));
+      return MakeError(ErrorKind::kCorrupt, Named("read", "the number of its base is impossible"));
     }
   } else if (header.kind == kCommitFrame) {
     CommitRecord record;
@@ -464,11 +465,11 @@ Status Stage::ReadFrame(const Header& header, uint64_t offset) {
     record.chunk_count = unpacker.Number();
     record.digest = unpacker.Number();
     if (record.cut.epoch > kNewestEpoch) {
-      return MakeError(ErrorKind::kCorrupt, Named("believe the cut of"));
+      return MakeError(ErrorKind::kCorrupt, Named("read", "the number of its cut is impossible"));
     }
     commit_ = record;
   }
-  if (!unpacker.AtEnd()) return MakeError(ErrorKind::kCorrupt, Named("read (unknown frame)"));
+  if (!unpacker.AtEnd()) return MakeError(ErrorKind::kCorrupt, Named("read", "unknown frame"));
   return {};
 }
 

@@ -1,25 +1,25 @@
-// One change set, set aside in a file until it is whole: STORE/VOLUME/stage/ID.stage. Chunks are
-// appended as they come, in any order; the commit record behind them, once on disk, makes the stage
-// a promise: it will be redone after any crash. Without one it never happened.
+// A change set, kept in a file until it is complete: STORE/VOLUME/stage/ID.stage. Chunks are
+// appended as they come, in any order. Once the commit record behind them is on stable storage, the
+// stage will be redone after any crash; without a commit record it never happened.
 //
-// Large content stands beside it in files of its own (replica/apply/staged_files.h). Where the disk
-// is full, one of the files stage/spare.N becomes the stage's, so that a small one can always be
-// written; it is spare again when the stage goes. The room that its redo will take stands beside it
-// until then, as ID.room, if there is little.
+// Large content is beside it, in files of its own (replica/apply/staged_files.h). If the disk is
+// full, one of the files stage/spare.N becomes the stage file, so that a small stage can always be
+// written; it becomes spare again when the stage is removed. If there is little room, the room that
+// the redo will take is held beside the stage, as ID.room, until then.
 //
-// Any thread may take chunks and ask; Commit, Recover and Remove are for one at a time.
+// Any thread may take chunks and query the stage. Commit, Recover and Remove are called by one
+// thread at a time.
 //
-// Format: frames, each a header of 56 bytes and a payload. All numbers little endian:
+// Format: frames, each a header of 56 bytes and a payload. All numbers are little endian:
 //   magic "TFS1" (4) | kind (4) | sequence (8) | raw_size (8) | payload size (8)
 //   | checksum as received (8) | checksum of the payload (8) | checksum of these 48 bytes (8)
 // kind 1, first: what the stage is: volume (16), stage id (16), base epoch (8), base id (16).
 // kind 2: a chunk: records, zstd-compressed if raw_size is not 0. Deltas have been resolved and
-// large
-//   content taken out, so the payload may differ from what was received; the digest counts the
-//   checksum as received.
+//   large content taken out, so the payload may differ from what was received. The digest covers
+//   the checksums as received.
 // kind 3, last: the commit record: cut epoch (8), cut id (16), wall time in ns (8), number of
-// chunks
-//   (8), digest (8). Checksums are XXH3-64. Anything behind the first bad frame was never written.
+//   chunks (8), digest (8).
+// Checksums are XXH3-64. The first bad frame, and anything behind it, counts as never written.
 #pragma once
 
 #include <map>
@@ -45,7 +45,7 @@ struct CommitRecord {
   uint64_t digest = 0;
 };
 
-// A chunk as it is to be kept: without deltas.
+// A chunk as the stage stores it: without deltas.
 struct ResolvedChunk {
   uint64_t sequence = 0;
   uint64_t raw_size = 0;
@@ -57,17 +57,17 @@ class Stage {
  public:
   static Result<std::shared_ptr<Stage>> Create(int directory_fd, VolumeId volume, CutId id,
                                                const CutName& base);
-  // Reads a stage file back. kCorrupt: it is none, belongs to another volume, or has no (whole)
-  // commit record. What comes back is committed.
+  // Reads a stage file back. The result is committed. Returns kCorrupt if the file is no stage,
+  // belongs to another volume, or has no complete commit record.
   static Result<std::shared_ptr<Stage>> Recover(int directory_fd, const std::string& name,
                                                 VolumeId volume);
   static bool IsStageName(std::string_view name);
-  // Makes the spare files that are not there.
+  // Makes the missing spare files.
   static Status MakeSpares(int directory_fd);
-  // At a start: a crash may have left one in use, and what it holds must not be taken for a later
-  // stage's.
+  // Zeroes spare files that a crash left filled, because their frames must not be taken for a later
+  // stage's. Called at a start.
   static Status ClearSpares(int directory_fd);
-  // Removes the file of a stage that never was, or is not needed.
+  // Removes the file of a stage that was not committed, or is no longer needed.
   static Status RemoveFile(int directory_fd, const std::string& name);
   static constexpr char kRoomSuffix[] = ".room";
 
@@ -75,13 +75,14 @@ class Stage {
   const CutName& base() const { return base_; }
   const std::string& name() const { return name_; }
 
-  // A chunk that is being taken: waits until no other copy of it is. One at a time for each thread.
+  // Marks a chunk as being taken. The constructor waits until no other copy of the chunk is being
+  // taken. A thread has at most one at a time.
   class Taking {
    public:
     Taking(Stage& stage, uint64_t sequence);
     ~Taking();
     Taking(const Taking&) = delete;
-    // False: the stage has been removed meanwhile.
+    // Returns false if the stage has been removed meanwhile.
     bool possible() const { return possible_; }
 
    private:
@@ -90,35 +91,38 @@ class Stage {
     const bool possible_;
   };
 
-  // The checksum, as received, of a chunk that is here.
+  // Returns the checksum, as received, of a chunk, or nullopt if the stage does not have it.
   std::optional<uint64_t> ReceivedChecksum(uint64_t sequence) const;
   StagedFiles& files() { return files_; }
   const StagedFiles& files() const { return files_; }
-  // A sequence number that is here already changes nothing. After an error nothing was added.
-  // `literal_bytes`: LiteralBytesIn its records.
+  // Appends a chunk. Does nothing if the stage has its sequence number already. After an error
+  // nothing was added. `literal_bytes` is LiteralBytesIn of its records.
   Status Append(const ResolvedChunk& chunk, Outline outline, uint64_t literal_bytes = 0);
+  // Returns the bytes of content that the records carry themselves.
   static uint64_t LiteralBytesIn(const std::vector<Record>& records);
-  // Chunks 0 to count-1 are here, none else, and their checksums agree with the digest. kProtocol.
+  // Returns kProtocol unless the stage has exactly the chunks 0 to `chunk_count` - 1, and their
+  // checksums match the digest.
   Status CheckComplete(uint64_t chunk_count, uint64_t digest) const;
-  // On stable storage when it returns. After an error of the sync the outcome is unknown until the
-  // next start; kProtocol (it is not complete, see above) and an error of the write (ENOSPC) have
-  // written nothing.
+  // Writes the commit record. The stage is on stable storage when this returns. If the sync fails,
+  // the outcome is unknown until the next start. kProtocol (see CheckComplete) and an error of the
+  // write (ENOSPC) mean that nothing was written.
   Status Commit(const CommitRecord& record);
   CommitRecord commit_record() const;
 
   uint64_t chunk_count() const;
   uint64_t file_bytes() const;
-  // The records of a chunk; `sequence` must be here.
+  // Returns the records of a chunk. Requires that the stage has `sequence`.
   Result<std::vector<Record>> Read(uint64_t sequence) const;
-  // In order of sequence. No Append may run meanwhile.
+  // Returns the outlines in order of sequence. Requires that no Append runs while they are used.
   std::vector<const Outline*> Outlines() const;
-  // At most: of content that its redo writes into the tree, beside what comes as files.
+  // Returns an upper bound of the content that the redo writes into the tree, without what comes as
+  // files.
   uint64_t literal_bytes() const;
-  // Claims room for the redo, until ReleaseRoom. ENOSPC, EDQUOT: there is not so much. Best effort
-  // where a filesystem cannot tell.
+  // Claims room for the redo, until ReleaseRoom. Returns ENOSPC or EDQUOT if there is less room.
+  // Best effort if the filesystem cannot preallocate.
   Status HoldRoom(uint64_t bytes);
   void ReleaseRoom();
-  // Waits until nothing is being taken any more.
+  // Removes the stage and its files. Waits until no chunk is being taken.
   Status Remove();
 
  private:
@@ -134,11 +138,12 @@ class Stage {
 
   Stage(int directory_fd, CutId id);
   bool BeginTaking(uint64_t sequence);
-  // Takes a spare file for the stage's own. ENOSPC if there is none, or what is to be in it does
-  // not fit.
+  // Replaces the stage's file by a spare file. Returns ENOSPC if there is none, or `bytes` do not
+  // fit.
   Status TakeSpare(uint64_t bytes) REQUIRES(mutex_);
   Status WriteFrameHere(const Header& header, std::string_view payload) REQUIRES(mutex_);
-  // Makes a spare file of it again, or of one that is as large; false: it is not, or none lacks.
+  // Turns the file into a spare file if it is large enough and one is missing. Returns false
+  // otherwise.
   static bool GiveSpareBack(int directory_fd, const std::string& name);
   Status WriteFrame(const Header& header, std::string_view payload) REQUIRES(mutex_);
   Result<std::optional<Header>> ReadHeader(uint64_t offset) const;
@@ -146,7 +151,8 @@ class Stage {
   Status ReadBack(VolumeId volume) REQUIRES(mutex_);
   Status ReadFrame(const Header& header, uint64_t offset) REQUIRES(mutex_);
   Status CheckCompleteLocked(uint64_t chunk_count, uint64_t digest) const REQUIRES(mutex_);
-  std::string Named(const char* what) const;
+  // Returns an error context such as "read stage file ID.stage (cut short)".
+  std::string Named(const char* what, const char* why = nullptr) const;
 
   const int directory_fd_;  // borrowed from the volume
   const CutId id_;

@@ -16,10 +16,10 @@
 namespace tandem::replica {
 namespace {
 
-// Smaller pieces of old objects are not worth a file; and blocks are shared whole.
+// Smaller pieces of old objects are not worth a file. Only whole blocks can be shared.
 constexpr uint64_t kWorthCloning = 128 << 10;
 constexpr uint64_t kBlockBytes = 4096;
-// More files than this are synced with all else on the filesystem.
+// If there are more files than this, the whole filesystem is synced instead of each file.
 constexpr size_t kSyncedAlone = 16;
 
 std::string NameOf(ObjectId object) { return object.ToHex(); }
@@ -64,7 +64,7 @@ Result<bool> StagedFiles::TakeOne(DataRecord& record, uint64_t sequence) {
   return true;
 }
 
-// What was behind the end once must not come back when the object grows again.
+// Bytes that were once beyond the end must not come back when the object grows again.
 Status StagedFiles::Shrink(const ObjectRecord& record, uint64_t sequence) {
   MutexLock lock(mutex_);
   const auto file = files_.find(record.object);
@@ -80,10 +80,11 @@ Status StagedFiles::Shrink(const ObjectRecord& record, uint64_t sequence) {
   return {};
 }
 
-// A file that once was fresh takes everything that comes of its object: the order of the pieces is
-// then the order in which they were written. Beside one that is not, the stage has records of its
-// own, and a redo copies piece by piece, in their order; so each place is written once, and what
-// else comes for it, in whatever order, stays in the stage.
+// A file that is fresh takes all later content of its object: the file then has the pieces in the
+// order in which they were written. An object whose file is not fresh also has records in the
+// stage, and a redo copies piece by piece, in the order of the records. So in such a file each
+// place is written at most once; further content for that place, in whatever order it comes, stays
+// in the stage.
 Result<std::optional<StagedFiles::Place>> StagedFiles::PlaceFor(const DataRecord& record,
                                                                 uint64_t sequence) {
   MutexLock lock(mutex_);
@@ -104,7 +105,7 @@ Result<std::optional<StagedFiles::Place>> StagedFiles::PlaceFor(const DataRecord
   }
   if (record.fresh) {
     File& fresh = file->second;
-    // What pieces of its older content stand there would show where the new has none.
+    // Pieces of the older content would otherwise show where the new content has none.
     if (!fresh.fresh) RETURN_IF_ERROR(Empty(record.object));
     fresh.since = fresh.fresh ? std::min(fresh.since, sequence) : sequence;
     fresh.fresh = true;
@@ -150,7 +151,7 @@ bool StagedFiles::SharesBlocks() {
   return *shares_blocks_;
 }
 
-// XFS takes up to as much again for a file that grows, and keeps it for minutes.
+// XFS preallocates up to as much again for a file that grows, and keeps that for minutes.
 Status StagedFiles::GiveBackRoom() {
   for (const auto& [object, file] : files_) {
     ASSIGN_OR_RETURN(const UniqueFd fd, OpenBeneath(directory_fd_.get(), NameOf(object), O_RDWR));
@@ -168,7 +169,7 @@ Status StagedFiles::Sync() {
   MutexLock lock(mutex_);
   if (files_.empty()) return {};
   RETURN_IF_ERROR(GiveBackRoom());
-  if (files_.size() > kSyncedAlone) {  // their directory's name, too
+  if (files_.size() > kSyncedAlone) {  // syncs the name of their directory, too
     if (syncfs(stages_fd_) != 0) return ErrnoError("sync staged files");
     return {};
   }

@@ -1,11 +1,12 @@
-// Content of a stage that stands in files of its own, STORE/VOLUME/stage/ID.files/OBJECT, bytes at
-// their own offsets, instead of in the stage file: that of large new objects, so that they are
-// moved into the tree without a second copy; and, where the filesystem can share blocks, large
-// pieces of old ones, which are then cloned. Records that were taken out stay in the stage as
-// Encoding::kStaged and name the file's inode, by which a redo that was interrupted finds it again
-// wherever it has got to.
+// The content of a stage that is in files of its own, STORE/VOLUME/stage/ID.files/OBJECT, at the
+// content's own offsets, instead of in the stage file. This is the content of large new objects,
+// whose files are moved into the tree without a second copy. If the filesystem can share blocks, it
+// is also large pieces of old objects, which are then cloned. The records stay in the stage as
+// Encoding::kStaged and name the file's inode, by which an interrupted redo finds the file wherever
+// it was moved.
 //
-// Take: any thread. Sync, and what follows it: one at a time, with no Take running.
+// Any thread may call Take. Sync and all other functions are called by one thread at a time, and
+// while no Take runs.
 #pragma once
 
 #include <string>
@@ -24,22 +25,23 @@ namespace tandem::replica {
 
 class StagedFiles {
  public:
-  // `stages_fd`: the directory of stages, borrowed. The files' own is made when it is needed.
+  // Borrows `stages_fd`, the directory of stages. `directory`, the name of the files' own directory
+  // in it, is made when it is needed.
   StagedFiles(int stages_fd, std::string directory)
       : stages_fd_(stages_fd), directory_(std::move(directory)) {}
   static constexpr char kSuffix[] = ".files";
 
-  // Writes what belongs into files, and leaves kStaged in its place. True: there was some.
-  // `sequence`: of the records' chunk.
+  // Writes the content that belongs into files, and replaces its records by kStaged ones. Returns
+  // true if there was any. `sequence` is that of the records' chunk.
   Result<bool> Take(std::vector<Record>& records, uint64_t sequence);
-  // All of it is on stable storage when this returns.
+  // Syncs all files and their names. They are on stable storage when this returns.
   Status Sync();
 
-  // An O_RDONLY descriptor. Not valid: the file is not here (any more).
+  // Returns an O_RDONLY descriptor, or an invalid one if the file is not here (any more).
   Result<UniqueFd> Open(ObjectId object) const;
-  // False: it is not here (any more).
+  // Returns false if the file is not here (any more).
   Result<bool> MoveTo(ObjectId object, int directory_fd, const std::string& name) const;
-  // What is still here, and the directory.
+  // Removes the files that are still here, and their directory.
   Status Remove();
 
  private:
@@ -47,7 +49,7 @@ class StagedFiles {
     InodeId inode;
     bool fresh = false;
     uint64_t since = 0;  // the first chunk with a fresh record
-    RangeSet pieces;     // taken while it was not
+    RangeSet pieces;     // taken while it was not fresh
   };
   struct Place {
     InodeId inode;

@@ -17,7 +17,7 @@ namespace {
 
 constexpr size_t kMaxOpenDirectories = 512;
 constexpr size_t kMaxLoosened = 512;
-// Deeper than any honest tree; a catalog with a circle in it must not hold us.
+// Deeper than any real tree. A circle in the catalog must not make a loop endless.
 constexpr size_t kMaxDepth = 1 << 20;
 
 UniqueFd Duplicate(int fd) { return UniqueFd(fcntl(fd, F_DUPFD_CLOEXEC, 0)); }
@@ -49,7 +49,8 @@ Result<std::optional<InodeId>> InodeAt(int directory_fd, const std::string& name
 
 namespace {
 
-// The owner may change the mode, and gives itself the right for a moment. Sets errno.
+// The owner may change the mode, so the right is granted while this runs. Returns -1 and sets errno
+// on failure.
 int OpenWithRights(const FdPath& path, int flags) {
   struct stat stat_buffer;
   if (stat(path.c_str(), &stat_buffer) != 0) return -1;
@@ -122,7 +123,7 @@ std::unordered_set<ObjectId> Tree::TakeLoosened() {
   return objects;
 }
 
-// Beyond so many they stay open to us until a cut touches them.
+// Beyond kMaxLoosened directories keep the changed mode until a cut changes them.
 Status Tree::Loosen(const Directory& directory, ObjectId object) {
   ASSIGN_OR_RETURN(const auto mode, MakeAccessible(directory->get()));
   if (mode && loosened_.size() < kMaxLoosened)
@@ -186,7 +187,7 @@ Result<Tree::Directory> Tree::OpenDirectory(ObjectId directory) {
   }
   for (auto step = way.rbegin(); step != way.rend(); ++step) {
     ASSIGN_OR_RETURN(Directory next, Enter(at, step->second, step->first));
-    // One that cannot have its name stays in hold/.
+    // A directory that cannot have its name stays in hold/.
     if (next == nullptr) {
       ASSIGN_OR_RETURN(next, Enter(hold_, HoldName(step->first), step->first));
     }

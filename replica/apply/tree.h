@@ -1,10 +1,10 @@
-// The way into STORE/VOLUME/tree and stage/hold: by one name at a time, never through a symbolic
-// link, a mount or "..", and from directories whose inode is the one the catalog says (invariant
-// 5). Nothing else in replica/ opens anything there.
+// The only way into STORE/VOLUME/tree and stage/hold: one name at a time, never through a symbolic
+// link, a mount or "..", and only from directories whose inode is the one in the catalog (invariant
+// 5). No other code in replica/ opens anything there.
 //
-// A Tree belongs to one thread, and to one request or redo: descriptors it keeps must not outlive
-// other people's changes. During a redo things are not where the catalog has them; Held and Placed
-// say so.
+// A Tree is used by one thread, for one request or redo, because its descriptors must not outlive
+// changes by other threads. During a redo objects are not where the catalog has them; the redo
+// calls Held and Placed to say where they are.
 #pragma once
 
 #include <memory>
@@ -20,20 +20,21 @@
 
 namespace tandem::replica {
 
-// One name in `directory_fd`, itself if it is a symbolic link (with O_PATH).
+// Opens one name in `directory_fd`. With O_PATH it opens a symbolic link itself.
 Result<UniqueFd> OpenBeneath(int directory_fd, const std::string& name, int flags);
-// The error says that there is nothing (of that kind) by that name.
+// Returns true if the error means that there is no object (of that kind) by that name.
 bool MeansAbsent(const Error& error);
-// What stands at the name; an empty name means the descriptor itself. Nothing: nullopt.
+// Returns the inode at the name, or nullopt if there is none. An empty name means the descriptor
+// itself.
 Result<std::optional<InodeId>> InodeAt(int directory_fd, const std::string& name);
-// A descriptor for reading or writing from an O_PATH one, access times left alone. Where the mode
-// does not let us (we are not root), the owner is given the right for a moment.
+// Opens an O_PATH descriptor again for reading or writing, without updating the access time. If the
+// mode denies it (we are not root), the owner is given the right while this runs.
 Result<UniqueFd> Reopen(int path_fd, int flags);
-// meta::ReadAttributes, also where the mode does not let us (we are not root) read user.*: we are
-// given the right for a moment.
+// Like meta::ReadAttributes. If the mode denies reading user.* (we are not root), the owner is
+// given the right while this runs.
 Result<meta::Attributes> ReadWithRights(int path_fd, meta::WithXattrs with_xattrs);
-// Lets us, if we are not root and it is a directory, work in it. Returns its mode before, if that
-// had to be changed.
+// Gives the owner all rights to a directory if we are not root. Returns the previous mode if it had
+// to be changed, otherwise nullopt.
 Result<std::optional<mode_t>> MakeAccessible(int path_fd);
 
 class Tree {
@@ -42,7 +43,7 @@ class Tree {
 
   // Borrows all three. `hold_fd` is stage/hold.
   Tree(int root_fd, int hold_fd, Catalog& catalog);
-  // Directories get back the modes MakeAccessible has changed on the way.
+  // Restores the modes of directories that MakeAccessible has changed on the way.
   ~Tree();
   Tree(const Tree&) = delete;
   Tree& operator=(const Tree&) = delete;
@@ -50,19 +51,20 @@ class Tree {
   int hold_fd() const { return hold_fd_; }
   static std::string HoldName(ObjectId object) { return object.ToHex(); }
 
-  // O_PATH; null: not there, or something else is in its place.
+  // Returns an O_PATH descriptor, or null if the directory is not there or another object is in its
+  // place.
   Result<Directory> OpenDirectory(ObjectId directory);
-  // O_PATH; an invalid one: not there.
+  // Returns an O_PATH descriptor, or an invalid one if the object is not there.
   Result<UniqueFd> OpenObject(ObjectId object);
-  // The inode that stands for the object; nullopt: none does.
+  // Returns the inode that stands for the object, or nullopt if none does.
   Result<std::optional<InodeId>> InodeOf(ObjectId object);
 
-  // From now on the object is hold/ID, and `inode` stands for it.
+  // Records that the object is at hold/ID now, and that `inode` stands for it.
   void Held(ObjectId object, InodeId inode);
-  // From now on it is where `key` says.
+  // Records that the object is at `key` now, and that `inode` stands for it.
   void Placed(ObjectId object, const EntryKey& key, InodeId inode);
-  // Directories whose mode MakeAccessible has changed on the way, since the last call. They are the
-  // caller's to finish.
+  // Returns the directories whose mode MakeAccessible has changed on the way since the last call.
+  // The caller has to restore their modes.
   std::unordered_set<ObjectId> TakeLoosened();
 
  private:
@@ -84,7 +86,7 @@ class Tree {
   std::unordered_map<ObjectId, InodeId> inodes_;
   struct Loosened {
     Directory directory;
-    mode_t mode;  // before
+    mode_t mode;  // before the change
   };
   std::unordered_map<ObjectId, Loosened> loosened_;
 };

@@ -17,7 +17,7 @@ TreeMounts::TreeMounts(int volume_fd)
 
 std::string TreeMounts::Look() {
   MutexLock lock(mutex_);
-  // Changes are told once; a table that cannot be watched is read each time.
+  // poll reports each change once. If the table cannot be watched, it is read each time.
   pollfd changes{table_.get(), POLLPRI, 0};
   const bool changed = !table_.valid() || poll(&changes, 1, 0) != 0;
   if (!known_ || changed) found_ = Read();

@@ -1,5 +1,5 @@
-// Notices what is mounted on a volume's tree/, or inside it: a redo would stop at it, and what
-// stands beneath is hidden from readers of the replica. Any thread.
+// Notices a mount on a volume's tree/ or inside it: a redo would stop at it, and readers of the
+// replica do not see what is beneath it. Any thread may call it.
 #pragma once
 
 #include <string>
@@ -11,11 +11,11 @@ namespace tandem::replica {
 
 class TreeMounts {
  public:
-  // `volume_fd` is borrowed: STORE/VOLUME, wherever that is found by then.
+  // Borrows `volume_fd`, the directory STORE/VOLUME. Its path is looked up at each check.
   explicit TreeMounts(int volume_fd);
 
-  // What is mounted there, for people; empty: nothing is. One poll(2), as long as nothing is
-  // mounted or unmounted anywhere.
+  // Returns a text for users that says what is mounted there, or an empty string if nothing is.
+  // Costs one poll(2) as long as nothing is mounted or unmounted anywhere.
   std::string Look() EXCLUDES(mutex_);
 
  private:

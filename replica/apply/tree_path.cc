@@ -37,7 +37,7 @@ Result<size_t> Depths::Of(ObjectId directory) {
       break;
     }
     way.push_back(at);
-    known_[at] = 0;  // a circle ends here
+    known_[at] = 0;  // so that a circle ends here
     ASSIGN_OR_RETURN(const auto names, names_of_(at));
     if (names.empty()) break;
     at = names.front().parent;

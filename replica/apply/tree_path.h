@@ -1,7 +1,5 @@
-// The way from an object up to the root, by the names that a caller says it has: the catalog's, or
-// those of a plan.
-//
-// One thread; the names are asked for while a function runs.
+// Finds the way from an object up to the root. The caller provides the names: the catalog's, or
+// those of a plan. One thread; the caller's function is called only while a function here runs.
 #pragma once
 
 #include <functional>
@@ -17,13 +15,14 @@ namespace tandem::replica {
 
 using NamesOf = std::function<Result<std::vector<EntryKey>>(ObjectId)>;
 
-// By the first name of each, below the root; "." is the root itself. The object's id if it has
-// none.
+// Returns the path below the root, by the first name of each object. Returns "." for the root
+// itself, and the object's id in hexadecimal if the object has no name.
 Result<std::string> PathOf(ObjectId object, const NamesOf& names_of);
 Result<std::string> PathOf(Catalog& catalog, ObjectId object);
+// Returns the path of `name` in a directory whose path came from PathOf.
 std::string PathIn(const std::string& directory, const std::string& name);
 
-// How many names below the root directories are. Remembers what it was told.
+// Computes how many names below the root a directory is. Caches the results.
 class Depths {
  public:
   explicit Depths(NamesOf names_of) : names_of_(std::move(names_of)) {}

@@ -1,4 +1,4 @@
-// What a request came over; lives as long as somebody holds it. Any thread.
+// The connection over which a request came. Any thread may use it; the last ConnectionRef frees it.
 #pragma once
 
 #include <atomic>
@@ -8,8 +8,8 @@ namespace tandem::replica {
 
 class Connection {
  public:
-  // False once the other side has closed it, which the end of its process does as well. True proves
-  // little: nobody hears of a host that has vanished.
+  // Returns false once the peer has closed the connection, which the end of the peer's process also
+  // does. If it returns true, the peer's host may still be gone: that closes nothing.
   bool open() const { return open_; }
   void NoteClosed() { open_ = false; }
 

@@ -14,22 +14,22 @@ namespace {
 constexpr size_t kMaxReplyBytes = kMaxMessageBytes;
 constexpr nng_duration kReconnectFirst = 100;
 constexpr nng_duration kReconnectLast = 5000;
-constexpr nng_duration kReconnectLastIfStuck = 60'000;  // each attempt costs a descriptor
-// nng sends a request again when its connection ends. This timer is for replies that get lost on a
-// living connection, which REP does not do; were it short, a slow link would carry everything
-// twice.
+constexpr nng_duration kReconnectLastIfStuck = 60'000;  // nng leaks a descriptor each attempt
+// nng sends a request again when its connection ends. This timer only covers replies that are lost
+// on an open connection, which REP does not do. If it were short, a slow link would carry every
+// request twice.
 constexpr nng_duration kResend = 10 * 60 * 1000;
 constexpr std::chrono::milliseconds kSilence{5000};
-// So much of what is sent has to arrive to be no silence. A proxy, or the kernel of a host whose
-// tandemd is stuck, takes in small requests.
-constexpr uint64_t kWorthHearing = 4096;
+// The peer must take in this many bytes of what is sent for the connection to count as alive. Small
+// requests prove nothing: a proxy, or the kernel of a host whose tandemd is stuck, takes them in.
+constexpr uint64_t kLeastProgressBytes = 4096;
 
 int64_t NowMs() {
   const auto now = std::chrono::steady_clock::now().time_since_epoch();
   return std::chrono::duration_cast<std::chrono::milliseconds>(now).count();
 }
 
-// 0: it has none.
+// Returns 0 if the address has no port.
 uint16_t PortOf(nng_pipe pipe, const char* option) {
   nng_sockaddr address;
   if (nng_pipe_get_addr(pipe, option, &address) != 0) return 0;
@@ -64,7 +64,7 @@ Status DialedSocket::Start(const std::string& url) {
   nng_dialer_set_ms(dialer, NNG_OPT_RECONNMINT, kReconnectFirst);
   nng_dialer_set_ms(dialer, NNG_OPT_RECONNMAXT,
                     NngIsStuck() ? kReconnectLastIfStuck : kReconnectLast);
-  // Transports that have no such option refuse it, and need none.
+  // Transports without this option refuse it, and do not need it.
   (void)nng_dialer_set_bool(dialer, NNG_OPT_TCP_KEEPALIVE, true);
   code = nng_dialer_start(dialer, NNG_FLAG_NONBLOCK);
   if (code != 0) return BadUrl(code, url);
@@ -76,7 +76,7 @@ void DialedSocket::TimedOut(std::chrono::milliseconds patience) {
   pipe.id = link_->last_pipe;
   if (patience < kSilence || pipe.id == 0 || link_->Silence() < kSilence) return;
   given_up_ = true;
-  nng_pipe_close(pipe);  // of no effect on one that is closed
+  nng_pipe_close(pipe);  // no effect if it is closed already
 }
 
 void DialedSocket::Link::Heard() { heard_ms = NowMs(); }
@@ -84,8 +84,8 @@ void DialedSocket::Link::Heard() { heard_ms = NowMs(); }
 std::chrono::milliseconds DialedSocket::Link::Silence() {
   if (pipes <= 0) return {};
   const auto bytes = progress.Bytes();
-  if (bytes && *bytes - progressed >= kWorthHearing) {
-    progressed = *bytes;
+  if (bytes && *bytes - counted >= kLeastProgressBytes) {
+    counted = *bytes;
     Heard();
   }
   return std::chrono::milliseconds(std::max<int64_t>(0, NowMs() - heard_ms));
@@ -95,7 +95,7 @@ void DialedSocket::OnPipe(nng_pipe pipe, nng_pipe_ev event, void* argument) {
   auto* link = static_cast<Link*>(argument);
   if (event == NNG_PIPE_EV_ADD_POST) {
     link->Heard();
-    link->progressed = 0;
+    link->counted = 0;
     link->progress.Follow(PortOf(pipe, NNG_OPT_LOCADDR), PortOf(pipe, NNG_OPT_REMADDR));
     link->last_pipe = pipe.id;
     ++*link->connections;

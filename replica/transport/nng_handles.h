@@ -1,4 +1,6 @@
-// Owners of nng's handles, and nng's codes as Error. Only this folder includes it.
+// RAII wrappers for nng's handles, and the mapping of nng's codes to Error. Only this folder
+// includes it. NngError and CloseSocket may be called from any thread; a wrapper belongs to its
+// owner.
 #pragma once
 
 #include <nng/nng.h>
@@ -15,27 +17,27 @@ namespace tandem::replica {
 ErrorKind KindOfNng(int code);
 tl::unexpected<Error> NngError(int code, std::string what);
 
-// nng_close, but for at most two seconds: until nng 1.6, closing a connection at the instant a part
-// of a message arrives leaves nng waiting for that connection for ever (nng #1636). A thread is
-// then left behind; `keep` lives as long as nng may still use it.
+// Calls nng_close, but waits at most two seconds. Before nng 1.6, closing a connection at the
+// moment at which part of a message arrives makes nng wait for that connection for ever (nng
+// #1636). In that case a thread is left behind; `keep` lives as long as nng may still use it.
 void CloseSocket(nng_socket socket, const std::shared_ptr<void>& keep);
-// Whether that has happened in this process. nng then clears away no connection any more, nor the
-// descriptor of one that could not be made.
+// Returns true if that has happened in this process. From then on nng clears away no connection,
+// and closes no descriptor of a connection that could not be made.
 bool NngIsStuck();
 
 class NngSocket {
  public:
   NngSocket() = default;
   NngSocket(NngSocket&&) = delete;
-  // No call may be under way on one of the socket's contexts: nng 1.5 then locks a mutex that is
-  // gone. End them first.
+  // Requires that no call is under way on one of the socket's contexts, because nng 1.5 would then
+  // lock a mutex that has been freed. End all calls first.
   ~NngSocket() {
     if (opened) CloseSocket(handle, keep);
   }
 
   nng_socket handle = NNG_SOCKET_INITIALIZER;
   bool opened = false;
-  std::shared_ptr<void> keep;  // what nng's callbacks refer to
+  std::shared_ptr<void> keep;  // the state that nng's callbacks use
 };
 
 class NngContext {
@@ -63,7 +65,7 @@ class NngAio {
   int Open(void (*callback)(void*), void* argument) {
     return nng_aio_alloc(&handle, callback, argument);
   }
-  // Waits for the callback, and keeps it from being called again.
+  // Waits for a running callback, and prevents further calls of it.
   void Free() {
     if (handle == nullptr) return;
     nng_aio_stop(handle);

@@ -1,4 +1,4 @@
-// The answering side: one nng REP socket, a context and a thread a worker.
+// The answering side: one nng REP socket, and a context and a thread for each worker.
 #include <nng/nng.h>
 #include <nng/protocol/reqrep0/rep.h>
 #include <nng/transport/ipc/ipc.h>
@@ -19,20 +19,21 @@ namespace tandem::replica {
 namespace {
 
 constexpr int kFirstWorkers = 2;
-// A peer that does not read its answers holds a worker for so long.
+// A peer that does not read its answers occupies a worker for this long.
 constexpr nng_duration kReplyTimeoutMs = 30'000;
 
-// Whether the peer is another user, root excepted, that the socket's mode let in: one with
-// CAP_DAC_OVERRIDE.
+// Returns true if the peer is another user than ours, root excepted. The socket's mode admits such
+// a user only with CAP_DAC_OVERRIDE.
 bool IsOtherUser(nng_pipe pipe) {
   uint64_t user = 0;
-  if (nng_pipe_get_uint64(pipe, NNG_OPT_IPC_PEER_UID, &user) != 0) return false;  // no ipc
+  if (nng_pipe_get_uint64(pipe, NNG_OPT_IPC_PEER_UID, &user) != 0) return false;  // not ipc
   return user != 0 && user != geteuid();
 }
 
-// The connections there are.
+// The open connections.
 class ConnectionTable {
  public:
+  // Returns a closed connection if the pipe has ended already.
   ConnectionRef Find(nng_pipe pipe) {
     MutexLock lock(mutex_);
     const auto found = connections_.find(nng_pipe_id(pipe));
@@ -42,7 +43,7 @@ class ConnectionTable {
     return gone;
   }
 
-  // Called by nng.
+  // Called on a thread of nng.
   static void OnPipe(nng_pipe pipe, nng_pipe_ev event, void* argument) {
     if (event == NNG_PIPE_EV_ADD_PRE && IsOtherUser(pipe)) {
       nng_pipe_close(pipe);
@@ -71,11 +72,11 @@ class NngReplySocket final : public ReplySocket {
         max_message_bytes_(max_message_bytes),
         handler_(std::move(handler)) {}
 
-  // The workers end first, and with them all calls on contexts.
+  // The workers end before the socket, and all calls on contexts end with them.
   ~NngReplySocket() override {
     std::vector<std::unique_ptr<Worker>> workers;
     {
-      // Workers start workers, under the lock and not once this is set.
+      // Workers start other workers with mutex_ held, and only while this is not set.
       MutexLock lock(mutex_);
       closing_ = true;
       workers.swap(workers_);
@@ -113,7 +114,7 @@ class NngReplySocket final : public ReplySocket {
     int code = nng_listener_create(&listener, socket_.handle, url.c_str());
     if (code != 0) return NngError(code, what);
     (void)nng_listener_set_bool(listener, NNG_OPT_TCP_KEEPALIVE, true);
-    // Refused by other transports than ipc.
+    // Transports other than ipc refuse this option.
     (void)nng_listener_set_int(listener, NNG_OPT_IPC_PERMISSIONS, 0600);
     code = nng_listener_start(listener, 0);
     if (code != 0) return NngError(code, what);
@@ -129,7 +130,7 @@ class NngReplySocket final : public ReplySocket {
 
   struct Worker {
     NngContext context;
-    NngAio aio;  // one for all it does, so that stopping this stops the worker
+    NngAio aio;  // used for everything the worker does, so stopping it stops the worker
     std::thread thread;
   };
 
@@ -147,8 +148,8 @@ class NngReplySocket final : public ReplySocket {
     return {};
   }
 
-  // One worker more whenever the last idle one takes up work: requests that wait (WaitApplied)
-  // never keep others from being served, up to the limit.
+  // Adds a worker when the last idle one takes a request. So requests that wait (WaitApplied) never
+  // keep others from being served, up to the limit on workers.
   void BecomeBusy() {
     MutexLock lock(mutex_);
     if (--idle_ > 0 || closing_ || static_cast<int>(workers_.size()) >= max_workers_) return;
@@ -166,7 +167,8 @@ class NngReplySocket final : public ReplySocket {
       nng_aio_set_timeout(aio, NNG_DURATION_INFINITE);
       nng_ctx_recv(worker.context.handle, aio);
       nng_aio_wait(aio);
-      // Stopped, or a connection that broke; once stopped, the aio has no result of its own.
+      // The aio was stopped, or a connection broke. A stopped aio has no valid result, so closing()
+      // is checked first.
       if (closing()) return;
       if (nng_aio_result(aio) != 0) continue;
       NngMessage request(nng_aio_get_msg(aio));
@@ -184,9 +186,9 @@ class NngReplySocket final : public ReplySocket {
     try {
       auto message = NngMessage::From(handler_(request, connection));
       if (message && message->bytes().size() <= max_message_bytes_) return std::move(*message);
-      LogError("a reply is too large: dropped");
+      LogError("drop a reply: it is larger than a message may be");
     } catch (const std::exception& e) {
-      LogError("a request could not be answered: {}", e.what());
+      LogError("drop a request: the handler threw: {}", e.what());
     }
     return NngMessage();
   }
@@ -197,8 +199,8 @@ class NngReplySocket final : public ReplySocket {
     nng_aio_set_timeout(aio, kReplyTimeoutMs);
     nng_ctx_send(worker.context.handle, aio);
     nng_aio_wait(aio);
-    // Taken over unless it failed; a peer that has gone asks again. Stopping may have kept nng from
-    // looking at it at all.
+    // nng owns the message unless sending failed; a peer that has gone asks again. If the aio was
+    // stopped, nng may not have taken the message at all, whatever the result.
     const bool sent = nng_aio_result(aio) == 0 && nng_aio_get_msg(aio) == nullptr;
     if (sent) (void)reply.Release();
     nng_aio_set_msg(aio, nullptr);

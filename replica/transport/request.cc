@@ -1,4 +1,4 @@
-// The asking side: a context of a DialedSocket a call.
+// The asking side: each call uses a context of its own on a DialedSocket.
 #include <nng/nng.h>
 
 #include <algorithm>
@@ -24,10 +24,10 @@ struct Traffic {
 
 class NngCall;
 
-// The calls of one peer that are under way, so that they can be ended.
+// The calls to one peer that are under way, kept so that they can be ended.
 class CallList {
  public:
-  // False once Close has been called.
+  // Returns false once Close has been called.
   bool Add(NngCall* call) {
     MutexLock lock(mutex_);
     if (!closed_) calls_.insert(call);
@@ -38,7 +38,7 @@ class CallList {
     calls_.erase(call);
   }
   void Close();
-  // Those on this socket end as if they had timed out.
+  // Ends the calls on this socket; their Wait returns kUnreachable.
   void GiveUp(const DialedSocket* socket);
 
  private:
@@ -47,7 +47,7 @@ class CallList {
   std::unordered_set<NngCall*> calls_ GUARDED_BY(mutex_);
 };
 
-// Sends, then receives, on one aio: nng calls OnDone at the end of each.
+// Sends, then receives, on one aio. nng calls OnDone when each of the two has ended.
 class NngCall final : public RequestSocket::Call {
  public:
   NngCall(std::shared_ptr<DialedSocket> socket, Traffic& traffic, CallList& calls,
@@ -77,7 +77,7 @@ class NngCall final : public RequestSocket::Call {
     return {};
   }
 
-  // Wait returns at once; what is under way ends with the call.
+  // Makes Wait return at once. The operation under way ends when the call is destroyed.
   void Cancel() { Finish(NNG_ECLOSED, {}); }
   void GiveUp() { Finish(NNG_ECONNRESET, {}); }
   bool IsOn(const DialedSocket* socket) const { return socket_.get() == socket; }
@@ -99,7 +99,7 @@ class NngCall final : public RequestSocket::Call {
     if (code == NNG_ETIMEDOUT) socket_->TimedOut(patience_);
     if (phase_ == Phase::kSending) {
       if (code != 0) {
-        // Not sent: the message is still ours.
+        // The message was not sent, so it is still ours to free.
         const NngMessage unsent(nng_aio_get_msg(aio_.handle));
         return Finish(code, {});
       }
@@ -126,7 +126,7 @@ class NngCall final : public RequestSocket::Call {
 
   void SetTimeout() {
     const auto left = std::chrono::duration_cast<milliseconds>(deadline_ - Clock::now()).count();
-    // 0 would mean "poll", negative numbers have meanings of their own.
+    // At least 1: to nng 0 means "poll", and negative numbers have special meanings.
     nng_aio_set_timeout(aio_.handle, static_cast<nng_duration>(std::clamp<int64_t>(
                                          left, 1, std::numeric_limits<int32_t>::max())));
   }
@@ -171,7 +171,8 @@ class NngRequestSocket final : public RequestSocket {
 
   Result<std::unique_ptr<Call>> Send(std::string request, milliseconds timeout) override {
     if (request.size() > kMaxMessageBytes) {
-      return MakeError(ErrorKind::kProtocol, "send a request beyond the limit", EMSGSIZE);
+      return MakeError(ErrorKind::kProtocol, "send a request (larger than a message may be)",
+                       EMSGSIZE);
     }
     ASSIGN_OR_RETURN(NngMessage message, NngMessage::From(request));
     ASSIGN_OR_RETURN(std::shared_ptr<DialedSocket> socket, LiveSocket());
@@ -193,12 +194,13 @@ class NngRequestSocket final : public RequestSocket {
   }
   uint64_t sent_bytes() const override { return traffic_.sent; }
   uint64_t received_bytes() const override { return traffic_.received; }
-  // nng_close itself waits for the destructor, when no call is left.
+  // Only ends the calls. The destructor closes the socket, when no call is left.
   void Close() override { calls_.Close(); }
 
  private:
   Result<std::shared_ptr<DialedSocket>> LiveSocket() {
-    std::shared_ptr<DialedSocket> given_up;  // closed outside the lock, or with its last call
+    std::shared_ptr<DialedSocket>
+        given_up;  // destroyed after mutex_ is released, or with its last call
     MutexLock lock(mutex_);
     if (socket_->given_up()) {
       given_up = socket_;

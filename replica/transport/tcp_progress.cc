@@ -13,9 +13,9 @@
 namespace tandem::replica {
 namespace {
 
-constexpr uint8_t kEstablished = 1;  // TCP_ESTABLISHED, which linux/tcp.h does not have
+constexpr uint8_t kEstablished = 1;  // TCP_ESTABLISHED, which linux/tcp.h does not define
 
-// 0: it has none.
+// Returns 0 if the address has no port.
 uint16_t PortOf(const sockaddr_storage& address) {
   if (address.ss_family == AF_INET) {
     return ntohs(reinterpret_cast<const sockaddr_in&>(address).sin_port);
@@ -45,7 +45,7 @@ bool TcpProgress::ended() {
 std::optional<uint64_t> TcpProgress::Bytes() {
   MutexLock lock(mutex_);
   if (local_port_ == 0) return std::nullopt;
-  if (fd_ < 0 || !IsIt(fd_)) fd_ = Find();
+  if (fd_ < 0 || !IsOurConnection(fd_)) fd_ = Find();
   tcp_info info = {};
   socklen_t size = sizeof info;
   if (fd_ < 0 || getsockopt(fd_, IPPROTO_TCP, TCP_INFO, &info, &size) != 0) {
@@ -61,7 +61,7 @@ std::optional<uint64_t> TcpProgress::Bytes() {
   return info.tcpi_bytes_acked + info.tcpi_bytes_received;
 }
 
-bool TcpProgress::IsIt(int fd) const {
+bool TcpProgress::IsOurConnection(int fd) const {
   sockaddr_storage address = {};
   socklen_t size = sizeof address;
   if (getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size) != 0) return false;
@@ -77,7 +77,7 @@ int TcpProgress::Find() const {
   while (const dirent* entry = readdir(descriptors.get())) {
     if (entry->d_name[0] == '.') continue;
     const int fd = std::atoi(entry->d_name);
-    if (IsIt(fd)) return fd;
+    if (IsOurConnection(fd)) return fd;
   }
   return -1;
 }

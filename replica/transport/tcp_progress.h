@@ -1,9 +1,9 @@
-// Whether a TCP connection that a library made in this process stands and gets anywhere: bytes that
-// its peer has acknowledged, and bytes that came from it. Any thread.
+// Watches a TCP connection that a library made in this process: whether it is open, and how many
+// bytes its peer has acknowledged and sent. Any thread may call it.
 //
-// The descriptor is the library's. It is looked for by its ports, and looked at again each time
-// before it is believed; it is only read from, so a descriptor that is closed meanwhile and stands
-// for something else does no harm.
+// The descriptor belongs to the library. It is found by its ports, and its ports are checked again
+// before each use. It is only queried, so no harm is done if it is closed meanwhile and its number
+// reused.
 #pragma once
 
 #include <cstdint>
@@ -15,22 +15,24 @@ namespace tandem::replica {
 
 class TcpProgress {
  public:
-  // From now on it is about the connection between these ports, in host byte order; 0: none.
+  // Watches the connection between these ports (host byte order) from now on, or none if they are
+  // 0.
   void Follow(uint16_t local_port, uint16_t remote_port) EXCLUDES(mutex_);
-  // Bytes in both directions so far; nothing: that cannot be known.
+  // Returns the bytes in both directions so far, or nullopt if they cannot be known.
   std::optional<uint64_t> Bytes() EXCLUDES(mutex_);
-  // The connection has ended, as Bytes() has found.
+  // Returns true if the last call of Bytes() found that the connection has ended.
   bool ended() EXCLUDES(mutex_);
 
  private:
-  bool IsIt(int fd) const REQUIRES(mutex_);
+  bool IsOurConnection(int fd) const REQUIRES(mutex_);
+  // Returns the descriptor, or -1 if there is none.
   int Find() const REQUIRES(mutex_);
 
   Mutex mutex_;
   uint16_t local_port_ GUARDED_BY(mutex_) = 0;
   uint16_t remote_port_ GUARDED_BY(mutex_) = 0;
-  int fd_ GUARDED_BY(mutex_) = -1;        // where it was last
-  bool seen_ GUARDED_BY(mutex_) = false;  // once
+  int fd_ GUARDED_BY(mutex_) = -1;        // where it was found last
+  bool seen_ GUARDED_BY(mutex_) = false;  // found at least once
   bool ended_ GUARDED_BY(mutex_) = false;
 };
 

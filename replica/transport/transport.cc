@@ -1,4 +1,4 @@
-// What both sides of the transport share: nng's codes become Error here.
+// The part that both sides of the transport share. nng's codes become Error here.
 #include "replica/transport/transport.h"
 
 #include <atomic>
@@ -74,14 +74,14 @@ void CloseSocket(nng_socket socket, const std::shared_ptr<void>& keep) {
   std::thread thread;
   try {
     thread = std::thread(std::move(close));
-  } catch (const std::system_error&) {  // no more threads: without a limit, then
+  } catch (const std::system_error&) {  // no thread can be made: close without a limit
     nng_close(socket);
     return;
   }
   if (closed.wait_for(std::chrono::seconds(2)) == std::future_status::ready) {
     thread.join();
   } else {
-    LogWarning("nng does not close a socket; left behind");
+    LogWarning("nng does not close a socket; it is left open (a known bug of nng before 1.6)");
     g_nng_is_stuck = true;
     thread.detach();
   }

@@ -1,5 +1,5 @@
-// nng request/reply, wrapped: only this folder includes nng's headers. Messages are byte strings;
-// what they mean stands in replica/wire/messages.h. URLs are nng's (tcp://HOST:PORT, ipc:///PATH).
+// Wraps nng request/reply; only this folder includes nng's headers. Messages are byte strings;
+// replica/wire/messages.h describes their content. URLs are nng's (tcp://HOST:PORT, ipc:///PATH).
 #pragma once
 
 #include <atomic>
@@ -16,55 +16,56 @@
 
 namespace tandem::replica {
 
-// One peer. Any thread; many calls may be under way at once, each on a context of its own. It
-// connects in the background and reconnects by itself; a request that was under way when the
-// connection broke is sent again, so requests must be repeatable.
+// Sends requests to one peer. Any thread may call it, and many calls may be under way at once, each
+// on a context of its own. It connects in the background and reconnects by itself. A request that
+// is under way when the connection breaks is sent again, so requests must be repeatable.
 class RequestSocket {
  public:
   class Call;  // one request under way
 
-  // Does not wait for the peer. Fails on a URL that makes no sense.
+  // Does not wait for the peer. Returns kUsage if the URL is invalid.
   static Result<std::unique_ptr<RequestSocket>> Dial(const std::string& url);
   virtual ~RequestSocket() = default;
 
-  // Sends; wait for the answer with Call::Wait. The socket must outlive the call.
+  // Sends a request; Call::Wait returns the answer. The socket must outlive the call.
   virtual Result<std::unique_ptr<Call>> Send(std::string request,
                                              std::chrono::milliseconds timeout) = 0;
+  // Sends a request and waits for the answer.
   Result<std::string> Ask(std::string request, std::chrono::milliseconds timeout);
 
-  // The connection there is, counted from 1; 0: none.
+  // Returns the number of the current connection, counted from 1, or 0 if there is none.
   virtual uint64_t connection() const = 0;
-  // Connections there have been.
+  // Returns the number of connections made so far.
   virtual uint64_t connections() const = 0;
-  // Time since anything came over the connection there is, or, over TCP, since the peer's host took
-  // anything of what was sent: a large message over a slow link is no silence. Zero: there is no
-  // connection.
+  // Returns the time since anything came over the current connection or, over TCP, since the peer's
+  // host took in part of what was sent, so that a large message over a slow link is no silence.
+  // Returns zero if there is no connection.
   virtual std::chrono::milliseconds silence() = 0;
-  // Gives up the socket as it is: calls under way end with kUnreachable, the next one connects
-  // anew.
+  // Gives up the current socket. Calls under way end with kUnreachable; the next call dials a new
+  // one.
   virtual void DialAnew() = 0;
-  // Bytes of messages, without what TCP and nng add.
+  // Bytes of messages, without the overhead of TCP and nng.
   virtual uint64_t sent_bytes() const = 0;
   virtual uint64_t received_bytes() const = 0;
-  // Ends all calls under way, and all later ones, with ErrorKind::kCancelled. May be called again.
+  // Ends all calls under way, and all later ones, with kCancelled. May be called more than once.
   virtual void Close() = 0;
 };
 
 class RequestSocket::Call {
  public:
-  virtual ~Call() = default;  // cancels if still under way
-  // kUnreachable after the time-out, kCancelled after Close.
+  virtual ~Call() = default;  // cancels the call if it is under way
+  // Waits for the answer. Returns kUnreachable after the time-out, and kCancelled after Close.
   virtual Result<std::string> Wait() = 0;
 };
 
-// Answers requests: each on a thread of its own, at most `workers` at once, so the handler may
-// block. Messages beyond `max_message_bytes` end their connection. ipc sockets are open to their
-// owner only.
+// Answers requests, each on a thread of its own, at most `workers` at once, so the handler may
+// block. A message larger than `max_message_bytes` ends its connection. An ipc socket admits only
+// its owner and root.
 class ReplySocket {
  public:
   using Handler = std::function<std::string(std::string_view request)>;
 
-  // Told what the request came over as well; never null.
+  // Is also given the connection over which the request came, which is never null.
   using ConnectionHandler =
       std::function<std::string(std::string_view request, const ConnectionRef& connection)>;
 
@@ -74,9 +75,9 @@ class ReplySocket {
   static Result<std::unique_ptr<ReplySocket>> Listen(const std::vector<std::string>& urls,
                                                      int workers, size_t max_message_bytes,
                                                      Handler handler);
-  // Closes the socket and waits for handlers under way.
+  // Waits for handlers under way, and closes the socket.
   virtual ~ReplySocket() = default;
-  // The URLs actually listened on (port 0 resolved).
+  // Returns the URLs that it listens on, with port 0 replaced by the actual port.
   virtual std::vector<std::string> urls() const = 0;
 };
 

@@ -18,7 +18,7 @@ uint64_t DigestOf(const std::vector<uint64_t>& chunk_checksums) {
 Result<std::vector<Record>> UnpackRecords(std::string_view payload, uint64_t raw_size) {
   if (raw_size == 0) return DecodeRecords(payload);
   if (raw_size > kMaxMessageBytes) {
-    return MakeError(ErrorKind::kProtocol, "unpack a chunk beyond the limit", EBADMSG);
+    return MakeError(ErrorKind::kProtocol, "unpack a chunk (larger than the limit)", EBADMSG);
   }
   std::string raw(raw_size, '\0');
   const size_t size = ZSTD_decompress(raw.data(), raw.size(), payload.data(), payload.size());

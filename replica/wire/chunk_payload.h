@@ -1,4 +1,4 @@
-// A chunk's payload: records, perhaps compressed with zstd. Any thread.
+// The payload of a chunk: records, zstd-compressed or not. Any thread may call these functions.
 #pragma once
 
 #include <cstdint>
@@ -11,13 +11,14 @@
 
 namespace tandem::replica {
 
-// XXH3-64, as Chunk::checksum and the stage file have it.
+// Returns the XXH3-64 that Chunk::checksum and the stage file use.
 uint64_t ChecksumOf(std::string_view bytes);
-// Of a change set: XXH3-64 of its chunks' checksums, in order, little endian (Commit::digest).
+// Returns the digest of a change set (Commit::digest): XXH3-64 of its chunks' checksums, in order,
+// little endian.
 uint64_t DigestOf(const std::vector<uint64_t>& chunk_checksums);
 
-// Decompresses if raw_size != 0 (and then into exactly that many bytes), decodes and checks.
-// kProtocol on anything else than Chunk describes.
+// Decompresses the payload, which must yield exactly `raw_size` bytes, unless `raw_size` is 0; then
+// decodes and checks the records. Returns kProtocol if the payload is not what Chunk describes.
 Result<std::vector<Record>> UnpackRecords(std::string_view payload, uint64_t raw_size);
 
 }  // namespace tandem::replica

@@ -1,4 +1,5 @@
-// Numbers and ids as the stage file has them: little endian, one after another. Any thread.
+// Packs numbers and ids as the stage file stores them: little endian, one after another.
+// Not thread-safe: an instance is used by one thread at a time.
 #pragma once
 
 #include <endian.h>
@@ -30,7 +31,7 @@ class Packer {
   std::string bytes_;
 };
 
-// Reads what Packer wrote. Beyond the end it reads zeros and is no longer good().
+// Reads what Packer wrote. A read beyond the end returns zeros, and good() is false from then on.
 class Unpacker {
  public:
   explicit Unpacker(std::string_view bytes) : bytes_(bytes) {}
@@ -46,7 +47,7 @@ class Unpacker {
     return IdType::FromBytes(Take(IdType::kSize)).value_or(IdType());
   }
   bool good() const { return good_; }
-  // All bytes were there, and none is left.
+  // Returns true if all reads were within the bytes and no byte is left.
   bool AtEnd() const { return good_ && bytes_.empty(); }
 
  private:

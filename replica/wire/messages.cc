@@ -8,7 +8,7 @@ namespace {
 
 constexpr char kIdentifier[] = "TFQ1";
 constexpr size_t kMaxSourceBytes = 8192;
-// What a message needs besides the bytes it carries.
+// The size of a message besides the bytes it carries.
 constexpr size_t kEnvelopeBytes = 512;
 
 // ---- Writing -----------------------------------------------------------------------------------
@@ -76,7 +76,7 @@ struct BodyWriter {
   }
 };
 
-// The alternatives of RequestBody and of the union on the wire stand in one order.
+// RequestBody and the union on the wire list their alternatives in the same order.
 static_assert(std::variant_size_v<RequestBody> == static_cast<size_t>(wire::RequestBody::MAX));
 static_assert(std::is_same_v<std::variant_alternative_t<3, RequestBody>, Commit> &&
               wire::RequestBodyTraits<wire::Commit>::enum_value == wire::RequestBody(3 + 1));
@@ -101,7 +101,8 @@ Result<RequestBody> Read(WireReader& reader, const wire::Hello& table) {
   Hello hello;
   hello.protocol_oldest = table.protocol_oldest();
   hello.protocol_newest = table.protocol_newest();
-  if (hello.protocol_oldest > hello.protocol_newest) return Malformed("no protocol version");
+  if (hello.protocol_oldest > hello.protocol_newest)
+    return Malformed("an empty range of protocol versions");
   ASSIGN_OR_RETURN(hello.volume_name, reader.Name(table.volume_name()));
   if (hello.volume_name.front() == '.') return Malformed("a volume name that begins with a dot");
   hello.volume = FromWire<VolumeId>(table.volume());
@@ -123,7 +124,7 @@ Result<RequestBody> Read(WireReader& reader, const wire::Chunk& table) {
   chunk.stage = FromWire<CutId>(table.stage());
   chunk.sequence = table.sequence();
   chunk.raw_size = table.raw_size();
-  if (chunk.raw_size > kMaxMessageBytes) return Malformed("a chunk beyond the limit");
+  if (chunk.raw_size > kMaxMessageBytes) return Malformed("a chunk larger than the limit");
   chunk.checksum = table.checksum();
   ASSIGN_OR_RETURN(chunk.payload, reader.Bytes(table.payload(), kMaxMessageBytes, "chunk"));
   return chunk;
@@ -154,7 +155,7 @@ Result<RequestBody> Read(WireReader&, const wire::WaitApplied& table) {
 Result<RequestBody> Read(WireReader&, const wire::GetSignature& table) {
   const GetSignature get{FromWire<ObjectId>(table.object()), table.offset(), table.length()};
   RETURN_IF_ERROR(CheckRange(get.offset, get.length));
-  if (get.length > kMaxDeltaWindow) return Malformed("a signature over too much");
+  if (get.length > kMaxDeltaWindow) return Malformed("a signature over too large a range");
   return get;
 }
 
@@ -185,7 +186,7 @@ Result<RequestBody> Read(WireReader& reader, const wire::GetDigests& table) {
   if (get.block_size < kMinDigestBlock || get.block_size > kMaxDigestBlock ||
       get.offset % get.block_size != 0 || get.length > kMaxDigestWindow ||
       get.length / get.block_size > kMaxDigestBlocks) {
-    return Malformed("digests over blocks that cannot be");
+    return Malformed("digests over impossible blocks");
   }
   ASSIGN_OR_RETURN(get.algorithm, reader.Enum<HashAlgorithm>(table.algorithm(), "algorithm"));
   get.drop_cache = table.drop_cache();
@@ -232,7 +233,7 @@ std::string EncodeRequest(const Request& request) {
 }
 
 Result<Request> DecodeRequest(std::string_view bytes) {
-  if (bytes.size() > kMaxMessageBytes) return Malformed("beyond the limit");
+  if (bytes.size() > kMaxMessageBytes) return Malformed("larger than the limit");
   WireReader reader(bytes);
   ASSIGN_OR_RETURN(const wire::Request* root, reader.Root<wire::Request>(kIdentifier));
   Request request;

@@ -1,10 +1,11 @@
-// What tandemfs and tandemd say to each other, as plain structs. Each has a table in
-// replica/wire/wire.fbs, the protocol's reference; replica/wire/messages*.cc are the only code that
-// knows both. The conversation, and what every message means when it is lost or repeated, stands in
-// replica/PROTOCOL.md.
+// The messages between tandemfs and tandemd, as plain structs. Each has a table in
+// replica/wire/wire.fbs, the reference of the wire format; only replica/wire/messages*.cc know
+// both. replica/PROTOCOL.md describes the order of messages, and what each means when it is lost or
+// repeated.
 //
-// Any thread. Decode checks everything (FlatBuffers verifier, lengths, kinds, names) and fails with
-// ErrorKind::kProtocol; what it returns owns its bytes unless said otherwise.
+// Any thread may call these functions. The Decode functions check everything (FlatBuffers verifier,
+// lengths, kinds, names) and return kProtocol if anything is wrong. What they return owns its
+// bytes.
 #pragma once
 
 #include <cstdint>
@@ -25,44 +26,47 @@ namespace tandem::replica {
 inline constexpr uint32_t kProtocolOldest = 1;
 inline constexpr uint32_t kProtocolNewest = 1;
 
-// No message is larger than this; a chunk's records, uncompressed, neither.
+// The largest message, and the largest uncompressed size of a chunk's records.
 inline constexpr size_t kMaxMessageBytes = 32 << 20;
-// A request for a signature or a delta covers at most this many bytes of content.
+// The most bytes of content that one signature or delta covers.
 inline constexpr uint64_t kMaxDeltaWindow = 16 << 20;
 inline constexpr size_t kMaxNameBytes = 255;
-// One Find asks for at most so many objects; one Commit names at most so many as missing.
+// The most objects that one Find asks for, and that one reply to Commit names as missing.
 inline constexpr size_t kMaxFindObjects = 4096;
+// The most short objects that one Position lists.
 inline constexpr size_t kMaxShortListed = 64;
-// One GetDigests covers at most so much; a verify of a large file asks again for the next window.
+// Limits of one GetDigests. A verify of a large file sends one for each window.
 inline constexpr uint32_t kMinDigestBlock = 512;
 inline constexpr uint32_t kMaxDigestBlock = 64 << 20;
 inline constexpr uint64_t kMaxDigestWindow = 256 << 20;
 inline constexpr uint64_t kMaxDigestBlocks = 65536;
 
-// A name as a directory may hold it: 1 to 255 bytes, no '/', no NUL, neither "." nor "..". Volume
-// names, besides, do not begin with a dot.
+// Returns true if a directory can have an entry of this name: 1 to 255 bytes, no '/', no NUL,
+// neither
+// "." nor "..". A volume's name, in addition, does not begin with a dot.
 bool IsValidName(std::string_view name);
 
 // ---- Records: what a change set is made of -----------------------------------------------------
 
-// Attributes of an object as of the cut. Comes before the object's data, in any order with entries.
+// Attributes of an object as of the cut. Comes before the object's data; its order among the
+// entries does not matter.
 struct ObjectRecord {
   ObjectId object;
-  // The record and the data that follow it are all there is: create the object if unknown.
+  // The record and the data that follow it describe the whole object: it is created if unknown.
   bool whole = false;
-  // `attributes.xattrs` is the full set (otherwise: leave extended attributes alone).
+  // If true, `attributes.xattrs` is the full set; if false, extended attributes are left alone.
   bool with_xattrs = false;
-  // attributes.size is binding: content ends there.
+  // The content ends at attributes.size.
   meta::Attributes attributes;
 };
 
 enum class Encoding : uint8_t {
-  kLiteral = 0,  // `bytes` are the content; bytes.size() == length
+  kLiteral = 0,  // `bytes` is the content; bytes.size() == length
   kHole = 1,     // the range is a hole; `bytes` is empty
   kDelta = 2,    // `bytes` is a librsync delta against [basis_offset, +basis_length) of `basis`
-  // Never sent: the bytes, or the hole, stand in a file of the stage's
-  // (replica/apply/staged_files.h), whose inode is `basis`. `fresh`: that file is all the object is
-  // from its whole record on.
+  // Only in a replica's stage, never sent: the content, bytes or hole, is in a file beside the
+  // stage file (replica/apply/staged_files.h) whose inode is `basis`. If `fresh`, that file is the
+  // object's whole content since its last whole record.
   kStaged = 3,
 };
 
@@ -72,20 +76,21 @@ struct DataRecord {
   uint64_t length = 0;
   Encoding encoding = Encoding::kLiteral;
   std::string bytes;
-  // Of deltas: content of this object as the replica has *applied* it.
+  // kDelta: the object whose content, as the replica has *applied* it, is the basis.
   ObjectId basis;
   uint64_t basis_offset = 0;
   uint64_t basis_length = 0;
-  // Of deltas: XXH3-64 of the resolved content. If it does not fit, the basis was not what the
-  // signature said: kBasisChanged.
+  // kDelta: XXH3-64 of the resolved content. If it does not match, the basis was not what the
+  // signature described, and the reply is kBasisChanged.
   uint64_t checksum = 0;
-  // All of a large object's content travels in this stage: its whole record came before, and its
-  // bytes come in order of sequence, each place again only after what was sent before has been
-  // answered. So the replica may put them where the object will be.
+  // All content of a large object travels in this stage: its whole record came before, the data
+  // comes in order of sequence, and data that overwrites earlier data is sent only once that has
+  // been answered. So the replica may write it straight into the file that becomes the object.
   bool fresh = false;
 };
 
-// The name leads to `child`, or, null, to nothing. Later records of one name replace earlier ones.
+// The name leads to `child`, or to nothing if `child` is null. A later record of a name replaces an
+// earlier one.
 struct EntryRecord {
   ObjectId parent;
   std::string name;
@@ -96,23 +101,25 @@ using Record = std::variant<ObjectRecord, DataRecord, EntryRecord>;
 
 // ---- Requests ----------------------------------------------------------------------------------
 
-// Opens a session; the one before it on this volume ends.
+// Opens a session. The previous session of this volume ends.
 struct Hello {
   uint32_t protocol_oldest = kProtocolOldest;
   uint32_t protocol_newest = kProtocolNewest;
   std::string volume_name;
   VolumeId volume;
-  std::string source;  // host:path, for messages to people
-  // Tells two sources that say the same of themselves apart; null: from before there were such.
+  std::string source;  // host:path, shown in messages
+  // Distinguishes two sources with the same volume and host:path. Null if the source is too old to
+  // have one.
   RunId run = {};
 };
 
-// Opens a stage on top of `base`, which must be what the replica has durable and applied. Repeating
-// it changes nothing; another stage id discards the stage that was open.
+// Opens a stage on top of `base`, which must be the cut that the replica has durable and applied. A
+// repeated Begin changes nothing; a Begin with another stage id discards the open stage.
 struct Begin {
-  CutId stage;  // random, names this attempt
+  CutId stage;  // random; names this attempt
   CutName base;
-  // About how much the stage will hold; 0: unknown. kNoSpace if there is not so much room.
+  // About how many bytes the stage will take, or 0 if unknown. The reply is kNoSpace if there is
+  // less room.
   uint64_t expected_bytes = 0;
 };
 
@@ -120,31 +127,31 @@ struct Begin {
 // raw_size != 0.
 struct Chunk {
   CutId stage;
-  uint64_t sequence = 0;  // from 0, without gaps, in any order of arrival
+  uint64_t sequence = 0;  // counts from 0 without gaps; chunks arrive in any order
   uint64_t raw_size = 0;
   uint64_t checksum = 0;  // XXH3-64 of the payload as sent
   std::string payload;
 };
 
-// The stage is complete: make it durable as `cut`, then apply it.
+// Says that the stage is complete. The replica makes it durable as `cut`, then applies it.
 struct Commit {
   CutId stage;
   CutName base;
   CutName cut;
   int64_t wall_time_ns = 0;
   uint64_t chunk_count = 0;
-  // XXH3-64 over the chunks' checksums (8 bytes little endian each) in order of sequence.
+  // XXH3-64 of the chunks' checksums (8 bytes little endian each) in order of sequence.
   uint64_t digest = 0;
   friend bool operator==(const Commit&, const Commit&) = default;
 };
 
-// Answers as soon as `cut` is applied, at the latest after the time-out.
+// Is answered when `cut` is applied, or after the time-out.
 struct WaitApplied {
   CutName cut;
   uint32_t timeout_ms = 0;
 };
 
-// librsync signature of content the replica has applied.
+// Requests a librsync signature of content that the replica has applied.
 struct GetSignature {
   ObjectId object;
   uint64_t offset = 0;
@@ -152,11 +159,11 @@ struct GetSignature {
 };
 
 enum class Origin : uint8_t {
-  kDatabase = 0,  // what the replica knows it has applied: the source's own attributes
-  kDisk = 1,      // what stands on its disk now
+  kDatabase = 0,  // what the replica has applied, with the source's own attributes
+  kDisk = 1,      // what is on the replica's disk now
 };
 
-// The names in a directory, in byte order, from the one after `after`.
+// Requests the names in a directory, in byte order, from the first one after `after`.
 struct List {
   ObjectId directory;
   Origin origin = Origin::kDatabase;
@@ -164,7 +171,8 @@ struct List {
   bool with_xattrs = false;
 };
 
-// Which of these objects the replica has, and their attributes (without extended ones).
+// Asks which of these objects the replica has, and requests their attributes; extended attributes
+// only if `with_xattrs`.
 struct Find {
   std::vector<ObjectId> objects;
   Origin origin = Origin::kDatabase;
@@ -173,14 +181,14 @@ struct Find {
 
 enum class HashAlgorithm : uint8_t { kXxh3 = 0, kBlake2b = 1, kSha256 = 2, kMd5 = 3 };
 
-// Digests of the blocks of content on the replica's disk.
+// Requests the digests of blocks of content on the replica's disk.
 struct GetDigests {
   ObjectId object;
   uint64_t offset = 0;  // a multiple of block_size
   uint64_t length = 0;
   uint32_t block_size = 0;
   HashAlgorithm algorithm = HashAlgorithm::kXxh3;
-  bool drop_cache = false;  // read from the device, not from memory
+  bool drop_cache = false;  // read from the device, not from the page cache
 };
 
 using RequestBody =
@@ -199,50 +207,51 @@ enum class ReplyCode : uint8_t {
   kRefused = 3,         // the volume belongs to another source
   kUnknownSession = 4,  // say Hello again
   kUnknownStage = 5,    // Begin again
-  kWrongBase = 6,       // the replica's cut is another: say Hello again
+  kWrongBase = 6,       // the replica is at another cut: say Hello again
   kMissingObjects = 7,  // Commit: see Reply::missing; the stage stays open for more chunks
-  kBasisChanged = 8,    // a delta did not fit; send literally
+  kBasisChanged = 8,    // a delta did not fit: send the bytes
   kNoSpace = 9,
   kIoError = 10,
   kBusy = 11,      // a redo is running; ask again
   kNotFound = 12,  // the replica has no such object
 };
 
-// An object that alone cannot be on the replica what it is on the source (DESIGN invariant 10).
+// An object that falls short: for reasons of its own it cannot be the same on the replica as on the
+// source (DESIGN invariant 10).
 struct ShortObject {
   ObjectId object;
   std::string path;      // below the root, as of the applied cut
-  std::string reason;    // for people: what was tried, and why it failed
-  bool by_name = false;  // it cannot have its name; its content is what it should be
+  std::string reason;    // shown to users: what was tried, and why it failed
+  bool by_name = false;  // only its name falls short; its content is correct
   friend bool operator==(const ShortObject&, const ShortObject&) = default;
 };
 
-// Answer to Hello and WaitApplied: where the replica stands. Epoch 0: nowhere yet.
+// The answer to Hello and WaitApplied: the cuts that the replica has. Epoch 0: it is at no cut.
 struct Position {
   SessionId session;
   uint32_t protocol = 0;
   CutName durable;
   CutName applied;
-  bool empty = true;   // no object but the root: nothing to compare with
-  std::string notice;  // what a person should know (owners cannot be set, ...); may be empty
-  // Some of the objects that fall short at the applied cut, at most kMaxShortListed, and how many
-  // there are.
+  bool empty = true;   // there is no object but the root, so nothing to compare with
+  std::string notice;  // shown to users (owners cannot be set, ...); may be empty
+  // At most kMaxShortListed of the objects that fall short at the applied cut, and how many there
+  // are in total.
   std::vector<ShortObject> short_objects = {};
   uint64_t short_count = 0;
-  // Bytes a file of the replica's filesystem can have.
+  // The largest file, in bytes, that the replica's filesystem allows.
   uint64_t largest_file = std::numeric_limits<int64_t>::max();
 };
 
 struct Signature {
-  std::string bytes;  // a librsync signature; empty if nothing of the range exists
+  std::string bytes;  // a librsync signature; empty if the range is beyond the end
   uint64_t file_size = 0;
 };
 
 struct Listed {
   std::string name;
-  ObjectId object;  // null: an object on the disk that the replica does not know
+  ObjectId object;  // null if the object is on the disk but unknown to the replica
   meta::Attributes attributes;
-  // The cut that last changed the object there.
+  // The cut that last changed the object on the replica.
   Epoch changed = {};
 };
 
@@ -252,15 +261,15 @@ struct Listing {
 };
 
 struct Found {
-  // One for each object asked for, in order; null id: not there.
+  // One for each requested object, in the same order. The id is null if the object is not there.
   std::vector<Listed> objects;
 };
 
 struct Digests {
   uint64_t file_size = 0;
   uint32_t digest_size = 0;
-  // One after another; of a block that is partly beyond the end, over what there is; none for
-  // blocks wholly beyond it.
+  // The digests, concatenated. The digest of a block that is partly beyond the end covers the bytes
+  // that exist. Blocks wholly beyond the end have none.
   std::string digests;
 };
 
@@ -268,7 +277,7 @@ using ReplyBody = std::variant<std::monostate, Position, Signature, Listing, Fou
 
 struct Reply {
   ReplyCode code = ReplyCode::kOk;
-  std::string message;            // what was tried, on what, what to do; with codes other than kOk
+  std::string message;  // with codes other than kOk: what was tried, on what, and what to do
   std::vector<ObjectId> missing;  // with kMissingObjects
   ReplyBody body;
 };

@@ -59,7 +59,7 @@ size_t SizeHint(const std::vector<Record>& records) {
 
 Result<ObjectId> KnownObject(const wire::Id* id) {
   const auto object = FromWire<ObjectId>(id);
-  if (object.is_null()) return Malformed("a record about no object");
+  if (object.is_null()) return Malformed("a record without an object");
   return object;
 }
 
@@ -70,7 +70,7 @@ Result<Record> Read(WireReader& reader, const wire::ObjectRecord& table) {
   record.with_xattrs = table.with_xattrs();
   ASSIGN_OR_RETURN(record.attributes, reader.Attributes(*table.attributes()));
   if (record.object == kRootObject && record.attributes.kind != meta::Kind::kDirectory) {
-    return Malformed("a root that is no directory");
+    return Malformed("a root that is not a directory");
   }
   return record;
 }
@@ -78,12 +78,12 @@ Result<Record> Read(WireReader& reader, const wire::ObjectRecord& table) {
 Status CheckData(const DataRecord& record) {
   if (record.length == 0 || record.offset > ByteRange::kEndOfFile ||
       record.length > ByteRange::kEndOfFile - record.offset) {
-    return Malformed("a range of data that cannot be");
+    return Malformed("an impossible range of data");
   }
-  if (record.object == kRootObject) return Malformed("data of the root directory");
+  if (record.object == kRootObject) return Malformed("data for the root directory");
   switch (record.encoding) {
     case Encoding::kLiteral:
-      if (record.bytes.size() != record.length) return Malformed("data of another length");
+      if (record.bytes.size() != record.length) return Malformed("data of the wrong length");
       return {};
     case Encoding::kHole:
       if (!record.bytes.empty()) return Malformed("a hole with bytes");
@@ -92,11 +92,12 @@ Status CheckData(const DataRecord& record) {
       if (record.basis.is_null() || record.length > kMaxDeltaWindow ||
           record.basis_length > kMaxDeltaWindow || record.basis_offset > ByteRange::kEndOfFile ||
           record.basis_length > ByteRange::kEndOfFile - record.basis_offset) {
-        return Malformed("a delta over a range that cannot be");
+        return Malformed("a delta over an impossible range");
       }
       return {};
     case Encoding::kStaged:
-      if (!record.bytes.empty() || record.basis.is_null()) return Malformed("a staged range");
+      if (!record.bytes.empty() || record.basis.is_null())
+        return Malformed("a malformed staged range");
       return {};
   }
   return Malformed("unknown encoding");
@@ -130,7 +131,8 @@ Result<Record> Read(WireReader& reader, const wire::EntryRecord& table) {
 }
 
 Result<Record> ReadRecord(WireReader& reader, const wire::Record& table) {
-  // A table and its wrapper take more than this; many references to one are not many records.
+  // A table and its wrapper take more than this, so many references to one table cannot decode as
+  // many records.
   RETURN_IF_ERROR(reader.Take(24));
   RETURN_IF_ERROR(CheckUnion(table.body_type(), table.body()));
   switch (table.body_type()) {
@@ -157,7 +159,7 @@ std::string EncodeRecords(const std::vector<Record>& records) {
 }
 
 Result<std::vector<Record>> DecodeRecords(std::string_view bytes) {
-  if (bytes.size() > kMaxMessageBytes) return Malformed("records beyond the limit");
+  if (bytes.size() > kMaxMessageBytes) return Malformed("records larger than the limit");
   WireReader reader(bytes);
   ASSIGN_OR_RETURN(const wire::Records* root, reader.Root<wire::Records>(kIdentifier));
   std::vector<Record> records;

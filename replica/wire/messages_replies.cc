@@ -9,7 +9,8 @@ namespace {
 
 constexpr char kIdentifier[] = "TFA1";
 constexpr size_t kMaxTextBytes = 64 << 10;
-// So much of a text is for people, and their logs; a peer may say something else each second.
+// Texts are cut off here, because they go to users and into logs, and a peer may send another one
+// each second.
 constexpr size_t kMostShownBytes = 4096;
 constexpr size_t kEnvelopeBytes = 512;
 
@@ -141,9 +142,9 @@ Result<ReplyBody> Read(WireReader& reader, const wire::Listing& table) {
   if (table.entries() == nullptr) return listing;
   for (const wire::Listed* item : *table.entries()) {
     ASSIGN_OR_RETURN(Listed listed, Read(reader, *item));
-    if (!IsValidName(listed.name)) return Malformed("a name no directory can hold");
+    if (!IsValidName(listed.name)) return Malformed("an invalid file name");
     if (item->attributes() == nullptr) return Malformed("a name that leads to nothing");
-    // Whoever asks on after the last one gets on.
+    // A source that continues after the last name must make progress.
     if (!listing.entries.empty() && listing.entries.back().name >= listed.name) {
       return Malformed("names out of order");
     }
@@ -247,7 +248,7 @@ std::string EncodeReply(const Reply& reply) {
 }
 
 Result<Reply> DecodeReply(std::string_view bytes) {
-  if (bytes.size() > kMaxMessageBytes) return Malformed("beyond the limit");
+  if (bytes.size() > kMaxMessageBytes) return Malformed("larger than the limit");
   WireReader reader(bytes);
   ASSIGN_OR_RETURN(const wire::Reply* root, reader.Root<wire::Reply>(kIdentifier));
   Reply reply;

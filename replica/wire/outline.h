@@ -1,7 +1,7 @@
-// What a chunk's records are about, without their content: what planning a redo needs, kept in
-// memory from the chunk's arrival until the plan is made. About 32 bytes for each object and data
-// record (successive data of one object count once) and 100 for each entry.
-// Plain values: no thread rules.
+// What the records of a chunk are about, without their content. This is what planning a redo needs,
+// and it is kept in memory from the arrival of the chunk until the plan is made. It takes about 32
+// bytes for each object and data record (successive data of one object count once) and 100 for each
+// entry. Plain values: no thread rules.
 #pragma once
 
 #include <cstdint>
@@ -25,7 +25,7 @@ struct Outline {
     ObjectId object;
     uint32_t index;  // of the last of successive records
   };
-  // A fresh file of the stage's: all the object is, if its whole record came before.
+  // A fresh staged file: the whole content of the object, if its whole record came before.
   struct File {
     ObjectId object;
     uint32_t index;  // of the last of successive records

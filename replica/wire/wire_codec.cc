@@ -16,7 +16,7 @@ wire::Timestamp ToWire(const meta::Timestamp& time) {
 }
 
 Result<meta::Timestamp> FromWire(const wire::Timestamp& time) {
-  if (time.nanoseconds() >= 1'000'000'000) return Malformed("a time beyond the second");
+  if (time.nanoseconds() >= 1'000'000'000) return Malformed("nanoseconds beyond one second");
   return meta::Timestamp{time.seconds(), time.nanoseconds()};
 }
 
@@ -29,13 +29,15 @@ Status CheckAttributes(const meta::Attributes& attributes) {
   if (attributes.permissions > 07777) return Malformed("permissions beyond 07777");
   if (attributes.size > ByteRange::kEndOfFile) return Malformed("a size beyond 2^63");
   if (attributes.size != 0 && attributes.kind != meta::Kind::kFile) {
-    return Malformed("a size, of what is no regular file");
+    return Malformed("a size, but no regular file");
   }
   if (attributes.device != 0 && !IsDevice(attributes.kind)) {
-    return Malformed("a device number, of what is no device");
+    return Malformed("a device number, but no device");
   }
-  if (attributes.link_target.empty() == is_link) return Malformed("link target");
-  if (attributes.link_target.find('\0') != std::string::npos) return Malformed("NUL in a target");
+  if (attributes.link_target.empty() == is_link)
+    return Malformed("a link target, or none, against its kind");
+  if (attributes.link_target.find('\0') != std::string::npos)
+    return Malformed("NUL in a link target");
   return {};
 }
 
@@ -91,14 +93,14 @@ std::string Finish(WireBuilder& builder, flatbuffers::Offset<void> root, const c
 WireReader::WireReader(std::string_view message) : message_(message), left_(message.size()) {
   constexpr uintptr_t kAlignment = 8;
   if (reinterpret_cast<uintptr_t>(message.data()) % kAlignment != 0) {
-    copy_.reserve(message.size() + kAlignment * 4);  // never in the string object itself
+    copy_.reserve(message.size() + kAlignment * 4);  // long enough for the heap, which is aligned
     copy_ = message;
     message_ = copy_;
   }
 }
 
 Status WireReader::Take(size_t bytes) {
-  if (bytes > left_) return Malformed("holds more than its size");
+  if (bytes > left_) return Malformed("holds more than its own size");
   left_ -= bytes;
   return {};
 }
@@ -112,7 +114,7 @@ Result<std::string> WireReader::Bytes(const WireBytes* bytes, size_t limit, cons
 
 Result<std::string> WireReader::Name(const WireBytes* bytes) {
   ASSIGN_OR_RETURN(std::string name, Bytes(bytes, kMaxNameBytes, "a name"));
-  if (!IsValidName(name)) return Malformed("a name no directory can hold");
+  if (!IsValidName(name)) return Malformed("an invalid file name");
   return name;
 }
 
@@ -120,9 +122,9 @@ Result<std::vector<ObjectId>> WireReader::Objects(const flatbuffers::Vector<cons
   std::vector<ObjectId> objects;
   if (ids == nullptr) return objects;
   if (ids->size() > kMaxFindObjects) return Malformed("too many objects");
-  // The verifier looks at the alignment of a vector's length only.
+  // The verifier checks the alignment of a vector's length only, not of its elements.
   if (reinterpret_cast<uintptr_t>(ids->Data()) % alignof(wire::Id) != 0) {
-    return Malformed("objects out of alignment");
+    return Malformed("misaligned objects");
   }
   RETURN_IF_ERROR(Take(ids->size() * sizeof(wire::Id)));
   for (const wire::Id* id : *ids) objects.push_back(FromWire<ObjectId>(id));
@@ -139,17 +141,17 @@ Result<meta::Xattrs> WireReader::ReadXattrs(const wire::Attributes& table) {
     ASSIGN_OR_RETURN(std::string value,
                      Bytes(xattr->value(), XATTR_SIZE_MAX, "extended attribute"));
     if (name.find('\0') != std::string::npos || !meta::IsReplicatedXattr(name)) {
-      return Malformed("an extended attribute that does not travel");
+      return Malformed("an extended attribute that is not replicated");
     }
     if (!xattrs.emplace(std::move(name), std::move(value)).second) {
-      return Malformed("an extended attribute twice");
+      return Malformed("the same extended attribute twice");
     }
   }
   return xattrs;
 }
 
 Result<meta::Attributes> WireReader::Attributes(const wire::Attributes& table) {
-  // Vtables are shared between tables; this much of each is its own.
+  // Tables may share a vtable, but this much of each is its own.
   RETURN_IF_ERROR(Take(64));
   meta::Attributes attributes;
   ASSIGN_OR_RETURN(attributes.kind, Enum<meta::Kind>(table.kind(), "kind of object"));

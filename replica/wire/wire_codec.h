@@ -1,8 +1,9 @@
-// Between the structs of replica/wire/messages.h and the tables of replica/wire/wire.fbs: what
-// requests, replies and records have in common. Only replica/wire/messages*.cc include it.
+// Converts between the structs of replica/wire/messages.h and the tables of replica/wire/wire.fbs,
+// as far as requests, replies and records share them. Only replica/wire/messages*.cc include it.
 //
-// Any thread. A WireReader belongs to one message: it keeps what decoding may allocate in
-// proportion to the bytes received, although FlatBuffers lets many fields share one run of bytes.
+// Any thread may call these functions. A WireReader belongs to one message. It limits what decoding
+// may allocate to the size of the message, although FlatBuffers lets many fields share the same
+// bytes.
 #pragma once
 
 #include <string>
@@ -45,12 +46,13 @@ IdType FromWire(const wire::Id* id) {
 }
 Result<Epoch> EpochFromWire(uint64_t number);
 Result<CutName> FromWire(const wire::CutName& name);
-// The verifier takes a union that has a type and no value, or one of a type it does not know. To be
-// called before any value is looked at.
+// Checks what the verifier does not: it accepts a union that has a type but no value, or a type it
+// does not know. Call before reading any value.
 template <typename Type>
 Status CheckUnion(Type type, const void* value) {
   if (type > Type::MAX) return Malformed("a union of unknown type");
-  if ((type == Type::NONE) != (value == nullptr)) return Malformed("half a union");
+  if ((type == Type::NONE) != (value == nullptr))
+    return Malformed("a union with only its type or only its value");
   return {};
 }
 
@@ -58,20 +60,22 @@ class WireReader {
  public:
   explicit WireReader(std::string_view message);
 
-  // The root table, after FlatBuffers' verifier has followed every offset in it.
+  // Returns the root table, after FlatBuffers' verifier has followed every offset in it.
   template <typename Table>
   Result<const Table*> Root(const char* identifier);
 
-  // An absent vector is empty.
+  // Returns the bytes, or an empty string if the vector is absent. `limit` is in bytes; `what` is
+  // for the error message.
   Result<std::string> Bytes(const WireBytes* bytes, size_t limit, const char* what);
-  // A name as a directory may hold it: 1 to 255 bytes, no '/', no NUL, neither "." nor "..".
+  // Returns a name that satisfies IsValidName.
   Result<std::string> Name(const WireBytes* bytes);
   Result<meta::Attributes> Attributes(const wire::Attributes& table);
-  // At most kMaxFindObjects; an absent vector is empty.
+  // Returns at most kMaxFindObjects ids, and none if the vector is absent.
   Result<std::vector<ObjectId>> Objects(const flatbuffers::Vector<const wire::Id*>* ids);
-  // Accounts for `bytes` of the message; fails once more was taken from it than it has.
+  // Accounts for `bytes` bytes of the message. Fails if more than the size of the message was
+  // taken.
   Status Take(size_t bytes);
-  // Enumerators come from the wire as any byte.
+  // Fails if the byte from the wire is no enumerator.
   template <typename Plain, typename Wire>
   Result<Plain> Enum(Wire value, const char* what) {
     if (value > Wire::MAX) return Malformed(std::string("unknown ") + what);
@@ -81,7 +85,7 @@ class WireReader {
  private:
   Result<meta::Xattrs> ReadXattrs(const wire::Attributes& table);
 
-  std::string copy_;  // of the message, if it was not aligned as FlatBuffers needs it
+  std::string copy_;  // of the message, if that is not aligned as FlatBuffers requires
   std::string_view message_;
   size_t left_;
 };
@@ -91,11 +95,11 @@ Result<const Table*> WireReader::Root(const char* identifier) {
   const auto* data = reinterpret_cast<const uint8_t*>(message_.data());
   flatbuffers::Verifier::Options options;
   options.max_depth = 16;
-  // No honest table is smaller; shared ones must not make the verifier run for ever.
+  // A table takes at least 8 bytes. Shared tables must not make the verifier run for ever.
   options.max_tables = static_cast<flatbuffers::uoffset_t>(message_.size() / 8 + 16);
   flatbuffers::Verifier verifier(data, message_.size(), options);
   if (!verifier.VerifyBuffer<Table>(identifier))
-    return Malformed("damaged, or of another protocol");
+    return Malformed("damaged, or not of this protocol");
   return flatbuffers::GetRoot<Table>(data);
 }
 

@@ -1,5 +1,6 @@
-// Extended attributes as one string of bytes, as replica.db keeps them: for each, in order of
-// names, length of the name (4, little endian), name, length of the value (4), value. Any thread.
+// Packs extended attributes into one string of bytes, as replica.db stores them: for each, in order
+// of names, length of the name (4, little endian), name, length of the value (4), value. Any thread
+// may call these functions.
 #pragma once
 
 #include <string>
@@ -11,7 +12,7 @@
 namespace tandem::replica {
 
 std::string PackXattrs(const meta::Xattrs& xattrs);
-// kCorrupt on anything PackXattrs does not write.
+// Returns kCorrupt if `bytes` is not what PackXattrs writes.
 Result<meta::Xattrs> UnpackXattrs(std::string_view bytes);
 
 }  // namespace tandem::replica

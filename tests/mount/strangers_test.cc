@@ -33,11 +33,11 @@ class Strangers : public MountTest {
 
 TEST_F(Strangers, WhatTheyDidToAFileIsSaidAndUndoneWhenTheSourceChangesIt) {
   EXPECT_EQ(Notice(), "");
-  WriteAt(InTree("d/file"), 1000, "by somebody else");
+  WriteAt(InTree("d/file"), 1000, "by another program");
   WriteAt(At("d/file"), 200'000, "by the source");
   EXPECT_TRUE(Converges());
   EXPECT_TRUE(WaitFor([&] { return !Notice().empty(); }));
-  EXPECT_THAT(Notice(), AllOf(HasSubstr("changed by somebody else"), HasSubstr("d/file")));
+  EXPECT_THAT(Notice(), AllOf(HasSubstr("changed by another program"), HasSubstr("d/file")));
   Write(InTree("d/goes/stranger"), "in a directory that goes");
   stdfs::remove_all(At("d/goes"));
   EXPECT_TRUE(Converges());

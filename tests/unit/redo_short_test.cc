@@ -47,7 +47,7 @@ class RedoShort : public testing::Test {
   void Hear(const Reply& reply) {
     ASSERT_EQ(reply.code, ReplyCode::kOk) << reply.message;
     position_ = std::get<Position>(reply.body);
-    EXPECT_EQ(position_.notice.find("somebody else"), std::string::npos) << position_.notice;
+    EXPECT_EQ(position_.notice.find("another program"), std::string::npos) << position_.notice;
   }
   void Cut() { CutWith(RecordsBetween(shipped_, model_, random_)); }
   void CutWith(const std::vector<Record>& records) {

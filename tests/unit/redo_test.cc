@@ -39,7 +39,7 @@ class Redo : public testing::Test {
     ASSERT_EQ(reply.code, ReplyCode::kOk) << reply.message;
     notice_ = std::get<Position>(reply.body).notice;
     // Nobody but the redo works in the tree, and nothing it does looks otherwise.
-    EXPECT_EQ(notice_.find("somebody else"), std::string::npos) << notice_;
+    EXPECT_EQ(notice_.find("another program"), std::string::npos) << notice_;
     shipped_ = model_;
     Compare();
   }
