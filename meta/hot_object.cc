@@ -24,15 +24,6 @@ void AppendDataRegions(uint64_t bits, int shift, std::vector<HotRegion>& regions
 
 }  // namespace
 
-ByteRange HotRegion::range() const {
-  const int64_t shift = code_ / kPerFile;
-  const int64_t index = code_ % kPerFile;
-  if (code_ < 0 || shift < kMinShift || shift > kMaxShift) return ByteRange::Whole();
-  const uint64_t start = static_cast<uint64_t>(index) << shift;
-  if (index == kPerFile - 1) return ByteRange::From(start);
-  return ByteRange::Of(start, uint64_t{1} << shift);
-}
-
 std::vector<HotRegion> HotObject::TouchData(ByteRange range) {
   std::vector<HotRegion> missing;
   if (range.empty()) return missing;

@@ -6,7 +6,7 @@
 #include <cstdint>
 
 #include "meta/change_set.h"
-#include "meta/state_database.h"
+#include "meta/cut_record.h"
 
 namespace tandem::meta {
 

@@ -15,7 +15,8 @@
 #include "meta/base/database.h"
 #include "meta/base/ids.h"
 #include "meta/change_set.h"
-#include "meta/hot_object.h"
+#include "meta/cut_record.h"
+#include "meta/hot_region.h"
 #include "meta/whereabouts.h"
 
 namespace tandem::meta {
@@ -30,11 +31,6 @@ inline constexpr char kLeftOutKey[] = "left_out";
 // The epoch of the dirty rows of deferred changes. No cut ends it. See DeferredChanges.
 inline constexpr Epoch kDeferredEpoch{INT64_MAX};
 static_assert(kDeferredEpoch > kNewestEpoch);
-
-struct CutRecord {
-  CutName name;
-  int64_t wall_time_ns = 0;
-};
 
 struct ReplicaRecord {
   std::string name;

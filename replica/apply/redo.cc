@@ -128,7 +128,7 @@ Status RedoState::WriteAttributes(ObjectId object, int fd, const meta::Attribute
 }
 
 Status RedoState::FallShort(ObjectId object, Error error, bool by_name) {
-  if (!IsItsOwnMatter(error, place.hold_fd)) return tl::unexpected<Error>(std::move(error));
+  if (!IsErrorOfTheObject(error, place.hold_fd)) return tl::unexpected<Error>(std::move(error));
   ASSIGN_OR_RETURN(const std::string path, FinalPathOf(object));
   const std::string reason = error.ToString();
   ASSIGN_OR_RETURN(const auto before, place.catalog.short_objects().Find(object));

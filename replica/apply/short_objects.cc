@@ -101,9 +101,9 @@ Status ShortObjects::Note(const Row& row) {
 
 Status ShortObjects::Clear(ObjectId object) { return clear_.Bind(1, object).Run(); }
 
-bool IsItsOwnMatter(const Error& error, int directory_fd) {
+bool IsErrorOfTheObject(const Error& error, int directory_fd) {
   if (error.kind() != ErrorKind::kSystem) return false;
-  // The last ones are how some filesystems report a broken disk.
+  // The last three are what a filesystem that is gone (FUSE, network, shut down) answers.
   constexpr std::array kOfTheVolume = {ENOSPC, EDQUOT, EROFS,    ENOMEM,    EMFILE,   ENFILE,
                                        EINTR,  EAGAIN, ENOTCONN, ESHUTDOWN, ECANCELED};
   constexpr std::array kOfEither = {EIO, EUCLEAN, EBADMSG, ESTALE, ENXIO, ENODEV};

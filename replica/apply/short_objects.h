@@ -57,7 +57,7 @@ class ShortObjects {
 // Returns true if the error of a system call on an object concerns that object alone. Returns false
 // if it concerns the whole volume: no room, no memory, a disk that is read-only or broken. To
 // classify an EIO, writes and syncs a probe file in `directory_fd`.
-bool IsItsOwnMatter(const Error& error, int directory_fd);
+bool IsErrorOfTheObject(const Error& error, int directory_fd);
 
 // Returns the size of the largest file that the filesystem of `directory_fd` allows, found by
 // trying, or INT64_MAX if it cannot be tried.

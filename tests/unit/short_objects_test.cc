@@ -22,20 +22,20 @@ TEST(ShortObjects, OnlyAnErrorOfTheObjectsOwnMakesItFallShort) {
   const test::Scratch scratch;
   const UniqueFd directory(open(scratch.path().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   for (const int code : {EFBIG, ENAMETOOLONG, E2BIG, EACCES, EPERM, EMLINK, EINVAL, EILSEQ}) {
-    EXPECT_TRUE(IsItsOwnMatter(SystemError(code), directory.get())) << code;
+    EXPECT_TRUE(IsErrorOfTheObject(SystemError(code), directory.get())) << code;
   }
   for (const int code : {ENOSPC, EDQUOT, EROFS, ENOMEM, EMFILE}) {
-    EXPECT_FALSE(IsItsOwnMatter(SystemError(code), directory.get())) << code;
+    EXPECT_FALSE(IsErrorOfTheObject(SystemError(code), directory.get())) << code;
   }
-  EXPECT_FALSE(IsItsOwnMatter({ErrorKind::kDatabase, EFBIG, "try"}, directory.get()));
+  EXPECT_FALSE(IsErrorOfTheObject({ErrorKind::kDatabase, EFBIG, "try"}, directory.get()));
 }
 
 TEST(ShortObjects, AnInputOutputErrorIsEverybodysUnlessAProbeCanBeWritten) {
   const test::Scratch scratch;
   const UniqueFd directory(open(scratch.path().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  EXPECT_TRUE(IsItsOwnMatter(SystemError(EIO), directory.get()));
+  EXPECT_TRUE(IsErrorOfTheObject(SystemError(EIO), directory.get()));
   const UniqueFd nothing_can_be_written(open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  EXPECT_FALSE(IsItsOwnMatter(SystemError(EIO), nothing_can_be_written.get()));
+  EXPECT_FALSE(IsErrorOfTheObject(SystemError(EIO), nothing_can_be_written.get()));
 }
 
 TEST(ShortObjects, TheLargestFileIsTheOneThatCanJustBeMade) {
