@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "replica/apply/catalog_rows.h"
+#include "replica/apply/tuning.h"
 #include "replica/wire/xattr_codec.h"
 
 namespace tandem::replica {
@@ -17,15 +18,6 @@ constexpr int kSchemaVersion = 3;
 // afterwards, because no other program reads it. Pages that a savepoint overwrites are kept in
 // memory, because /var/tmp may be full.
 constexpr char kSettings[] = "PRAGMA wal_autocheckpoint=1000; PRAGMA temp_store=MEMORY";
-
-// The log needs room for the pages after which it starts afresh, and for one transaction, which
-// writes each page of the database at most once. Not more than kMostOfOneTransaction is claimed for
-// that.
-constexpr uint64_t kLogBytes = 1100 * 4096;
-constexpr uint64_t kMostOfOneTransaction = 64 << 20;
-// The room that is claimed for growth of the database file. It is claimed again when less than half
-// of it is left.
-constexpr uint64_t kGrowth = 1 << 20;
 
 void ClaimUpTo(int fd, uint64_t bytes) {
   (void)fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, static_cast<off_t>(bytes));
@@ -337,11 +329,11 @@ void Catalog::ClaimRoom() {
   struct stat file = {};
   if (!file_.valid() || fstat(file_.get(), &file) != 0) return;
   const auto size = static_cast<uint64_t>(file.st_size);
-  if (BlocksOf(file) < size + kGrowth / 2) ClaimUpTo(file_.get(), size + kGrowth);
+  if (BlocksOf(file) < size + kCatalogGrowth / 2) ClaimUpTo(file_.get(), size + kCatalogGrowth);
   const UniqueFd log(
       openat(AT_FDCWD, (database_.path() + "-wal").c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW));
   if (!log.valid() || fstat(log.get(), &file) != 0) return;
-  const uint64_t wanted = kLogBytes + std::min(size, kMostOfOneTransaction);
+  const uint64_t wanted = kLogBytes + std::min(size, kMaxTransactionBytes);
   if (BlocksOf(file) < wanted) ClaimUpTo(log.get(), wanted + wanted / 8);
 }
 

@@ -26,6 +26,7 @@
 #include "meta/base/result.h"
 #include "meta/base/unique_fd.h"
 #include "replica/apply/short_objects.h"
+#include "replica/apply/tuning.h"
 
 namespace tandem::replica {
 
@@ -46,9 +47,6 @@ struct CatalogEntry {
   std::string name;
   ObjectId child;
 };
-
-// Objects that lack extended attributes are counted up to this number.
-inline constexpr uint64_t kMaxCountedLacking = 10'000;
 
 struct LackingXattrs {
   uint64_t objects = 0;  // kMaxCountedLacking + 1 if there are more

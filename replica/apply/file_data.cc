@@ -7,6 +7,7 @@
 #include <algorithm>
 
 #include "meta/base/write_piece.h"
+#include "replica/apply/tuning.h"
 
 namespace tandem::replica {
 
@@ -40,7 +41,6 @@ Result<std::string> ReadUpTo(int fd, uint64_t offset, uint64_t length) {
 namespace {
 
 Status CopyData(int from, int to, uint64_t offset, uint64_t end) {
-  constexpr uint64_t kAtATime = 1 << 20;
   while (offset < end) {
     auto in = static_cast<off_t>(offset);
     off_t out = in;
@@ -52,7 +52,7 @@ Status CopyData(int from, int to, uint64_t offset, uint64_t end) {
     if (copied == 0) return {};
     if (copied < 0) {
       ASSIGN_OR_RETURN(const std::string bytes,
-                       ReadUpTo(from, offset, std::min(kAtATime, end - offset)));
+                       ReadUpTo(from, offset, std::min(kCopyAtATime, end - offset)));
       if (bytes.empty()) return {};
       RETURN_IF_ERROR(WriteFully(to, bytes, offset));
       offset += bytes.size();

@@ -4,11 +4,10 @@
 
 #include "meta/base/log.h"
 #include "meta/base/printable.h"
+#include "replica/apply/tuning.h"
 
 namespace tandem::replica {
 namespace {
-
-constexpr size_t kMaxPaths = 1000;
 
 std::string Show(const meta::Timestamp& time) {
   char text[48];
@@ -33,7 +32,7 @@ bool MayBeTheSame(const meta::Timestamp& left, const meta::Timestamp& now) {
 
 void ForeignEdits::Note(const std::string& path, const std::string& what) {
   MutexLock lock(mutex_);
-  if (paths_.size() >= kMaxPaths) {
+  if (paths_.size() >= kMaxForeignPaths) {
     more_ |= !paths_.contains(path);
     return;
   }

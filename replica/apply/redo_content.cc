@@ -11,11 +11,10 @@
 #include "replica/apply/file_data.h"
 #include "replica/apply/removal.h"
 #include "replica/apply/spare_objects.h"
+#include "replica/apply/tuning.h"
 
 namespace tandem::replica {
 namespace {
-
-constexpr size_t kMaxOpenFiles = 128;
 
 Error TooLarge(uint64_t size, uint64_t largest) {
   return Error(ErrorKind::kSystem, EFBIG,

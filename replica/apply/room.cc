@@ -20,15 +20,13 @@
 
 #include "meta/base/range_set.h"
 #include "replica/apply/spare_objects.h"
+#include "replica/apply/tuning.h"
 
 namespace tandem::replica {
 namespace {
 
 constexpr uint64_t kBlock = 4096;
 constexpr uint64_t kEndless = std::numeric_limits<uint64_t>::max();
-// What the catalog takes for an object, and how much the catalog has claimed in advance.
-constexpr uint64_t kRowBytes = 700;
-constexpr uint64_t kCatalogClaimed = 512 << 10;
 // About what a name takes in a directory.
 constexpr uint64_t kNameBytes = 64;
 // A symbolic link's target shorter than this, or extended attributes of at most this size, are

@@ -7,11 +7,10 @@
 
 #include "meta/base/unique_fd.h"
 #include "replica/apply/file_data.h"
+#include "replica/apply/tuning.h"
 
 namespace tandem::replica {
 namespace {
-
-constexpr int kSpareObjects = 16;
 
 std::string NameOf(int number) { return "spare.object." + std::to_string(number); }
 

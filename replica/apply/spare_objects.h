@@ -7,11 +7,9 @@
 #include <string>
 
 #include "meta/base/result.h"
+#include "replica/apply/tuning.h"
 
 namespace tandem::replica {
-
-// The size of each of them. They are filled with zeros.
-inline constexpr uint64_t kSpareObjectBytes = 4096;
 
 // Makes the missing ones, as long as there is room.
 Status MakeSpareObjects(int stage_fd);

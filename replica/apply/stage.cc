@@ -12,6 +12,7 @@
 #include "meta/base/fault_point.h"
 #include "replica/apply/file_data.h"
 #include "replica/apply/spare_file.h"
+#include "replica/apply/tuning.h"
 #include "replica/wire/chunk_payload.h"
 #include "replica/wire/little_endian.h"
 
@@ -26,7 +27,6 @@ constexpr size_t kHeaderBytes = 56;
 constexpr char kSuffix[] = ".stage";
 // One for a cut that cannot be applied for lack of room, and one for a cut that makes room.
 constexpr const char* kSpares[] = {"spare.0", "spare.1"};
-constexpr uint64_t kSpareBytes = 512 << 10;
 
 }  // namespace
 
@@ -130,7 +130,7 @@ Status Stage::WriteFrameHere(const Header& header, std::string_view payload) {
       auto error = ErrnoError(Named("write"));
       // Bytes behind end_ are never read, but take space. A spare file keeps its size.
       (void)ftruncate(fd_.get(),
-                      static_cast<off_t>(is_spare_ ? std::max(end_, kSpareBytes) : end_));
+                      static_cast<off_t>(is_spare_ ? std::max(end_, kSpareStageBytes) : end_));
       return error;
     }
     done += static_cast<size_t>(written);
@@ -143,7 +143,7 @@ Status Stage::WriteFrameHere(const Header& header, std::string_view payload) {
 
 Status Stage::MakeSpares(int directory_fd) {
   for (const char* name : kSpares) {
-    RETURN_IF_ERROR(MakeSpare(directory_fd, name, kSpareBytes, 0600));
+    RETURN_IF_ERROR(MakeSpare(directory_fd, name, kSpareStageBytes, 0600));
   }
   return {};
 }
@@ -160,7 +160,7 @@ Status Stage::ClearSpares(int directory_fd) {
 }
 
 Status Stage::TakeSpare(uint64_t bytes) {
-  if (is_spare_ || bytes > kSpareBytes) return ErrnoError(ENOSPC, Named("find room for"));
+  if (is_spare_ || bytes > kSpareStageBytes) return ErrnoError(ENOSPC, Named("find room for"));
   for (const char* name : kSpares) {
     UniqueFd spare(openat(directory_fd_, name, O_RDWR | O_CLOEXEC | O_NOFOLLOW));
     if (!spare.valid()) continue;
@@ -204,8 +204,8 @@ bool Stage::GiveSpareBack(int directory_fd, const std::string& name) {
   const UniqueFd fd(openat(directory_fd, name.c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW));
   struct stat now = {};
   if (!fd.valid() || fstat(fd.get(), &now) != 0) return false;
-  if (now.st_size < static_cast<off_t>(kSpareBytes)) return false;
-  if (ftruncate(fd.get(), kSpareBytes) != 0 || !ClearSpare(fd.get())) return false;
+  if (now.st_size < static_cast<off_t>(kSpareStageBytes)) return false;
+  if (ftruncate(fd.get(), kSpareStageBytes) != 0 || !ClearSpare(fd.get())) return false;
   FAULT_POINT("replica.stage.spare_cleared");
   return renameat2(directory_fd, name.c_str(), directory_fd, *missing, RENAME_NOREPLACE) == 0;
 }

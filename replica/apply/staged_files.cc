@@ -12,15 +12,12 @@
 #include "replica/apply/file_data.h"
 #include "replica/apply/removal.h"
 #include "replica/apply/tree.h"
+#include "replica/apply/tuning.h"
 
 namespace tandem::replica {
 namespace {
 
-// Smaller pieces of old objects are not worth a file. Only whole blocks can be shared.
-constexpr uint64_t kWorthCloning = 128 << 10;
 constexpr uint64_t kBlockBytes = 4096;
-// If there are more files than this, the whole filesystem is synced instead of each file.
-constexpr size_t kSyncedAlone = 16;
 
 std::string NameOf(ObjectId object) { return object.ToHex(); }
 
@@ -92,7 +89,7 @@ Result<std::optional<StagedFiles::Place>> StagedFiles::PlaceFor(const DataRecord
   const bool begun_fresh =
       file != files_.end() && file->second.fresh && sequence >= file->second.since;
   if (!record.fresh && !begun_fresh) {
-    const bool clonable = record.encoding == Encoding::kLiteral && record.length >= kWorthCloning &&
+    const bool clonable = record.encoding == Encoding::kLiteral && record.length >= kCloneFrom &&
                           record.offset % kBlockBytes == 0;
     if (!clonable || !SharesBlocks()) return std::nullopt;
     const bool taken = file != files_.end() &&
@@ -169,7 +166,7 @@ Status StagedFiles::Sync() {
   MutexLock lock(mutex_);
   if (files_.empty()) return {};
   RETURN_IF_ERROR(GiveBackRoom());
-  if (files_.size() > kSyncedAlone) {  // syncs the name of their directory, too
+  if (files_.size() > kMaxSyncedAlone) {  // syncs the name of their directory, too
     if (syncfs(stages_fd_) != 0) return ErrnoError("sync staged files");
     return {};
   }

@@ -11,14 +11,10 @@
 #include "meta/attributes.h"
 #include "meta/base/fd_path.h"
 #include "meta/file_handle.h"
+#include "replica/apply/tuning.h"
 
 namespace tandem::replica {
 namespace {
-
-constexpr size_t kMaxOpenDirectories = 512;
-constexpr size_t kMaxLoosened = 512;
-// Deeper than any real tree. A circle in the catalog must not make a loop endless.
-constexpr size_t kMaxDepth = 1 << 20;
 
 UniqueFd Duplicate(int fd) { return UniqueFd(fcntl(fd, F_DUPFD_CLOEXEC, 0)); }
 
@@ -179,7 +175,7 @@ Result<Tree::Directory> Tree::OpenDirectory(ObjectId directory) {
       at = open->second;
     } else {
       ASSIGN_OR_RETURN(auto place, PlaceOf(current));
-      if (!place || way.size() > kMaxDepth) return Directory();
+      if (!place || way.size() > kMaxTreeDepth) return Directory();
       way.emplace_back(current, place->held ? HoldName(current) : std::move(place->key.name));
       if (place->held) at = hold_;
       current = place->key.parent;

@@ -1,17 +1,13 @@
 #include "replica/apply/tree_path.h"
 
+#include "replica/apply/tuning.h"
+
 namespace tandem::replica {
-namespace {
-
-constexpr int kMaxDepth = 4096;
-
-}  // namespace
-
 Result<std::string> PathOf(ObjectId object, const NamesOf& names_of) {
   if (object == kRootObject) return std::string(".");
   std::string path;
   ObjectId at = object;
-  for (int depth = 0; at != kRootObject && depth < kMaxDepth; ++depth) {
+  for (int depth = 0; at != kRootObject && depth < kMaxShownDepth; ++depth) {
     ASSIGN_OR_RETURN(const auto names, names_of(at));
     if (names.empty()) return path.empty() ? object.ToHex() : path;
     path = path.empty() ? names.front().name : names.front().name + "/" + path;

@@ -6,23 +6,13 @@
 #include <algorithm>
 #include <chrono>
 
+#include "replica/transport/tuning.h"
 #include "replica/wire/messages.h"
 
 namespace tandem::replica {
 namespace {
 
 constexpr size_t kMaxReplyBytes = kMaxMessageBytes;
-constexpr nng_duration kReconnectFirst = 100;
-constexpr nng_duration kReconnectLast = 5000;
-constexpr nng_duration kReconnectLastIfStuck = 60'000;  // nng leaks a descriptor each attempt
-// nng sends a request again when its connection ends. This timer only covers replies that are lost
-// on an open connection, which REP does not do. If it were short, a slow link would carry every
-// request twice.
-constexpr nng_duration kResend = 10 * 60 * 1000;
-constexpr std::chrono::milliseconds kSilence{5000};
-// The peer must take in this many bytes of what is sent for the connection to count as alive. Small
-// requests prove nothing: a proxy, or the kernel of a host whose tandemd is stuck, takes them in.
-constexpr uint64_t kLeastProgressBytes = 4096;
 
 int64_t NowMs() {
   const auto now = std::chrono::steady_clock::now().time_since_epoch();
@@ -54,16 +44,16 @@ Status DialedSocket::Start(const std::string& url) {
   if (const int code = nng_req0_open(&socket_.handle); code != 0) return NngError(code, what);
   socket_.opened = true;
   socket_.keep = link_;
-  nng_socket_set_ms(socket_.handle, NNG_OPT_REQ_RESENDTIME, kResend);
+  nng_socket_set_ms(socket_.handle, NNG_OPT_REQ_RESENDTIME, kResendMs);
   nng_socket_set_size(socket_.handle, NNG_OPT_RECVMAXSZ, kMaxReplyBytes);
   nng_pipe_notify(socket_.handle, NNG_PIPE_EV_ADD_POST, OnPipe, link_.get());
   nng_pipe_notify(socket_.handle, NNG_PIPE_EV_REM_POST, OnPipe, link_.get());
   nng_dialer dialer;
   int code = nng_dialer_create(&dialer, socket_.handle, url.c_str());
   if (code != 0) return BadUrl(code, url);
-  nng_dialer_set_ms(dialer, NNG_OPT_RECONNMINT, kReconnectFirst);
+  nng_dialer_set_ms(dialer, NNG_OPT_RECONNMINT, kReconnectFirstMs);
   nng_dialer_set_ms(dialer, NNG_OPT_RECONNMAXT,
-                    NngIsStuck() ? kReconnectLastIfStuck : kReconnectLast);
+                    NngIsStuck() ? kReconnectLastIfStuckMs : kReconnectLastMs);
   // Transports without this option refuse it, and do not need it.
   (void)nng_dialer_set_bool(dialer, NNG_OPT_TCP_KEEPALIVE, true);
   code = nng_dialer_start(dialer, NNG_FLAG_NONBLOCK);
@@ -74,7 +64,8 @@ Status DialedSocket::Start(const std::string& url) {
 void DialedSocket::TimedOut(std::chrono::milliseconds patience) {
   nng_pipe pipe = NNG_PIPE_INITIALIZER;
   pipe.id = link_->last_pipe;
-  if (patience < kSilence || pipe.id == 0 || link_->Silence() < kSilence) return;
+  if (patience < kConnectionSilence || pipe.id == 0 || link_->Silence() < kConnectionSilence)
+    return;
   given_up_ = true;
   nng_pipe_close(pipe);  // no effect if it is closed already
 }

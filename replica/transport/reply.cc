@@ -14,13 +14,10 @@
 #include "meta/base/mutex.h"
 #include "replica/transport/nng_handles.h"
 #include "replica/transport/transport.h"
+#include "replica/transport/tuning.h"
 
 namespace tandem::replica {
 namespace {
-
-constexpr int kFirstWorkers = 2;
-// A peer that does not read its answers occupies a worker for this long.
-constexpr nng_duration kReplyTimeoutMs = 30'000;
 
 // Returns true if the peer is another user than ours, root excepted. The socket's mode admits such
 // a user only with CAP_DAC_OVERRIDE.
