@@ -251,7 +251,7 @@ const fuse_lowlevel_ops& FileSystem::Operations() {
 
 Result<meta::Operation> FileSystem::Begin(const Inode& inode, const meta::Intent& intent) {
   if (!Captures(inode)) return meta::Operation();
-  return capture_->Begin(intent, &walk_order_);
+  return capture_->Begin(intent, settings_.optimizations.walk_order ? &walk_order_ : nullptr);
 }
 
 }  // namespace tandem::fs

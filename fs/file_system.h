@@ -25,6 +25,7 @@
 #include "fs/objects/open_directory.h"
 #include "fs/objects/open_file.h"
 #include "fs/objects/walk_order.h"
+#include "fs/optimizations.h"
 #include "fs/serving/blocking_pool.h"
 #include "fs/serving/delayed_calls.h"
 #include "fs/serving/fuse_api.h"
@@ -47,6 +48,7 @@ class FileSystem {
     unsigned max_read = 0;
     // Requests that may wait long for the disk, at a time.
     unsigned max_blocking = 128;
+    Optimizations optimizations;
   };
 
   // `source_fd` is used during the call only. `capture` (may be null) is borrowed.
@@ -244,6 +246,8 @@ class FileSystem {
 
   // The entry that tells the kernel of the object, counting a lookup.
   fuse_entry_param EntryOf(FoundObject found, Inode** inode);
+  // Counts a name that the kernel is told of by itself, not in a listing.
+  void CountKnownName(const Inode& directory) const;
   // `directory` is where it was found.
   Status ReplyEntry(Request& request, const Inode& directory, FoundObject found);
   Status ReplyCreated(Request& request, FoundObject found, std::unique_ptr<OpenFile> file,

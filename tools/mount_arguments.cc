@@ -129,6 +129,28 @@ Status CheckReplicas(std::vector<ReplicaArgument>& replicas) {
   return {};
 }
 
+// --disable WORD,...: switches optimizations off, for comparison (fs/optimizations.h). Hidden: it
+// makes a mount slower and nothing else. Each word names a header: walk-order and known-names stand
+// in fs/objects, reader-policy in fs/serving.
+Status DisableOptimizations(const std::vector<std::string>& words,
+                            fs::Optimizations& optimizations) {
+  const std::map<std::string, bool*> known = {
+      {"known-names", &optimizations.known_names},
+      {"reader-policy", &optimizations.reader_policy},
+      {"walk-order", &optimizations.walk_order},
+  };
+  for (const std::string& word : words) {
+    const auto found = known.find(word);
+    if (found == known.end()) {
+      return MakeError(ErrorKind::kUsage, "--disable " + word +
+                                              ": no such optimization (known-names, reader-policy "
+                                              "and walk-order can be disabled)");
+    }
+    *found->second = false;
+  }
+  return {};
+}
+
 // Splits at commas; "\," is a comma within an option.
 std::vector<std::string> SplitOptions(const std::string& list) {
   std::vector<std::string> options(1);
@@ -185,6 +207,7 @@ Result<MountArguments> ParseMountArguments(int argc, char** argv) {
   MountArguments arguments;
   std::vector<std::string> replicas;
   std::vector<std::string> option_lists;
+  std::vector<std::string> disabled;
   std::string interval;
   std::string most_changes;
   std::string stop_timeout;
@@ -217,6 +240,7 @@ Result<MountArguments> ParseMountArguments(int argc, char** argv) {
       ->type_name("OPT,...")
       ->allow_extra_args(false);
   app.add_flag("--list-fault-points", list_fault_points)->group("");
+  app.add_option("--disable", disabled)->delimiter(',')->allow_extra_args(false)->group("");
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {
@@ -241,6 +265,7 @@ Result<MountArguments> ParseMountArguments(int argc, char** argv) {
   if (!stop_timeout.empty()) {
     ASSIGN_OR_RETURN(arguments.stop_timeout, ParseStopTimeout(stop_timeout));
   }
+  RETURN_IF_ERROR(DisableOptimizations(disabled, arguments.optimizations));
   RETURN_IF_ERROR(TakeMountOptions(option_lists, arguments));
   RETURN_IF_ERROR(CheckReplicas(arguments.replicas));
   if (arguments.volume.empty()) arguments.volume = DefaultVolume(arguments.source);

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "fs/optimizations.h"
 #include "meta/base/result.h"
 #include "replica/source/replication.h"
 
@@ -29,6 +30,7 @@ struct MountArguments {
   bool capture = true;
   bool foreground = false;
   std::string fuse_options;  // what is left of -o
+  fs::Optimizations optimizations;
 };
 
 // Ends the process for --help, --version and --list-fault-points. ErrorKind::kUsage: the arguments

@@ -156,6 +156,7 @@ Status RunMounted(const MountArguments& arguments, const fs::SourceDirectory& so
   options.mountpoint = mountpoint;
   options.fuse_options = arguments.fuse_options;
   options.fs_name = source.path;
+  options.optimizations = arguments.optimizations;
   options.capture = engine.tracker.get();
   options.kernel_mount = std::move(kernel_mount);
   options.take_in = [&engine](const fs::HeldStores& held, auto deadline) {

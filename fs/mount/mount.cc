@@ -48,13 +48,14 @@ Result<std::unique_ptr<FileSystemMount>> FileSystemMount::Create(MountOptions op
   ASSIGN_OR_RETURN(std::string mountpoint, ResolveMountpoint(options.mountpoint));
   RETURN_IF_ERROR(CheckNotBelow(options, mountpoint));
   ASSIGN_OR_RETURN(auto session, SessionOptions::Parse(options.fuse_options, options.fs_name));
-  ASSIGN_OR_RETURN(auto file_system,
-                   FileSystem::Create(
-                       options.source_fd, options.capture,
-                       {.writeback = session.writeback,
-                        .noatime = session.noatime,
-                        .max_read = session.max_read,
-                        .max_blocking = ServingThreads::kBlockingPerThread * session.max_threads}));
+  ASSIGN_OR_RETURN(
+      auto file_system,
+      FileSystem::Create(options.source_fd, options.capture,
+                         {.writeback = session.writeback,
+                          .noatime = session.noatime,
+                          .max_read = session.max_read,
+                          .max_blocking = ServingThreads::kBlockingPerThread * session.max_threads,
+                          .optimizations = options.optimizations}));
   ASSIGN_OR_RETURN(auto watcher, StopWatcher::Create());
   std::unique_ptr<FileSystemMount> mount(
       new FileSystemMount(std::move(mountpoint), std::move(options), std::move(file_system),
@@ -131,7 +132,8 @@ Status FileSystemMount::Attach() {
     MutexLock lock(mutex_);
     device_ = kernel_mount_->device();
   }
-  threads_ = std::make_unique<ServingThreads>(session_, max_threads_);
+  threads_ = std::make_unique<ServingThreads>(session_, max_threads_,
+                                              options_.optimizations.reader_policy);
   ASSIGN_OR_RETURN(mount_watcher_,
                    MountWatcher::Start(options_.source_mount, options_.source,
                                        [fs = file_system_.get()] { fs->MountsHaveChanged(); }));

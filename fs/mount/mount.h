@@ -21,6 +21,7 @@
 #include "fs/mount/kernel_mount.h"
 #include "fs/mount/mountpoint.h"
 #include "fs/mount/stop_signals.h"
+#include "fs/optimizations.h"
 #include "meta/base/mutex.h"
 #include "meta/base/result.h"
 #include "meta/capture.h"
@@ -48,6 +49,7 @@ struct MountOptions {
   std::string fuse_options;
   // The first column of the mount table.
   std::string fs_name;
+  Optimizations optimizations;
   // Null: pass through only.
   meta::Capture* capture = nullptr;
   // Already placed, by a start that takes over from a live tandemfs. Usually null.

@@ -42,7 +42,7 @@ Status FileSystem::CreateFile(Request& request, fuse_ino_t parent, const char* n
   ASSIGN_OR_RETURN(FoundObject made, RecordFound(operation, directory, directory_fd.get(), name, 0,
                                                  inodes_->FindOpen(fd.get())));
   operation.End();
-  directory.known_names().Add();
+  CountKnownName(directory);
   ASSIGN_OR_RETURN(auto file, OpenFile::Adopt(std::move(fd), info->flags));
   return ReplyCreated(request, std::move(made), std::move(file), *info);
 }

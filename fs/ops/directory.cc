@@ -106,7 +106,7 @@ Status FileSystem::ReadDirPlus(Request& request, fuse_ino_t node, size_t size, o
     return reply.AddPlus(entry, BareEntry(entry, inode.PublicNumber(entry.d_ino)));
   };
   RETURN_IF_ERROR(directory.Visit(offset, add));
-  walk_order_.Add(listed);
+  if (settings_.optimizations.walk_order) walk_order_.Add(listed);
   if (!request.ReplyBytes(reply.bytes())) {
     for (Inode* child : announced) inodes_->Forget(*child, 1);
   }

@@ -55,10 +55,14 @@ void FileSystem::MountsHaveChanged() {
 #endif
 }
 
+void FileSystem::CountKnownName(const Inode& directory) const {
+  if (settings_.optimizations.known_names) directory.known_names().Add();
+}
+
 Status FileSystem::ReplyEntry(Request& request, const Inode& directory, FoundObject found) {
   Inode* inode = nullptr;
   const fuse_entry_param entry = EntryOf(std::move(found), &inode);
-  directory.known_names().Add();
+  CountKnownName(directory);
   if (!request.ReplyEntry(entry)) inodes_->Forget(*inode, 1);
   return {};
 }

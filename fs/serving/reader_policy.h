@@ -28,7 +28,9 @@ class ReaderPolicy {
  public:
   static constexpr std::chrono::milliseconds kTick{1};
 
-  explicit ReaderPolicy(unsigned processors) : spare_processors_(processors >= kManyProcessors) {}
+  // `adaptive`: false for two readers at all times (tandemfs --disable reader-policy).
+  explicit ReaderPolicy(unsigned processors, bool adaptive = true)
+      : adaptive_(adaptive), spare_processors_(processors >= kManyProcessors) {}
 
   // With one reader: what it does. With two: anything.
   void Tick(ServingActivity activity) {
@@ -49,7 +51,9 @@ class ReaderPolicy {
     left_.store(ticks_of_two_, std::memory_order_relaxed);
   }
 
-  unsigned Readers() const { return left_.load(std::memory_order_relaxed) > 0 ? 2 : 1; }
+  unsigned Readers() const {
+    return !adaptive_ || left_.load(std::memory_order_relaxed) > 0 ? 2 : 1;
+  }
 
  private:
   // After these one has to do, for a tick at least, to see whether it does.
@@ -60,6 +64,7 @@ class ReaderPolicy {
   // With fewer, those who make requests need the others.
   static constexpr unsigned kManyProcessors = 4;
 
+  const bool adaptive_;
   const bool spare_processors_;
   int running_ = 0;  // ticks in a row
   int ticks_of_one_ = kSoon;

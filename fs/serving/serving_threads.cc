@@ -36,10 +36,10 @@ constexpr std::chrono::seconds kLinger{10};
 
 }  // namespace
 
-ServingThreads::ServingThreads(fuse_session* session, unsigned max_threads)
+ServingThreads::ServingThreads(fuse_session* session, unsigned max_threads, bool adaptive_readers)
     : session_(session),
       max_threads_(max_threads),
-      policy_(static_cast<unsigned>(get_nprocs())),
+      policy_(static_cast<unsigned>(get_nprocs()), adaptive_readers),
       blocking_(kBlockingPerThread * max_threads) {
   InstallWakeSignal();
 }

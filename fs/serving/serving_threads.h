@@ -29,8 +29,8 @@ class ServingThreads {
  public:
   static constexpr unsigned kBlockingPerThread = 8;
 
-  // `session` is borrowed.
-  ServingThreads(fuse_session* session, unsigned max_threads);
+  // `session` is borrowed. `adaptive_readers`: as reader_policy.h has it.
+  ServingThreads(fuse_session* session, unsigned max_threads, bool adaptive_readers);
   ~ServingThreads();
   ServingThreads(const ServingThreads&) = delete;
   ServingThreads& operator=(const ServingThreads&) = delete;
