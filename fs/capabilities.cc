@@ -19,8 +19,6 @@
 namespace tandem::fs {
 namespace {
 
-constexpr unsigned kMaxWrite = 1 << 20;
-
 #if FUSE_VERSION >= FUSE_MAKE_VERSION(3, 17)
 void Set(fuse_conn_info* connection, uint64_t capability, bool wanted) {
   if (wanted) {

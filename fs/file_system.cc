@@ -191,7 +191,7 @@ struct FileSystem::Trampoline<kHandler, kOpcode> {
 bool FileSystem::MakesRoomAfter(const Error& error, std::optional<TimePoint>& failed) {
   if (!MeansNoRoom(error)) return false;
   if (!failed) failed = std::chrono::steady_clock::now();
-  return inodes_->FinishRemovals(*failed + kMakesRoom);
+  return inodes_->FinishRemovals(*failed + kFreedSpaceTimeout);
 }
 
 void FileSystem::NoteTransport([[maybe_unused]] const Request& request) {

@@ -17,7 +17,6 @@
 #include <string>
 #include <vector>
 
-#include "fs/cache_policy.h"
 #include "fs/caller/caller_credentials.h"
 #include "fs/held_stores.h"
 #include "fs/objects/handle_table.h"
@@ -30,8 +29,10 @@
 #include "fs/serving/delayed_calls.h"
 #include "fs/serving/fuse_api.h"
 #include "fs/serving/request.h"
+#include "fs/serving/tuning.h"
 #include "fs/serving/waiting_requests.h"
 #include "fs/serving/writeback_log.h"
+#include "fs/tuning.h"
 #include "meta/base/result.h"
 #include "meta/capture.h"
 
@@ -47,7 +48,7 @@ class FileSystem {
     // Bytes of one read at most; 0 for what the kernel sends.
     unsigned max_read = 0;
     // Requests that may wait long for the disk, at a time.
-    unsigned max_blocking = 128;
+    unsigned max_blocking = kBlockingPerThread;
     Optimizations optimizations;
   };
 
@@ -167,9 +168,8 @@ class FileSystem {
   struct Trampoline;
   void NoteTransport(const Request& request);
   // Whether a request that failed may do better now, because what was removed has gone meanwhile;
-  // not beyond kMakesRoom after `failed`, when it did so first.
+  // not beyond kFreedSpaceTimeout after `failed`, when it did so first.
   using TimePoint = std::chrono::steady_clock::time_point;
-  static constexpr std::chrono::milliseconds kMakesRoom{1000};
   bool MakesRoomAfter(const Error& error, std::optional<TimePoint>& failed);
   static void Initialise(void* user_data, fuse_conn_info* connection);
 

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "fs/mount/tuning.h"
 #include "fs/optimizations.h"
 #include "meta/base/result.h"
 #include "replica/source/replication.h"
@@ -26,7 +27,7 @@ struct MountArguments {
   std::chrono::milliseconds interval{5};
   uint64_t most_changes = replica::Replication::kMostChanges;
   // How long the end may take in what programs go on storing through mappings.
-  std::chrono::seconds stop_timeout{30};
+  std::chrono::seconds stop_timeout = fs::kDefaultStopTimeout;
   bool capture = true;
   bool foreground = false;
   std::string fuse_options;  // what is left of -o

@@ -13,7 +13,9 @@
 #include "fs/mount/process_setup.h"
 #include "fs/mount/session_log.h"
 #include "fs/mount/stop_watcher.h"
+#include "fs/mount/tuning.h"
 #include "fs/serving/serving_threads.h"
+#include "fs/serving/tuning.h"
 #include "meta/base/fault_point.h"
 #include "meta/base/log.h"
 #include "meta/base/mount_table.h"
@@ -48,14 +50,13 @@ Result<std::unique_ptr<FileSystemMount>> FileSystemMount::Create(MountOptions op
   ASSIGN_OR_RETURN(std::string mountpoint, ResolveMountpoint(options.mountpoint));
   RETURN_IF_ERROR(CheckNotBelow(options, mountpoint));
   ASSIGN_OR_RETURN(auto session, SessionOptions::Parse(options.fuse_options, options.fs_name));
-  ASSIGN_OR_RETURN(
-      auto file_system,
-      FileSystem::Create(options.source_fd, options.capture,
-                         {.writeback = session.writeback,
-                          .noatime = session.noatime,
-                          .max_read = session.max_read,
-                          .max_blocking = ServingThreads::kBlockingPerThread * session.max_threads,
-                          .optimizations = options.optimizations}));
+  ASSIGN_OR_RETURN(auto file_system,
+                   FileSystem::Create(options.source_fd, options.capture,
+                                      {.writeback = session.writeback,
+                                       .noatime = session.noatime,
+                                       .max_read = session.max_read,
+                                       .max_blocking = kBlockingPerThread * session.max_threads,
+                                       .optimizations = options.optimizations}));
   ASSIGN_OR_RETURN(auto watcher, StopWatcher::Create());
   std::unique_ptr<FileSystemMount> mount(
       new FileSystemMount(std::move(mountpoint), std::move(options), std::move(file_system),
@@ -225,13 +226,12 @@ void FileSystemMount::LeaveLoop() {
 // that cannot be synced (a disk that fails) are tried twice.
 void FileSystemMount::TakeInStores() {
   using Clock = std::chrono::steady_clock;
-  constexpr std::chrono::seconds kLastPass{5};
   if (options_.take_in == nullptr) return;
   const auto deadline = Clock::now() + options_.stop_timeout;
   std::set<fuse_ino_t> lacking;  // not synced, or stored into meanwhile
   for (bool last = false;; last = Clock::now() >= deadline) {
     const HeldStores held = Held();
-    const auto until = last ? Clock::now() + kLastPass : deadline;
+    const auto until = last ? Clock::now() + kLastFlush : deadline;
     (void)file_system_->writebacks().Take();
     const std::vector<HeldFile> missed = options_.take_in(held, until);
     const std::set<fuse_ino_t> written = file_system_->writebacks().Take();

@@ -21,6 +21,7 @@
 #include "fs/mount/kernel_mount.h"
 #include "fs/mount/mountpoint.h"
 #include "fs/mount/stop_signals.h"
+#include "fs/mount/tuning.h"
 #include "fs/optimizations.h"
 #include "meta/base/mutex.h"
 #include "meta/base/result.h"
@@ -59,7 +60,7 @@ struct MountOptions {
   TakeIn take_in;
   // Called when the end begins, before stores are taken in. May be empty.
   std::function<void()> on_end;
-  std::chrono::seconds stop_timeout{30};
+  std::chrono::seconds stop_timeout = kDefaultStopTimeout;
 };
 
 class FileSystemMount {

@@ -66,9 +66,7 @@ bool KernelOffersIoUring() {
 // Requests that wait for a disk stay in a ring, and what comes after them needs room: each of the
 // rings, one a processor, has as many entries as this allows, at most a request's MiB each.
 unsigned RingEntries() {
-  constexpr unsigned kAllRings = 128;
-  constexpr unsigned kLeast = 8;
-  return std::max(kLeast, kAllRings / static_cast<unsigned>(get_nprocs_conf()));
+  return std::max(kMinRingEntries, kRingEntries / static_cast<unsigned>(get_nprocs_conf()));
 }
 #endif
 
@@ -104,8 +102,8 @@ Result<SessionOptions> SessionOptions::Parse(const std::string& comma_list,
   if (fuse_opt_parse(arguments, &parsed, kOptions, ProcessOther) != 0) {
     return MakeError(ErrorKind::kUsage, "mount options not understood: -o " + comma_list);
   }
-  // With one thread a request that waits for a commit would hold up every other.
-  if (parsed.max_threads < 2) return MakeError(ErrorKind::kUsage, "max_threads: at least 2");
+  if (parsed.max_threads < kMinThreads)
+    return MakeError(ErrorKind::kUsage, "max_threads: at least 2");
   options.writeback = parsed.writeback != 0;
   options.max_threads = parsed.max_threads;
   options.max_read = parsed.max_read;

@@ -11,6 +11,7 @@
 #include <string>
 #include <utility>
 
+#include "fs/mount/tuning.h"
 #include "fs/serving/fuse_api.h"
 #include "meta/base/result.h"
 
@@ -31,8 +32,6 @@ class FuseArguments {
 };
 
 struct SessionOptions {
-  static constexpr unsigned kDefaultThreads = 16;
-
   bool writeback = false;
   bool noatime = false;
   unsigned max_threads = kDefaultThreads;

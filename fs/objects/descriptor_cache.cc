@@ -6,15 +6,16 @@
 #include <algorithm>
 #include <utility>
 
+#include "fs/objects/tuning.h"
+
 namespace tandem::fs {
 namespace {
 
 // The rest is for what applications have open, for kept objects and for ourselves.
 size_t LimitFromProcess() {
-  constexpr size_t kMost = 16384;
   rlimit limit;
-  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return kMost;
-  return std::min<size_t>(limit.rlim_cur / 4, kMost);
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return kMaxCachedDescriptors;
+  return std::min<size_t>(limit.rlim_cur / kCachedDescriptorsShare, kMaxCachedDescriptors);
 }
 
 }  // namespace
@@ -24,12 +25,12 @@ size_t LimitFromProcess() {
 DescriptorCache::DescriptorCache(int mount_fd, const FileHandle& probe)
     : mount_fd_(mount_fd),
       opens_by_handle_(!probe.empty() && OpenByHandle(mount_fd, probe, O_PATH)),
-      limit_(std::max<size_t>(1, LimitFromProcess() / kDivisions)) {}
+      limit_(std::max<size_t>(1, LimitFromProcess() / kDescriptorDivisions)) {}
 
 DescriptorCache::Division& DescriptorCache::DivisionOf(const CachedDescriptor& descriptor) {
   // Inodes lie at least a hundred bytes apart.
   const auto address = reinterpret_cast<uintptr_t>(&descriptor);
-  return divisions_[(address >> 7) % kDivisions];
+  return divisions_[(address >> 7) % kDescriptorDivisions];
 }
 
 std::vector<DescriptorCache::Shared> DescriptorCache::Admit(Division& division,

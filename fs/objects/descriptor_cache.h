@@ -14,6 +14,7 @@
 #include <memory>
 #include <vector>
 
+#include "fs/objects/tuning.h"
 #include "meta/base/mutex.h"
 #include "meta/base/result.h"
 #include "meta/base/unique_fd.h"
@@ -57,7 +58,6 @@ class DescriptorCache {
     Mutex mutex;
     std::list<Open*> open GUARDED_BY(mutex);
   };
-  static constexpr size_t kDivisions = 16;
 
   Division& DivisionOf(const CachedDescriptor& descriptor);
   // Lists what `descriptor` holds, so that it may be closed, and takes away what is too much.
@@ -72,7 +72,7 @@ class DescriptorCache {
   const bool opens_by_handle_;
   Reopen reopen_;
   const size_t limit_;  // of a division
-  std::array<Division, kDivisions> divisions_;
+  std::array<Division, kDescriptorDivisions> divisions_;
 };
 
 // One inode's place in the cache. Lives as long as the inode.

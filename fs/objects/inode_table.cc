@@ -9,11 +9,10 @@
 #include <thread>
 #include <utility>
 
+#include "fs/objects/tuning.h"
+
 namespace tandem::fs {
 namespace {
-
-// How long is waited for the kernel to forget what was removed, from the last removal on.
-constexpr std::chrono::milliseconds kForgetting{5};
 
 // What (fd, name) leads to; an empty name is the descriptor's own object.
 Result<FoundObject> Describe(int fd, const char* name) {
@@ -118,7 +117,7 @@ Result<UniqueFd> InodeTable::Open(const Inode& inode, int flags) {
 // ---- The table ---------------------------------------------------------------------------------
 
 Inode** InodeTable::PlaceOf(Shard& shard, const ObjectId& object, int mount) {
-  const size_t chain = HashOf(object, mount) / kShards % shard.chains.size();
+  const size_t chain = HashOf(object, mount) / kInodeShards % shard.chains.size();
   Inode** place = &shard.chains[chain];
   while (*place != nullptr && ((*place)->ref_.id != object || (*place)->mount_ != mount)) {
     place = &(*place)->next_;
@@ -172,8 +171,7 @@ void InodeTable::Forget(Inode& inode, uint64_t lookups) {
     if (inode.lookups_ > 0) return;
     *PlaceOf(shard, inode.ref_.id, inode.mount_) = inode.next_;
     --shard.count;
-    constexpr size_t kSparse = 8;
-    if (shard.chains.size() > kSparse * shard.count + kSparse) {
+    if (shard.chains.size() > kSparseChains * shard.count + kSparseChains) {
       Rehash(shard, shard.chains.size() / 2);
     }
   }
@@ -185,8 +183,7 @@ void InodeTable::Destroy(Inode* inode) {
   if (released.pinned) reaper_.Close(std::move(released.open));
   if (inode->removed_) --removed_;
   delete inode;
-  constexpr size_t kWorthATrim = 1 << 17;
-  if (++destroyed_ < kWorthATrim) return;
+  if (++destroyed_ < kDestroyedPerTrim) return;
   destroyed_ = 0;
   malloc_trim(0);
 }
@@ -237,12 +234,11 @@ void InodeTable::NoteRemoved(const ObjectId& object, int mount, uint64_t generat
 
 bool InodeTable::FinishRemovals(std::chrono::steady_clock::time_point deadline) {
   using std::chrono::steady_clock;
-  constexpr std::chrono::microseconds kNap{100};
   auto now = steady_clock::now();
   if (now >= deadline) return false;
   bool waited = false;
-  while (removed_ > 0 && now - last_removal_.load() < kForgetting && now < deadline) {
-    std::this_thread::sleep_for(kNap);
+  while (removed_ > 0 && now - last_removal_.load() < kForgetTime && now < deadline) {
+    std::this_thread::sleep_for(kForgetPoll);
     waited = true;
     now = steady_clock::now();
   }

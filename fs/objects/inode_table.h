@@ -22,6 +22,7 @@
 #include "fs/objects/known_names.h"
 #include "fs/objects/plain_flag.h"
 #include "fs/objects/reaper.h"
+#include "fs/objects/tuning.h"
 #include "fs/serving/fuse_api.h"
 #include "meta/base/fd_path.h"
 #include "meta/base/mutex.h"
@@ -194,7 +195,6 @@ class InodeTable {
     std::vector<Inode*> chains GUARDED_BY(mutex) = std::vector<Inode*>(1);
     size_t count GUARDED_BY(mutex) = 0;
   };
-  static constexpr size_t kShards = 16;
 
   explicit InodeTable(FoundObject root);
   int MountOf(int mount_id) const { return mount_id == root_mount_id_ ? 0 : mount_id; }
@@ -203,7 +203,7 @@ class InodeTable {
     return std::hash<ObjectId>()(object) + static_cast<size_t>(mount);
   }
   Shard& ShardOf(const ObjectId& object, int mount) {
-    return shards_[HashOf(object, mount) % kShards];
+    return shards_[HashOf(object, mount) % kInodeShards];
   }
   // Where in its chain the Inode's pointer stands, or is to stand.
   static Inode** PlaceOf(Shard& shard, const ObjectId& object, int mount) REQUIRES(shard.mutex);
@@ -218,7 +218,7 @@ class InodeTable {
   Reaper reaper_;
   const int root_mount_id_;
   const std::unique_ptr<Inode> root_;
-  std::array<Shard, kShards> shards_;
+  std::array<Shard, kInodeShards> shards_;
   std::atomic<uint64_t> last_generation_{0};
   // Inodes whose object has lost its last name, and KeptOpens; and when there last was a new one.
   std::atomic<size_t> removed_{0};

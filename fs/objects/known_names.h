@@ -12,13 +12,14 @@
 #include <cstdint>
 #include <limits>
 
+#include "fs/objects/tuning.h"
+
 namespace tandem::fs {
 
 class KnownNames {
  public:
   // Seconds, from any beginning; it may come round.
   using Time = uint16_t;
-  static constexpr Time kGoodFor = 10;
 
   static Time Now() {
     timespec now;
@@ -57,7 +58,7 @@ class KnownNames {
   };
 
   static uint16_t At(State state, Time now) {
-    return static_cast<Time>(now - state.latest) <= kGoodFor ? state.count : uint16_t{0};
+    return static_cast<Time>(now - state.latest) <= kKnownNamesSeconds ? state.count : uint16_t{0};
   }
 
   std::atomic<State> state_;

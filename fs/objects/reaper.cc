@@ -4,18 +4,12 @@
 
 #include <utility>
 
+#include "fs/objects/tuning.h"
+
 namespace tandem::fs {
-namespace {
-
-// To wake the thread costs more than a close: it is woken for so many, or once in so long.
-constexpr size_t kBatch = 64;
-constexpr std::chrono::milliseconds kBatchTime(5);
-constexpr size_t kMostWaiting = 4 * kBatch;
-
-}  // namespace
 
 Reaper::Reaper() {
-  waiting_.reserve(kMostWaiting);
+  waiting_.reserve(kMaxReaperQueue);
   thread_ = std::thread([this] {
     pthread_setname_np(pthread_self(), "reap");
     Run();
@@ -34,10 +28,10 @@ Reaper::~Reaper() {
 void Reaper::Close(Open open) {
   MutexLock lock(mutex_);
   // Then `open` itself closes it, after the lock is released.
-  if (waiting_.size() == kMostWaiting) return;
+  if (waiting_.size() == kMaxReaperQueue) return;
   waiting_.push_back(std::move(open));
   ++given_;
-  if (waiting_.size() == 1 || waiting_.size() == kBatch) given_more_.NotifyOne();
+  if (waiting_.size() == 1 || waiting_.size() == kReaperBatch) given_more_.NotifyOne();
 }
 
 bool Reaper::Finish(std::chrono::milliseconds patience) {
@@ -55,14 +49,14 @@ bool Reaper::Finish(std::chrono::milliseconds patience) {
 
 void Reaper::Run() {
   std::vector<Open> closing;
-  closing.reserve(kMostWaiting);
+  closing.reserve(kMaxReaperQueue);
   while (true) {
     {
       MutexLock lock(mutex_);
       while (waiting_.empty() && !over_) given_more_.Wait(mutex_);
       if (waiting_.empty()) return;
-      const auto deadline = CondVar::Clock::now() + kBatchTime;
-      while (waiting_.size() < kBatch && !over_ && !awaited_) {
+      const auto deadline = CondVar::Clock::now() + kReaperBatchTime;
+      while (waiting_.size() < kReaperBatch && !over_ && !awaited_) {
         if (!given_more_.WaitUntil(mutex_, deadline)) break;
       }
       awaited_ = false;

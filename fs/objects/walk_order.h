@@ -28,10 +28,6 @@ class WalkOrder : public meta::Foresight {
     bool is_directory;
   };
 
-  // At most so many objects are remembered (about 70 bytes each), and foreseen at once.
-  static constexpr size_t kMostListed = 32768;
-  static constexpr size_t kMostNext = 32;
-
   // What one read of a directory returned.
   void Add(std::span<const Listed> objects) EXCLUDES(mutex_);
 

@@ -8,9 +8,10 @@
 
 #include <algorithm>
 
-#include "fs/cache_policy.h"
 #include "fs/caller/privileges.h"
 #include "fs/file_system.h"
+#include "fs/ops/tuning.h"
+#include "fs/tuning.h"
 
 namespace tandem::fs {
 namespace {
@@ -209,8 +210,7 @@ Status FileSystem::ReadLink(Request& request, fuse_ino_t node) {
 Status FileSystem::Statfs(Request& request, fuse_ino_t node) {
   ASSIGN_OR_RETURN(const InodeFd fd, inodes_->Descriptor(node));
   // Rather than wait for a slow disk it says what is free so far.
-  constexpr std::chrono::milliseconds kPatience{1000};
-  (void)inodes_->FinishRemovals(std::chrono::steady_clock::now() + kPatience);
+  (void)inodes_->FinishRemovals(std::chrono::steady_clock::now() + kStatfsTimeout);
   struct statvfs statistics;
   if (fstatvfs(fd.get(), &statistics) != 0) return ErrnoError("statfs");
   request.ReplyStatfs(statistics);

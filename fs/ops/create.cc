@@ -2,8 +2,8 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-#include "fs/cache_policy.h"
 #include "fs/file_system.h"
+#include "fs/tuning.h"
 
 namespace tandem::fs {
 namespace {

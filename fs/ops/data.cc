@@ -10,6 +10,8 @@
 
 #include "fs/caller/privileges.h"
 #include "fs/file_system.h"
+#include "fs/ops/tuning.h"
+#include "fs/tuning.h"
 #include "meta/base/write_piece.h"
 
 namespace tandem::fs {
@@ -29,10 +31,6 @@ fuse_bufvec BufferOn(int fd, off_t offset, size_t size) {
   buffer.buf[0].pos = offset;
   return buffer;
 }
-
-// A copy may wait for what it reads, and fallocate for dirty pages it is about to drop, or for room
-// in the journal.
-constexpr uint64_t kLongRange = 1 << 20;
 
 int ErrnoOf(int result) { return result == 0 ? 0 : errno; }
 
@@ -159,7 +157,7 @@ Status FileSystem::Write(Request& request, fuse_ino_t node, fuse_bufvec* data, o
   const size_t size = fuse_buf_size(data);
   ASSIGN_OR_RETURN(size_t written, WriteOnce(request, inode, fd, *data, offset, *info));
   // For want of room, perhaps, that is only just being made.
-  const auto deadline = std::chrono::steady_clock::now() + kMakesRoom;
+  const auto deadline = std::chrono::steady_clock::now() + kFreedSpaceTimeout;
   while (written < size && !file.append_only() && inodes_->FinishRemovals(deadline)) {
     const Result<size_t> again = WriteOnce(request, inode, fd, *data, offset, *info);
     written = std::max(written, again.value_or(0));
@@ -208,8 +206,6 @@ Status FileSystem::Allocate(Request& request, fuse_ino_t node, int mode, off_t o
 Status FileSystem::CopyRange(Request& request, fuse_ino_t /*from*/, off_t from_offset,
                              fuse_file_info* from_info, fuse_ino_t to, off_t to_offset,
                              fuse_file_info* to_info, size_t length, int flags) {
-  // Callers go on where a copy ended early; so it does not take long.
-  constexpr size_t kMaxCopy = 8 << 20;
   length = std::min(length, kMaxCopy);
   const Inode& inode = inodes_->Get(to);
   const ByteRange range = RangeOf(to_offset, length);

@@ -1,7 +1,7 @@
 // Names to objects, and forgetting them; what every reply that tells the kernel of an object
 // shares.
-#include "fs/cache_policy.h"
 #include "fs/file_system.h"
+#include "fs/tuning.h"
 
 namespace tandem::fs {
 

@@ -5,13 +5,9 @@
 #include <new>
 #include <utility>
 
+#include "fs/serving/tuning.h"
+
 namespace tandem::fs {
-namespace {
-
-// How long a thread waits to be needed again.
-constexpr std::chrono::seconds kLinger{10};
-
-}  // namespace
 
 BlockingPool::BlockingPool(unsigned most) : most_(most) {
   if (sched_getaffinity(0, sizeof processors_, &processors_) != 0) CPU_ZERO(&processors_);
@@ -60,7 +56,7 @@ void BlockingPool::Work() {
 
 BlockingPool::Job BlockingPool::Next() {
   MutexLock lock(mutex_);
-  const auto deadline = CondVar::Clock::now() + kLinger;
+  const auto deadline = CondVar::Clock::now() + kPoolThreadLinger;
   bool needed = true;
   while (waiting_.empty() && needed && !closed_) {
     ++idle_;

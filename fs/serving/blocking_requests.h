@@ -4,8 +4,8 @@
 // request handles it itself while fewer than `most` are being handled, and is not counted among
 // those that serve the others. What comes beyond that waits here, in the order it came, for a
 // thread that has just handled another one: a disk that makes all writers wait does not keep stat
-// waiting. Beyond kMostBytes of requests that wait, they are handled like any other, and then all
-// may wait.
+// waiting. Beyond kMaxQueuedBytes of requests that wait, they are handled like any other, and then
+// all may wait.
 //
 // Not synchronised: the owner locks.
 #pragma once
@@ -47,8 +47,6 @@ class RequestBuffer {
 
 class BlockingRequests {
  public:
-  static constexpr size_t kMostBytes = 256 << 20;
-
   explicit BlockingRequests(unsigned most) : most_(most) {}
 
   enum class Turn {

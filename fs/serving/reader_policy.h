@@ -13,7 +13,8 @@
 
 #include <algorithm>
 #include <atomic>
-#include <chrono>
+
+#include "fs/serving/tuning.h"
 
 namespace tandem::fs {
 
@@ -26,11 +27,9 @@ enum class ServingActivity {
 
 class ReaderPolicy {
  public:
-  static constexpr std::chrono::milliseconds kTick{1};
-
   // `adaptive`: false for two readers at all times (tandemfs --disable reader-policy).
   explicit ReaderPolicy(unsigned processors, bool adaptive = true)
-      : adaptive_(adaptive), spare_processors_(processors >= kManyProcessors) {}
+      : adaptive_(adaptive), spare_processors_(processors >= kProcessorsToSpare) {}
 
   // With one reader: what it does. With two: anything.
   void Tick(ServingActivity activity) {
@@ -42,12 +41,12 @@ class ReaderPolicy {
     }
     ++ticks_of_one_;
     running_ = activity == ServingActivity::kRunning ? running_ + 1 : 0;
-    const bool would_help =
-        activity == ServingActivity::kBlocked || (spare_processors_ && running_ >= kAlwaysBusy);
+    const bool would_help = activity == ServingActivity::kBlocked ||
+                            (spare_processors_ && running_ >= kTicksAlwaysBusy);
     if (!would_help) return;
     // The sooner the need shows again, the longer it is taken to last.
-    const bool again = ticks_of_one_ <= kSoon;
-    ticks_of_two_ = again ? std::min(2 * ticks_of_two_, kMostTicksOfTwo) : kTicksOfTwo;
+    const bool again = ticks_of_one_ <= kTicksUntilSettled;
+    ticks_of_two_ = again ? std::min(2 * ticks_of_two_, kMaxTicksOfTwo) : kTicksOfTwo;
     left_.store(ticks_of_two_, std::memory_order_relaxed);
   }
 
@@ -56,18 +55,10 @@ class ReaderPolicy {
   }
 
  private:
-  // After these one has to do, for a tick at least, to see whether it does.
-  static constexpr int kTicksOfTwo = 4;
-  static constexpr int kMostTicksOfTwo = 128;
-  static constexpr int kSoon = 4;
-  static constexpr int kAlwaysBusy = 8;  // ticks
-  // With fewer, those who make requests need the others.
-  static constexpr unsigned kManyProcessors = 4;
-
   const bool adaptive_;
   const bool spare_processors_;
   int running_ = 0;  // ticks in a row
-  int ticks_of_one_ = kSoon;
+  int ticks_of_one_ = kTicksUntilSettled;
   int ticks_of_two_ = kTicksOfTwo;
   std::atomic<int> left_{0};  // ticks with two readers
 };

@@ -9,7 +9,9 @@
 #include <csignal>
 #include <cstdlib>
 #include <string_view>
+#include <thread>
 
+#include "fs/serving/tuning.h"
 #include "meta/base/unique_fd.h"
 
 namespace tandem::fs {
@@ -28,11 +30,6 @@ void InstallWakeSignal() {
 bool PassesByItself(int received) {
   return received == -EINTR || received == -EAGAIN || received == -ENOMEM;
 }
-
-constexpr useconds_t kMemoryPauseUs = 10'000;
-
-// How long a thread that came on top waits to be needed again.
-constexpr std::chrono::seconds kLinger{10};
 
 }  // namespace
 
@@ -77,14 +74,13 @@ int ServingThreads::Run() {
 }
 
 void ServingThreads::Interrupt() {
-  constexpr std::chrono::milliseconds kAgain(5);
   End(0);
   MutexLock lock(mutex_);
   // Again and again: one that was just about to read when the signal came would wait for ever.
   while (serving_ > 0) {
     for (const pthread_t thread : threads_) pthread_kill(thread, WakeSignal());
     pthread_kill(first_, WakeSignal());
-    ended_one_.WaitFor(mutex_, kAgain);
+    ended_one_.WaitFor(mutex_, kInterruptRepeat);
   }
 }
 
@@ -107,7 +103,7 @@ void ServingThreads::Serve() {
     int received = -EINTR;
     while (PassesByItself(received) && fuse_session_exited(session_) == 0) {
       received = fuse_session_receive_buf(session_, request.get());
-      if (received == -ENOMEM) usleep(kMemoryPauseUs);
+      if (received == -ENOMEM) std::this_thread::sleep_for(kNoMemoryPause);
     }
     if (received <= 0) {
       // 0: it is unmounted.
@@ -156,7 +152,7 @@ bool ServingThreads::BecomeReader() {
     bool needed = true;
     ++parked_;
     if (IsSurplus()) {
-      needed = needed_.WaitUntil(mutex_, CondVar::Clock::now() + kLinger);
+      needed = needed_.WaitUntil(mutex_, CondVar::Clock::now() + kSurplusThreadLinger);
     } else {
       needed_.Wait(mutex_);
     }
@@ -208,16 +204,15 @@ void ServingThreads::Watch() {
 }
 
 bool ServingThreads::AwaitTick() {
-  constexpr int kTicksToSleep = 100;
   MutexLock lock(mutex_);
   quiet_ticks_ = received_ == seen_ ? quiet_ticks_ + 1 : 0;
-  if (quiet_ticks_ >= kTicksToSleep && readers_ > 0) {
+  if (quiet_ticks_ >= kQuietTicksToSleep && readers_ > 0) {
     watching_ = false;
     while (!watching_ && !over_) watched_.Wait(mutex_);
   }
   watching_ = true;
   seen_ = received_;
-  if (!over_) watched_.WaitFor(mutex_, ReaderPolicy::kTick);
+  if (!over_) watched_.WaitFor(mutex_, kReaderTick);
   return !over_;
 }
 

@@ -27,8 +27,6 @@ namespace tandem::fs {
 
 class ServingThreads {
  public:
-  static constexpr unsigned kBlockingPerThread = 8;
-
   // `session` is borrowed. `adaptive_readers`: as reader_policy.h has it.
   ServingThreads(fuse_session* session, unsigned max_threads, bool adaptive_readers);
   ~ServingThreads();

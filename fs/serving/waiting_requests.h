@@ -8,16 +8,13 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "fs/serving/tuning.h"
+
 namespace tandem::fs {
 
 class WaitingRequests {
  public:
   using Clock = std::chrono::steady_clock;
-
-  // One that takes longer has waited.
-  static constexpr std::chrono::milliseconds kLong{10};
-  // How long that is taken to say something about the next.
-  static constexpr std::chrono::seconds kRemembered{10};
 
   // While it lives, this thread handles a request.
   class Handling {
@@ -31,7 +28,7 @@ class WaitingRequests {
     ~Handling() {
       slot_.store(0, std::memory_order_relaxed);
       const int64_t now = Now();
-      if (now - begun_ >= Ns(kLong)) requests_.until_.store(now + Ns(kRemembered));
+      if (now - begun_ >= Ns(kSlowRequest)) requests_.until_.store(now + Ns(kSlowRequestMemory));
     }
 
    private:
@@ -46,25 +43,22 @@ class WaitingRequests {
     if (now < until_.load(std::memory_order_relaxed)) return true;
     for (const auto& slot : begun_) {
       const int64_t begun = slot.load(std::memory_order_relaxed);
-      if (begun != 0 && now - begun >= Ns(kLong)) return true;
+      if (begun != 0 && now - begun >= Ns(kSlowRequest)) return true;
     }
     return false;
   }
 
  private:
-  // Threads beyond share them: then one that waits may be overlooked until it is done.
-  static constexpr size_t kSlots = 64;
-
   static int64_t Now() { return Ns(Clock::now().time_since_epoch()); }
   static constexpr int64_t Ns(std::chrono::nanoseconds time) { return time.count(); }
   std::atomic<int64_t>& SlotOfThisThread() {
     thread_local const size_t mine = next_.fetch_add(1, std::memory_order_relaxed);
-    return begun_[mine % kSlots];
+    return begun_[mine % kDetectorSlots];
   }
 
   std::atomic<int64_t> until_{0};
   std::atomic<size_t> next_{0};
-  std::array<std::atomic<int64_t>, kSlots> begun_ = {};  // 0: handles none
+  std::array<std::atomic<int64_t>, kDetectorSlots> begun_ = {};  // 0: handles none
 };
 
 }  // namespace tandem::fs

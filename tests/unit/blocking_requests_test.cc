@@ -7,6 +7,8 @@
 #include <cstring>
 #include <vector>
 
+#include "fs/serving/tuning.h"
+
 namespace tandem::fs {
 namespace {
 
@@ -80,8 +82,8 @@ TEST(BlockingRequests, TheyTakeABoundedAmountOfMemory) {
     ASSERT_EQ(turn, Turn::kLater);
     ++kept;
   }
-  EXPECT_LE(kept, BlockingRequests::kMostBytes / kSize);
-  EXPECT_GT(kept, BlockingRequests::kMostBytes / kSize / 2);
+  EXPECT_LE(kept, kMaxQueuedBytes / kSize);
+  EXPECT_GT(kept, kMaxQueuedBytes / kSize / 2);
   EXPECT_NE(buffer.get()->mem, nullptr);  // it is still here
 }
 

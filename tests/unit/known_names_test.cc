@@ -2,11 +2,13 @@
 
 #include <gtest/gtest.h>
 
+#include "fs/objects/tuning.h"
+
 namespace tandem::fs {
 namespace {
 
 constexpr KnownNames::Time kThen = 65'530;  // soon comes round
-constexpr KnownNames::Time kSoon = static_cast<KnownNames::Time>(kThen + KnownNames::kGoodFor);
+constexpr KnownNames::Time kSoon = static_cast<KnownNames::Time>(kThen + kKnownNamesSeconds);
 constexpr KnownNames::Time kLater = static_cast<KnownNames::Time>(kSoon + 1);
 
 TEST(KnownNames, AreTakenAsOftenAsTheyWereAdded) {
