@@ -149,8 +149,8 @@ struct FileSystem::Trampoline<kHandler, kOpcode> {
  private:
   // To hand it over costs a switch, so that is done only where requests are seen to wait.
   static void HandleInRing(FileSystem& file_system, fuse_req_t raw, Arguments... arguments) {
-    if (file_system.waiting_requests_.Any() && HandOver(file_system, raw, arguments...)) return;
-    const WaitingRequests::Handling handling(file_system.waiting_requests_);
+    if (file_system.slow_requests_.SeesSlow() && HandOver(file_system, raw, arguments...)) return;
+    const SlowRequestDetector::Scope scope(file_system.slow_requests_);
     Handle(file_system, raw, arguments...);
   }
 
@@ -160,7 +160,7 @@ struct FileSystem::Trampoline<kHandler, kOpcode> {
     try {
       return file_system.blocking_pool_.Run(
           [&file_system, raw, kept = std::tuple(Kept<Arguments>(arguments)...)]() mutable {
-            const WaitingRequests::Handling handling(file_system.waiting_requests_);
+            const SlowRequestDetector::Scope scope(file_system.slow_requests_);
             std::apply([&](auto&... one) { Handle(file_system, raw, one.Get()...); }, kept);
           });
     } catch (const std::bad_alloc&) {

@@ -30,7 +30,7 @@
 #include "fs/serving/fuse_api.h"
 #include "fs/serving/request.h"
 #include "fs/serving/tuning.h"
-#include "fs/serving/waiting_requests.h"
+#include "fs/serving/slow_request_detector.h"
 #include "fs/serving/writeback_log.h"
 #include "fs/tuning.h"
 #include "meta/base/result.h"
@@ -273,7 +273,7 @@ class FileSystem {
   // How long a name that leads to a directory stays valid; set when the session begins.
   double directory_seconds_ = kUntoldCacheSeconds;
   std::atomic<bool> over_io_uring_{false};
-  WaitingRequests waiting_requests_;
+  SlowRequestDetector slow_requests_;
   BlockingPool blocking_pool_;  // last: its threads use all the rest
 };
 

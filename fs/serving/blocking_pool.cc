@@ -9,7 +9,7 @@
 
 namespace tandem::fs {
 
-BlockingPool::BlockingPool(unsigned most) : most_(most) {
+BlockingPool::BlockingPool(unsigned max_threads) : max_threads_(max_threads) {
   if (sched_getaffinity(0, sizeof processors_, &processors_) != 0) CPU_ZERO(&processors_);
 }
 
@@ -22,10 +22,10 @@ bool BlockingPool::Run(Job job) {
     return false;
   }
   if (idle_ >= waiting_.size()) {
-    given_.NotifyOne();
+    job_added_.NotifyOne();
     return true;
   }
-  if (threads_ >= most_ || StartThread() || threads_ > 0) return true;
+  if (threads_ >= max_threads_ || StartThread() || threads_ > 0) return true;
   waiting_.pop_back();
   return false;
 }
@@ -60,12 +60,12 @@ BlockingPool::Job BlockingPool::Next() {
   bool needed = true;
   while (waiting_.empty() && needed && !closed_) {
     ++idle_;
-    needed = given_.WaitUntil(mutex_, deadline);
+    needed = job_added_.WaitUntil(mutex_, deadline);
     --idle_;
   }
   if (waiting_.empty()) {
     --threads_;
-    ended_.NotifyAll();
+    thread_ended_.NotifyAll();
     return nullptr;
   }
   Job job = std::move(waiting_.front());
@@ -76,8 +76,8 @@ BlockingPool::Job BlockingPool::Next() {
 void BlockingPool::Close() {
   MutexLock lock(mutex_);
   closed_ = true;
-  given_.NotifyAll();
-  while (threads_ > 0) ended_.Wait(mutex_);
+  job_added_.NotifyAll();
+  while (threads_ > 0) thread_ended_.Wait(mutex_);
 }
 
 }  // namespace tandem::fs

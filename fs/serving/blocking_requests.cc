@@ -31,23 +31,23 @@ bool RequestBuffer::MoveTo(RequestBuffer& other) {
   return true;
 }
 
-BlockingRequests::Turn BlockingRequests::Admit(RequestBuffer& request) {
-  if (!MayBlock(request.opcode())) return Turn::kPlain;
-  if (running_ < most_) {
+BlockingRequests::Admission BlockingRequests::Admit(RequestBuffer& request) {
+  if (!MayBlock(request.opcode())) return Admission::kUncounted;
+  if (running_ < max_running_) {
     ++running_;
-    return Turn::kNow;
+    return Admission::kCounted;
   }
-  if (waiting_bytes_ >= kMaxQueuedBytes) return Turn::kPlain;
+  if (waiting_bytes_ >= kMaxQueuedBytes) return Admission::kUncounted;
   std::list<RequestBuffer> one;
   try {
     one.emplace_back();
   } catch (const std::bad_alloc&) {
-    return Turn::kPlain;
+    return Admission::kUncounted;
   }
-  if (!request.MoveTo(one.back())) return Turn::kPlain;
+  if (!request.MoveTo(one.back())) return Admission::kUncounted;
   waiting_bytes_ += one.back().bytes();
   waiting_.splice(waiting_.end(), one);
-  return Turn::kLater;
+  return Admission::kQueued;
 }
 
 std::optional<RequestBuffer> BlockingRequests::Next() {

@@ -1,5 +1,5 @@
-// Whether requests wait for the disk beneath, as seen lately, where each that is handed to another
-// thread costs a switch: in a ring's threads (blocking_pool.h). Any thread.
+// Whether requests have waited for the disk lately. Tells whether it is worth a thread switch to
+// hand a blocking request to another thread (blocking_pool.h). Any thread.
 #pragma once
 
 #include <array>
@@ -12,33 +12,34 @@
 
 namespace tandem::fs {
 
-class WaitingRequests {
+class SlowRequestDetector {
  public:
   using Clock = std::chrono::steady_clock;
 
-  // While it lives, this thread handles a request.
-  class Handling {
+  // Lives while this thread handles a request.
+  class Scope {
    public:
-    explicit Handling(WaitingRequests& requests)
-        : requests_(requests), begun_(Now()), slot_(requests.SlotOfThisThread()) {
+    explicit Scope(SlowRequestDetector& detector)
+        : detector_(detector), begun_(Now()), slot_(detector.SlotOfThisThread()) {
       slot_.store(begun_, std::memory_order_relaxed);
     }
-    Handling(const Handling&) = delete;
-    Handling& operator=(const Handling&) = delete;
-    ~Handling() {
+    Scope(const Scope&) = delete;
+    Scope& operator=(const Scope&) = delete;
+    ~Scope() {
       slot_.store(0, std::memory_order_relaxed);
       const int64_t now = Now();
-      if (now - begun_ >= Ns(kSlowRequest)) requests_.until_.store(now + Ns(kSlowRequestMemory));
+      if (now - begun_ >= Ns(kSlowRequest)) detector_.until_.store(now + Ns(kSlowRequestMemory));
     }
 
    private:
-    WaitingRequests& requests_;
+    SlowRequestDetector& detector_;
     const int64_t begun_;
     std::atomic<int64_t>& slot_;
   };
 
-  // Some have waited lately, or wait now.
-  bool Any() const {
+  // Returns whether a request took kSlowRequest within the last kSlowRequestMemory, or takes that
+  // long now. A thread that shares its slot may be missed until its request ends.
+  bool SeesSlow() const {
     const int64_t now = Now();
     if (now < until_.load(std::memory_order_relaxed)) return true;
     for (const auto& slot : begun_) {
@@ -56,9 +57,10 @@ class WaitingRequests {
     return begun_[mine % kDetectorSlots];
   }
 
-  std::atomic<int64_t> until_{0};
+  std::atomic<int64_t> until_{0};  // slow requests are expected until then
   std::atomic<size_t> next_{0};
-  std::array<std::atomic<int64_t>, kDetectorSlots> begun_ = {};  // 0: handles none
+  // When the request being handled began, per slot; 0: none.
+  std::array<std::atomic<int64_t>, kDetectorSlots> begun_ = {};
 };
 
 }  // namespace tandem::fs
