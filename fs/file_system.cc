@@ -35,7 +35,7 @@ bool HasAcls(const InodeFd& directory) {
 
 // Those known to have nothing to do when a descriptor is closed; network filesystems write then,
 // and tell what went wrong.
-bool ClosesSilently(const InodeFd& directory) {
+bool CloseCannotFail(const InodeFd& directory) {
   constexpr long kSilent[] = {EXT4_SUPER_MAGIC, XFS_SUPER_MAGIC,  BTRFS_SUPER_MAGIC,
                               TMPFS_MAGIC,      F2FS_SUPER_MAGIC, BCACHEFS_SUPER_MAGIC};
   struct statfs found;
@@ -65,10 +65,10 @@ Result<std::unique_ptr<FileSystem>> FileSystem::Create(int source_fd, meta::Capt
                                                        Settings settings) {
   ASSIGN_OR_RETURN(auto inodes, InodeTable::Create(source_fd));
   if (capture != nullptr && capture->follows_names()) {
-    inodes->ReopenBy([capture](const meta::ObjectRef& object) { return capture->Open(object); });
+    inodes->ReopenWith([capture](const meta::ObjectRef& object) { return capture->Open(object); });
   }
   ASSIGN_OR_RETURN(const InodeFd root, inodes->Descriptor(inodes->root()));
-  const Backing backing = {.has_acls = HasAcls(root), .closes_silently = ClosesSilently(root)};
+  const Backing backing = {.has_acls = HasAcls(root), .close_cannot_fail = CloseCannotFail(root)};
   return std::unique_ptr<FileSystem>(new FileSystem(std::move(inodes), capture, settings, backing));
 }
 

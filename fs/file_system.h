@@ -153,7 +153,7 @@ class FileSystem {
   struct Backing {
     bool has_acls = false;
     // close(2) gives no errors of its own there.
-    bool closes_silently = false;
+    bool close_cannot_fail = false;
   };
 
   FileSystem(std::unique_ptr<InodeTable> inodes, meta::Capture* capture, Settings settings,
@@ -233,7 +233,7 @@ class FileSystem {
   struct Victim {
     meta::ObjectRef object;
     // Kept until the gate is left: the blocks are freed when it is closed.
-    InodeTable::KeptOpen kept;
+    InodeTable::RemovalGuard guard;
   };
   Result<Victim> FindVictim(const Inode& parent, int parent_fd, const char* name) const;
   static void AnnounceRemoval(meta::Operation& operation, const Victim& victim);

@@ -22,7 +22,7 @@ Status OpenDirectory::Visit(off_t offset, const std::function<bool(const dirent6
 }
 
 Status OpenDirectory::SeekTo(off_t offset) {
-  // Offset 0 is a rewind, which must show the directory as it is now.
+  // Offset 0 is a rewind: the directory is read anew.
   if (offset == position_ && offset != 0) return {};
   begin_ = end_ = 0;
   if (lseek(fd(), offset, SEEK_SET) < 0) return ErrnoError("seek in directory");

@@ -12,7 +12,7 @@ namespace tandem::fs {
 
 // Parts of the table with a mutex each: enough that serving threads seldom meet.
 inline constexpr size_t kInodeShards = 16;
-// Chains per Inode, and at least, above which a shard is halved.
+// A shard with n Inodes halves its chains when it has more than kSparseChains * (n + 1).
 inline constexpr size_t kSparseChains = 8;
 // Inodes destroyed until memory is given back to the system: about 13 MB.
 inline constexpr size_t kDestroyedPerTrim = 1 << 17;
@@ -24,7 +24,7 @@ inline constexpr std::chrono::microseconds kForgetPoll{100};
 // ---- Cached O_PATH descriptors: descriptor_cache.h ---------------------------------------------
 
 // Parts of the cache with a mutex each.
-inline constexpr size_t kDescriptorDivisions = 16;
+inline constexpr size_t kDescriptorShards = 16;
 // Descriptors in the cache at most, however high RLIMIT_NOFILE is.
 inline constexpr size_t kMaxCachedDescriptors = 16384;
 // The cache takes one descriptor in this many of RLIMIT_NOFILE; applications' open files, pinned

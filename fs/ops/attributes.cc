@@ -162,7 +162,7 @@ Status FileSystem::SetAttributes(Request& request, fuse_ino_t node, struct stat*
     operation.ChangedAttributes(inode.ref(), meta::kAllAttributes);
   }
   if ((to_set & FUSE_SET_ATTR_MODE) != 0) {
-    const PlainFlag::Giving giving(inode.plain());
+    const NosecFlag::ScopedClear clear(inode.nosec());
     RETURN_IF_ERROR(SetMode(fd, wanted->st_mode));
     operation.ChangedAttributes(inode.ref(), meta::kAllAttributes);
   }

@@ -86,12 +86,12 @@ Status FileSystem::ReplyCreated(Request& request, FoundObject found, std::unique
                                 fuse_file_info& info) {
   Inode* inode = nullptr;
   const fuse_entry_param entry = EntryOf(std::move(found), &inode);
-  const PlainFlag::Moment created = inode->plain().Look();
+  const NosecFlag::Snapshot created = inode->nosec().TakeSnapshot();
   // What has just been made has no attributes but those of default ACLs.
-  if ((entry.attr.st_mode & (S_ISUID | S_ISGID)) == 0) inode->plain().Remember(created);
+  if ((entry.attr.st_mode & (S_ISUID | S_ISGID)) == 0) inode->nosec().SetIfUnchanged(created);
   HeedNoatime(file->fd());
-  file->BelongsTo(*inode);
-  file->Describe(info, backing_.closes_silently && inode->in_volume());
+  file->AttachTo(*inode);
+  file->FillFileInfo(info, backing_.close_cannot_fail && inode->in_volume());
   info.fh = files_.Add(std::move(file));
   if (!request.ReplyCreate(entry, info)) {
     files_.Remove(info.fh);

@@ -73,10 +73,10 @@ Status CheckAppends(const OpenFile& file, off_t offset) {
 }  // namespace
 
 bool FileSystem::LosesPrivileges(const Inode& inode, int fd) {
-  const PlainFlag::Moment look = inode.plain().Look();
-  if (inode.plain().Known()) return false;
+  const NosecFlag::Snapshot look = inode.nosec().TakeSnapshot();
+  if (inode.nosec().IsSet()) return false;
   const Result<bool> has = HasPrivileges(fd);
-  return !has || *has || !inode.plain().Remember(look);
+  return !has || *has || !inode.nosec().SetIfUnchanged(look);
 }
 
 // Mapped stores are written back without the inode's lock: while one waits for its mark, a
@@ -90,7 +90,7 @@ Result<FileSystem::ContentChange> FileSystem::BeginContentChange(const Inode& in
     intent.Data(inode.ref(), range).Long(is_long);
     if (loses) intent.Attributes(inode.ref());
     ASSIGN_OR_RETURN(Operation operation, Begin(inode, intent));
-    if (loses || inode.plain().Known()) return ContentChange{std::move(operation), loses};
+    if (loses || inode.nosec().IsSet()) return ContentChange{std::move(operation), loses};
   }
 }
 
@@ -117,7 +117,7 @@ auto FileSystem::ChangeContent(Request& request, const ContentCall& what, TakesS
     result = loses || !may_straddle ? call() : operation.Alter(inode.ref(), range, call);
   }
   operation.Wrote(inode.ref(), changed(result));
-  const bool has_taken = loses || !inode.plain().Known();
+  const bool has_taken = loses || !inode.nosec().IsSet();
   if (has_taken) operation.ChangedAttributes(inode.ref(), meta::kAllAttributes);
   operation.End();
   if (has_taken) MakeKernelForgetAttributes(inodes_->NodeOf(inode));
@@ -137,7 +137,7 @@ Status FileSystem::Read(Request& request, fuse_ino_t /*node*/, size_t size, off_
 UniqueFd FileSystem::FindUnboundWriter(const Inode& inode) {
   UniqueFd found;
   files_.VisitAll([&](const OpenFile& file) {
-    if (file.append_only() || file.written() != &inode) return false;
+    if (file.append_only() || file.writable_inode() != &inode) return false;
     found.Reset(fcntl(file.fd(), F_DUPFD_CLOEXEC, 0));
     return true;
   });

@@ -83,9 +83,9 @@ Status FileSystem::ReadDirPlus(Request& request, fuse_ino_t node, size_t size, o
   ListingReply reply(request, size);
   std::vector<Inode*> announced;
   std::vector<WalkOrder::Listed> listed;
-  if (offset == 0) directory.known_names().TakeAllOf(inode.known_names());
+  if (offset == 0) directory.known_names().MoveFrom(inode.known_names());
   const auto add = [&](const dirent64& entry) {
-    if (!meta::IsDotOrDotDot(entry.d_name) && !directory.known_names().Take()) {
+    if (!meta::IsDotOrDotDot(entry.d_name) && !directory.known_names().Consume()) {
       Result<FoundObject> found = inodes_->Find(directory.fd(), entry.d_name);
       if (found) {
         if (Captures(inode)) Saw(inode, entry.d_name, *found);

@@ -13,8 +13,8 @@ Status FileSystem::Open(Request& request, fuse_ino_t node, fuse_file_info* info)
   const Inode& inode = inodes_->Get(node);
   ASSIGN_OR_RETURN(auto file, OpenBacking(inode, info->flags));
   HeedNoatime(file->fd());
-  file->BelongsTo(inode);
-  file->Describe(*info, backing_.closes_silently && inode.in_volume());
+  file->AttachTo(inode);
+  file->FillFileInfo(*info, backing_.close_cannot_fail && inode.in_volume());
   info->fh = files_.Add(std::move(file));
   if (!request.ReplyOpen(*info)) files_.Remove(info->fh);
   return {};
@@ -70,7 +70,7 @@ std::vector<HeldFile> FileSystem::OpenForWriting() {
   };
   std::map<fuse_ino_t, Writable> files;
   files_.VisitAll([&](const OpenFile& file) {
-    if (const Inode* const inode = file.written(); inode != nullptr) {
+    if (const Inode* const inode = file.writable_inode(); inode != nullptr) {
       files.try_emplace(inodes_->NodeOf(*inode), Writable{inode->generation(), file.fd()});
     }
     return false;

@@ -55,7 +55,7 @@ Status FileSystem::SetXattr(Request& request, fuse_ino_t node, const char* name,
   ASSIGN_OR_RETURN(const InodeFd fd, inodes_->Descriptor(inode));
   ASSIGN_OR_RETURN(Operation operation, Begin(inode, Intent().Attributes(inode.ref())));
   {
-    const PlainFlag::Giving giving(inode.plain());
+    const NosecFlag::ScopedClear clear(inode.nosec());
     const CallerLimits limits(request.caller());
     ASSIGN_OR_RETURN(const bool takes_setgid, AclTakesSetgid(request, fd.get(), name));
     ASSIGN_OR_RETURN(const auto without,
@@ -83,7 +83,7 @@ Status FileSystem::RemoveXattr(Request& request, fuse_ino_t node, const char* na
 
 Status FileSystem::GetXattr(Request& request, fuse_ino_t node, const char* name, size_t size) {
   // The kernel asks before the first write to each file.
-  if (inodes_->Get(node).plain().Known() && std::strcmp(name, kCapabilityXattr) == 0) {
+  if (inodes_->Get(node).nosec().IsSet() && std::strcmp(name, kCapabilityXattr) == 0) {
     return ErrnoError(ENODATA, "read extended attribute");
   }
   ASSIGN_OR_RETURN(const InodeFd fd, inodes_->Descriptor(node));
