@@ -13,7 +13,7 @@ namespace tandem::tools {
 
 // Takes in what the kernel holds of the mount that answers at `socket`: stores that programs have
 // made through mappings become writes now. kUnreachable if that is not done by the deadline.
-Status TakeInStores(const std::string& socket, std::chrono::steady_clock::time_point deadline);
+Status FlushMount(const std::string& socket, std::chrono::steady_clock::time_point deadline);
 
 struct StatusOptions {
   std::string mountpoint;  // empty: all

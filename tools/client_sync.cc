@@ -6,7 +6,7 @@
 #include "meta/base/log.h"
 #include "tools/client_commands.h"
 #include "tools/control.h"
-#include "tools/take_in.h"
+#include "tools/flush_files.h"
 
 namespace tandem::tools {
 namespace {
@@ -57,10 +57,10 @@ class WaitReporter {
 
 }  // namespace
 
-Status TakeInStores(const std::string& socket, Clock::time_point deadline) {
+Status FlushMount(const std::string& socket, Clock::time_point deadline) {
   ASSIGN_OR_RETURN(const Json reply, AskControl(socket, {{"op", "held"}}, kAnswerMs));
-  ASSIGN_OR_RETURN(const fs::HeldStores held, HeldStoresFrom(reply));
-  const std::vector<fs::HeldFile> missed = TakeIn(held, deadline);
+  ASSIGN_OR_RETURN(const fs::WritableFiles writable, WritableFilesFrom(reply));
+  const std::vector<fs::WritableFile> missed = FlushFiles(writable, deadline);
   if (missed.empty()) return {};
   std::string text = "not everything that was stored into " + missed.front().path;
   if (missed.size() > 1) text += " and " + std::to_string(missed.size() - 1) + " other files";
@@ -71,7 +71,7 @@ Result<int> RunSync(const SyncOptions& options) {
   const bool limited = options.timeout > std::chrono::milliseconds(0);
   const auto deadline = limited ? Clock::now() + options.timeout : Clock::time_point::max();
   ASSIGN_OR_RETURN(const std::string socket, FindControlSocket(options.mountpoint));
-  RETURN_IF_ERROR(TakeInStores(socket, deadline));
+  RETURN_IF_ERROR(FlushMount(socket, deadline));
   ASSIGN_OR_RETURN(const Json newest, AskControl(socket, {{"op", "newest"}}, kAnswerMs));
   WaitReporter reporter(socket, options.replica);
   while (true) {

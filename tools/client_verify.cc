@@ -130,7 +130,7 @@ Result<int> RunVerify(const VerifyOptions& options) {
   ASSIGN_OR_RETURN(const std::string socket, FindControlSocket(options.mountpoint));
   ASSIGN_OR_RETURN(const Json status, AskControl(socket, {{"op", "status"}}, kAnswerMs));
   ASSIGN_OR_RETURN(const auto paths, PathsBelow(status.value("mountpoint", ""), options.paths));
-  RETURN_IF_ERROR(TakeInStores(socket, std::chrono::steady_clock::time_point::max()));
+  RETURN_IF_ERROR(FlushMount(socket, std::chrono::steady_clock::time_point::max()));
   Json request = {{"op", "verify"},       {"paths", paths},
                   {"full", options.full}, {"repair", options.repair},
                   {"hash", options.hash}, {"block_size", options.block_size}};

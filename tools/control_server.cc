@@ -9,7 +9,7 @@
 #include "meta/base/hex.h"
 #include "meta/base/log.h"
 #include "meta/base/mount_table.h"
-#include "tools/take_in.h"
+#include "tools/flush_files.h"
 
 namespace tandem::tools {
 namespace {
@@ -109,7 +109,7 @@ std::string ControlServer::Answer(std::string_view request) {
 Result<Json> ControlServer::Dispatch(const Json& request) {
   const std::string op = request.value("op", "");
   if (op == "status") return Status();
-  if (op == "held") return ToJson(served_.held());
+  if (op == "held") return ToJson(served_.writable_files());
   if (op == "end") {
     LogInfo("another tandemfs takes over {}: stopping", served_.mountpoint);
     served_.end();

@@ -9,7 +9,7 @@
 #include <string>
 #include <thread>
 
-#include "fs/held_stores.h"
+#include "fs/writable_files.h"
 #include "meta/base/mutex.h"
 #include "meta/base/unique_fd.h"
 #include "meta/source_tree.h"
@@ -33,7 +33,7 @@ class ControlServer {
     const meta::SourceTree* tree = nullptr;
     replica::Replication* replication = nullptr;
     std::function<bool()> over_io_uring;
-    std::function<fs::HeldStores()> held;
+    std::function<fs::WritableFiles()> writable_files;
     // Makes this tandemfs end in order. Returns at once.
     std::function<void()> end;
   };

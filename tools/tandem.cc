@@ -11,7 +11,7 @@
 #include "tools/duration.h"
 #include "tools/print.h"
 #include "tools/spelling.h"
-#include "tools/take_in.h"
+#include "tools/flush_files.h"
 
 namespace tandem::tools {
 namespace {
@@ -128,8 +128,8 @@ int Main(int argc, char** argv) {
 }  // namespace tandem::tools
 
 int main(int argc, char** argv) {
-  if (argc == 2 && std::string_view(argv[1]) == tandem::tools::kTakeInArgument) {
-    return tandem::tools::RunTakeIn();
+  if (argc == 2 && std::string_view(argv[1]) == tandem::tools::kFlushHelperArgument) {
+    return tandem::tools::RunFlushHelper();
   }
   tandem::SetUpLog("tandem");
   return tandem::tools::Main(argc, argv);

@@ -28,7 +28,7 @@
 #include "tools/mount_arguments.h"
 #include "tools/state_directory.h"
 #include "tools/store_guard.h"
-#include "tools/take_in.h"
+#include "tools/flush_files.h"
 #include "tools/take_over.h"
 
 namespace tandem::tools {
@@ -104,24 +104,24 @@ Result<Engine> StartEngine(const MountArguments& arguments, const fs::SourceDire
 }
 
 // Takes the mount down in order, but for its clean record where stores may be lost.
-Status EndEngine(Engine& engine, const std::vector<std::string>& may_lack_stores) {
+Status EndEngine(Engine& engine, const std::vector<std::string>& unflushed_files) {
   if (engine.tracker != nullptr) {
     engine.ending->Say("syncing the source and writing down the state");
     RETURN_IF_ERROR(engine.tracker->Stop());
-    if (may_lack_stores.empty()) {
+    if (unflushed_files.empty()) {
       RETURN_IF_ERROR(
           meta::EndRun(*engine.writer,
                        meta::DescribeWitnesses(*engine.tree, engine.tracker->recently_changed())));
     }
   }
-  if (may_lack_stores.empty()) return {};
+  if (unflushed_files.empty()) return {};
   constexpr size_t kNamed = 20;
   std::string files;
-  for (size_t i = 0; i < std::min(kNamed, may_lack_stores.size()); ++i) {
-    files += (i == 0 ? "" : ", ") + may_lack_stores[i];
+  for (size_t i = 0; i < std::min(kNamed, unflushed_files.size()); ++i) {
+    files += (i == 0 ? "" : ", ") + unflushed_files[i];
   }
-  if (may_lack_stores.size() > kNamed) {
-    files += " and " + std::to_string(may_lack_stores.size() - kNamed) + " others";
+  if (unflushed_files.size() > kNamed) {
+    files += " and " + std::to_string(unflushed_files.size() - kNamed) + " others";
   }
   return MakeError(ErrorKind::kSystem,
                    "not all that the kernel held could be taken in (programs still stored when "
@@ -131,14 +131,14 @@ Status EndEngine(Engine& engine, const std::vector<std::string>& may_lack_stores
                    ETIMEDOUT);
 }
 
-std::string DescribeHeld(const fs::HeldStores& held) {
+std::string DescribeFlush(const fs::WritableFiles& files) {
   constexpr size_t kNamed = 3;
-  std::string text = "taking in what the kernel holds of " + std::to_string(held.files.size()) +
+  std::string text = "taking in what the kernel holds of " + std::to_string(files.files.size()) +
                      " files open for writing";
-  for (size_t i = 0; i < std::min(kNamed, held.files.size()); ++i) {
-    text += (i == 0 ? ": " : ", ") + held.files[i].path;
+  for (size_t i = 0; i < std::min(kNamed, files.files.size()); ++i) {
+    text += (i == 0 ? ": " : ", ") + files.files[i].path;
   }
-  return text + (held.files.size() > kNamed ? ", ..." : "");
+  return text + (files.files.size() > kNamed ? ", ..." : "");
 }
 
 Status RunMounted(const MountArguments& arguments, const fs::SourceDirectory& source,
@@ -159,9 +159,9 @@ Status RunMounted(const MountArguments& arguments, const fs::SourceDirectory& so
   options.optimizations = arguments.optimizations;
   options.capture = engine.tracker.get();
   options.kernel_mount = std::move(kernel_mount);
-  options.take_in = [&engine](const fs::HeldStores& held, auto deadline) {
-    if (engine.ending != nullptr) engine.ending->SayIfEnding(DescribeHeld(held));
-    return TakeIn(held, deadline);
+  options.flush = [&engine](const fs::WritableFiles& files, auto deadline) {
+    if (engine.ending != nullptr) engine.ending->SayIfEnding(DescribeFlush(files));
+    return FlushFiles(files, deadline);
   };
   options.on_end = [&engine] {
     if (engine.ending != nullptr) engine.ending->Say("taking in what the kernel holds");
@@ -189,7 +189,7 @@ Status RunMounted(const MountArguments& arguments, const fs::SourceDirectory& so
                                engine.tree.get(),
                                replication.get(),
                                [&mount] { return mount->OverIoUring(); },
-                               [&mount] { return mount->Held(); },
+                               [&mount] { return mount->ListWritableFiles(); },
                                [&mount] { mount->Stop(); }};
   ASSIGN_OR_RETURN(auto control, ControlServer::Start(std::move(served)));
   // All that may fail is done: a failed start leaves what is mounted there as it was.
@@ -204,7 +204,7 @@ Status RunMounted(const MountArguments& arguments, const fs::SourceDirectory& so
   if (replication != nullptr) replication->Stop();  // or what is asked through control would wait
   control.reset();
   replication.reset();
-  if (Status ended = EndEngine(engine, mount->may_lack_stores()); !ended) {
+  if (Status ended = EndEngine(engine, mount->unflushed_files()); !ended) {
     tandem::LogError("{}", ended.error().ToString());
     return ended;
   }
@@ -252,8 +252,8 @@ Status Main(int argc, char** argv) {
 }  // namespace tandem::tools
 
 int main(int argc, char** argv) {
-  if (argc == 2 && std::string_view(argv[1]) == tandem::tools::kTakeInArgument) {
-    return tandem::tools::RunTakeIn();
+  if (argc == 2 && std::string_view(argv[1]) == tandem::tools::kFlushHelperArgument) {
+    return tandem::tools::RunFlushHelper();
   }
   tandem::SetUpLog("tandemfs");
   // What the daemon makes for itself. (Files made for callers have theirs:

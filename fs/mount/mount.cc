@@ -92,11 +92,11 @@ Status FileSystemMount::MakeSession(fuse_args* arguments) {
   if (session_ == nullptr) {
     return MakeError(ErrorKind::kUsage, "mount options: " + errors.Text());
   }
-  file_system_->Attach(session_, [this](const HeldFile& file) {
-    if (options_.take_in == nullptr) return;
+  file_system_->Attach(session_, [this](const WritableFile& file) {
+    if (options_.flush == nullptr) return;
     // Without times: an fsync would wait for the inode's lock, which the kernel holds meanwhile.
-    const HeldStores held = {device(), mountpoint_, /*with_times=*/false, {file}};
-    (void)options_.take_in(held, std::chrono::steady_clock::now() + options_.stop_timeout);
+    const WritableFiles held = {device(), mountpoint_, /*with_times=*/false, {file}};
+    (void)options_.flush(held, std::chrono::steady_clock::now() + options_.stop_timeout);
   });
   if (kernel_mount_ == nullptr) {
     ASSIGN_OR_RETURN(kernel_mount_, KernelMount::Create(KernelMountOptions::Parse(
@@ -137,7 +137,7 @@ Status FileSystemMount::Attach() {
                                               options_.optimizations.reader_policy);
   ASSIGN_OR_RETURN(mount_watcher_,
                    MountWatcher::Start(options_.source_mount, options_.source,
-                                       [fs = file_system_.get()] { fs->MountsHaveChanged(); }));
+                                       [fs = file_system_.get()] { fs->OnMountsChanged(); }));
   return {};
 }
 
@@ -145,7 +145,7 @@ Status FileSystemMount::Run() {
   RETURN_IF_ERROR(watcher_->Start([this] { LeaveLoop(); }));
   const int result = Serve();
   mount_watcher_.reset();
-  file_system_->FinishHandedOver();
+  file_system_->FinishPooledRequests();
   file_system_->FinishDelayedCalls();
   // Also what ends LeaveLoop if it is still asking a filesystem that nobody serves any more.
   RETURN_IF_ERROR(Unmount());
@@ -199,15 +199,15 @@ std::string FileSystemMount::device() {
   return device_;
 }
 
-HeldStores FileSystemMount::Held() {
+WritableFiles FileSystemMount::ListWritableFiles() {
   return {device(), mountpoint_, file_system_->settings().writeback,
-          file_system_->OpenForWriting()};
+          file_system_->ListWritableFiles()};
 }
 
 void FileSystemMount::LeaveLoop() {
   if (options_.on_end != nullptr) options_.on_end();
   file_system_->FinishDelayedCalls();
-  TakeInStores();
+  FlushWritableFiles();
   FAULT_POINT("source.stop.taken_in");
   // While it is still served: path lookup finds what is beneath from now on, which may be
   // the mount of a tandemfs that takes over.
@@ -224,22 +224,22 @@ void FileSystemMount::LeaveLoop() {
 // Syncs what is open for writing, again and again, until a pass over all files finds that the
 // kernel held nothing. Programs may go on storing, so that takes a while, or never comes. Files
 // that cannot be synced (a disk that fails) are tried twice.
-void FileSystemMount::TakeInStores() {
+void FileSystemMount::FlushWritableFiles() {
   using Clock = std::chrono::steady_clock;
-  if (options_.take_in == nullptr) return;
+  if (options_.flush == nullptr) return;
   const auto deadline = Clock::now() + options_.stop_timeout;
   std::set<fuse_ino_t> lacking;  // not synced, or stored into meanwhile
   for (bool last = false;; last = Clock::now() >= deadline) {
-    const HeldStores held = Held();
+    const WritableFiles held = ListWritableFiles();
     const auto until = last ? Clock::now() + kLastFlush : deadline;
     (void)file_system_->writebacks().Take();
-    const std::vector<HeldFile> missed = options_.take_in(held, until);
+    const std::vector<WritableFile> missed = options_.flush(held, until);
     const std::set<fuse_ino_t> written = file_system_->writebacks().Take();
     const std::set<fuse_ino_t> before = std::exchange(lacking, written);
-    for (const HeldFile& file : missed) lacking.insert(file.node);
+    for (const WritableFile& file : missed) lacking.insert(file.node);
     if (!last && !lacking.empty() && (!written.empty() || lacking != before)) continue;
-    for (const HeldFile& file : held.files) {
-      if (lacking.contains(file.node)) may_lack_stores_.push_back(file.path);
+    for (const WritableFile& file : held.files) {
+      if (lacking.contains(file.node)) unflushed_files_.push_back(file.path);
     }
     return;
   }

@@ -17,7 +17,7 @@
 #include <string>
 #include <vector>
 
-#include "fs/held_stores.h"
+#include "fs/writable_files.h"
 #include "fs/mount/kernel_mount.h"
 #include "fs/mount/mountpoint.h"
 #include "fs/mount/stop_signals.h"
@@ -57,7 +57,7 @@ struct MountOptions {
   std::unique_ptr<KernelMount> kernel_mount;
   // How the stores that the kernel holds are taken in at the end, and for how long at most. Without
   // it they are lost.
-  TakeIn take_in;
+  FlushFunction flush;
   // Called when the end begins, before stores are taken in. May be empty.
   std::function<void()> on_end;
   std::chrono::seconds stop_timeout = kDefaultStopTimeout;
@@ -80,10 +80,10 @@ class FileSystemMount {
 
   // Serves until the filesystem is unmounted, until SIGTERM or SIGINT (where a StopSignals blocks
   // them), or until Stop. Operations that were running have been answered when it returns,
-  // and what the kernel held has been taken in, or may_lack_stores() says where not. Call once.
+  // and what the kernel held has been taken in, or unflushed_files() says where not. Call once.
   Status Run();
   // After Run: files of which stores may be lost.
-  const std::vector<std::string>& may_lack_stores() const { return may_lack_stores_; }
+  const std::vector<std::string>& unflushed_files() const { return unflushed_files_; }
 
   // Makes Run return soon, now or as soon as it is called. Does not wait; a handler may call it.
   void Stop();
@@ -96,7 +96,7 @@ class FileSystemMount {
   const std::string& mountpoint() const { return mountpoint_; }
 
   // What the kernel may hold of this mount now.
-  HeldStores Held() EXCLUDES(mutex_);
+  WritableFiles ListWritableFiles() EXCLUDES(mutex_);
 
  private:
   FileSystemMount(std::string mountpoint, MountOptions options,
@@ -107,7 +107,7 @@ class FileSystemMount {
   int Serve();
   // In the watcher's thread, while the others still serve.
   void LeaveLoop();
-  void TakeInStores();
+  void FlushWritableFiles();
   std::string device() EXCLUDES(mutex_);
   Status Unmount();
 
@@ -121,7 +121,7 @@ class FileSystemMount {
   fuse_session* session_ = nullptr;
   Mutex mutex_;
   std::string device_ GUARDED_BY(mutex_);  // "major:minor"; empty until attached
-  std::vector<std::string> may_lack_stores_;
+  std::vector<std::string> unflushed_files_;
   std::unique_ptr<ServingThreads> threads_;
   std::unique_ptr<MountWatcher> mount_watcher_;
 };

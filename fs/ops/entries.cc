@@ -1,6 +1,6 @@
-// Names made and removed: mknod, mkdir, symlink, link, unlink, rmdir. (rename: rename.cc,
-// create: create.cc.) The kernel holds the directory's lock during each of these, so a name
-// does not change between our looking at it and the backing call.
+// Entries made and removed: mknod, mkdir, symlink, link, unlink, rmdir. (rename: rename.cc; create:
+// create.cc.) The kernel holds the directory's lock during each of these, so an entry does not
+// change between our lookup and the backing call.
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -22,7 +22,7 @@ Result<FoundObject> FileSystem::RecordFound(Operation& operation, const Inode& p
                                             int parent_fd, const char* name, int removal_flags,
                                             Result<FoundObject> found) {
   if (!found) {
-    // Out of descriptors or memory: rather no object than one that capture does not know.
+    // Out of descriptors or memory. An object that capture does not know must not stay.
     unlinkat(parent_fd, name, removal_flags);
     operation.SetEntry(parent.ref(), name, ObjectId(), ObjectId());
     return found;
@@ -110,7 +110,7 @@ Result<FileSystem::Victim> FileSystem::FindVictim(const Inode& parent, int paren
   if (!fd.valid()) return ErrnoError("look up");
   ASSIGN_OR_RETURN(const IdentifiedObject object, Identify(fd.get(), ""));
   Victim victim;
-  if (Captures(parent)) victim.object = {object.id, object.handle};
+  if (IsCaptured(parent)) victim.object = {object.id, object.handle};
   victim.guard = inodes_->GuardRemoval(object.id, object.mount_id, std::move(fd));
   return victim;
 }

@@ -1,4 +1,4 @@
-// open, flush, release, fsync of files.
+// open, flush, release and fsync of files.
 #include <fcntl.h>
 #include <limits.h>
 #include <unistd.h>
@@ -12,7 +12,7 @@ namespace tandem::fs {
 Status FileSystem::Open(Request& request, fuse_ino_t node, fuse_file_info* info) {
   const Inode& inode = inodes_->Get(node);
   ASSIGN_OR_RETURN(auto file, OpenBacking(inode, info->flags));
-  HeedNoatime(file->fd());
+  ApplyNoatime(file->fd());
   file->AttachTo(inode);
   file->FillFileInfo(*info, backing_.close_cannot_fail && inode.in_volume());
   info->fh = files_.Add(std::move(file));
@@ -37,11 +37,11 @@ Result<std::unique_ptr<OpenFile>> FileSystem::OpenBacking(const Inode& inode, in
   return OpenFile::Adopt(std::move(*fd), flags, backing);
 }
 
-void FileSystem::HeedNoatime(int fd) const {
+void FileSystem::ApplyNoatime(int fd) const {
   if (settings_.noatime) (void)fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NOATIME);
 }
 
-// Closing a duplicate gives the errors that close would give (a network filesystem's, EDQUOT).
+// Closing a duplicate reports the errors that close would (a network filesystem's, EDQUOT).
 Status FileSystem::Flush(Request& request, fuse_ino_t /*node*/, fuse_file_info* info) {
   const int duplicate = fcntl(files_.Get(info->fh).fd(), F_DUPFD_CLOEXEC, 0);
   if (duplicate < 0 || close(duplicate) != 0) return ErrnoError("close");
@@ -63,7 +63,7 @@ Status FileSystem::Sync(Request& request, fuse_ino_t /*node*/, int data_only,
   return {};
 }
 
-std::vector<HeldFile> FileSystem::OpenForWriting() {
+std::vector<WritableFile> FileSystem::ListWritableFiles() {
   struct Writable {
     uint64_t generation;
     int fd;
@@ -75,11 +75,12 @@ std::vector<HeldFile> FileSystem::OpenForWriting() {
     }
     return false;
   });
-  // Without the lock, since there may be many. A descriptor may be another file's by now: then this
-  // one has been closed, and nothing of it is held any more.
-  std::vector<HeldFile> held;
-  for (const auto& [node, file] : files) held.push_back({node, file.generation, NameOf(file.fd)});
-  return held;
+  // Names are read without the lock, since there may be many. A descriptor may be another file's by
+  // now: then this file was closed, and the kernel has written it back.
+  std::vector<WritableFile> writable;
+  for (const auto& [node, file] : files)
+    writable.push_back({node, file.generation, NameOf(file.fd)});
+  return writable;
 }
 
 std::string FileSystem::NameOf(int fd) const {
