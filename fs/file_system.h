@@ -58,8 +58,8 @@ class FileSystem {
 
   // For fuse_session_new, whose user data must be the FileSystem.
   static const fuse_lowlevel_ops& Operations();
-  // Called before the session serves. `session` is borrowed. `flush` flushes a file through the mount
-  // (fs/writable_files.h).
+  // Called before the session serves. `session` is borrowed. `flush` flushes a file through the
+  // mount (fs/writable_files.h).
   using FlushFile = std::function<void(const WritableFile& file)>;
   void Attach(fuse_session* session, FlushFile flush) {
     session_ = session;
