@@ -19,7 +19,7 @@
 #include "meta/base/hex.h"
 #include "meta/base/log.h"
 #include "meta/base/unique_fd.h"
-#include "tools/foothold.h"
+#include "tools/mount_by_device.h"
 
 namespace tandem::tools {
 namespace {
@@ -43,7 +43,7 @@ UniqueFd OpenByNode(int mount_fd, const fs::WritableFile& file) {
   return UniqueFd(open_by_handle_at(mount_fd, &buffer.handle, O_RDONLY | O_CLOEXEC));
 }
 
-// 0, or an errno.
+// Returns 0 or an errno.
 int SyncOne(const UniqueFd& root, const fs::WritableFile& file, bool with_times) {
   UniqueFd fd = OpenByNode(root.get(), file);
   if (!fd.valid() && errno == ESTALE) return 0;  // closed, and forgotten: nothing is writable
@@ -56,12 +56,13 @@ int SyncOne(const UniqueFd& root, const fs::WritableFile& file, bool with_times)
   if (!fd.valid()) return errno;
   constexpr unsigned kAll =
       SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER;
-  // sync_file_range asks no disk to sync anything, but leaves times where they are.
+  // sync_file_range writes pages back but syncs no disk, and does not send times.
   const int result = with_times ? fsync(fd.get()) : sync_file_range(fd.get(), 0, 0, kAll);
   return result == 0 ? 0 : errno;
 }
 
-// ---- The process that asks ---------------------------------------------------------------------
+// ---- The process that starts it
+// ---------------------------------------------------------------------
 
 class Helper {
  public:
@@ -83,14 +84,14 @@ class Helper {
         out_(std::move(other.out_)),
         child_(std::exchange(other.child_, 0)) {}
   Helper& operator=(Helper&&) = delete;
-  // It may be waiting for a disk and not end at once: then nobody waits for it.
+  // It may wait for a disk and not end at once. Then it is not reaped.
   ~Helper() {
     if (child_ == 0) return;
     kill(child_, SIGKILL);
     waitpid(child_, nullptr, out_at_end_ ? 0 : WNOHANG);
   }
 
-  // It reads all of the request before it does anything.
+  // Sends the request. The process reads all of it before it does anything.
   void Tell(const std::string& request) {
     for (size_t done = 0; done < request.size();) {
       const ssize_t count = write(in_.get(), request.data() + done, request.size() - done);
@@ -101,7 +102,7 @@ class Helper {
     in_.Reset();
   }
 
-  // Its next line; nullopt at its end, and at the deadline.
+  // Returns the next line of its output, or nullopt at the end or at the deadline.
   std::optional<std::string> NextLine(std::chrono::steady_clock::time_point deadline) {
     while (true) {
       if (const size_t end = text_.find('\n'); end != std::string::npos) {
@@ -127,7 +128,7 @@ class Helper {
  private:
   Helper() = default;
 
-  // Apart from our process group: what ends us by a key does not end it.
+  // In a process group of its own, so that Ctrl-C does not end it.
   bool Spawn(int in, int out) {
     posix_spawn_file_actions_t files;
     posix_spawnattr_t attributes;
@@ -157,13 +158,13 @@ class Helper {
 
 }  // namespace
 
-// Reads the request as JSON, and prints "INDEX ERRNO" for each file as soon as it is done with it.
+// Reads the request as JSON and prints "INDEX ERRNO" after each file.
 int RunFlushHelper() {
   signal(SIGPIPE, SIG_DFL);
   const std::string text{std::istreambuf_iterator<char>(std::cin), {}};
   const auto writable = WritableFilesFrom(Json::parse(text, nullptr, /*allow_exceptions=*/false));
   if (!writable) return EXIT_FAILURE;
-  const UniqueFd root = FindFoothold(writable->device, writable->mountpoint);
+  const UniqueFd root = OpenOnDevice(writable->device, writable->mountpoint);
   if (!root.valid()) return EXIT_FAILURE;
   for (size_t i = 0; i < writable->files.size(); ++i) {
     std::cout << i << " " << SyncOne(root, writable->files[i], writable->with_times) << std::endl;
@@ -172,7 +173,7 @@ int RunFlushHelper() {
 }
 
 std::vector<fs::WritableFile> FlushFiles(const fs::WritableFiles& writable,
-                                 std::chrono::steady_clock::time_point deadline) {
+                                         std::chrono::steady_clock::time_point deadline) {
   if (writable.files.empty()) return {};
   auto helper = Helper::Start();
   if (!helper) {
@@ -188,7 +189,7 @@ std::vector<fs::WritableFile> FlushFiles(const fs::WritableFiles& writable,
     if (index >= synced.size()) break;
     synced[index] = code == 0;
     if (code == 0) continue;
-    LogWarning("take in what the kernel holds of {}: {}", writable.files[index].path, strerror(code));
+    LogWarning("flush {}: {}", writable.files[index].path, strerror(code));
   }
   std::vector<fs::WritableFile> missed;
   for (size_t i = 0; i < synced.size(); ++i) {
@@ -210,7 +211,7 @@ Json ToJson(const fs::WritableFiles& writable) {
 
 Result<fs::WritableFiles> WritableFilesFrom(const Json& json) {
   const auto malformed = [] {
-    return MakeError(ErrorKind::kProtocol, "a list of open files that is none");
+    return MakeError(ErrorKind::kProtocol, "the list of open files is malformed");
   };
   try {
     fs::WritableFiles writable;

@@ -79,8 +79,10 @@ Result<Occupant> OccupantOf(const std::string& mountpoint) {
   return IsDead(mountpoint) ? Occupant::kDead : Occupant::kLive;
 }
 
-tl::unexpected<Error> AlreadyMounted(const std::string& mountpoint) {
-  return MakeError(ErrorKind::kUsage, "a tandemfs is already mounted on " + mountpoint);
+tl::unexpected<Error> AlreadyMounted(const std::string& mountpoint, const std::string& which) {
+  return MakeError(ErrorKind::kUsage, "a tandemfs is already mounted on " + mountpoint +
+                                          (which.empty() ? "" : " (" + which + ")") +
+                                          ": unmount it first, or choose another mountpoint");
 }
 
 Status RemoveDeadMounts(const std::string& mountpoint) {

@@ -19,7 +19,9 @@ enum class Occupant {
 // tandemfs a request, and waits until it answers.
 Result<Occupant> OccupantOf(const std::string& mountpoint);
 
-tl::unexpected<Error> AlreadyMounted(const std::string& mountpoint);
+// Returns the error for a mountpoint with a live tandemfs. `which` describes that one, if not
+// empty.
+tl::unexpected<Error> AlreadyMounted(const std::string& mountpoint, const std::string& which = {});
 
 // Detaches the dead mounts that path lookup finds at `mountpoint`, one after the other. The bare
 // directory shows afterwards unless another mount lies beneath them: see fs/mount/kernel_mount.h.
