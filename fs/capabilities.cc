@@ -1,25 +1,26 @@
-// What is agreed with the kernel when the session begins. Every capability libfuse 3.14 to 3.18
-// knows is either set here, or listed with the reason why not:
+// The capabilities agreed with the kernel when the session begins. Every capability that
+// libfuse 3.14 to 3.18 knows is either set here or listed with the reason why it is not:
 //
-//   ATOMIC_O_TRUNC      The kernel truncates by a request of its own: one place that truncates.
-//   AUTO_INVAL_DATA     Would drop the page cache after our own writes, whose mtime is always new
-//                       to the kernel. EXPLICIT_INVAL_DATA instead: all changes come through here.
-//   EXPORT_SUPPORT      We do not look up "." and "..".
-//   FLOCK_LOCKS, POSIX_LOCKS  Locks stay in the kernel.
-//   HANDLE_KILLPRIV     Would have us clear setuid and setgid bits whoever writes; a writer with
-//                       CAP_FSETID keeps them. Off, the kernel decides and sends a setattr.
+//   ATOMIC_O_TRUNC      The kernel sends a setattr instead: one place truncates.
+//   AUTO_INVAL_DATA     Would drop the page cache after our own writes, because their mtime is new
+//   to
+//                       the kernel. EXPLICIT_INVAL_DATA is set instead: all changes come through
+//                       us.
+//   EXPORT_SUPPORT      "." and ".." cannot be looked up.
+//   FLOCK_LOCKS, POSIX_LOCKS  The kernel keeps locks.
+//   HANDLE_KILLPRIV     Would require us to clear setuid and setgid bits for every writer; a writer
+//                       with CAP_FSETID keeps them. Off, the kernel decides and sends a setattr.
 //   PASSTHROUGH         Writes must not bypass capture.
-//   SPLICE_READ         A pipe (at most 1 MiB) cannot hold our largest request: libfuse would make,
+//   SPLICE_READ         A pipe (at most 1 MiB) cannot hold our largest request: libfuse would
+//   create,
 //                       try and drop one for every request. (Replies are spliced: SPLICE_WRITE.)
-//   OVER_IO_URING       libfuse turns it on itself where -o io_uring asks for it.
+//   OVER_IO_URING       libfuse sets it itself for -o io_uring.
 //   SETXATTR_EXT, SECURITY_CTX, ALLOW_IDMAP  Not handled.
 #include "fs/caller/privileges.h"
 #include "fs/file_system.h"
 
 namespace tandem::fs {
 namespace {
-
-constexpr unsigned kMaxWrite = 1 << 20;
 
 #if FUSE_VERSION >= FUSE_MAKE_VERSION(3, 17)
 void Set(fuse_conn_info* connection, uint64_t capability, bool wanted) {
@@ -53,7 +54,7 @@ void FileSystem::Initialise(void* user_data, fuse_conn_info* connection) {
   Set(connection, FUSE_CAP_ASYNC_DIO, true);
   Set(connection, FUSE_CAP_ASYNC_READ, true);
   Set(connection, FUSE_CAP_CACHE_SYMLINKS, true);
-  // The umask is for us to apply, because a default ACL overrides it.
+  // The umask is applied beneath, because a default ACL overrides it.
   Set(connection, FUSE_CAP_DONT_MASK, true);
   Set(connection, FUSE_CAP_EXPLICIT_INVAL_DATA, true);
   Set(connection, FUSE_CAP_IOCTL_DIR, true);
@@ -66,9 +67,9 @@ void FileSystem::Initialise(void* user_data, fuse_conn_info* connection) {
   Set(connection, FUSE_CAP_WRITEBACK_CACHE, self.settings_.writeback);
 #if FUSE_VERSION >= FUSE_MAKE_VERSION(3, 17)
   Set(connection, FUSE_CAP_DIRECT_IO_ALLOW_MMAP, true);
-  // With it the kernel asks for security.capability before the first write to a file, not before
-  // every one, and tells with each request whether setuid and setgid bits go.
-  Set(connection, FUSE_CAP_HANDLE_KILLPRIV_V2, kKernelTellsWhenToClear);
+  // The kernel then asks for security.capability before the first write to a file instead of before
+  // every write, and says in each request whether setuid and setgid bits are cleared.
+  Set(connection, FUSE_CAP_HANDLE_KILLPRIV_V2, kHasKillprivV2);
   // No handler can be interrupted.
   connection->no_interrupt = 1;
 #endif

@@ -21,21 +21,20 @@ namespace {
 #define BCACHEFS_SUPER_MAGIC 0xca451a4e
 #endif
 
-// Errors of system calls are the application's to see; anything else is a failure of our own.
+// Logs errors of our own. The application sees those of system calls.
 void Report(const Error& error) {
   if (error.kind() != ErrorKind::kSystem) LogError("{}", error.ToString());
 }
 
-// Kernel and backing filesystem must agree that there are ACLs: with FUSE_CAP_POSIX_ACL the kernel
-// takes "not supported" for an error in every permission check.
+// FUSE_CAP_POSIX_ACL may be set only if the backing filesystem has ACLs: otherwise its EOPNOTSUPP
+// would fail every permission check in the kernel.
 bool HasAcls(const InodeFd& directory) {
   return getxattr(directory.path().c_str(), "system.posix_acl_access", nullptr, 0) >= 0 ||
          errno != EOPNOTSUPP;
 }
 
-// Those known to have nothing to do when a descriptor is closed; network filesystems write then,
-// and tell what went wrong.
-bool ClosesSilently(const InodeFd& directory) {
+// Returns whether close(2) is known to report no errors. Network filesystems write at close.
+bool CloseCannotFail(const InodeFd& directory) {
   constexpr long kSilent[] = {EXT4_SUPER_MAGIC, XFS_SUPER_MAGIC,  BTRFS_SUPER_MAGIC,
                               TMPFS_MAGIC,      F2FS_SUPER_MAGIC, BCACHEFS_SUPER_MAGIC};
   struct statfs found;
@@ -43,17 +42,17 @@ bool ClosesSilently(const InodeFd& directory) {
          std::ranges::find(kSilent, static_cast<long>(found.f_type)) != std::end(kSilent);
 }
 
-// libfuse ends the threads of its rings by pthread_cancel, wherever they are. A handler ends first:
-// what it has done must be recorded.
-class Uncancelled {
+// libfuse ends the threads of its rings by pthread_cancel. A handler must not be cancelled: what it
+// has changed must be recorded.
+class CancelDisabled {
  public:
-  Uncancelled() { pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &before_); }
-  ~Uncancelled() {
+  CancelDisabled() { pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &before_); }
+  ~CancelDisabled() {
     int ignored;
     pthread_setcancelstate(before_, &ignored);
   }
-  Uncancelled(const Uncancelled&) = delete;
-  Uncancelled& operator=(const Uncancelled&) = delete;
+  CancelDisabled(const CancelDisabled&) = delete;
+  CancelDisabled& operator=(const CancelDisabled&) = delete;
 
  private:
   int before_ = PTHREAD_CANCEL_ENABLE;
@@ -65,30 +64,30 @@ Result<std::unique_ptr<FileSystem>> FileSystem::Create(int source_fd, meta::Capt
                                                        Settings settings) {
   ASSIGN_OR_RETURN(auto inodes, InodeTable::Create(source_fd));
   if (capture != nullptr && capture->follows_names()) {
-    inodes->ReopenBy([capture](const meta::ObjectRef& object) { return capture->Open(object); });
+    inodes->ReopenWith([capture](const meta::ObjectRef& object) { return capture->Open(object); });
   }
   ASSIGN_OR_RETURN(const InodeFd root, inodes->Descriptor(inodes->root()));
-  const Backing backing = {.has_acls = HasAcls(root), .closes_silently = ClosesSilently(root)};
+  const Backing backing = {.has_acls = HasAcls(root), .close_cannot_fail = CloseCannotFail(root)};
   return std::unique_ptr<FileSystem>(new FileSystem(std::move(inodes), capture, settings, backing));
 }
 
 namespace {
 
-// An argument of a handler that outlives the call by which libfuse gives it. Names and data lie in
-// the ring until the reply, all else on libfuse's stack.
+// Copies of a handler's arguments that outlive libfuse's call, for a request that runs in the pool.
+// Names and data lie in the ring until the reply; everything else lies on libfuse's stack.
 template <typename Argument>
-class Kept {
+class ArgumentCopy {
  public:
-  explicit Kept(Argument argument) : argument_(argument) {}
+  explicit ArgumentCopy(Argument argument) : argument_(argument) {}
   Argument Get() { return argument_; }
 
  private:
   Argument argument_;
 };
 template <typename Pointed>
-class KeptValue {
+class PointeeCopy {
  public:
-  explicit KeptValue(Pointed* pointer) : given_(pointer != nullptr) {
+  explicit PointeeCopy(Pointed* pointer) : given_(pointer != nullptr) {
     if (given_) value_ = *pointer;
   }
   Pointed* Get() { return given_ ? &value_ : nullptr; }
@@ -98,32 +97,33 @@ class KeptValue {
   Pointed value_ = {};
 };
 template <>
-class Kept<fuse_file_info*> : public KeptValue<fuse_file_info> {
-  using KeptValue::KeptValue;
+class ArgumentCopy<fuse_file_info*> : public PointeeCopy<fuse_file_info> {
+  using PointeeCopy::PointeeCopy;
 };
 template <>
-class Kept<struct stat*> : public KeptValue<struct stat> {
-  using KeptValue::KeptValue;
+class ArgumentCopy<struct stat*> : public PointeeCopy<struct stat> {
+  using PointeeCopy::PointeeCopy;
 };
 template <>
-class Kept<fuse_bufvec*> : public KeptValue<fuse_bufvec> {
-  using KeptValue::KeptValue;  // of one buffer
+class ArgumentCopy<fuse_bufvec*> : public PointeeCopy<fuse_bufvec> {
+  using PointeeCopy::PointeeCopy;  // has one buffer
 };
 
-// libfuse as it is corrupts a ring if a thread replies while the ring's own one is about to submit.
+// Unpatched, libfuse corrupts a ring if another thread replies while the ring's thread is about to
+// submit.
 #if defined(TANDEM_FUSE_RING_REPLIES_FROM_ANY_THREAD)
-bool CanBeHandedOver(fuse_req_t request) { return fuse_req_is_uring(request); }
+bool CanReplyFromAnyThread(fuse_req_t request) { return fuse_req_is_uring(request); }
 #else
-bool CanBeHandedOver(fuse_req_t /*request*/) { return false; }
+bool CanReplyFromAnyThread(fuse_req_t /*request*/) { return false; }
 #endif
 
-// The thread that reads a ring's requests ends, by pthread_cancel, before the ring goes.
+// Waits for the pool before a ring's thread ends, and with it the ring.
 class RingThread {
  public:
   explicit RingThread(FileSystem& file_system) : file_system_(file_system) {}
   ~RingThread() {
-    const Uncancelled uncancelled;  // it may end by itself, and be cancelled meanwhile
-    file_system_.FinishHandedOver();
+    const CancelDisabled cancel_disabled;  // the thread may be cancelled while it ends by itself
+    file_system_.FinishPooledRequests();
   }
 
  private:
@@ -132,36 +132,36 @@ class RingThread {
 
 }  // namespace
 
-// What libfuse calls for a handler: the boundary at which exceptions stop and errors become
-// replies.
+// The functions that libfuse calls. Exceptions stop here, and errors become replies.
 template <typename... Arguments, Status (FileSystem::*kHandler)(Request&, Arguments...),
           uint32_t kOpcode>
 struct FileSystem::Trampoline<kHandler, kOpcode> {
   static void Call(fuse_req_t raw, Arguments... arguments) {
     auto* const file_system = static_cast<FileSystem*>(fuse_req_userdata(raw));
-    const Uncancelled uncancelled;
+    const CancelDisabled cancel_disabled;
     if constexpr (MayBlock(kOpcode)) {
-      if (CanBeHandedOver(raw)) return HandleInRing(*file_system, raw, arguments...);
+      if (CanReplyFromAnyThread(raw)) return HandleInRing(*file_system, raw, arguments...);
     }
     Handle(*file_system, raw, arguments...);
   }
 
  private:
-  // To hand it over costs a switch, so that is done only where requests are seen to wait.
+  // A thread switch costs time, so the pool is used only if requests have been slow.
   static void HandleInRing(FileSystem& file_system, fuse_req_t raw, Arguments... arguments) {
-    if (file_system.waiting_requests_.Any() && HandOver(file_system, raw, arguments...)) return;
-    const WaitingRequests::Handling handling(file_system.waiting_requests_);
+    if (file_system.slow_requests_.SeesSlow() && RunInPool(file_system, raw, arguments...)) return;
+    const SlowRequestDetector::Scope scope(file_system.slow_requests_);
     Handle(file_system, raw, arguments...);
   }
 
-  // The ring's thread goes on with the next request.
-  static bool HandOver(FileSystem& file_system, fuse_req_t raw, Arguments... arguments) {
+  // Returns false if the request could not be given to the pool.
+  static bool RunInPool(FileSystem& file_system, fuse_req_t raw, Arguments... arguments) {
     thread_local const RingThread this_thread(file_system);
     try {
       return file_system.blocking_pool_.Run(
-          [&file_system, raw, kept = std::tuple(Kept<Arguments>(arguments)...)]() mutable {
-            const WaitingRequests::Handling handling(file_system.waiting_requests_);
-            std::apply([&](auto&... one) { Handle(file_system, raw, one.Get()...); }, kept);
+          [&file_system, raw,
+           copies = std::tuple(ArgumentCopy<Arguments>(arguments)...)]() mutable {
+            const SlowRequestDetector::Scope scope(file_system.slow_requests_);
+            std::apply([&](auto&... one) { Handle(file_system, raw, one.Get()...); }, copies);
           });
     } catch (const std::bad_alloc&) {
       return false;
@@ -174,7 +174,7 @@ struct FileSystem::Trampoline<kHandler, kOpcode> {
     try {
       Status status = (file_system.*kHandler)(request, arguments...);
       std::optional<TimePoint> failed;
-      while (!status && file_system.MakesRoomAfter(status.error(), failed)) {
+      while (!status && file_system.WaitForFreedSpace(status.error(), failed)) {
         status = (file_system.*kHandler)(request, arguments...);
       }
       if (status) return;
@@ -188,10 +188,10 @@ struct FileSystem::Trampoline<kHandler, kOpcode> {
   }
 };
 
-bool FileSystem::MakesRoomAfter(const Error& error, std::optional<TimePoint>& failed) {
+bool FileSystem::WaitForFreedSpace(const Error& error, std::optional<TimePoint>& failed) {
   if (!MeansNoRoom(error)) return false;
   if (!failed) failed = std::chrono::steady_clock::now();
-  return inodes_->FinishRemovals(*failed + kMakesRoom);
+  return inodes_->FinishRemovals(*failed + kFreedSpaceTimeout);
 }
 
 void FileSystem::NoteTransport([[maybe_unused]] const Request& request) {
@@ -250,8 +250,8 @@ const fuse_lowlevel_ops& FileSystem::Operations() {
 }
 
 Result<meta::Operation> FileSystem::Begin(const Inode& inode, const meta::Intent& intent) {
-  if (!Captures(inode)) return meta::Operation();
-  return capture_->Begin(intent, &walk_order_);
+  if (!IsCaptured(inode)) return meta::Operation();
+  return capture_->Begin(intent, settings_.optimizations.walk_order ? &walk_order_ : nullptr);
 }
 
 }  // namespace tandem::fs

@@ -1,9 +1,9 @@
-// The filesystem as the kernel asks for it: passes every operation to the directory beneath, and
-// tells capture what each one changes. The handlers are spread over fs/ops/*.cc by kind; the table
-// that leads to them and the one place that turns exceptions and errors into replies are in
-// file_system.cc. What a changing handler does, in which order: fs/LOCKING.md.
+// The FUSE low-level operations: passes each one to the directory beneath and reports to capture
+// what it changes. The handlers stand in fs/ops/*.cc by kind. file_system.cc has the table of
+// operations and the one place that turns exceptions and errors into replies. The order of steps in
+// a changing handler: fs/LOCKING.md.
 //
-// libfuse calls the handlers from its threads, at the same time.
+// libfuse calls the handlers from several threads at once.
 #pragma once
 
 #include <linux/fs.h>
@@ -17,20 +17,22 @@
 #include <string>
 #include <vector>
 
-#include "fs/cache_policy.h"
 #include "fs/caller/caller_credentials.h"
-#include "fs/held_stores.h"
 #include "fs/objects/handle_table.h"
 #include "fs/objects/inode_table.h"
 #include "fs/objects/open_directory.h"
 #include "fs/objects/open_file.h"
 #include "fs/objects/walk_order.h"
+#include "fs/optimizations.h"
 #include "fs/serving/blocking_pool.h"
 #include "fs/serving/delayed_calls.h"
 #include "fs/serving/fuse_api.h"
 #include "fs/serving/request.h"
-#include "fs/serving/waiting_requests.h"
+#include "fs/serving/slow_request_detector.h"
+#include "fs/serving/tuning.h"
 #include "fs/serving/writeback_log.h"
+#include "fs/tuning.h"
+#include "fs/writable_files.h"
 #include "meta/base/result.h"
 #include "meta/capture.h"
 
@@ -39,45 +41,47 @@ namespace tandem::fs {
 class FileSystem {
  public:
   struct Settings {
-    // The kernel collects writes in its cache instead of sending each at once.
+    // The kernel caches writes instead of sending each at once.
     bool writeback = false;
-    // No access time moves because of what is read through the mount.
+    // Reads through the mount update no access times.
     bool noatime = false;
-    // Bytes of one read at most; 0 for what the kernel sends.
+    // Bytes of one read request at most; 0: no limit but the kernel's.
     unsigned max_read = 0;
-    // Requests that may wait long for the disk, at a time.
-    unsigned max_blocking = 128;
+    // Blocking requests (fs/serving/may_block.h) handled at a time, over io_uring.
+    unsigned max_blocking = kBlockingPerThread;
+    Optimizations optimizations;
   };
 
-  // `source_fd` is used during the call only. `capture` (may be null) is borrowed.
+  // `source_fd` is used during the call only. `capture` is borrowed; null: nothing is captured.
   static Result<std::unique_ptr<FileSystem>> Create(int source_fd, meta::Capture* capture,
                                                     Settings settings);
 
   // For fuse_session_new, whose user data must be the FileSystem.
   static const fuse_lowlevel_ops& Operations();
-  // Before it serves anybody. `session` is borrowed. `take_in` syncs a file through the mount.
-  using TakeInFile = std::function<void(const HeldFile& file)>;
-  void Attach(fuse_session* session, TakeInFile take_in) {
+  // Called before the session serves. `session` is borrowed. `flush` flushes a file through the
+  // mount (fs/writable_files.h).
+  using FlushFile = std::function<void(const WritableFile& file)>;
+  void Attach(fuse_session* session, FlushFile flush) {
     session_ = session;
-    take_in_ = std::move(take_in);
+    flush_file_ = std::move(flush);
   }
-  // Something was mounted below SOURCE, or unmounted. Any thread.
-  void MountsHaveChanged();
-  // Answers what waits for other requests, while those are still served. To be called before the
-  // session ends.
+  // Called after something was mounted below SOURCE, or unmounted. Any thread.
+  void OnMountsChanged();
+  // Waits until the delayed calls have answered their requests. Called before the session ends,
+  // since they need other requests to be served.
   void FinishDelayedCalls();
-  // Waits for requests that were handed over, and hands none over any more. They use what belongs
-  // to the thread that has read them: to be called before that ends.
-  void FinishHandedOver() { blocking_pool_.Close(); }
+  // Waits for the requests that run in the pool, and runs none there any more. Called before a
+  // ring's thread ends: the requests use its memory.
+  void FinishPooledRequests() { blocking_pool_.Close(); }
   // Whether any request has come over io_uring.
   bool over_io_uring() const { return over_io_uring_.load(std::memory_order_relaxed); }
-  // What the kernel may hold stores of: each file that is open for writing, once. Any thread.
-  std::vector<HeldFile> OpenForWriting();
+  // Returns each file that is open for writing, once. Any thread.
+  std::vector<WritableFile> ListWritableFiles();
   WritebackLog& writebacks() { return writebacks_; }
   const Settings& settings() const { return settings_; }
 
  private:
-  // Handlers reply themselves when they succeed and return the error otherwise.
+  // A handler that succeeds has replied. Otherwise it returns the error.
   Status Lookup(Request& request, fuse_ino_t parent, const char* name);
   Status ForgetNode(Request& request, fuse_ino_t node, uint64_t lookups);
   Status ForgetNodes(Request& request, size_t count, fuse_forget_data* forgets);
@@ -140,17 +144,17 @@ class FileSystem {
   using ControlValue = std::array<char, sizeof(fsxattr)>;
   Status ChangeFlags(Request& request, fuse_ino_t node, unsigned number, int fd,
                      ControlValue value);
-  // The same once the kernel has sent what it holds of the file.
+  // The same, after the kernel has written back what it caches of the file.
   void ChangeFlagsLater(Request& request, fuse_ino_t node, unsigned number, int fd,
                         const ControlValue& value);
 
   // ---- What handlers share --------------------------------------------------------------------
 
-  // What of the backing filesystem we behave by.
+  // Properties of the backing filesystem.
   struct Backing {
     bool has_acls = false;
-    // close(2) gives no errors of its own there.
-    bool closes_silently = false;
+    // close(2) reports no errors of earlier writes.
+    bool close_cannot_fail = false;
   };
 
   FileSystem(std::unique_ptr<InodeTable> inodes, meta::Capture* capture, Settings settings,
@@ -164,36 +168,37 @@ class FileSystem {
   template <auto kHandler, uint32_t kOpcode = 0>
   struct Trampoline;
   void NoteTransport(const Request& request);
-  // Whether a request that failed may do better now, because what was removed has gone meanwhile;
-  // not beyond kMakesRoom after `failed`, when it did so first.
+  // If `error` means that there is no room, waits for removed objects to be freed. Returns whether
+  // it is worth trying the request again. Sets `failed` at the first failure, and gives up
+  // kFreedSpaceTimeout later.
   using TimePoint = std::chrono::steady_clock::time_point;
-  static constexpr std::chrono::milliseconds kMakesRoom{1000};
-  bool MakesRoomAfter(const Error& error, std::optional<TimePoint>& failed);
+  bool WaitForFreedSpace(const Error& error, std::optional<TimePoint>& failed);
   static void Initialise(void* user_data, fuse_conn_info* connection);
 
-  // Whether changes of the object, or of names in it, are captured.
-  bool Captures(const Inode& inode) const { return capture_ != nullptr && inode.in_volume(); }
-  // Tells capture what a name in a directory that it captures leads to.
-  void Saw(const Inode& directory, const char* name, const FoundObject& found);
-  // What an application has opened is read through `fd`: that moves no access time if the mount is
-  // to be so. Objects of other owners are left out where we are not root.
-  void HeedNoatime(int fd) const;
-  // For an application that opens with `flags`.
+  // Returns whether changes of the object, or of entries in it, are captured.
+  bool IsCaptured(const Inode& inode) const { return capture_ != nullptr && inode.in_volume(); }
+  // Tells capture which object an entry of a captured directory leads to.
+  void ReportName(const Inode& directory, const char* name, const FoundObject& found);
+  // With -o noatime, makes reads through `fd` update no access time. Has no effect on objects of
+  // other owners if we are not root.
+  void ApplyNoatime(int fd) const;
+  // Opens the backing file for an application that opens it with `flags`.
   Result<std::unique_ptr<OpenFile>> OpenBacking(const Inode& inode, int flags);
-  // A descriptor that may write anywhere in a file that others can only append to. Invalid: nobody
-  // has one.
-  UniqueFd FindUnboundWriter(const Inode& inode);
-  // Enters capture if the object concerned is captured; all objects of an intent are, or none.
+  // Returns a descriptor, opened before the file became append-only, that may write anywhere in it;
+  // invalid if there is none.
+  UniqueFd FindNonAppendWriter(const Inode& inode);
+  // Begins an operation of capture. Does nothing if `inode` is not captured: then no object of the
+  // intent is.
   Result<meta::Operation> Begin(const Inode& inode, const meta::Intent& intent);
 
-  // Whether a change of the object's content takes anything from its mode and attributes. `fd` may
-  // be O_PATH.
-  static bool LosesPrivileges(const Inode& inode, int fd);
-  // Begin for a change of `range` of the content, which may take long (Intent::Long). `loses`:
-  // whether it may take anything else, which is then marked too.
+  // Returns false if the object has no privileges that a change of its content clears
+  // (fs/caller/privileges.h). `fd` may be O_PATH.
+  static bool MayHavePrivileges(const Inode& inode, int fd);
+  // Begin for a change of the content in `range`. `is_long`: it may take long (Intent::Long). The
+  // attributes are marked too if the object has privileges.
   struct ContentChange {
     meta::Operation operation;
-    bool loses = false;
+    bool has_privileges = false;
   };
   Result<ContentChange> BeginContentChange(const Inode& inode, int fd, ByteRange range,
                                            bool is_long = false);
@@ -204,34 +209,34 @@ class FileSystem {
     bool is_long = false;
     bool may_straddle = true;  // any part of it may be in a cut (Operation::Alter)
   };
-  // Runs `call`, which changes the content, with all that belongs to it (fs/ops/data.cc); returns
-  // what it returns. `takes_setid()`: whether the caller's change takes setuid and setgid bits;
-  // asked only where there may be some. `changed(result)`: the range to record.
-  template <typename TakesSetid, typename Call, typename Changed>
-  auto ChangeContent(Request& request, const ContentCall& what, TakesSetid takes_setid, Call call,
+  // Runs `call`, which changes the content, between Begin and End (fs/ops/data.cc). Returns what it
+  // returns. `clears_setid()`: whether the caller's change clears setuid and setgid bits; called
+  // only if the file may have some. `changed(result)`: the range to record.
+  template <typename ClearsSetid, typename Call, typename Changed>
+  auto ChangeContent(Request& request, const ContentCall& what, ClearsSetid clears_setid, Call call,
                      Changed changed) -> Result<decltype(call())>;
-  // Returns how much was written.
+  // Returns how many bytes were written.
   Result<size_t> WriteOnce(Request& request, const Inode& inode, int fd, fuse_bufvec& data,
                            off_t offset, const fuse_file_info& info);
-  // The kernel goes on showing, and obeying, the mode it knows when a write takes bits from it.
-  // Outside the gate, before the reply.
-  void MakeKernelForgetAttributes(fuse_ino_t node);
+  // Makes the kernel drop the attributes that it caches, after a change that it does not know of:
+  // otherwise it goes on showing and enforcing the old mode. Called outside the gate, before the
+  // reply.
+  void InvalidateAttributes(fuse_ino_t node);
 
-  // After the backing call that made `name`: finds the new object and records it. If it cannot be
-  // found the call is undone with unlinkat(removal_flags).
+  // Called after the backing call that made `name`. Finds the new object and records it. If that
+  // fails, removes it again with unlinkat(removal_flags).
   Result<FoundObject> RecordCreated(meta::Operation& operation, const Inode& parent, int parent_fd,
                                     const char* name, int removal_flags);
   Result<FoundObject> RecordFound(meta::Operation& operation, const Inode& parent, int parent_fd,
                                   const char* name, int removal_flags, Result<FoundObject> found);
-  // After a backing call that failed, and may have made `name` all the same.
+  // Called after a backing call that failed and may have made `name` nevertheless.
   void RecordLeftBehind(meta::Operation& operation, fuse_ino_t parent, int parent_fd,
                         const char* name);
-  // The counterpart for names removed: the object the name leads to; null where capture does not
-  // want to know.
+  // An object that is about to lose a name. `object` is null if it is not captured.
   struct Victim {
     meta::ObjectRef object;
-    // Kept until the gate is left: the blocks are freed when it is closed.
-    InodeTable::KeptOpen kept;
+    // Destroyed after the gate is left: closing the descriptor may free blocks.
+    InodeTable::RemovalGuard guard;
   };
   Result<Victim> FindVictim(const Inode& parent, int parent_fd, const char* name) const;
   static void AnnounceRemoval(meta::Operation& operation, const Victim& victim);
@@ -242,9 +247,11 @@ class FileSystem {
   static void RecordRenamed(meta::Operation& operation, const Renaming& renaming);
   void RecordFailedWhiteout(meta::Operation& operation, const Inode& directory);
 
-  // The entry that tells the kernel of the object, counting a lookup.
+  // Returns the reply that tells the kernel of the object, and counts a lookup.
   fuse_entry_param EntryOf(FoundObject found, Inode** inode);
-  // `directory` is where it was found.
+  // Called when the kernel is told of a name by a lookup or creation, not by a listing.
+  void CountKnownName(const Inode& directory) const;
+  // `directory` is where the object was found.
   Status ReplyEntry(Request& request, const Inode& directory, FoundObject found);
   Status ReplyCreated(Request& request, FoundObject found, std::unique_ptr<OpenFile> file,
                       fuse_file_info& info);
@@ -252,7 +259,7 @@ class FileSystem {
   static Status Resize(meta::Operation& operation, const Inode& inode, int fd, int open_fd,
                        off_t size);
 
-  // The name of an open file below the root, for HeldFile.
+  // Returns the path of an open file below the root.
   std::string NameOf(int fd) const;
 
   const std::unique_ptr<InodeTable> inodes_;
@@ -260,17 +267,17 @@ class FileSystem {
   HandleTable<OpenDirectory> directories_;
   DelayedCalls delayed_calls_;
   meta::Capture* const capture_;
-  WalkOrder walk_order_;  // of what is captured
+  WalkOrder walk_order_;  // of captured objects
   WritebackLog writebacks_;
   const Settings settings_;
   const Backing backing_;
   fuse_session* session_ = nullptr;
-  TakeInFile take_in_;
-  // How long a name that leads to a directory stays valid; set when the session begins.
+  FlushFile flush_file_;
+  // How long the kernel may cache names of directories. Set when the session begins.
   double directory_seconds_ = kUntoldCacheSeconds;
   std::atomic<bool> over_io_uring_{false};
-  WaitingRequests waiting_requests_;
-  BlockingPool blocking_pool_;  // last: its threads use all the rest
+  SlowRequestDetector slow_requests_;
+  BlockingPool blocking_pool_;  // last: its threads use all other members
 };
 
 }  // namespace tandem::fs

@@ -10,11 +10,11 @@ namespace {
 using Json = nlohmann::json;
 using meta::ReplicaRecord;
 
-// Those that are left out over and over again are not worth more.
+// Replicas that are remembered apart at most.
 constexpr size_t kMostLeftOut = 32;
 
-// What is remembered of a replica: by its name, or by its URL if it has another name now. (Its cut
-// tells whether it is the one that is remembered.)
+// Finds a replica by its name, or by its URL if it has a new name. (Its cut will show whether it is
+// the same replica.)
 const ReplicaRecord* FindRemembered(const std::vector<ReplicaRecord>& known,
                                     const std::vector<ReplicaArgument>& arguments,
                                     const ReplicaArgument& argument) {
@@ -33,7 +33,7 @@ std::optional<CutName> CutFrom(const Json& json) {
   return CutName{Epoch(json.at("epoch").get<uint64_t>()), *id};
 }
 
-// Those whose cut is still known. Whatever cannot be read is not remembered.
+// Returns the replicas stored apart whose cut is still known. Ignores what cannot be parsed.
 Result<std::vector<ReplicaRecord>> LoadLeftOut(meta::StateDatabase& database) {
   std::vector<ReplicaRecord> records;
   ASSIGN_OR_RETURN(const auto text, database.Get(meta::kLeftOutKey));
@@ -96,7 +96,7 @@ Result<std::vector<ReplicaRecord>> ChooseReplicas(meta::StateDatabase& database,
   for (const auto* records : {&known, &left_out}) {
     for (const ReplicaRecord& old : *records) {
       const bool is_taken = std::ranges::find(taken, &old) != taken.end();
-      // What it has taken in and not applied is left to its next Hello.
+      // A replica with a cut that is durable but not applied is not stored: its next Hello tells.
       const bool at_one_cut = old.applied.epoch != Epoch() && old.applied == old.durable;
       if (!is_taken && !old.reconcile_owed && at_one_cut) remaining.push_back(old);
     }

@@ -1,5 +1,5 @@
-// Which replicas a volume has from now on, with what is remembered of each in the state database.
-// Used by the thread that starts.
+// Decides which replicas a volume has, and what the state database remembers of each. Used by the
+// thread that starts.
 #pragma once
 
 #include <vector>
@@ -9,13 +9,13 @@
 
 namespace tandem::tools {
 
-// The command line's replicas; without any, those of last time. One that nothing is remembered of
-// may have seen cuts of this source all the same (a power cut has taken its row back): if it is not
-// empty, everything is compared with it.
+// Returns the replicas of the command line, or, if it names none, those of the last run. A replica
+// of which nothing is remembered may hold cuts of this source nevertheless (a power cut has undone
+// its row), so it is owed a reconcile.
 //
-// One that is left out is remembered apart, by its name, its URL and its cut, unless a comparison
-// of it is owed. If it is named again while that cut is still known, it goes on from there. (What
-// changed after the cut is known then: meta/SCHEMA.md.)
+// A replica that the command line leaves out is stored apart, with its name, URL and cut, unless it
+// is owed a reconcile. If it is named again while that cut is still known, it continues from there.
+// (What changed after a known cut is known: meta/SCHEMA.md.)
 Result<std::vector<meta::ReplicaRecord>> ChooseReplicas(
     meta::StateDatabase& database, const std::vector<ReplicaArgument>& arguments,
     bool database_was_lost);

@@ -31,7 +31,7 @@ std::string Bytes(uint64_t bytes) {
 
 uint64_t Number(const Json& json, const char* key) { return json.value(key, uint64_t{0}); }
 
-// What is pending, in words.
+// Returns the pending counts as text.
 std::string Counted(const Json& pending) {
   return std::to_string(Number(pending, "objects")) + " objects, " +
          std::to_string(Number(pending, "entries")) + " names, " + Bytes(Number(pending, "bytes")) +
@@ -63,11 +63,13 @@ void PrintWithoutAnswer(const Json& status) {
             dead ? "dead" : "stuck");
   if (dead) {
     PrintLine(
-        "  its tandemfs was killed: whoever uses it gets errors. Start tandemfs on it again, "
-        "or detach it (umount -l)");
+        "  its tandemfs was killed: all access fails. Start tandemfs on it again, or detach it "
+        "(umount -l)");
   } else {
-    PrintLine("  its tandemfs runs and does not answer at {}: is it stopped?",
-              status.value("socket", ""));
+    PrintLine(
+        "  its tandemfs runs but does not answer at {}: check whether it is stopped or waits for a "
+        "disk",
+        status.value("socket", ""));
   }
 }
 
@@ -90,7 +92,7 @@ struct Statuses {
   int exit_code = kAllIsWell;
 };
 
-// Of the mount that holds `path`, or of all.
+// Asks the mount that contains `path`, or all mounts if it is empty.
 Result<Statuses> StatusesOf(const std::string& path) {
   Statuses statuses;
   if (!path.empty()) {

@@ -1,5 +1,5 @@
-// The subcommands of tandem. Each returns the program's exit code, or an Error that says why it
-// could not run (kUsage: what was asked makes no sense). Single-threaded.
+// The subcommands of tandem. Each returns the program's exit code, or an Error if it could not run
+// (kUsage: the arguments are wrong). Single-threaded.
 #pragma once
 
 #include <chrono>
@@ -11,25 +11,25 @@
 
 namespace tandem::tools {
 
-// Takes in what the kernel holds of the mount that answers at `socket`: stores that programs have
-// made through mappings become writes now. kUnreachable if that is not done by the deadline.
-Status TakeInStores(const std::string& socket, std::chrono::steady_clock::time_point deadline);
+// Flushes the files open for writing of the mount that answers at `socket`, so that stores through
+// mappings become writes now. Fails with kUnreachable if that takes longer than the deadline.
+Status FlushMount(const std::string& socket, std::chrono::steady_clock::time_point deadline);
 
 struct StatusOptions {
-  std::string mountpoint;  // empty: all
+  std::string mountpoint;  // empty: all mounts
   bool json = false;
   bool watch = false;
 };
-// The exit codes of tools/mount_survey.h.
+// Returns an exit code of tools/mount_survey.h.
 Result<int> RunStatus(const StatusOptions& options);
 
 struct SyncOptions {
   std::string mountpoint;
-  std::string replica;                   // empty: all
-  std::chrono::milliseconds timeout{0};  // 0: none
+  std::string replica;                   // empty: all replicas
+  std::chrono::milliseconds timeout{0};  // 0: no limit
 };
-// 0 in sync, 1 not in time. Says on stderr, as soon as it waits for one, which replica is paused,
-// blocked or unreachable.
+// Returns 0 if the replicas are in sync; fails on timeout, for which the exit code is 1. While it
+// waits for a replica that is paused, blocked or unreachable, it says so on stderr.
 Result<int> RunSync(const SyncOptions& options);
 
 struct PauseOptions {

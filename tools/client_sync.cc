@@ -1,4 +1,5 @@
-// tandem sync: takes in what the kernel holds, then waits for the replicas, and says for which.
+// tandem sync: flushes what the kernel caches, then waits for the replicas, and reports which ones
+// it waits for.
 #include <algorithm>
 #include <chrono>
 #include <set>
@@ -6,7 +7,7 @@
 #include "meta/base/log.h"
 #include "tools/client_commands.h"
 #include "tools/control.h"
-#include "tools/take_in.h"
+#include "tools/flush_files.h"
 
 namespace tandem::tools {
 namespace {
@@ -14,13 +15,12 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr int kAnswerMs = 5000;
-// A request that waits is split into waits of this length.
+// The server is asked to wait for so long at a time.
 constexpr int kWaitSliceMs = 250;
-// How often what is waited for is looked at.
+// How often the replicas' states are checked while waiting.
 constexpr std::chrono::seconds kLookEvery{2};
 
-// Says of each replica that does not come nearer by itself, once for each state it is found in,
-// that it is waited for.
+// Reports each replica that is paused, blocked or unreachable, once for each of these states.
 class WaitReporter {
  public:
   WaitReporter(const std::string& socket, const std::string& replica)
@@ -30,7 +30,7 @@ class WaitReporter {
     if (Clock::now() < next_) return;
     next_ = Clock::now() + kLookEvery;
     const auto status = AskControl(socket_, {{"op", "status"}}, kAnswerMs);
-    if (!status) return;  // the wait itself says so
+    if (!status) return;  // the wait reports it
     for (const Json& replica : status->value("replicas", Json::array())) {
       if (replica_.empty() || replica.value("name", "") == replica_) Report(replica);
     }
@@ -57,21 +57,25 @@ class WaitReporter {
 
 }  // namespace
 
-Status TakeInStores(const std::string& socket, Clock::time_point deadline) {
+Status FlushMount(const std::string& socket, Clock::time_point deadline) {
   ASSIGN_OR_RETURN(const Json reply, AskControl(socket, {{"op", "held"}}, kAnswerMs));
-  ASSIGN_OR_RETURN(const fs::HeldStores held, HeldStoresFrom(reply));
-  const std::vector<fs::HeldFile> missed = TakeIn(held, deadline);
+  ASSIGN_OR_RETURN(const fs::WritableFiles writable, WritableFilesFrom(reply));
+  const std::vector<fs::WritableFile> missed = FlushFiles(writable, deadline);
   if (missed.empty()) return {};
-  std::string text = "not everything that was stored into " + missed.front().path;
+  std::string text = "flush " + missed.front().path;
   if (missed.size() > 1) text += " and " + std::to_string(missed.size() - 1) + " other files";
-  return MakeError(ErrorKind::kUnreachable, text + " could be taken in: try again");
+  return MakeError(
+      ErrorKind::kUnreachable,
+      text +
+          ": programs have stored into it through mappings, and not everything could be "
+          "written in time. Try again");
 }
 
 Result<int> RunSync(const SyncOptions& options) {
   const bool limited = options.timeout > std::chrono::milliseconds(0);
   const auto deadline = limited ? Clock::now() + options.timeout : Clock::time_point::max();
   ASSIGN_OR_RETURN(const std::string socket, FindControlSocket(options.mountpoint));
-  RETURN_IF_ERROR(TakeInStores(socket, deadline));
+  RETURN_IF_ERROR(FlushMount(socket, deadline));
   ASSIGN_OR_RETURN(const Json newest, AskControl(socket, {{"op", "newest"}}, kAnswerMs));
   WaitReporter reporter(socket, options.replica);
   while (true) {

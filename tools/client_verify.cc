@@ -1,4 +1,4 @@
-// tandem verify: starts the verify in tandemfs, shows how far it is, prints what it found.
+// tandem verify: starts a verify in tandemfs, shows its progress, prints the differences.
 #include <unistd.h>
 
 #include <cinttypes>
@@ -31,7 +31,7 @@ struct Outcome {
   size_t repaired = 0;
 };
 
-// The way to it without symbolic links; what the path itself is does not matter.
+// Resolves symlinks in the parent of `path`, not in its last component.
 std::filesystem::path Canonical(const std::filesystem::path& path) {
   const auto lexical = path.lexically_normal();
   const auto trimmed = lexical.has_filename() ? lexical : lexical.parent_path();
@@ -40,8 +40,8 @@ std::filesystem::path Canonical(const std::filesystem::path& path) {
   return error ? trimmed : parent / trimmed.filename();
 }
 
-// Paths below the volume's root, in hexadecimal (JSON is UTF-8, names are any bytes), from what the
-// user typed: relative to the mountpoint, or absolute.
+// Converts what the user typed, absolute or relative to the mountpoint, to paths below the volume's
+// root, in hexadecimal (JSON is UTF-8, names are any bytes).
 Result<std::vector<std::string>> PathsBelow(const std::string& mountpoint,
                                             const std::vector<std::string>& paths) {
   std::vector<std::string> below;
@@ -50,7 +50,8 @@ Result<std::vector<std::string>> PathsBelow(const std::string& mountpoint,
     if (path.starts_with('/')) relative = Canonical(path).lexically_relative(mountpoint).string();
     relative = std::filesystem::path(relative).lexically_normal().string();
     if (relative == ".." || relative.starts_with("../")) {
-      return MakeError(ErrorKind::kUsage, path + " is not below " + mountpoint);
+      return MakeError(ErrorKind::kUsage,
+                       "verify " + path + ": it is not below the mountpoint " + mountpoint);
     }
     below.push_back(ToHex(relative));
   }
@@ -107,8 +108,10 @@ void Print(const std::string& replica, const Outcome& outcome) {
               difference.value("repaired", false) ? " (repaired)" : "");
   }
   for (const Json& path : outcome.last.value("unjudged", Json::array())) {
-    PrintLine("unjudged: {}: changes too fast to be compared; try again, or pause what writes it",
-              path.get<std::string>());
+    PrintLine(
+        "unjudged: {}: it changed during each comparison; try again, or stop the program that "
+        "writes it",
+        path.get<std::string>());
   }
   const std::string failure = outcome.last.value("failure", "");
   if (!failure.empty()) Complain("tandem", "verify " + replica + ": " + failure);
@@ -130,7 +133,7 @@ Result<int> RunVerify(const VerifyOptions& options) {
   ASSIGN_OR_RETURN(const std::string socket, FindControlSocket(options.mountpoint));
   ASSIGN_OR_RETURN(const Json status, AskControl(socket, {{"op", "status"}}, kAnswerMs));
   ASSIGN_OR_RETURN(const auto paths, PathsBelow(status.value("mountpoint", ""), options.paths));
-  RETURN_IF_ERROR(TakeInStores(socket, std::chrono::steady_clock::time_point::max()));
+  RETURN_IF_ERROR(FlushMount(socket, std::chrono::steady_clock::time_point::max()));
   Json request = {{"op", "verify"},       {"paths", paths},
                   {"full", options.full}, {"repair", options.repair},
                   {"hash", options.hash}, {"block_size", options.block_size}};
@@ -140,7 +143,9 @@ Result<int> RunVerify(const VerifyOptions& options) {
   int exit_code = kIdentical;
   Json report = Json::array();
   const Json jobs = started.value("jobs", Json::array());
-  if (jobs.empty()) return MakeError(ErrorKind::kRefused, "there is no replica to verify");
+  if (jobs.empty())
+    return MakeError(ErrorKind::kRefused, "verify " + options.mountpoint +
+                                              ": it has no replica (mount it with --replica)");
   for (const Json& job : jobs) {
     const std::string replica = job.value("replica", "");
     ASSIGN_OR_RETURN(const Outcome outcome, Await(socket, job.value("job", int64_t{0})));

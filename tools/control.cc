@@ -36,13 +36,13 @@ Result<std::string> Exchange(const std::string& socket, const std::string& reque
   return connection.Receive(kMaxAnswerBytes, deadline);
 }
 
-// As the server names them (ControlServer::Answer).
+// The inverse of ControlServer::Answer.
 ErrorKind KindOf(const std::string& name) {
   if (name == "usage") return ErrorKind::kUsage;
   return name == "in vain" ? ErrorKind::kGivenUp : ErrorKind::kRefused;
 }
 
-// Whoever owns the directory could answer in a daemon's place.
+// The owner of the directory could answer in place of a tandemfs.
 tl::unexpected<Error> NotOurs(const std::string& path) {
   return MakeError(ErrorKind::kUsage, "use " + path +
                                           " for control sockets (it is not a directory that only "
@@ -56,7 +56,7 @@ Result<std::string> ControlDirectory(bool create) {
   if (create && mkdir(path.c_str(), kPrivateDirectory) != 0 && errno != EEXIST) {
     return ErrnoError("make directory " + path);
   }
-  // Not through a symbolic link, which could be exchanged.
+  // O_NOFOLLOW: a symlink could be exchanged.
   const UniqueFd directory(open(path.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
   if (!directory.valid() && errno == ENOENT && !create) return path;
   struct stat found;
@@ -126,7 +126,7 @@ Result<std::string> FindControlSocket(const std::string& path) {
 Result<Json> AskControl(const std::string& socket, const Json& request, int timeout_ms) {
   if (!ControlIsServed(socket)) {
     return MakeError(ErrorKind::kUnreachable,
-                     "the tandemfs that listened at " + socket + " has ended: mount again");
+                     "the tandemfs that listened at " + socket + " has ended: start it again");
   }
   const auto answer = Exchange(
       socket, Dump(request), UnixConnection::Clock::now() + std::chrono::milliseconds(timeout_ms));
@@ -136,7 +136,10 @@ Result<Json> AskControl(const std::string& socket, const Json& request, int time
                                                   "): is it still running?");
   }
   Json reply = Json::parse(*answer, nullptr, /*allow_exceptions=*/false);
-  if (!reply.is_object()) return MakeError(ErrorKind::kProtocol, socket + " answers nonsense");
+  if (!reply.is_object())
+    return MakeError(
+        ErrorKind::kProtocol,
+        "the reply at " + socket + " is not a JSON object: is another program listening there?");
   if (reply.contains("error") && reply["error"].is_string()) {
     return MakeError(KindOf(reply.value("kind", "")), reply["error"].get<std::string>());
   }

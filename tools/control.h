@@ -1,8 +1,9 @@
-// How `tandem` talks to a running tandemfs: JSON requests over a local socket whose name follows
-// from the mountpoint, below /run/tandemfs (root) or the user's runtime directory.
+// How `tandem` talks to a running tandemfs: JSON requests over a local socket. The name of the
+// socket is derived from the mountpoint; it lies below /run/tandemfs (root) or the user's runtime
+// directory.
 //
-// Requests are objects with "op"; replies are objects, with "error" (a sentence) if it did not
-// work. tools/unix_connection.h says how they travel.
+// A request is an object with "op". A reply is an object, with "error" (a sentence) on failure. How
+// messages are sent: tools/unix_connection.h.
 #pragma once
 
 #include <nlohmann/json.hpp>
@@ -15,30 +16,32 @@ namespace tandem::tools {
 
 using Json = nlohmann::json;
 
-// The directory of the sockets; made if `create`, and it need not be there otherwise. Refused
-// unless it is ours and only we may write to it: below /tmp anybody could have made it.
+// Returns the directory of the sockets. Makes it if `create`; otherwise it may be missing. Fails
+// with kUsage unless this user owns it and nobody else may write to it: below /tmp anybody could
+// have made it.
 Result<std::string> ControlDirectory(bool create);
-// The socket of the tandemfs mounted at `mountpoint` (absolute, no symlinks).
+// Returns the socket of the tandemfs mounted at `mountpoint` (absolute, without symlinks).
 std::string ControlSocket(const std::string& directory, const std::string& mountpoint);
-// The file the server at `socket` keeps locked while it runs.
+// Returns the file that the server at `socket` keeps locked while it runs.
 std::string ControlLock(const std::string& socket);
-// Whether a tandemfs runs that holds the lock. The socket of one that was killed stays behind, and
-// to connect as a trial would cost the server's listener a pause.
+// Returns whether a tandemfs holds that lock. The socket alone does not tell: a killed tandemfs
+// leaves it behind. To connect as a test would delay the server.
 bool ControlIsServed(const std::string& socket);
-// The sockets of all running mounts of this user.
+// Returns the sockets of all running mounts of this user.
 Result<std::vector<std::string>> AllControlSockets();
 
-// `path` from the root and without symlinks; of a dead mount, what can be said without asking it.
+// Returns the absolute path without symlinks. If it cannot be resolved, as below a dead mount, only
+// makes it absolute.
 std::string AbsolutePath(const std::string& path);
 
-// The socket of the mount that holds `path`; kUsage if there is none.
+// Returns the socket of the mount that contains `path`. Fails with kUsage if there is none.
 Result<std::string> FindControlSocket(const std::string& path);
 
-// One request, one reply. Fails with kUnreachable if nobody answers within the time, whatever the
-// server does, or with what "error" says.
+// Sends a request and returns the reply. Fails with kUnreachable if no reply arrives in time, and
+// with the reply's "error" if it has one.
 Result<Json> AskControl(const std::string& socket, const Json& request, int timeout_ms);
 
-// Bytes that are not UTF-8 come out as U+FFFD instead of an exception.
+// Serializes `json`. Replaces bytes that are not UTF-8 by U+FFFD instead of throwing.
 std::string Dump(const Json& json);
 
 }  // namespace tandem::tools

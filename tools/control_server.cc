@@ -9,7 +9,7 @@
 #include "meta/base/hex.h"
 #include "meta/base/log.h"
 #include "meta/base/mount_table.h"
-#include "tools/take_in.h"
+#include "tools/flush_files.h"
 
 namespace tandem::tools {
 namespace {
@@ -52,7 +52,8 @@ Result<replica::HashAlgorithm> AlgorithmOf(const std::string& name) {
   if (name == "blake2b") return replica::HashAlgorithm::kBlake2b;
   if (name == "sha256") return replica::HashAlgorithm::kSha256;
   if (name == "md5") return replica::HashAlgorithm::kMd5;
-  return MakeError(ErrorKind::kUsage, "no such hash: " + name);
+  return MakeError(ErrorKind::kUsage,
+                   "verify with hash " + name + ": use xxh3, blake2b, sha256 or md5");
 }
 
 }  // namespace
@@ -64,9 +65,9 @@ Result<std::unique_ptr<ControlServer>> ControlServer::Start(Served served) {
   const std::string lock = ControlLock(server->socket_path_);
   server->lock_.Reset(open(lock.c_str(), O_RDONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600));
   if (!server->lock_.valid()) return ErrnoError("open " + lock);
-  // There is no other tandemfs on this mountpoint; a client may be trying the lock just now.
+  // No other tandemfs has this mountpoint, but a client may be testing the lock.
   if (flock(server->lock_.get(), LOCK_EX) != 0) return ErrnoError("lock " + lock);
-  unlink(server->socket_path_.c_str());  // left by a killed one
+  unlink(server->socket_path_.c_str());  // left behind by a killed tandemfs
   ControlServer* self = server.get();
   ASSIGN_OR_RETURN(server->socket_, UnixServer::Listen(server->socket_path_, UnixServer::Limits(),
                                                        [self](std::string_view request) {
@@ -109,7 +110,7 @@ std::string ControlServer::Answer(std::string_view request) {
 Result<Json> ControlServer::Dispatch(const Json& request) {
   const std::string op = request.value("op", "");
   if (op == "status") return Status();
-  if (op == "held") return ToJson(served_.held());
+  if (op == "held") return ToJson(served_.writable_files());
   if (op == "end") {
     LogInfo("another tandemfs takes over {}: stopping", served_.mountpoint);
     served_.end();
@@ -134,7 +135,7 @@ Json ControlServer::Status() {
       {"source", served_.source},
       {"mountpoint", served_.mountpoint},
       {"capture", served_.tracker != nullptr},
-      {"makes_room", true},  // for another one: tools/take_over.h
+      {"makes_room", true},  // can be taken over from: tools/take_over.h
       {"epoch", 0},
       {"hot_objects", 0},
       {"replicas", Json::array()},
@@ -152,7 +153,7 @@ Json ControlServer::Status() {
     }
   }
   status["io_uring"] = served_.over_io_uring();
-  // Best effort: what is mounted may change at any time.
+  // Best effort: the mount table may change at any time.
   if (const auto below = MountsBelow(served_.source_mount, served_.source)) {
     status["not_replicated"] = *below;
   }

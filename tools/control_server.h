@@ -1,6 +1,6 @@
-// The running tandemfs's side of tools/control.h: answers status, sync, pause, resume and verify,
-// and makes room for another tandemfs that takes over. Requests are answered on threads of the
-// server's own; everything given must outlive it.
+// The server side of tools/control.h in a running tandemfs: answers status, sync, pause, resume and
+// verify, and ends this tandemfs if another one takes over. Requests are answered on the server's
+// own threads. Everything in Served must outlive it.
 #pragma once
 
 #include <functional>
@@ -9,7 +9,7 @@
 #include <string>
 #include <thread>
 
-#include "fs/held_stores.h"
+#include "fs/writable_files.h"
 #include "meta/base/mutex.h"
 #include "meta/base/unique_fd.h"
 #include "meta/source_tree.h"
@@ -28,13 +28,13 @@ class ControlServer {
     std::string source;
     std::string mountpoint;
     int source_mount = 0;  // its id in the mount table
-    // Null without capture: status says so, everything else is refused.
+    // Null without capture: then status says so, and other requests are refused.
     meta::Tracker* tracker = nullptr;
     const meta::SourceTree* tree = nullptr;
     replica::Replication* replication = nullptr;
     std::function<bool()> over_io_uring;
-    std::function<fs::HeldStores()> held;
-    // Makes this tandemfs end in order. Returns at once.
+    std::function<fs::WritableFiles()> writable_files;
+    // Starts a clean end of this tandemfs. Returns at once.
     std::function<void()> end;
   };
 

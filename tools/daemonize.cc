@@ -19,7 +19,7 @@ namespace {
   int status = 0;
   while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
   }
-  // It has said why on stderr, unless it was killed.
+  // The child has written the reason to stderr, unless it was killed.
   _exit(WIFEXITED(status) && WEXITSTATUS(status) != 0 ? WEXITSTATUS(status) : EXIT_FAILURE);
 }
 

@@ -1,5 +1,5 @@
-// Going into the background without losing errors: the parent stays until the child says that it is
-// ready, or ends with the child's exit code if it fails first.
+// Moves a daemon into the background without losing errors. The parent waits until the child is
+// ready and exits with 0, or with the child's exit code if the child fails first.
 #pragma once
 
 #include "meta/base/result.h"
@@ -9,12 +9,12 @@ namespace tandem::tools {
 
 class Background {
  public:
-  // Forks. Returns in the child only. Call before any thread is started.
+  // Forks, and returns in the child only. Called before any thread is started.
   static Result<Background> Enter();
-  // Does nothing: for the foreground.
+  // For the foreground: Ready does nothing.
   Background() = default;
 
-  // The parent ends with exit code 0; standard streams are cut off.
+  // Ends the parent with exit code 0 and redirects the standard streams to /dev/null.
   Status Ready();
 
  private:

@@ -9,7 +9,7 @@ namespace {
 
 constexpr double kMostMs = 8760.0 * 3600 * 1000;
 
-// Milliseconds; 0: there is no such unit.
+// Returns the unit in milliseconds, or 0 if it is unknown.
 double LengthOf(std::string_view unit) {
   if (unit == "ms") return 1;
   if (unit.empty() || unit == "s") return 1000;
@@ -30,7 +30,7 @@ Result<std::chrono::milliseconds> ParseDuration(std::string_view text) {
                        !std::signbit(number) && length <= kMostMs;
   if (is_sane) return std::chrono::milliseconds(static_cast<int64_t>(length));
   return MakeError(ErrorKind::kUsage,
-                   "\"" + std::string(text) + "\" is no length of time: " + kDurationsExpected);
+                   "\"" + std::string(text) + "\" is not a length of time: " + kDurationsExpected);
 }
 
 }  // namespace tandem::tools

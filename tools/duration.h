@@ -1,4 +1,4 @@
-// Lengths of time as people write them. Any thread.
+// Parses lengths of time. Any thread.
 #pragma once
 
 #include <chrono>
@@ -8,12 +8,13 @@
 
 namespace tandem::tools {
 
-// What is expected, for messages.
+// The accepted syntax, for messages.
 inline constexpr char kDurationsExpected[] =
     "a number with ms, s, m or h is expected (500ms, 30s, 5m; seconds if there is none), at most "
     "8760h";
 
-// 0 is 0; everything else is at least a millisecond. kUsage names the text and what is expected.
+// Rounds up to milliseconds, so that only 0 gives 0. Fails with kUsage, with the text and the
+// accepted syntax.
 Result<std::chrono::milliseconds> ParseDuration(std::string_view text);
 
 }  // namespace tandem::tools

@@ -26,16 +26,15 @@ constexpr char kDescription[] =
     "--replica.";
 
 constexpr char kFooter[] =
-    "The same options may stand after -o, for mount(8) and fstab:\n"
+    "The same options can be given after -o, for mount(8) and fstab:\n"
     "  volume=NAME, state=DIR, replica=[NAME=]URL, interval=MS, stop_timeout=SECONDS, no_capture\n"
-    "and beside them FUSE's: ro, dev, suid, noatime, allow_other, writeback, max_threads=N, ...\n"
+    "and FUSE's own options: ro, dev, suid, noatime, allow_other, writeback, max_threads=N, ...\n"
     "\n"
-    "It returns when the mount is usable. It ends with fusermount3 -u MOUNTPOINT, umount, or "
+    "tandemfs returns when the mount is usable. It ends on fusermount3 -u MOUNTPOINT, umount, or "
     "SIGTERM.\n"
-    "Started again on its own mountpoint it takes over: the one that runs ends in order, and "
-    "whoever\n"
-    "uses the mount meanwhile waits.\n"
-    "Replicas are remembered: without --replica those of the last mount are used.\n"
+    "Started again on the same mountpoint it takes over: the running tandemfs ends cleanly, and\n"
+    "programs that use the mount meanwhile wait.\n"
+    "Replicas are remembered: without --replica, those of the last mount are used.\n"
     "\n"
     "Example:\n"
     "  tandemd --store /backup &\n"
@@ -48,7 +47,6 @@ std::string DefaultVolume(const std::string& source) {
   return name.empty() ? "root" : name;
 }
 
-// The name is a directory's on every replica.
 bool IsUtf8(const std::string& text) {
   try {
     (void)nlohmann::json(text).dump();
@@ -69,7 +67,7 @@ Status CheckVolumeName(const std::string& name) {
                        "UTF-8, without a slash and not beginning with a dot");
 }
 
-// `what` names the option and `expected` the numbers, for the message.
+// `what` is the option and `expected` the accepted numbers, for the message.
 Result<uint64_t> ParseNumber(const std::string& what, const std::string& text, uint64_t least,
                              uint64_t most, const std::string& expected) {
   uint64_t value = 0;
@@ -96,7 +94,7 @@ Result<std::chrono::seconds> ParseStopTimeout(const std::string& text) {
   return std::chrono::seconds(value);
 }
 
-// NAME=URL, or URL alone, whose host and port are then the name.
+// Parses NAME=URL, or URL, in which case the part after :// is the name.
 ReplicaArgument ParseReplica(const std::string& text) {
   const size_t scheme = text.find("://");
   const size_t equals = text.find('=');
@@ -106,7 +104,7 @@ ReplicaArgument ParseReplica(const std::string& text) {
   return {scheme == std::string::npos ? text : text.substr(scheme + 3), text};
 }
 
-// Puts URLs in full where they were given in short.
+// Checks the replicas, and completes their URLs.
 Status CheckReplicas(std::vector<ReplicaArgument>& replicas) {
   std::set<std::string> names;
   std::map<std::string, std::string> name_of;
@@ -117,7 +115,8 @@ Status CheckReplicas(std::vector<ReplicaArgument>& replicas) {
                        "backup=tcp://127.0.0.1:7447");
     }
     if (!names.insert(replica.name).second) {
-      return MakeError(ErrorKind::kUsage, "two replicas are called " + replica.name);
+      return MakeError(ErrorKind::kUsage,
+                       "two replicas are called " + replica.name + ": give each a name of its own");
     }
     ASSIGN_OR_RETURN(replica.url, CheckUrl(replica.url, UrlUse::kReplica));
     const auto [other, is_new] = name_of.emplace(replica.url, replica.name);
@@ -125,6 +124,28 @@ Status CheckReplicas(std::vector<ReplicaArgument>& replicas) {
     return MakeError(ErrorKind::kUsage, "replicas " + other->second + " and " + replica.name +
                                             " are the same, " + replica.url +
                                             ": give each replica once");
+  }
+  return {};
+}
+
+// --disable WORD,...: switches optimizations off, for comparison (fs/optimizations.h). Hidden: it
+// makes a mount slower and nothing else. Each word names a header: walk-order and known-names stand
+// in fs/objects, reader-policy in fs/serving.
+Status DisableOptimizations(const std::vector<std::string>& words,
+                            fs::Optimizations& optimizations) {
+  const std::map<std::string, bool*> known = {
+      {"known-names", &optimizations.known_names},
+      {"reader-policy", &optimizations.reader_policy},
+      {"walk-order", &optimizations.walk_order},
+  };
+  for (const std::string& word : words) {
+    const auto found = known.find(word);
+    if (found == known.end()) {
+      return MakeError(ErrorKind::kUsage, "--disable " + word +
+                                              ": no such optimization (known-names, reader-policy "
+                                              "and walk-order can be disabled)");
+    }
+    *found->second = false;
   }
   return {};
 }
@@ -146,7 +167,7 @@ std::vector<std::string> SplitOptions(const std::string& list) {
   return options;
 }
 
-// Takes our own options out of -o; the rest is FUSE's.
+// Removes our own options from -o; the rest is passed to FUSE.
 Status TakeMountOptions(const std::vector<std::string>& lists, MountArguments& arguments) {
   for (const std::string& list : lists) {
     for (const std::string& option : SplitOptions(list)) {
@@ -185,6 +206,7 @@ Result<MountArguments> ParseMountArguments(int argc, char** argv) {
   MountArguments arguments;
   std::vector<std::string> replicas;
   std::vector<std::string> option_lists;
+  std::vector<std::string> disabled;
   std::string interval;
   std::string most_changes;
   std::string stop_timeout;
@@ -194,29 +216,32 @@ Result<MountArguments> ParseMountArguments(int argc, char** argv) {
   app.footer(kFooter);
   app.set_version_flag("--version", TANDEM_VERSION);
   app.add_option("SOURCE", arguments.source, "the directory to replicate");
-  app.add_option("MOUNTPOINT", arguments.mountpoint, "where to show it");
+  app.add_option("MOUNTPOINT", arguments.mountpoint, "the directory to show it at");
   app.add_option("--replica", replicas,
                  "[NAME=]URL of a replica daemon, tcp://HOST[:PORT] (7447) or ipc:///PATH; "
                  "may be repeated")
       ->type_name("[NAME=]URL")
       ->allow_extra_args(false);
-  app.add_option("--volume", arguments.volume, "the volume's name (default: SOURCE's last part)");
+  app.add_option("--volume", arguments.volume,
+                 "the volume's name (default: the last part of SOURCE)");
   app.add_option("--state", arguments.state,
-                 "where to keep state (default: /var/lib/tandemfs/VOLUME for root)");
-  app.add_option("--interval", interval, "least time between two cuts in milliseconds (default 5)");
+                 "the state directory (default: /var/lib/tandemfs/VOLUME for root)");
+  app.add_option("--interval", interval,
+                 "the least time between two cuts, in milliseconds (default 5)");
   app.add_option("--max-changes", most_changes,
                  "how many changed objects and names are remembered (default 2097152); a replica "
-                 "further behind is compared as a whole");
-  app.add_option("--stop-timeout", stop_timeout,
-                 "how many seconds the end may take to write back what programs store through "
-                 "mappings (default 30); then the files concerned are named, and the exit code is "
-                 "not 0");
+                 "that is further behind is compared as a whole");
+  app.add_option(
+      "--stop-timeout", stop_timeout,
+      "how many seconds the end may take to write back what programs store through "
+      "mappings (default 30); after that the files are named, and the exit code is not 0");
   app.add_flag("--no-capture", no_capture, "pass through only: replicate nothing");
   app.add_flag("-f,--foreground", arguments.foreground, "stay in the foreground, log to stderr");
   app.add_option("-o", option_lists, "mount options")
       ->type_name("OPT,...")
       ->allow_extra_args(false);
   app.add_flag("--list-fault-points", list_fault_points)->group("");
+  app.add_option("--disable", disabled)->delimiter(',')->allow_extra_args(false)->group("");
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {
@@ -241,6 +266,7 @@ Result<MountArguments> ParseMountArguments(int argc, char** argv) {
   if (!stop_timeout.empty()) {
     ASSIGN_OR_RETURN(arguments.stop_timeout, ParseStopTimeout(stop_timeout));
   }
+  RETURN_IF_ERROR(DisableOptimizations(disabled, arguments.optimizations));
   RETURN_IF_ERROR(TakeMountOptions(option_lists, arguments));
   RETURN_IF_ERROR(CheckReplicas(arguments.replicas));
   if (arguments.volume.empty()) arguments.volume = DefaultVolume(arguments.source);

@@ -1,11 +1,13 @@
-// The command line of tandemfs, and what mount(8) makes of a line of fstab: the same options may
-// stand after -o (volume=, state=, replica=, interval=, max_changes=, stop_timeout=, no_capture).
+// The command line of tandemfs. For mount(8) and fstab the same options can be given after -o:
+// volume=, state=, replica=, interval=, max_changes=, stop_timeout=, no_capture.
 #pragma once
 
 #include <chrono>
 #include <string>
 #include <vector>
 
+#include "fs/mount/tuning.h"
+#include "fs/optimizations.h"
 #include "meta/base/result.h"
 #include "replica/source/replication.h"
 
@@ -21,18 +23,19 @@ struct MountArguments {
   std::string mountpoint;
   std::vector<ReplicaArgument> replicas;
   std::string volume;  // never empty once parsed
-  std::string state;   // likewise
+  std::string state;   // never empty once parsed
   std::chrono::milliseconds interval{5};
   uint64_t most_changes = replica::kMaxChangesRemembered;
-  // How long the end may take in what programs go on storing through mappings.
-  std::chrono::seconds stop_timeout{30};
+  // How long the end may take to flush files that programs go on storing into through mappings.
+  std::chrono::seconds stop_timeout = fs::kDefaultStopTimeout;
   bool capture = true;
   bool foreground = false;
-  std::string fuse_options;  // what is left of -o
+  std::string fuse_options;  // the rest of -o
+  fs::Optimizations optimizations;
 };
 
-// Ends the process for --help, --version and --list-fault-points. ErrorKind::kUsage: the arguments
-// make no sense, the message says why.
+// Exits the process for --help, --version and --list-fault-points. Fails with kUsage if the
+// arguments are wrong.
 Result<MountArguments> ParseMountArguments(int argc, char** argv);
 
 }  // namespace tandem::tools

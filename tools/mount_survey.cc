@@ -17,8 +17,8 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-// Between a tandemfs and the one that takes over from it nobody holds the lock for a moment.
-constexpr std::chrono::milliseconds kTakeoverPatience{1000};
+// During a takeover neither tandemfs holds the lock for a moment.
+constexpr std::chrono::milliseconds kTakeoverTimeout{1000};
 
 bool IsOurs(const MountedFilesystem& mount) {
   constexpr std::string_view kOwner = "user_id=";
@@ -31,7 +31,7 @@ bool IsOurs(const MountedFilesystem& mount) {
   return read.ec == std::errc() && user == geteuid();
 }
 
-// By a tandemfs that was started with another XDG_RUNTIME_DIR: it cannot be asked from here.
+// Returns whether a tandemfs that was started with another XDG_RUNTIME_DIR serves the mount.
 bool IsServedElsewhere(const std::string& mountpoint) {
   const std::string user = std::to_string(geteuid());
   for (const std::string& directory :
@@ -41,7 +41,7 @@ bool IsServedElsewhere(const std::string& mountpoint) {
   return false;
 }
 
-// One mount for each filesystem: the place where it is served, or else the first.
+// Returns one mount for each filesystem: the place where it is served, or the first one.
 std::vector<SurveyedMount> OnePerFilesystem(const std::vector<MountedFilesystem>& table,
                                             const std::string& directory) {
   std::map<std::string, SurveyedMount> by_device;
@@ -58,9 +58,9 @@ std::vector<SurveyedMount> OnePerFilesystem(const std::vector<MountedFilesystem>
   return mounts;
 }
 
-// False if it is still mounted, and nobody serves it, when patience ends.
+// Waits until a tandemfs serves the mount. Returns false after kTakeoverTimeout.
 bool ComesToBeServed(const SurveyedMount& mount) {
-  const auto deadline = Clock::now() + kTakeoverPatience;
+  const auto deadline = Clock::now() + kTakeoverTimeout;
   const timespec pause{0, 20'000'000};
   while (!ControlIsServed(mount.socket)) {
     if (Clock::now() >= deadline) return false;
@@ -92,7 +92,7 @@ Result<std::vector<SurveyedMount>> SurveyMounts() {
   ASSIGN_OR_RETURN(const auto sockets, AllControlSockets());
   std::vector<SurveyedMount> mounts = OnePerFilesystem(table, directory);
   std::ranges::sort(mounts, {}, &SurveyedMount::mountpoint);
-  // Mounted where this process does not see it, or moved.
+  // Mounts that were moved, or are in another mount namespace.
   for (const std::string& socket : sockets) {
     if (std::ranges::find(mounts, socket, &SurveyedMount::socket) != mounts.end()) continue;
     mounts.push_back({"", "", socket, true});
@@ -102,19 +102,19 @@ Result<std::vector<SurveyedMount>> SurveyMounts() {
 
 Result<SurveyedMount> FindMount(const std::string& path) {
   ASSIGN_OR_RETURN(const auto mounts, SurveyMounts());
-  // By its spelling first: to resolve links asks the mounts on the way.
+  // Compares the path as it is spelt first: to resolve symlinks sends requests to mounts.
   std::error_code error;
   const auto spelt = std::filesystem::absolute(path, error).lexically_normal() / "";
   const SurveyedMount* deepest = nullptr;
   for (const SurveyedMount& mount : mounts) {
     if (!mount.mountpoint.empty() && spelt.string().starts_with(mount.mountpoint + "/")) {
-      deepest = &mount;  // they are sorted
+      deepest = &mount;  // mounts are sorted
     }
   }
   if (deepest != nullptr) return *deepest;
   auto socket = FindControlSocket(path);
   if (!socket) {
-    // A dead one whose socket was cleared away.
+    // A dead mount whose socket was removed.
     const auto dead = std::ranges::find(mounts, AbsolutePath(path), &SurveyedMount::mountpoint);
     if (dead != mounts.end()) return *dead;
     return tl::unexpected<Error>(std::move(socket.error()));
@@ -139,7 +139,7 @@ Result<Json> AskStatus(const SurveyedMount& mount, int timeout_ms) {
 }
 
 std::vector<Result<Json>> AskStatuses(const std::vector<SurveyedMount>& mounts, int timeout_ms) {
-  // Where there are no more threads, one after the other.
+  // Without enough threads, the rest is asked one after the other.
   constexpr auto kBestEffort = std::launch::async | std::launch::deferred;
   std::vector<std::future<Result<Json>>> asked;
   for (const SurveyedMount& mount : mounts) {

@@ -1,6 +1,6 @@
-// This user's mounts, those included that nobody serves any more: a tandemfs that was killed leaves
-// its mount behind. Read from the mount table and from the locks beside the control sockets; no
-// mount is asked for anything, as it may hang.
+// Lists this user's mounts, also dead ones: a tandemfs that was killed leaves its mount behind.
+// Reads the mount table and the locks beside the control sockets. Sends no request to a mount,
+// since it may hang.
 #pragma once
 
 #include <string>
@@ -12,26 +12,26 @@
 namespace tandem::tools {
 
 struct SurveyedMount {
-  std::string mountpoint;  // empty: only its socket is seen from here
+  std::string mountpoint;  // empty if it is not in this process's mount table
   std::string source;
   std::string socket;
-  bool served = false;
+  bool served = false;  // a tandemfs serves it
 };
 
-// In the order of their mountpoints. A filesystem that is shown in several places is one mount.
+// Returns them sorted by mountpoint. A filesystem mounted in several places is one mount.
 Result<std::vector<SurveyedMount>> SurveyMounts();
 
-// The mount that holds `path`, dead or alive; kUsage if there is none.
+// Returns the mount that contains `path`, dead or alive. Fails with kUsage if there is none.
 Result<SurveyedMount> FindMount(const std::string& path);
 
-// What status says of a mount: the object of its tandemfs, with "mount": "live"; or only
-// "mountpoint", "source", "socket" and "mount", which is then "dead" (nobody serves it) or "stuck"
-// (whoever serves it does not answer in time). Null if it went in order meanwhile.
+// Asks a mount for its status. Returns the reply with "mount": "live" added; or only "mountpoint",
+// "source", "socket" and "mount", which is "dead" (no tandemfs serves it) or "stuck" (its tandemfs
+// does not answer in time). Returns null if the mount was unmounted meanwhile.
 Result<Json> AskStatus(const SurveyedMount& mount, int timeout_ms);
-// Of all of them at once, so that one that is stuck holds up no other. In the order given.
+// Asks all mounts in parallel, so that a stuck one does not delay the others. In the order given.
 std::vector<Result<Json>> AskStatuses(const std::vector<SurveyedMount>& mounts, int timeout_ms);
 
-// How well all is, as an exit code: the highest that applies.
+// Exit codes of tandem status. The highest that applies is used.
 inline constexpr int kAllIsWell = 0;
 inline constexpr int kCouldNotAsk = 1;
 inline constexpr int kReplicaIsBlocked = 3;

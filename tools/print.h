@@ -1,6 +1,6 @@
-// What `tandem` prints. Names and messages in it come from other users and from peers; nothing of
-// them reaches the terminal but as text. All its output to stdout goes through here, and to stderr
-// through Complain (meta/base/log.h). Single-threaded.
+// The output of `tandem`. Names and messages in it come from other users and from peers, so control
+// characters are escaped before they reach the terminal. All output to stdout goes through here,
+// and to stderr through Complain (meta/base/log.h). Single-threaded.
 #pragma once
 
 #include <cstdlib>
@@ -11,7 +11,7 @@
 
 namespace tandem::tools {
 
-// One line, whatever the arguments hold. Format as fmt's.
+// Prints one line: newlines in the arguments are escaped. `format` as for fmt.
 void PrintFormatted(fmt::string_view format, fmt::format_args arguments);
 
 template <typename... T>
@@ -19,14 +19,14 @@ void PrintLine(fmt::format_string<T...> format, const T&... arguments) {
   PrintFormatted(format, fmt::make_format_args(arguments...));
 }
 
-// For programs: exact, and in ASCII.
+// Prints JSON in ASCII, for programs.
 void PrintJson(const Json& json);
 
-// Fails if anything that was printed to stdout so far could not be written.
+// Fails if anything printed to stdout so far could not be written.
 Status FlushOutput();
 
-// The program's exit code: `code`, or, if what it had to say could not be written, `failure` or
-// `code`, whichever is higher; then it has complained.
+// Flushes stdout and returns the program's exit code: `code`, or, if the output could not be
+// written, the higher of `code` and `failure`. In that case it complains.
 int ExitAfterOutput(const std::string& program, int code, int failure = EXIT_FAILURE);
 
 }  // namespace tandem::tools

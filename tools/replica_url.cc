@@ -45,21 +45,21 @@ Address Split(const std::string& text) {
   return {text.substr(0, colon), text.substr(colon + 1)};
 }
 
-// What is wrong with the host; empty: nothing.
-std::string FaultOf(const std::string& host, UrlUse use) {
-  if (host.empty()) return "it names no host";
+// Returns what is wrong with the host; empty if nothing is.
+std::string HostError(const std::string& host, UrlUse use) {
+  if (host.empty()) return "it has no host";
   if (host == "*" && use == UrlUse::kListen) return "";
   if (host.starts_with('[')) {
     in6_addr address;
     const bool is_ipv6 =
         host.ends_with(']') &&
         inet_pton(AF_INET6, host.substr(1, host.size() - 2).c_str(), &address) == 1;
-    return is_ipv6 ? "" : host + " is no IPv6 address in brackets";
+    return is_ipv6 ? "" : host + " is not an IPv6 address in brackets";
   }
   const bool is_name = std::ranges::all_of(host, [](unsigned char c) {
     return std::isalnum(c) != 0 || c == '.' || c == '-' || c == '_';
   });
-  return is_name && host.size() <= kLongestHost ? "" : host + " is no name or address of a host";
+  return is_name && host.size() <= kLongestHost ? "" : host + " is not a host name or address";
 }
 
 Result<std::string> CheckTcp(const std::string& url, const std::string& rest, UrlUse use) {
@@ -73,7 +73,8 @@ Result<std::string> CheckTcp(const std::string& url, const std::string& rest, Ur
   }
   auto [host, port] = Split(rest);
   std::ranges::transform(host, host.begin(), [](unsigned char c) { return std::tolower(c); });
-  if (const std::string fault = FaultOf(host, use); !fault.empty()) return BadUrl(url, use, fault);
+  if (const std::string fault = HostError(host, use); !fault.empty())
+    return BadUrl(url, use, fault);
   if (!port && use == UrlUse::kReplica && IsInLoopbackNet(host)) {
     return BadUrl(url, use,
                   "several daemons may listen on this machine: say which by its port, as in "
@@ -86,7 +87,7 @@ Result<std::string> CheckTcp(const std::string& url, const std::string& rest, Ur
   const auto read = std::from_chars(port->data(), end, number);
   const bool fits = read.ec == std::errc() && read.ptr == end && number <= kHighestPort &&
                     number >= (use == UrlUse::kListen ? 0 : 1);
-  if (!fits) return BadUrl(url, use, "\"" + *port + "\" is no port it can have: " + expected);
+  if (!fits) return BadUrl(url, use, "\"" + *port + "\" is not a valid port: " + expected);
   return "tcp://" + host + ":" + std::to_string(number);
 }
 
@@ -112,9 +113,9 @@ Result<std::string> CheckUrl(const std::string& url, UrlUse use) {
   if (scheme == "tcp") return CheckTcp(url, rest, use);
   if (scheme == "ipc") return CheckIpc(url, rest, use);
   if (scheme == "tls" || scheme == "ssh") {
-    return BadUrl(url, use, scheme + ":// is planned and not built yet");
+    return BadUrl(url, use, scheme + ":// is not implemented yet");
   }
-  return BadUrl(url, use, "there is no scheme \"" + scheme + "\"");
+  return BadUrl(url, use, "the scheme \"" + scheme + "\" is unknown");
 }
 
 bool IsLoopback(const std::string& url) {

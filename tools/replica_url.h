@@ -1,4 +1,4 @@
-// Where replica daemons listen and are reached, as the command lines have it:
+// The URLs at which replica daemons listen and are reached:
 //   tcp://HOST[:PORT]   HOST is a name, an IPv4 address, or an IPv6 address in brackets
 //   ipc:///PATH         a socket of this machine
 // Any thread.
@@ -13,15 +13,15 @@ namespace tandem::tools {
 inline constexpr int kDefaultPort = 7447;
 
 enum class UrlUse {
-  kListen,   // port 0 is any that is free, host * every address
-  kReplica,  // to be reached; on this machine, where several may listen, by its port
+  kListen,   // port 0 is any free port, host * every address
+  kReplica,  // to connect to; on this machine, where several may listen, the port is required
 };
 
-// The URL in full: with the port, the host in lower case, and no . or .. in a path. kUsage names
-// the URL, what is wrong with it, and what is expected.
+// Returns the complete URL: with the port, the host in lower case, and no . or .. in a path. Fails
+// with kUsage, with the URL, what is wrong with it, and the accepted syntax.
 Result<std::string> CheckUrl(const std::string& url, UrlUse use);
 
-// Whether a URL that was checked leads nowhere but to this machine.
+// Returns whether a URL, as CheckUrl returned it, can lead only to this machine.
 bool IsLoopback(const std::string& url);
 
 }  // namespace tandem::tools

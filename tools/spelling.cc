@@ -8,7 +8,7 @@ namespace {
 constexpr size_t kNear = 2;
 
 size_t Distance(std::string_view a, std::string_view b) {
-  // Of the first i characters of a to the first j of b.
+  // distance[i][j] is that of the first i characters of a and the first j of b.
   std::vector<std::vector<size_t>> distance(a.size() + 1, std::vector<size_t>(b.size() + 1));
   for (size_t i = 0; i <= a.size(); ++i) {
     for (size_t j = 0; j <= b.size(); ++j) {

@@ -1,4 +1,4 @@
-// What somebody who misspelt a word may have meant. Any thread.
+// Suggests the word that a misspelt one may have meant. Any thread.
 #pragma once
 
 #include <string>
@@ -7,10 +7,10 @@
 
 namespace tandem::tools {
 
-// The word nearest to `word`; empty if none is near. Nearness counts the characters that are to be
-// added, left out, exchanged, or swapped with their neighbour (optimal string alignment,
-// https://en.wikipedia.org/wiki/Damerau-Levenshtein_distance): at most two, and fewer than there
-// are.
+// Returns the word nearest to `word`, or an empty string if none is near. The distance is optimal
+// string alignment (https://en.wikipedia.org/wiki/Damerau-Levenshtein_distance): the number of
+// characters to insert, delete, replace, or swap with their neighbour. Words are near at a distance
+// of at most two that is less than the length of `word`.
 std::string NearestWord(std::string_view word, const std::vector<std::string>& words);
 
 }  // namespace tandem::tools

@@ -17,7 +17,7 @@
 #include "meta/base/log.h"
 #include "meta/base/private_files.h"
 #include "meta/base/replace_file.h"
-#include "tools/ending_note.h"
+#include "tools/shutdown_progress.h"
 
 namespace tandem::tools {
 namespace {
@@ -34,8 +34,8 @@ Status MakeDirectories(const std::string& path) {
   }
 }
 
-// Another user could exchange what is in a directory of his. (Root, who may be given anybody's, is
-// told by whom.)
+// The owner of the directory could exchange its files, so it must be this user or root. Root may
+// use anybody's directory, with a warning.
 Status CheckOwner(const std::string& path) {
   struct stat found;
   if (stat(path.c_str(), &found) != 0) return ErrnoError("stat " + path);
@@ -50,8 +50,8 @@ Status CheckOwner(const std::string& path) {
                                           "--state");
 }
 
-// Names and what changed of them stand in these files. The directory, too, unless it holds other
-// things, for which it may have to be open.
+// Removes other users' access to our files, which hold names of the source; and to the directory,
+// unless it has files of others, for which it may have to be accessible.
 void CloseToOthers(const std::string& path) {
   bool is_ours = true;
   std::error_code ignored;
@@ -77,7 +77,8 @@ tl::unexpected<Error> InsideError(const std::string& path, const std::string& di
 }
 
 // Returns whether `path` is `directory` or lies below it, whatever either is called.
-Result<bool> IsAtOrBelow(const std::string& path, const StateDirectory::Outside& directory) {
+Result<bool> IsAtOrBelow(const std::string& path,
+                         const StateDirectory::ReplicatedDirectory& directory) {
   const bool by_name = directory.fd < 0;
   const auto wanted =
       StatIdentity(by_name ? AT_FDCWD : directory.fd, by_name ? directory.path.c_str() : "");
@@ -90,9 +91,9 @@ Result<bool> IsAtOrBelow(const std::string& path, const StateDirectory::Outside&
   return leads;
 }
 
-constexpr char kUncoveredName[] = "/uncovered";
+constexpr char kExposedFile[] = "/uncovered";
 
-// The database knows it too, for whoever loses the file.
+// The key of the volume's identity in the database, in case volume.json is lost.
 constexpr char kVolumeKey[] = "volume";
 
 std::string Identity(const std::string& volume, VolumeId id) { return id.ToHex() + " " + volume; }
@@ -120,9 +121,10 @@ Result<meta::StateDatabase> OpenSoundDatabase(const std::string& directory) {
   return database;
 }
 
-// A tandemfs that has just been unmounted still writes down its state: it is given the time, and as
-// much more as it says it needs. False, with errno, if the lock cannot be had.
-bool LockPatiently(int fd, std::chrono::seconds patience, EndingWatch& holder) {
+// Waits `timeout` for the lock, since a tandemfs that has just been unmounted still writes its
+// state, and longer while that one reports progress. Returns false, with errno set, if it cannot be
+// locked.
+bool LockWithTimeout(int fd, std::chrono::seconds timeout, ShutdownWatch& holder) {
   using Clock = std::chrono::steady_clock;
   constexpr std::chrono::milliseconds kSoonEnded{500};
   const auto begun = Clock::now();
@@ -130,8 +132,8 @@ bool LockPatiently(int fd, std::chrono::seconds patience, EndingWatch& holder) {
   while (flock(fd, LOCK_EX | LOCK_NB) != 0) {
     if (errno != EWOULDBLOCK) return false;
     const auto waited = Clock::now() - begun;
-    const bool goes_on = waited >= kSoonEnded && holder.GoesOn();
-    if (waited >= patience && !goes_on) {
+    const bool is_progressing = waited >= kSoonEnded && holder.IsProgressing();
+    if (waited >= timeout && !is_progressing) {
       errno = EWOULDBLOCK;
       return false;
     }
@@ -140,9 +142,9 @@ bool LockPatiently(int fd, std::chrono::seconds patience, EndingWatch& holder) {
   return true;
 }
 
-tl::unexpected<Error> StandsStill(const std::string& what, const EndingWatch& holder) {
+tl::unexpected<Error> StalledError(const std::string& what, const ShutdownWatch& holder) {
   return MakeError(ErrorKind::kUsage, what + " is in use by " + holder.Description() +
-                                          ". It has stood still for some time: look what it waits "
+                                          ". Its shutdown has stood still: find out what it waits "
                                           "for, or kill it");
 }
 
@@ -156,26 +158,26 @@ std::string StateDirectory::DefaultPath(const std::string& volume) {
   const char* home = std::getenv("HOME");
   const passwd* user = home == nullptr ? getpwuid(geteuid()) : nullptr;
   if (user != nullptr) home = user->pw_dir;
-  // Not below /tmp, where somebody else may have made it.
+  // Not below /tmp, where another user could have made it.
   return std::string(home != nullptr ? home : "") + "/.local/state/tandemfs/" + volume;
 }
 
 Result<StateDirectory> StateDirectory::Open(const std::string& path, const std::string& volume,
-                                            const std::vector<Outside>& outside) {
-  // Look where it would be before making anything: not inside what is replicated. Twice, for what
-  // comes after a ".." may be a symbolic link as well.
+                                            const std::vector<ReplicatedDirectory>& replicated) {
+  // Resolve the path before making anything, to check that it is not replicated. Twice, because a
+  // component after a ".." may be a symlink, too.
   std::string resolved = path;
   for (int i = 0; i < 2; ++i) {
     std::error_code error;
     resolved = std::filesystem::weakly_canonical(resolved, error);
     if (error) return ErrnoError(error.value(), "find state directory " + path);
   }
-  for (const Outside& directory : outside) {
+  for (const ReplicatedDirectory& directory : replicated) {
     if (IsBelow(resolved, directory.path)) return InsideError(path, directory.path);
   }
   RETURN_IF_ERROR(MakeDirectories(resolved));
-  // Or inside by another mount of the same directory.
-  for (const Outside& directory : outside) {
+  // It may be inside by another mount of the same directory.
+  for (const ReplicatedDirectory& directory : replicated) {
     ASSIGN_OR_RETURN(const bool inside, IsAtOrBelow(resolved, directory));
     if (!inside) continue;
     rmdir(resolved.c_str());
@@ -184,10 +186,10 @@ Result<StateDirectory> StateDirectory::Open(const std::string& path, const std::
   const std::string lock_path = resolved + "/lock";
   UniqueFd lock(open(lock_path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, kPrivateFile));
   if (!lock.valid()) return ErrnoError("open " + lock_path);
-  EndingWatch holder(resolved);
-  if (!LockPatiently(lock.get(), kLockPatience, holder)) {
+  ShutdownWatch holder(resolved);
+  if (!LockWithTimeout(lock.get(), kLockTimeout, holder)) {
     if (errno != EWOULDBLOCK) return ErrnoError("lock " + lock_path);
-    if (!holder.Description().empty()) return StandsStill("state directory " + resolved, holder);
+    if (!holder.Description().empty()) return StalledError("state directory " + resolved, holder);
     return MakeError(ErrorKind::kUsage, "state directory " + resolved +
                                             " is in use by another tandemfs: end that one, or "
                                             "choose another directory with --state");
@@ -200,7 +202,7 @@ Result<StateDirectory> StateDirectory::Open(const std::string& path, const std::
   return directory;
 }
 
-// The identity stands beside the database, so that losing that does not lose this.
+// The identity is stored beside the database, so that it survives the loss of the database.
 Status StateDirectory::LoadOrCreateIdentity(const std::string& volume) {
   const std::string path = path_ + "/volume.json";
   if (std::ifstream file(path); file) {
@@ -208,10 +210,9 @@ Status StateDirectory::LoadOrCreateIdentity(const std::string& volume) {
     const std::string name = json.is_object() ? json.value("name", "") : "";
     const auto id = VolumeId::FromHex(json.is_object() ? json.value("uuid", "") : "");
     if (!id) {
-      return MakeError(ErrorKind::kCorrupt,
-                       path +
-                           " is damaged: restore it, or remove the state "
-                           "directory to begin anew under another volume name");
+      return MakeError(ErrorKind::kCorrupt, path +
+                                                " is damaged: restore it, or remove the state "
+                                                "directory and use another volume name");
     }
     if (name != volume) {
       return MakeError(ErrorKind::kUsage,
@@ -242,7 +243,7 @@ Result<meta::StateDatabase> StateDirectory::OpenOrReplaceDatabase() {
   database_was_lost_ = lost && !is_new_;
   if (database_was_lost_) {
     LogWarning(
-        "the state database of {} is gone or empty. Every replica is reconciled with the "
+        "the state database in {} is missing or empty. Every replica is reconciled with the "
         "source",
         path_);
   }
@@ -251,35 +252,35 @@ Result<meta::StateDatabase> StateDirectory::OpenOrReplaceDatabase() {
   database_was_lost_ = true;
   ASSIGN_OR_RETURN(const std::string aside, meta::StateDatabase::SetAside(path_));
   LogWarning(
-      "{}. The state database cannot be trusted: set aside as {}. Every replica is "
-      "reconciled with the source",
+      "{}. The state database is corrupt: set aside as {}. Every replica is reconciled with the "
+      "source",
       database.error().ToString(), aside);
   return meta::StateDatabase::Open(path_);
 }
 
-Status StateDirectory::NoteUncovered(const std::string& path) {
+Status StateDirectory::RecordExposure(const std::string& path) {
   struct stat found;
   if (stat(path.c_str(), &found) != 0 && errno == ENOENT) return {};
-  return ReplaceFile(path + kUncoveredName, "the bare source was open to applications\n",
+  return ReplaceFile(path + kExposedFile, "the bare source was open to applications\n",
                      kPrivateFile, /*durably=*/true);
 }
 
-bool StateDirectory::was_uncovered() const {
-  return access((path_ + kUncoveredName).c_str(), F_OK) == 0;
+bool StateDirectory::was_exposed() const {
+  return access((path_ + kExposedFile).c_str(), F_OK) == 0;
 }
 
-Status StateDirectory::ForgetUncovered() {
-  const std::string path = path_ + kUncoveredName;
+Status StateDirectory::ClearExposure() {
+  const std::string path = path_ + kExposedFile;
   if (unlink(path.c_str()) != 0 && errno != ENOENT) return ErrnoError("remove " + path);
   return {};
 }
 
 Status LockSource(int source_fd, const std::string& source, const std::string& state,
-                  std::chrono::seconds patience) {
-  EndingWatch holder(state);
-  if (LockPatiently(source_fd, patience, holder)) return {};
+                  std::chrono::seconds timeout) {
+  ShutdownWatch holder(state);
+  if (LockWithTimeout(source_fd, timeout, holder)) return {};
   if (errno != EWOULDBLOCK) return ErrnoError("lock " + source);
-  if (!holder.Description().empty()) return StandsStill("source " + source, holder);
+  if (!holder.Description().empty()) return StalledError("source " + source, holder);
   return MakeError(ErrorKind::kUsage, "source " + source +
                                           " is already mounted by another tandemfs (see tandem "
                                           "status)");

@@ -1,5 +1,5 @@
-// Where a volume keeps its state: state.db, the volume's identity, the log. One tandemfs at a time.
-// Used by the thread that starts.
+// The directory with a volume's state: state.db, the volume's identity, the log. Used by one
+// tandemfs at a time, by the thread that starts it.
 #pragma once
 
 #include <chrono>
@@ -16,33 +16,34 @@ namespace tandem::tools {
 
 class StateDirectory {
  public:
-  // A directory that is replicated. `fd` is open on it, or -1: then it is looked at by its name.
-  struct Outside {
+  // A directory that is replicated. `fd` is open on it; if it is -1, `path` is used.
+  struct ReplicatedDirectory {
     std::string path;
     int fd = -1;
   };
 
-  // /var/lib/tandemfs/VOLUME for root, below $XDG_STATE_HOME otherwise.
+  // Returns /var/lib/tandemfs/VOLUME for root, otherwise a directory below $XDG_STATE_HOME.
   static std::string DefaultPath(const std::string& volume);
 
-  // Creates the directory if need be, locks it, closes it to others, and checks that it belongs to
-  // this volume and lies below neither of `outside` (SOURCE and MOUNTPOINT, without symlinks).
+  // Creates the directory if it is missing, locks it, and removes access for other users. Fails if
+  // it belongs to another volume or lies below one of `replicated` (SOURCE and MOUNTPOINT, without
+  // symlinks).
   static Result<StateDirectory> Open(const std::string& path, const std::string& volume,
-                                     const std::vector<Outside>& outside);
+                                     const std::vector<ReplicatedDirectory>& replicated);
 
-  // The state database. One that is lost or cannot be trusted (set aside) is warned of, and
-  // an empty one takes its place: then every replica is reconciled.
+  // Opens the state database. If it is lost or corrupt, logs a warning, sets a corrupt one aside,
+  // and creates an empty one: then every replica is reconciled.
   Result<meta::StateDatabase> OpenDatabase();
 
-  // A note in the directory `path`, durable, that the bare SOURCE is about to be open to
-  // applications: whatever happens next, they may change it unseen. Does nothing if there is no
-  // such directory: then nothing is known of the replicas anyway.
-  static Status NoteUncovered(const std::string& path);
-  bool was_uncovered() const;
-  // What the note stands for has been written down in the database.
-  Status ForgetUncovered();
+  // Records durably, in the directory `path`, that the bare SOURCE is about to be exposed: from
+  // then on applications may change it without capture. Does nothing if there is no such directory:
+  // then nothing is known of the replicas.
+  static Status RecordExposure(const std::string& path);
+  bool was_exposed() const;
+  // Called after the database has recorded that every replica is owed a reconcile.
+  Status ClearExposure();
 
-  // There was a database once, but what it held is gone: nothing is known of the replicas.
+  // The database was lost or corrupt, so nothing is known of the replicas.
   bool database_was_lost() const { return database_was_lost_; }
 
   const std::string& path() const { return path_; }
@@ -62,11 +63,11 @@ class StateDirectory {
   bool database_was_lost_ = false;
 };
 
-// Takes the lock on SOURCE that keeps a second tandemfs off it. The descriptor holds it. Waits
-// `patience` for one that is about to end, and longer for one whose note in the state directory
-// `state` goes on (tools/ending_note.h).
-inline constexpr std::chrono::seconds kLockPatience{3};
+// Locks SOURCE against a second tandemfs. The descriptor holds the lock. Waits `timeout` for a
+// tandemfs that is ending, and longer while its progress in the state directory `state` goes on
+// (tools/shutdown_progress.h).
+inline constexpr std::chrono::seconds kLockTimeout{3};
 Status LockSource(int source_fd, const std::string& source, const std::string& state,
-                  std::chrono::seconds patience = kLockPatience);
+                  std::chrono::seconds timeout = kLockTimeout);
 
 }  // namespace tandem::tools

@@ -47,8 +47,8 @@ bool IsVolume(int directory_fd) {
          S_ISDIR(tree.st_mode) && replica::ReadIdentity(readable.get()).has_value();
 }
 
-// The process that holds the store, as /proc/locks has it ("1: FLOCK ADVISORY WRITE PID
-// MAJOR:MINOR:INODE 0 EOF"): to try the lock could keep a tandemd that starts from getting it.
+// Returns the process that holds the store's lock, from /proc/locks ("1: FLOCK ADVISORY WRITE PID
+// MAJOR:MINOR:INODE 0 EOF"). To try the lock could make a tandemd that starts fail to get it.
 std::optional<std::string> HolderOf(int store_fd) {
   struct stat lock;
   if (fstatat(store_fd, kLock, &lock, AT_SYMLINK_NOFOLLOW) != 0) return std::nullopt;
@@ -65,7 +65,7 @@ std::optional<std::string> HolderOf(int store_fd) {
   return std::nullopt;
 }
 
-// One with a volume in it, or held by a tandemd.
+// Returns whether the directory is a store: a tandemd holds its lock, or it has a volume.
 bool IsStore(int directory_fd) {
   struct stat lock;
   if (fstatat(directory_fd, kLock, &lock, AT_SYMLINK_NOFOLLOW) != 0 || !S_ISREG(lock.st_mode)) {
@@ -86,7 +86,7 @@ bool IsStore(int directory_fd) {
   return false;
 }
 
-// The store that `directory` is, or is inside of.
+// Returns the store that is `directory` or contains it; invalid if there is none.
 UniqueFd FindStoreAbove(UniqueFd directory) {
   struct stat here;
   while (directory.valid() && fstat(directory.get(), &here) == 0) {
@@ -100,7 +100,7 @@ UniqueFd FindStoreAbove(UniqueFd directory) {
   return {};
 }
 
-// The same directory by other mounts of its filesystem: the way up from there is another.
+// Opens the same directory by other mounts of its filesystem, where its parents are others.
 std::vector<UniqueFd> OtherWaysTo(int directory_fd) {
   std::vector<UniqueFd> ways;
   struct stat wanted;
@@ -140,8 +140,8 @@ Status Check(UniqueFd directory, const std::string& what) {
     return MakeError(ErrorKind::kUsage,
                      what + " is inside " + PathOf(store.get()) + ", where tandemd keeps replicas" +
                          (holder ? " (process " + *holder + " is serving them)" : "") +
-                         ": what is changed there is in no cut, and lost with the next. Choose "
-                         "another directory; to work on with a replica's files, copy its tree/");
+                         ": a change made there is in no cut, and the next one overwrites it. "
+                         "Choose another directory; to use a replica's files, copy its tree/");
   }
   return {};
 }
@@ -150,7 +150,8 @@ Status Check(UniqueFd directory, const std::string& what) {
 
 Status CheckOutsideStores(int source_fd, const std::string& source, const std::string& mountpoint) {
   RETURN_IF_ERROR(Check(OpenAt(source_fd, "."), "source " + source));
-  // What is mounted on the mountpoint itself may be dead, or another filesystem.
+  // The mountpoint may be covered by a dead mount or another filesystem, so its parent is checked
+  // too.
   RETURN_IF_ERROR(Check(OpenDirectory(mountpoint), "mountpoint " + mountpoint));
   const std::string parent = std::filesystem::path(mountpoint).parent_path();
   return Check(OpenDirectory(parent), "mountpoint " + mountpoint);

@@ -1,5 +1,5 @@
-// Keeps mounts out of the stores in which tandemd keeps replicas (replica/STORE.md): what is
-// changed there through a mount would be in no cut, and is overwritten by the next. Used by the
+// Refuses mounts inside the stores in which tandemd keeps replicas (replica/STORE.md): a change
+// made there through a mount would be in no cut, and the next cut would overwrite it. Used by the
 // thread that starts.
 #pragma once
 
@@ -9,9 +9,8 @@
 
 namespace tandem::tools {
 
-// Refuses SOURCE and MOUNTPOINT if one of them is a store, a volume of one, or anything inside,
-// also where it is reached by another mount of the same directory. `mountpoint` is without
-// symbolic links.
+// Fails with kUsage if SOURCE or MOUNTPOINT is a store or lies inside one, also by another mount of
+// the same directory. `mountpoint` has no symlinks.
 Status CheckOutsideStores(int source_fd, const std::string& source, const std::string& mountpoint);
 
 }  // namespace tandem::tools

@@ -9,23 +9,21 @@ namespace tandem::tools {
 namespace {
 
 constexpr int kAnswerMs = 5000;
-// For writing down the state, beside the time for taking in stores.
-constexpr std::chrono::seconds kWritingDown{30};
+// Time to write the state, in addition to --stop-timeout.
+constexpr std::chrono::seconds kStateTime{30};
 
-// Only a tandemfs that serves the same is replaced.
+// Fails unless the old tandemfs serves the same volume and source.
 Status CheckSame(const Json& status, const MountArguments& arguments,
                  const fs::SourceDirectory& source, const std::string& mountpoint) {
   if (!status.value("makes_room", false)) {
     return MakeError(ErrorKind::kUsage, "the tandemfs mounted on " + mountpoint +
-                                            " is of an older version and makes no room for "
-                                            "another: unmount it first");
+                                            " is of an older version that cannot be taken over "
+                                            "from: unmount it first");
   }
   const std::string volume = status.value("volume", "");
   const std::string old_source = status.value("source", "");
   if (volume == arguments.volume && old_source == source.path) return {};
-  auto error = fs::AlreadyMounted(mountpoint);
-  return MakeError(ErrorKind::kUsage,
-                   error.value().context() + " (" + old_source + " as volume " + volume + ")");
+  return fs::AlreadyMounted(mountpoint, old_source + " as volume " + volume);
 }
 
 }  // namespace
@@ -45,7 +43,7 @@ Result<std::unique_ptr<fs::KernelMount>> TakeOver(const MountArguments& argument
   ASSIGN_OR_RETURN(const Json reply, AskControl(socket, {{"op", "end"}}, kAnswerMs));
   (void)reply;
   RETURN_IF_ERROR(LockSource(source.fd.get(), source.path, arguments.state,
-                             arguments.stop_timeout + kWritingDown));
+                             arguments.stop_timeout + kStateTime));
   return mount;
 }
 

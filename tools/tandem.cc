@@ -1,4 +1,4 @@
-// tandem: the command line for people. Talks to running tandemfs processes (tools/control.h).
+// tandem: the command line. Talks to running tandemfs processes (tools/control.h).
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdlib>
@@ -9,9 +9,9 @@
 #include "meta/base/log.h"
 #include "tools/client_commands.h"
 #include "tools/duration.h"
+#include "tools/flush_files.h"
 #include "tools/print.h"
 #include "tools/spelling.h"
-#include "tools/take_in.h"
 
 namespace tandem::tools {
 namespace {
@@ -38,56 +38,61 @@ struct Subcommands {
 Subcommands Declare(CLI::App& app, StatusOptions& status, SyncOptions& sync, PauseOptions& pause,
                     VerifyOptions& verify) {
   Subcommands commands{};
-  commands.status = app.add_subcommand("status", "what is mounted, and how far each replica is");
-  commands.status->add_option("MOUNTPOINT", status.mountpoint, "only this one");
-  commands.status->add_flag("--json", status.json, "for programs");
-  commands.status->add_flag("--watch", status.watch, "again every second, until interrupted");
+  commands.status =
+      app.add_subcommand("status", "show what is mounted, and the state of each replica");
+  commands.status->add_option("MOUNTPOINT", status.mountpoint, "only this mount");
+  commands.status->add_flag("--json", status.json, "print JSON, for programs");
+  commands.status->add_flag("--watch", status.watch, "repeat every second until interrupted");
   commands.status->footer(
-      "Exit codes: 0 all is well, 1 could not ask or say it, 2 usage, 3 a replica is blocked,\n"
-      "4 a mount is dead (nobody serves it), 5 a mount does not answer; the highest applies.");
+      "Exit codes: 0 all is well, 1 could not ask or print, 2 usage, 3 a replica is blocked,\n"
+      "4 a mount is dead (its tandemfs was killed), 5 a mount does not answer. The highest "
+      "applies.");
 
   commands.sync = app.add_subcommand(
-      "sync", "wait until everything changed so far is safe and applied on the replicas");
+      "sync", "wait until everything changed so far is durable and applied on the replicas");
   commands.sync->add_option("MOUNTPOINT", sync.mountpoint)->required();
-  commands.sync->add_option("--replica", sync.replica, "only this one");
+  commands.sync->add_option("--replica", sync.replica, "only this replica");
   commands.sync
       ->add_option_function<std::string>(
           "--timeout", [&sync](const std::string& text) { sync.timeout = *ParseDuration(text); },
-          "how long to wait at most: 500ms, 30s, 5m; seconds without a unit, no limit if 0.\n"
-          "Exit code 1 when it has passed")
+          "how long to wait at most: 500ms, 30s, 5m; seconds if there is no unit; 0: no limit.\n"
+          "Exit code 1 on timeout")
       ->check([](const std::string& text) {
         const auto timeout = ParseDuration(text);
         return timeout ? "" : timeout.error().ToString();
       })
       ->type_name("TIME");
 
-  commands.pause = app.add_subcommand("pause", "send nothing until resumed; keep capturing");
-  commands.resume = app.add_subcommand("resume", "go on after pause");
+  commands.pause =
+      app.add_subcommand("pause", "stop sending until resumed; changes are still captured");
+  commands.resume = app.add_subcommand("resume", "continue after pause");
   for (CLI::App* command : {commands.pause, commands.resume}) {
     command->add_option("MOUNTPOINT", pause.mountpoint)->required();
-    command->add_option("--replica", pause.replica, "only this one");
+    command->add_option("--replica", pause.replica, "only this replica");
   }
 
   commands.verify = app.add_subcommand(
-      "verify", "prove that the replicas hold what the source does, or say where not");
+      "verify", "compare the replicas with the source, and print the differences");
   commands.verify->add_option("MOUNTPOINT", verify.mountpoint)->required();
-  commands.verify->add_option("PATH", verify.paths, "only these, and what is below them");
-  commands.verify->add_option("--replica", verify.replica, "only this one");
-  commands.verify->add_flag("--full", verify.full, "read from the devices instead of caches");
-  commands.verify->add_flag("--repair", verify.repair, "make the replica follow the source");
+  commands.verify->add_option("PATH", verify.paths,
+                              "only these files and directories, and everything below them");
+  commands.verify->add_option("--replica", verify.replica, "only this replica");
+  commands.verify->add_flag("--full", verify.full, "read content from the disks instead of caches");
+  commands.verify->add_flag("--repair", verify.repair, "send what differs to the replica again");
   commands.verify->add_option("--hash", verify.hash, "xxh3, blake2b, sha256 or md5")
       ->check(CLI::IsMember({"xxh3", "blake2b", "sha256", "md5"}));
   commands.verify->add_option("--block-size", verify.block_size, "bytes compared at a time")
       ->check(CLI::Range(4096, 4 << 20));
-  commands.verify->add_flag("--json", verify.json, "for programs");
+  commands.verify->add_flag("--json", verify.json, "print JSON, for programs");
   commands.verify->footer(
       "Exit codes: 0 identical, 1 differences found and repaired, 4 differences left,\n"
       "8 could not run, 16 usage.");
   return commands;
 }
 
-// What is wrong with a command line that cannot be parsed.
-std::string FaultOf(const CLI::App& app, int argc, char** argv, const CLI::ParseError& error) {
+// Returns what is wrong with a command line that cannot be parsed.
+std::string CommandLineError(const CLI::App& app, int argc, char** argv,
+                             const CLI::ParseError& error) {
   const std::string command = argc > 1 ? argv[1] : "";
   std::vector<std::string> names;
   for (const CLI::App* known : app.get_subcommands(nullptr)) names.push_back(known->get_name());
@@ -100,7 +105,7 @@ std::string FaultOf(const CLI::App& app, int argc, char** argv, const CLI::Parse
 }
 
 int Main(int argc, char** argv) {
-  CLI::App app("Looks after tandemfs mounts and their replicas.", "tandem");
+  CLI::App app("Shows and controls tandemfs mounts and their replicas.", "tandem");
   app.set_version_flag("--version", TANDEM_VERSION);
   app.require_subcommand(1);
   StatusOptions status;
@@ -112,7 +117,7 @@ int Main(int argc, char** argv) {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {
     if (e.get_exit_code() == 0) return ExitAfterOutput("tandem", app.exit(e));
-    Complain("tandem", FaultOf(app, argc, argv, e));
+    Complain("tandem", CommandLineError(app, argc, argv, e));
     return commands.verify->parsed() || (argc > 1 && std::string(argv[1]) == "verify")
                ? kVerifyUsage
                : kUsageExit;
@@ -128,8 +133,8 @@ int Main(int argc, char** argv) {
 }  // namespace tandem::tools
 
 int main(int argc, char** argv) {
-  if (argc == 2 && std::string_view(argv[1]) == tandem::tools::kTakeInArgument) {
-    return tandem::tools::RunTakeIn();
+  if (argc == 2 && std::string_view(argv[1]) == tandem::tools::kFlushHelperArgument) {
+    return tandem::tools::RunFlushHelper();
   }
   tandem::SetUpLog("tandem");
   return tandem::tools::Main(argc, argv);

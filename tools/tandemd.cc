@@ -27,7 +27,7 @@ using tandem::ErrorKind;
 using tandem::Status;
 
 constexpr char kDefaultUrl[] = "tcp://127.0.0.1:7447";
-// Requests that wait (for a cut to be applied) hold one each.
+// A request that waits for a cut to be applied occupies one of them.
 constexpr int kWorkers = 256;
 
 struct Settings {
@@ -43,30 +43,32 @@ void Declare(CLI::App& app, Settings& settings) {
   app.description(
       "Keeps replicas of tandemfs volumes. Each is a plain directory tree, STORE/VOLUME/tree, "
       "that\n"
-      "moves from one state its source really had to the next; STORE/VOLUME/applied says which.");
+      "moves from one cut of its source to the next; STORE/VOLUME/applied says which it has.");
   app.footer(
       "Example: tandemd --store /srv/replica --listen tcp://127.0.0.1:7447\n"
       "         tandemfs /data /data --replica tcp://127.0.0.1:7447\n"
       "The configuration file is TOML with the same names: store = \"DIR\", listen = [\"URL\", "
       "...],\n"
-      "store-mode = \"MODE\", insecure-plaintext = true. What the command line says goes first.\n"
-      "Run as root, so that owners and devices can be made as they are on the source.\n"
-      "TANDEM_LOG=debug says more.");
-  app.add_option("--store", settings.store, "Directory of the replicas; made if only it is missing")
+      "store-mode = \"MODE\", insecure-plaintext = true. The command line overrides it.\n"
+      "Run as root, so that owners and devices can be set as they are on the source.\n"
+      "TANDEM_LOG=debug logs more.");
+  app.add_option("--store", settings.store,
+                 "Directory of the replicas; created if its parent exists")
       ->type_name("DIR");
-  app.add_option("--listen", settings.urls,
-                 "Where to listen: tcp://HOST[:PORT] or ipc:///PATH; may be repeated.\n"
-                 "Without a port it is 7447, with 0 any. Default: tcp://127.0.0.1:7447")
+  app.add_option(
+         "--listen", settings.urls,
+         "Where to listen: tcp://HOST[:PORT] or ipc:///PATH; may be repeated.\n"
+         "The port is 7447 if none is given, any free one if 0. Default: tcp://127.0.0.1:7447")
       ->type_name("URL");
   app.add_option(
          "--store-mode", settings.store_mode,
          "Permissions of STORE and of the volumes' directories, octal. Default: 0700, only\n"
-         "tandemd's user gets in. 0755: everybody sees of tree/ what its own modes show")
+         "tandemd's user has access. 0755: the modes in tree/ decide what others see")
       ->type_name("MODE");
   app.add_option("--config", settings.config, "Configuration file")->type_name("FILE");
   app.add_flag("--insecure-plaintext", settings.insecure_plaintext,
                "Allow tcp:// on other addresses than loopback: anybody who can reach the port can\n"
-               "then read and replace what is replicated");
+               "then read and replace the replicas");
   app.add_flag("--list-fault-points", settings.list_fault_points,
                "Print the places where tests may end the process, and exit");
   app.set_version_flag("--version", TANDEM_VERSION);
@@ -125,8 +127,7 @@ Status ReadConfig(Settings& settings) {
   return {};
 }
 
-// Plain TCP says everything to everybody on the way. Puts URLs in full where they are given in
-// short.
+// Checks the URLs and completes them. Refuses plain TCP beyond this machine: it is not encrypted.
 Status CheckUrls(Settings& settings) {
   for (std::string& url : settings.urls) {
     ASSIGN_OR_RETURN(url, tandem::tools::CheckUrl(url, tandem::tools::UrlUse::kListen));
@@ -134,14 +135,14 @@ Status CheckUrls(Settings& settings) {
     return tandem::MakeError(
         ErrorKind::kUsage,
         "listen on " + url +
-            " (the connection would be neither secret nor protected: listen on "
+            " (the connection would be neither encrypted nor authenticated: listen on "
             "127.0.0.1 and use a tunnel, or give --insecure-plaintext)",
         EPERM);
   }
   return {};
 }
 
-// Nobody but the owner ever writes in a store.
+// Parses --store-mode. Only the owner may ever write to a store.
 tandem::Result<mode_t> StoreMode(const Settings& settings) {
   constexpr mode_t kMost = 0755;
   const std::string& text = settings.store_mode;
@@ -173,9 +174,9 @@ Status Serve(const Settings& settings, mode_t store_mode, const sigset_t& signal
   int signal = SIGHUP;
   while (signal == SIGHUP) {
     sigwait(&signals, &signal);
-    if (signal == SIGHUP) tandem::LogInfo("SIGHUP: going on as before, reload is not built yet");
+    if (signal == SIGHUP) tandem::LogInfo("SIGHUP ignored: reloading is not implemented yet");
   }
-  tandem::LogInfo("ending on signal {}", signal);
+  tandem::LogInfo("signal {}: stopping", signal);
   store->Stop();
   return {};
 }
@@ -203,12 +204,12 @@ int Run(Settings settings) {
   if (!store_mode) return Fail(store_mode.error());
 
   tandem::SetUpLog("tandemd");
-  // All threads inherit the mask; main alone takes the signals.
+  // All threads inherit the mask; main receives the signals by sigwait.
   sigset_t signals;
   sigemptyset(&signals);
   for (const int signal : {SIGTERM, SIGINT, SIGHUP}) sigaddset(&signals, signal);
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
-  // A file beyond RLIMIT_FSIZE is that file's matter (EFBIG).
+  // A write beyond RLIMIT_FSIZE then fails with EFBIG, which concerns that file only.
   signal(SIGXFSZ, SIG_IGN);
   umask(0);
   const auto served = Serve(settings, *store_mode, signals);

@@ -1,5 +1,5 @@
-// tandemfs: mounts a replicated directory. Wires the layers together: state directory, tracker,
-// mount, replication, control; and takes them down in the opposite order.
+// tandemfs: mounts a replicated directory. Constructs the layers and connects them: state
+// directory, tracker, mount, replication, control. Destroys them in the opposite order.
 #include <limits.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -24,11 +24,11 @@
 #include "tools/choose_replicas.h"
 #include "tools/control_server.h"
 #include "tools/daemonize.h"
-#include "tools/ending_note.h"
+#include "tools/flush_files.h"
 #include "tools/mount_arguments.h"
+#include "tools/shutdown_progress.h"
 #include "tools/state_directory.h"
 #include "tools/store_guard.h"
-#include "tools/take_in.h"
 #include "tools/take_over.h"
 
 namespace tandem::tools {
@@ -36,11 +36,11 @@ namespace {
 
 constexpr int kUsageExit = 2;
 
-// Everything that capture and replication need; empty with --no-capture. Members in the order in
-// which they are made.
+// Everything that capture and replication need; empty with --no-capture. Members are constructed in
+// this order.
 struct Engine {
   std::unique_ptr<StateDirectory> state;
-  std::unique_ptr<EndingNote> ending;
+  std::unique_ptr<ShutdownProgress> shutdown;
   std::unique_ptr<meta::SourceTree> tree;
   std::unique_ptr<meta::StateWriter> writer;
   std::unique_ptr<meta::Checkpointer> checkpointer;
@@ -62,7 +62,7 @@ Result<Engine> StartEngine(const MountArguments& arguments, const fs::SourceDire
                    StateDirectory::Open(arguments.state, arguments.volume,
                                         {{source.path, source.fd.get()}, {mountpoint}}));
   engine.state = std::make_unique<StateDirectory>(std::move(state));
-  engine.ending = std::make_unique<EndingNote>(engine.state->path());
+  engine.shutdown = std::make_unique<ShutdownProgress>(engine.state->path());
   if (!arguments.foreground) {
     RETURN_IF_ERROR(LogToFile("tandemfs", engine.state->path() + "/tandemfs.log"));
   }
@@ -77,18 +77,18 @@ Result<Engine> StartEngine(const MountArguments& arguments, const fs::SourceDire
                                           engine.state->path()));
   ASSIGN_OR_RETURN(meta::Witnesses witnesses, meta::CheckWitnesses(database, *engine.tree));
   const meta::Suspicions suspicions = {.witnesses_agree = witnesses.agree,
-                                       .uncovered = engine.state->was_uncovered()};
+                                       .uncovered = engine.state->was_exposed()};
   ASSIGN_OR_RETURN(const meta::LastEnd last_end, meta::BeginRun(database, identity, suspicions));
-  RETURN_IF_ERROR(engine.state->ForgetUncovered());
+  RETURN_IF_ERROR(engine.state->ClearExposure());
   if (last_end == meta::LastEnd::kDiskUnclean) {
     tandem::LogWarning(
         "the disk of {} or of its state was not unmounted in order, or failed: it may have lost "
-        "what was written last. Every replica is reconciled with the source",
+        "the last writes. Every replica is reconciled with the source",
         source.path);
   } else if (last_end == meta::LastEnd::kContradicted) {
     tandem::LogWarning(
-        "{} was changed, or was open to be changed, while it was not mounted (a backup was put "
-        "back?). Every replica is reconciled with the source",
+        "{} was changed, or was open to be changed, while it was not mounted (was a backup "
+        "restored?). Every replica is reconciled with the source",
         source.path);
   }
   ASSIGN_OR_RETURN(engine.replicas,
@@ -103,42 +103,40 @@ Result<Engine> StartEngine(const MountArguments& arguments, const fs::SourceDire
   return engine;
 }
 
-// Takes the mount down in order, but for its clean record where stores may be lost.
-Status EndEngine(Engine& engine, const std::vector<std::string>& may_lack_stores) {
+// Stops the engine. Writes the clean record unless writes to `unflushed_files` may be lost.
+Status EndEngine(Engine& engine, const std::vector<std::string>& unflushed_files) {
   if (engine.tracker != nullptr) {
-    engine.ending->Say("syncing the source and writing down the state");
+    engine.shutdown->Report("syncing the source and writing the state");
     RETURN_IF_ERROR(engine.tracker->Stop());
-    if (may_lack_stores.empty()) {
+    if (unflushed_files.empty()) {
       RETURN_IF_ERROR(
           meta::EndRun(*engine.writer,
                        meta::DescribeWitnesses(*engine.tree, engine.tracker->recently_changed())));
     }
   }
-  if (may_lack_stores.empty()) return {};
+  if (unflushed_files.empty()) return {};
   constexpr size_t kNamed = 20;
   std::string files;
-  for (size_t i = 0; i < std::min(kNamed, may_lack_stores.size()); ++i) {
-    files += (i == 0 ? "" : ", ") + may_lack_stores[i];
+  for (size_t i = 0; i < std::min(kNamed, unflushed_files.size()); ++i) {
+    files += (i == 0 ? "" : ", ") + unflushed_files[i];
   }
-  if (may_lack_stores.size() > kNamed) {
-    files += " and " + std::to_string(may_lack_stores.size() - kNamed) + " others";
+  if (unflushed_files.size() > kNamed) {
+    files += " and " + std::to_string(unflushed_files.size() - kNamed) + " others";
   }
   return MakeError(ErrorKind::kSystem,
-                   "not all that the kernel held could be taken in (programs still stored when "
-                   "--stop-timeout was over, or the disk failed): what was stored last may be "
-                   "lost, in: " +
+                   "flush files open for writing (programs still stored into them after "
+                   "--stop-timeout, or the disk failed): the last stores may be lost, in: " +
                        files,
                    ETIMEDOUT);
 }
 
-std::string DescribeHeld(const fs::HeldStores& held) {
+std::string DescribeFlush(const fs::WritableFiles& files) {
   constexpr size_t kNamed = 3;
-  std::string text = "taking in what the kernel holds of " + std::to_string(held.files.size()) +
-                     " files open for writing";
-  for (size_t i = 0; i < std::min(kNamed, held.files.size()); ++i) {
-    text += (i == 0 ? ": " : ", ") + held.files[i].path;
+  std::string text = "flushing " + std::to_string(files.files.size()) + " files open for writing";
+  for (size_t i = 0; i < std::min(kNamed, files.files.size()); ++i) {
+    text += (i == 0 ? ": " : ", ") + files.files[i].path;
   }
-  return text + (held.files.size() > kNamed ? ", ..." : "");
+  return text + (files.files.size() > kNamed ? ", ..." : "");
 }
 
 Status RunMounted(const MountArguments& arguments, const fs::SourceDirectory& source,
@@ -156,14 +154,15 @@ Status RunMounted(const MountArguments& arguments, const fs::SourceDirectory& so
   options.mountpoint = mountpoint;
   options.fuse_options = arguments.fuse_options;
   options.fs_name = source.path;
+  options.optimizations = arguments.optimizations;
   options.capture = engine.tracker.get();
   options.kernel_mount = std::move(kernel_mount);
-  options.take_in = [&engine](const fs::HeldStores& held, auto deadline) {
-    if (engine.ending != nullptr) engine.ending->SayIfEnding(DescribeHeld(held));
-    return TakeIn(held, deadline);
+  options.flush = [&engine](const fs::WritableFiles& files, auto deadline) {
+    if (engine.shutdown != nullptr) engine.shutdown->ReportIfBegun(DescribeFlush(files));
+    return FlushFiles(files, deadline);
   };
   options.on_end = [&engine] {
-    if (engine.ending != nullptr) engine.ending->Say("taking in what the kernel holds");
+    if (engine.shutdown != nullptr) engine.shutdown->Report("flushing files open for writing");
   };
   options.stop_timeout = arguments.stop_timeout;
   ASSIGN_OR_RETURN(const auto mount, fs::FileSystemMount::Create(std::move(options)));
@@ -188,10 +187,10 @@ Status RunMounted(const MountArguments& arguments, const fs::SourceDirectory& so
                                engine.tree.get(),
                                replication.get(),
                                [&mount] { return mount->OverIoUring(); },
-                               [&mount] { return mount->Held(); },
+                               [&mount] { return mount->ListWritableFiles(); },
                                [&mount] { mount->Stop(); }};
   ASSIGN_OR_RETURN(auto control, ControlServer::Start(std::move(served)));
-  // All that may fail is done: a failed start leaves what is mounted there as it was.
+  // Nothing after this may fail: a failed start must leave the mountpoint as it was.
   RETURN_IF_ERROR(mount->Attach());
   RETURN_IF_ERROR(background.Ready());
   tandem::LogInfo("{} is mounted at {} as volume {}", source.path, mountpoint, arguments.volume);
@@ -200,10 +199,10 @@ Status RunMounted(const MountArguments& arguments, const fs::SourceDirectory& so
   if (engine.tree != nullptr && engine.tree->by_names() != nullptr) {
     engine.tree->by_names()->StopSearching();
   }
-  if (replication != nullptr) replication->Stop();  // or what is asked through control would wait
+  if (replication != nullptr) replication->Stop();  // otherwise control requests would wait
   control.reset();
   replication.reset();
-  if (Status ended = EndEngine(engine, mount->may_lack_stores()); !ended) {
+  if (Status ended = EndEngine(engine, mount->unflushed_files()); !ended) {
     tandem::LogError("{}", ended.error().ToString());
     return ended;
   }
@@ -211,11 +210,12 @@ Status RunMounted(const MountArguments& arguments, const fs::SourceDirectory& so
   return served_status;
 }
 
-// A user's mount over its own source that died: nobody but root can look beneath it. So it has to
-// go first, and what happens to the bare directory meanwhile is a debt.
-Result<fs::SourceDirectory> OpenUncovered(const MountArguments& arguments,
-                                          const std::string& mountpoint) {
-  RETURN_IF_ERROR(StateDirectory::NoteUncovered(arguments.state));
+// For a user's dead mount over its own source: only root can open the directory beneath. So the
+// mount is detached first. The bare directory is exposed meanwhile, and every replica is owed a
+// reconcile.
+Result<fs::SourceDirectory> OpenExposed(const MountArguments& arguments,
+                                        const std::string& mountpoint) {
+  RETURN_IF_ERROR(StateDirectory::RecordExposure(arguments.state));
   RETURN_IF_ERROR(fs::RemoveDeadMounts(mountpoint));
   return fs::OpenSource(arguments.source, mountpoint);
 }
@@ -228,7 +228,7 @@ Status Main(int argc, char** argv) {
   auto source = fs::OpenSource(arguments.source, mountpoint);
   if (!source && source.error().kind() == ErrorKind::kRefused) {
     if (takes_over) return fs::AlreadyMounted(mountpoint);
-    source = OpenUncovered(arguments, mountpoint);
+    source = OpenExposed(arguments, mountpoint);
   }
   if (!source) return tl::unexpected<Error>(std::move(source.error()));
   RETURN_IF_ERROR(CheckOutsideStores(source->fd.get(), source->path, mountpoint));
@@ -251,12 +251,12 @@ Status Main(int argc, char** argv) {
 }  // namespace tandem::tools
 
 int main(int argc, char** argv) {
-  if (argc == 2 && std::string_view(argv[1]) == tandem::tools::kTakeInArgument) {
-    return tandem::tools::RunTakeIn();
+  if (argc == 2 && std::string_view(argv[1]) == tandem::tools::kFlushHelperArgument) {
+    return tandem::tools::RunFlushHelper();
   }
   tandem::SetUpLog("tandemfs");
-  // What the daemon makes for itself. (Files made for callers have theirs:
-  // fs/caller/caller_credentials.h.)
+  // For files of the daemon's own. Files made for callers get the caller's umask
+  // (fs/caller/caller_credentials.h).
   umask(077);
   const tandem::Status status = tandem::tools::Main(argc, argv);
   if (status) return EXIT_SUCCESS;

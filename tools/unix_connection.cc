@@ -18,7 +18,7 @@ using std::chrono::milliseconds;
 constexpr milliseconds kConnectPause{10};
 
 tl::unexpected<Error> GoneError() {
-  return MakeError(ErrorKind::kUnreachable, "the other side has ended the connection", ECONNRESET);
+  return MakeError(ErrorKind::kUnreachable, "the peer has closed the connection", ECONNRESET);
 }
 
 tl::unexpected<Error> LateError() {
@@ -38,9 +38,9 @@ Result<sockaddr_un> UnixAddress(const std::string& path) {
   address.sun_family = AF_UNIX;
   if (path.size() >= sizeof address.sun_path) {
     return MakeError(ErrorKind::kUsage,
-                     "use " + path + " as a socket (its name has " + std::to_string(path.size()) +
+                     "use " + path + " as a socket (its path has " + std::to_string(path.size()) +
                          " bytes, at most " + std::to_string(sizeof address.sun_path - 1) +
-                         " are possible: set XDG_RUNTIME_DIR to a directory with a shorter name)",
+                         " are possible: set XDG_RUNTIME_DIR to a directory with a shorter path)",
                      ENAMETOOLONG);
   }
   path.copy(address.sun_path, path.size());
@@ -56,7 +56,7 @@ Result<UnixConnection> UnixConnection::Connect(const std::string& path,
     if (connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0) {
       return UnixConnection(std::move(fd));
     }
-    // Too many wait to be accepted; or the one that listened ends, or the next one begins.
+    // The backlog is full; or the server is ending, or the next one is starting.
     const int code = errno;
     const bool may_pass = code == EAGAIN || code == ECONNREFUSED || code == ENOENT || code == EINTR;
     if (!may_pass || Clock::now() >= deadline) return ErrnoError(code, "connect to " + path);
@@ -126,7 +126,7 @@ Status UnixConnection::ReceiveBytes(char* bytes, size_t size, Clock::time_point 
   return {};
 }
 
-// A socket whose other side has gone is ready, too: the next call on it says so.
+// A socket whose peer has closed is ready, too; the next call on it fails.
 Status UnixConnection::WaitFor(short events, Clock::time_point deadline) const {
   while (true) {
     pollfd wanted[] = {{stop_fd_, POLLIN, 0}, {fd_.get(), events, 0}};
@@ -136,7 +136,7 @@ Status UnixConnection::WaitFor(short events, Clock::time_point deadline) const {
     if (ready > 0 && wanted[0].revents != 0) {
       return MakeError(ErrorKind::kCancelled, "the server stops", ECANCELED);
     }
-    // Looked at after the descriptors, so that a peer that sends byte after byte is late as well.
+    // Checked even if data is ready, so that a peer that sends byte after byte is late as well.
     if (Clock::now() >= deadline) return LateError();
     if (ready > 0) return {};
   }

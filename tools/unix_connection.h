@@ -1,7 +1,7 @@
 // One end of a local stream socket that carries messages: the length in four bytes, little endian,
-// then as many bytes. Nothing here waits beyond its deadline, whatever the other side does.
+// then as many bytes. No call waits beyond its deadline, whatever the peer does.
 //
-// One thread at a time. The message given to Send must live until it returns.
+// Used by one thread at a time. The message given to Send must live until it returns.
 #pragma once
 
 #include <sys/un.h>
@@ -16,26 +16,26 @@
 
 namespace tandem::tools {
 
-// What an answer may have at most: a list of the files a mount holds takes megabytes.
+// Bytes of an answer at most: a list of the files open for writing takes megabytes.
 inline constexpr size_t kMaxAnswerBytes = 64 << 20;
 
 class UnixConnection {
  public:
   using Clock = std::chrono::steady_clock;
 
-  // `fd` must not block. Once `stop_fd` is readable nothing waits any more; -1: there is none.
+  // `fd` must be non-blocking. Once `stop_fd` is readable, calls fail instead of waiting; -1: none.
   explicit UnixConnection(UniqueFd fd, int stop_fd = -1) : fd_(std::move(fd)), stop_fd_(stop_fd) {}
 
-  // Tries every 10 ms until the deadline while nobody listens, or too many wait to be accepted.
+  // Tries every 10 ms until the deadline while nothing listens or the backlog is full.
   static Result<UnixConnection> Connect(const std::string& path, Clock::time_point deadline);
 
-  // All fail with kUnreachable at the deadline or if the other side has gone, and with kCancelled
-  // where they would wait after the stop. What can be sent without waiting is sent nevertheless.
+  // Send and Receive fail with kUnreachable at the deadline or if the peer has closed, and with
+  // kCancelled if they would wait after the stop. What can be sent without waiting is still sent.
   Status Send(std::string_view message, Clock::time_point deadline);
-  // kProtocol if the message is longer than `max_bytes`.
+  // Fails with kProtocol if the message is longer than `max_bytes`.
   Result<std::string> Receive(size_t max_bytes, Clock::time_point deadline);
 
-  // Whether the other side has closed its end.
+  // Returns whether the peer has closed its end.
   bool IsGone() const;
 
  private:
@@ -47,7 +47,7 @@ class UnixConnection {
   int stop_fd_;
 };
 
-// kUsage if a socket's name cannot be so long.
+// Fails with kUsage if the path is too long for a socket.
 Result<sockaddr_un> UnixAddress(const std::string& path);
 
 }  // namespace tandem::tools

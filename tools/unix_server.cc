@@ -20,11 +20,11 @@ namespace {
 
 using Clock = UnixConnection::Clock;
 
-// After a failure to accept that a client waiting in line would only meet again.
+// Pause after accept has failed for lack of descriptors or threads.
 constexpr int kPauseMs = 100;
 
-// Whether the peer is another user, root excepted, that the socket's mode let in: one with
-// CAP_DAC_OVERRIDE.
+// Returns whether the peer is another user than the owner and root. The mode of the socket lets in
+// one with CAP_DAC_OVERRIDE.
 bool IsOtherUser(int fd) {
   ucred peer = {};
   socklen_t length = sizeof peer;
@@ -32,8 +32,7 @@ bool IsOtherUser(int fd) {
   return peer.uid != 0 && peer.uid != geteuid();
 }
 
-// Nobody can connect before it listens: so the mode is right from the first moment, whatever the
-// umask.
+// Sets the mode between bind and listen: no client can connect earlier, whatever the umask.
 Result<UniqueFd> ListenAt(const std::string& path) {
   ASSIGN_OR_RETURN(const sockaddr_un address, UnixAddress(path));
   UniqueFd fd(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
@@ -77,7 +76,7 @@ UnixServer::~UnixServer() {
 void UnixServer::Run() {
   std::list<Connection> connections;
   while (true) {
-    // Before looking: a connection that ends afterwards makes it readable again.
+    // Reset before the connections are checked: one that ends later makes it readable again.
     eventfd_t ignored;
     (void)eventfd_read(ended_.get(), &ignored);
     connections.remove_if([](Connection& connection) {
@@ -85,7 +84,7 @@ void UnixServer::Run() {
       connection.thread.join();
       return true;
     });
-    // poll passes over a negative descriptor.
+    // poll ignores a negative descriptor.
     const bool is_full = connections.size() >= limits_.max_connections;
     pollfd wanted[] = {{stop_.get(), POLLIN, 0},
                        {ended_.get(), POLLIN, 0},
@@ -117,11 +116,11 @@ void UnixServer::Accept(std::list<Connection>& connections) {
       code = e.code().value();
     }
   }
-  // The client has gone, or somebody woke us.
+  // The client has disconnected, or the call was interrupted.
   if (code == EAGAIN || code == EINTR || code == ECONNABORTED) return;
   if (!std::exchange(short_of_descriptors_, true)) {
     const Error error(ErrorKind::kSystem, code, "accept a control connection");
-    LogWarning("{}: trying again", error.ToString());
+    LogWarning("{}: retrying", error.ToString());
   }
   pollfd wanted = {stop_.get(), POLLIN, 0};
   (void)poll(&wanted, 1, kPauseMs);
@@ -132,17 +131,18 @@ void UnixServer::Serve(UniqueFd fd) const {
     UnixConnection connection(std::move(fd), stop_.get());
     const auto request =
         connection.Receive(limits_.max_request_bytes, Clock::now() + limits_.request_time);
-    // Nothing is done for a client that has given up: it has said that it was not.
+    // A client that has given up has reported a failure, so the request must not be carried out.
     if (!request || connection.IsGone()) return;
     const std::string answer = handler_(*request);
     if (answer.size() > kMaxAnswerBytes) {
-      LogError("an answer of {} bytes is too long: dropped", answer.size());
+      LogError("control answer of {} bytes dropped: it is longer than the protocol allows",
+               answer.size());
       return;
     }
-    // A client that does not read it asks again.
+    // A client that did not read it can ask again.
     (void)connection.Send(answer, Clock::now() + limits_.answer_time);
   } catch (const std::exception& e) {
-    LogError("a request could not be answered: {}", e.what());
+    LogError("exception while answering a control request: {}", e.what());
   }
 }
 

@@ -1,10 +1,11 @@
-// Answers messages over a local socket that is its owner's and root's only (unix_connection.h says
-// how they look). A connection carries one request and its answer, on a thread of its own, so the
-// handler may block. At most `max_connections` are open at once; others wait to be accepted. Who
-// sends nothing, or does not read the answer, is let go in time and meanwhile holds up nobody else.
+// Answers messages over a local socket that only its owner and root may use (format:
+// unix_connection.h). A connection carries one request and its answer, on a thread of its own, so
+// the handler may block. At most `max_connections` are open at once; others wait to be accepted. A
+// client that sends nothing, or does not read the answer, is disconnected in time and delays no
+// other client.
 //
-// The handler is called by several threads at once, and not at all for a client that gave up
-// before.
+// The handler is called by several threads at once. It is not called for a client that has
+// disconnected.
 #pragma once
 
 #include <chrono>
@@ -28,17 +29,17 @@ class UnixServer {
   struct Limits {
     size_t max_connections = 64;
     size_t max_request_bytes = 1 << 20;
-    // From the connection to the end of the request.
+    // Time from the connection to the end of the request.
     std::chrono::milliseconds request_time{2'000};
-    // For the whole answer.
+    // Time to send the whole answer.
     std::chrono::milliseconds answer_time{10'000};
   };
 
-  // `path` must not be there. kUsage if it is too long for a socket.
+  // `path` must not exist. Fails with kUsage if it is too long for a socket.
   static Result<std::unique_ptr<UnixServer>> Listen(const std::string& path, const Limits& limits,
                                                     Handler handler);
-  // Accepts nobody any more, waits for the handlers under way, and sends what their clients are
-  // ready to take. The socket's file stays.
+  // Stops accepting, waits for running handlers, and sends as much of their answers as can be sent
+  // without waiting. Does not remove the socket file.
   ~UnixServer();
 
  private:
@@ -56,7 +57,7 @@ class UnixServer {
   UniqueFd stop_;   // eventfd; readable once the server stops
   UniqueFd ended_;  // eventfd; written when a connection has ended
   UniqueFd listener_;
-  bool short_of_descriptors_ = false;  // the accepting thread's
+  bool short_of_descriptors_ = false;  // used by the accepting thread only
   std::thread thread_;
 };
 

@@ -15,8 +15,8 @@
 namespace tandem::fs {
 namespace {
 
-// The umask of this thread, which has one of its own from the first time on (by default it is the
-// process's). Whoever makes a file here asks for it, so nobody puts it back.
+// Sets the umask of this thread. The first call gives the thread a umask of its own instead of the
+// process's. It is not restored: every caller that creates a file sets it.
 Status SetUmask(mode_t wanted) {
   constexpr mode_t kNone = ~mode_t{0};
   thread_local mode_t current = kNone;
@@ -27,10 +27,10 @@ Status SetUmask(mode_t wanted) {
   return {};
 }
 
-// Once a thread: capabilities that stay when the fsuid changes. The kernel has already checked the
-// caller's permissions; ours must not fail where only a supplementary group of the caller, which we
-// do not take on, let it in. Where this is refused (no CAP_SETPCAP), just those cases fail.
-void KeepCapabilities() {
+// Makes this thread keep its capabilities when its fsuid changes. The kernel has already checked
+// the caller's permissions. Without capabilities our call would fail where only a supplementary
+// group, which we do not take on, gave the caller access. Without CAP_SETPCAP that still happens.
+void KeepCapabilitiesOnSetfsuid() {
   thread_local bool done = false;
   if (done) return;
   const int bits = prctl(PR_GET_SECUREBITS);
@@ -38,9 +38,9 @@ void KeepCapabilities() {
   done = true;
 }
 
-// With CAP_SYS_RESOURCE a thread may exceed quotas and use the blocks kept for root. It stays as it
-// is until the next caller wants it otherwise, which is seldom.
-void LetExceedLimits(bool may) {
+// CAP_SYS_RESOURCE lets a thread exceed quotas and use the blocks reserved for root. It is left as
+// it is for the next caller, which seldom needs a change.
+void SetMayExceedLimits(bool may) {
   enum class State { kUnknown, kMay, kMayNot };
   // A new thread has the capabilities of the one that started it.
   thread_local State state = State::kUnknown;
@@ -49,13 +49,13 @@ void LetExceedLimits(bool may) {
   if (SetEffectiveCapability(CAP_SYS_RESOURCE, may)) state = wanted;
 }
 
-// Whether callers may be others than ourselves.
+// Returns whether callers may be other users than this process.
 bool ServesEverybody() {
   static const bool root = geteuid() == 0;
   return root;
 }
 
-// These two report no errors; asking for the impossible id -1 returns the current one.
+// setfsuid and setfsgid report no errors; with the invalid id -1 they return the current one.
 bool BecomeUser(uid_t uid) {
   setfsuid(uid);
   return static_cast<uid_t>(setfsuid(static_cast<uid_t>(-1))) == uid;
@@ -71,7 +71,7 @@ Result<CallerCredentials> CallerCredentials::Assume(const fuse_ctx& caller) {
   RETURN_IF_ERROR(SetUmask(caller.umask));
   CallerCredentials credentials;
   if (!ServesEverybody()) return credentials;
-  LetExceedLimits(caller.uid == 0);
+  SetMayExceedLimits(caller.uid == 0);
   if (caller.uid != 0 || caller.gid != getegid()) {
     RETURN_IF_ERROR(credentials.SwitchTo(caller.uid, caller.gid));
   }
@@ -88,7 +88,7 @@ CallerCredentials::~CallerCredentials() {
 }
 
 Status CallerCredentials::SwitchTo(uid_t uid, gid_t gid) {
-  KeepCapabilities();
+  KeepCapabilitiesOnSetfsuid();
   switched_ = true;
   if (!BecomeGroup(gid) || !BecomeUser(uid)) return ErrnoError(EPERM, "act for the caller");
   return {};
@@ -96,10 +96,10 @@ Status CallerCredentials::SwitchTo(uid_t uid, gid_t gid) {
 
 CallerLimits::CallerLimits(const fuse_ctx& caller) {
   if (!ServesEverybody()) return;
-  LetExceedLimits(caller.uid == 0);
+  SetMayExceedLimits(caller.uid == 0);
   if (caller.uid == 0) return;
-  KeepCapabilities();
-  setfsuid(caller.uid);  // ext4 looks at the user
+  KeepCapabilitiesOnSetfsuid();
+  setfsuid(caller.uid);  // ext4 checks the fsuid for its reserved blocks
   switched_ = true;
 }
 

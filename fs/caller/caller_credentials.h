@@ -1,8 +1,8 @@
-// The identity of the process that asked, taken on for one backing call that creates something, so
-// that the backing filesystem itself decides owner, group, quota and default ACL. While it lives
-// the thread has the caller's fsuid, fsgid and umask; everything is put back by the destructor.
-// Thread state: make and destroy it in one thread, around the backing call only. How and why:
-// fs/LOCKING.md.
+// Gives the calling thread the identity of a request's caller, around one backing call that creates
+// something, so that the backing filesystem decides owner, group, quota and default ACL. While it
+// lives, the thread has the caller's fsuid, fsgid and umask. The destructor restores fsuid and
+// fsgid. The state belongs to the thread: construct and destroy it in one thread, around the
+// backing call only. Reasons: fs/LOCKING.md.
 #pragma once
 
 #include <sys/types.h>
@@ -27,10 +27,9 @@ class CallerCredentials {
   bool switched_ = false;
 };
 
-// While it lives, quotas and the blocks a filesystem keeps for root are to the thread what they are
-// to the caller: for a backing call that takes space and creates nothing. (CallerCredentials has
-// the same effect.) Of a caller's capabilities we know only that root has them. As far as we are
-// allowed to.
+// While it lives, quotas and the blocks reserved for root bind the thread as they bind the caller.
+// For a backing call that takes space and creates nothing; CallerCredentials has the same effect.
+// Assumes that root, and only root, has CAP_SYS_RESOURCE. Does what this process is allowed to.
 class CallerLimits {
  public:
   explicit CallerLimits(const fuse_ctx& caller);

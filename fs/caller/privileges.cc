@@ -36,31 +36,30 @@ Result<bool> HasPrivileges(int fd) {
   return getxattr(FdPath(fd).c_str(), kCapabilityXattr, nullptr, 0) >= 0;
 }
 
-Result<bool> TakesSetgid(Request& request, int fd) {
+Result<bool> ClearsSetgid(Request& request, int fd) {
   struct stat file;
   if (fstatat(fd, "", &file, AT_EMPTY_PATH) != 0) return ErrnoError("stat");
   return (file.st_mode & S_ISGID) != 0 && !request.caller_status().MayKeepSetgidOf(file);
 }
 
-Result<WithoutSetidCapability> WithoutSetidCapability::DropIf(bool needed, Request& request,
-                                                              int fd) {
-  WithoutSetidCapability without;
+Result<WithoutFsetid> WithoutFsetid::DropIf(bool needed, Request& request, int fd) {
+  WithoutFsetid without;
   if (!needed) return without;
   struct stat file;
   if (fstatat(fd, "", &file, AT_EMPTY_PATH) != 0) return ErrnoError("stat");
   ASSIGN_OR_RETURN(without.dropped_, SetEffectiveCapability(CAP_FSETID, false));
-  // Without CAP_SETGID we are our only caller.
+  // Without CAP_SETGID this fails; then all callers are this process's own user.
   const bool keeps_setgid = request.caller_status().MayKeepSetgidOf(file);
   setfsgid(keeps_setgid ? file.st_gid : request.caller().gid);
   without.changed_group_ = true;
   return without;
 }
 
-WithoutSetidCapability::WithoutSetidCapability(WithoutSetidCapability&& other) noexcept
+WithoutFsetid::WithoutFsetid(WithoutFsetid&& other) noexcept
     : dropped_(std::exchange(other.dropped_, false)),
       changed_group_(std::exchange(other.changed_group_, false)) {}
 
-WithoutSetidCapability::~WithoutSetidCapability() {
+WithoutFsetid::~WithoutFsetid() {
   if (changed_group_) setfsgid(getegid());
   if (dropped_) (void)SetEffectiveCapability(CAP_FSETID, true);
 }

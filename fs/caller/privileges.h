@@ -1,7 +1,7 @@
-// What a change of content takes away from a file: its setuid and setgid bits, unless whoever
-// changes it has CAP_FSETID, and its capabilities (the attribute security.capability) in any case.
-// A setgid bit without the group's right to execute goes only if the caller is not in the group.
-// The backing filesystem does so by itself, for whom it takes us to be.
+// The privileges of a file that a change of its content clears: its setuid and setgid bits, unless
+// the writer has CAP_FSETID, and its capabilities (security.capability) in any case. A setgid bit
+// without group execute permission is cleared only if the writer is not in the file's group. The
+// backing filesystem clears them, by the identity of the calling thread.
 //
 // Any thread.
 #pragma once
@@ -15,37 +15,37 @@ namespace tandem::fs {
 
 inline constexpr char kCapabilityXattr[] = "security.capability";
 
-// Whether the kernel tells with a request that setuid and setgid bits are to go
-// (FUSE_HANDLE_KILLPRIV_V2). Otherwise it clears most itself, before.
+// Whether the kernel says in a request that setuid and setgid bits are to be cleared
+// (FUSE_HANDLE_KILLPRIV_V2). Otherwise it clears most of them itself, before the request.
 #if defined(TANDEM_HAVE_FUSE_KILL_SUIDGID)
-inline constexpr bool kKernelTellsWhenToClear = true;
+inline constexpr bool kHasKillprivV2 = true;
 #else
-inline constexpr bool kKernelTellsWhenToClear = false;
+inline constexpr bool kHasKillprivV2 = false;
 #endif
 
-// Whether a write would find something to take away. `fd` may be O_PATH.
+// Returns whether the file has privileges that a write would clear. `fd` may be O_PATH.
 Result<bool> HasPrivileges(int fd);
 
-// Adds a capability to the calling thread's effective set, if it is permitted, or takes it away.
-// Returns whether it was there before.
+// Adds a capability to the calling thread's effective set, if it is in the permitted set, or
+// removes it. Returns whether it was effective before.
 Result<bool> SetEffectiveCapability(unsigned capability, bool on);
 
-// Whether the file `fd` is setgid and the caller one whose chown, or ACL, takes the bit away: not
-// in the file's group, and without CAP_FSETID over the file.
-Result<bool> TakesSetgid(Request& request, int fd);
+// Returns whether the file `fd` is setgid and a chown or ACL set by the caller clears that bit: the
+// caller is not in the file's group and has no CAP_FSETID over the file.
+Result<bool> ClearsSetgid(Request& request, int fd);
 
-// While it lives, the calling thread is without CAP_FSETID, and in the group of the file `fd` if
-// and only if the caller may keep its setgid bit. For callers without CAP_FSETID.
-class WithoutSetidCapability {
+// While it lives, the calling thread has no CAP_FSETID, and is in the group of the file `fd` if and
+// only if the caller may keep its setgid bit. For requests of callers without CAP_FSETID.
+class WithoutFsetid {
  public:
-  // Only if `needed`: otherwise it changes nothing.
-  static Result<WithoutSetidCapability> DropIf(bool needed, Request& request, int fd);
-  WithoutSetidCapability(WithoutSetidCapability&& other) noexcept;
-  WithoutSetidCapability& operator=(WithoutSetidCapability&&) = delete;
-  ~WithoutSetidCapability();
+  // Changes nothing if `needed` is false.
+  static Result<WithoutFsetid> DropIf(bool needed, Request& request, int fd);
+  WithoutFsetid(WithoutFsetid&& other) noexcept;
+  WithoutFsetid& operator=(WithoutFsetid&&) = delete;
+  ~WithoutFsetid();
 
  private:
-  WithoutSetidCapability() = default;
+  WithoutFsetid() = default;
   bool dropped_ = false;
   bool changed_group_ = false;
 };

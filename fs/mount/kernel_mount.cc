@@ -75,7 +75,7 @@ int TakeOption(void* data, const char* argument, int key, fuse_args* /*arguments
 
 // ---- Making it ---------------------------------------------------------------------------------
 
-// What the kernel says about why it refused, or the errno.
+// Returns errno with the messages that the kernel wrote to the filesystem context.
 Error RefusedBy(const UniqueFd& context, const std::string& what) {
   const int code = errno;
   std::string why;
@@ -83,7 +83,7 @@ Error RefusedBy(const UniqueFd& context, const std::string& what) {
   while (true) {
     const ssize_t length = read(context.get(), line, sizeof line);
     if (length <= 0) break;
-    // "e fuse: Unknown parameter": the letter says how serious it is.
+    // "e fuse: Unknown parameter": the first letter is the severity.
     if (!why.empty()) why += "; ";
     why += std::string_view(line, static_cast<size_t>(length)).substr(2);
   }
@@ -133,8 +133,8 @@ KernelMountOptions KernelMountOptions::Parse(const std::string& comma_list,
   KernelMountOptions options;
   options.source = fs_name;
   options.attributes = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV;
-  // The kernel checks the caller's permissions, from mode and ACL; a daemon of root would check
-  // nothing.
+  // The kernel checks the caller's permissions by mode and ACL. This process runs as root and would
+  // not.
   options.flags = {"default_permissions"};
   if (geteuid() == 0) options.flags.emplace_back("allow_other");
   fuse_args arguments = FUSE_ARGS_INIT(0, nullptr);
@@ -157,7 +157,7 @@ Result<std::unique_ptr<KernelMount>> KernelMount::Create(const KernelMountOption
   UniqueFd mount(fsmount(context.get(), FSMOUNT_CLOEXEC, options.attributes));
   if (!mount.valid()) return tl::unexpected(RefusedBy(context, "make the mount"));
   struct statx root;
-  // No request: nobody would answer it.
+  // AT_STATX_DONT_SYNC: no request is sent, since none is answered yet.
   if (statx(mount.get(), "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_MNT_ID, &root) != 0) {
     return ErrnoError("look at the mount");
   }
@@ -184,16 +184,16 @@ Status KernelMount::Attach(const std::string& mountpoint, Place place) {
   const bool on_top = occupant == Occupant::kNone || place == Place::kOverDead;
   const unsigned beneath = on_top ? 0 : MOVE_MOUNT_BENEATH;
   bool moved = Move(mount_.get(), mountpoint, beneath);
-  // Before Linux 6.5, and where mounts are propagated in odd ways: over a dead one.
+  // EINVAL before Linux 6.5 and with some kinds of mount propagation: place it on top.
   if (!moved && beneath != 0 && errno == EINVAL && occupant == Occupant::kDead) {
     moved = Move(mount_.get(), mountpoint, 0);
   }
   if (!moved) return ErrnoError("mount on " + mountpoint);
-  placed_ = Known{id, identity};
+  placed_ = PlacedMount{id, identity};
   mount_.Reset();
   replaced_ = occupant != Occupant::kNone;
   FAULT_POINT("source.start.attached");
-  if (occupant == Occupant::kDead) RETURN_IF_ERROR(Uncover(mountpoint));
+  if (occupant == Occupant::kDead) RETURN_IF_ERROR(DetachDeadAbove(mountpoint));
   ASSIGN_OR_RETURN(const auto stack, MountsAt(mountpoint));
   for (const MountedFilesystem& mount : stack) {
     if (mount.id == id) break;
@@ -205,33 +205,33 @@ Status KernelMount::Attach(const std::string& mountpoint, Place place) {
   return {};
 }
 
-// Ours is not dead, and where it lies on top already, there is nothing to do.
-Status KernelMount::Uncover(const std::string& mountpoint) {
+// Detaches from the top of the stack down to our own mount.
+Status KernelMount::DetachDeadAbove(const std::string& mountpoint) {
   while (true) {
     ASSIGN_OR_RETURN(const auto stack, MountsAt(mountpoint));
     const auto ours = std::ranges::find(stack, placed_->id, &MountedFilesystem::id);
     if (ours == stack.end() || ours + 1 == stack.end()) return {};
-    if (stack.back().type != kMountType) return {};  // what covers it is somebody else's
+    if (stack.back().type != kMountType) return {};  // another filesystem covers it
     if (umount2(mountpoint.c_str(), MNT_DETACH | UMOUNT_NOFOLLOW) != 0) {
       return ErrnoError("detach the dead mount at " + mountpoint);
     }
-    LogWarning("detached the mount on {} of a tandemfs that died", mountpoint);
+    LogWarning("detached the dead mount at {}, left by a tandemfs that was killed", mountpoint);
   }
 }
 
 Status KernelMount::Detach() {
-  std::vector<Known> ours = covered_;
+  std::vector<PlacedMount> ours = covered_;
   if (placed_) ours.push_back(*placed_);
   while (!ours.empty()) {
-    const Known mount = ours.back();
+    const PlacedMount mount = ours.back();
     ours.pop_back();
     ASSIGN_OR_RETURN(const auto mounts, ReadMountTable());
-    // Wherever it has been moved to.
+    // It may have been moved.
     const auto found = std::ranges::find(mounts, mount.id, &MountedFilesystem::id);
     if (found == mounts.end()) continue;
     const UniqueFd top(open(found->path.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC));
     if (!top.valid()) continue;
-    // Another one, or it is covered by another.
+    // Another mount has this id now, or covers ours.
     if (meta::MountIdentityOf(top.get()).value_or("") != mount.identity) continue;
     if (umount2(found->path.c_str(), MNT_DETACH | UMOUNT_NOFOLLOW) != 0) {
       return ErrnoError("unmount " + found->path);

@@ -1,11 +1,11 @@
-// The kernel's side of our mount, made by the calls that let it exist before it is placed: fsopen,
-// fsmount, move_mount (Linux 5.2). So nothing shows until all that may fail has been done, and a
-// mount of ours that stands at the mountpoint already is replaced without the bare directory
-// showing: the new one goes beneath it (MOVE_MOUNT_BENEATH, Linux 6.5) and then the old one is
-// taken away; on an older kernel the new one goes over a dead one.
+// The kernel's side of a mount, made by the system calls that create it before it is placed:
+// fsopen, fsmount, move_mount (Linux 5.2). Nothing is visible until everything that may fail has
+// been done. A mount of ours that already stands at the mountpoint is replaced without the bare
+// directory showing: the new mount is placed beneath it (MOVE_MOUNT_BENEATH, Linux 6.5), and then
+// the old one is detached. On an older kernel the new mount is placed on top of a dead one.
 //
-// Requests wait in the kernel from the moment it is placed until the session serves them. A
-// process that dies in between leaves a dead mount.
+// Requests wait in the kernel from the moment the mount is placed until the session serves them. If
+// the process dies in between, the mount is dead.
 //
 // One thread at a time.
 #pragma once
@@ -25,47 +25,47 @@ struct KernelMountOptions {
   std::vector<std::string> flags;   // of the filesystem, for fsconfig(2)
   std::vector<std::pair<std::string, std::string>> values;
   unsigned attributes = 0;  // MOUNT_ATTR_...
-  // Only libfuse's own way of mounting knows an option that was asked for.
+  // An option was given that only libfuse's own mount code handles.
   bool needs_libfuse = false;
 
-  // `comma_list`: as after -o. What only libfuse or tandemfs understands is passed over.
+  // `comma_list`: the argument of -o. Skips options that only libfuse or tandemfs handles.
   static KernelMountOptions Parse(const std::string& comma_list, const std::string& fs_name);
 };
 
 class KernelMount {
  public:
-  // Null if this process may not, or the kernel cannot: then libfuse has to mount.
+  // Returns null if this process or the kernel cannot mount this way: then libfuse has to.
   static Result<std::unique_ptr<KernelMount>> Create(const KernelMountOptions& options);
-  // Ends the connection with the kernel unless the session has it. A placed mount is taken away,
-  // unless it took the place of another: then it stays, dead, as that one did.
+  // Closes the connection with the kernel unless the session owns it. Detaches a placed mount,
+  // unless it replaced another one: then it stays, dead, so that the bare directory does not show.
   ~KernelMount();
   KernelMount(const KernelMount&) = delete;
   KernelMount& operator=(const KernelMount&) = delete;
 
-  // How fuse_session_mount is told of the connection. The session owns it afterwards: GiveAway.
+  // The argument for fuse_session_mount. If that succeeds, the session owns the descriptor: call
+  // ReleaseDevice.
   std::string DevicePath() const { return "/dev/fd/" + std::to_string(device_.get()); }
-  int GiveAway() { return device_.Release(); }
+  int ReleaseDevice() { return device_.Release(); }
 
   enum class Place {
-    kFreeOrDead,   // dead mounts of ours found there are taken away afterwards
-    kBeneathLive,  // a live one stays above until it ends
-    kOverDead,     // as kFreeOrDead on a kernel that places nothing beneath
+    kFreeOrDead,   // beneath dead mounts of ours, which are then detached
+    kBeneathLive,  // beneath a live one, which stays until it ends
+    kOverDead,     // on top of a dead one, as on a kernel without MOVE_MOUNT_BENEATH
   };
-  // `mountpoint` is a name from ResolveMountpoint.
+  // Places the mount. `mountpoint` comes from ResolveMountpoint.
   Status Attach(const std::string& mountpoint, Place place);
   bool attached() const { return placed_.has_value(); }
-  // Takes away the dead mounts of ours that cover this one. Those that are there must be dead.
-  Status Uncover(const std::string& mountpoint);
+  // Detaches the mounts of ours above this one. Requires that they are dead.
+  Status DetachDeadAbove(const std::string& mountpoint);
   // "major:minor", as in the mount table.
   const std::string& device() const { return device_number_; }
 
-  // Takes the mount away as far as it still stands where path lookup finds it, and older dead ones
-  // beneath it.
+  // Detaches the mount, and the dead ones beneath it, where path lookup still finds them.
   Status Detach();
 
  private:
-  // Ids of the mount table are used again at once, for the mounts of others.
-  struct Known {
+  // The kernel reuses ids of the mount table at once, so the identity is compared as well.
+  struct PlacedMount {
     int id;
     std::string identity;  // meta/mount_identity.h
   };
@@ -76,11 +76,11 @@ class KernelMount {
         device_number_(std::move(device_number)) {}
 
   UniqueFd device_;  // /dev/fuse
-  UniqueFd mount_;   // until it is attached: a descriptor of it would keep it busy
+  UniqueFd mount_;   // closed once the mount is placed: it would keep the mount busy
   const std::string device_number_;
-  std::optional<Known> placed_;
+  std::optional<PlacedMount> placed_;
   bool replaced_ = false;
-  std::vector<Known> covered_;  // dead mounts of ours beneath it
+  std::vector<PlacedMount> covered_;  // dead mounts of ours beneath it
 };
 
 }  // namespace tandem::fs

@@ -13,7 +13,9 @@
 #include "fs/mount/process_setup.h"
 #include "fs/mount/session_log.h"
 #include "fs/mount/stop_watcher.h"
+#include "fs/mount/tuning.h"
 #include "fs/serving/serving_threads.h"
+#include "fs/serving/tuning.h"
 #include "meta/base/ancestry.h"
 #include "meta/base/fault_point.h"
 #include "meta/base/log.h"
@@ -22,8 +24,8 @@
 namespace tandem::fs {
 namespace {
 
-// A mount below SOURCE would show itself, and serving a request would wait for another. The way up
-// begins above the mountpoint, which may be dead, or SOURCE itself.
+// A mount below SOURCE would contain itself, so serving a request would wait for another. Checks
+// the parents of the mountpoint only: the mountpoint itself may be dead, or SOURCE.
 Status CheckNotBelow(const MountOptions& options, const std::string& mountpoint) {
   const UniqueFd start(open(mountpoint.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
   if (!start.valid()) return ErrnoError("mountpoint " + mountpoint);
@@ -49,12 +51,12 @@ Result<std::unique_ptr<FileSystemMount>> FileSystemMount::Create(MountOptions op
   RETURN_IF_ERROR(CheckNotBelow(options, mountpoint));
   ASSIGN_OR_RETURN(auto session, SessionOptions::Parse(options.fuse_options, options.fs_name));
   ASSIGN_OR_RETURN(auto file_system,
-                   FileSystem::Create(
-                       options.source_fd, options.capture,
-                       {.writeback = session.writeback,
-                        .noatime = session.noatime,
-                        .max_read = session.max_read,
-                        .max_blocking = ServingThreads::kBlockingPerThread * session.max_threads}));
+                   FileSystem::Create(options.source_fd, options.capture,
+                                      {.writeback = session.writeback,
+                                       .noatime = session.noatime,
+                                       .max_read = session.max_read,
+                                       .max_blocking = kBlockingPerThread * session.max_threads,
+                                       .optimizations = options.optimizations}));
   ASSIGN_OR_RETURN(auto watcher, StopWatcher::Create());
   std::unique_ptr<FileSystemMount> mount(
       new FileSystemMount(std::move(mountpoint), std::move(options), std::move(file_system),
@@ -79,7 +81,7 @@ FileSystemMount::~FileSystemMount() {
   mount_watcher_.reset();
   if (session_ == nullptr) return;
   if (kernel_mount_ == nullptr) fuse_session_unmount(session_);
-  // Ends the connection: a mount that is taken away afterwards waits for no answer.
+  // Closes the connection first, so that detaching the mount waits for no reply.
   fuse_session_destroy(session_);
 }
 
@@ -90,11 +92,11 @@ Status FileSystemMount::MakeSession(fuse_args* arguments) {
   if (session_ == nullptr) {
     return MakeError(ErrorKind::kUsage, "mount options: " + errors.Text());
   }
-  file_system_->Attach(session_, [this](const HeldFile& file) {
-    if (options_.take_in == nullptr) return;
-    // Without times: an fsync would wait for the inode's lock, which the kernel holds meanwhile.
-    const HeldStores held = {device(), mountpoint_, /*with_times=*/false, {file}};
-    (void)options_.take_in(held, std::chrono::steady_clock::now() + options_.stop_timeout);
+  file_system_->Attach(session_, [this](const WritableFile& file) {
+    if (options_.flush == nullptr) return;
+    // Without times: fsync would wait for the inode's lock, which the kernel holds.
+    const WritableFiles files = {device(), mountpoint_, /*with_times=*/false, {file}};
+    (void)options_.flush(files, std::chrono::steady_clock::now() + options_.stop_timeout);
   });
   if (kernel_mount_ == nullptr) {
     ASSIGN_OR_RETURN(kernel_mount_, KernelMount::Create(KernelMountOptions::Parse(
@@ -106,7 +108,7 @@ Status FileSystemMount::MakeSession(fuse_args* arguments) {
 Status FileSystemMount::MountSession(const std::string& where) {
   const SessionErrors errors;
   if (fuse_session_mount(session_, where.c_str()) == 0) {
-    if (kernel_mount_ != nullptr) (void)kernel_mount_->GiveAway();
+    if (kernel_mount_ != nullptr) (void)kernel_mount_->ReleaseDevice();
     return {};
   }
   return MakeError(ErrorKind::kSystem, "mount on " + mountpoint_ + " (" + errors.Text() + ")");
@@ -125,38 +127,39 @@ Status FileSystemMount::Attach() {
     if (!kernel_mount_->attached()) {
       RETURN_IF_ERROR(kernel_mount_->Attach(mountpoint_, KernelMount::Place::kFreeOrDead));
     } else {
-      // The tandemfs before this one has ended, but perhaps not in order.
-      RETURN_IF_ERROR(kernel_mount_->Uncover(mountpoint_));
+      // The tandemfs that was taken over from has ended, but may have left its mount.
+      RETURN_IF_ERROR(kernel_mount_->DetachDeadAbove(mountpoint_));
     }
     MutexLock lock(mutex_);
     device_ = kernel_mount_->device();
   }
-  threads_ = std::make_unique<ServingThreads>(session_, max_threads_);
+  threads_ = std::make_unique<ServingThreads>(session_, max_threads_,
+                                              options_.optimizations.reader_policy);
   ASSIGN_OR_RETURN(mount_watcher_,
                    MountWatcher::Start(options_.source_mount, options_.source,
-                                       [fs = file_system_.get()] { fs->MountsHaveChanged(); }));
+                                       [fs = file_system_.get()] { fs->OnMountsChanged(); }));
   return {};
 }
 
 Status FileSystemMount::Run() {
-  RETURN_IF_ERROR(watcher_->Start([this] { LeaveLoop(); }));
+  RETURN_IF_ERROR(watcher_->Start([this] { Shutdown(); }));
   const int result = Serve();
   mount_watcher_.reset();
-  file_system_->FinishHandedOver();
+  file_system_->FinishPooledRequests();
   file_system_->FinishDelayedCalls();
-  // Also what ends LeaveLoop if it is still asking a filesystem that nobody serves any more.
+  // Also ends Shutdown if that still waits for the filesystem, which is no longer served.
   RETURN_IF_ERROR(Unmount());
   watcher_->Finish();
   if (result < 0) return ErrnoError(-result, "serve " + mountpoint_);
   return {};
 }
 
-// Nobody serves any more, so the connection ends before the mount goes: the kernel may have
-// something to write.
+// Requests are no longer served, so the connection is closed before the mount is detached:
+// otherwise the kernel could wait for a write.
 Status FileSystemMount::Unmount() {
   if (kernel_mount_ == nullptr) {
     fuse_session_unmount(session_);
-    // After an abort through /sys/fs/fuse libfuse takes the mount for gone.
+    // After an abort through /sys/fs/fuse libfuse believes that it is unmounted, and leaves it.
     if (const Status removed = RemoveDeadMounts(mountpoint_); !removed) {
       LogWarning("{}", removed.error().ToString());
     }
@@ -196,18 +199,18 @@ std::string FileSystemMount::device() {
   return device_;
 }
 
-HeldStores FileSystemMount::Held() {
+WritableFiles FileSystemMount::ListWritableFiles() {
   return {device(), mountpoint_, file_system_->settings().writeback,
-          file_system_->OpenForWriting()};
+          file_system_->ListWritableFiles()};
 }
 
-void FileSystemMount::LeaveLoop() {
+void FileSystemMount::Shutdown() {
   if (options_.on_end != nullptr) options_.on_end();
   file_system_->FinishDelayedCalls();
-  TakeInStores();
+  FlushWritableFiles();
   FAULT_POINT("source.stop.taken_in");
-  // While it is still served: path lookup finds what is beneath from now on, which may be
-  // the mount of a tandemfs that takes over.
+  // Detaches while still serving. From now on path lookup finds what is beneath, such as the mount
+  // of a tandemfs that takes over.
   if (kernel_mount_ != nullptr) {
     if (const Status detached = kernel_mount_->Detach(); !detached) {
       LogWarning("{}", detached.error().ToString());
@@ -218,26 +221,25 @@ void FileSystemMount::LeaveLoop() {
   if (!io_uring_) threads_->Interrupt();
 }
 
-// Syncs what is open for writing, again and again, until a pass over all files finds that the
-// kernel held nothing. Programs may go on storing, so that takes a while, or never comes. Files
-// that cannot be synced (a disk that fails) are tried twice.
-void FileSystemMount::TakeInStores() {
+// Flushes all files that are open for writing, repeatedly, until a pass causes no writeback.
+// Programs may go on storing into mappings, so there is a last pass at the deadline. A file that
+// cannot be flushed (a failing disk) is tried twice.
+void FileSystemMount::FlushWritableFiles() {
   using Clock = std::chrono::steady_clock;
-  constexpr std::chrono::seconds kLastPass{5};
-  if (options_.take_in == nullptr) return;
+  if (options_.flush == nullptr) return;
   const auto deadline = Clock::now() + options_.stop_timeout;
-  std::set<fuse_ino_t> lacking;  // not synced, or stored into meanwhile
+  std::set<fuse_ino_t> lacking;  // not flushed, or written back during the last pass
   for (bool last = false;; last = Clock::now() >= deadline) {
-    const HeldStores held = Held();
-    const auto until = last ? Clock::now() + kLastPass : deadline;
+    const WritableFiles files = ListWritableFiles();
+    const auto until = last ? Clock::now() + kLastFlush : deadline;
     (void)file_system_->writebacks().Take();
-    const std::vector<HeldFile> missed = options_.take_in(held, until);
+    const std::vector<WritableFile> missed = options_.flush(files, until);
     const std::set<fuse_ino_t> written = file_system_->writebacks().Take();
     const std::set<fuse_ino_t> before = std::exchange(lacking, written);
-    for (const HeldFile& file : missed) lacking.insert(file.node);
+    for (const WritableFile& file : missed) lacking.insert(file.node);
     if (!last && !lacking.empty() && (!written.empty() || lacking != before)) continue;
-    for (const HeldFile& file : held.files) {
-      if (lacking.contains(file.node)) may_lack_stores_.push_back(file.path);
+    for (const WritableFile& file : files.files) {
+      if (lacking.contains(file.node)) unflushed_files_.push_back(file.path);
     }
     return;
   }

@@ -1,14 +1,15 @@
-// A mounted tandemfs: the session with the kernel, the threads that serve it, and its clean end.
+// A mounted tandemfs: the session with the kernel, the threads that serve it, and its shutdown.
 //
 //   StopSignals signals;                          // in main, before any thread is started
 //   ASSIGN_OR_RETURN(auto mount, FileSystemMount::Create({...}));
-//   ... whatever else may fail ...
-//   RETURN_IF_ERROR(mount->Attach());             // from here on it shows
+//   ... everything else that may fail ...
+//   RETURN_IF_ERROR(mount->Attach());             // from here on the mount is visible
 //   ... tell the waiting parent that the mount is usable ...
 //   Status status = mount->Run();                 // until unmounted, signalled or stopped
 //
-// Create, Attach and Run belong to one thread; Stop and Held may be called from any. The capture
-// given must outlive the FileSystemMount; no operation is inside it any more once Run has returned.
+// Create, Attach and Run belong to one thread. Stop and ListWritableFiles may be called by any
+// thread. The capture must outlive the FileSystemMount. No operation is inside it after Run has
+// returned.
 #pragma once
 
 #include <chrono>
@@ -17,10 +18,12 @@
 #include <string>
 #include <vector>
 
-#include "fs/held_stores.h"
 #include "fs/mount/kernel_mount.h"
 #include "fs/mount/mountpoint.h"
 #include "fs/mount/stop_signals.h"
+#include "fs/mount/tuning.h"
+#include "fs/optimizations.h"
+#include "fs/writable_files.h"
 #include "meta/base/mutex.h"
 #include "meta/base/result.h"
 #include "meta/capture.h"
@@ -37,63 +40,66 @@ class StopWatcher;
 struct SessionOptions;
 
 struct MountOptions {
-  // The directory to show, opened before the mount (any access mode, O_PATH will do); it must stay
-  // open for as long as the FileSystemMount lives. `source` is its name, in messages and in the
-  // mount table: it is never resolved again. `source_mount` is the id of its mount there.
+  // The directory to show, opened before the mount in any access mode, O_PATH included. It must
+  // stay open as long as the FileSystemMount lives. `source` is its path, for messages; it is not
+  // resolved again. `source_mount` is the id of its mount in the mount table.
   int source_fd = -1;
   int source_mount = 0;
   std::string source;
   std::string mountpoint;
-  // As after -o: libfuse's own, and those of fs/mount/mount_options.h.
+  // The argument of -o: libfuse's options and those of fs/mount/mount_options.h.
   std::string fuse_options;
   // The first column of the mount table.
   std::string fs_name;
-  // Null: pass through only.
+  Optimizations optimizations;
+  // Null: nothing is captured.
   meta::Capture* capture = nullptr;
-  // Already placed, by a start that takes over from a live tandemfs. Usually null.
+  // A mount that is already placed, when taking over from a live tandemfs. Otherwise null.
   std::unique_ptr<KernelMount> kernel_mount;
-  // How the stores that the kernel holds are taken in at the end, and for how long at most. Without
-  // it they are lost.
-  TakeIn take_in;
-  // Called when the end begins, before stores are taken in. May be empty.
+  // Flushes the files that are open for writing when the mount ends. Without it, writes that the
+  // kernel still caches are lost.
+  FlushFunction flush;
+  // Called when the shutdown begins, before files are flushed. May be empty.
   std::function<void()> on_end;
-  std::chrono::seconds stop_timeout{30};
+  // How long `flush` may take at the end.
+  std::chrono::seconds stop_timeout = kDefaultStopTimeout;
 };
 
 class FileSystemMount {
  public:
-  // Prepares everything; nothing shows yet. ErrorKind::kUsage: options or directories that make no
-  // sense.
+  // Prepares everything but does not mount. Fails with kUsage if options or directories are not
+  // usable.
   static Result<std::unique_ptr<FileSystemMount>> Create(MountOptions options);
 
   FileSystemMount(const FileSystemMount&) = delete;
   FileSystemMount& operator=(const FileSystemMount&) = delete;
-  // Unmounts if that has not happened.
+  // Unmounts if Run has not.
   ~FileSystemMount();
 
-  // When it returns, the mount stands in the mount table: calls on it wait for Run. A dead mount
-  // that stood there is gone. On error what is mounted there is what was.
+  // Mounts, and removes a dead mount that stood there. System calls on the mount wait for Run. On
+  // error the mountpoint is as it was.
   Status Attach();
 
-  // Serves until the filesystem is unmounted, until SIGTERM or SIGINT (where a StopSignals blocks
-  // them), or until Stop. Operations that were running have been answered when it returns,
-  // and what the kernel held has been taken in, or may_lack_stores() says where not. Call once.
+  // Serves until the filesystem is unmounted, until SIGTERM or SIGINT (if a StopSignals lives), or
+  // until Stop. When it returns, running operations have been answered and files open for writing
+  // have been flushed, except unflushed_files(). Must be called once.
   Status Run();
-  // After Run: files of which stores may be lost.
-  const std::vector<std::string>& may_lack_stores() const { return may_lack_stores_; }
+  // After Run: paths of the files for which writes may be lost.
+  const std::vector<std::string>& unflushed_files() const { return unflushed_files_; }
 
-  // Makes Run return soon, now or as soon as it is called. Does not wait; a handler may call it.
+  // Makes Run return soon, also if it has yet to be called. Does not wait, so a handler may call
+  // it.
   void Stop();
 
-  // Whether requests come over io_uring: the kernel must allow it (module parameter
-  // fuse.enable_uring), and libfuse be 3.18.
+  // Returns whether requests come over io_uring. That takes libfuse 3.18 and a kernel that allows
+  // it (module parameter fuse.enable_uring).
   bool OverIoUring() const;
 
-  // What MountOptions::mountpoint is really called.
+  // MountOptions::mountpoint, resolved.
   const std::string& mountpoint() const { return mountpoint_; }
 
-  // What the kernel may hold of this mount now.
-  HeldStores Held() EXCLUDES(mutex_);
+  // Returns the files that are open for writing now.
+  WritableFiles ListWritableFiles() EXCLUDES(mutex_);
 
  private:
   FileSystemMount(std::string mountpoint, MountOptions options,
@@ -102,9 +108,9 @@ class FileSystemMount {
   Status MakeSession(fuse_args* arguments);
   Status MountSession(const std::string& where);
   int Serve();
-  // In the watcher's thread, while the others still serve.
-  void LeaveLoop();
-  void TakeInStores();
+  // Runs in the watcher's thread, while the others still serve.
+  void Shutdown();
+  void FlushWritableFiles();
   std::string device() EXCLUDES(mutex_);
   Status Unmount();
 
@@ -114,11 +120,11 @@ class FileSystemMount {
   const std::unique_ptr<FileSystem> file_system_;
   const std::unique_ptr<StopWatcher> watcher_;
   const unsigned max_threads_;
-  const bool io_uring_;  // asked for
+  const bool io_uring_;  // requested
   fuse_session* session_ = nullptr;
   Mutex mutex_;
   std::string device_ GUARDED_BY(mutex_);  // "major:minor"; empty until attached
-  std::vector<std::string> may_lack_stores_;
+  std::vector<std::string> unflushed_files_;
   std::unique_ptr<ServingThreads> threads_;
   std::unique_ptr<MountWatcher> mount_watcher_;
 };

@@ -37,7 +37,7 @@ const fuse_opt kOptions[] = {
     FUSE_OPT_KEY("user", FUSE_OPT_KEY_DISCARD),
     FUSE_OPT_KEY("users", FUSE_OPT_KEY_DISCARD),
     FUSE_OPT_KEY("nouser", FUSE_OPT_KEY_DISCARD),
-    // The backing filesystem keeps access times, in its way.
+    // The backing filesystem keeps access times by its own mount options.
     FUSE_OPT_KEY("atime", FUSE_OPT_KEY_DISCARD),
     FUSE_OPT_KEY("relatime", FUSE_OPT_KEY_DISCARD),
     FUSE_OPT_KEY("norelatime", FUSE_OPT_KEY_DISCARD),
@@ -63,17 +63,15 @@ bool KernelOffersIoUring() {
 }
 
 #if FUSE_VERSION >= FUSE_MAKE_VERSION(3, 18)
-// Requests that wait for a disk stay in a ring, and what comes after them needs room: each of the
-// rings, one a processor, has as many entries as this allows, at most a request's MiB each.
+// Returns the number of entries of each ring; there is one ring a processor. A request that waits
+// for the disk occupies an entry.
 unsigned RingEntries() {
-  constexpr unsigned kAllRings = 128;
-  constexpr unsigned kLeast = 8;
-  return std::max(kLeast, kAllRings / static_cast<unsigned>(get_nprocs_conf()));
+  return std::max(kMinRingEntries, kRingEntries / static_cast<unsigned>(get_nprocs_conf()));
 }
 #endif
 
-// "-o", "fsname=...,default_permissions,...": permissions are checked by the kernel, from mode and
-// ACL, for whoever the caller is; a daemon of root would check nothing.
+// Adds the options that every mount has. default_permissions: the kernel checks the caller's
+// permissions by mode and ACL. This process runs as root and would not.
 bool AddDefaults(fuse_args* arguments, const std::string& fs_name) {
   char* list = nullptr;
   bool added = fuse_opt_add_opt_escaped(&list, ("fsname=" + fs_name).c_str()) == 0 &&
@@ -102,10 +100,14 @@ Result<SessionOptions> SessionOptions::Parse(const std::string& comma_list,
   }
   Parsed parsed = {0, 0, kDefaultThreads, 0, KernelOffersIoUring() ? 1 : 0};
   if (fuse_opt_parse(arguments, &parsed, kOptions, ProcessOther) != 0) {
-    return MakeError(ErrorKind::kUsage, "mount options not understood: -o " + comma_list);
+    return MakeError(ErrorKind::kUsage,
+                     "parse mount options -o " + comma_list + " (see tandemfs --help)");
   }
-  // With one thread a request that waits for a commit would hold up every other.
-  if (parsed.max_threads < 2) return MakeError(ErrorKind::kUsage, "max_threads: at least 2");
+  if (parsed.max_threads < kMinThreads) {
+    return MakeError(ErrorKind::kUsage,
+                     "mount option max_threads=" + std::to_string(parsed.max_threads) +
+                         ": at least " + std::to_string(kMinThreads) + " threads are needed");
+  }
   options.writeback = parsed.writeback != 0;
   options.max_threads = parsed.max_threads;
   options.max_read = parsed.max_read;

@@ -1,22 +1,22 @@
-// What -o accepts. Beyond libfuse's own options (fsname, ro, dev, suid, io_uring, ...):
-//   writeback        the kernel collects writes in its cache
-//   noatime          no read that comes through the mount moves an access time, beneath it either
-//   max_threads=N    threads that serve requests; eight times as many come on top for those that
-//                    wait for the disk
+// The options that -o accepts beside libfuse's own (fsname, ro, dev, suid, io_uring, ...):
+//   writeback        the kernel caches writes
+//   noatime          reads through the mount update no access times, beneath it either
+//   max_threads=N    threads that serve requests; blocking requests may use 8 * N more
 //   max_read=N       bytes of one read request at most
-// Options that concern only mount(8) and the boot (defaults, noauto, nofail, _netdev, user, x-...,
-// the rest of the atime family) are accepted and dropped. allow_other is the default for root.
+// Options for mount(8) and the boot (defaults, noauto, nofail, _netdev, user, x-..., the rest of
+// the atime family) are accepted and ignored. allow_other is the default for root.
 #pragma once
 
 #include <string>
 #include <utility>
 
+#include "fs/mount/tuning.h"
 #include "fs/serving/fuse_api.h"
 #include "meta/base/result.h"
 
 namespace tandem::fs {
 
-// Owns the argument vector libfuse works on.
+// Owns an argument vector of libfuse.
 class FuseArguments {
  public:
   FuseArguments() = default;
@@ -31,18 +31,16 @@ class FuseArguments {
 };
 
 struct SessionOptions {
-  static constexpr unsigned kDefaultThreads = 16;
-
   bool writeback = false;
   bool noatime = false;
   unsigned max_threads = kDefaultThreads;
-  unsigned max_read = 0;  // 0 for what the kernel sends
-  // Requests over io_uring: where the kernel offers it, unless -o no_io_uring says otherwise.
+  unsigned max_read = 0;  // 0: no limit but the kernel's
+  // Use io_uring: if the kernel offers it, unless -o no_io_uring is given.
   bool io_uring = false;
   // For fuse_session_new.
   FuseArguments arguments;
 
-  // ErrorKind::kUsage when `comma_list` makes no sense.
+  // Fails with kUsage if `comma_list` cannot be parsed.
   static Result<SessionOptions> Parse(const std::string& comma_list, const std::string& fs_name);
 };
 

@@ -1,7 +1,5 @@
-// Notices when something is mounted below SOURCE, or unmounted: the kernel remembers for long where
-// names lead, and is told then to ask anew.
-//
-// Its callback runs in a thread of its own.
+// Watches the mount table for filesystems mounted or unmounted below SOURCE, so that the kernel can
+// be told to look up names again that it has cached. Its callback runs in a thread of its own.
 #pragma once
 
 #include <functional>
@@ -17,8 +15,8 @@ namespace tandem::fs {
 
 class MountWatcher {
  public:
-  // `changed` is called whenever the mounts below the directory called `source`, on the mount
-  // `source_mount`, are others than before.
+  // Calls `changed` whenever the set of mounts below the directory `source`, on the mount with id
+  // `source_mount`, has changed.
   static Result<std::unique_ptr<MountWatcher>> Start(int source_mount, std::string source,
                                                      std::function<void()> changed);
   ~MountWatcher();
@@ -30,7 +28,7 @@ class MountWatcher {
       : table_(std::move(table)), finish_(std::move(finish)) {}
   void Watch(int source_mount, const std::string& source, const std::function<void()>& changed);
 
-  const UniqueFd table_;   // /proc/self/mountinfo, which poll(2) tells of changes
+  const UniqueFd table_;   // /proc/self/mountinfo: poll(2) reports changes
   const UniqueFd finish_;  // eventfd
   std::thread thread_;
 };

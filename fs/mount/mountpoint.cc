@@ -16,10 +16,10 @@
 namespace tandem::fs {
 namespace {
 
-// Asks the filesystem itself: the kernel may still remember attributes of a dead one.
+// Forces a request: the kernel may still cache attributes of a dead mount.
 bool IsDead(const std::string& path) {
   struct statx ignored;
-  // ECONNABORTED, and over io_uring ECANCELED: it died while it was being asked.
+  // ECONNABORTED, or ECANCELED over io_uring: it died during the request.
   return statx(AT_FDCWD, path.c_str(), AT_STATX_FORCE_SYNC, STATX_BASIC_STATS, &ignored) != 0 &&
          (errno == ENOTCONN || errno == ECONNABORTED || errno == ECANCELED);
 }
@@ -58,7 +58,7 @@ Result<std::string> ResolveMountpoint(const std::string& mountpoint) {
   std::string real = RealPath(mountpoint);
   if (!real.empty()) return real;
   const int code = errno;
-  // Of a dead mount only the last component cannot be entered.
+  // Below a dead mount realpath fails at the last component only.
   std::string trimmed = mountpoint;
   while (trimmed.size() > 1 && trimmed.ends_with('/')) trimmed.pop_back();
   const size_t slash = trimmed.rfind('/');
@@ -79,8 +79,10 @@ Result<Occupant> OccupantOf(const std::string& mountpoint) {
   return IsDead(mountpoint) ? Occupant::kDead : Occupant::kLive;
 }
 
-tl::unexpected<Error> AlreadyMounted(const std::string& mountpoint) {
-  return MakeError(ErrorKind::kUsage, "a tandemfs is mounted on " + mountpoint + " already");
+tl::unexpected<Error> AlreadyMounted(const std::string& mountpoint, const std::string& which) {
+  return MakeError(ErrorKind::kUsage, "a tandemfs is already mounted on " + mountpoint +
+                                          (which.empty() ? "" : " (" + which + ")") +
+                                          ": unmount it first, or choose another mountpoint");
 }
 
 Status RemoveDeadMounts(const std::string& mountpoint) {
@@ -88,7 +90,7 @@ Status RemoveDeadMounts(const std::string& mountpoint) {
     ASSIGN_OR_RETURN(const Occupant occupant, OccupantOf(mountpoint));
     if (occupant != Occupant::kDead) return {};
     RETURN_IF_ERROR(Detach(mountpoint));
-    LogWarning("detached the mount on {} of a tandemfs that died", mountpoint);
+    LogWarning("detached the dead mount at {}, left by a tandemfs that was killed", mountpoint);
   }
 }
 

@@ -1,4 +1,4 @@
-// The place a tandemfs is mounted on, and the tandemfs that stands there already. Any thread.
+// The mountpoint, and the tandemfs that is already mounted there. Any thread.
 #pragma once
 
 #include <string>
@@ -7,22 +7,24 @@
 
 namespace tandem::fs {
 
-// The absolute name of a mountpoint without symlinks, also where a dead mount hides it.
+// Returns the absolute path of a mountpoint, without symlinks; also if a dead mount covers it.
 Result<std::string> ResolveMountpoint(const std::string& mountpoint);
 
 enum class Occupant {
-  kNone,  // no tandemfs; whatever else is mounted there will be covered
-  kDead,  // a tandemfs whose daemon has died: calls on it give ENOTCONN
+  kNone,  // no tandemfs; another filesystem that is mounted there will be covered
+  kDead,  // a tandemfs whose process has died: calls on it fail with ENOTCONN
   kLive,
 };
-// What path lookup finds at `mountpoint`, a name from ResolveMountpoint. Asks a live tandemfs, so
-// it waits as long as that one takes to answer.
+// Returns what path lookup finds at `mountpoint`, a path from ResolveMountpoint. Sends a live
+// tandemfs a request, and waits until it answers.
 Result<Occupant> OccupantOf(const std::string& mountpoint);
 
-tl::unexpected<Error> AlreadyMounted(const std::string& mountpoint);
+// Returns the error for a mountpoint with a live tandemfs. `which` describes that one, if not
+// empty.
+tl::unexpected<Error> AlreadyMounted(const std::string& mountpoint, const std::string& which = {});
 
-// Detaches the dead mounts that path lookup finds at `mountpoint`, one after the other. If nothing
-// of ours lies beneath them, the bare directory shows then: see fs/mount/kernel_mount.h.
+// Detaches the dead mounts that path lookup finds at `mountpoint`, one after the other. The bare
+// directory shows afterwards unless another mount lies beneath them: see fs/mount/kernel_mount.h.
 Status RemoveDeadMounts(const std::string& mountpoint);
 
 }  // namespace tandem::fs

@@ -1,18 +1,19 @@
-// What serving a filesystem asks of the process as a whole. Call from the thread that will start
-// the serving threads: they inherit.
+// What serving a filesystem needs of the process. Called by the thread that will start the serving
+// threads, which inherit it.
 #pragma once
 
 namespace tandem::fs {
 
-// RLIMIT_NOFILE to its hard limit: descriptors stand for inodes and open files. No RLIMIT_FSIZE:
-// the callers' limits are checked by the kernel, ours must not cut their writes short. SIGPIPE and
-// SIGXFSZ ignored. Root leaves its supplementary groups: the backing filesystem would take them for
-// those of callers.
+// Raises RLIMIT_NOFILE to its hard limit, since inodes and open files take descriptors, and
+// RLIMIT_FSIZE, since the kernel checks the caller's limit and ours must not cut its writes short.
+// Ignores SIGPIPE and SIGXFSZ. As root, drops the supplementary groups: the backing filesystem
+// would apply them to callers.
 void PrepareProcess();
 
-// The kernel may wait for this process to write back dirty pages; memory that it asks for meanwhile
-// must not wait for a filesystem, which may be this one. Does nothing without CAP_SYS_RESOURCE.
-// Each thread has it for itself, and inherits it: called before the first thread is started.
+// Sets PR_SET_IO_FLUSHER. The kernel may wait for this process to write back dirty pages. When the
+// process allocates memory meanwhile, it must not wait for a filesystem, which may be this one.
+// Does nothing without CAP_SYS_RESOURCE. The setting belongs to a thread and is inherited, so this
+// is called before the first thread is started.
 void BecomeFlusher();
 
 }  // namespace tandem::fs

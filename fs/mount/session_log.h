@@ -1,17 +1,17 @@
-// What libfuse has to say goes to our log. It speaks through one function for the whole process,
-// and says why a session could not be made or mounted in no other way: SessionErrors catches that,
-// so that it becomes part of the Error returned instead.
+// Sends libfuse's messages to our log. libfuse has one log function for the whole process, and
+// reports only there why a session could not be created or mounted. SessionErrors catches such
+// messages, so that they become part of the Error that is returned.
 #pragma once
 
 #include <string>
 
 namespace tandem::fs {
 
-// Once, before the first session. Any thread.
+// Called once, before the first session. Any thread.
 void RedirectSessionLog();
 
-// While it lives, errors that libfuse reports in this thread are kept instead of logged. One at a
-// time in a thread.
+// While it lives, collects the errors that libfuse reports in this thread, instead of logging them.
+// At most one per thread.
 class SessionErrors {
  public:
   SessionErrors();
@@ -20,7 +20,7 @@ class SessionErrors {
   SessionErrors& operator=(const SessionErrors&) = delete;
 
   void Add(const char* text) { text_ += text; }
-  // As one line, or "no reason given".
+  // Returns them as one line, or "no reason given".
   std::string Text() const;
 
  private:

@@ -22,11 +22,11 @@ constexpr int kDirectory = O_RDONLY | O_DIRECTORY | O_CLOEXEC;
 
 // ---- The child ---------------------------------------------------------------------------------
 
-// Takes our mounts on `path` away in a mount namespace of this process alone. Returns a copy of
-// the directory beneath, with all that is mounted below it.
+// Detaches our mounts on `path` in a mount namespace of this process alone. Returns a copy of the
+// mount of the directory beneath, with the mounts below it.
 UniqueFd CopyFromBeneath(const std::string& path) {
   if (unshare(CLONE_NEWNS) != 0) return {};
-  // Or what is taken away here goes everywhere.
+  // Otherwise the unmounts below would propagate to other namespaces.
   if (mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) return {};
   while (true) {
     const auto stack = MountsAt(path);
@@ -38,7 +38,7 @@ UniqueFd CopyFromBeneath(const std::string& path) {
       open_tree(AT_FDCWD, path.c_str(), OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE));
 }
 
-// One message: an errno, and with 0 a descriptor.
+// A message: an errno, or 0 and a descriptor.
 struct Message {
   int code = 0;
   iovec data = {&code, sizeof code};
@@ -79,10 +79,13 @@ Result<UniqueFd> Receive(int socket) {
   do {
     received = recvmsg(socket, &message.header, MSG_CMSG_CLOEXEC);
   } while (received < 0 && errno == EINTR);
-  if (received < 0) return ErrnoError("hear from the process that looks beneath");
-  if (received == 0) return ErrnoError(ECHILD, "look beneath (the process for it died)");
+  if (received < 0) return ErrnoError("receive the source from the process that opens it");
+  if (received == 0)
+    return ErrnoError(ECHILD,
+                      "open the directory beneath the mount (the process that does it died)");
   const cmsghdr* const head = CMSG_FIRSTHDR(&message.header);
-  if (message.code != 0 || head == nullptr) return ErrnoError(message.code, "look beneath");
+  if (message.code != 0 || head == nullptr)
+    return ErrnoError(message.code, "open the directory beneath the mount");
   int number;
   std::memcpy(&number, CMSG_DATA(head), sizeof number);
   return UniqueFd(number);
@@ -116,8 +119,8 @@ bool AreOne(int a, int b) {
          first.st_ino == second.st_ino;
 }
 
-// The directory `copy` shows, on the original mount `mount_id`. None if it is the root of that
-// mount, or cannot be opened by handle.
+// Opens the directory that `copy` shows on its original mount `mount_id`. Returns an invalid
+// descriptor if it is the root of that mount or cannot be opened by handle.
 UniqueFd OpenOriginal(const std::string& path, int copy, int mount_id) {
   const UniqueFd parent(open(DirectoryAbove(path).c_str(), kDirectory));
   if (!parent.valid() || MountIdOf(parent.get()).value_or(0) != mount_id) return {};
@@ -132,16 +135,16 @@ Result<SourceDirectory> OpenBeneath(const std::string& path,
                                     const std::vector<MountedFilesystem>& stack) {
   SourceDirectory source;
   source.path = path;
-  // The mount that the lowest of ours stands on.
+  // The mount beneath the lowest of ours.
   for (auto mount = stack.rbegin(); mount != stack.rend() && mount->type == kMountType; ++mount) {
     source.mount_id = mount->parent;
   }
   auto copy = CopyOf(path);
   if (!copy) {
-    return MakeError(
-        ErrorKind::kRefused,
-        "look beneath the tandemfs mounted on " + path + " (" + copy.error().ToString() + ")",
-        copy.error().code());
+    return MakeError(ErrorKind::kRefused,
+                     "open the directory beneath the tandemfs mounted on " + path + " (" +
+                         copy.error().ToString() + ")",
+                     copy.error().code());
   }
   source.copy = std::move(*copy);
   source.fd = OpenOriginal(path, source.copy.get(), source.mount_id);

@@ -9,7 +9,7 @@ namespace tandem::fs {
 StopSignals::StopSignals() {
   const sigset_t set = Set();
   pthread_sigmask(SIG_BLOCK, &set, &previous_);
-  // One that comes when nobody listens any more is dropped when the mask is restored.
+  // A SIGHUP that is still pending when the mask is restored is ignored.
   ::signal(SIGHUP, SIG_IGN);
 }
 

@@ -1,7 +1,6 @@
-// SIGTERM and SIGINT as a request to end cleanly, received through a descriptor instead of a
-// handler; and SIGHUP, which ends nothing. Make it in main before any thread is started: threads
-// inherit the blocked mask, and a signal that finds them blocked everywhere waits for
-// FileSystemMount::Run.
+// Blocks SIGTERM, SIGINT and SIGHUP, so that they can be received through a descriptor instead of
+// by a handler. Construct it in main before any thread is started, since threads inherit the mask.
+// A signal stays pending until FileSystemMount::Run. SIGHUP ends nothing.
 #pragma once
 
 #include <csignal>

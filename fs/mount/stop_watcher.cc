@@ -18,7 +18,7 @@ Result<std::unique_ptr<StopWatcher>> StopWatcher::Create() {
   UniqueFd finish(eventfd(0, EFD_CLOEXEC));
   UniqueFd signals(signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
   if (!requests.valid() || !finish.valid() || !signals.valid()) {
-    return ErrnoError("prepare to be stopped");
+    return ErrnoError("create the descriptors for stop signals");
   }
   return std::unique_ptr<StopWatcher>(
       new StopWatcher(std::move(requests), std::move(finish), std::move(signals)));
@@ -58,15 +58,15 @@ void StopWatcher::Watch(const std::function<void()>& stop) {
       return;
     }
     if (watched[0].revents != 0) return;
-    if (watched[1].revents != 0 || SignalSaysStop()) return stop();
+    if (watched[1].revents != 0 || IsStopSignal()) return stop();
   }
 }
 
-bool StopWatcher::SignalSaysStop() {
+bool StopWatcher::IsStopSignal() {
   signalfd_siginfo signal;
   if (read(signals_.get(), &signal, sizeof signal) != sizeof signal) return false;
   if (signal.ssi_signo == SIGHUP) {
-    LogInfo("SIGHUP: going on as before, reload is not built yet");
+    LogInfo("SIGHUP ignored: reloading is not implemented yet");
     return false;
   }
   LogInfo("signal {}: stopping", signal.ssi_signo);

@@ -1,8 +1,7 @@
-// Waits for the wish to stop, SIGTERM or SIGINT (fs/mount/stop_signals.h) or a call of Request, and
-// then calls a function once, on a thread of its own: so that what stopping takes may take its
-// time.
+// Waits for SIGTERM, SIGINT (fs/mount/stop_signals.h) or a call of Request, and then calls a
+// function once, on a thread of its own, so that the function may block.
 //
-// Start and Finish belong to one thread; Request may be called from any, at any time.
+// Start and Finish belong to one thread. Request may be called by any thread at any time.
 #pragma once
 
 #include <functional>
@@ -21,16 +20,16 @@ class StopWatcher {
 
   void Request();
 
-  // A wish that came before Start is heard as well.
+  // Starts the thread. A signal or Request that came before Start counts.
   Status Start(std::function<void()> stop);
-  // Ends the watching, having waited for `stop` if that is running.
+  // Ends the thread. Waits for `stop` if it is running.
   void Finish();
 
  private:
   StopWatcher(UniqueFd requests, UniqueFd finish, UniqueFd signals)
       : requests_(std::move(requests)), finish_(std::move(finish)), signals_(std::move(signals)) {}
   void Watch(const std::function<void()>& stop);
-  bool SignalSaysStop();
+  bool IsStopSignal();
 
   const UniqueFd requests_;  // eventfd
   const UniqueFd finish_;    // eventfd

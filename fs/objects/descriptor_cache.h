@@ -1,10 +1,10 @@
-// O_PATH descriptors of inodes, a bounded number of them: one that nobody uses may be closed and is
-// opened again when it is needed: by handle (open_by_handle_at, which needs CAP_DAC_READ_SEARCH and
-// a filesystem that offers it), or by its name (ReopenBy). Without either every inode keeps its
-// own. Second chance decides which goes.
+// A bounded cache of the inodes' O_PATH descriptors. A descriptor that is not in use may be closed
+// and is opened again when it is needed: by handle (open_by_handle_at, which needs
+// CAP_DAC_READ_SEARCH and a filesystem that offers it), or by name (ReopenWith). If neither works,
+// every inode keeps its descriptor open. Eviction is second chance.
 //
-// Any thread. The cache is divided, each division with a mutex of its own, which is a leaf: nothing
-// is opened or closed while it is held.
+// Any thread. Each shard has a mutex of its own, which is a leaf: no descriptor is opened or closed
+// while it is held.
 #pragma once
 
 #include <array>
@@ -14,6 +14,7 @@
 #include <memory>
 #include <vector>
 
+#include "fs/objects/tuning.h"
 #include "meta/base/mutex.h"
 #include "meta/base/result.h"
 #include "meta/base/unique_fd.h"
@@ -27,15 +28,15 @@ class CachedDescriptor;
 class DescriptorCache {
  public:
   // `mount_fd`: any descriptor on the filesystem; must outlive the cache. `probe`: the handle of an
-  // object there, to find out whether handles can be opened at all.
+  // object there. It is opened once, to find out whether handles can be opened.
   DescriptorCache(int mount_fd, const FileHandle& probe);
 
   bool opens_by_handle() const { return opens_by_handle_; }
-  // From here on objects whose handles cannot be opened are opened so. Before there are any.
+  // Sets how to open an object whose handle cannot be opened. Called before the first Inode exists.
   using Reopen = std::function<Result<UniqueFd>(const meta::ObjectRef&)>;
-  void ReopenBy(Reopen reopen) { reopen_ = std::move(reopen); }
+  void ReopenWith(Reopen reopen) { reopen_ = std::move(reopen); }
   bool reopens_by_name() const { return reopen_ != nullptr; }
-  // Whether an object of the volume, but its root, needs no descriptor of its own.
+  // Returns whether an object of the volume, its root excepted, can be opened again.
   bool CanReopen(const FileHandle& handle) const {
     return reopens_by_name() || (opens_by_handle_ && !handle.empty());
   }
@@ -44,50 +45,49 @@ class DescriptorCache {
  private:
   friend class CachedDescriptor;
 
-  struct Open {
+  struct Entry {
     UniqueFd fd;
     CachedDescriptor* owner = nullptr;
-    bool used = true;  // since the cache last looked; guarded by the division's mutex
-    // Where in the division's list; only if it is listed.
-    std::list<Open*>::iterator place;
+    bool used = true;  // since eviction last looked; guarded by the shard's mutex
+    // Its place in the shard's list. Valid only if it is listed.
+    std::list<Entry*>::iterator place;
     bool listed = false;
   };
-  using Shared = std::shared_ptr<Open>;
-  struct Division {
+  using Shared = std::shared_ptr<Entry>;
+  struct Shard {
     Mutex mutex;
-    std::list<Open*> open GUARDED_BY(mutex);
+    std::list<Entry*> open GUARDED_BY(mutex);
   };
-  static constexpr size_t kDivisions = 16;
 
-  Division& DivisionOf(const CachedDescriptor& descriptor);
-  // Lists what `descriptor` holds, so that it may be closed, and takes away what is too much.
-  // Returned, so that it is closed after the mutex is released: closing the last descriptor of an
-  // unlinked file frees its blocks.
-  [[nodiscard]] std::vector<Shared> Admit(Division& division, CachedDescriptor& descriptor)
-      REQUIRES(division.mutex);
-  static void Unlist(Division& division, Open& open) REQUIRES(division.mutex);
+  Shard& ShardOf(const CachedDescriptor& descriptor);
+  // Adds the open descriptor of `descriptor` to the cache and evicts others. Returns what was
+  // evicted. Destroy it after the mutex is released: closing the last descriptor of an unlinked
+  // file frees its blocks.
+  [[nodiscard]] std::vector<Shared> Admit(Shard& shard, CachedDescriptor& descriptor)
+      REQUIRES(shard.mutex);
+  static void Unlist(Shard& shard, Entry& open) REQUIRES(shard.mutex);
   Result<UniqueFd> OpenAgain(const meta::ObjectRef& object) const;
 
   const int mount_fd_;
   const bool opens_by_handle_;
   Reopen reopen_;
-  const size_t limit_;  // of a division
-  std::array<Division, kDivisions> divisions_;
+  const size_t limit_;  // of a shard
+  std::array<Shard, kDescriptorShards> shards_;
 };
 
-// One inode's place in the cache. Lives as long as the inode.
+// The descriptor of one inode. Lives as long as the inode.
 class CachedDescriptor {
  public:
   using Shared = DescriptorCache::Shared;
 
-  // A descriptor in use: open as long as this is kept.
+  // A descriptor in use. It stays open while this lives.
   class Use {
    public:
     Use() = default;
-    // Of no inode in particular.
+    // A descriptor that is not in the cache.
     explicit Use(UniqueFd fd);
 
-    // Not of a default-constructed one.
+    // Requires that this was not default-constructed.
     int get() const { return open_->fd.get(); }
 
    private:
@@ -96,30 +96,32 @@ class CachedDescriptor {
     Shared open_;
   };
 
-  // `fd` may be none if it can be opened again; if it cannot, it must be there, and stays open for
-  // good.
+  // `fd` may be invalid if the object can be opened again. If it cannot, `fd` stays open as long as
+  // the inode lives.
   CachedDescriptor(bool can_reopen, UniqueFd fd);
-  // What it was made with may be closed from here on, if it can be opened again. What is returned
-  // is closed when it goes: hold no lock then.
-  [[nodiscard]] std::vector<Shared> LetClose(DescriptorCache& cache);
+  // Allows the descriptor given to the constructor to be closed, if the object can be opened again.
+  // Destroy the result with no lock held.
+  [[nodiscard]] std::vector<Shared> AllowClose(DescriptorCache& cache);
   struct Released {
-    Shared open;  // null: nothing is
+    Shared open;  // null if no descriptor was open
     bool pinned;
   };
-  // Gives up what is open, for an inode that goes.
+  // Takes the descriptor out of the cache. Called when the inode is destroyed.
   [[nodiscard]] Released Release(DescriptorCache& cache);
 
+  // Opens the object if its descriptor is not open.
   Result<Use> Get(DescriptorCache& cache, const meta::ObjectRef& object);
-  // The descriptor stays open until Unpin has been called as often: an object without a name cannot
-  // be opened again. `fd`, the object's, is taken if there is none at the moment.
+  // Keeps the descriptor open until Unpin has been called as often as Pin. For an object that has
+  // no name, or is about to lose it, and so could not be opened again. `fd` is a descriptor of the
+  // object; it is used if none is open.
   Use Pin(DescriptorCache& cache, UniqueFd fd);
-  // What is returned is closed when it goes: hold no lock then.
+  // Destroy the result with no lock held.
   [[nodiscard]] std::vector<Shared> Unpin(DescriptorCache& cache);
 
  private:
   friend class DescriptorCache;
 
-  // Both guarded by the mutex of the division the descriptor belongs to.
+  // Both guarded by the mutex of ShardOf(*this).
   Shared open_;
   uint32_t pins_ = 0;
 };

@@ -1,6 +1,6 @@
-// What applications have open, owned here while the kernel knows it by number (fuse_file_info's
-// `fh`), so that what is still open when the session ends is closed. The number is the address: the
-// kernel sends nothing for a handle after its release, and releases it once.
+// The open files and directories that the kernel knows by number (fuse_file_info's `fh`). The table
+// owns them, so those still open when the session ends are closed. The number is the address: the
+// kernel releases a handle once and never uses it afterwards.
 //
 // Any thread.
 #pragma once
@@ -25,7 +25,7 @@ class HandleTable {
 
   Handle& Get(uint64_t number) const { return *reinterpret_cast<Handle*>(number); }
 
-  // Calls `visit` with each until it returns true. The lock is held: it must not wait.
+  // Calls `visit` with each handle until it returns true. `visit` must not block: the lock is held.
   template <typename Visit>
   void VisitAll(const Visit& visit) EXCLUDES(mutex_) {
     MutexLock lock(mutex_);
@@ -35,7 +35,7 @@ class HandleTable {
   }
 
   void Remove(uint64_t number) EXCLUDES(mutex_) {
-    // Outlives the lock: closing may take its time.
+    // Destroyed after the lock is released: closing may take long.
     std::unique_ptr<Handle> closed;
     MutexLock lock(mutex_);
     const auto at = handles_.find(number);

@@ -9,13 +9,12 @@
 #include <thread>
 #include <utility>
 
+#include "fs/objects/tuning.h"
+
 namespace tandem::fs {
 namespace {
 
-// How long is waited for the kernel to forget what was removed, from the last removal on.
-constexpr std::chrono::milliseconds kForgetting{5};
-
-// What (fd, name) leads to; an empty name is the descriptor's own object.
+// Describes the object at (fd, name). If `name` is empty, the object of `fd` itself.
 Result<FoundObject> Describe(int fd, const char* name) {
   FoundObject found;
   const int flags = *name == '\0' ? AT_EMPTY_PATH : AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT;
@@ -33,8 +32,8 @@ Result<FoundObject> DescribeOpened(UniqueFd fd) {
   return found;
 }
 
-// Each object that the kernel remembers is about to take a descriptor: as many as the kernel gives
-// anybody. Needs CAP_SYS_RESOURCE; without it the hard limit stays.
+// Raises RLIMIT_NOFILE to fs.nr_open, because each object that the kernel remembers takes a
+// descriptor. Does nothing without CAP_SYS_RESOURCE.
 void RaiseDescriptorLimit() {
   std::ifstream file("/proc/sys/fs/nr_open");
   rlim_t most = 0;
@@ -57,20 +56,20 @@ Result<std::unique_ptr<InodeTable>> InodeTable::Create(int directory_fd) {
   return table;
 }
 
-// open_by_handle_at takes no O_PATH descriptor. Where the root may not be read, no handle may be
-// opened either.
+// open_by_handle_at refuses an O_PATH descriptor, so the root is opened for reading. A process that
+// may not read it may not open handles either.
 InodeTable::InodeTable(FoundObject root)
     : mount_fd_(openat(root.fd.get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC)),
       descriptors_(mount_fd_.get(), root.ref.handle),
       root_mount_id_(root.mount_id),
       root_([&] {
-        // Without a handle, so that its descriptor stays open.
+        // Without a handle it is never opened again: its descriptor stays open.
         root.ref = {kRootObject, {}};
         return new Inode(std::move(root), 0, 0, descriptors_);
       }()) {}
 
-void InodeTable::ReopenBy(DescriptorCache::Reopen reopen) {
-  if (!descriptors_.opens_by_handle()) descriptors_.ReopenBy(std::move(reopen));
+void InodeTable::ReopenWith(DescriptorCache::Reopen reopen) {
+  if (!descriptors_.opens_by_handle()) descriptors_.ReopenWith(std::move(reopen));
 }
 
 InodeTable::~InodeTable() {
@@ -105,11 +104,11 @@ Result<FoundObject> InodeTable::FindOpen(int fd) const {
 Result<UniqueFd> InodeTable::Open(const Inode& inode, int flags) {
   if (descriptors_.opens_by_handle() && inode.in_volume() && !inode.ref_.handle.empty()) {
     Result<UniqueFd> fd = OpenByHandle(mount_fd_.get(), inode.ref_.handle, flags);
-    // Without a name it may be found by its own descriptor only.
+    // ESTALE: it has no name any more. Only its own descriptor leads to it.
     if (fd || fd.error().code() != ESTALE) return fd;
   }
   ASSIGN_OR_RETURN(const InodeFd inode_fd, Descriptor(inode));
-  // The path is a link, to the object itself.
+  // The path is a magic link to the object, so it must be followed.
   UniqueFd fd(open(inode_fd.path().c_str(), (flags & ~O_NOFOLLOW) | O_CLOEXEC));
   if (!fd.valid()) return ErrnoError("open");
   return fd;
@@ -117,13 +116,13 @@ Result<UniqueFd> InodeTable::Open(const Inode& inode, int flags) {
 
 // ---- The table ---------------------------------------------------------------------------------
 
-Inode** InodeTable::PlaceOf(Shard& shard, const ObjectId& object, int mount) {
-  const size_t chain = HashOf(object, mount) / kShards % shard.chains.size();
-  Inode** place = &shard.chains[chain];
-  while (*place != nullptr && ((*place)->ref_.id != object || (*place)->mount_ != mount)) {
-    place = &(*place)->next_;
+Inode** InodeTable::SlotOf(Shard& shard, const ObjectId& object, int mount) {
+  const size_t chain = HashOf(object, mount) / kInodeShards % shard.chains.size();
+  Inode** slot = &shard.chains[chain];
+  while (*slot != nullptr && ((*slot)->ref_.id != object || (*slot)->mount_ != mount)) {
+    slot = &(*slot)->next_;
   }
-  return place;
+  return slot;
 }
 
 void InodeTable::Rehash(Shard& shard, size_t chains) {
@@ -133,7 +132,7 @@ void InodeTable::Rehash(Shard& shard, size_t chains) {
     while (inode != nullptr) {
       Inode* const moved = std::exchange(inode, inode->next_);
       moved->next_ = nullptr;
-      *PlaceOf(shard, moved->ref_.id, moved->mount_) = moved;
+      *SlotOf(shard, moved->ref_.id, moved->mount_) = moved;
     }
   }
 }
@@ -144,23 +143,23 @@ Inode& InodeTable::Remember(FoundObject found) {
   std::vector<CachedDescriptor::Shared> closed;
   Shard& shard = ShardOf(found.ref.id, mount);
   MutexLock lock(shard.mutex);
-  Inode** place = PlaceOf(shard, found.ref.id, mount);
-  if (*place == nullptr) {
+  Inode** slot = SlotOf(shard, found.ref.id, mount);
+  if (*slot == nullptr) {
     if (shard.count == shard.chains.size()) {
       Rehash(shard, 2 * shard.count);
-      place = PlaceOf(shard, found.ref.id, mount);
+      slot = SlotOf(shard, found.ref.id, mount);
     }
     UniqueFd fd = nameless ? std::move(found.fd) : UniqueFd();
-    *place = new Inode(std::move(found), mount, ++last_generation_, descriptors_);
+    *slot = new Inode(std::move(found), mount, ++last_generation_, descriptors_);
     ++shard.count;
     if (nameless) {
-      (void)(*place)->fd_.Pin(descriptors_, std::move(fd));
+      (void)(*slot)->fd_.Pin(descriptors_, std::move(fd));
     } else {
-      closed = (*place)->fd_.LetClose(descriptors_);
+      closed = (*slot)->fd_.AllowClose(descriptors_);
     }
   }
-  ++(*place)->lookups_;
-  return **place;
+  ++(*slot)->lookups_;
+  return **slot;
 }
 
 void InodeTable::Forget(Inode& inode, uint64_t lookups) {
@@ -170,10 +169,9 @@ void InodeTable::Forget(Inode& inode, uint64_t lookups) {
     MutexLock lock(shard.mutex);
     inode.lookups_ -= std::min(lookups, inode.lookups_);
     if (inode.lookups_ > 0) return;
-    *PlaceOf(shard, inode.ref_.id, inode.mount_) = inode.next_;
+    *SlotOf(shard, inode.ref_.id, inode.mount_) = inode.next_;
     --shard.count;
-    constexpr size_t kSparse = 8;
-    if (shard.chains.size() > kSparse * shard.count + kSparse) {
+    if (shard.chains.size() > kSparseChains * shard.count + kSparseChains) {
       Rehash(shard, shard.chains.size() / 2);
     }
   }
@@ -185,8 +183,7 @@ void InodeTable::Destroy(Inode* inode) {
   if (released.pinned) reaper_.Close(std::move(released.open));
   if (inode->removed_) --removed_;
   delete inode;
-  constexpr size_t kWorthATrim = 1 << 17;
-  if (++destroyed_ < kWorthATrim) return;
+  if (++destroyed_ < kDestroyedPerTrim) return;
   destroyed_ = 0;
   malloc_trim(0);
 }
@@ -194,34 +191,35 @@ void InodeTable::Destroy(Inode* inode) {
 fuse_ino_t InodeTable::NodeOf(const ObjectId& object) {
   Shard& shard = ShardOf(object, 0);
   MutexLock lock(shard.mutex);
-  const Inode* const inode = *PlaceOf(shard, object, 0);
+  const Inode* const inode = *SlotOf(shard, object, 0);
   return inode == nullptr ? 0 : NodeOf(*inode);
 }
 
-InodeTable::KeptOpen InodeTable::KeepOpen(const ObjectId& object, int mount_id, UniqueFd fd) {
+InodeTable::RemovalGuard InodeTable::GuardRemoval(const ObjectId& object, int mount_id,
+                                                  UniqueFd fd) {
   const int mount = MountOf(mount_id);
   struct stat before = {};
   if (descriptors_.reopens_by_name()) (void)fstatat(fd.get(), "", &before, AT_EMPTY_PATH);
   Shard& shard = ShardOf(object, mount);
   MutexLock lock(shard.mutex);
-  Inode* const inode = *PlaceOf(shard, object, mount);
-  if (inode == nullptr) return KeptOpen(CachedDescriptor::Use(std::move(fd)));
-  KeptOpen kept(inode->fd_.Pin(descriptors_, std::move(fd)));
-  kept.table_ = this;
-  kept.object_ = object;
-  kept.mount_ = mount;
-  kept.links_ = before.st_nlink;
-  kept.generation_ = inode->generation();
+  Inode* const inode = *SlotOf(shard, object, mount);
+  if (inode == nullptr) return RemovalGuard(CachedDescriptor::Use(std::move(fd)));
+  RemovalGuard guard(inode->fd_.Pin(descriptors_, std::move(fd)));
+  guard.table_ = this;
+  guard.object_ = object;
+  guard.mount_ = mount;
+  guard.links_ = before.st_nlink;
+  guard.generation_ = inode->generation();
   ++removed_;
   last_removal_ = std::chrono::steady_clock::now();
-  return kept;
+  return guard;
 }
 
-void InodeTable::LetClose(const ObjectId& object, int mount, uint64_t generation) {
+void InodeTable::AllowClose(const ObjectId& object, int mount, uint64_t generation) {
   std::vector<CachedDescriptor::Shared> closed;
   Shard& shard = ShardOf(object, mount);
   MutexLock lock(shard.mutex);
-  Inode* const inode = *PlaceOf(shard, object, mount);
+  Inode* const inode = *SlotOf(shard, object, mount);
   if (inode != nullptr && inode->generation() == generation) {
     closed = inode->fd_.Unpin(descriptors_);
   }
@@ -230,19 +228,18 @@ void InodeTable::LetClose(const ObjectId& object, int mount, uint64_t generation
 void InodeTable::NoteRemoved(const ObjectId& object, int mount, uint64_t generation) {
   Shard& shard = ShardOf(object, mount);
   MutexLock lock(shard.mutex);
-  Inode* const inode = *PlaceOf(shard, object, mount);
+  Inode* const inode = *SlotOf(shard, object, mount);
   if (inode == nullptr || inode->generation() != generation) return;
   if (!std::exchange(inode->removed_, true)) ++removed_;
 }
 
 bool InodeTable::FinishRemovals(std::chrono::steady_clock::time_point deadline) {
   using std::chrono::steady_clock;
-  constexpr std::chrono::microseconds kNap{100};
   auto now = steady_clock::now();
   if (now >= deadline) return false;
   bool waited = false;
-  while (removed_ > 0 && now - last_removal_.load() < kForgetting && now < deadline) {
-    std::this_thread::sleep_for(kNap);
+  while (removed_ > 0 && now - last_removal_.load() < kForgetTime && now < deadline) {
+    std::this_thread::sleep_for(kForgetPoll);
     waited = true;
     now = steady_clock::now();
   }
@@ -250,7 +247,7 @@ bool InodeTable::FinishRemovals(std::chrono::steady_clock::time_point deadline) 
   return reaper_.Finish(std::max(left, std::chrono::milliseconds(0))) || waited;
 }
 
-InodeTable::KeptOpen& InodeTable::KeptOpen::operator=(KeptOpen&& other) noexcept {
+InodeTable::RemovalGuard& InodeTable::RemovalGuard::operator=(RemovalGuard&& other) noexcept {
   std::swap(use_, other.use_);
   std::swap(table_, other.table_);
   std::swap(object_, other.object_);
@@ -260,19 +257,19 @@ InodeTable::KeptOpen& InodeTable::KeptOpen::operator=(KeptOpen&& other) noexcept
   return *this;
 }
 
-InodeTable::KeptOpen::~KeptOpen() {
+InodeTable::RemovalGuard::~RemovalGuard() {
   if (table_ == nullptr) return;
   struct stat now;
   const bool has_name = fstatat(fd(), "", &now, AT_EMPTY_PATH) == 0 && now.st_nlink > 0;
-  // An overlay counts a file of a lower layer as named for ever. It keeps its descriptor, as it
-  // could not be found by a name.
+  // overlayfs does not count down the links of a file in a lower layer. If the count has not gone
+  // down, the object may have no name, so it keeps its descriptor.
   const bool may_have_none = table_->descriptors_.reopens_by_name() && now.st_nlink >= links_;
   if (has_name && !may_have_none) {
-    table_->LetClose(object_, mount_, generation_);
+    table_->AllowClose(object_, mount_, generation_);
   } else {
     table_->NoteRemoved(object_, mount_, generation_);
   }
-  use_ = {};  // which may close it
+  use_ = {};  // may close the descriptor
   --table_->removed_;
 }
 

@@ -1,10 +1,10 @@
-// The objects the kernel knows: its node id is the address of our Inode (1 for the root). One
-// object has one Inode whatever its names. An Inode lives while the kernel counts lookups of it;
-// the kernel sends no forget for a node that a running request names, so that handlers use the
-// Inodes of their request without holding anything.
+// The objects that the kernel knows. Its node id is the address of our Inode, or 1 for the root. An
+// object has one Inode, whatever its names. An Inode lives as long as the kernel's lookup count of
+// it is not zero. The kernel sends no forget for a node that a running request names, so handlers
+// use the Inodes of their request without holding anything.
 //
-// There is one for each of a million files that somebody has listed, so they are small: where
-// objects can be opened by handle, finding one opens nothing.
+// A listing of a million files makes a million Inodes, so they are small. Where objects can be
+// opened by handle, to find one opens no descriptor.
 //
 // Any thread.
 #pragma once
@@ -20,8 +20,9 @@
 
 #include "fs/objects/descriptor_cache.h"
 #include "fs/objects/known_names.h"
-#include "fs/objects/plain_flag.h"
+#include "fs/objects/nosec_flag.h"
 #include "fs/objects/reaper.h"
+#include "fs/objects/tuning.h"
 #include "fs/serving/fuse_api.h"
 #include "meta/base/fd_path.h"
 #include "meta/base/mutex.h"
@@ -30,7 +31,7 @@
 
 namespace tandem::fs {
 
-// An O_PATH descriptor of an Inode, good for as long as this value lives.
+// An O_PATH descriptor of an Inode. It stays open while this lives.
 class InodeFd {
  public:
   explicit InodeFd(CachedDescriptor::Use use) : use_(std::move(use)) {}
@@ -41,40 +42,41 @@ class InodeFd {
   CachedDescriptor::Use use_;
 };
 
-// An object as it was found: by name, or through a descriptor.
+// An object that was found by name or through a descriptor.
 struct FoundObject {
   meta::ObjectRef ref;
   int mount_id = 0;
   struct stat attributes;
-  UniqueFd fd;  // O_PATH; none where the object can be opened by its handle
+  UniqueFd fd;  // O_PATH; invalid if the object can be opened by its handle
 };
 
 class Inode {
  public:
   const meta::ObjectRef& ref() const { return ref_; }
-  // Whether the object belongs to the volume: what is mounted below SOURCE passes through.
+  // Returns false for an object on a filesystem mounted below SOURCE: it is not captured.
   bool in_volume() const { return mount_ == 0; }
-  // Tells this Inode from an earlier one at the same address.
+  // Differs from that of an earlier Inode at the same address.
   uint64_t generation() const { return generation_; }
 
-  // The inode number shown for number `backing` of this object's filesystem: the same in the
-  // volume. All we show has one st_dev, so numbers from other mounts are moved out of the way.
+  // Returns the inode number to show for inode `backing` of this object's filesystem. In the volume
+  // it is the same. The whole mount has one st_dev, so numbers from filesystems mounted below
+  // SOURCE are changed to be different.
   ino_t PublicNumber(ino_t backing) const {
     constexpr int kMountShift = 40;
     return backing ^ (static_cast<ino_t>(mount_) << kMountShift);
   }
 
-  // Whether it is known that a write takes nothing from the object's mode and attributes.
-  PlainFlag& plain() const { return plain_; }
+  // Whether the object is known to have no privileges that a write would clear.
+  NosecFlag& nosec() const { return nosec_; }
 
-  // Of a directory.
+  // For a directory.
   KnownNames& known_names() const { return known_names_; }
 
   bool IsOpenForWriting() const { return writers_.load(std::memory_order_relaxed) != 0; }
 
  private:
   friend class InodeTable;
-  friend class OpenToWrite;
+  friend class ScopedWriter;
 
   Inode(FoundObject found, int mount, uint64_t generation, DescriptorCache& cache)
       : ref_(std::move(found.ref)),
@@ -85,23 +87,24 @@ class Inode {
 
   const meta::ObjectRef ref_;
   mutable CachedDescriptor fd_;
-  Inode* next_ = nullptr;  // in the table's chain, guarded by its mutex, as are these two
+  // These three are guarded by the mutex of the table's shard.
+  Inode* next_ = nullptr;  // in the shard's chain
   uint64_t lookups_ = 0;
   bool removed_ = false;
   const uint64_t generation_;
-  const int mount_;  // 0 on the volume's own mount, otherwise the id of a mount below it
-  mutable PlainFlag plain_;
+  const int mount_;  // 0 for SOURCE's own mount, otherwise the id of a mount below it
+  mutable NosecFlag nosec_;
   mutable std::atomic<uint32_t> writers_{0};
   mutable KnownNames known_names_;
 };
 
-// Has its Inode count as open for writing for as long as this lives. The kernel forgets no object
-// that it has open.
-class OpenToWrite {
+// Counts its Inode as open for writing while it lives. The Inode outlives it: the kernel forgets no
+// object that it has open.
+class ScopedWriter {
  public:
-  explicit OpenToWrite(const Inode& inode) : inode_(inode) { ++inode_.writers_; }
-  OpenToWrite(OpenToWrite&&) = delete;
-  ~OpenToWrite() { --inode_.writers_; }
+  explicit ScopedWriter(const Inode& inode) : inode_(inode) { ++inode_.writers_; }
+  ScopedWriter(ScopedWriter&&) = delete;
+  ~ScopedWriter() { --inode_.writers_; }
 
   const Inode& inode() const { return inode_; }
 
@@ -111,41 +114,41 @@ class OpenToWrite {
 
 class InodeTable {
  public:
-  // An object that is about to lose a name: while this lives, the descriptor of its Inode stays
-  // open; afterwards too if that was its last name, because then it cannot be opened again.
-  class KeptOpen {
+  // Lives while an object loses a name. Keeps the descriptor of its Inode open; afterwards too if
+  // that was the last name, because then the object cannot be opened again.
+  class RemovalGuard {
    public:
-    KeptOpen() = default;
-    KeptOpen(KeptOpen&& other) noexcept { *this = std::move(other); }
-    KeptOpen& operator=(KeptOpen&& other) noexcept;
-    ~KeptOpen();
+    RemovalGuard() = default;
+    RemovalGuard(RemovalGuard&& other) noexcept { *this = std::move(other); }
+    RemovalGuard& operator=(RemovalGuard&& other) noexcept;
+    ~RemovalGuard();
 
-    // O_PATH. Only if this was not default-constructed.
+    // O_PATH. Requires that this was not default-constructed.
     int fd() const { return use_.get(); }
 
    private:
     friend class InodeTable;
-    explicit KeptOpen(CachedDescriptor::Use use) : use_(std::move(use)) {}
+    explicit RemovalGuard(CachedDescriptor::Use use) : use_(std::move(use)) {}
     CachedDescriptor::Use use_;
     InodeTable* table_ = nullptr;  // null: the kernel does not know the object
     ObjectId object_;
     int mount_ = 0;
     uint64_t generation_ = 0;
-    nlink_t links_ = 0;  // before; where that has to be known
+    nlink_t links_ = 0;  // before the removal; only where objects are reopened by name
   };
 
   // `directory_fd` is the volume's root.
   static Result<std::unique_ptr<InodeTable>> Create(int directory_fd);
   ~InodeTable();
 
-  // Where handles cannot be opened, objects of the volume are opened so, and need no descriptor of
-  // their own. Before anything is found.
-  void ReopenBy(DescriptorCache::Reopen reopen);
+  // Sets how to open objects of the volume if their handles cannot be opened. Called before the
+  // first Find.
+  void ReopenWith(DescriptorCache::Reopen reopen);
 
   const Inode& root() const { return *root_; }
-  // O_RDONLY, or none if the root may not be read. Borrowed.
+  // O_RDONLY, borrowed. -1 if this process may not read the root.
   int root_fd() const { return mount_fd_.get(); }
-  // `node` came from the kernel.
+  // Requires that `node` came from the kernel.
   Inode& Get(fuse_ino_t node) {
     return node == FUSE_ROOT_ID ? *root_ : *reinterpret_cast<Inode*>(node);
   }
@@ -153,7 +156,7 @@ class InodeTable {
     return &inode == root_.get() ? FUSE_ROOT_ID : reinterpret_cast<fuse_ino_t>(&inode);
   }
 
-  // Of an object of the volume; 0 if the kernel does not know it.
+  // `object` is in the volume. Returns 0 if the kernel does not know it.
   fuse_ino_t NodeOf(const ObjectId& object);
 
   Result<InodeFd> Descriptor(const Inode& inode) {
@@ -161,69 +164,68 @@ class InodeTable {
     return InodeFd(std::move(use));
   }
   Result<InodeFd> Descriptor(fuse_ino_t node) { return Descriptor(Get(node)); }
-  // A descriptor to read or write the object by; `flags` as for open(2), without O_CREAT.
+  // Opens the object for reading or writing. `flags` as for open(2), without O_CREAT.
   Result<UniqueFd> Open(const Inode& inode, int flags);
 
-  // ENOENT and the like when the name leads nowhere. Symlinks are not followed. Name and
-  // attributes are looked at one after the other: the kernel's lock on the directory keeps the name
+  // Fails as fstatat does, with ENOENT if there is no such name. Does not follow symlinks. Reads
+  // attributes and handle by two system calls: the kernel's lock on the directory keeps the name
   // from changing in between.
   Result<FoundObject> Find(int directory_fd, const char* name) const;
-  // The object of a descriptor.
+  // Finds the object of an open descriptor.
   Result<FoundObject> FindOpen(int fd) const;
 
   bool IsInVolume(const FoundObject& found) const { return MountOf(found.mount_id) == 0; }
 
-  // The Inode of what was found, counting one lookup that the kernel is about to be told of. If it
-  // is not told after all: Forget(inode, 1).
+  // Returns the object's Inode and counts one lookup, which the reply tells the kernel of. If the
+  // reply fails, call Forget(inode, 1).
   Inode& Remember(FoundObject found);
   void Forget(Inode& inode, uint64_t lookups);
-  // The object of `fd` (O_PATH) is about to lose a name.
-  KeptOpen KeepOpen(const ObjectId& object, int mount_id, UniqueFd fd);
-  // An object that has just lost its last name takes up space until the kernel has forgotten it,
-  // which takes it a moment, and its descriptor is closed. Waits for both, but not beyond the
-  // deadline: somebody may have the object open, a disk may be slow, and others may go on removing.
-  // False: there was nothing to wait for, or no time.
+  // Called before an object loses a name. `fd` is an O_PATH descriptor of it.
+  RemovalGuard GuardRemoval(const ObjectId& object, int mount_id, UniqueFd fd);
+  // Waits until the objects that have just lost their last name are freed: until the kernel has
+  // forgotten them, which takes it a moment, and their descriptors are closed. Gives up at the
+  // deadline, since an object may be open, the disk slow, and removals may go on. Returns false if
+  // there was nothing to wait for, or no time.
   bool FinishRemovals(std::chrono::steady_clock::time_point deadline);
-  // An object that Remember found without a name has been given one.
-  void HasName(Inode& inode) { (void)inode.fd_.Unpin(descriptors_); }
+  // Called after an object that had no name at Remember (O_TMPFILE) was linked.
+  void NoteLinked(Inode& inode) { (void)inode.fd_.Unpin(descriptors_); }
 
  private:
-  // A hash table of the Inodes, chained through them.
+  // A hash table with chains through the Inodes.
   struct Shard {
     Mutex mutex;
     std::vector<Inode*> chains GUARDED_BY(mutex) = std::vector<Inode*>(1);
     size_t count GUARDED_BY(mutex) = 0;
   };
-  static constexpr size_t kShards = 16;
 
   explicit InodeTable(FoundObject root);
   int MountOf(int mount_id) const { return mount_id == root_mount_id_ ? 0 : mount_id; }
-  // Handles, and so ids, are unique within one filesystem only.
+  // Includes the mount, since handles, and so object ids, are unique within one filesystem only.
   static size_t HashOf(const ObjectId& object, int mount) {
     return std::hash<ObjectId>()(object) + static_cast<size_t>(mount);
   }
   Shard& ShardOf(const ObjectId& object, int mount) {
-    return shards_[HashOf(object, mount) % kShards];
+    return shards_[HashOf(object, mount) % kInodeShards];
   }
-  // Where in its chain the Inode's pointer stands, or is to stand.
-  static Inode** PlaceOf(Shard& shard, const ObjectId& object, int mount) REQUIRES(shard.mutex);
+  // Returns the pointer to the Inode in its chain, or the null pointer at the end of that chain.
+  static Inode** SlotOf(Shard& shard, const ObjectId& object, int mount) REQUIRES(shard.mutex);
   static void Rehash(Shard& shard, size_t chains) REQUIRES(shard.mutex);
-  void LetClose(const ObjectId& object, int mount, uint64_t generation);
+  void AllowClose(const ObjectId& object, int mount, uint64_t generation);
   void NoteRemoved(const ObjectId& object, int mount, uint64_t generation);
   void Destroy(Inode* inode);
 
-  // Before the inodes: they use it.
+  // Declared before the Inodes, which use it.
   const UniqueFd mount_fd_;
   DescriptorCache descriptors_;
   Reaper reaper_;
   const int root_mount_id_;
   const std::unique_ptr<Inode> root_;
-  std::array<Shard, kShards> shards_;
+  std::array<Shard, kInodeShards> shards_;
   std::atomic<uint64_t> last_generation_{0};
-  // Inodes whose object has lost its last name, and KeptOpens; and when there last was a new one.
+  // Inodes whose object has lost its last name, plus RemovalGuards; and when one was last added.
   std::atomic<size_t> removed_{0};
   std::atomic<std::chrono::steady_clock::time_point> last_removal_{};
-  // Destroyed since memory was last given back to the system.
+  // Inodes destroyed since the last malloc_trim.
   std::atomic<size_t> destroyed_{0};
 };
 

@@ -1,9 +1,13 @@
-// About how many names of a directory the kernel knows because it was told one by one, lately: it
-// will not need their attributes when it lists the directory, and looking them up is most of the
-// cost of a listing (git status looks up what its index names, then lists). An estimate, for the
-// kernel does not say which names it forgets: where it is too high, the kernel looks up single
-// names later, and those would be counted again; so what is older than a few seconds counts for
-// nothing. Any thread.
+// An estimate of how many names of a directory the kernel knows because lookups told it of them.
+// When the directory is listed, readdirplus leaves out the attributes of as many names, since to
+// look them up is most of the cost of a listing. (git status looks up the names in its index and
+// then lists.)
+//
+// It is an estimate because the kernel does not say which names it forgets. If it is too high, the
+// kernel looks up single names later. Those lookups would be counted again, so a count expires
+// after kKnownNamesSeconds.
+//
+// Any thread.
 #pragma once
 
 #include <time.h>
@@ -12,13 +16,14 @@
 #include <cstdint>
 #include <limits>
 
+#include "fs/objects/tuning.h"
+
 namespace tandem::fs {
 
 class KnownNames {
  public:
-  // Seconds, from any beginning; it may come round.
+  // Seconds since an arbitrary moment, modulo 2^16.
   using Time = uint16_t;
-  static constexpr Time kGoodFor = 10;
 
   static Time Now() {
     timespec now;
@@ -34,12 +39,12 @@ class KnownNames {
       if (next.count != std::numeric_limits<uint16_t>::max()) ++next.count;
     } while (!state_.compare_exchange_weak(state, next, std::memory_order_relaxed));
   }
-  // `other` is left with none.
-  void TakeAllOf(KnownNames& other, Time now = Now()) {
+  // Takes the count of `other`, which becomes 0.
+  void MoveFrom(KnownNames& other, Time now = Now()) {
     state_ = {At(other.state_.exchange({}), now), now};
   }
-  // Removes one. False if there was none.
-  bool Take(Time now = Now()) {
+  // Subtracts one. Returns false if the count is 0.
+  bool Consume(Time now = Now()) {
     State state = state_.load(std::memory_order_relaxed);
     uint16_t known = 0;
     do {
@@ -51,13 +56,13 @@ class KnownNames {
   }
 
  private:
-  struct alignas(uint32_t) State {  // of one word, which processors exchange as a whole
+  struct alignas(uint32_t) State {  // one word, so that the atomic is lock-free
     uint16_t count = 0;
-    Time latest = 0;  // when one was added
+    Time latest = 0;  // when a name was last added
   };
 
   static uint16_t At(State state, Time now) {
-    return static_cast<Time>(now - state.latest) <= kGoodFor ? state.count : uint16_t{0};
+    return static_cast<Time>(now - state.latest) <= kKnownNamesSeconds ? state.count : uint16_t{0};
   }
 
   std::atomic<State> state_;

@@ -2,12 +2,9 @@
 
 #include <unistd.h>
 
+#include "fs/objects/tuning.h"
+
 namespace tandem::fs {
-namespace {
-
-constexpr size_t kBufferSize = 32 << 10;
-
-}  // namespace
 
 Status OpenDirectory::Visit(off_t offset, const std::function<bool(const dirent64&)>& visit) {
   MutexLock lock(mutex_);
@@ -25,7 +22,7 @@ Status OpenDirectory::Visit(off_t offset, const std::function<bool(const dirent6
 }
 
 Status OpenDirectory::SeekTo(off_t offset) {
-  // Offset 0 is a rewind, which must show the directory as it is now.
+  // Offset 0 is a rewind: the directory is read anew.
   if (offset == position_ && offset != 0) return {};
   begin_ = end_ = 0;
   if (lseek(fd(), offset, SEEK_SET) < 0) return ErrnoError("seek in directory");
@@ -35,8 +32,8 @@ Status OpenDirectory::SeekTo(off_t offset) {
 
 Result<const dirent64*> OpenDirectory::Peek() {
   if (begin_ == end_) {
-    if (!buffer_) buffer_ = std::make_unique_for_overwrite<char[]>(kBufferSize);
-    const ssize_t length = getdents64(fd(), buffer_.get(), kBufferSize);
+    if (!buffer_) buffer_ = std::make_unique_for_overwrite<char[]>(kListingBuffer);
+    const ssize_t length = getdents64(fd(), buffer_.get(), kListingBuffer);
     if (length < 0) return ErrnoError("read directory");
     begin_ = 0;
     end_ = static_cast<size_t>(length);

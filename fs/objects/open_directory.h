@@ -1,9 +1,9 @@
-// A directory an application has open: one stream of the backing directory. Offsets are the backing
-// filesystem's own (d_off), so rewinddir, seekdir and listing while entries come and go behave as
+// A directory that an application has open: one stream of the backing directory. Offsets are the
+// backing filesystem's d_off, so rewinddir, seekdir and listings of a changing directory behave as
 // they do there.
 //
-// The kernel sends the reads of one open directory one at a time; the mutex, which therefore never
-// makes anybody wait, is what tells the compiler so.
+// Any thread. The kernel sends the reads of an open directory one at a time, so no thread ever
+// waits for the mutex. It is there for the compiler's thread safety analysis.
 #pragma once
 
 #include <dirent.h>
@@ -23,23 +23,23 @@ class OpenDirectory {
   explicit OpenDirectory(UniqueFd fd) : fd_(std::move(fd)) {}
 
   int fd() const { return fd_.get(); }
-  // Those not yet met by this listing.
+  // Names for which this listing may still leave out the attributes.
   KnownNames& known_names() { return known_names_; }
 
-  // Passes the entries from `offset` (0, or the d_off of one seen before) to `visit` until it
-  // returns false: that entry comes again next time. An error is returned only if it came before
-  // the first entry.
+  // Calls `visit` with each entry after `offset`, which is 0 or the d_off of an earlier entry,
+  // until it returns false. The entry for which it returned false comes first the next time.
+  // Returns an error only if it occurs before the first entry.
   Status Visit(off_t offset, const std::function<bool(const dirent64&)>& visit) EXCLUDES(mutex_);
 
  private:
   Status SeekTo(off_t offset) REQUIRES(mutex_);
-  // The next entry, null at the end.
+  // Returns the next entry without consuming it, or null at the end.
   Result<const dirent64*> Peek() REQUIRES(mutex_);
 
   const UniqueFd fd_;
   KnownNames known_names_;
   Mutex mutex_;
-  // What getdents64 returned and was not yet consumed: [begin_, end_) of buffer_.
+  // [begin_, end_) of buffer_ are the entries that getdents64 returned and that were not consumed.
   std::unique_ptr<char[]> buffer_ GUARDED_BY(mutex_);
   size_t begin_ GUARDED_BY(mutex_) = 0;
   size_t end_ GUARDED_BY(mutex_) = 0;

@@ -11,8 +11,8 @@ int OpenFile::BackingFlags(int flags, bool writeback) {
 }
 
 Result<std::unique_ptr<OpenFile>> OpenFile::Adopt(UniqueFd fd, int flags, Backing backing) {
-  // O_DIRECT had to be asked for, since the backing filesystem may refuse it, but our buffers are
-  // not aligned.
+  // The open was tried with O_DIRECT, which the backing filesystem may refuse. It is dropped now
+  // because our buffers are not aligned.
   const bool direct = (flags & O_DIRECT) != 0;
   if (direct && fcntl(fd.get(), F_SETFL, fcntl(fd.get(), F_GETFL) & ~O_DIRECT) != 0) {
     return ErrnoError("open");
@@ -27,18 +27,18 @@ Status OpenFile::SyncIfAsked() const {
   return {};
 }
 
-void OpenFile::BelongsTo(const Inode& inode) {
-  if ((flags_ & O_ACCMODE) != O_RDONLY) writes_.emplace(inode);
+void OpenFile::AttachTo(const Inode& inode) {
+  if ((flags_ & O_ACCMODE) != O_RDONLY) writer_.emplace(inode);
 }
 
-void OpenFile::Describe(fuse_file_info& info, bool closes_silently) const {
+void OpenFile::FillFileInfo(fuse_file_info& info, bool close_cannot_fail) const {
   info.direct_io = (flags_ & O_DIRECT) != 0 || backing_ != Backing::kUsual;
-  // Whatever changes the file comes through this mount, so cached pages outlive the open. But what
-  // others have written to a file that can only be appended to since comes first: the kernel sends
-  // it now.
+  // All changes come through this mount, so cached pages stay valid across opens. An append-only
+  // file is the exception: without keep_cache the kernel writes back now what other descriptors
+  // have written, so that appends come after it.
   info.keep_cache = backing_ != Backing::kAppendOnly;
-  // Nor has closing a descriptor that never wrote.
-  info.noflush = closes_silently || (flags_ & O_ACCMODE) == O_RDONLY;
+  // A descriptor that is not open for writing has no errors to report either.
+  info.noflush = close_cannot_fail || (flags_ & O_ACCMODE) == O_RDONLY;
 #if FUSE_VERSION >= FUSE_MAKE_VERSION(3, 15)
   info.parallel_direct_writes = info.direct_io;
 #endif

@@ -1,5 +1,5 @@
-// A file an application has open. Immutable once opened: any thread may use it between open and
-// release.
+// A file that an application has open. Any thread may use it between AttachTo and release: it does
+// not change any more.
 #pragma once
 
 #include <fcntl.h>
@@ -16,41 +16,41 @@ namespace tandem::fs {
 
 class OpenFile {
  public:
-  // What to open the backing file with when an application opens with `flags`, creation flags
-  // aside:
-  //   O_APPEND goes: the kernel sends offsets, and pwrite would append regardless of them. Only a
-  //   file that may be opened in no other way (chattr +a) keeps it: Backing::kAppendOnly.
-  //   O_SYNC and O_DSYNC go: the sync belongs after the gate (SyncIfAsked).
-  //   O_TRUNC goes: the kernel sends a truncation of its own.
-  //   O_WRONLY becomes O_RDWR if the kernel caches writes, for it reads to fill pages.
+  // Returns the flags to open the backing file with when an application opens with `flags`:
+  //   O_APPEND is dropped: the kernel sends offsets, and pwrite would ignore them and append. Only
+  //   a file that cannot be opened otherwise (chattr +a) keeps it: Backing::kAppendOnly. O_SYNC and
+  //   O_DSYNC are dropped: the sync is done after the gate is left (SyncIfAsked). O_TRUNC is
+  //   dropped: the kernel sends a setattr. O_WRONLY becomes O_RDWR if the kernel caches writes: it
+  //   reads to fill pages.
+  // Creation flags are the caller's to add.
   static int BackingFlags(int flags, bool writeback);
 
-  // What the backing file allows. The kernel caches nothing that is written through the last two:
-  // whole pages would come, later, which could neither be appended nor filled.
+  // What the backing file allows. The kernel must not cache writes through the last two: it would
+  // write whole pages back later, which can neither be appended nor filled by a read.
   enum class Backing {
     kUsual,
-    kAppendOnly,  // every write appends, whatever its offset
-    kWriteOnly,   // may be written, but not read
+    kAppendOnly,  // opened with O_APPEND: a write ignores its offset
+    kWriteOnly,   // may not be read
   };
 
-  // Takes over a descriptor opened with BackingFlags(flags), and O_APPEND if append-only.
+  // Takes ownership of `fd`, opened with BackingFlags(flags), and with O_APPEND if append-only.
   static Result<std::unique_ptr<OpenFile>> Adopt(UniqueFd fd, int flags,
                                                  Backing backing = Backing::kUsual);
 
   int fd() const { return fd_.get(); }
   bool append_only() const { return backing_ == Backing::kAppendOnly; }
-  // Makes durable what a write through an O_SYNC or O_DSYNC descriptor wrote.
+  // Syncs the file if the application opened it with O_SYNC or O_DSYNC. Called after a write.
   Status SyncIfAsked() const;
 
-  // Which object this is, before it is added to the open files.
-  void BelongsTo(const Inode& inode);
+  // Sets which object this is. Called once, before the file is added to the open files.
+  void AttachTo(const Inode& inode);
 
-  // The object, if the file is open for writing; otherwise null.
-  const Inode* written() const { return writes_ ? &writes_->inode() : nullptr; }
+  // Returns the object if the file is open for writing, otherwise null.
+  const Inode* writable_inode() const { return writer_ ? &writer_->inode() : nullptr; }
 
-  // Tells the kernel how to treat the file. `closes_silently`: closing it has no error to report,
-  // whatever was done to it. `fh` is the caller's to set.
-  void Describe(fuse_file_info& info, bool closes_silently) const;
+  // Sets in `info` how the kernel is to treat the file; not `fh`. `close_cannot_fail`: close(2)
+  // reports no errors on its filesystem, whatever was written.
+  void FillFileInfo(fuse_file_info& info, bool close_cannot_fail) const;
 
  private:
   OpenFile(UniqueFd fd, int flags, Backing backing)
@@ -59,7 +59,7 @@ class OpenFile {
   const UniqueFd fd_;
   const int flags_;  // as the application gave them
   const Backing backing_;
-  std::optional<OpenToWrite> writes_;
+  std::optional<ScopedWriter> writer_;
 };
 
 }  // namespace tandem::fs

@@ -4,18 +4,12 @@
 
 #include <utility>
 
+#include "fs/objects/tuning.h"
+
 namespace tandem::fs {
-namespace {
-
-// To wake the thread costs more than a close: it is woken for so many, or once in so long.
-constexpr size_t kBatch = 64;
-constexpr std::chrono::milliseconds kBatchTime(5);
-constexpr size_t kMostWaiting = 4 * kBatch;
-
-}  // namespace
 
 Reaper::Reaper() {
-  waiting_.reserve(kMostWaiting);
+  queue_.reserve(kMaxReaperQueue);
   thread_ = std::thread([this] {
     pthread_setname_np(pthread_self(), "reap");
     Run();
@@ -25,54 +19,54 @@ Reaper::Reaper() {
 Reaper::~Reaper() {
   {
     MutexLock lock(mutex_);
-    over_ = true;
-    given_more_.NotifyOne();
+    stopping_ = true;
+    work_added_.NotifyOne();
   }
   thread_.join();
 }
 
 void Reaper::Close(Open open) {
   MutexLock lock(mutex_);
-  // Then `open` itself closes it, after the lock is released.
-  if (waiting_.size() == kMostWaiting) return;
-  waiting_.push_back(std::move(open));
-  ++given_;
-  if (waiting_.size() == 1 || waiting_.size() == kBatch) given_more_.NotifyOne();
+  // If the queue is full, the destructor of `open` closes it, after the lock is released.
+  if (queue_.size() == kMaxReaperQueue) return;
+  queue_.push_back(std::move(open));
+  ++queued_;
+  if (queue_.size() == 1 || queue_.size() == kReaperBatch) work_added_.NotifyOne();
 }
 
-bool Reaper::Finish(std::chrono::milliseconds patience) {
-  const auto deadline = CondVar::Clock::now() + patience;
+bool Reaper::Finish(std::chrono::milliseconds timeout) {
+  const auto deadline = CondVar::Clock::now() + timeout;
   MutexLock lock(mutex_);
-  if (closed_ == given_) return false;
-  const uint64_t given = given_;
-  awaited_ = true;
-  given_more_.NotifyOne();
-  while (closed_ < given) {
-    if (!closed_more_.WaitUntil(mutex_, deadline)) return closed_ >= given;
+  if (closed_ == queued_) return false;
+  const uint64_t queued = queued_;
+  hurry_ = true;
+  work_added_.NotifyOne();
+  while (closed_ < queued) {
+    if (!batch_closed_.WaitUntil(mutex_, deadline)) return closed_ >= queued;
   }
   return true;
 }
 
 void Reaper::Run() {
   std::vector<Open> closing;
-  closing.reserve(kMostWaiting);
+  closing.reserve(kMaxReaperQueue);
   while (true) {
     {
       MutexLock lock(mutex_);
-      while (waiting_.empty() && !over_) given_more_.Wait(mutex_);
-      if (waiting_.empty()) return;
-      const auto deadline = CondVar::Clock::now() + kBatchTime;
-      while (waiting_.size() < kBatch && !over_ && !awaited_) {
-        if (!given_more_.WaitUntil(mutex_, deadline)) break;
+      while (queue_.empty() && !stopping_) work_added_.Wait(mutex_);
+      if (queue_.empty()) return;
+      const auto deadline = CondVar::Clock::now() + kReaperBatchTime;
+      while (queue_.size() < kReaperBatch && !stopping_ && !hurry_) {
+        if (!work_added_.WaitUntil(mutex_, deadline)) break;
       }
-      awaited_ = false;
-      closing.swap(waiting_);
+      hurry_ = false;
+      closing.swap(queue_);
     }
     const size_t count = closing.size();
     closing.clear();
     MutexLock lock(mutex_);
     closed_ += count;
-    closed_more_.NotifyAll();
+    batch_closed_.NotifyAll();
   }
 }
 

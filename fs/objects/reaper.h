@@ -1,9 +1,9 @@
-// Closes descriptors of objects that have no name any more, on a thread of its own: the last close
-// frees the object's blocks, which takes about as long as taking its name did. An `rm -r` gets both
-// done at the same time, and nobody waits while a huge file goes.
+// Closes descriptors of objects that have no name any more, on a thread of its own. The last close
+// frees the object's blocks, which takes about as long as the unlink did. So rm -r does both in
+// parallel, and no handler waits for a huge file to be freed.
 //
-// What waits to be closed still takes up space: Finish before it is said how much is free, or that
-// there is none. Any thread; nothing is closed with a lock held.
+// Objects whose descriptors wait here still take up space: call Finish before statfs, and before a
+// request fails for lack of room. Any thread. No lock is held while a descriptor is closed.
 #pragma once
 
 #include <chrono>
@@ -18,31 +18,32 @@ namespace tandem::fs {
 
 class Reaper {
  public:
-  // Its last owner closes a descriptor.
+  // Owns a descriptor: the last owner closes it.
   using Open = std::shared_ptr<void>;
 
   Reaper();
-  ~Reaper();  // closes what waits
+  ~Reaper();  // closes what is queued
   Reaper(const Reaper&) = delete;
   Reaper& operator=(const Reaper&) = delete;
 
-  // Closes it within milliseconds; before it returns if much waits already.
+  // Queues the descriptor to be closed within milliseconds. If kMaxReaperQueue are queued, closes
+  // it before it returns.
   void Close(Open open) EXCLUDES(mutex_);
-  // Waits until what waits now is closed, so long at most (a frozen filesystem frees nothing).
-  // False: nothing did, or it is not.
-  bool Finish(std::chrono::milliseconds patience) EXCLUDES(mutex_);
+  // Waits until all that is queued now is closed, but for `timeout` at most (a frozen filesystem
+  // frees nothing). Returns false if nothing was queued, or on timeout.
+  bool Finish(std::chrono::milliseconds timeout) EXCLUDES(mutex_);
 
  private:
   void Run() EXCLUDES(mutex_);
 
   Mutex mutex_;
-  CondVar given_more_;
-  CondVar closed_more_;
-  std::vector<Open> waiting_ GUARDED_BY(mutex_);
-  uint64_t given_ GUARDED_BY(mutex_) = 0;    // descriptors so far
-  uint64_t closed_ GUARDED_BY(mutex_) = 0;   // of those
-  bool awaited_ GUARDED_BY(mutex_) = false;  // by Finish: no time for more to come
-  bool over_ GUARDED_BY(mutex_) = false;
+  CondVar work_added_;
+  CondVar batch_closed_;
+  std::vector<Open> queue_ GUARDED_BY(mutex_);
+  uint64_t queued_ GUARDED_BY(mutex_) = 0;  // descriptors queued so far
+  uint64_t closed_ GUARDED_BY(mutex_) = 0;  // descriptors closed so far
+  bool hurry_ GUARDED_BY(mutex_) = false;   // Finish waits: do not wait for a full batch
+  bool stopping_ GUARDED_BY(mutex_) = false;
   std::thread thread_;
 };
 

@@ -2,14 +2,14 @@
 
 #include <algorithm>
 
+#include "fs/objects/tuning.h"
+
 namespace tandem::fs {
 namespace {
 
 using meta::Intent;
 
-constexpr size_t kPlaces = 2 * WalkOrder::kMostListed;
-// Whoever takes longer from one object to the next does not wait for marks.
-constexpr std::chrono::milliseconds kPause{500};
+constexpr size_t kSlots = 2 * kMaxListed;
 
 }  // namespace
 
@@ -18,10 +18,10 @@ void WalkOrder::Add(std::span<const Listed> objects) {
   MutexLock lock(mutex_);
   ++reads_;
   for (const Listed& listed : objects) {
-    if (seen_.size() < kMostListed) seen_.emplace_back();
+    if (seen_.size() < kMaxListed) seen_.emplace_back();
     seen_[next_] = {*listed.object, reads_, listed.is_directory, {}};
-    PlaceOf(listed.object->id) = static_cast<uint32_t>(next_);
-    next_ = (next_ + 1) % kMostListed;
+    SlotOf(listed.object->id) = static_cast<uint32_t>(next_);
+    next_ = (next_ + 1) % kMaxListed;
   }
 }
 
@@ -31,15 +31,15 @@ std::vector<meta::ObjectRef> WalkOrder::LikelyNext(const Intent::Item& touched,
   if (touched.touch == Intent::Touch::kData) return next;
   const Kind kind = touched.touch == Intent::Touch::kEntries ? kEntries : kAttributes;
   MutexLock lock(mutex_);
-  const size_t at = PlaceOf(touched.object->id);
+  const size_t at = SlotOf(touched.object->id);
   if (at >= seen_.size() || seen_[at].object.id != touched.object->id) return next;
   Walk& walk = walks_[kind];
-  const bool goes_on = now - walk.last < kPause && ComesTo(at, kind);
-  walk.steps = goes_on ? std::min(2 * walk.steps + 1, kMostNext) : 0;
+  const bool goes_on = now - walk.last < kWalkPause && Continues(at, kind);
+  walk.steps = goes_on ? std::min(2 * walk.steps + 1, kMaxMarkedAhead) : 0;
   walk.last = now;
   seen_[at].passed[kind] = true;
   for (ptrdiff_t step = 1; next.size() < walk.steps; ++step) {
-    Seen* seen = Beside(at, step);
+    Seen* seen = Neighbour(at, step);
     if (seen == nullptr) break;
     seen->passed[kind] = true;
     if (kind == kAttributes || seen->is_directory) next.push_back(seen->object);
@@ -47,26 +47,26 @@ std::vector<meta::ObjectRef> WalkOrder::LikelyNext(const Intent::Item& touched,
   return next;
 }
 
-uint32_t& WalkOrder::PlaceOf(const ObjectId& object) {
-  if (places_.empty()) places_.resize(kPlaces);
-  return places_[std::hash<ObjectId>()(object) % kPlaces];
+uint32_t& WalkOrder::SlotOf(const ObjectId& object) {
+  if (slots_.empty()) slots_.resize(kSlots);
+  return slots_[std::hash<ObjectId>()(object) % kSlots];
 }
 
-WalkOrder::Seen* WalkOrder::Beside(size_t at, ptrdiff_t steps) {
+WalkOrder::Seen* WalkOrder::Neighbour(size_t at, ptrdiff_t steps) {
   const size_t size = seen_.size();
-  const size_t oldest = size < kMostListed ? 0 : next_;
+  const size_t oldest = size < kMaxListed ? 0 : next_;
   const ptrdiff_t age = static_cast<ptrdiff_t>((at + size - oldest) % size) + steps;
   if (age < 0 || age >= static_cast<ptrdiff_t>(size)) return nullptr;
   Seen& seen = seen_[(oldest + static_cast<size_t>(age)) % size];
   return seen.read == seen_[at].read ? &seen : nullptr;
 }
 
-bool WalkOrder::ComesTo(size_t at, Kind kind) {
+bool WalkOrder::Continues(size_t at, Kind kind) {
   bool is_first = true;
-  for (ptrdiff_t back = 1; back <= static_cast<ptrdiff_t>(kMostNext); ++back) {
-    const Seen* seen = Beside(at, -back);
+  for (ptrdiff_t back = 1; back <= static_cast<ptrdiff_t>(kMaxMarkedAhead); ++back) {
+    const Seen* seen = Neighbour(at, -back);
     if (seen == nullptr) return is_first;
-    // Not everything on the way needed a mark: a directory may be empty.
+    // Objects in between may have needed no mark: a directory may be empty.
     if (seen->passed[kind]) return true;
     if (kind == kAttributes || seen->is_directory) is_first = false;
   }

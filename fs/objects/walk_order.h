@@ -1,10 +1,10 @@
-// Which objects are likely to be changed next: what walks a tree (rm -r, chmod -R) changes one
-// object after the other in the order in which it was told of them. A mark takes a commit, whatever
-// it covers; so those of the next ones are made with it.
+// Predicts which objects are changed next. A program that walks a tree (rm -r, chmod -R) changes
+// objects in the order in which they were listed. A mark takes a commit, however many objects it
+// covers, so the marks of the objects that come next are made with it.
 //
-// Remembered are the objects that were listed last, and which of them a walk has passed. It goes on
-// as long as it goes forwards, and the further the more is foreseen, as with readahead. What is
-// marked in vain is compared in vain after a crash.
+// Remembers the objects listed last, and which of them a walk has passed. While the walk goes
+// forwards, each mark covers more of the objects ahead, up to kMaxMarkedAhead, as readahead does.
+// An object that is marked and not changed costs a comparison after a crash.
 //
 // Any thread.
 #pragma once
@@ -24,20 +24,17 @@ class WalkOrder : public meta::TouchPredictor {
  public:
   using Clock = std::chrono::steady_clock;
   struct Listed {
-    const meta::ObjectRef* object;  // borrowed for the call
+    const meta::ObjectRef* object;  // borrowed during the call
     bool is_directory;
   };
 
-  // At most so many objects are remembered (about 70 bytes each), and foreseen at once.
-  static constexpr size_t kMostListed = 32768;
-  static constexpr size_t kMostNext = 32;
-
-  // What one read of a directory returned.
+  // Adds the objects that one read of a directory returned, in its order.
   void Add(std::span<const Listed> objects) EXCLUDES(mutex_);
 
   std::vector<meta::ObjectRef> LikelyNext(const meta::Intent::Item& touched) override {
     return LikelyNext(touched, Clock::now());
   }
+  // The same with the time given, for tests.
   std::vector<meta::ObjectRef> LikelyNext(const meta::Intent::Item& touched, Clock::time_point now)
       EXCLUDES(mutex_);
 
@@ -45,27 +42,27 @@ class WalkOrder : public meta::TouchPredictor {
   enum Kind : uint8_t { kAttributes, kEntries, kKinds };
   struct Seen {
     meta::ObjectRef object;
-    uint64_t read = 0;  // those of one read stand beside each other
+    uint64_t read = 0;  // number of the read that returned it; those of one read are adjacent
     bool is_directory = false;
-    std::array<bool, kKinds> passed{};
+    std::array<bool, kKinds> passed{};  // by a walk that changes this kind
   };
   struct Walk {
-    size_t steps = 0;
+    size_t steps = 0;  // objects that the last mark covered ahead
     Clock::time_point last{};
   };
 
-  // Where in seen_ the object may stand; the last that came has the place.
-  uint32_t& PlaceOf(const ObjectId& object) REQUIRES(mutex_);
-  // The one `steps` further on of the same read, or null.
-  Seen* Beside(size_t at, ptrdiff_t steps) REQUIRES(mutex_);
-  // Whether the walk comes from before `at`.
-  bool ComesTo(size_t at, Kind kind) REQUIRES(mutex_);
+  // Returns the slot that holds the object's index in seen_, if no later object has taken it.
+  uint32_t& SlotOf(const ObjectId& object) REQUIRES(mutex_);
+  // Returns the object `steps` after `at` in the same read, or null.
+  Seen* Neighbour(size_t at, ptrdiff_t steps) REQUIRES(mutex_);
+  // Returns whether a walk that has reached `at` has passed the objects before it.
+  bool Continues(size_t at, Kind kind) REQUIRES(mutex_);
 
   Mutex mutex_;
-  std::vector<Seen> seen_ GUARDED_BY(mutex_);  // when full, a ring
-  size_t next_ GUARDED_BY(mutex_) = 0;         // in it
+  std::vector<Seen> seen_ GUARDED_BY(mutex_);  // a ring once it holds kMaxListed
+  size_t next_ GUARDED_BY(mutex_) = 0;         // index in seen_ that is written next
   uint64_t reads_ GUARDED_BY(mutex_) = 0;
-  std::vector<uint32_t> places_ GUARDED_BY(mutex_);
+  std::vector<uint32_t> slots_ GUARDED_BY(mutex_);
   std::array<Walk, kKinds> walks_ GUARDED_BY(mutex_);
 };
 

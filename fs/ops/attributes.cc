@@ -8,9 +8,10 @@
 
 #include <algorithm>
 
-#include "fs/cache_policy.h"
 #include "fs/caller/privileges.h"
 #include "fs/file_system.h"
+#include "fs/ops/tuning.h"
+#include "fs/tuning.h"
 
 namespace tandem::fs {
 namespace {
@@ -37,16 +38,16 @@ Status SetOwner(int fd, const struct stat& wanted, int to_set) {
   return {};
 }
 
-// Whether a chown to neither owner nor group, which takes setuid and setgid bits away, would take
-// some that are not the caller's to take.
-Result<bool> TakesBitsOfOthers(Request& request, int fd) {
+// A chown that names neither owner nor group clears setuid and setgid bits. Returns whether it
+// would clear bits that the caller may not clear.
+Result<bool> ClearsSetidOfOthers(Request& request, int fd) {
   ASSIGN_OR_RETURN(const struct stat now, StatOf(fd));
   if (S_ISDIR(now.st_mode) || (now.st_mode & (S_ISUID | S_ISGID)) == 0) return false;
   const CallerStatus& caller = request.caller_status();
   if (caller.MayActAsOwnerOf(now)) return false;
-  const bool takes_setgid = (now.st_mode & S_ISGID) != 0 &&
-                            ((now.st_mode & S_IXGRP) != 0 || !caller.MayKeepSetgidOf(now));
-  return takes_setgid || (now.st_mode & S_ISUID) != 0;
+  const bool clears_setgid = (now.st_mode & S_ISGID) != 0 &&
+                             ((now.st_mode & S_IXGRP) != 0 || !caller.MayKeepSetgidOf(now));
+  return clears_setgid || (now.st_mode & S_ISUID) != 0;
 }
 
 Status SetMode(int fd, mode_t mode) {
@@ -70,26 +71,26 @@ Status SetTimes(int fd, const struct stat& wanted, int to_set) {
   return {};
 }
 
-// With -o writeback the kernel says itself what time it is, and sends the times of written files
-// later, by requests that look the same: mtime and ctime are of one moment.
-bool IsTimeOfTheKernel(const struct stat& wanted, int to_set) {
+// With -o writeback the kernel keeps the times of written files and sends them later. Such a
+// request sets mtime and ctime to the same time.
+bool IsWritebackTime(const struct stat& wanted, int to_set) {
   constexpr int kBoth = FUSE_SET_ATTR_MTIME | FUSE_SET_ATTR_CTIME;
   return (to_set & kBoth) == kBoth && wanted.st_mtim.tv_sec == wanted.st_ctim.tv_sec &&
          wanted.st_mtim.tv_nsec == wanted.st_ctim.tv_nsec;
 }
 
-// Times of a file that can only be appended to may be set to now, and to nothing else. Those of one
-// that has become immutable since it was written stay as the directory beneath noted them then.
-Status SetTimesOfTheKernel(int fd, const struct stat& wanted, int to_set) {
+// Sets times that may be the kernel's own. The times of an append-only file can be set only to now.
+// A file that has become immutable since it was written keeps the times that the write set beneath.
+Status SetWritebackTimes(int fd, const struct stat& wanted, int to_set) {
   Status set = SetTimes(fd, wanted, to_set);
-  if (set || set.error().code() != EPERM || !IsTimeOfTheKernel(wanted, to_set)) return set;
+  if (set || set.error().code() != EPERM || !IsWritebackTime(wanted, to_set)) return set;
   set = SetTimes(fd, wanted, to_set | FUSE_SET_ATTR_MTIME_NOW);
   const bool only_written = (to_set & FUSE_SET_ATTR_ATIME) == 0;
   if (!set && set.error().code() == EPERM && only_written) return {};
   return set;
 }
 
-// Where bytes begin to differ when a file of `size` bytes is cut or grown to `new_size`.
+// Returns the bytes that change when a file of `size` bytes is resized to `new_size`.
 ByteRange ChangedByResize(off_t size, off_t new_size) {
   return ByteRange::From(static_cast<uint64_t>(std::min(size, new_size)));
 }
@@ -122,12 +123,13 @@ Status FileSystem::Statx(Request& request, fuse_ino_t node, int flags, int mask,
 }
 #endif
 
-// A request that sets nothing is a chown that names neither owner nor group: it sets the ctime, and
-// takes setuid and setgid bits away, which is the owner's to do. The kernel leaves that to us. But
-// it sends the same before somebody writes to a file that has such bits; they go with the write.
+// A request that sets nothing is a chown that names neither owner nor group. It sets the ctime and
+// clears setuid and setgid bits, which only the owner may do; the kernel leaves that check to us.
+// The kernel sends the same request before a write to a file that has such bits: then it is
+// answered without doing anything, and the write clears them.
 //
-// A change of owner comes before the mode: it clears setuid bits, which the kernel then sends, as
-// they are to be, in the mode of the same request. Times come last, for a change of size sets them.
+// The owner is set before the mode: chown clears setuid bits, and the mode in the same request has
+// them as they are to be. Times are set last, because a change of size sets them.
 Status FileSystem::SetAttributes(Request& request, fuse_ino_t node, struct stat* wanted, int to_set,
                                  fuse_file_info* info) {
   const Inode& inode = inodes_->Get(node);
@@ -137,45 +139,45 @@ Status FileSystem::SetAttributes(Request& request, fuse_ino_t node, struct stat*
       (to_set & (kSetsOwner | FUSE_SET_ATTR_MODE | FUSE_SET_ATTR_SIZE | kSetsTimes)) == 0;
   const bool sets_owner = sets_nothing || (to_set & kSetsOwner) != 0;
   if (sets_nothing) {
-    ASSIGN_OR_RETURN(const bool refused, TakesBitsOfOthers(request, fd));
+    ASSIGN_OR_RETURN(const bool refused, ClearsSetidOfOthers(request, fd));
     if (refused && inode.IsOpenForWriting()) return GetAttributes(request, node, info);
     if (refused) return ErrnoError(EPERM, "chown");
   }
   Intent intent;
-  bool loses = false;
+  bool has_privileges = false;
   if ((to_set & FUSE_SET_ATTR_SIZE) != 0) {
     ASSIGN_OR_RETURN(const struct stat before, StatOf(fd));
     intent.Data(inode.ref(), ChangedByResize(before.st_size, wanted->st_size));
-    loses = LosesPrivileges(inode, fd);
+    has_privileges = MayHavePrivileges(inode, fd);
   }
-  if (loses || sets_owner || (to_set & (FUSE_SET_ATTR_MODE | kSetsTimes)) != 0) {
+  if (has_privileges || sets_owner || (to_set & (FUSE_SET_ATTR_MODE | kSetsTimes)) != 0) {
     intent.Attributes(inode.ref());
   }
   ASSIGN_OR_RETURN(meta::Operation operation, Begin(inode, intent));
-  // Each step is recorded by itself: a later one may fail. Owner and mode have effect on ACLs and
+  // Each step is recorded by itself, because a later one may fail. Owner and mode affect ACLs and
   // capabilities, which are extended attributes.
   if (sets_owner) {
-    ASSIGN_OR_RETURN(const bool takes_setgid, TakesSetgid(request, fd));
-    ASSIGN_OR_RETURN(const auto without, WithoutSetidCapability::DropIf(takes_setgid, request, fd));
+    ASSIGN_OR_RETURN(const bool clears_setgid, ClearsSetgid(request, fd));
+    ASSIGN_OR_RETURN(const auto without, WithoutFsetid::DropIf(clears_setgid, request, fd));
     RETURN_IF_ERROR(SetOwner(fd, *wanted, to_set));
     operation.ChangedAttributes(inode.ref(), meta::kAllAttributes);
   }
   if ((to_set & FUSE_SET_ATTR_MODE) != 0) {
-    const PlainFlag::Giving giving(inode.plain());
+    const NosecFlag::ScopedClear clear(inode.nosec());
     RETURN_IF_ERROR(SetMode(fd, wanted->st_mode));
     operation.ChangedAttributes(inode.ref(), meta::kAllAttributes);
   }
   if ((to_set & FUSE_SET_ATTR_SIZE) != 0) {
     const int open_fd = info != nullptr ? files_.Get(info->fh).fd() : -1;
-    const bool asked = kKernelTellsWhenToClear ? (to_set & FUSE_SET_ATTR_KILL_SUID) != 0
-                                               : !request.caller_status().Has(CAP_FSETID);
-    const bool takes_setid = loses && asked;
-    ASSIGN_OR_RETURN(const auto without, WithoutSetidCapability::DropIf(takes_setid, request, fd));
-    if (loses) operation.ChangedAttributes(inode.ref(), meta::kAllAttributes);
+    const bool asked = kHasKillprivV2 ? (to_set & FUSE_SET_ATTR_KILL_SUID) != 0
+                                      : !request.caller_status().Has(CAP_FSETID);
+    const bool clears_setid = has_privileges && asked;
+    ASSIGN_OR_RETURN(const auto without, WithoutFsetid::DropIf(clears_setid, request, fd));
+    if (has_privileges) operation.ChangedAttributes(inode.ref(), meta::kAllAttributes);
     RETURN_IF_ERROR(Resize(operation, inode, fd, open_fd, wanted->st_size));
   }
   if ((to_set & kSetsTimes) != 0) {
-    RETURN_IF_ERROR(settings_.writeback ? SetTimesOfTheKernel(fd, *wanted, to_set)
+    RETURN_IF_ERROR(settings_.writeback ? SetWritebackTimes(fd, *wanted, to_set)
                                         : SetTimes(fd, *wanted, to_set));
     operation.ChangedAttributes(inode.ref(), meta::kStatAttributes);
   }
@@ -183,14 +185,14 @@ Status FileSystem::SetAttributes(Request& request, fuse_ino_t node, struct stat*
   return GetAttributes(request, node, info);
 }
 
-// Through `open_fd` if there is one (not -1): an application may truncate through a descriptor what
-// it could no longer open.
+// Truncates through `open_fd` unless it is -1: an application may truncate through a descriptor a
+// file that it could no longer open.
 Status FileSystem::Resize(meta::Operation& operation, const Inode& inode, int fd, int open_fd,
                           off_t size) {
   ASSIGN_OR_RETURN(const struct stat before, StatOf(fd));
   const int result = open_fd >= 0 ? ftruncate(open_fd, size) : truncate(FdPath(fd).c_str(), size);
   const int code = errno;
-  // One that failed for want of space or by an I/O error may have come part of the way.
+  // A truncate that failed (ENOSPC, EIO) may have changed part of the range.
   operation.Wrote(inode.ref(), ChangedByResize(before.st_size, size));
   if (result != 0) return ErrnoError(code, "truncate");
   return {};
@@ -208,9 +210,8 @@ Status FileSystem::ReadLink(Request& request, fuse_ino_t node) {
 
 Status FileSystem::Statfs(Request& request, fuse_ino_t node) {
   ASSIGN_OR_RETURN(const InodeFd fd, inodes_->Descriptor(node));
-  // Rather than wait for a slow disk it says what is free so far.
-  constexpr std::chrono::milliseconds kPatience{1000};
-  (void)inodes_->FinishRemovals(std::chrono::steady_clock::now() + kPatience);
+  // On a slow disk, answers with what is free so far.
+  (void)inodes_->FinishRemovals(std::chrono::steady_clock::now() + kStatfsTimeout);
   struct statvfs statistics;
   if (fstatvfs(fd.get(), &statistics) != 0) return ErrnoError("statfs");
   request.ReplyStatfs(statistics);

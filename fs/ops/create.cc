@@ -1,9 +1,9 @@
-// Files made and opened in one request: create, and tmpfile where libfuse has it.
+// create, and tmpfile if libfuse has it.
 #include <fcntl.h>
 #include <unistd.h>
 
-#include "fs/cache_policy.h"
 #include "fs/file_system.h"
+#include "fs/tuning.h"
 
 namespace tandem::fs {
 namespace {
@@ -11,10 +11,10 @@ namespace {
 using meta::Intent;
 using meta::Operation;
 
-// With O_EXCL always, so that we know whether the file is new. The kernel asks for a creation only
-// after it found the name free, and holds the directory's lock since; if the name is taken all the
-// same, somebody worked behind the mount. An application without O_EXCL just wants that file then:
-// at ESTALE the kernel starts the open afresh, with a lookup.
+// Always uses O_EXCL, so that the file is known to be new. The kernel sends a create only for a
+// name that it found free, and holds the directory's lock since. If the name exists nevertheless,
+// it was made behind the mount. An application without O_EXCL then wants to open it: ESTALE makes
+// the kernel begin the open again with a lookup.
 Result<UniqueFd> OpenNew(const fuse_ctx& caller, int directory_fd, const char* name, mode_t mode,
                          int flags, bool writeback) {
   ASSIGN_OR_RETURN(const auto credentials, CallerCredentials::Assume(caller));
@@ -42,12 +42,12 @@ Status FileSystem::CreateFile(Request& request, fuse_ino_t parent, const char* n
   ASSIGN_OR_RETURN(FoundObject made, RecordFound(operation, directory, directory_fd.get(), name, 0,
                                                  inodes_->FindOpen(fd.get())));
   operation.End();
-  directory.known_names().Add();
+  CountKnownName(directory);
   ASSIGN_OR_RETURN(auto file, OpenFile::Adopt(std::move(fd), info->flags));
   return ReplyCreated(request, std::move(made), std::move(file), *info);
 }
 
-// Where a filesystem has no O_DIRECT (ramfs), it says so when it has made the file, and leaves it.
+// A filesystem without O_DIRECT (ramfs) refuses the open after it has made the file, and leaves it.
 void FileSystem::RecordLeftBehind(Operation& operation, fuse_ino_t parent, int parent_fd,
                                   const char* name) {
   const Result<FoundObject> left = inodes_->Find(parent_fd, name);
@@ -55,16 +55,15 @@ void FileSystem::RecordLeftBehind(Operation& operation, fuse_ino_t parent, int p
   const Inode& directory = inodes_->Get(parent);
   operation.SetEntry(directory.ref(), name, left->ref.id, ObjectId());
   operation.Born(left->ref);
-  // The kernel goes on believing that there is nothing. It holds the directory's lock until this
-  // request is answered, and needs it to forget.
+  // The kernel still caches that the name does not exist. To invalidate that takes the directory's
+  // lock, which the kernel holds until this request is answered.
   (void)delayed_calls_.Start([this, parent, name = std::string(name)] {
     fuse_lowlevel_notify_inval_entry(session_, parent, name.c_str(), name.size());
   });
 }
 
 #if FUSE_VERSION >= FUSE_MAKE_VERSION(3, 17)
-// A file without a name belongs to no directory and is in no replica: nothing to mark until it is
-// linked in.
+// A file without a name has no entry and is on no replica: nothing is marked until it is linked.
 Status FileSystem::CreateTemporary(Request& request, fuse_ino_t parent, mode_t mode,
                                    fuse_file_info* info) {
   ASSIGN_OR_RETURN(const InodeFd directory_fd, inodes_->Descriptor(parent));
@@ -76,7 +75,7 @@ Status FileSystem::CreateTemporary(Request& request, fuse_ino_t parent, mode_t m
     if (!fd.valid()) return ErrnoError("create a nameless file");
   }
   ASSIGN_OR_RETURN(FoundObject made, inodes_->FindOpen(fd.get()));
-  if (Captures(inodes_->Get(parent))) capture_->SawNameless(made.ref);
+  if (IsCaptured(inodes_->Get(parent))) capture_->SawNameless(made.ref);
   ASSIGN_OR_RETURN(auto file, OpenFile::Adopt(std::move(fd), info->flags));
   return ReplyCreated(request, std::move(made), std::move(file), *info);
 }
@@ -86,12 +85,12 @@ Status FileSystem::ReplyCreated(Request& request, FoundObject found, std::unique
                                 fuse_file_info& info) {
   Inode* inode = nullptr;
   const fuse_entry_param entry = EntryOf(std::move(found), &inode);
-  const PlainFlag::Moment created = inode->plain().Look();
-  // What has just been made has no attributes but those of default ACLs.
-  if ((entry.attr.st_mode & (S_ISUID | S_ISGID)) == 0) inode->plain().Remember(created);
-  HeedNoatime(file->fd());
-  file->BelongsTo(*inode);
-  file->Describe(info, backing_.closes_silently && inode->in_volume());
+  const NosecFlag::Snapshot created = inode->nosec().TakeSnapshot();
+  // A new file has no extended attributes but those of default ACLs.
+  if ((entry.attr.st_mode & (S_ISUID | S_ISGID)) == 0) inode->nosec().SetIfUnchanged(created);
+  ApplyNoatime(file->fd());
+  file->AttachTo(*inode);
+  file->FillFileInfo(info, backing_.close_cannot_fail && inode->in_volume());
   info.fh = files_.Add(std::move(file));
   if (!request.ReplyCreate(entry, info)) {
     files_.Remove(info.fh);

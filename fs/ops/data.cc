@@ -10,6 +10,8 @@
 
 #include "fs/caller/privileges.h"
 #include "fs/file_system.h"
+#include "fs/ops/tuning.h"
+#include "fs/tuning.h"
 #include "meta/base/write_piece.h"
 
 namespace tandem::fs {
@@ -30,10 +32,6 @@ fuse_bufvec BufferOn(int fd, off_t offset, size_t size) {
   return buffer;
 }
 
-// A copy may wait for what it reads, and fallocate for dirty pages it is about to drop, or for room
-// in the journal.
-constexpr uint64_t kLongRange = 1 << 20;
-
 int ErrnoOf(int result) { return result == 0 ? 0 : errno; }
 
 // Returns a negative errno if nothing was written.
@@ -50,21 +48,21 @@ ssize_t WriteInPieces(int fd, fuse_bufvec& data, off_t offset, size_t size) {
   return static_cast<ssize_t>(written);
 }
 
-// Whether setuid and setgid bits go, by the caller's capabilities.
-bool TakesSetid(Request& request) { return !request.caller_status().Has(CAP_FSETID); }
+// Returns whether a change by this caller clears setuid and setgid bits.
+bool ClearsSetid(Request& request) { return !request.caller_status().Has(CAP_FSETID); }
 
-// The same for a write, where the kernel may say it.
-bool TakesSetid(Request& request, [[maybe_unused]] const fuse_file_info& info) {
+// The same for a write, for which the kernel may say so.
+bool ClearsSetid(Request& request, [[maybe_unused]] const fuse_file_info& info) {
 #if defined(TANDEM_HAVE_FUSE_KILL_SUIDGID)
   (void)request;
   return info.kill_suidgid != 0;
 #else
-  return TakesSetid(request);
+  return ClearsSetid(request);
 #endif
 }
 
-// The kernel does not know that the file may only be appended to, and may send another offset.
-// Appends come one at a time.
+// Fails unless a write at `offset` appends. The kernel does not know that the file is append-only,
+// so it may send any offset. It sends appends one at a time.
 Status CheckAppends(const OpenFile& file, off_t offset) {
   struct stat now;
   if (fstat(file.fd(), &now) != 0) return ErrnoError("stat");
@@ -74,55 +72,57 @@ Status CheckAppends(const OpenFile& file, off_t offset) {
 
 }  // namespace
 
-bool FileSystem::LosesPrivileges(const Inode& inode, int fd) {
-  const PlainFlag::Moment look = inode.plain().Look();
-  if (inode.plain().Known()) return false;
+bool FileSystem::MayHavePrivileges(const Inode& inode, int fd) {
+  const NosecFlag::Snapshot look = inode.nosec().TakeSnapshot();
+  if (inode.nosec().IsSet()) return false;
   const Result<bool> has = HasPrivileges(fd);
-  return !has || *has || !inode.plain().Remember(look);
+  return !has || *has || !inode.nosec().SetIfUnchanged(look);
 }
 
-// Mapped stores are written back without the inode's lock: while one waits for its mark, a
-// capability may be set and even shipped. Inside the gate it is looked at again; what is given from
-// then on is given, and recorded, in the same epoch.
+// The kernel writes mapped stores back without the inode's lock. So while this waits for its mark,
+// another request may give the file a capability, and a cut may ship it. Therefore the flag is
+// checked again inside the gate. Privileges given after that are recorded in the same epoch.
 Result<FileSystem::ContentChange> FileSystem::BeginContentChange(const Inode& inode, int fd,
                                                                  ByteRange range, bool is_long) {
   while (true) {
-    const bool loses = LosesPrivileges(inode, fd);
+    const bool has_privileges = MayHavePrivileges(inode, fd);
     Intent intent;
     intent.Data(inode.ref(), range).Long(is_long);
-    if (loses) intent.Attributes(inode.ref());
+    if (has_privileges) intent.Attributes(inode.ref());
     ASSIGN_OR_RETURN(Operation operation, Begin(inode, intent));
-    if (loses || inode.plain().Known()) return ContentChange{std::move(operation), loses};
+    if (has_privileges || inode.nosec().IsSet())
+      return ContentChange{std::move(operation), has_privileges};
   }
 }
 
-void FileSystem::MakeKernelForgetAttributes(fuse_ino_t node) {
+void FileSystem::InvalidateAttributes(fuse_ino_t node) {
   constexpr off_t kNoContent = -1;
   fuse_lowlevel_notify_inval_inode(session_, node, kNoContent, 0);
 }
 
-// All of a change of content but the reply. Everything asked for is recorded, but where `changed`
-// knows better: a call that failed (EIO, ENOSPC) may have got part of the way. What the call takes
-// from mode and attributes must be in the same epoch, so that then it stays inside the gate.
-// Outside it may have taken what was given meanwhile.
-template <typename TakesSetid, typename Call, typename Changed>
-auto FileSystem::ChangeContent(Request& request, const ContentCall& what, TakesSetid takes_setid,
+// Does everything for a change of content but the reply. Records the whole range of a call that
+// failed (EIO, ENOSPC), since it may have changed part of it, unless `changed` returns less. If the
+// call may clear privileges it runs inside the gate, so that content and attributes change in the
+// same epoch. If it ran outside, it may have cleared privileges given meanwhile, which is recorded
+// too.
+template <typename ClearsSetid, typename Call, typename Changed>
+auto FileSystem::ChangeContent(Request& request, const ContentCall& what, ClearsSetid clears_setid,
                                Call call, Changed changed) -> Result<decltype(call())> {
   const auto& [inode, fd, range, is_long, may_straddle] = what;
   ASSIGN_OR_RETURN(auto change, BeginContentChange(inode, fd, range, is_long));
-  auto& [operation, loses] = change;
+  auto& [operation, has_privileges] = change;
   decltype(call()) result{};
   {
     const CallerLimits limits(request.caller());
     ASSIGN_OR_RETURN(const auto without,
-                     WithoutSetidCapability::DropIf(loses && takes_setid(), request, fd));
-    result = loses || !may_straddle ? call() : operation.Alter(inode.ref(), range, call);
+                     WithoutFsetid::DropIf(has_privileges && clears_setid(), request, fd));
+    result = has_privileges || !may_straddle ? call() : operation.Alter(inode.ref(), range, call);
   }
   operation.Wrote(inode.ref(), changed(result));
-  const bool has_taken = loses || !inode.plain().Known();
-  if (has_taken) operation.ChangedAttributes(inode.ref(), meta::kAllAttributes);
+  const bool cleared_privileges = has_privileges || !inode.nosec().IsSet();
+  if (cleared_privileges) operation.ChangedAttributes(inode.ref(), meta::kAllAttributes);
   operation.End();
-  if (has_taken) MakeKernelForgetAttributes(inodes_->NodeOf(inode));
+  if (cleared_privileges) InvalidateAttributes(inodes_->NodeOf(inode));
   return result;
 }
 
@@ -133,13 +133,13 @@ Status FileSystem::Read(Request& request, fuse_ino_t /*node*/, size_t size, off_
   return {};
 }
 
-// Whoever opened a file before it became append-only may still write anywhere. What the kernel has
-// cached of theirs it may send through a descriptor of somebody who can only append; and until it
-// has sent it, appends begin beyond the end the file has beneath.
-UniqueFd FileSystem::FindUnboundWriter(const Inode& inode) {
+// A program that opened a file before it became append-only may still write anywhere in it. The
+// kernel may send its cached writes through a descriptor that can only append. Until it has sent
+// them, appends begin beyond the end that the file has beneath.
+UniqueFd FileSystem::FindNonAppendWriter(const Inode& inode) {
   UniqueFd found;
   files_.VisitAll([&](const OpenFile& file) {
-    if (file.append_only() || file.written() != &inode) return false;
+    if (file.append_only() || file.writable_inode() != &inode) return false;
     found.Reset(fcntl(file.fd(), F_DUPFD_CLOEXEC, 0));
     return true;
   });
@@ -150,16 +150,16 @@ Status FileSystem::Write(Request& request, fuse_ino_t node, fuse_bufvec* data, o
                          fuse_file_info* info) {
   const Inode& inode = inodes_->Get(node);
   const OpenFile& file = files_.Get(info->fh);
-  UniqueFd unbound;
+  UniqueFd non_append;
   if (file.append_only()) {
-    unbound = FindUnboundWriter(inode);
-    if (!unbound.valid()) RETURN_IF_ERROR(CheckAppends(file, offset));
+    non_append = FindNonAppendWriter(inode);
+    if (!non_append.valid()) RETURN_IF_ERROR(CheckAppends(file, offset));
   }
-  const int fd = unbound.valid() ? unbound.get() : file.fd();
+  const int fd = non_append.valid() ? non_append.get() : file.fd();
   const size_t size = fuse_buf_size(data);
   ASSIGN_OR_RETURN(size_t written, WriteOnce(request, inode, fd, *data, offset, *info));
-  // For want of room, perhaps, that is only just being made.
-  const auto deadline = std::chrono::steady_clock::now() + kMakesRoom;
+  // A short write may have found no room that removed objects are about to free.
+  const auto deadline = std::chrono::steady_clock::now() + kFreedSpaceTimeout;
   while (written < size && !file.append_only() && inodes_->FinishRemovals(deadline)) {
     const Result<size_t> again = WriteOnce(request, inode, fd, *data, offset, *info);
     written = std::max(written, again.value_or(0));
@@ -172,12 +172,12 @@ Status FileSystem::Write(Request& request, fuse_ino_t node, fuse_bufvec* data, o
 Result<size_t> FileSystem::WriteOnce(Request& request, const Inode& inode, int fd,
                                      fuse_bufvec& data, off_t offset, const fuse_file_info& info) {
   const size_t size = fuse_buf_size(&data);
-  data.idx = data.off = 0;  // from the start, also when it is tried again
+  data.idx = data.off = 0;  // a retry begins at the start
   const ByteRange range = RangeOf(offset, size);
   ASSIGN_OR_RETURN(
       const ssize_t written,
       ChangeContent(
-          request, {inode, fd, range}, [&] { return TakesSetid(request, info); },
+          request, {inode, fd, range}, [&] { return ClearsSetid(request, info); },
           [&] { return WriteInPieces(fd, data, offset, size); }, [&](ssize_t) { return range; }));
   if (info.writepage != 0) writebacks_.Note(inodes_->NodeOf(inode));
   if (written < 0) return ErrnoError(static_cast<int>(-written), "write");
@@ -187,18 +187,18 @@ Result<size_t> FileSystem::WriteOnce(Request& request, const Inode& inode, int f
 Status FileSystem::Allocate(Request& request, fuse_ino_t node, int mode, off_t offset, off_t length,
                             fuse_file_info* info) {
   const Inode& inode = inodes_->Get(node);
-  // These two move everything behind them.
+  // These two move all content behind the range.
   const bool shifts = (mode & (FALLOC_FL_COLLAPSE_RANGE | FALLOC_FL_INSERT_RANGE)) != 0;
   const ByteRange range = shifts ? ByteRange::From(static_cast<uint64_t>(offset))
                                  : RangeOf(offset, static_cast<uint64_t>(length));
   const OpenFile& file = files_.Get(info->fh);
   const bool is_long = !shifts && range.length() >= kLongRange;
-  ASSIGN_OR_RETURN(
-      const int code,
-      ChangeContent(
-          request, {inode, file.fd(), range, is_long, !shifts}, [&] { return TakesSetid(request); },
-          [&] { return ErrnoOf(fallocate(file.fd(), mode, offset, length)); },
-          [&](int) { return range; }));
+  ASSIGN_OR_RETURN(const int code,
+                   ChangeContent(
+                       request, {inode, file.fd(), range, is_long, !shifts},
+                       [&] { return ClearsSetid(request); },
+                       [&] { return ErrnoOf(fallocate(file.fd(), mode, offset, length)); },
+                       [&](int) { return range; }));
   if (code != 0) return ErrnoError(code, "fallocate");
   RETURN_IF_ERROR(file.SyncIfAsked());
   request.Succeed();
@@ -208,8 +208,6 @@ Status FileSystem::Allocate(Request& request, fuse_ino_t node, int mode, off_t o
 Status FileSystem::CopyRange(Request& request, fuse_ino_t /*from*/, off_t from_offset,
                              fuse_file_info* from_info, fuse_ino_t to, off_t to_offset,
                              fuse_file_info* to_info, size_t length, int flags) {
-  // Callers go on where a copy ended early; so it does not take long.
-  constexpr size_t kMaxCopy = 8 << 20;
   length = std::min(length, kMaxCopy);
   const Inode& inode = inodes_->Get(to);
   const ByteRange range = RangeOf(to_offset, length);
@@ -224,7 +222,7 @@ Status FileSystem::CopyRange(Request& request, fuse_ino_t /*from*/, off_t from_o
   ASSIGN_OR_RETURN(const ssize_t copied,
                    ChangeContent(
                        request, {inode, file.fd(), range, length >= kLongRange},
-                       [&] { return TakesSetid(request); }, copy,
+                       [&] { return ClearsSetid(request); }, copy,
                        [&](ssize_t bytes) {
                          return bytes < 0 ? range
                                           : RangeOf(to_offset, static_cast<uint64_t>(bytes));

@@ -11,7 +11,7 @@
 namespace tandem::fs {
 namespace {
 
-// The buffer of one reply, filled until an entry does not fit.
+// The buffer of one reply. Add returns false if the entry does not fit.
 class ListingReply {
  public:
   ListingReply(const Request& request, size_t size)
@@ -56,8 +56,8 @@ fuse_entry_param BareEntry(const dirent64& entry, ino_t number) {
 Status FileSystem::OpenDir(Request& request, fuse_ino_t node, fuse_file_info* info) {
   ASSIGN_OR_RETURN(UniqueFd fd, inodes_->Open(inodes_->Get(node),
                                               O_RDONLY | O_DIRECTORY | (info->flags & O_NOATIME)));
-  HeedNoatime(fd.get());
-  // Listings too are remembered, until something is made or removed in the directory.
+  ApplyNoatime(fd.get());
+  // The kernel caches listings until an entry is made or removed.
   info->keep_cache = 1;
   info->cache_readdir = 1;
   info->fh = directories_.Add(std::make_unique<OpenDirectory>(std::move(fd)));
@@ -83,17 +83,17 @@ Status FileSystem::ReadDirPlus(Request& request, fuse_ino_t node, size_t size, o
   ListingReply reply(request, size);
   std::vector<Inode*> announced;
   std::vector<WalkOrder::Listed> listed;
-  if (offset == 0) directory.known_names().TakeAllOf(inode.known_names());
+  if (offset == 0) directory.known_names().MoveFrom(inode.known_names());
   const auto add = [&](const dirent64& entry) {
-    if (!meta::IsDotOrDotDot(entry.d_name) && !directory.known_names().Take()) {
+    if (!meta::IsDotOrDotDot(entry.d_name) && !directory.known_names().Consume()) {
       Result<FoundObject> found = inodes_->Find(directory.fd(), entry.d_name);
       if (found) {
-        if (Captures(inode)) Saw(inode, entry.d_name, *found);
+        if (IsCaptured(inode)) ReportName(inode, entry.d_name, *found);
         Inode* child = nullptr;
         const fuse_entry_param parameters = EntryOf(std::move(*found), &child);
         announced.push_back(child);
         if (reply.AddPlus(entry, parameters)) {
-          if (Captures(*child)) {
+          if (IsCaptured(*child)) {
             listed.push_back({&child->ref(), S_ISDIR(parameters.attr.st_mode)});
           }
           return true;
@@ -106,7 +106,7 @@ Status FileSystem::ReadDirPlus(Request& request, fuse_ino_t node, size_t size, o
     return reply.AddPlus(entry, BareEntry(entry, inode.PublicNumber(entry.d_ino)));
   };
   RETURN_IF_ERROR(directory.Visit(offset, add));
-  walk_order_.Add(listed);
+  if (settings_.optimizations.walk_order) walk_order_.Add(listed);
   if (!request.ReplyBytes(reply.bytes())) {
     for (Inode* child : announced) inodes_->Forget(*child, 1);
   }

@@ -1,6 +1,6 @@
-// Names made and removed: mknod, mkdir, symlink, link, unlink, rmdir. (rename: rename.cc,
-// create: create.cc.) The kernel holds the directory's lock during each of these, so a name
-// does not change between our looking at it and the backing call.
+// Entries made and removed: mknod, mkdir, symlink, link, unlink, rmdir. (rename: rename.cc; create:
+// create.cc.) The kernel holds the directory's lock during each of these, so an entry does not
+// change between our lookup and the backing call.
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -22,7 +22,7 @@ Result<FoundObject> FileSystem::RecordFound(Operation& operation, const Inode& p
                                             int parent_fd, const char* name, int removal_flags,
                                             Result<FoundObject> found) {
   if (!found) {
-    // Out of descriptors or memory: rather no object than one that capture does not know.
+    // Out of descriptors or memory. An object that capture does not know must not stay.
     unlinkat(parent_fd, name, removal_flags);
     operation.SetEntry(parent.ref(), name, ObjectId(), ObjectId());
     return found;
@@ -99,7 +99,7 @@ Status FileSystem::Link(Request& request, fuse_ino_t node, fuse_ino_t new_parent
     operation.ChangedAttributes(inode.ref(), meta::kStatAttributes);  // its ctime
   }
   operation.End();
-  if (before.st_nlink == 0) inodes_->HasName(inodes_->Get(node));
+  if (before.st_nlink == 0) inodes_->NoteLinked(inodes_->Get(node));
   ASSIGN_OR_RETURN(FoundObject linked, inodes_->FindOpen(fd.get()));
   return ReplyEntry(request, directory, std::move(linked));
 }
@@ -110,14 +110,14 @@ Result<FileSystem::Victim> FileSystem::FindVictim(const Inode& parent, int paren
   if (!fd.valid()) return ErrnoError("look up");
   ASSIGN_OR_RETURN(const IdentifiedObject object, Identify(fd.get(), ""));
   Victim victim;
-  if (Captures(parent)) victim.object = {object.id, object.handle};
-  victim.kept = inodes_->KeepOpen(object.id, object.mount_id, std::move(fd));
+  if (IsCaptured(parent)) victim.object = {object.id, object.handle};
+  victim.guard = inodes_->GuardRemoval(object.id, object.mount_id, std::move(fd));
   return victim;
 }
 
 void FileSystem::AnnounceRemoval(Operation& operation, const Victim& victim) {
   if (victim.object.id.is_null()) return;
-  operation.Unlinking(victim.object.id, victim.kept.fd());
+  operation.Unlinking(victim.object.id, victim.guard.fd());
 }
 
 Status FileSystem::RemoveEntry(Request& request, fuse_ino_t parent, const char* name, int flags) {
@@ -129,7 +129,7 @@ Status FileSystem::RemoveEntry(Request& request, fuse_ino_t parent, const char* 
   if (unlinkat(directory_fd.get(), name, flags) != 0) return ErrnoError("remove");
   operation.SetEntry(directory.ref(), name, ObjectId(), victim.object.id);
   operation.End();
-  (void)directory.known_names().Take();
+  (void)directory.known_names().Consume();
   request.Succeed();
   return {};
 }

@@ -1,6 +1,5 @@
-// ioctl: the flags of chattr(1) and what goes with them. The kernel checks that the caller owns the
-// object, and may set the flags that need a capability; it copies in and out as many bytes as the
-// command says.
+// ioctl: the inode flags of chattr(1). The kernel checks that the caller owns the object and has
+// the capabilities that some flags need. It copies in and out as many bytes as the command says.
 #include <linux/fs.h>
 #include <sys/ioctl.h>
 
@@ -17,8 +16,8 @@ namespace {
 using meta::Intent;
 using meta::Operation;
 
-// The commands that are passed on; what others do to a replica's files is not known. (Commands on
-// flags are declared with a long, and take an int.)
+// The commands that are passed on. What others change is not known, so they are refused. (Commands
+// on flags are declared with a long and take an int.)
 struct Command {
   unsigned number;
   size_t size;
@@ -65,7 +64,7 @@ Status FileSystem::Control(Request& request, fuse_ino_t node, unsigned number, v
   return ChangeFlags(request, node, number, fd, value);
 }
 
-// Flags do not travel, but the ctime they set does.
+// Flags are not replicated, but the ctime that the change sets is.
 Status FileSystem::ChangeFlags(Request& request, fuse_ino_t node, unsigned number, int fd,
                                ControlValue value) {
   const Inode& inode = inodes_->Get(node);
@@ -76,25 +75,25 @@ Status FileSystem::ChangeFlags(Request& request, fuse_ino_t node, unsigned numbe
   }
   operation.ChangedAttributes(inode.ref(), meta::kStatAttributes);
   operation.End();
-  MakeKernelForgetAttributes(node);  // it does not know that the ctime is another now
+  InvalidateAttributes(node);  // the ctime has changed
   request.ReplyControl({});
   return {};
 }
 
-// Once a file is immutable nothing can be written to it, not even through open descriptors. What
-// was written before must be there: the kernel is made to send what it caches, which are requests
-// that no handler may wait for, nor this process at all (fs/held_stores.h). (It holds the inode's
-// lock meanwhile: no write(2) comes after.)
+// Once a file is immutable nothing can be written to it, not even through open descriptors, so the
+// kernel must write back what it caches first. Those are requests, which no handler may wait for,
+// nor any thread of this process (fs/writable_files.h). The kernel holds the inode's lock until
+// this request is answered, so no write(2) comes in between.
 void FileSystem::ChangeFlagsLater(Request& request, fuse_ino_t node, unsigned number, int fd,
                                   const ControlValue& value) {
-  const auto held = std::make_shared<Request>(std::move(request));
-  const auto change = [this, held, node, number, fd, value] {
-    const Status changed = ChangeFlags(*held, node, number, fd, value);
-    if (!changed) held->Fail(changed.error());
+  const auto shared = std::make_shared<Request>(std::move(request));
+  const auto change = [this, shared, node, number, fd, value] {
+    const Status changed = ChangeFlags(*shared, node, number, fd, value);
+    if (!changed) shared->Fail(changed.error());
   };
-  const HeldFile file = {node, inodes_->Get(node).generation(), NameOf(fd)};
+  const WritableFile file = {node, inodes_->Get(node).generation(), NameOf(fd)};
   const bool started = delayed_calls_.Start([this, file, change] {
-    take_in_(file);
+    flush_file_(file);
     change();
   });
   if (!started) change();

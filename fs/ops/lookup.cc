@@ -1,7 +1,6 @@
-// Names to objects, and forgetting them; what every reply that tells the kernel of an object
-// shares.
-#include "fs/cache_policy.h"
+// lookup and forget, and the replies that tell the kernel of an object.
 #include "fs/file_system.h"
+#include "fs/tuning.h"
 
 namespace tandem::fs {
 
@@ -9,17 +8,17 @@ Status FileSystem::Lookup(Request& request, fuse_ino_t parent, const char* name)
   const Inode& directory = inodes_->Get(parent);
   ASSIGN_OR_RETURN(const InodeFd directory_fd, inodes_->Descriptor(directory));
   Result<FoundObject> found = inodes_->Find(directory_fd.get(), name);
-  if (found && Captures(directory)) Saw(directory, name, *found);
+  if (found && IsCaptured(directory)) ReportName(directory, name, *found);
   if (found) return ReplyEntry(request, directory, std::move(*found));
   if (found.error().code() != ENOENT) return tl::unexpected<Error>(std::move(found.error()));
-  // That there is nothing may be remembered too.
+  // The kernel may cache that the name does not exist.
   fuse_entry_param nothing = {};
   nothing.entry_timeout = kCacheSeconds;
   (void)request.ReplyEntry(nothing);
   return {};
 }
 
-void FileSystem::Saw(const Inode& directory, const char* name, const FoundObject& found) {
+void FileSystem::ReportName(const Inode& directory, const char* name, const FoundObject& found) {
   if (inodes_->IsInVolume(found)) capture_->Saw(directory.ref(), name, found.ref);
 }
 
@@ -49,16 +48,20 @@ fuse_entry_param FileSystem::EntryOf(FoundObject found, Inode** inode) {
   return entry;
 }
 
-void FileSystem::MountsHaveChanged() {
+void FileSystem::OnMountsChanged() {
 #if FUSE_VERSION >= FUSE_MAKE_VERSION(3, 18)
   fuse_lowlevel_notify_increment_epoch(session_);
 #endif
 }
 
+void FileSystem::CountKnownName(const Inode& directory) const {
+  if (settings_.optimizations.known_names) directory.known_names().Add();
+}
+
 Status FileSystem::ReplyEntry(Request& request, const Inode& directory, FoundObject found) {
   Inode* inode = nullptr;
   const fuse_entry_param entry = EntryOf(std::move(found), &inode);
-  directory.known_names().Add();
+  CountKnownName(directory);
   if (!request.ReplyEntry(entry)) inodes_->Forget(*inode, 1);
   return {};
 }

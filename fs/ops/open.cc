@@ -1,4 +1,4 @@
-// open, flush, release, fsync of files.
+// open, flush, release and fsync of files.
 #include <fcntl.h>
 #include <limits.h>
 #include <unistd.h>
@@ -12,9 +12,9 @@ namespace tandem::fs {
 Status FileSystem::Open(Request& request, fuse_ino_t node, fuse_file_info* info) {
   const Inode& inode = inodes_->Get(node);
   ASSIGN_OR_RETURN(auto file, OpenBacking(inode, info->flags));
-  HeedNoatime(file->fd());
-  file->BelongsTo(inode);
-  file->Describe(*info, backing_.closes_silently && inode.in_volume());
+  ApplyNoatime(file->fd());
+  file->AttachTo(inode);
+  file->FillFileInfo(*info, backing_.close_cannot_fail && inode.in_volume());
   info->fh = files_.Add(std::move(file));
   if (!request.ReplyOpen(*info)) files_.Remove(info->fh);
   return {};
@@ -37,11 +37,11 @@ Result<std::unique_ptr<OpenFile>> FileSystem::OpenBacking(const Inode& inode, in
   return OpenFile::Adopt(std::move(*fd), flags, backing);
 }
 
-void FileSystem::HeedNoatime(int fd) const {
+void FileSystem::ApplyNoatime(int fd) const {
   if (settings_.noatime) (void)fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NOATIME);
 }
 
-// Closing a duplicate gives the errors that close would give (a network filesystem's, EDQUOT).
+// Closing a duplicate reports the errors that close would (a network filesystem's, EDQUOT).
 Status FileSystem::Flush(Request& request, fuse_ino_t /*node*/, fuse_file_info* info) {
   const int duplicate = fcntl(files_.Get(info->fh).fd(), F_DUPFD_CLOEXEC, 0);
   if (duplicate < 0 || close(duplicate) != 0) return ErrnoError("close");
@@ -63,23 +63,24 @@ Status FileSystem::Sync(Request& request, fuse_ino_t /*node*/, int data_only,
   return {};
 }
 
-std::vector<HeldFile> FileSystem::OpenForWriting() {
+std::vector<WritableFile> FileSystem::ListWritableFiles() {
   struct Writable {
     uint64_t generation;
     int fd;
   };
   std::map<fuse_ino_t, Writable> files;
   files_.VisitAll([&](const OpenFile& file) {
-    if (const Inode* const inode = file.written(); inode != nullptr) {
+    if (const Inode* const inode = file.writable_inode(); inode != nullptr) {
       files.try_emplace(inodes_->NodeOf(*inode), Writable{inode->generation(), file.fd()});
     }
     return false;
   });
-  // Without the lock, since there may be many. A descriptor may be another file's by now: then this
-  // one has been closed, and nothing of it is held any more.
-  std::vector<HeldFile> held;
-  for (const auto& [node, file] : files) held.push_back({node, file.generation, NameOf(file.fd)});
-  return held;
+  // Names are read without the lock, since there may be many. A descriptor may be another file's by
+  // now: then this file was closed, and the kernel has written it back.
+  std::vector<WritableFile> writable;
+  for (const auto& [node, file] : files)
+    writable.push_back({node, file.generation, NameOf(file.fd)});
+  return writable;
 }
 
 std::string FileSystem::NameOf(int fd) const {

@@ -22,7 +22,7 @@ struct FileSystem::Renaming {
   const int new_parent_fd;
   const char* const new_name;
   const unsigned flags;
-  // What the names lead to before, as far as capture wants to know.
+  // The objects that the names lead to before; null if they are not captured.
   meta::ObjectRef moved = {};
   Victim replaced = {};
 };
@@ -35,7 +35,7 @@ Status FileSystem::FindRenamed(Renaming& renaming) const {
   } else if (replaced.error().code() != ENOENT) {
     return tl::unexpected<Error>(std::move(replaced.error()));
   }
-  if (!Captures(renaming.old_parent)) return {};
+  if (!IsCaptured(renaming.old_parent)) return {};
   ASSIGN_OR_RETURN(const IdentifiedObject moved,
                    Identify(renaming.old_parent_fd, renaming.old_name));
   renaming.moved = {moved.id, moved.handle};
@@ -47,7 +47,7 @@ void FileSystem::RecordRenamed(Operation& operation, const Renaming& renaming) {
   const meta::ObjectRef& new_parent = renaming.new_parent.ref();
   const ObjectId moved = renaming.moved.id;
   const ObjectId replaced = renaming.replaced.object.id;
-  // Its ctime, everywhere; of a directory that changes places, xfs sets the mtime too.
+  // Every filesystem sets its ctime; xfs also the mtime of a directory that changes its parent.
   operation.ChangedAttributes(renaming.moved, meta::kStatAttributes);
   if ((renaming.flags & RENAME_EXCHANGE) != 0) {
     operation.ChangedAttributes(renaming.replaced.object, meta::kStatAttributes);
@@ -65,11 +65,11 @@ void FileSystem::RecordRenamed(Operation& operation, const Renaming& renaming) {
   operation.SetEntry(new_parent, renaming.new_name, moved, replaced);
 }
 
-// ext4 puts the whiteout in place and takes it back: the directory's times stay the new ones.
+// ext4 makes the whiteout and removes it again: the directory keeps the new times.
 void FileSystem::RecordFailedWhiteout(Operation& operation, const Inode& directory) {
   operation.ChangedAttributes(directory.ref(), meta::kStatAttributes);
   operation.End();
-  MakeKernelForgetAttributes(inodes_->NodeOf(directory));
+  InvalidateAttributes(inodes_->NodeOf(directory));
 }
 
 Status FileSystem::Rename(Request& request, fuse_ino_t old_parent, const char* old_name,
@@ -88,14 +88,14 @@ Status FileSystem::Rename(Request& request, fuse_ino_t old_parent, const char* o
   if (exchanges && !renaming.replaced.object.id.is_null()) {
     intent.Attributes(renaming.replaced.object);
   }
-  // From one mount into another the backing call fails (EXDEV), so it is enough to ask for `from`.
+  // Across mounts the backing call fails (EXDEV), so `from` decides whether the rename is captured.
   ASSIGN_OR_RETURN(Operation operation, Begin(from, intent));
-  // Two names of one object stay as they are.
+  // A rename between two names of one object does nothing.
   const bool changes =
       renaming.moved.id.is_null() || renaming.moved.id != renaming.replaced.object.id;
   if (changes && !exchanges) AnnounceRemoval(operation, renaming.replaced);
   {
-    std::optional<CallerCredentials> credentials;  // for the whiteout, the one thing that is made
+    std::optional<CallerCredentials> credentials;  // only a whiteout is created
     if ((flags & RENAME_WHITEOUT) != 0) {
       ASSIGN_OR_RETURN(auto assumed, CallerCredentials::Assume(request.caller()));
       credentials.emplace(std::move(assumed));
@@ -108,9 +108,9 @@ Status FileSystem::Rename(Request& request, fuse_ino_t old_parent, const char* o
   }
   if (changes) RecordRenamed(operation, renaming);
   operation.End();
-  // What xfs does to the mtime of a directory that changes places is news to the kernel.
+  // The kernel does not know that xfs sets the mtime of a directory that changes its parent.
   const fuse_ino_t moved = &to == &from ? 0 : inodes_->NodeOf(renaming.moved.id);
-  if (moved != 0) MakeKernelForgetAttributes(moved);
+  if (moved != 0) InvalidateAttributes(moved);
   request.Succeed();
   return {};
 }

@@ -19,18 +19,18 @@ using meta::Operation;
 
 bool IsAcl(std::string_view name) { return name.starts_with("system.posix_acl_"); }
 
-// Whoever sets an ACL without being in the object's group loses its setgid bit.
-Result<bool> AclTakesSetgid(Request& request, int fd, std::string_view name) {
+// An ACL set by a caller outside the object's group clears the setgid bit.
+Result<bool> AclClearsSetgid(Request& request, int fd, std::string_view name) {
   if (name != "system.posix_acl_access") return false;
-  return TakesSetgid(request, fd);
+  return ClearsSetgid(request, fd);
 }
 
-// An ACL is also the mode, and the other way round.
+// Setting an ACL changes the mode, and the mode changes the ACL.
 meta::AttributeMask ChangedBy(std::string_view name) {
   return IsAcl(name) ? meta::kAllAttributes : meta::kXattrAttributes;
 }
 
-// A value, or a list of names, as getxattr and listxattr give them: size 0 asks for the size.
+// Replies with what `call` (getxattr or listxattr) returns; with its size if `size` is 0.
 template <typename Call>
 Status ReplyValue(Request& request, size_t size, Call call) {
   if (size == 0) {
@@ -55,11 +55,10 @@ Status FileSystem::SetXattr(Request& request, fuse_ino_t node, const char* name,
   ASSIGN_OR_RETURN(const InodeFd fd, inodes_->Descriptor(inode));
   ASSIGN_OR_RETURN(Operation operation, Begin(inode, Intent().Attributes(inode.ref())));
   {
-    const PlainFlag::Giving giving(inode.plain());
+    const NosecFlag::ScopedClear clear(inode.nosec());
     const CallerLimits limits(request.caller());
-    ASSIGN_OR_RETURN(const bool takes_setgid, AclTakesSetgid(request, fd.get(), name));
-    ASSIGN_OR_RETURN(const auto without,
-                     WithoutSetidCapability::DropIf(takes_setgid, request, fd.get()));
+    ASSIGN_OR_RETURN(const bool clears_setgid, AclClearsSetgid(request, fd.get(), name));
+    ASSIGN_OR_RETURN(const auto without, WithoutFsetid::DropIf(clears_setgid, request, fd.get()));
     if (setxattr(fd.path().c_str(), name, value, size, flags) != 0) {
       return ErrnoError("set extended attribute");
     }
@@ -83,14 +82,14 @@ Status FileSystem::RemoveXattr(Request& request, fuse_ino_t node, const char* na
 
 Status FileSystem::GetXattr(Request& request, fuse_ino_t node, const char* name, size_t size) {
   // The kernel asks before the first write to each file.
-  if (inodes_->Get(node).plain().Known() && std::strcmp(name, kCapabilityXattr) == 0) {
+  if (inodes_->Get(node).nosec().IsSet() && std::strcmp(name, kCapabilityXattr) == 0) {
     return ErrnoError(ENODATA, "read extended attribute");
   }
   ASSIGN_OR_RETURN(const InodeFd fd, inodes_->Descriptor(node));
   return ReplyValue(request, size, [&](char* value, size_t length) {
     const ssize_t result = getxattr(fd.path().c_str(), name, value, length);
-    // Below a mount without ACLs, in a volume that has them: the kernel must hear that there is
-    // none, for it takes any other error as the outcome of its permission check.
+    // An object on a filesystem without ACLs, mounted below a SOURCE that has them. The kernel must
+    // be told that the object has none: any other error would fail its permission check.
     if (result < 0 && errno == EOPNOTSUPP && backing_.has_acls && IsAcl(name)) errno = ENODATA;
     return result;
   });

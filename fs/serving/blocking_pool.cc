@@ -5,15 +5,11 @@
 #include <new>
 #include <utility>
 
+#include "fs/serving/tuning.h"
+
 namespace tandem::fs {
-namespace {
 
-// How long a thread waits to be needed again.
-constexpr std::chrono::seconds kLinger{10};
-
-}  // namespace
-
-BlockingPool::BlockingPool(unsigned most) : most_(most) {
+BlockingPool::BlockingPool(unsigned max_threads) : max_threads_(max_threads) {
   if (sched_getaffinity(0, sizeof processors_, &processors_) != 0) CPU_ZERO(&processors_);
 }
 
@@ -26,10 +22,10 @@ bool BlockingPool::Run(Job job) {
     return false;
   }
   if (idle_ >= waiting_.size()) {
-    given_.NotifyOne();
+    job_added_.NotifyOne();
     return true;
   }
-  if (threads_ >= most_ || StartThread() || threads_ > 0) return true;
+  if (threads_ >= max_threads_ || StartThread() || threads_ > 0) return true;
   waiting_.pop_back();
   return false;
 }
@@ -60,16 +56,16 @@ void BlockingPool::Work() {
 
 BlockingPool::Job BlockingPool::Next() {
   MutexLock lock(mutex_);
-  const auto deadline = CondVar::Clock::now() + kLinger;
+  const auto deadline = CondVar::Clock::now() + kPoolThreadLinger;
   bool needed = true;
   while (waiting_.empty() && needed && !closed_) {
     ++idle_;
-    needed = given_.WaitUntil(mutex_, deadline);
+    needed = job_added_.WaitUntil(mutex_, deadline);
     --idle_;
   }
   if (waiting_.empty()) {
     --threads_;
-    ended_.NotifyAll();
+    thread_ended_.NotifyAll();
     return nullptr;
   }
   Job job = std::move(waiting_.front());
@@ -80,8 +76,8 @@ BlockingPool::Job BlockingPool::Next() {
 void BlockingPool::Close() {
   MutexLock lock(mutex_);
   closed_ = true;
-  given_.NotifyAll();
-  while (threads_ > 0) ended_.Wait(mutex_);
+  job_added_.NotifyAll();
+  while (threads_ > 0) thread_ended_.Wait(mutex_);
 }
 
 }  // namespace tandem::fs

@@ -1,9 +1,9 @@
-// Threads for requests that may wait long for the disk beneath, where they come over io_uring:
-// there one thread reads the requests of each processor, and handles them one after the other.
-// (Where they are read from /dev/fuse, serving_threads.h does it without handing anything over.)
+// A pool of threads for blocking requests (may_block.h) that arrive over io_uring, where one thread
+// reads the requests of each processor and handles them one after the other. Requests read from
+// /dev/fuse need no pool: serving_threads.h.
 //
-// Up to `most` threads, started when they are needed; what comes beyond that waits, in order. How
-// much can wait is bounded by the rings' entries.
+// Starts up to `max_threads` threads as they are needed. Further jobs wait in order. The number of
+// entries of the rings bounds how many jobs can wait.
 //
 // Any thread.
 #pragma once
@@ -20,32 +20,34 @@ namespace tandem::fs {
 
 class BlockingPool {
  public:
-  // Throws nothing.
+  // Must not throw.
   using Job = std::function<void()>;
 
-  explicit BlockingPool(unsigned most);
+  explicit BlockingPool(unsigned max_threads);
   ~BlockingPool() { Close(); }
   BlockingPool(const BlockingPool&) = delete;
   BlockingPool& operator=(const BlockingPool&) = delete;
 
-  // Runs the job on another thread, soon. False: it is the caller's to run, because the pool is
-  // closed or there are no threads.
+  // Queues the job for a thread of the pool. Returns false if the pool is closed, or has no thread
+  // and cannot start one: then the caller runs the job.
   [[nodiscard]] bool Run(Job job) EXCLUDES(mutex_);
-  // Takes no more, and waits for all that was taken and for the threads to end.
+  // Accepts no further jobs. Waits until all queued jobs have run and the threads have ended.
   void Close() EXCLUDES(mutex_);
 
  private:
   static void* ThreadEntry(void* self);
   void Work() EXCLUDES(mutex_);
-  // Waits for one. Empty: this thread is not needed any more.
+  // Waits for a job. Returns an empty one if this thread is to end.
   Job Next() EXCLUDES(mutex_);
   bool StartThread() REQUIRES(mutex_);
 
-  const unsigned most_;
-  cpu_set_t processors_;  // of the thread that made this: those that read are bound to one each
+  const unsigned max_threads_;
+  // Of the thread that created the pool. Ring threads are bound to one processor; the pool's are
+  // not.
+  cpu_set_t processors_;
   Mutex mutex_;
-  CondVar given_;
-  CondVar ended_;
+  CondVar job_added_;
+  CondVar thread_ended_;
   std::deque<Job> waiting_ GUARDED_BY(mutex_);
   unsigned threads_ GUARDED_BY(mutex_) = 0;
   unsigned idle_ GUARDED_BY(mutex_) = 0;

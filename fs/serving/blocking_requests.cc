@@ -5,15 +5,9 @@
 #include <cstring>
 #include <new>
 
+#include "fs/serving/tuning.h"
+
 namespace tandem::fs {
-namespace {
-
-// Smaller requests are copied; larger ones go with the buffer they were read into.
-constexpr size_t kMostCopied = 64 << 10;
-// What keeping a request costs at least.
-constexpr size_t kOverhead = 512;
-
-}  // namespace
 
 uint32_t RequestBuffer::opcode() const {
   fuse_in_header header;
@@ -24,7 +18,7 @@ uint32_t RequestBuffer::opcode() const {
 }
 
 bool RequestBuffer::MoveTo(RequestBuffer& other) {
-  if (buffer_.size > kMostCopied) {
+  if (buffer_.size > kMaxCopiedRequest) {
     other.buffer_ = std::exchange(buffer_, {});
   } else {
     void* const copy = std::malloc(buffer_.size);
@@ -33,27 +27,27 @@ bool RequestBuffer::MoveTo(RequestBuffer& other) {
     other.buffer_ = buffer_;
     other.buffer_.mem = copy;
   }
-  other.bytes_ = other.buffer_.size + kOverhead;
+  other.bytes_ = other.buffer_.size + kQueuedOverhead;
   return true;
 }
 
-BlockingRequests::Turn BlockingRequests::Admit(RequestBuffer& request) {
-  if (!MayBlock(request.opcode())) return Turn::kPlain;
-  if (running_ < most_) {
+BlockingRequests::Admission BlockingRequests::Admit(RequestBuffer& request) {
+  if (!MayBlock(request.opcode())) return Admission::kUncounted;
+  if (running_ < max_running_) {
     ++running_;
-    return Turn::kNow;
+    return Admission::kCounted;
   }
-  if (waiting_bytes_ >= kMostBytes) return Turn::kPlain;
+  if (waiting_bytes_ >= kMaxQueuedBytes) return Admission::kUncounted;
   std::list<RequestBuffer> one;
   try {
     one.emplace_back();
   } catch (const std::bad_alloc&) {
-    return Turn::kPlain;
+    return Admission::kUncounted;
   }
-  if (!request.MoveTo(one.back())) return Turn::kPlain;
+  if (!request.MoveTo(one.back())) return Admission::kUncounted;
   waiting_bytes_ += one.back().bytes();
   waiting_.splice(waiting_.end(), one);
-  return Turn::kLater;
+  return Admission::kQueued;
 }
 
 std::optional<RequestBuffer> BlockingRequests::Next() {

@@ -1,13 +1,14 @@
-// Requests that may wait long for the disk beneath, and how many of them are handled at a time.
+// Admission of requests that may block (may_block.h): how many are handled at a time, and a queue
+// for the others.
 //
-// A thread that reads from /dev/fuse cannot choose what comes. So the thread that has read such a
-// request handles it itself while fewer than `most` are being handled, and is not counted among
-// those that serve the others. What comes beyond that waits here, in the order it came, for a
-// thread that has just handled another one: a disk that makes all writers wait does not keep stat
-// waiting. Beyond kMostBytes of requests that wait, they are handled like any other, and then all
-// may wait.
+// A thread that reads from /dev/fuse cannot choose which request it gets. If it gets a blocking one
+// and fewer than `max_running` are being handled, it handles the request itself and stops counting
+// as one of the threads that serve the others. Otherwise the request is queued here, and threads
+// that finish a blocking request handle the queue in order. So a disk that blocks all writers does
+// not delay a stat. Once the queue holds kMaxQueuedBytes, further blocking requests are handled
+// like any other, and may delay all of them.
 //
-// Not synchronised: the owner locks.
+// Not thread-safe: the owner locks.
 #pragma once
 
 #include <cstdint>
@@ -21,23 +22,24 @@
 
 namespace tandem::fs {
 
-// One request as it was read.
+// One request as it was read from the kernel.
 class RequestBuffer {
  public:
   RequestBuffer() = default;
   RequestBuffer(RequestBuffer&& other) noexcept
       : buffer_(std::exchange(other.buffer_, {})), bytes_(std::exchange(other.bytes_, 0)) {}
   RequestBuffer& operator=(RequestBuffer&&) = delete;
-  // What std::optional moves is empty afterwards, which the analyzer does not see.
+  // The analyzer does not see that a moved-from buffer is empty.
   ~RequestBuffer() { std::free(buffer_.mem); }  // NOLINT(clang-analyzer-unix.Malloc)
 
-  // For fuse_session_receive_buf, which allocates what it needs and leaves it for the next.
+  // For fuse_session_receive_buf, which allocates memory and reuses it for the next request.
   fuse_buf* get() { return &buffer_; }
-  // FUSE_LOOKUP and so on, of linux/fuse.h; 0 of what is no request.
+  // FUSE_LOOKUP and so on (linux/fuse.h). Returns 0 if the buffer holds no request.
   uint32_t opcode() const;
-  // Moves the request to `other`, which is empty. False: no memory, and nothing was moved.
+  // Moves the request to `other`, which must be empty. Returns false, and moves nothing, if there
+  // is no memory.
   [[nodiscard]] bool MoveTo(RequestBuffer& other);
-  // What keeping it takes, once moved.
+  // Bytes that a moved request takes in the queue.
   size_t bytes() const { return bytes_; }
 
  private:
@@ -47,24 +49,24 @@ class RequestBuffer {
 
 class BlockingRequests {
  public:
-  static constexpr size_t kMostBytes = 256 << 20;
+  explicit BlockingRequests(unsigned max_running) : max_running_(max_running) {}
 
-  explicit BlockingRequests(unsigned most) : most_(most) {}
-
-  enum class Turn {
-    kNow,    // to be handled here; Next is to be called afterwards
-    kLater,  // it was taken away, and will be handled
-    kPlain,  // to be handled here as one that does not block
+  enum class Admission {
+    kUncounted,  // the caller handles it; it does not block, or the queue is full
+    kCounted,    // the caller handles it and then calls Next
+    kQueued,     // `request` was moved to the queue
   };
-  Turn Admit(RequestBuffer& request);
-  // One was handled. Returns the one to be handled next in its place, if any waits.
+  Admission Admit(RequestBuffer& request);
+  // Called after a counted request was handled. Returns the request that the caller handles next,
+  // or nullopt if the queue is empty; then the caller counts as an ordinary thread again.
   std::optional<RequestBuffer> Next();
-  // Being handled.
+  // Blocking requests being handled.
   unsigned running() const { return running_; }
+  // Requests in the queue.
   size_t waiting() const { return waiting_.size(); }
 
  private:
-  const unsigned most_;
+  const unsigned max_running_;
   unsigned running_ = 0;
   std::list<RequestBuffer> waiting_;
   size_t waiting_bytes_ = 0;

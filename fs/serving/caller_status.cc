@@ -14,13 +14,13 @@
 namespace tandem::fs {
 namespace {
 
-// USER_NS_INIT_INO of linux/nsfs.h, the same in every kernel since 3.8.
+// USER_NS_INIT_INO of linux/nsfs.h; the same since Linux 3.8.
 constexpr ino_t kInitialUserNamespace = 0xEFFFFFFD;
-// /proc/sys/kernel/overflowuid and overflowgid, unless somebody changed them.
+// The default of /proc/sys/kernel/overflowuid and overflowgid.
 constexpr uint64_t kOverflowId = 65534;
 constexpr uint64_t kEveryId = uint64_t{1} << 32;
 
-// What was read before an error, which shows as something missing.
+// Returns what was read before an error, if there is one: callers find a field missing.
 std::string ReadAll(int directory_fd, const char* name) {
   const UniqueFd fd(openat(directory_fd, name, O_RDONLY | O_CLOEXEC));
   std::string text;
@@ -33,8 +33,8 @@ std::string ReadAll(int directory_fd, const char* name) {
   return text;
 }
 
-// The rest of the line that begins with `key`. A thread's name, which it chooses itself, has no
-// newlines there: the kernel escapes them.
+// Returns the rest of the line that begins with `key`, or nothing. A thread chooses its own name,
+// but cannot forge a line with it: the kernel escapes newlines.
 std::string Field(const std::string& status, std::string_view key) {
   const size_t found = status.find("\n" + std::string(key));
   if (found == std::string::npos) return {};
@@ -42,7 +42,7 @@ std::string Field(const std::string& status, std::string_view key) {
   return status.substr(begin, status.find('\n', begin) - begin);
 }
 
-// Uid and Gid are real, effective, saved, and that for files.
+// `ids`: the real, effective, saved and filesystem id. Compares the last.
 bool ActsAs(const std::string& ids, uint64_t expected) {
   std::istringstream stream(ids);
   uint64_t for_files = 0;
@@ -57,7 +57,7 @@ bool IsAlive(const std::string& status) {
   return !state.empty() && state.find_first_of("ZX") == std::string::npos;
 }
 
-// Whether the numbers in /proc are those of our PID namespace.
+// Returns whether /proc belongs to our PID namespace.
 bool ProcNumbersThreadsAsWeDo() {
   static const bool result = [] {
     char self[32] = "";
@@ -99,10 +99,10 @@ bool MappedIds::Contains(uint64_t id) const {
 CallerStatus CallerStatus::Of(const fuse_ctx& caller) {
   CallerStatus status(caller.uid, caller.gid);
   if (caller.pid == 0 || !ProcNumbersThreadsAsWeDo()) {
-    status.BecomeRootIfItIs();
+    status.GrantAllIfRoot();
     return status;
   }
-  // Stays the same thread's when the number is another's.
+  // The descriptor refers to this thread even if its id is reused.
   const UniqueFd directory(
       open(("/proc/" + std::to_string(caller.pid)).c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
   if (directory.valid()) status.Read(directory.get());
@@ -112,7 +112,7 @@ CallerStatus CallerStatus::Of(const fuse_ctx& caller) {
 CallerStatus::UserNamespace CallerStatus::NamespaceOf(int directory_fd) {
   static const ino_t ours = [] {
     struct stat self;
-    // Without it the kernel has no user namespaces: all are in the initial one.
+    // A kernel without user namespaces has no such file: all threads are in the initial one.
     return stat("/proc/self/ns/user", &self) == 0 ? self.st_ino : ino_t{0};
   }();
   if (ours == 0) return UserNamespace::kInitial;
@@ -130,7 +130,7 @@ void CallerStatus::Read(int directory_fd) {
   const std::string status = ReadAll(directory_fd, "status");
   if (!IsAlive(status)) return;
   if (!ActsAs(Field(status, "Uid:"), uid_) || !ActsAs(Field(status, "Gid:"), gid_)) {
-    if (user_namespace == UserNamespace::kInitial) BecomeRootIfItIs();
+    if (user_namespace == UserNamespace::kInitial) GrantAllIfRoot();
     return;
   }
   std::istringstream groups(Field(status, "Groups:"));
@@ -148,7 +148,7 @@ void CallerStatus::Read(int directory_fd) {
   }
 }
 
-void CallerStatus::BecomeRootIfItIs() {
+void CallerStatus::GrantAllIfRoot() {
   if (uid_ != 0) return;
   capabilities_ = ~uint64_t{0};
   initial_namespace_ = true;

@@ -1,19 +1,19 @@
-// What a request does not say of its caller: the groups it is in, and what its capabilities are
-// good for. Read from /proc/TID, once a request, so that all of it is of one moment and one thread.
-// The rules are the kernel's: a capability counts in the user namespace the thread is in, and
-// there only for objects whose owner has a number in it.
+// What a FUSE request does not say about its caller: its groups, and its capabilities together with
+// the user namespace they count in. Read from /proc/TID once a request, so all of it describes one
+// thread at one moment. The rules are the kernel's: a capability counts in the thread's user
+// namespace, and there only for objects whose owner is mapped into it.
 //
-// A thread whose request has reached us waits in the kernel until it is answered, even if it has
-// been killed. So its number is not given to another meanwhile, and what is read is the caller's,
-// unless it acts with credentials that are not its own (a filesystem stacked on the mount, an nfsd,
-// an io_uring personality) or waits for no answer. Then uid and gid differ from the request's, or
-// the thread is gone.
+// The thread of a request waits in the kernel until the request is answered, even if it was killed,
+// so its id is not reused meanwhile. /proc/TID is therefore the caller's, with two exceptions: the
+// caller acts with credentials of another process (a stacked filesystem, nfsd, an io_uring
+// personality), or it does not wait for the answer. In the first case uid and gid differ from the
+// request's; in the second the thread may be gone.
 //
-// A caller that cannot be looked up has the capabilities of root if its uid is root's, and none
-// otherwise: the uid comes from the kernel and is translated already, so it is the real root's; and
-// a thread that is seen to be in another user namespace has none. A request without a thread comes
-// from outside our PID namespace or from the kernel itself, where root has all capabilities. A
-// thread that is gone has none in any case.
+// A caller that cannot be looked up has root's capabilities if its uid is 0, and none otherwise.
+// The kernel has translated that uid, so 0 is the real root. There are two exceptions: a thread
+// seen in another user namespace has no capabilities, and a thread that is gone has none. A request
+// without a thread comes from outside our PID namespace or from the kernel itself; there root has
+// all capabilities.
 #pragma once
 
 #include <sys/stat.h>
@@ -27,13 +27,13 @@
 
 namespace tandem::fs {
 
-// The ids of a user namespace, as we number them.
+// The uids, or gids, that are mapped into a user namespace, as our namespace numbers them.
 class MappedIds {
  public:
   static MappedIds All();
-  // `text`: /proc/TID/uid_map or gid_map, read from another namespace than the one it describes.
+  // `text`: /proc/TID/uid_map or gid_map. Read from another user namespace than the thread's.
   static MappedIds Parse(const std::string& text);
-  // All of our own namespace but the number that stands for those it does not have.
+  // All ids but the overflow id, which stands for ids that our namespace does not map.
   static MappedIds OurOwn();
 
   bool Contains(uint64_t id) const;
@@ -50,12 +50,14 @@ class CallerStatus {
  public:
   static CallerStatus Of(const fuse_ctx& caller);
 
+  // The kernel's in_group_p().
   bool IsIn(gid_t group) const;
-  // In the initial user namespace: the kernel's capable().
+  // The kernel's capable(): false outside the initial user namespace.
   bool Has(unsigned capability) const;
   // The kernel's inode_owner_or_capable().
   bool MayActAsOwnerOf(const struct stat& object) const;
-  // Whether an object's setgid bit stays if the caller changes it: in_group_or_capable().
+  // The kernel's in_group_or_capable(): whether the object keeps its setgid bit if the caller
+  // changes it.
   bool MayKeepSetgidOf(const struct stat& object) const;
 
  private:
@@ -64,7 +66,7 @@ class CallerStatus {
   CallerStatus(uid_t uid, gid_t gid) : uid_(uid), gid_(gid) {}
   static UserNamespace NamespaceOf(int directory_fd);
   void Read(int directory_fd);
-  void BecomeRootIfItIs();
+  void GrantAllIfRoot();
 
   uid_t uid_;
   gid_t gid_;

@@ -8,11 +8,11 @@ namespace tandem::fs {
 
 bool DelayedCalls::Start(std::function<void()> call) {
   MutexLock lock(mutex_);
-  if (over_) return false;
+  if (finished_) return false;
   try {
     std::thread([this, call = std::move(call)]() mutable {
       call();
-      call = nullptr;  // what it holds goes first
+      call = nullptr;  // destroys what it captured before Finish may return
       NoteEnd();
     }).detach();
   } catch (const std::system_error&) {
@@ -30,7 +30,7 @@ void DelayedCalls::NoteEnd() {
 
 void DelayedCalls::Finish() {
   MutexLock lock(mutex_);
-  over_ = true;
+  finished_ = true;
   while (running_ > 0) ended_.Wait(mutex_);
 }
 

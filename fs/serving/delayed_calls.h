@@ -1,5 +1,5 @@
-// What a request needs done before it can be answered, and a handler may not wait for: what makes
-// the kernel send other requests. Runs on threads of its own.
+// Runs work that a request needs before it can be answered, but that makes the kernel send other
+// requests, so that no handler may wait for it. Each call runs on a thread of its own.
 //
 // Any thread.
 #pragma once
@@ -17,10 +17,10 @@ class DelayedCalls {
   DelayedCalls(const DelayedCalls&) = delete;
   DelayedCalls& operator=(const DelayedCalls&) = delete;
 
-  // Starts `call`, which throws nothing. False: it was not, because the mount ends or there are no
-  // more threads.
+  // Starts `call`, which must not throw. Returns false, and starts nothing, after Finish or if no
+  // thread can be started.
   bool Start(std::function<void()> call) EXCLUDES(mutex_);
-  // Waits for all that was started, while requests are still served. Nothing more is started.
+  // Waits until all calls have returned, and accepts no more. Requests must still be served.
   void Finish() EXCLUDES(mutex_);
 
  private:
@@ -29,7 +29,7 @@ class DelayedCalls {
   Mutex mutex_;
   CondVar ended_;
   int running_ GUARDED_BY(mutex_) = 0;
-  bool over_ GUARDED_BY(mutex_) = false;
+  bool finished_ GUARDED_BY(mutex_) = false;
 };
 
 }  // namespace tandem::fs

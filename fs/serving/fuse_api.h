@@ -1,6 +1,6 @@
-// The one door to libfuse's low-level API, at the interface version we are written against. Newer
-// libraries (FUSE_VERSION) bring operations and capabilities that 3.14, the oldest we build with,
-// lacks: code for those stands behind a check of FUSE_VERSION.
+// The only includer of libfuse's low-level API, at the interface version this code is written
+// against. The oldest libfuse supported is 3.14. Code that uses later operations or capabilities
+// checks FUSE_VERSION, the version of the library.
 #pragma once
 
 #define FUSE_USE_VERSION FUSE_MAKE_VERSION(3, 12)

@@ -1,6 +1,6 @@
-// Which requests may wait for the disk beneath longer than it takes to find an object: for the pace
-// at which writes are let through, a journal, a filesystem that is frozen, content that is not in
-// the cache.
+// Which requests may block on the disk: on dirty page throttling, a full journal, a frozen
+// filesystem, or content that is not cached. The others take no longer than it takes to find an
+// object.
 #pragma once
 
 #include <linux/fuse.h>
@@ -9,7 +9,7 @@
 
 namespace tandem::fs {
 
-// `opcode`: FUSE_LOOKUP and so on.
+// `opcode`: FUSE_LOOKUP and so on (linux/fuse.h).
 constexpr bool MayBlock(uint32_t opcode) {
   switch (opcode) {
     case FUSE_FORGET:

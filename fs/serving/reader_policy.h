@@ -1,36 +1,38 @@
-// How many threads should wait for requests at a time.
+// How many threads wait for requests at a time: one or two.
 //
-// One is best while handlers only compute: it stays on its processor with warm caches, and leaves
-// the others to those who make the requests. (Of two waiting threads the kernel wakes the one that
-// has waited longest: they take turns, each with cold caches.) Two are needed where handlers wait
-// for a disk or a commit, and where one thread is always busy while processors are idle. What the
-// one thread does is looked at once a tick, which shows how its time goes. How long requests take
-// would not show it: a thread that must let others run is slow too, and then another one is the
-// last thing it needs.
+// One is best while handlers only compute. It stays on its processor with warm caches and leaves
+// the other processors to the callers. (With two waiting threads the kernel wakes the one that has
+// waited longest, so they alternate, each with cold caches.) Two are needed if handlers wait for a
+// disk or a commit, or if one thread is always busy while processors are idle.
 //
-// Tick by one thread, Readers by any.
+// The policy samples what the one thread is doing once a tick. It does not look at how long
+// requests take: a thread that waits for a processor is slow too, and a second thread would not
+// help it.
+//
+// Tick is called by one thread, Readers by any.
 #pragma once
 
 #include <algorithm>
 #include <atomic>
-#include <chrono>
+
+#include "fs/serving/tuning.h"
 
 namespace tandem::fs {
 
-// What the thread that serves requests is found doing.
+// What the serving thread was doing when it was sampled.
 enum class ServingActivity {
-  kReading,  // waits for a request
-  kRunning,  // handles one: computes, or would if it had a processor
-  kBlocked,  // handles one, and waits
+  kReading,  // waiting for a request
+  kRunning,  // handling a request; runnable
+  kBlocked,  // handling a request; asleep
 };
 
 class ReaderPolicy {
  public:
-  static constexpr std::chrono::milliseconds kTick{1};
+  // If `adaptive` is false, Readers always returns 2 (tandemfs --disable reader-policy).
+  explicit ReaderPolicy(unsigned processors, bool adaptive = true)
+      : adaptive_(adaptive), spare_processors_(processors >= kProcessorsToSpare) {}
 
-  explicit ReaderPolicy(unsigned processors) : spare_processors_(processors >= kManyProcessors) {}
-
-  // With one reader: what it does. With two: anything.
+  // Called once per kReaderTick. `activity` is ignored while there are two readers.
   void Tick(ServingActivity activity) {
     const int left = left_.load(std::memory_order_relaxed);
     if (left > 0) {
@@ -40,31 +42,26 @@ class ReaderPolicy {
     }
     ++ticks_of_one_;
     running_ = activity == ServingActivity::kRunning ? running_ + 1 : 0;
-    const bool would_help =
-        activity == ServingActivity::kBlocked || (spare_processors_ && running_ >= kAlwaysBusy);
+    const bool would_help = activity == ServingActivity::kBlocked ||
+                            (spare_processors_ && running_ >= kTicksAlwaysBusy);
     if (!would_help) return;
-    // The sooner the need shows again, the longer it is taken to last.
-    const bool again = ticks_of_one_ <= kSoon;
-    ticks_of_two_ = again ? std::min(2 * ticks_of_two_, kMostTicksOfTwo) : kTicksOfTwo;
+    // If help is needed again soon, two readers stay for twice as long.
+    const bool again = ticks_of_one_ <= kTicksUntilSettled;
+    ticks_of_two_ = again ? std::min(2 * ticks_of_two_, kMaxTicksOfTwo) : kTicksOfTwo;
     left_.store(ticks_of_two_, std::memory_order_relaxed);
   }
 
-  unsigned Readers() const { return left_.load(std::memory_order_relaxed) > 0 ? 2 : 1; }
+  unsigned Readers() const {
+    return !adaptive_ || left_.load(std::memory_order_relaxed) > 0 ? 2 : 1;
+  }
 
  private:
-  // After these one has to do, for a tick at least, to see whether it does.
-  static constexpr int kTicksOfTwo = 4;
-  static constexpr int kMostTicksOfTwo = 128;
-  static constexpr int kSoon = 4;
-  static constexpr int kAlwaysBusy = 8;  // ticks
-  // With fewer, those who make requests need the others.
-  static constexpr unsigned kManyProcessors = 4;
-
+  const bool adaptive_;
   const bool spare_processors_;
-  int running_ = 0;  // ticks in a row
-  int ticks_of_one_ = kSoon;
+  int running_ = 0;  // ticks in a row at which the reader was running
+  int ticks_of_one_ = kTicksUntilSettled;
   int ticks_of_two_ = kTicksOfTwo;
-  std::atomic<int> left_{0};  // ticks with two readers
+  std::atomic<int> left_{0};  // ticks for which there are still two readers
 };
 
 }  // namespace tandem::fs

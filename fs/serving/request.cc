@@ -16,8 +16,8 @@
 namespace tandem::fs {
 namespace {
 
-// What a handler did before its reply happened before what the kernel asks for because of the reply
-// (a release after the last read of a file). The thread sanitizer does not see through the kernel.
+// A reply happens before the requests that the kernel sends because of it (a release after the last
+// read of a file). ThreadSanitizer cannot see that order, since it goes through the kernel.
 #if defined(TANDEM_UNDER_TSAN)
 char kernel_order;
 void RequestReceived() { __tsan_acquire(&kernel_order); }

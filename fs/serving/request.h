@@ -1,6 +1,6 @@
-// One request of the kernel, answered exactly once: by one of the replies below, or with EIO by the
-// destructor. A request belongs to the thread that handles it. Leave the gate and release locks
-// before replying: the caller runs on, and may come back, as soon as the reply is out.
+// One FUSE request. It is answered exactly once: by one of the replies below, or with EIO by the
+// destructor. Used by one thread at a time. Leave the gate and release locks before a reply: the
+// caller runs on, and may send the next request, as soon as the reply is sent.
 #pragma once
 
 #include <optional>
@@ -13,35 +13,36 @@
 
 namespace tandem::fs {
 
-// The errno an application sees for an error of ours. A system call's is its own. Of any other
-// trouble, the state database's above all, it sees that there is no room, or EIO: the others would
-// say something about its own files (EROFS, EACCES), or ask it to try again (EBUSY).
+// Returns the errno that an application sees for `error`. An error of a system call keeps its own.
+// Any other error, such as one of the state database, becomes ENOSPC if it means that there is no
+// room, and EIO otherwise: another errno would describe the application's own files (EROFS, EACCES)
+// or ask it to try again (EBUSY).
 int ErrnoOf(const Error& error);
 
 class Request {
  public:
   explicit Request(fuse_req_t request);
-  // For a thread that answers later; the other one counts as answered.
+  // Moves the duty to answer, for a thread that answers later.
   Request(Request&& other) noexcept
       : request_(other.request_), answered_(std::exchange(other.answered_, true)) {}
   Request& operator=(const Request&) = delete;
   ~Request();
 
-  // The caller. Valid until the reply.
+  // The caller's uid, gid, thread id and umask. Valid until the reply.
   const fuse_ctx& caller() const { return *fuse_req_ctx(request_); }
-  // And what else that is. Read from /proc when first asked for.
+  // Its groups and capabilities. Read from /proc at the first call.
   const CallerStatus& caller_status();
   // For fuse_add_direntry and the like.
   fuse_req_t raw() const { return request_; }
 
   void Fail(const Error& error);
-  // Success, for requests whose reply holds nothing.
+  // Replies success, to requests whose reply has no content.
   void Succeed();
-  // For forget, which wants no reply at all.
+  // For forget, which the kernel wants no reply to.
   void ReplyNothing();
 
-  // False: the kernel no longer waits for it (the caller was interrupted), and what the reply
-  // announced, a lookup or an open file, is the handler's to take back.
+  // These return false if the kernel no longer waits for the reply (the caller was interrupted).
+  // Then the handler takes back what the reply announced: a lookup or an open file.
   [[nodiscard]] bool ReplyEntry(const fuse_entry_param& entry);
   [[nodiscard]] bool ReplyOpen(const fuse_file_info& info);
   [[nodiscard]] bool ReplyCreate(const fuse_entry_param& entry, const fuse_file_info& info);
@@ -60,7 +61,7 @@ class Request {
   void ReplyStatfs(const struct statvfs& statistics);
 
  private:
-  // The request, which from now on counts as answered.
+  // Returns the request and marks it answered.
   fuse_req_t Answer();
 
   const fuse_req_t request_;

@@ -9,13 +9,15 @@
 #include <csignal>
 #include <cstdlib>
 #include <string_view>
+#include <thread>
 
+#include "fs/serving/tuning.h"
 #include "meta/base/unique_fd.h"
 
 namespace tandem::fs {
 namespace {
 
-// Ends a read(2) and does nothing else.
+// Interrupts a read(2) and does nothing else.
 int WakeSignal() { return SIGRTMIN; }
 
 void InstallWakeSignal() {
@@ -24,22 +26,17 @@ void InstallWakeSignal() {
   sigaction(WakeSignal(), &action, nullptr);
 }
 
-// Without memory a request fails, at most; the mount stays.
-bool PassesByItself(int received) {
+// Errors of a read that end neither the session nor this thread.
+bool IsTransient(int received) {
   return received == -EINTR || received == -EAGAIN || received == -ENOMEM;
 }
 
-constexpr useconds_t kMemoryPauseUs = 10'000;
-
-// How long a thread that came on top waits to be needed again.
-constexpr std::chrono::seconds kLinger{10};
-
 }  // namespace
 
-ServingThreads::ServingThreads(fuse_session* session, unsigned max_threads)
+ServingThreads::ServingThreads(fuse_session* session, unsigned max_threads, bool adaptive_readers)
     : session_(session),
       max_threads_(max_threads),
-      policy_(static_cast<unsigned>(get_nprocs())),
+      policy_(static_cast<unsigned>(get_nprocs()), adaptive_readers),
       blocking_(kBlockingPerThread * max_threads) {
   InstallWakeSignal();
 }
@@ -55,7 +52,6 @@ int ServingThreads::Run() {
     first_ = pthread_self();
     serving_ = 1;
   }
-  // From here on there may be other threads, which count themselves.
   pthread_t watch;
   if (const int error = pthread_create(&watch, nullptr, &ServingThreads::WatchEntry, this);
       error != 0) {
@@ -68,7 +64,7 @@ int ServingThreads::Run() {
   std::vector<pthread_t> left;
   {
     MutexLock lock(mutex_);
-    while (serving_ > 0) ended_one_.Wait(mutex_);
+    while (serving_ > 0) thread_left_.Wait(mutex_);
     left.swap(left_);
   }
   for (const pthread_t thread : left) pthread_join(thread, nullptr);
@@ -77,14 +73,13 @@ int ServingThreads::Run() {
 }
 
 void ServingThreads::Interrupt() {
-  constexpr std::chrono::milliseconds kAgain(5);
   End(0);
   MutexLock lock(mutex_);
-  // Again and again: one that was just about to read when the signal came would wait for ever.
+  // Repeated: a thread that was about to call read(2) when the signal came would wait for ever.
   while (serving_ > 0) {
     for (const pthread_t thread : threads_) pthread_kill(thread, WakeSignal());
     pthread_kill(first_, WakeSignal());
-    ended_one_.WaitFor(mutex_, kAgain);
+    thread_left_.WaitFor(mutex_, kInterruptRepeat);
   }
 }
 
@@ -105,24 +100,24 @@ void ServingThreads::Serve() {
   const UniqueFd state(open("/proc/thread-self/stat", O_RDONLY | O_CLOEXEC));
   while (BecomeReader()) {
     int received = -EINTR;
-    while (PassesByItself(received) && fuse_session_exited(session_) == 0) {
+    while (IsTransient(received) && fuse_session_exited(session_) == 0) {
       received = fuse_session_receive_buf(session_, request.get());
-      if (received == -ENOMEM) usleep(kMemoryPauseUs);
+      if (received == -ENOMEM) std::this_thread::sleep_for(kNoMemoryPause);
     }
     if (received <= 0) {
-      // 0: it is unmounted.
-      End(PassesByItself(received) ? 0 : received);
+      // 0: unmounted.
+      End(IsTransient(received) ? 0 : received);
       break;
     }
-    Handle(CeaseReading(state.get(), request), request);
+    Handle(StopReading(state.get(), request), request);
   }
   Leave();
 }
 
-void ServingThreads::Handle(BlockingRequests::Turn turn, RequestBuffer& request) {
-  if (turn == BlockingRequests::Turn::kLater) return;
+void ServingThreads::Handle(BlockingRequests::Admission admission, RequestBuffer& request) {
+  if (admission == BlockingRequests::Admission::kQueued) return;
   fuse_session_process_buf(session_, request.get());
-  if (turn == BlockingRequests::Turn::kPlain) return;
+  if (admission == BlockingRequests::Admission::kUncounted) return;
   while (std::optional<RequestBuffer> next = NextBlocking()) {
     fuse_session_process_buf(session_, next->get());
   }
@@ -142,7 +137,7 @@ void ServingThreads::Leave() {
     left_.push_back(*self);
     threads_.erase(self);
   }
-  ended_one_.NotifyAll();
+  thread_left_.NotifyAll();
 }
 
 bool ServingThreads::IsSurplus() {
@@ -152,46 +147,47 @@ bool ServingThreads::IsSurplus() {
 
 bool ServingThreads::BecomeReader() {
   MutexLock lock(mutex_);
-  while (!over_ && readers_ >= policy_.Readers()) {
+  while (!stopping_ && readers_ >= policy_.Readers()) {
     bool needed = true;
     ++parked_;
     if (IsSurplus()) {
-      needed = needed_.WaitUntil(mutex_, CondVar::Clock::now() + kLinger);
+      needed = reader_needed_.WaitUntil(mutex_, CondVar::Clock::now() + kSurplusThreadLinger);
     } else {
-      needed_.Wait(mutex_);
+      reader_needed_.Wait(mutex_);
     }
     --parked_;
     if (!needed && readers_ > 0 && IsSurplus()) return false;
   }
-  if (over_) return false;
+  if (stopping_) return false;
   ++readers_;
   return true;
 }
 
-BlockingRequests::Turn ServingThreads::CeaseReading(int state, RequestBuffer& request) {
+BlockingRequests::Admission ServingThreads::StopReading(int state, RequestBuffer& request) {
   MutexLock lock(mutex_);
   ++received_;
   handler_state_ = state;
   if (!watching_) {
     watching_ = true;
-    watched_.NotifyOne();
+    watch_wanted_.NotifyOne();
   }
-  const BlockingRequests::Turn turn = blocking_.Admit(request);
-  if (--readers_ == 0 && policy_.Readers() > 1) Recruit();
-  return turn;
+  const BlockingRequests::Admission admission = blocking_.Admit(request);
+  if (--readers_ == 0 && policy_.Readers() > 1) AddReader();
+  return admission;
 }
 
-void ServingThreads::Recruit() {
-  if (over_) return;
+void ServingThreads::AddReader() {
+  if (stopping_) return;
   if (parked_ > 0) {
-    needed_.NotifyOne();
+    reader_needed_.NotifyOne();
     return;
   }
   if (serving_ >= max_threads_ + blocking_.running()) return;
-  for (const pthread_t thread : left_) pthread_join(thread, nullptr);  // they hold no lock any more
+  // None of these threads takes the lock again.
+  for (const pthread_t thread : left_) pthread_join(thread, nullptr);
   left_.clear();
   pthread_t thread;
-  // Without another thread it goes on with those there are.
+  // On failure the existing threads go on.
   if (pthread_create(&thread, nullptr, &ServingThreads::ThreadEntry, this) != 0) return;
   threads_.push_back(thread);
   ++serving_;
@@ -199,29 +195,28 @@ void ServingThreads::Recruit() {
 
 void ServingThreads::Watch() {
   while (AwaitTick()) {
-    const ServingActivity activity = Look();
+    const ServingActivity activity = Sample();
     policy_.Tick(activity);
     if (activity != ServingActivity::kBlocked) continue;
     MutexLock lock(mutex_);
-    if (readers_ == 0) Recruit();
+    if (readers_ == 0) AddReader();
   }
 }
 
 bool ServingThreads::AwaitTick() {
-  constexpr int kTicksToSleep = 100;
   MutexLock lock(mutex_);
   quiet_ticks_ = received_ == seen_ ? quiet_ticks_ + 1 : 0;
-  if (quiet_ticks_ >= kTicksToSleep && readers_ > 0) {
+  if (quiet_ticks_ >= kQuietTicksToSleep && readers_ > 0) {
     watching_ = false;
-    while (!watching_ && !over_) watched_.Wait(mutex_);
+    while (!watching_ && !stopping_) watch_wanted_.Wait(mutex_);
   }
   watching_ = true;
   seen_ = received_;
-  if (!over_) watched_.WaitFor(mutex_, ReaderPolicy::kTick);
-  return !over_;
+  if (!stopping_) watch_wanted_.WaitFor(mutex_, kReaderTick);
+  return !stopping_;
 }
 
-ServingActivity ServingThreads::Look() {
+ServingActivity ServingThreads::Sample() {
   int state;
   uint64_t request;
   {
@@ -230,14 +225,15 @@ ServingActivity ServingThreads::Look() {
     state = handler_state_;
     request = received_;
   }
-  // The letter after the name, proc(5). Threads, and so their descriptors, stay until it is over.
+  // The state is the letter after the name, proc(5). If the thread has ended meanwhile, the
+  // descriptor may be another file's; then `same` is false below.
   char line[64];
   const ssize_t length = pread(state, line, sizeof line, 0);
   const std::string_view text(line, length > 0 ? static_cast<size_t>(length) : 0);
   const size_t name_end = text.rfind(") ");
   const bool running = name_end != text.npos && text.substr(name_end + 2).starts_with('R');
   MutexLock lock(mutex_);
-  // It may have come to the end, and wait for the next, since.
+  // It may have finished that request since, and wait for the next.
   const bool same = readers_ == 0 && received_ == request;
   return running || !same ? ServingActivity::kRunning : ServingActivity::kBlocked;
 }
@@ -245,11 +241,11 @@ ServingActivity ServingThreads::Look() {
 void ServingThreads::End(int result) {
   fuse_session_exit(session_);
   MutexLock lock(mutex_);
-  if (over_) return;
-  over_ = true;
+  if (stopping_) return;
+  stopping_ = true;
   result_ = result;
-  needed_.NotifyAll();
-  watched_.NotifyAll();
+  reader_needed_.NotifyAll();
+  watch_wanted_.NotifyAll();
 }
 
 }  // namespace tandem::fs

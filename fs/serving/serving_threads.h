@@ -1,16 +1,15 @@
-// The threads that read requests from the kernel and run the handlers.
+// The threads that read requests from /dev/fuse and run the handlers.
 //
-// One or two wait in read(2), as reader_policy.h says; the rest are parked. With two, another one
-// is woken, or started, when nobody waits any more: handlers may wait (for a commit, for the disk).
-// With one, which handles what it reads, that is only done when the watch, which looks once a tick,
-// finds it blocked.
+// One or two threads wait in read(2), as reader_policy.h decides; the others are parked. With two
+// readers, another thread is woken or started whenever none reads any more, because handlers may
+// wait for a commit or the disk. With one reader, the thread handles what it reads, and another one
+// is woken only if the watch thread, which looks once a tick, finds it asleep.
 //
-// Up to `max_threads` are there for requests that should not take long. Threads that handle one
-// that may (blocking_requests.h) come on top, up to kBlockingPerThread times as many: they are
-// where the requests wait that a slow disk holds up, while the others go on. Threads that are no
-// longer needed end after a while.
+// Up to `max_threads` threads serve requests that do not block. Threads that handle blocking
+// requests (blocking_requests.h) come on top, up to kBlockingPerThread times as many: they are the
+// ones that a slow disk holds up. Surplus threads end after kSurplusThreadLinger.
 //
-// Made and run by one thread; Interrupt may be called from any.
+// Constructed and run by one thread. Interrupt may be called by any thread.
 #pragma once
 
 #include <pthread.h>
@@ -27,64 +26,64 @@ namespace tandem::fs {
 
 class ServingThreads {
  public:
-  static constexpr unsigned kBlockingPerThread = 8;
-
-  // `session` is borrowed.
-  ServingThreads(fuse_session* session, unsigned max_threads);
+  // `session` is borrowed. `adaptive_readers` is the ReaderPolicy's `adaptive`.
+  ServingThreads(fuse_session* session, unsigned max_threads, bool adaptive_readers);
   ~ServingThreads();
   ServingThreads(const ServingThreads&) = delete;
   ServingThreads& operator=(const ServingThreads&) = delete;
 
-  // Serves in this thread and in others until the session is exited, or unmounted. Returns 0 or a
-  // negative errno. Call once.
+  // Serves in this thread and others until the session is exited or unmounted. Returns 0 or a
+  // negative errno. Must be called once.
   int Run() EXCLUDES(mutex_);
 
-  // Makes Run return once what is being handled has been answered. The session must have been
-  // exited (fuse_session_exit). Returns when Run is about to.
+  // Makes Run return as soon as the requests being handled have been answered. Requires that the
+  // session was exited (fuse_session_exit). Returns when the last thread has stopped serving.
   void Interrupt() EXCLUDES(mutex_);
 
  private:
   static void* ThreadEntry(void* self);
   static void* WatchEntry(void* self);
   void Serve() EXCLUDES(mutex_);
-  // Waits until another reader is needed. False: this thread is not any more, or it is over.
+  // Parks until another reader is needed. Returns false if this thread is to end.
   bool BecomeReader() EXCLUDES(mutex_);
-  // This thread has something to do now, unless that is put off. `state`: its line in /proc.
-  BlockingRequests::Turn CeaseReading(int state, RequestBuffer& request) EXCLUDES(mutex_);
-  // Handles the request it has read, and in its place those that were put off meanwhile.
-  void Handle(BlockingRequests::Turn turn, RequestBuffer& request) EXCLUDES(mutex_);
+  // Called by a reader that got a request. `state`: this thread's /proc/.../stat.
+  BlockingRequests::Admission StopReading(int state, RequestBuffer& request) EXCLUDES(mutex_);
+  // Handles the request and, if it was a counted one, the queued ones after it.
+  void Handle(BlockingRequests::Admission admission, RequestBuffer& request) EXCLUDES(mutex_);
   std::optional<RequestBuffer> NextBlocking() EXCLUDES(mutex_);
   bool IsSurplus() REQUIRES(mutex_);
-  // Of this thread, whose Serve is about to return.
+  // Takes this thread, whose Serve is about to return, off the list.
   void Leave() EXCLUDES(mutex_);
-  // Nobody reads, and somebody should.
-  void Recruit() REQUIRES(mutex_);
+  // Wakes a parked thread or starts one, so that it reads.
+  void AddReader() REQUIRES(mutex_);
   void Watch() EXCLUDES(mutex_);
-  // Waits for the next tick; for the next request, if there was none lately. False: it is over.
+  // Waits for the next tick, or, after kQuietTicksToSleep ticks without a request, for the next
+  // request. Returns false when serving ends.
   bool AwaitTick() EXCLUDES(mutex_);
-  ServingActivity Look() EXCLUDES(mutex_);
+  // Samples the thread that received the last request.
+  ServingActivity Sample() EXCLUDES(mutex_);
   void End(int result) EXCLUDES(mutex_);
 
   fuse_session* const session_;
   const unsigned max_threads_;
   ReaderPolicy policy_;
   Mutex mutex_;
-  CondVar needed_;  // of parked threads
-  CondVar watched_;
-  CondVar ended_one_;
-  std::vector<pthread_t> threads_ GUARDED_BY(mutex_);  // beside the one that is in Run
-  std::vector<pthread_t> left_ GUARDED_BY(mutex_);     // have no more to do than to end
+  CondVar reader_needed_;  // parked threads wait for it
+  CondVar watch_wanted_;   // the watch waits for it
+  CondVar thread_left_;
+  std::vector<pthread_t> threads_ GUARDED_BY(mutex_);  // but the one in Run
+  std::vector<pthread_t> left_ GUARDED_BY(mutex_);     // about to end; to be joined
   pthread_t first_ GUARDED_BY(mutex_) = {};
-  unsigned serving_ GUARDED_BY(mutex_) = 0;  // threads in Serve, or on their way into it
+  unsigned serving_ GUARDED_BY(mutex_) = 0;  // threads in Serve, or started for it
   unsigned readers_ GUARDED_BY(mutex_) = 0;
   unsigned parked_ GUARDED_BY(mutex_) = 0;
   BlockingRequests blocking_ GUARDED_BY(mutex_);
-  uint64_t received_ GUARDED_BY(mutex_) = 0;  // requests
-  bool watching_ GUARDED_BY(mutex_) = false;  // otherwise the watch sleeps until a request comes
-  uint64_t seen_ GUARDED_BY(mutex_) = 0;      // how many requests, at the last tick
+  uint64_t received_ GUARDED_BY(mutex_) = 0;  // requests so far
+  bool watching_ GUARDED_BY(mutex_) = false;  // if false, the watch sleeps until a request comes
+  uint64_t seen_ GUARDED_BY(mutex_) = 0;      // received_ at the last tick
   int quiet_ticks_ GUARDED_BY(mutex_) = 0;
-  int handler_state_ GUARDED_BY(mutex_) = -1;  // of the thread that received the last request
-  bool over_ GUARDED_BY(mutex_) = false;
+  int handler_state_ GUARDED_BY(mutex_) = -1;  // `state` of the thread with the last request
+  bool stopping_ GUARDED_BY(mutex_) = false;
   int result_ GUARDED_BY(mutex_) = 0;
 };
 

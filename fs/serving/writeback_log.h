@@ -1,5 +1,5 @@
-// Which files the kernel has written back from its page cache, noted only while somebody wants to
-// know. Any thread.
+// Records which files the kernel has written back from its page cache. Off until the first Take, so
+// that a write costs no lock. Any thread.
 #pragma once
 
 #include <atomic>
@@ -13,22 +13,22 @@ namespace tandem::fs {
 
 class WritebackLog {
  public:
-  // Called by the handler, before the kernel is answered.
+  // Called by the write handler before it replies.
   void Note(fuse_ino_t node) EXCLUDES(mutex_) {
-    if (!wanted_.load(std::memory_order_relaxed)) return;
+    if (!enabled_.load(std::memory_order_relaxed)) return;
     MutexLock lock(mutex_);
     nodes_.insert(node);
   }
 
-  // What has been written back since the last call. The first call begins the log.
+  // Returns the files written back since the last call. The first call turns the log on.
   std::set<fuse_ino_t> Take() EXCLUDES(mutex_) {
-    wanted_ = true;
+    enabled_ = true;
     MutexLock lock(mutex_);
     return std::exchange(nodes_, {});
   }
 
  private:
-  std::atomic<bool> wanted_{false};
+  std::atomic<bool> enabled_{false};
   Mutex mutex_;
   std::set<fuse_ino_t> nodes_ GUARDED_BY(mutex_);
 };

@@ -140,7 +140,7 @@ TEST_F(BadInput, ASecondMountOnOneMountpointIsRefused) {
   ASSERT_TRUE(StartBoth());
   Launch launch{mount_.Command()};
   launch.command[1] = scratch_.Directory("another-source");
-  ExpectRefused(launch, "is mounted on " + options().mountpoint + " already");
+  ExpectRefused(launch, "is already mounted on " + options().mountpoint);
   EXPECT_TRUE(Converges());
 }
 

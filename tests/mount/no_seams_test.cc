@@ -328,8 +328,7 @@ TEST_F(Invariant11NoSeams, OnlyTheSameVolumeIsTakenOver) {
   another.state = scratch_.Path("another");
   const Outcome refused = Execute(Mount::CommandOf(another), kPatience);
   EXPECT_NE(refused.code, 0);
-  EXPECT_NE(refused.err.find("is mounted on " + source_ + " already"), std::string::npos)
-      << refused;
+  EXPECT_NE(refused.err.find("is already mounted on " + source_), std::string::npos) << refused;
   EXPECT_TRUE(mount_.process().running());
   ExpectIdentical();
 }

@@ -38,7 +38,7 @@ TEST_F(Remount, WaitsForOneThatIsEndingAndNamesWhatItIsBusyWith) {
   ASSERT_TRUE(again.Start());
   EXPECT_THAT(again.process().err(),
               HasSubstr("waiting for the tandemfs that is ending (process " +
-                        std::to_string(mount_.process().pid()) + "): taking in"));
+                        std::to_string(mount_.process().pid()) + "): flushing"));
   EXPECT_THAT(again.process().err(), HasSubstr("busy"));
   EXPECT_FALSE(mount_.process().running());
   EXPECT_NE(0, access(note_.c_str(), F_OK));

@@ -7,10 +7,12 @@
 #include <cstring>
 #include <vector>
 
+#include "fs/serving/tuning.h"
+
 namespace tandem::fs {
 namespace {
 
-using Turn = BlockingRequests::Turn;
+using Admission = BlockingRequests::Admission;
 
 // As fuse_session_receive_buf leaves it.
 void Receive(RequestBuffer& buffer, uint32_t opcode, uint64_t unique, size_t size = 100) {
@@ -35,7 +37,7 @@ TEST(BlockingRequests, OthersAreNotCounted) {
   RequestBuffer buffer;
   for (const uint32_t opcode : {FUSE_LOOKUP, FUSE_GETATTR, FUSE_STATFS, FUSE_OPEN, FUSE_INIT}) {
     Receive(buffer, opcode, 1);
-    EXPECT_EQ(requests.Admit(buffer), Turn::kPlain);
+    EXPECT_EQ(requests.Admit(buffer), Admission::kUncounted);
   }
   EXPECT_EQ(requests.running(), 0u);
 }
@@ -47,12 +49,12 @@ TEST(BlockingRequests, WhatIsBeyondTheMostWaitsInOrderAndComesOnce) {
   for (uint64_t unique = 1; unique <= 6; ++unique) {
     // Small and large ones, which are kept differently.
     Receive(buffer, FUSE_WRITE, unique, unique % 2 == 0 ? 100 : 300'000);
-    EXPECT_EQ(requests.Admit(buffer), unique <= 2 ? Turn::kNow : Turn::kLater);
+    EXPECT_EQ(requests.Admit(buffer), unique <= 2 ? Admission::kCounted : Admission::kQueued);
   }
   EXPECT_EQ(requests.running(), 2u);
   EXPECT_EQ(requests.waiting(), 4u);
   Receive(buffer, FUSE_GETATTR, 7);
-  EXPECT_EQ(requests.Admit(buffer), Turn::kPlain);
+  EXPECT_EQ(requests.Admit(buffer), Admission::kUncounted);
   while (std::optional<RequestBuffer> next = requests.Next()) {
     handled.push_back(UniqueOf(*next));
     const auto* const bytes = static_cast<const char*>(next->get()->mem);
@@ -63,7 +65,7 @@ TEST(BlockingRequests, WhatIsBeyondTheMostWaitsInOrderAndComesOnce) {
   EXPECT_FALSE(requests.Next());
   EXPECT_EQ(requests.running(), 0u);
   Receive(buffer, FUSE_WRITE, 8);
-  EXPECT_EQ(requests.Admit(buffer), Turn::kNow);
+  EXPECT_EQ(requests.Admit(buffer), Admission::kCounted);
 }
 
 TEST(BlockingRequests, TheyTakeABoundedAmountOfMemory) {
@@ -72,16 +74,16 @@ TEST(BlockingRequests, TheyTakeABoundedAmountOfMemory) {
   constexpr size_t kSize = 1 << 20;
   size_t kept = 0;
   Receive(buffer, FUSE_WRITE, 1, kSize);
-  ASSERT_EQ(requests.Admit(buffer), Turn::kNow);
+  ASSERT_EQ(requests.Admit(buffer), Admission::kCounted);
   while (kept < 1000) {
     Receive(buffer, FUSE_WRITE, 2, kSize);
-    const Turn turn = requests.Admit(buffer);
-    if (turn == Turn::kPlain) break;
-    ASSERT_EQ(turn, Turn::kLater);
+    const Admission admission = requests.Admit(buffer);
+    if (admission == Admission::kUncounted) break;
+    ASSERT_EQ(admission, Admission::kQueued);
     ++kept;
   }
-  EXPECT_LE(kept, BlockingRequests::kMostBytes / kSize);
-  EXPECT_GT(kept, BlockingRequests::kMostBytes / kSize / 2);
+  EXPECT_LE(kept, kMaxQueuedBytes / kSize);
+  EXPECT_GT(kept, kMaxQueuedBytes / kSize / 2);
   EXPECT_NE(buffer.get()->mem, nullptr);  // it is still here
 }
 

@@ -62,6 +62,16 @@ TEST(ReaderPolicy, WhereOneIsOftenBlockedThereAreTwoMostOfTheTime) {
   EXPECT_LT(two, 1000);  // it is asked now and then
 }
 
+TEST(ReaderPolicy, DisabledThereAreTwoReadersWhateverTheyDo) {
+  ReaderPolicy policy(kMany, /*adaptive=*/false);
+  for (const auto activity :
+       {ServingActivity::kReading, ServingActivity::kRunning, ServingActivity::kBlocked}) {
+    EXPECT_EQ(policy.Readers(), 2u);
+    Repeat(policy, 200, activity);
+  }
+  EXPECT_EQ(policy.Readers(), 2u);
+}
+
 TEST(ReaderPolicy, ABusyOneGetsHelpWhereProcessorsAreIdle) {
   ReaderPolicy few(kFew);
   Repeat(few, 100, ServingActivity::kRunning);

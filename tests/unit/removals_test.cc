@@ -24,12 +24,12 @@ TEST(Removals, AreNotWaitedForBeyondTheDeadlineThoughOthersGoOnRemoving) {
   const FoundObject found = table->Find(root.get(), "file").value();
   (void)table->Remember(table->Find(root.get(), "file").value());
   const auto remove = [&] {
-    return table->KeepOpen(found.ref.id, found.mount_id,
-                           UniqueFd(open(scratch.Path("file").c_str(), O_PATH | O_CLOEXEC)));
+    return table->GuardRemoval(found.ref.id, found.mount_id,
+                               UniqueFd(open(scratch.Path("file").c_str(), O_PATH | O_CLOEXEC)));
   };
   std::atomic<bool> stop{false};
   std::thread removing([&] {
-    InodeTable::KeptOpen last = remove();
+    InodeTable::RemovalGuard last = remove();
     while (!stop) last = remove();
   });
   std::atomic<bool> done{false};

@@ -47,8 +47,8 @@ TEST(ReplicaUrl, OneAddressHasOneSpelling) {
 TEST(ReplicaUrl, WithAPortThatCannotBeIsRefused) {
   for (const std::string port :
        {"99999", "65536", "abc", "-1", "1x", "", "99999999999999", "1/x"}) {
-    ExpectRefused("tcp://host:" + port, "no port it can have");
-    ExpectRefused("tcp://host:" + port, "no port it can have", UrlUse::kListen);
+    ExpectRefused("tcp://host:" + port, "is not a valid port");
+    ExpectRefused("tcp://host:" + port, "is not a valid port", UrlUse::kListen);
   }
   ExpectRefused("tcp://host:0", "from 1 to 65535");
   EXPECT_EQ(InFull("tcp://host:0", UrlUse::kListen), "tcp://host:0");
@@ -56,11 +56,11 @@ TEST(ReplicaUrl, WithAPortThatCannotBeIsRefused) {
 
 TEST(ReplicaUrl, WithoutAHostIsRefused) {
   for (const std::string url : {"tcp://", "tcp://:7447"}) {
-    ExpectRefused(url, "names no host");
-    ExpectRefused(url, "names no host", UrlUse::kListen);
+    ExpectRefused(url, "it has no host");
+    ExpectRefused(url, "it has no host", UrlUse::kListen);
   }
   for (const std::string host : {"a b", "a/b", "user@host", "*", "[1.2.3.4]", "[::1", "[::1]x"}) {
-    ExpectRefused("tcp://" + host, "no ");
+    ExpectRefused("tcp://" + host, "is not a");
   }
   ExpectRefused("tcp://2001:db8::1", "in brackets");
 }
@@ -69,11 +69,11 @@ TEST(ReplicaUrl, OfAnotherSchemeIsRefused) {
   ExpectRefused("foo", "no scheme");
   ExpectRefused("127.0.0.1:7447", "no scheme");
   ExpectRefused("", "no scheme");
-  ExpectRefused("htp://x", "there is no scheme \"htp\"");
-  ExpectRefused("://x", "there is no scheme \"\"");
-  ExpectRefused("inproc://x", "there is no scheme");
-  ExpectRefused("tls://x", "planned and not built yet");
-  ExpectRefused("ssh://user@x", "planned and not built yet");
+  ExpectRefused("htp://x", "the scheme \"htp\" is unknown");
+  ExpectRefused("://x", "the scheme \"\" is unknown");
+  ExpectRefused("inproc://x", "the scheme \"inproc\" is unknown");
+  ExpectRefused("tls://x", "not implemented yet");
+  ExpectRefused("ssh://user@x", "not implemented yet");
 }
 
 TEST(ReplicaUrl, OfASocketHasAWholePathThatFits) {

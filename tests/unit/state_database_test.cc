@@ -341,7 +341,7 @@ TEST_F(StateDatabaseTest, SettingAsideKeepsEveryDamagedOneAndMakesRoomForANew) {
 
 TEST_F(StateDatabaseTest, TheStateDirectoryReplacesADamagedDatabaseByAnEmptyOne) {
   const std::string state = scratch_.Path("state");
-  const std::vector<tools::StateDirectory::Outside> outside = {{"/nowhere"}};
+  const std::vector<tools::StateDirectory::ReplicatedDirectory> outside = {{"/nowhere"}};
   { ASSERT_TRUE(tools::StateDirectory::Open(state, "volume", outside)); }
   std::ofstream(state + "/state.db") << std::string(100, 'x');
   auto directory = tools::StateDirectory::Open(state, "volume", outside);

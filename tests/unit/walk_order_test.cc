@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <numeric>
 
+#include "fs/objects/tuning.h"
+
 namespace tandem::fs {
 namespace {
 
@@ -113,7 +115,7 @@ TEST_F(WalkOrderTest, NobodyKnowsWhatFollowsAnObjectThatWasNotListed) {
 
 TEST_F(WalkOrderTest, OldListingsAreForgotten) {
   ListFrom(0, 100);
-  ListFrom(1000, WalkOrder::kMostListed);
+  ListFrom(1000, kMaxListed);
   (void)AfterChmod(0);
   EXPECT_TRUE(AfterChmod(1).empty());
   (void)AfterChmod(2000);

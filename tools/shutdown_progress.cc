@@ -1,4 +1,4 @@
-#include "tools/ending_note.h"
+#include "tools/shutdown_progress.h"
 
 #include <fcntl.h>
 #include <unistd.h>
@@ -23,11 +23,11 @@ std::string PathIn(const std::string& directory) { return directory + "/tandemfs
 
 }  // namespace
 
-EndingNote::EndingNote(const std::string& directory) : path_(PathIn(directory)) {
-  (void)unlink(path_.c_str());  // of one that was killed while it was ending
+ShutdownProgress::ShutdownProgress(const std::string& directory) : path_(PathIn(directory)) {
+  (void)unlink(path_.c_str());  // left behind if a tandemfs was killed during its shutdown
 }
 
-EndingNote::~EndingNote() {
+ShutdownProgress::~ShutdownProgress() {
   {
     MutexLock lock(mutex_);
     stopping_ = true;
@@ -37,21 +37,21 @@ EndingNote::~EndingNote() {
   (void)unlink(path_.c_str());
 }
 
-void EndingNote::Say(std::string doing) {
+void ShutdownProgress::Report(std::string doing) {
   MutexLock lock(mutex_);
   doing_ = std::move(doing);
   wake_.NotifyAll();
   if (!thread_.joinable()) thread_ = std::thread([this] { Run(); });
 }
 
-void EndingNote::SayIfEnding(std::string doing) {
+void ShutdownProgress::ReportIfBegun(std::string doing) {
   MutexLock lock(mutex_);
   if (doing_.empty()) return;
   doing_ = std::move(doing);
   wake_.NotifyAll();
 }
 
-void EndingNote::Run() {
+void ShutdownProgress::Run() {
   for (uint64_t beat = 0;; ++beat) {
     std::string doing;
     {
@@ -60,7 +60,7 @@ void EndingNote::Run() {
       doing = doing_;
     }
     const Json note = {{"pid", getpid()}, {"doing", doing}, {"beat", beat}};
-    // Not durable: a power cut ends its readers as well. Without room nobody is told.
+    // Not durable: a power cut ends its readers as well. Best effort on a full disk.
     (void)ReplaceFile(path_, note.dump(-1, ' ', true, Json::error_handler_t::replace) + "\n",
                       kPrivateFile, /*durably=*/false);
     const auto next = CondVar::Clock::now() + kWriteEvery;
@@ -70,7 +70,7 @@ void EndingNote::Run() {
   }
 }
 
-std::optional<Ending> ReadEndingNote(const std::string& directory) {
+std::optional<ShutdownStatus> ReadShutdownStatus(const std::string& directory) {
   std::ifstream file(PathIn(directory));
   if (!file) return std::nullopt;
   const Json json = Json::parse(file, nullptr, /*allow_exceptions=*/false);
@@ -81,25 +81,25 @@ std::optional<Ending> ReadEndingNote(const std::string& directory) {
   if (pid == json.end() || !pid->is_number_integer()) return std::nullopt;
   if (doing == json.end() || !doing->is_string()) return std::nullopt;
   if (beat == json.end() || !beat->is_number_unsigned()) return std::nullopt;
-  return Ending{pid->get<pid_t>(), doing->get<std::string>(), beat->get<uint64_t>()};
+  return ShutdownStatus{pid->get<pid_t>(), doing->get<std::string>(), beat->get<uint64_t>()};
 }
 
-bool EndingWatch::GoesOn() {
+bool ShutdownWatch::IsProgressing() {
   const auto now = std::chrono::steady_clock::now();
-  std::optional<Ending> note = ReadEndingNote(directory_);
+  std::optional<ShutdownStatus> note = ReadShutdownStatus(directory_);
   gone_ = !note;
-  // It may be unlocking just now.
-  if (gone_) return last_ && now - changed_ < kStandsStill;
+  // Without the file, it may be about to release the lock.
+  if (gone_) return last_ && now - changed_ < kStalledAfter;
   if (!last_ || note->pid != last_->pid || note->beat != last_->beat) changed_ = now;
   last_ = std::move(note);
   if (std::string text = Description(); text != said_) {
     Complain("tandemfs", "waiting for " + text);
     said_ = std::move(text);
   }
-  return now - changed_ < kStandsStill;
+  return now - changed_ < kStalledAfter;
 }
 
-std::string EndingWatch::Description() const {
+std::string ShutdownWatch::Description() const {
   if (!last_ || gone_) return "";
   return "the tandemfs that is ending (process " + std::to_string(last_->pid) +
          "): " + last_->doing;

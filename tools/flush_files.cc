@@ -1,4 +1,4 @@
-#include "tools/take_in.h"
+#include "tools/flush_files.h"
 
 #include <fcntl.h>
 #include <poll.h>
@@ -19,7 +19,7 @@
 #include "meta/base/hex.h"
 #include "meta/base/log.h"
 #include "meta/base/unique_fd.h"
-#include "tools/foothold.h"
+#include "tools/mount_by_device.h"
 
 namespace tandem::tools {
 namespace {
@@ -27,7 +27,7 @@ namespace {
 // ---- The process that syncs --------------------------------------------------------------------
 
 // The kernel's handle of a FUSE object (fs/fuse/inode.c, fuse_encode_fh): FILEID_INO64_GEN.
-UniqueFd OpenByNode(int mount_fd, const fs::HeldFile& file) {
+UniqueFd OpenByNode(int mount_fd, const fs::WritableFile& file) {
   constexpr int kInode64AndGeneration = 0x81;
   constexpr int kHalf = 32;
   const uint32_t words[3] = {static_cast<uint32_t>(file.node >> kHalf),
@@ -43,10 +43,10 @@ UniqueFd OpenByNode(int mount_fd, const fs::HeldFile& file) {
   return UniqueFd(open_by_handle_at(mount_fd, &buffer.handle, O_RDONLY | O_CLOEXEC));
 }
 
-// 0, or an errno.
-int SyncOne(const UniqueFd& root, const fs::HeldFile& file, bool with_times) {
+// Returns 0 or an errno.
+int SyncOne(const UniqueFd& root, const fs::WritableFile& file, bool with_times) {
   UniqueFd fd = OpenByNode(root.get(), file);
-  if (!fd.valid() && errno == ESTALE) return 0;  // closed, and forgotten: nothing is held
+  if (!fd.valid() && errno == ESTALE) return 0;  // closed, and forgotten: nothing is writable
   if (!fd.valid() && errno == EPERM && !file.path.empty()) {
     fd.Reset(openat(root.get(), file.path.c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC));
     if (!fd.valid() && errno == EACCES) {
@@ -56,12 +56,13 @@ int SyncOne(const UniqueFd& root, const fs::HeldFile& file, bool with_times) {
   if (!fd.valid()) return errno;
   constexpr unsigned kAll =
       SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER;
-  // sync_file_range asks no disk to sync anything, but leaves times where they are.
+  // sync_file_range writes pages back but syncs no disk, and does not send times.
   const int result = with_times ? fsync(fd.get()) : sync_file_range(fd.get(), 0, 0, kAll);
   return result == 0 ? 0 : errno;
 }
 
-// ---- The process that asks ---------------------------------------------------------------------
+// ---- The process that starts it
+// ---------------------------------------------------------------------
 
 class Helper {
  public:
@@ -83,14 +84,14 @@ class Helper {
         out_(std::move(other.out_)),
         child_(std::exchange(other.child_, 0)) {}
   Helper& operator=(Helper&&) = delete;
-  // It may be waiting for a disk and not end at once: then nobody waits for it.
+  // It may wait for a disk and not end at once. Then it is not reaped.
   ~Helper() {
     if (child_ == 0) return;
     kill(child_, SIGKILL);
     waitpid(child_, nullptr, out_at_end_ ? 0 : WNOHANG);
   }
 
-  // It reads all of the request before it does anything.
+  // Sends the request. The process reads all of it before it does anything.
   void Tell(const std::string& request) {
     for (size_t done = 0; done < request.size();) {
       const ssize_t count = write(in_.get(), request.data() + done, request.size() - done);
@@ -101,7 +102,7 @@ class Helper {
     in_.Reset();
   }
 
-  // Its next line; nullopt at its end, and at the deadline.
+  // Returns the next line of its output, or nullopt at the end or at the deadline.
   std::optional<std::string> NextLine(std::chrono::steady_clock::time_point deadline) {
     while (true) {
       if (const size_t end = text_.find('\n'); end != std::string::npos) {
@@ -127,7 +128,7 @@ class Helper {
  private:
   Helper() = default;
 
-  // Apart from our process group: what ends us by a key does not end it.
+  // In a process group of its own, so that Ctrl-C does not end it.
   bool Spawn(int in, int out) {
     posix_spawn_file_actions_t files;
     posix_spawnattr_t attributes;
@@ -136,9 +137,9 @@ class Helper {
     posix_spawn_file_actions_adddup2(&files, in, STDIN_FILENO);
     posix_spawn_file_actions_adddup2(&files, out, STDOUT_FILENO);
     posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP);
-    char name[] = "tandem-take-in";
-    char argument[sizeof kTakeInArgument];
-    std::memcpy(argument, kTakeInArgument, sizeof argument);
+    char name[] = "tandem-flush";
+    char argument[sizeof kFlushHelperArgument];
+    std::memcpy(argument, kFlushHelperArgument, sizeof argument);
     char* const arguments[] = {name, argument, nullptr};
     const int result =
         posix_spawn(&child_, "/proc/self/exe", &files, &attributes, arguments, environ);
@@ -157,30 +158,30 @@ class Helper {
 
 }  // namespace
 
-// Reads the request as JSON, and prints "INDEX ERRNO" for each file as soon as it is done with it.
-int RunTakeIn() {
+// Reads the request as JSON and prints "INDEX ERRNO" after each file.
+int RunFlushHelper() {
   signal(SIGPIPE, SIG_DFL);
   const std::string text{std::istreambuf_iterator<char>(std::cin), {}};
-  const auto held = HeldStoresFrom(Json::parse(text, nullptr, /*allow_exceptions=*/false));
-  if (!held) return EXIT_FAILURE;
-  const UniqueFd root = FindFoothold(held->device, held->mountpoint);
+  const auto writable = WritableFilesFrom(Json::parse(text, nullptr, /*allow_exceptions=*/false));
+  if (!writable) return EXIT_FAILURE;
+  const UniqueFd root = OpenOnDevice(writable->device, writable->mountpoint);
   if (!root.valid()) return EXIT_FAILURE;
-  for (size_t i = 0; i < held->files.size(); ++i) {
-    std::cout << i << " " << SyncOne(root, held->files[i], held->with_times) << std::endl;
+  for (size_t i = 0; i < writable->files.size(); ++i) {
+    std::cout << i << " " << SyncOne(root, writable->files[i], writable->with_times) << std::endl;
   }
   return EXIT_SUCCESS;
 }
 
-std::vector<fs::HeldFile> TakeIn(const fs::HeldStores& held,
-                                 std::chrono::steady_clock::time_point deadline) {
-  if (held.files.empty()) return {};
+std::vector<fs::WritableFile> FlushFiles(const fs::WritableFiles& writable,
+                                         std::chrono::steady_clock::time_point deadline) {
+  if (writable.files.empty()) return {};
   auto helper = Helper::Start();
   if (!helper) {
     LogError("{}", ErrnoError("start the process that syncs open files").value().ToString());
-    return held.files;
+    return writable.files;
   }
-  helper->Tell(ToJson(held).dump());
-  std::vector<bool> synced(held.files.size(), false);
+  helper->Tell(ToJson(writable).dump());
+  std::vector<bool> synced(writable.files.size(), false);
   while (const auto line = helper->NextLine(deadline)) {
     size_t index = 0;
     int code = 0;
@@ -188,43 +189,43 @@ std::vector<fs::HeldFile> TakeIn(const fs::HeldStores& held,
     if (index >= synced.size()) break;
     synced[index] = code == 0;
     if (code == 0) continue;
-    LogWarning("take in what the kernel holds of {}: {}", held.files[index].path, strerror(code));
+    LogWarning("flush {}: {}", writable.files[index].path, strerror(code));
   }
-  std::vector<fs::HeldFile> missed;
+  std::vector<fs::WritableFile> missed;
   for (size_t i = 0; i < synced.size(); ++i) {
-    if (!synced[i]) missed.push_back(held.files[i]);
+    if (!synced[i]) missed.push_back(writable.files[i]);
   }
   return missed;
 }
 
-Json ToJson(const fs::HeldStores& held) {
+Json ToJson(const fs::WritableFiles& writable) {
   Json files = Json::array();
-  for (const fs::HeldFile& file : held.files) {
+  for (const fs::WritableFile& file : writable.files) {
     files.push_back({file.node, file.generation, ToHex(file.path)});
   }
-  return {{"device", held.device},
-          {"mountpoint", ToHex(held.mountpoint)},
-          {"with_times", held.with_times},
+  return {{"device", writable.device},
+          {"mountpoint", ToHex(writable.mountpoint)},
+          {"with_times", writable.with_times},
           {"files", std::move(files)}};
 }
 
-Result<fs::HeldStores> HeldStoresFrom(const Json& json) {
+Result<fs::WritableFiles> WritableFilesFrom(const Json& json) {
   const auto malformed = [] {
-    return MakeError(ErrorKind::kProtocol, "a list of open files that is none");
+    return MakeError(ErrorKind::kProtocol, "the list of open files is malformed");
   };
   try {
-    fs::HeldStores held;
-    held.device = json.at("device").get<std::string>();
+    fs::WritableFiles writable;
+    writable.device = json.at("device").get<std::string>();
     const auto mountpoint = FromHex(json.at("mountpoint").get<std::string>());
     if (!mountpoint) return malformed();
-    held.mountpoint = *mountpoint;
-    held.with_times = json.at("with_times").get<bool>();
+    writable.mountpoint = *mountpoint;
+    writable.with_times = json.at("with_times").get<bool>();
     for (const Json& file : json.at("files")) {
       const auto path = FromHex(file.at(2).get<std::string>());
       if (!path) return malformed();
-      held.files.push_back({file.at(0).get<uint64_t>(), file.at(1).get<uint64_t>(), *path});
+      writable.files.push_back({file.at(0).get<uint64_t>(), file.at(1).get<uint64_t>(), *path});
     }
-    return held;
+    return writable;
   } catch (const Json::exception&) {
     return malformed();
   }

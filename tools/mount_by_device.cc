@@ -1,4 +1,4 @@
-#include "tools/foothold.h"
+#include "tools/mount_by_device.h"
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -12,8 +12,8 @@ namespace {
 
 namespace stdfs = std::filesystem;
 
-// Asks no filesystem: another one may hang. Nothing but files and directories is opened: to open a
-// device does something.
+// Returns whether the path is a file or directory on `device`. Sends no request to the filesystem,
+// since another one may hang. Excludes devices: opening one has side effects.
 bool IsOn(const std::string& device, int directory_fd, const char* path) {
   struct statx found;
   const int flags = AT_STATX_DONT_SYNC | (*path == '\0' ? AT_EMPTY_PATH : 0);
@@ -25,7 +25,7 @@ bool IsOn(const std::string& device, int directory_fd, const char* path) {
 UniqueFd OpenIfOn(const std::string& device, const std::string& path) {
   if (!IsOn(device, AT_FDCWD, path.c_str())) return {};
   UniqueFd fd(open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
-  // The path may lead elsewhere by now: a process has opened another file with that number.
+  // A path in /proc may lead elsewhere by now, if the process has reused the descriptor number.
   if (!fd.valid() || !IsOn(device, fd.get(), "")) return {};
   return fd;
 }
@@ -57,7 +57,7 @@ UniqueFd FindInProcesses(const std::string& device) {
 
 }  // namespace
 
-UniqueFd FindFoothold(const std::string& device, const std::string& path) {
+UniqueFd OpenOnDevice(const std::string& device, const std::string& path) {
   UniqueFd fd = OpenIfOn(device, path);
   if (fd.valid()) return fd;
   if (const auto mounts = ReadMountTable()) {

@@ -1,0 +1,58 @@
+// The numbers that fs/serving was tuned with: thread counts, waiting times, limits. They can be
+// changed without breaking anything but speed and memory use.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+
+namespace tandem::fs {
+
+// ---- Threads that read requests: serving_threads.h ---------------------------------------------
+
+// Threads for blocking requests, per thread of max_threads: a slow disk holds up as many at most.
+inline constexpr unsigned kBlockingPerThread = 8;
+// How long a surplus thread stays parked before it ends: to start one costs more than to keep it.
+inline constexpr std::chrono::seconds kSurplusThreadLinger{10};
+// Pause after ENOMEM from a read of /dev/fuse: the kernel needs time to free memory.
+inline constexpr std::chrono::milliseconds kNoMemoryPause{10};
+// How often Interrupt signals a thread that may have missed the signal before.
+inline constexpr std::chrono::milliseconds kInterruptRepeat{5};
+// Ticks without a request until the watch sleeps: an idle mount wakes no processor.
+inline constexpr int kQuietTicksToSleep = 100;
+
+// ---- How many threads wait for requests: reader_policy.h ---------------------------------------
+
+// How often the policy looks: short beside the time a handler waits for a disk.
+inline constexpr std::chrono::milliseconds kReaderTick{1};
+// Ticks with two readers when help is first needed; then one is tried again.
+inline constexpr int kTicksOfTwo = 4;
+// Ticks with two readers at most: how late the policy notices that one is enough.
+inline constexpr int kMaxTicksOfTwo = 128;
+// If help is needed again within this many ticks, the next period of two readers is doubled.
+inline constexpr int kTicksUntilSettled = 4;
+// Ticks in a row for which one reader must be running to get help.
+inline constexpr int kTicksAlwaysBusy = 8;
+// With fewer processors a busy reader gets no help: the callers need the others.
+inline constexpr unsigned kProcessorsToSpare = 4;
+
+// ---- Blocking requests put aside: blocking_requests.h ------------------------------------------
+
+// Bytes of queued requests at most: the memory that a disk which does not answer may cost.
+inline constexpr size_t kMaxQueuedBytes = 256 << 20;
+// Bytes up to which a queued request is copied; a larger one takes its read buffer along.
+inline constexpr size_t kMaxCopiedRequest = 64 << 10;
+// Bytes that a queued request costs beside its own: list node and allocator.
+inline constexpr size_t kQueuedOverhead = 512;
+
+// ---- Requests over io_uring: blocking_pool.h, slow_request_detector.h --------------------------
+
+// How long a thread of the pool waits for another job before it ends.
+inline constexpr std::chrono::seconds kPoolThreadLinger{10};
+// A request that takes longer has waited for the disk; none that computes does.
+inline constexpr std::chrono::milliseconds kSlowRequest{10};
+// How long after a slow request the next ones are taken to be slow, too.
+inline constexpr std::chrono::seconds kSlowRequestMemory{10};
+// Threads that the detector tells apart; more of them share a slot.
+inline constexpr size_t kDetectorSlots = 64;
+
+}  // namespace tandem::fs
