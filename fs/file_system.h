@@ -34,7 +34,7 @@
 #include "fs/tuning.h"
 #include "fs/writable_files.h"
 #include "meta/base/result.h"
-#include "meta/capture.h"
+#include "meta/capture/capture.h"
 
 namespace tandem::fs {
 

@@ -15,24 +15,29 @@ USAGE
 }
 
 # FOLDER:FOLDERS IT MAY INCLUDE FROM (itself included). Wings come before the folder they are in.
-below_tools="meta/base meta replica/wire replica replica/transport replica/source replica/apply
+what_is_replicated="meta/base meta/change meta/source"
+meta="$what_is_replicated meta/state meta/capture"
+below_tools="$meta replica/wire replica replica/transport replica/source replica/apply
   replica/store fs/serving fs/objects fs/caller fs fs/ops fs/mount"
 below_tools=${below_tools//$'\n'/}
 may_include=(
   "meta/base:meta/base"
-  "meta:meta meta/base"
-  "fs/serving:fs/serving meta meta/base"
-  "fs/objects:fs/objects fs/serving meta meta/base"
-  "fs/caller:fs/caller fs/objects fs/serving meta meta/base"
-  "fs/ops:fs/ops fs fs/caller fs/objects fs/serving meta meta/base"
-  "fs/mount:fs/mount fs fs/caller fs/objects fs/serving meta meta/base"
-  "fs:fs fs/caller fs/objects fs/serving meta meta/base"
-  "replica/wire:replica/wire meta meta/base"
-  "replica/transport:replica/transport replica/wire meta meta/base"
-  "replica/source:replica/source replica/transport replica replica/wire meta meta/base"
-  "replica/apply:replica/apply replica/wire meta meta/base"
-  "replica/store:replica/store replica/apply replica/transport replica replica/wire meta meta/base"
-  "replica:replica replica/wire meta meta/base"
+  "meta/change:meta/change meta/base"
+  "meta/source:meta/source meta/change meta/base"
+  "meta/state:meta/state meta/source meta/change meta/base"
+  "meta/capture:meta/capture meta/state meta/source meta/change meta/base"
+  "fs/serving:fs/serving meta/base"
+  "fs/objects:fs/objects fs/serving $meta"
+  "fs/caller:fs/caller fs/objects fs/serving meta/base"
+  "fs/ops:fs/ops fs fs/caller fs/objects fs/serving $meta"
+  "fs/mount:fs/mount fs fs/caller fs/objects fs/serving $meta"
+  "fs:fs fs/caller fs/objects fs/serving $meta"
+  "replica/wire:replica/wire $what_is_replicated"
+  "replica/transport:replica/transport replica/wire meta/base"
+  "replica/source:replica/source replica/transport replica replica/wire $meta"
+  "replica/apply:replica/apply replica/wire $what_is_replicated"
+  "replica/store:replica/store replica/apply replica/transport replica replica/wire ${what_is_replicated}"
+  "replica:replica replica/wire meta/base"
   "tools:tools $below_tools"
   "tests:tests tools $below_tools"
 )

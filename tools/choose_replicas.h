@@ -4,7 +4,7 @@
 
 #include <vector>
 
-#include "meta/state_database.h"
+#include "meta/state/state_database.h"
 #include "tools/mount_arguments.h"
 
 namespace tandem::tools {

@@ -10,7 +10,7 @@
 #include "meta/base/ids.h"
 #include "meta/base/result.h"
 #include "meta/base/unique_fd.h"
-#include "meta/state_database.h"
+#include "meta/state/state_database.h"
 
 namespace tandem::tools {
 

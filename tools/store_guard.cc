@@ -11,10 +11,10 @@
 #include <sstream>
 #include <vector>
 
-#include "meta/attributes.h"
 #include "meta/base/fd_path.h"
 #include "meta/base/mount_table.h"
 #include "meta/base/unique_fd.h"
+#include "meta/source/attributes.h"
 #include "replica/apply/marker.h"
 #include "replica/apply/removal.h"
 

@@ -15,7 +15,7 @@
 #include "meta/base/fault_point.h"
 #include "meta/base/log.h"
 #include "meta/base/mount_table.h"
-#include "meta/mount_identity.h"
+#include "meta/source/mount_identity.h"
 
 #ifndef MOVE_MOUNT_BENEATH
 #define MOVE_MOUNT_BENEATH 0x00000200

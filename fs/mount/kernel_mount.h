@@ -67,7 +67,7 @@ class KernelMount {
   // The kernel reuses ids of the mount table at once, so the identity is compared as well.
   struct PlacedMount {
     int id;
-    std::string identity;  // meta/mount_identity.h
+    std::string identity;  // meta/source/mount_identity.h
   };
 
   KernelMount(UniqueFd device, UniqueFd mount, std::string device_number)

@@ -26,7 +26,7 @@
 #include "fs/writable_files.h"
 #include "meta/base/mutex.h"
 #include "meta/base/result.h"
-#include "meta/capture.h"
+#include "meta/capture/capture.h"
 
 struct fuse_args;
 struct fuse_session;

@@ -12,8 +12,8 @@
 
 #include "fs/mount/mountpoint.h"
 #include "meta/base/mount_table.h"
-#include "meta/file_handle.h"
-#include "meta/mount_identity.h"
+#include "meta/change/file_handle.h"
+#include "meta/source/mount_identity.h"
 
 namespace tandem::fs {
 namespace {

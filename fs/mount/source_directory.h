@@ -19,7 +19,7 @@ struct SourceDirectory {
   std::string path;  // without symlinks
   UniqueFd fd;       // O_RDONLY; must stay open as long as the directory is served
   UniqueFd copy;     // keeps the mounts below a copied mount; invalid if there is no copy
-  // The original mount: its id in the mount table, and its identity for meta/disk_identity.h.
+  // The original mount: its id in the mount table, and its identity for meta/state/disk_identity.h.
   int mount_id = 0;
   std::string mount_identity;
 };

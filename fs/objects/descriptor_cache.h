@@ -18,8 +18,8 @@
 #include "meta/base/mutex.h"
 #include "meta/base/result.h"
 #include "meta/base/unique_fd.h"
-#include "meta/change_set.h"
-#include "meta/file_handle.h"
+#include "meta/change/change_set.h"
+#include "meta/change/file_handle.h"
 
 namespace tandem::fs {
 

@@ -27,7 +27,7 @@
 #include "meta/base/fd_path.h"
 #include "meta/base/mutex.h"
 #include "meta/base/unique_fd.h"
-#include "meta/change_set.h"
+#include "meta/change/change_set.h"
 
 namespace tandem::fs {
 

@@ -16,7 +16,7 @@
 #include <vector>
 
 #include "meta/base/mutex.h"
-#include "meta/capture.h"
+#include "meta/capture/capture.h"
 
 namespace tandem::fs {
 

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "fs/file_system.h"
-#include "meta/directory_names.h"
+#include "meta/source/directory_names.h"
 
 namespace tandem::fs {
 namespace {

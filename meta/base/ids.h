@@ -42,8 +42,8 @@ class Id128 {
   uint64_t low_ = 0;
 };
 
-// Identifies an object by a hash of the backing filesystem's file handle (meta/file_handle.h). The
-// null id means "no object".
+// Identifies an object by a hash of the backing filesystem's file handle
+// (meta/change/file_handle.h). The null id means "no object".
 using ObjectId = Id128<struct ObjectIdTag>;
 // Identifies one of a volume's cuts, in any run and on any host.
 using CutId = Id128<struct CutIdTag>;
@@ -71,8 +71,8 @@ class Epoch {
 
 // The highest number an epoch can have. Code that reads an epoch from outside (the wire, a file, a
 // database) checks it against this, so that no counter wraps and no peer can name a special value
-// (kDeferredEpoch): those are all higher. meta/epoch_limit.h defines how far a running source
-// follows an epoch it is told of.
+// (kDeferredEpoch): those are all higher. meta/change/epoch_limit.h defines how far a running
+// source follows an epoch it is told of.
 inline constexpr Epoch kNewestEpoch{uint64_t{1} << 62};
 
 // Names a cut on both sides. The number orders cuts; equal ids prove that two names are of one cut.

@@ -7,8 +7,8 @@
 #include <string>
 #include <vector>
 
-#include "meta/attributes.h"
 #include "meta/base/result.h"
+#include "meta/source/attributes.h"
 #include "replica/apply/catalog.h"
 
 namespace tandem::replica {

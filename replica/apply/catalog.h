@@ -20,18 +20,18 @@
 #include <utility>
 #include <vector>
 
-#include "meta/attributes.h"
 #include "meta/base/database.h"
 #include "meta/base/ids.h"
 #include "meta/base/result.h"
 #include "meta/base/unique_fd.h"
+#include "meta/source/attributes.h"
 #include "replica/apply/short_objects.h"
 #include "replica/apply/tuning.h"
 
 namespace tandem::replica {
 
 // Identifies an inode of the replica's filesystem: the digest of its file handle
-// (meta/file_handle.h). Not to be confused with the source's ObjectId.
+// (meta/change/file_handle.h). Not to be confused with the source's ObjectId.
 struct InodeId {
   ObjectId digest;
   friend bool operator==(const InodeId&, const InodeId&) = default;

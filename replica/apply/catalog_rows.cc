@@ -2,8 +2,8 @@
 
 #include <cstdint>
 
-#include "meta/attributes.h"
 #include "meta/base/ids.h"
+#include "meta/source/attributes.h"
 
 namespace tandem::replica {
 namespace {

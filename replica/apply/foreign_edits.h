@@ -10,8 +10,8 @@
 #include <string>
 #include <unordered_set>
 
-#include "meta/attributes.h"
 #include "meta/base/mutex.h"
+#include "meta/source/attributes.h"
 #include "replica/apply/catalog.h"
 
 namespace tandem::replica {

@@ -6,7 +6,7 @@
 
 #include <string_view>
 
-#include "meta/attributes.h"
+#include "meta/source/attributes.h"
 
 namespace tandem::replica {
 

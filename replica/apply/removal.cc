@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "meta/base/ids.h"
-#include "meta/directory_names.h"
+#include "meta/source/directory_names.h"
 #include "replica/apply/tree.h"
 
 namespace tandem::replica {

@@ -8,9 +8,9 @@
 
 #include <vector>
 
-#include "meta/attributes.h"
 #include "meta/base/fd_path.h"
-#include "meta/file_handle.h"
+#include "meta/change/file_handle.h"
+#include "meta/source/attributes.h"
 #include "replica/apply/tuning.h"
 
 namespace tandem::replica {

@@ -5,10 +5,10 @@
 
 #include <filesystem>
 
-#include "meta/attributes.h"
 #include "meta/base/fd_path.h"
 #include "meta/base/mount_table.h"
 #include "meta/base/printable.h"
+#include "meta/source/attributes.h"
 
 namespace tandem::replica {
 

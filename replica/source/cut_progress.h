@@ -6,8 +6,8 @@
 #include <cstdint>
 
 #include "meta/base/mutex.h"
-#include "meta/frozen_cut.h"
-#include "meta/tracker.h"
+#include "meta/capture/frozen_cut.h"
+#include "meta/capture/tracker.h"
 
 namespace tandem::replica {
 

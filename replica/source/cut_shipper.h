@@ -5,7 +5,7 @@
 #include <unordered_map>
 #include <vector>
 
-#include "meta/frozen_cut.h"
+#include "meta/capture/frozen_cut.h"
 #include "replica/source/object_shipper.h"
 #include "replica/source/walker.h"
 

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "meta/tracker.h"
+#include "meta/capture/tracker.h"
 
 namespace tandem::replica {
 namespace {

@@ -12,8 +12,8 @@
 #include <vector>
 
 #include "meta/base/mutex.h"
-#include "meta/change_set.h"
-#include "meta/layer.h"
+#include "meta/change/change_set.h"
+#include "meta/change/layer.h"
 
 namespace tandem::replica {
 

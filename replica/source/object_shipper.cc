@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-#include "meta/source_tree.h"
+#include "meta/source/source_tree.h"
 #include "replica/delta.h"
 #include "replica/hash.h"
 #include "replica/source/tuning.h"

@@ -11,8 +11,8 @@
 #include <utility>
 #include <vector>
 
-#include "meta/change_set.h"
-#include "meta/object_reader.h"
+#include "meta/change/change_set.h"
+#include "meta/source/object_reader.h"
 #include "replica/source/cut_progress.h"
 #include "replica/source/peer.h"
 #include "replica/source/stage_writer.h"

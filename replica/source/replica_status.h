@@ -5,7 +5,7 @@
 #include <string>
 
 #include "meta/base/ids.h"
-#include "meta/change_set.h"
+#include "meta/change/change_set.h"
 
 namespace tandem::replica {
 

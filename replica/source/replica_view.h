@@ -10,7 +10,7 @@
 
 #include "meta/base/ids.h"
 #include "meta/base/mutex.h"
-#include "meta/tracker.h"
+#include "meta/capture/tracker.h"
 #include "replica/source/lacking.h"
 #include "replica/source/replica_status.h"
 #include "replica/source/short_debts.h"

@@ -10,9 +10,9 @@
 #include <vector>
 
 #include "meta/base/mutex.h"
-#include "meta/source_tree.h"
-#include "meta/state_writer.h"
-#include "meta/tracker.h"
+#include "meta/capture/tracker.h"
+#include "meta/source/source_tree.h"
+#include "meta/state/state_writer.h"
 #include "replica/source/retention.h"
 #include "replica/source/sender.h"
 #include "replica/source/tuning.h"

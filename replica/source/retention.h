@@ -10,7 +10,7 @@
 #include <string>
 
 #include "meta/base/mutex.h"
-#include "meta/tracker.h"
+#include "meta/capture/tracker.h"
 
 namespace tandem::replica {
 

@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "meta/base/log.h"
-#include "meta/epoch_limit.h"
+#include "meta/change/epoch_limit.h"
 #include "replica/source/tuning.h"
 
 namespace tandem::replica {

@@ -14,8 +14,8 @@
 #include <utility>
 
 #include "meta/base/mutex.h"
-#include "meta/source_tree.h"
-#include "meta/tracker.h"
+#include "meta/capture/tracker.h"
+#include "meta/source/source_tree.h"
 #include "replica/source/cut_progress.h"
 #include "replica/source/link_watch.h"
 #include "replica/source/object_shipper.h"

@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "meta/base/printable.h"
-#include "meta/tracker.h"
+#include "meta/capture/tracker.h"
 #include "replica/source/tuning.h"
 
 namespace tandem::replica {

@@ -13,7 +13,7 @@
 #include <vector>
 
 #include "meta/base/mutex.h"
-#include "meta/layer.h"
+#include "meta/change/layer.h"
 #include "replica/wire/messages.h"
 
 namespace tandem::replica {

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "meta/source_tree.h"
+#include "meta/source/source_tree.h"
 
 namespace tandem::replica {
 namespace {

@@ -11,7 +11,7 @@
 #include <unordered_set>
 #include <vector>
 
-#include "meta/frozen_cut.h"
+#include "meta/capture/frozen_cut.h"
 #include "replica/source/stage_writer.h"
 
 namespace tandem::replica {

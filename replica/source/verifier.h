@@ -17,8 +17,8 @@
 
 #include "meta/base/mutex.h"
 #include "meta/base/printable.h"
-#include "meta/source_tree.h"
-#include "meta/tracker.h"
+#include "meta/capture/tracker.h"
+#include "meta/source/source_tree.h"
 #include "replica/source/sender.h"
 #include "replica/wire/messages.h"
 

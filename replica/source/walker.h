@@ -13,7 +13,7 @@
 #include <unordered_set>
 #include <vector>
 
-#include "meta/source_tree.h"
+#include "meta/source/source_tree.h"
 #include "replica/source/object_shipper.h"
 
 namespace tandem::replica {

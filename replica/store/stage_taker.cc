@@ -5,7 +5,7 @@
 
 #include "meta/base/fault_point.h"
 #include "meta/base/log.h"
-#include "meta/epoch_limit.h"
+#include "meta/change/epoch_limit.h"
 #include "replica/apply/plan.h"
 #include "replica/apply/tree.h"
 #include "replica/store/inspect.h"

@@ -16,10 +16,10 @@
 #include <variant>
 #include <vector>
 
-#include "meta/attributes.h"
 #include "meta/base/ids.h"
 #include "meta/base/range_set.h"
 #include "meta/base/result.h"
+#include "meta/source/attributes.h"
 
 namespace tandem::replica {
 

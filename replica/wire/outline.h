@@ -7,8 +7,8 @@
 #include <cstdint>
 #include <vector>
 
-#include "meta/attributes.h"
 #include "meta/base/ids.h"
+#include "meta/source/attributes.h"
 #include "replica/wire/messages.h"
 
 namespace tandem::replica {

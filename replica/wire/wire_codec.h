@@ -10,9 +10,9 @@
 #include <string_view>
 #include <vector>
 
-#include "meta/attributes.h"
 #include "meta/base/ids.h"
 #include "meta/base/result.h"
+#include "meta/source/attributes.h"
 #include "replica/wire/wire_generated.h"
 
 namespace tandem::replica {

@@ -6,8 +6,8 @@
 #include <string>
 #include <string_view>
 
-#include "meta/attributes.h"
 #include "meta/base/result.h"
+#include "meta/source/attributes.h"
 
 namespace tandem::replica {
 

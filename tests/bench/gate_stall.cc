@@ -17,9 +17,9 @@
 #include <thread>
 #include <vector>
 
-#include "meta/recovery.h"
-#include "meta/state_writer.h"
-#include "meta/tracker.h"
+#include "meta/capture/recovery.h"
+#include "meta/capture/tracker.h"
+#include "meta/state/state_writer.h"
 
 namespace tandem::meta {
 namespace {

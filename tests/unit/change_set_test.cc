@@ -1,8 +1,8 @@
-#include "meta/change_set.h"
+#include "meta/change/change_set.h"
 
 #include <gtest/gtest.h>
 
-#include "meta/frozen_cut.h"
+#include "meta/capture/frozen_cut.h"
 
 namespace tandem::meta {
 namespace {

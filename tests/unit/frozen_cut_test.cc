@@ -1,5 +1,5 @@
 // What a frozen cut shows is what was there at its instant, whatever is done since.
-#include "meta/frozen_cut.h"
+#include "meta/capture/frozen_cut.h"
 
 #include <gtest/gtest.h>
 #include <linux/falloc.h>

@@ -1,5 +1,5 @@
 // Cuts come however slow operations are: by patience that grows.
-#include "meta/gate_patience.h"
+#include "meta/capture/gate_patience.h"
 
 #include <gtest/gtest.h>
 
@@ -7,7 +7,7 @@
 #include <thread>
 #include <vector>
 
-#include "meta/gate.h"
+#include "meta/capture/gate.h"
 #include "tests/process.h"
 
 namespace tandem::meta {

@@ -1,4 +1,4 @@
-#include "meta/gate.h"
+#include "meta/capture/gate.h"
 
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-#include "meta/hot_object.h"
+#include "meta/capture/hot_object.h"
 
 #include <gtest/gtest.h>
 

@@ -1,5 +1,5 @@
 // Objects are found by their names: the known ones, then by one search.
-#include "meta/name_resolver.h"
+#include "meta/source/name_resolver.h"
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
@@ -10,7 +10,7 @@
 #include <fstream>
 #include <string>
 
-#include "meta/file_handle.h"
+#include "meta/change/file_handle.h"
 #include "tests/scratch.h"
 
 namespace tandem::meta {

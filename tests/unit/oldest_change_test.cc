@@ -1,7 +1,7 @@
 // What lag is counted from.
 #include <gtest/gtest.h>
 
-#include "meta/tracker.h"
+#include "meta/capture/tracker.h"
 #include "tests/unit/tracked_directory.h"
 
 namespace tandem::meta {

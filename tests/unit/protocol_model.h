@@ -1,6 +1,6 @@
 // A model of the protocol of cuts, acknowledgements, drops and reconnects, small enough to look at
 // every state it can get into: what replica/source/sender.cc, replica/source/retention.h,
-// meta/epochs.cc, meta/cooling.cc and meta/recovery.cc do on one side and
+// meta/capture/epochs.cc, meta/capture/cooling.cc and meta/capture/recovery.cc do on one side and
 // replica/store/volume*.cc and replica/apply/redo.cc on the other. It mirrors the code, step by
 // step; see replica/PROTOCOL.md, "Model".
 //

@@ -4,7 +4,7 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 
-#include "meta/layer.h"
+#include "meta/change/layer.h"
 #include "replica/apply/catalog.h"
 #include "replica/source/short_debts.h"
 #include "tests/scratch.h"

@@ -1,5 +1,5 @@
 // Objects are found again whatever they are called by now.
-#include "meta/source_tree.h"
+#include "meta/source/source_tree.h"
 
 #include <fcntl.h>
 #include <gtest/gtest.h>

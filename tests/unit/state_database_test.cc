@@ -1,5 +1,5 @@
 // What is written comes back, and a database that cannot be trusted is told from one that can.
-#include "meta/state_database.h"
+#include "meta/state/state_database.h"
 
 #include <gtest/gtest.h>
 

@@ -1,5 +1,5 @@
 // A state database that is damaged in its schema or its rows is told from one that can be trusted.
-#include "meta/state_schema.h"
+#include "meta/state/state_schema.h"
 
 #include <gtest/gtest.h>
 
@@ -7,8 +7,8 @@
 #include <optional>
 #include <string>
 
-#include "meta/file_handle.h"
-#include "meta/state_database.h"
+#include "meta/change/file_handle.h"
+#include "meta/state/state_database.h"
 #include "tests/scratch.h"
 #include "tools/state_directory.h"
 

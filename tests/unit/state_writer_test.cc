@@ -1,5 +1,5 @@
 // Group commit: all or nothing, and everybody is told which.
-#include "meta/state_writer.h"
+#include "meta/state/state_writer.h"
 
 #include <gtest/gtest.h>
 
@@ -8,7 +8,7 @@
 #include <stdexcept>
 #include <thread>
 
-#include "meta/checkpointer.h"
+#include "meta/state/checkpointer.h"
 #include "tests/scratch.h"
 #include "tests/unit/waiting_thread.h"
 

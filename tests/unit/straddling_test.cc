@@ -4,7 +4,7 @@
 #include <atomic>
 #include <thread>
 
-#include "meta/slow_disk.h"
+#include "meta/source/slow_disk.h"
 #include "tests/files.h"
 #include "tests/process.h"
 #include "tests/unit/tracked_directory.h"

@@ -1,4 +1,4 @@
-#include "meta/sync_cadence.h"
+#include "meta/capture/sync_cadence.h"
 
 #include <gtest/gtest.h>
 

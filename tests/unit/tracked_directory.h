@@ -12,10 +12,10 @@
 #include <memory>
 #include <string>
 
-#include "meta/recovery.h"
-#include "meta/source_tree.h"
-#include "meta/state_writer.h"
-#include "meta/tracker.h"
+#include "meta/capture/recovery.h"
+#include "meta/capture/tracker.h"
+#include "meta/source/source_tree.h"
+#include "meta/state/state_writer.h"
 #include "tests/scratch.h"
 
 namespace tandem::meta {

@@ -1,13 +1,13 @@
-// The parts of the tracker, each alone (meta/tracker.h).
+// The parts of the tracker, each alone (meta/capture/tracker.h).
 #include <gtest/gtest.h>
 
 #include <optional>
 #include <vector>
 
-#include "meta/change_signal.h"
-#include "meta/deferred_changes.h"
-#include "meta/marks.h"
-#include "meta/open_epoch.h"
+#include "meta/capture/change_signal.h"
+#include "meta/capture/deferred_changes.h"
+#include "meta/capture/marks.h"
+#include "meta/capture/open_epoch.h"
 #include "tests/scratch.h"
 #include "tests/unit/waiting_thread.h"
 

@@ -1,5 +1,5 @@
 // Marks, cuts and what is known of them. Cooling and recovery: tracker_recovery_test.cc.
-#include "meta/tracker.h"
+#include "meta/capture/tracker.h"
 
 #include <gtest/gtest.h>
 
@@ -7,7 +7,7 @@
 #include <atomic>
 #include <thread>
 
-#include "meta/epoch_limit.h"
+#include "meta/change/epoch_limit.h"
 #include "tests/process.h"
 #include "tests/unit/tracked_directory.h"
 #include "tests/unit/waiting_thread.h"

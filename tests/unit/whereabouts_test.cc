@@ -1,5 +1,5 @@
 // What is remembered of where objects are, and what is forgotten.
-#include "meta/whereabouts.h"
+#include "meta/source/whereabouts.h"
 
 #include <gtest/gtest.h>
 

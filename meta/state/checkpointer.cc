@@ -1,0 +1,64 @@
+#include "meta/state/checkpointer.h"
+
+#include <chrono>
+#include <utility>
+
+#include "meta/base/log.h"
+
+namespace tandem::meta {
+namespace {
+
+// The pause between checkpoints.
+constexpr std::chrono::milliseconds kPause{2000};
+// The pause while the log has more than kBusyPages pages (of 4 KiB).
+constexpr std::chrono::milliseconds kBusyPause{100};
+constexpr int kBusyPages = 1024;
+// From this length on a checkpoint blocks writers, so that the log restarts.
+constexpr int kLongLogPages = 8192;
+
+}  // namespace
+
+Result<std::unique_ptr<Checkpointer>> Checkpointer::Start(const std::string& directory) {
+  ASSIGN_OR_RETURN(Database database,
+                   Database::Open(directory + "/state.db", Database::Sync::kNormal));
+  return std::unique_ptr<Checkpointer>(new Checkpointer(std::move(database)));
+}
+
+Checkpointer::Checkpointer(Database database)
+    : database_(std::move(database)), thread_([this] { Run(); }) {}
+
+Checkpointer::~Checkpointer() {
+  {
+    MutexLock lock(mutex_);
+    stopping_ = true;
+    wake_.NotifyOne();
+  }
+  thread_.join();
+}
+
+void Checkpointer::Run() {
+  auto next = CondVar::Clock::now() + kPause;
+  while (true) {
+    {
+      MutexLock lock(mutex_);
+      while (!stopping_ && wake_.WaitUntil(mutex_, next)) {
+      }
+      if (stopping_) return;
+    }
+    const auto pages = MoveLog();
+    if (!pages) LogWarning("{}", pages.error().ToString());
+    next = CondVar::Clock::now() + (pages && *pages > kBusyPages ? kBusyPause : kPause);
+  }
+}
+
+Result<int> Checkpointer::MoveLog() {
+  using Mode = Database::CheckpointMode;
+  ASSIGN_OR_RETURN(const int pages, database_.Checkpoint(Mode::kPassive));
+  if (pages < kLongLogPages) return pages;
+  // If writers never pause, the log grows without bound. So move nearly everything first, then
+  // block the writers while the little that was added since is moved.
+  RETURN_IF_ERROR(database_.Checkpoint(Mode::kPassive));
+  return database_.Checkpoint(Mode::kRestart);
+}
+
+}  // namespace tandem::meta
