@@ -1,5 +1,5 @@
 // std::mutex with the annotations that clang's -Wthread-safety checks. fs/LOCKING.md defines the
-// order in which mutexes are taken.
+// order in which mutexes are taken; replica/store/volume.h does for those of a store.
 #pragma once
 
 #include <chrono>

@@ -5,21 +5,14 @@
 
 #include "meta/base/fault_point.h"
 #include "meta/capture/sync_cadence.h"
+#include "meta/capture/tuning.h"
 #include "meta/state/witness.h"
 
 namespace tandem::meta {
 namespace {
 
-// A directory with more names pending than this (a replica is away) is written down as wholly
-// changed: after a crash its names are compared, and what was born in it is found that way. Writing
-// them one by one each time the directory cools would hold up every mark.
-constexpr size_t kMaxNames = 1024;
-
-// Objects written down in one transaction, about: marks wait for it.
-constexpr size_t kMostRows = 512;
-
 ObjectChange ForDatabase(const ObjectChange& change) {
-  if (change.entries.size() <= kMaxNames) return change;
+  if (change.entries.size() <= kMaxNamesWritten) return change;
   ObjectChange coarse;
   coarse.handle = change.handle;
   coarse.attributes = change.attributes;
@@ -119,7 +112,7 @@ Status Cooling::CoolSome(bool all, std::span<const ObjectId>& hot) {
 Status Cooling::CoolInTransaction(StateDatabase& database, bool all, std::span<const ObjectId>& hot,
                                   std::vector<Marks::Cooled>& cooled) {
   std::vector<DirtyObject> rows;
-  for (; !hot.empty() && rows.size() < kMostRows; hot = hot.subspan(1)) {
+  for (; !hot.empty() && rows.size() < kMaxCooledAtOnce; hot = hot.subspan(1)) {
     auto taken = marks_.EndWindow(hot.front(), all);
     if (!taken) continue;
     cooled.push_back(std::move(*taken));

@@ -14,6 +14,7 @@
 
 #include "meta/base/ids.h"
 #include "meta/base/mutex.h"
+#include "meta/capture/tuning.h"
 #include "meta/change/change_set.h"
 #include "meta/state/state_writer.h"
 
@@ -24,11 +25,9 @@ class DeferredChanges {
   // Records `change` of the object in the open epoch, as an operation would.
   using Record = std::function<Status(const ObjectRef& object, const ObjectChange& change)>;
 
-  static constexpr std::chrono::milliseconds kRetryAfter{5000};
-
   // `writer` must outlive this.
   DeferredChanges(StateWriter& writer, Record record,
-                  std::chrono::milliseconds retry_after = kRetryAfter)
+                  std::chrono::milliseconds retry_after = kDeferFor)
       : writer_(writer), record_(std::move(record)), retry_after_(retry_after) {}
 
   // Adds `change` to what is deferred of the object. On return the database knows of it.

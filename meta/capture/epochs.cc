@@ -9,21 +9,11 @@
 #include "meta/base/fault_point.h"
 #include "meta/base/log.h"
 #include "meta/capture/gate_patience.h"
+#include "meta/capture/tuning.h"
 #include "meta/change/epoch_limit.h"
 
 namespace tandem::meta {
 namespace {
-
-// A cut that waits for running operations this long is worth a line in the log.
-constexpr std::chrono::seconds kLongWait{10};
-
-// More layers than this are merged, oldest first: a replica far behind needs them all anyway.
-constexpr size_t kMaxLayers = 16;
-
-// Cuts are forgotten so many at a time, and never the newest: a sender that has just taken one has
-// not said yet for which replica.
-constexpr size_t kForgottenAtOnce = 32;
-constexpr size_t kNewestCuts = 16;
 
 void Pause(std::chrono::milliseconds time) {
   const timespec pause{time.count() / 1000, (time.count() % 1000) * 1'000'000};
@@ -98,10 +88,10 @@ Status Epochs::WithGateClosed(Task&& task) {
       break;
     }
     if (stopping_) return MakeError(ErrorKind::kCancelled, "take a cut: stopping");
-    if (!said && CondVar::Clock::now() - begun >= kLongWait) {
+    if (!said && CondVar::Clock::now() - begun >= kLongGateWait) {
       said = true;
       LogWarning("a cut waits for operations that the source's disk has held up for {} s",
-                 kLongWait.count());
+                 kLongGateWait.count());
     }
   }
   if (said) {
@@ -251,12 +241,12 @@ Status Epochs::ForgetCutsBut(const std::set<Epoch>& named) {
   std::set<Epoch> unnamed;
   {
     MutexLock lock(layers_mutex_);
-    for (size_t i = 1; i + kNewestCuts < cuts_.size(); ++i) {
+    for (size_t i = 1; i + kNewestCutsKept < cuts_.size(); ++i) {
       const Epoch epoch = cuts_[i].name.epoch;
       if (epoch > recovered_cut_ && !named.contains(epoch)) unnamed.insert(epoch);
     }
   }
-  if (unnamed.size() < kForgottenAtOnce) return {};
+  if (unnamed.size() < kCutsForgottenAtOnce) return {};
   RETURN_IF_ERROR(writer_.Do([&unnamed](StateDatabase& database) -> Status {
     for (const Epoch epoch : unnamed) RETURN_IF_ERROR(database.DeleteCut(epoch));
     return {};

@@ -9,19 +9,9 @@
 #include <algorithm>
 
 #include "meta/base/log.h"
+#include "meta/capture/tuning.h"
 
 namespace tandem::meta {
-namespace {
-
-// The maximum number of descriptors of unlinked objects that one cut keeps.
-constexpr size_t kMaxUnlinked = 4096;
-// The maximum number of bytes that one operation has to read and preserve before it goes on.
-constexpr uint64_t kMaxPerOperation = 4 << 20;
-constexpr uint64_t kPieceBytes = 1 << 20;
-constexpr size_t kExtentsAtATime = 1024;
-
-}  // namespace
-
 FrozenCut::FrozenCut(CutRecord cut, std::vector<std::shared_ptr<const Layer>> layers,
                      const SourceTree& tree, Spill& spill)
     : cut_(cut), layers_(std::move(layers)), tree_(tree), spill_(spill) {}
@@ -63,7 +53,7 @@ void FrozenCut::PreserveUnlinked(const ObjectId& object, int path_fd) {
   {
     MutexLock lock(shard.mutex);
     if (!is_preserving() || shard.unlinked.contains(object)) return;
-    UniqueFd fd(unlinked_count_ < kMaxUnlinked ? fcntl(path_fd, F_DUPFD_CLOEXEC, 0) : -1);
+    UniqueFd fd(unlinked_count_ < kMaxUnlinkedPreserved ? fcntl(path_fd, F_DUPFD_CLOEXEC, 0) : -1);
     if (fd.valid()) {
       ++unlinked_count_;
       shard.unlinked.emplace(object, std::move(fd));
@@ -167,7 +157,7 @@ FrozenCut::Outcome FrozenCut::PreserveAttributes(const SourceObject& live, bool 
 FrozenCut::Outcome FrozenCut::PreserveContent(SourceObject& live,
                                               const std::vector<ByteRange>& ranges,
                                               Preserved& preserved) {
-  uint64_t left = kMaxPerOperation;
+  uint64_t left = kMaxPreservedPerOperation;
   for (const ByteRange& range : ranges) {
     const Outcome outcome = PreserveRange(live, range, left, preserved);
     if (outcome == Outcome::kTooMuch && Clone(live, preserved)) return Outcome::kDone;
@@ -192,7 +182,7 @@ FrozenCut::Outcome FrozenCut::PreserveRange(SourceObject& live, ByteRange range,
       left -= data.length();
       preserve({at, data.start}, std::nullopt);
       for (at = data.start; at < data.end;) {
-        const ByteRange part{at, std::min(data.end, at + kPieceBytes)};
+        const ByteRange part{at, std::min(data.end, at + kPreservedPiece)};
         std::string bytes(part.length(), '\0');
         if (!live.Read(part.start, bytes)) return Outcome::kTooMuch;
         auto room = spill_.Store(std::move(bytes));

@@ -5,6 +5,8 @@
 
 #include <algorithm>
 
+#include "meta/capture/tuning.h"
+
 namespace tandem::meta {
 namespace {
 
@@ -41,18 +43,15 @@ bool Gate::IsEmpty() const {
 bool Gate::Close(std::chrono::microseconds patience) {
   closed_.store(true);
   const auto deadline = std::chrono::steady_clock::now() + patience;
-  // Most operations take microseconds, for which yielding suffices. Poll for the rare long one.
-  constexpr int kYields = 100;
-  constexpr int kShortNaps = 200;
   for (int round = 0; !IsEmpty(); ++round) {
     if (std::chrono::steady_clock::now() >= deadline) {
       Open();
       return false;
     }
-    if (round < kYields) {
+    if (round < kGateYields) {
       sched_yield();
     } else {
-      const timespec pause{0, round < kYields + kShortNaps ? 50'000 : 500'000};
+      const timespec pause{0, round < kGateYields + kGateShortNaps ? 50'000 : 500'000};
       nanosleep(&pause, nullptr);
     }
   }

@@ -4,6 +4,8 @@
 #include <bit>
 #include <utility>
 
+#include "meta/capture/tuning.h"
+
 namespace tandem::meta {
 namespace {
 
@@ -66,7 +68,6 @@ std::vector<HotRegion> HotObject::WithoutDurableMark(ByteRange range) const {
 
 std::vector<HotRegion> HotObject::TouchAhead(const std::vector<HotRegion>& regions,
                                              uint64_t bytes) {
-  constexpr uint64_t kMostBytes = 256 << 20;
   std::vector<HotRegion> ahead;
   if (regions.empty() || bytes == 0) return ahead;
   uint64_t open = BitsFor({0, bytes}, shift_) & ~durable_;
@@ -74,7 +75,8 @@ std::vector<HotRegion> HotObject::TouchAhead(const std::vector<HotRegion>& regio
   // Go in the order in which a file is usually written: from behind the last region, then from the
   // start.
   const int next = (regions.back().index() + 1) % HotRegion::kPerFile;
-  uint64_t left = std::min(static_cast<uint64_t>(std::popcount(durable_)), kMostBytes >> shift_);
+  uint64_t left =
+      std::min(static_cast<uint64_t>(std::popcount(durable_)), kMaxTouchedAhead >> shift_);
   for (open = std::rotr(open, next); left > 0 && open != 0; --left, open &= open - 1) {
     const int index = (std::countr_zero(open) + next) % HotRegion::kPerFile;
     touched_.data |= uint64_t{1} << index;

@@ -7,15 +7,9 @@
 
 #include "meta/base/fault_point.h"
 #include "meta/capture/tracker.h"
+#include "meta/capture/tuning.h"
 
 namespace tandem::meta {
-namespace {
-
-// Of a change's length as written bytes: more is a range whose end nobody knew.
-constexpr uint64_t kMostCounted = 8 << 20;
-
-}  // namespace
-
 Operation::Operation(Operation&& other) noexcept { *this = std::move(other); }
 
 Operation& Operation::operator=(Operation&& other) noexcept {
@@ -37,7 +31,7 @@ void Operation::Wrote(const ObjectRef& file, ByteRange range) {
     change.AddData(range);
     change.attributes |= kStatAttributes;
   });
-  tracker_->cooling_.NoteWritten(std::min(range.length(), kMostCounted));
+  tracker_->cooling_.NoteWritten(std::min(range.length(), kMaxWrittenCounted));
   tracker_->open_.signal.NoteChange();
 }
 

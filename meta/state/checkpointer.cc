@@ -4,20 +4,9 @@
 #include <utility>
 
 #include "meta/base/log.h"
+#include "meta/state/tuning.h"
 
 namespace tandem::meta {
-namespace {
-
-// The pause between checkpoints.
-constexpr std::chrono::milliseconds kPause{2000};
-// The pause while the log has more than kBusyPages pages (of 4 KiB).
-constexpr std::chrono::milliseconds kBusyPause{100};
-constexpr int kBusyPages = 1024;
-// From this length on a checkpoint blocks writers, so that the log restarts.
-constexpr int kLongLogPages = 8192;
-
-}  // namespace
-
 Result<std::unique_ptr<Checkpointer>> Checkpointer::Start(const std::string& directory) {
   ASSIGN_OR_RETURN(Database database,
                    Database::Open(directory + "/state.db", Database::Sync::kNormal));
@@ -37,7 +26,7 @@ Checkpointer::~Checkpointer() {
 }
 
 void Checkpointer::Run() {
-  auto next = CondVar::Clock::now() + kPause;
+  auto next = CondVar::Clock::now() + kCheckpointPause;
   while (true) {
     {
       MutexLock lock(mutex_);
@@ -47,7 +36,8 @@ void Checkpointer::Run() {
     }
     const auto pages = MoveLog();
     if (!pages) LogWarning("{}", pages.error().ToString());
-    next = CondVar::Clock::now() + (pages && *pages > kBusyPages ? kBusyPause : kPause);
+    next = CondVar::Clock::now() +
+           (pages && *pages > kBusyLogPages ? kBusyCheckpointPause : kCheckpointPause);
   }
 }
 

@@ -6,6 +6,7 @@
 #include <cstdio>
 
 #include "meta/state/state_schema.h"
+#include "meta/state/tuning.h"
 
 namespace tandem::meta {
 namespace {
@@ -64,10 +65,6 @@ constexpr const char* kLoadCuts = "SELECT number, cut, wall_time FROM epoch ORDE
 constexpr const char* kLoadReplicas =
     "SELECT name, url, durable_epoch, durable_cut, applied_epoch, applied_cut, reconcile_owed, "
     "compare_after, paused FROM replica ORDER BY name";
-
-// The number of places written after which the unused ones are deleted. Marks wait for the
-// deletion, so it must be rare.
-constexpr size_t kManyPlaces = size_t{1} << 16;
 
 int64_t Number(Epoch epoch) { return static_cast<int64_t>(epoch.number()); }
 Epoch EpochAt(const Statement& row, int column) {
@@ -172,7 +169,7 @@ Status StateDatabase::WriteOutdatedPlaces() {
   for (const Whereabouts::Row& row : whereabouts_->TakeOutdated()) {
     RETURN_IF_ERROR(InsertPlace(row));
   }
-  return places_written_ < kManyPlaces ? Status() : DeleteUnusedPlaces();
+  return places_written_ < kPlacesUntilCleaning ? Status() : DeleteUnusedPlaces();
 }
 
 Status StateDatabase::DeleteUnusedPlaces() {

@@ -4,17 +4,9 @@
 #include <thread>
 
 #include "meta/base/log.h"
+#include "meta/state/tuning.h"
 
 namespace tandem::meta {
-namespace {
-
-// About as long as SQLite's busy timeout.
-constexpr std::chrono::seconds kLongWait{10};
-constexpr std::chrono::seconds kSayAgain{60};
-constexpr std::chrono::milliseconds kBusyPause{1};
-
-}  // namespace
-
 Status StateWriter::Do(const Job& job, Durability durability) {
   Waiting mine{job, durability, nullptr, false, {}, {}};
   Group group{&mine, &mine};
@@ -71,24 +63,24 @@ Status StateWriter::RunInTransaction(Group group) {
 
 Result<Transaction> StateWriter::BeginTransaction() {
   const auto begun = CondVar::Clock::now();
-  auto say = begun + kLongWait;
+  auto say = begun + kLongBeginWait;
   while (true) {
     Result<Transaction> transaction = Transaction::Begin(database_.database());
     const bool busy = !transaction && transaction.error().code() == EBUSY;
     const auto now = CondVar::Clock::now();
     const auto waited = std::chrono::duration_cast<std::chrono::seconds>(now - begun).count();
     if (!busy) {
-      if (say > begun + kLongWait) LogInfo("the checkpoint ended after {} s", waited);
+      if (say > begun + kLongBeginWait) LogInfo("the checkpoint ended after {} s", waited);
       return transaction;
     }
     // SQLite does not always wait before it returns SQLITE_BUSY.
-    std::this_thread::sleep_for(kBusyPause);
+    std::this_thread::sleep_for(kBeginPause);
     if (now < say) continue;
     LogWarning(
         "changes have been waiting for a checkpoint of the state database for {} s: its disk is "
         "slow",
         waited);
-    say = now + kSayAgain;
+    say = now + kRepeatBeginWait;
   }
 }
 
