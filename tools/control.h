@@ -17,7 +17,7 @@ namespace tandem::tools {
 using Json = nlohmann::json;
 
 // Returns the directory of the sockets. Makes it if `create`; otherwise it may be missing. Fails
-// with kUsage unless this user owns it and nobody else may write to it: below /tmp anybody could
+// with kUsage unless this user owns it and no other user may write to it: below /tmp any user could
 // have made it.
 Result<std::string> ControlDirectory(bool create);
 // Returns the socket of the tandemfs mounted at `mountpoint` (absolute, without symlinks).

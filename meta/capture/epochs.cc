@@ -51,7 +51,7 @@ Result<std::shared_ptr<FrozenCut>> Epochs::TakeCut(Epoch after, CutMode mode) {
     return tl::unexpected<Error>(stored.error());
   }
   MergeOldLayers();
-  // Operations keep things for it only as long as somebody is there to read it.
+  // Operations preserve what they alter only as long as the caller holds the cut.
   FrozenCut* const frozen = cut.get();
   return std::shared_ptr<FrozenCut>(frozen, [cut = std::move(cut)](FrozenCut*) { cut->GiveUp(); });
 }

@@ -106,8 +106,8 @@ class Epochs {
   // Writes down the newest cut, if its row could not be written yet.
   Status StoreCut() REQUIRES(cut_mutex_);
   void MergeOldLayers() REQUIRES(cut_mutex_) EXCLUDES(layers_mutex_);
-  // Runs `task`, which must be quick, while nobody is inside the gate. Says so in the log if that
-  // takes very long.
+  // Runs `task`, which must be quick, while no operation is inside the gate. Logs it if getting
+  // there takes very long.
   template <typename Task>
   Status WithGateClosed(Task&& task) REQUIRES(cut_mutex_) EXCLUDES(layers_mutex_);
   std::vector<std::shared_ptr<const Layer>> LayersAfter(Epoch epoch) REQUIRES(layers_mutex_);

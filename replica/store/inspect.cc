@@ -25,7 +25,7 @@ meta::WithXattrs Xattrs(bool wanted) {
   return wanted ? meta::WithXattrs::kYes : meta::WithXattrs::kNo;
 }
 
-// What stands in the tree, but for labels that are this host's own (own_labels.h).
+// Reads what is in the tree, without labels that belong to this host (own_labels.h).
 Result<meta::Attributes> ReadFromDisk(Catalog& catalog, std::optional<ObjectId> object, int fd,
                                       bool with_xattrs) {
   ASSIGN_OR_RETURN(meta::Attributes attributes, ReadWithRights(fd, Xattrs(with_xattrs)));
@@ -111,8 +111,8 @@ Result<Listed> FindOne(Catalog& catalog, Tree& tree, ObjectId object, const Find
   return listed;
 }
 
-// Returns false if the object has to be sent whole. A directory in which names were changed need
-// not be: a verify finds them, and removes them if it is asked to.
+// Returns false if the object has to be sent whole. A directory need not be because names in it
+// were changed: verify finds those, and repairs them if it is asked to.
 Result<bool> IsAsItWas(ObjectId object, const meta::Attributes& left, Catalog& catalog, Tree& tree,
                        ForeignEdits* edits) {
   const bool is_directory = left.kind == meta::Kind::kDirectory;
@@ -188,7 +188,7 @@ Result<std::vector<ObjectId>> FindAbsent(Plan& plan, Catalog& catalog, Tree& tre
                                          ForeignEdits* edits) {
   std::unordered_set<ObjectId> needed;
   for (const auto& [object, planned] : plan.objects()) {
-    // To send it whole would not help.
+    // Sending it whole would not help.
     if (planned.shortfall != Plan::Shortfall::kNone) continue;
     if (planned.fate == Plan::Fate::kKeep && planned.whole == 0) needed.insert(object);
   }
@@ -199,7 +199,7 @@ Result<std::vector<ObjectId>> FindAbsent(Plan& plan, Catalog& catalog, Tree& tre
       if (planned == nullptr || planned->whole == 0) needed.insert(object);
     }
   }
-  // By directory: the way to each is gone once.
+  // By directory, so that each path is walked once.
   std::vector<std::pair<ObjectId, ObjectId>> by_parent;
   by_parent.reserve(needed.size());
   for (const ObjectId object : needed) {

@@ -1,6 +1,7 @@
-// What the replica has: answers to List, Find, GetSignature and GetDigests, from the catalog or
-// from the disk. Only while no redo runs: the tree and the catalog agree then. One thread for one
-// Catalog.
+// Answers List, Find, GetSignature and GetDigests from the catalog or from the disk. Called only
+// while no redo runs, when the tree and the catalog agree.
+//
+// One thread for one Catalog.
 #pragma once
 
 #include "meta/base/result.h"
@@ -13,17 +14,18 @@
 
 namespace tandem::replica {
 
-// nullopt: the replica has no such directory.
+// Returns nullopt if the replica has no such directory.
 Result<std::optional<Listing>> ListNames(Catalog& catalog, Tree& tree, const List& request);
 Result<Found> FindObjects(Catalog& catalog, Tree& tree, const Find& request);
 
-// For reading; invalid: no such regular file. May be used without the catalog and during a redo.
+// Opens the file for reading. Returns an invalid descriptor if there is no such regular file. The
+// descriptor may be used without the catalog and during a redo.
 Result<UniqueFd> OpenFile(Tree& tree, ObjectId object);
 Result<Signature> SignatureOf(int fd, const GetSignature& request);
 
-// Objects the plan needs in the tree, and that somebody has taken from there, or whose content
-// somebody has changed: they are to be sent whole. Says so to `edits`; null: the tree is of no one
-// moment, and only what is not there is looked for.
+// Returns objects that the plan needs in the tree and that another program has removed, or whose
+// content it has changed: they have to be sent whole. Reports them to `edits`. If `edits` is null,
+// the tree is of no one moment, and only missing objects are looked for.
 Result<std::vector<ObjectId>> FindAbsent(Plan& plan, Catalog& catalog, Tree& tree,
                                          ForeignEdits* edits);
 

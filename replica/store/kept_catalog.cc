@@ -50,8 +50,8 @@ std::optional<Reply> KeptCatalog::RefuseUnlessCurrent() {
 }
 
 Status KeptCatalog::Keep() {
-  // The catalog must never be on the disk before the tree it speaks of: a power cut would leave a
-  // tree that is behind, and nobody would redo it.
+  // The catalog must never be on the disk before the tree it describes: a power cut would leave a
+  // tree that is behind, and no stage would be redone.
   if (auto synced = place_.Sync(); !synced) return DiscardUnkept(std::move(synced.error()));
   FAULT_POINT("replica.sync.tree_synced");
   if (auto kept = catalog_->Keep(); !kept) return DiscardUnkept(std::move(kept.error()));

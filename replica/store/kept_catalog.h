@@ -1,7 +1,7 @@
 // The catalog of a volume, for one thread at a time, and how it gets to stable storage: never
-// before the tree it speaks of. If it loses cuts on the way (SQLite undoes a whole transaction when
-// it cannot write; after a sync that failed nobody knows what is on the disk), their stages return
-// to the ApplyQueue to be redone.
+// before the tree it describes. It may lose cuts on the way: SQLite undoes a whole transaction if
+// it cannot write, and after a failed sync it is not known what is on the disk. Then their stages
+// return to the ApplyQueue to be redone.
 //
 // Any thread, with a Lock. A redo holds it from beginning to end. With it held, the lock of the
 // ApplyQueue is taken. Borrows what it is given, which outlives it.

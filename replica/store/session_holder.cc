@@ -8,7 +8,7 @@
 namespace tandem::replica {
 namespace {
 
-// Sources from before there were run ids are told apart by what they are called.
+// Sources of versions without run ids are told apart by their host:path.
 bool IsSame(const RunId& run, const std::string& source, const Hello& hello) {
   if (run.is_null() || hello.run.is_null()) return source == hello.source;
   return run == hello.run;

@@ -1,10 +1,11 @@
-// The writer of a volume: one run of one source at a time. Two that say the same of themselves (a
-// cloned machine, a copied state directory) are told apart by their run ids; the second is refused
-// as long as the first is there, for to take turns would undo the work of both.
+// Decides which source may write a volume: one run of one source at a time. Two sources with the
+// same identity (a cloned machine, a copied state directory) are told apart by their run ids. The
+// second is refused as long as the first is there: if they took turns, each would undo the other's
+// work.
 //
-// The holder counts as gone if nothing was heard of it for kHolderSilence, or as soon as its
-// connection is closed: so a source that was killed and started again gets in at once. But if both
-// were seen alive, a closed connection may be a disturbance of the network: then only silence
+// The holder counts as gone if nothing has been heard of it for kHolderSilence, or as soon as its
+// connection is closed, so that a source that was killed and started again gets in at once. But if
+// both have been seen alive, a closed connection may be a network failure: then only silence
 // counts.
 //
 // Not thread-safe.
@@ -27,15 +28,15 @@ class SessionHolder {
  public:
   using Time = CondVar::Clock::time_point;
 
-  // Whether another source is there, so that this one must wait.
+  // Returns whether another source is there, so that this one must wait.
   bool Refuses(const Hello& hello, Time now);
-  // To be called only if it is not refused. `connection` may be null: unknown.
+  // Makes this source the holder. Requires that it is not refused. `connection` is null if unknown.
   void Take(const Hello& hello, ConnectionRef connection, Time now);
-  // The holder asks something; it counts as there until that is answered. EndRequest takes what
-  // BeginRequest has returned, also if the holder is another by then.
+  // The holder has sent a request, and counts as there until it is answered. Pass what BeginRequest
+  // has returned to EndRequest, even if the holder is another by then.
   uint64_t BeginRequest(ConnectionRef connection, Time now);
   void EndRequest(uint64_t turn, Time now);
-  // host:path of the holder, as it says.
+  // Returns host:path of the holder, as it says.
   const std::string& source() const { return source_; }
 
  private:

@@ -75,8 +75,8 @@ Status Store::Lock() {
   return {};
 }
 
-// A directory that is not ours alone (/srv, /tmp) must stay open for whoever else uses it. What is
-// in it of ours is closed by the volumes' own modes.
+// A directory that other programs use too (/srv, /tmp) keeps its mode. The volumes in it are closed
+// by their own.
 Status Store::EnsureModeOfStore() {
   struct stat found;
   if (fstat(fd_.get(), &found) != 0) return ErrnoError("stat store directory " + path_);
@@ -95,7 +95,8 @@ Status Store::EnsureModeOfStore() {
   return {};
 }
 
-// A volume that cannot be opened does not keep the others from being served; its source is told.
+// A volume that cannot be opened does not prevent the others from being served. Its source is told
+// when it says Hello.
 Status Store::FindVolumes() {
   ASSIGN_OR_RETURN(const auto names, NamesIn(fd_.get()));
   MutexLock lock(mutex_);
@@ -132,7 +133,7 @@ Result<std::shared_ptr<Volume>> Store::OpenVolume(const std::string& name) {
   return volume;
 }
 
-// Complete before it has its name: a crash leaves a whole volume or none.
+// The volume gets its name when it is complete: a crash leaves a whole volume or none.
 Status Store::MakeVolume(const Hello& hello) {
   const std::string fresh = kNewPrefix + VolumeId::Random().ToHex();
   if (mkdirat(fd_.get(), fresh.c_str(), kPrivateDirectory) != 0) {

@@ -1,5 +1,5 @@
-// A replica daemon's directory, with its volumes: finds them at start, makes one at its source's
-// first Hello, and leads each request to its volume. STORE/.lock keeps a second daemon out.
+// A replica daemon's directory with its volumes. Finds them at start, makes one at its source's
+// first Hello, and passes each request to its volume. STORE/.lock keeps a second daemon out.
 //
 // Any thread. Format: replica/STORE.md.
 #pragma once
@@ -21,16 +21,16 @@ namespace tandem::replica {
 
 class Store {
  public:
-  // `path` is made if only its last part is missing. `mode` is that of STORE and of each volume's
-  // directory, whatever an older version or another option left: by default nobody else gets in.
-  // If it lets others in, they see as much of tree/ as its own modes show them, and the marker. A
-  // STORE that holds other things, too, keeps its mode. kUsage: another daemon has it.
+  // Makes `path` if only its last part is missing. STORE and each volume's directory get `mode`,
+  // whatever an older version or another option left: by default no other user may enter. If other
+  // users may, they see as much of tree/ as its own modes allow, and the marker. A STORE that holds
+  // other things too keeps its mode. Returns kUsage if another daemon has it.
   static Result<std::unique_ptr<Store>> Open(const std::string& path,
                                              mode_t mode = kPrivateDirectory);
 
-  // An encoded Request in, an encoded Reply out. May wait. `connection` may be null: unknown.
+  // Answers an encoded Request with an encoded Reply. May wait. `connection` is null if unknown.
   std::string Answer(std::string_view request, const ConnectionRef& connection = nullptr);
-  // Ends requests that wait: call it before the transport ends, which waits for them.
+  // Ends waiting requests. Call this before the transport ends, which waits for them.
   void Stop();
 
  private:

@@ -71,7 +71,7 @@ Status VolumePlace::OpenDirectories() {
   RETURN_IF_ERROR(CheckMounts());
   RETURN_IF_ERROR(MakeDirectory(fd_.get(), kTreeName));
   RETURN_IF_ERROR(MakeDirectory(fd_.get(), kStageName));
-  // The mode of tree/ is that of the source's root, which may let nobody in.
+  // tree/ has the mode of the source's root, which may allow nothing.
   ASSIGN_OR_RETURN(const UniqueFd root, OpenBeneath(fd_.get(), kTreeName, O_PATH | O_DIRECTORY));
   ASSIGN_OR_RETURN(root_fd_, Reopen(root.get(), O_RDONLY | O_DIRECTORY));
   ASSIGN_OR_RETURN(stage_fd_, OpenBeneath(fd_.get(), kStageName, O_RDONLY | O_DIRECTORY));

@@ -14,7 +14,7 @@ namespace {
 // Returns whether the tree is, or was once, where neither the catalog nor the stages lead: the
 // catalog is at one cut, and the stages lead from there to the last one. A catalog is kept only
 // after the marker has told of its cut, and the marker is synced with the tree: if it cannot be
-// read then, nobody knows.
+// read then, where the tree is cannot be known.
 bool IsElsewhere(const std::optional<Marker>& marker, const CutName& catalog, const CutName& last) {
   if (last.epoch == Epoch()) return false;
   if (marker && marker->cut.name.epoch > last.epoch) return true;
@@ -22,8 +22,9 @@ bool IsElsewhere(const std::optional<Marker>& marker, const CutName& catalog, co
   return !has_stages && (!marker || marker->state != TreeState::kApplied);
 }
 
-// A tree that is on its way to a cut, or at one of which the catalog knows nothing, with no stage
-// that leads there (a damaged disk; a commit that nobody was told of cannot be it), is at no cut.
+// A tree that is on its way to a cut, or at a cut that the catalog does not know, while no stage
+// leads there, is at no cut. That takes a damaged disk: a commit that was not answered leaves its
+// stage.
 Status CheckMarker(const VolumePlace& place, ApplyQueue& queue, Catalog& catalog,
                    ApplyQueue::Stages astray) {
   const AppliedCut durable = queue.durable();
