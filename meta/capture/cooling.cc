@@ -65,13 +65,19 @@ void Cooling::Run() {
       (void)EndWindow(/*all=*/false);
       cadence.SyncEnded(CondVar::Clock::now());
     } else {
+      MutexLock lock(window_mutex_);
       (void)deferred_.RetryDue();
     }
   }
 }
 
-// What cools has not been touched since the window before, so the sync that begins now covers it.
 Status Cooling::EndWindow(bool all) {
+  MutexLock lock(window_mutex_);
+  return EndWindowLocked(all);
+}
+
+// What cools has not been touched since the window before, so the sync that begins now covers it.
+Status Cooling::EndWindowLocked(bool all) {
   if (!marks_.empty() || sync_.is_owed()) RETURN_IF_ERROR(sync_.Sync(epochs_.newest_cut()));
   Status first;
   if (follows_names_) {

@@ -2,7 +2,8 @@
 // lately are replaced by exact dirty rows, or by nothing if all replicas have the changes already
 // (meta/SCHEMA.md, "Sync and cooling").
 //
-// A thread of its own does that; any thread may do it as well, by EndWindow. The mutexes here are
+// A thread of its own does that; any thread may do it as well, by EndWindow, but one at a time:
+// window_mutex_ is held meanwhile, and any other may be taken below it. The other mutexes here are
 // held for a few instructions, and nothing else is locked meanwhile.
 #pragma once
 
@@ -34,11 +35,11 @@ class Cooling {
 
   void Start();
   // Ends the thread.
-  void Stop() EXCLUDES(stop_mutex_);
+  void Stop() EXCLUDES(stop_mutex_, window_mutex_);
 
   // Syncs the source, retries what is deferred, and cools what was not touched in the window that
   // ends (`all`: everything that is not pinned).
-  Status EndWindow(bool all);
+  Status EndWindow(bool all) EXCLUDES(window_mutex_);
   // An operation has written so much: while much is written, the end of a window is put off.
   void NoteWritten(uint64_t bytes) { written_ += bytes; }
   // A few of the objects that cooled last, newest last.
@@ -46,7 +47,8 @@ class Cooling {
 
  private:
   void Run();
-  Status CoolShard(size_t shard, bool all);
+  Status EndWindowLocked(bool all) REQUIRES(window_mutex_);
+  Status CoolShard(size_t shard, bool all) REQUIRES(window_mutex_);
   // Takes from `hot`, which were hot when the window ended, those it has dealt with.
   Status CoolSome(bool all, std::span<const ObjectId>& hot);
   Status CoolInTransaction(StateDatabase& database, bool all, std::span<const ObjectId>& hot,
@@ -63,6 +65,7 @@ class Cooling {
   const bool follows_names_;
   std::atomic<uint64_t> written_{0};  // bytes, since the thread looked
 
+  Mutex window_mutex_;
   Mutex recent_mutex_;
   std::deque<ObjectRef> recently_changed_ GUARDED_BY(recent_mutex_);
 

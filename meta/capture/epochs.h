@@ -7,6 +7,7 @@
 // the gate takes neither of the two.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <memory>
@@ -36,7 +37,7 @@ namespace tandem::meta {
 struct OpenState {
   // `recovered`: changes that an earlier run has recorded for the open epoch.
   OpenState(Epoch number, Layer recovered)
-      : signal(recovered.empty() ? 0 : recovered.first_change_ns),
+      : signal(recovered.empty() ? 0 : std::max<int64_t>(1, recovered.first_change_ns)),
         epoch(number, std::move(recovered)) {}
 
   // Records in the open epoch an alteration that is under way outside the gate. No thread is woken

@@ -32,15 +32,11 @@ class OpenEpoch {
     MutexLock lock(shard.mutex);
     const auto [found, is_new] = shard.changes.try_emplace(object.id);
     ObjectChange& change = found->second;
-    const size_t entries = change.entries.size();
-    const size_t ranges = change.data.count();
+    const uint64_t weight = is_new ? 0 : WeightOf(change);
     if (change.handle.empty()) change.handle = object.handle;
     alter(change);
-    const size_t added = (is_new ? 1 : 0) + change.entries.size() - entries;
-    if (added != 0) objects_and_names_ += added;
-    if (change.data.count() != ranges) {
-      ranges_ += static_cast<int64_t>(change.data.count()) - static_cast<int64_t>(ranges);
-    }
+    // Wraps where the change has become lighter, and so does the sum.
+    if (const uint64_t added = WeightOf(change) - weight; added != 0) weight_ += added;
   }
 
   // Calls `visit` with the object's change, if there is any, under the shard's lock.
@@ -55,8 +51,8 @@ class OpenEpoch {
   bool IsNewborn(const ObjectId& object);
 
   void CountPending(PendingCounts& counts);
-  // Objects, names and (a quarter each) ranges that have changed.
-  uint64_t weight() const;
+  // The weight of all that has changed (WeightOf).
+  uint64_t weight() const { return weight_.load(); }
 
   // Moves the number, what has changed and its weight to `layer`. The number stays until the caller
   // sets another. Called while the gate is closed.
@@ -70,8 +66,7 @@ class OpenEpoch {
 
   std::array<Shard, kShards> shards_;
   std::atomic<uint64_t> number_;
-  std::atomic<uint64_t> objects_and_names_;
-  std::atomic<int64_t> ranges_{0};
+  std::atomic<uint64_t> weight_;
 };
 
 }  // namespace tandem::meta

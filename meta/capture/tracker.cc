@@ -114,19 +114,26 @@ Status Tracker::RecordAgain(const ObjectRef& object, const ObjectChange& change)
   return {};
 }
 
-// Deferred changes first: what is tried again is recorded before it is no longer deferred, so that
-// it is seen twice rather than not at all.
+// Changes move between what is deferred and the epochs while this looks: from there, when they are
+// recorded once more, and to there, when a cut goes without them. So it looks at what is deferred
+// before and after: it may see a change twice, but never misses one.
 std::optional<int64_t> Tracker::OldestChangeAfter(Epoch epoch) {
-  const std::optional<int64_t> deferred = deferred_.OldestNs();
-  const std::optional<int64_t> changed = epochs_.OldestChangeAfter(epoch);
-  if (!deferred || !changed) return deferred ? deferred : changed;
-  return std::min(*deferred, *changed);
+  std::optional<int64_t> oldest = deferred_.OldestNs();
+  for (const auto other : {epochs_.OldestChangeAfter(epoch), deferred_.OldestNs()}) {
+    if (other) oldest = std::min(oldest.value_or(*other), *other);
+  }
+  return oldest;
 }
 
 PendingCounts Tracker::PendingAfter(Epoch epoch) {
+  PendingCounts deferred;
+  deferred_.CountPending(deferred);
   PendingCounts counts;
-  deferred_.CountPending(counts);
   epochs_.CountPendingAfter(epoch, counts);
+  PendingCounts deferred_now;
+  deferred_.CountPending(deferred_now);
+  deferred.RaiseTo(deferred_now);
+  counts.Add(deferred);
   return counts;
 }
 

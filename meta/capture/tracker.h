@@ -111,8 +111,8 @@ class Tracker : public Capture {
     return epochs_.ChangesAfter(epoch, object);
   }
   size_t hot_objects() { return marks_.CountHot(); }
-  // Objects, names and (a quarter each) ranges that are remembered as changed, those of different
-  // epochs each for itself.
+  // The weight of all changes that are remembered (WeightOf in meta/change/layer.h), those of
+  // different epochs each for itself.
   uint64_t Weight() { return epochs_.Weight(); }
 
   // Syncs the source and cools what was not touched since the window before (`all`: everything).

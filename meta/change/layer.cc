@@ -25,8 +25,7 @@ uint64_t Layer::CountWeight() const {
   uint64_t count = 0;
   for (const ChangeSet& shard : shards) {
     for (const auto& [object, change] : shard) {
-      count += 1 + change.entries.size();
-      count += (change.data.count() + change.suspect.count()) / kRangesPerWeight;
+      count += WeightOf(change);
     }
   }
   return count;

@@ -12,6 +12,12 @@ namespace tandem::meta {
 
 // So many ranges take about as much memory as an object or a name.
 inline constexpr uint64_t kRangesPerWeight = 4;
+// What a change weighs, as a measure of its memory: one for the object, one for each name, and a
+// quarter for each range.
+inline uint64_t WeightOf(const ObjectChange& change) {
+  return 1 + change.entries.size() +
+         (change.data.count() + change.suspect.count()) / kRangesPerWeight;
+}
 inline constexpr size_t kShards = 64;
 inline size_t ShardOf(const ObjectId& object) { return object.low() % kShards; }
 

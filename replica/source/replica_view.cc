@@ -118,17 +118,14 @@ std::string ReplicaView::StateText() {
   return Text(state_, error_);
 }
 
-uint64_t ReplicaView::heard_connection() {
-  MutexLock lock(mutex_);
-  return heard_.connection;
-}
-
-void ReplicaView::Describe(ReplicaStatus& status) {
+uint64_t ReplicaView::Describe(ReplicaStatus& status) {
   bool in_step = false;
   CutName behind_since;
+  uint64_t heard_connection = 0;
   {
     MutexLock lock(mutex_);
     in_step = in_step_;
+    heard_connection = heard_.connection;
     behind_since = behind_since_;
     status.state = state_;
     status.durable = durable_;
@@ -153,6 +150,7 @@ void ReplicaView::Describe(ReplicaStatus& status) {
   if (const auto oldest = tracker_.OldestChangeAfter(behind_since.epoch)) {
     status.lag_seconds = std::max(status.lag_seconds, SecondsSince(*oldest));
   }
+  return heard_connection;
 }
 
 }  // namespace tandem::replica

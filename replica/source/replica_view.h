@@ -81,10 +81,9 @@ class ReplicaView {
 
   // "STATE" or "STATE: ERROR", for messages.
   std::string StateText() EXCLUDES(mutex_);
-  // The connection over which the replica was heard last; 0: none.
-  uint64_t heard_connection() EXCLUDES(mutex_);
-  // Fills in state, cuts, lag, error and notice, as far as they are known here.
-  void Describe(ReplicaStatus& status) EXCLUDES(mutex_);
+  // Fills in state, cuts, lag, error and notice, as far as they are known here. Returns the
+  // connection over which the replica was heard when it was as described; 0: none.
+  uint64_t Describe(ReplicaStatus& status) EXCLUDES(mutex_);
 
  private:
   bool IsLate(Epoch applied) const;

@@ -8,7 +8,7 @@ ReplicaStatus Sender::status() {
   ReplicaStatus status;
   status.name = options_.name;
   status.url = options_.url;
-  view_.Describe(status);
+  const uint64_t heard_connection = view_.Describe(status);
   // Resumed; its thread may still wait for an answer that will not come.
   if (status.state == ReplicaState::kPaused && !control_.paused()) {
     status.state = ReplicaState::kCatchingUp;
@@ -23,8 +23,7 @@ ReplicaStatus Sender::status() {
     // What answers on another connection may be another run of the daemon, with another store.
     const uint64_t connection = peer_->connection();
     connected = connection != 0;
-    const bool believed =
-        status.state != ReplicaState::kCurrent || connection == view_.heard_connection();
+    const bool believed = status.state != ReplicaState::kCurrent || connection == heard_connection;
     if (talks && (!connected || !believed)) status.state = ReplicaState::kConnecting;
     const bool silent = talks && connected && peer_->silence() >= kLinkQuiet;
     if (silent) status.state = ReplicaState::kConnecting;
