@@ -32,6 +32,27 @@ using Clock = UnixConnection::Clock;
 constexpr milliseconds kNever{3'600'000};
 constexpr milliseconds kSoon{500};
 
+// Holds up the handlers of requests that begin with "wait" until it is opened.
+class Barrier {
+ public:
+  std::string Answer(std::string_view request) {
+    if (request.starts_with("wait")) {
+      ++waiting_;
+      opened_.wait();
+    }
+    return std::string(request);
+  }
+  void Open() { promise_.set_value(); }
+  bool WaitForWaiting(int count) {
+    return test::WaitFor([&] { return waiting_ == count; });
+  }
+
+ private:
+  std::promise<void> promise_;
+  std::shared_future<void> opened_ = promise_.get_future().share();
+  std::atomic<int> waiting_{0};
+};
+
 class UnixServerTest : public testing::Test {
  protected:
   void Listen(UnixServer::Handler handler) {
@@ -87,28 +108,8 @@ class UnixServerTest : public testing::Test {
   test::Scratch scratch_;
   const std::string path_ = scratch_.Path("s");
   UnixServer::Limits limits_;
+  Barrier barrier_;  // handlers may still be in it when a test ends
   std::unique_ptr<UnixServer> server_;
-};
-
-// Holds up the handlers of requests that begin with "wait" until it is opened.
-class Barrier {
- public:
-  std::string Answer(std::string_view request) {
-    if (request.starts_with("wait")) {
-      ++waiting_;
-      opened_.wait();
-    }
-    return std::string(request);
-  }
-  void Open() { promise_.set_value(); }
-  bool WaitForWaiting(int count) {
-    return test::WaitFor([&] { return waiting_ == count; });
-  }
-
- private:
-  std::promise<void> promise_;
-  std::shared_future<void> opened_ = promise_.get_future().share();
-  std::atomic<int> waiting_{0};
 };
 
 TEST_F(UnixServerTest, MessagesOfMegabytesAndOfNothingPass) {
@@ -222,32 +223,31 @@ TEST_F(UnixServerTest, TwoHundredClientsAtOnceAreAllAnsweredAFewAtATime) {
 
 TEST_F(UnixServerTest, ThoseBeyondTheLimitWait) {
   limits_.max_connections = 2;
-  Barrier barrier;
-  Listen([&](std::string_view request) { return barrier.Answer(request); });
+  Listen([&](std::string_view request) { return barrier_.Answer(request); });
   const UniqueFd first = SendRequest("wait");
   const UniqueFd second = SendRequest("wait");
-  ASSERT_TRUE(barrier.WaitForWaiting(2));
+  ASSERT_TRUE(barrier_.WaitForWaiting(2));
   const auto late = Ask("hello", kSoon);
   ASSERT_FALSE(late);
   EXPECT_EQ(late.error().kind(), ErrorKind::kUnreachable);
   auto third = std::async(std::launch::async, [this] { return Answers(); });
-  barrier.Open();
+  barrier_.Open();
   EXPECT_TRUE(third.get());
 }
 
 TEST_F(UnixServerTest, NothingIsDoneForAClientThatHasGivenUp) {
   limits_.max_connections = 1;
-  Barrier barrier;
   std::atomic<bool> was_done{false};
   Listen([&](std::string_view request) {
     if (request == "forget it") was_done = true;
-    return barrier.Answer(request);
+    return barrier_.Answer(request);
   });
   const UniqueFd first = SendRequest("wait");
-  ASSERT_TRUE(barrier.WaitForWaiting(1));
+  ASSERT_TRUE(barrier_.WaitForWaiting(1));
   SendRequest("forget it");
-  barrier.Open();
+  barrier_.Open();
   EXPECT_TRUE(Answers());
+  server_.reset();  // and with it what may set this
   EXPECT_FALSE(was_done);
 }
 
@@ -288,19 +288,18 @@ TEST_F(UnixServerTest, WithoutDescriptorsItWaitsAndDoesNotSpin) {
 
 TEST_F(UnixServerTest, AStopWaitsForHandlersAndForNobodyElse) {
   limits_.request_time = limits_.answer_time = kNever;
-  Barrier barrier;
   Listen([&](std::string_view request) {
     if (request == "large") return std::string(8 << 20, 'x');
-    return barrier.Answer(request);
+    return barrier_.Answer(request);
   });
   const UniqueFd silent = Connect();
   const UniqueFd lazy = SendRequest("large");
   auto answered = std::async(std::launch::async, [this] { return Answers("wait"); });
-  ASSERT_TRUE(barrier.WaitForWaiting(1));
+  ASSERT_TRUE(barrier_.WaitForWaiting(1));
   auto stopped = std::async(std::launch::async, [this] { server_.reset(); });
   EXPECT_TRUE(IsEnded(silent));
   EXPECT_EQ(stopped.wait_for(kSoon), std::future_status::timeout) << "a handler is under way";
-  barrier.Open();
+  barrier_.Open();
   EXPECT_EQ(stopped.wait_for(kPatience), std::future_status::ready);
   EXPECT_TRUE(answered.get()) << "what the handler said was lost";
   EXPECT_FALSE(Ask("hello", kSoon));
