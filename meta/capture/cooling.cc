@@ -71,13 +71,9 @@ void Cooling::Run() {
   }
 }
 
+// What cools has not been touched since the window before, so the sync that begins now covers it.
 Status Cooling::EndWindow(bool all) {
   MutexLock lock(window_mutex_);
-  return EndWindowLocked(all);
-}
-
-// What cools has not been touched since the window before, so the sync that begins now covers it.
-Status Cooling::EndWindowLocked(bool all) {
   if (!marks_.empty() || sync_.is_owed()) RETURN_IF_ERROR(sync_.Sync(epochs_.newest_cut()));
   Status first;
   if (follows_names_) {

@@ -47,7 +47,6 @@ class Cooling {
 
  private:
   void Run();
-  Status EndWindowLocked(bool all) REQUIRES(window_mutex_);
   Status CoolShard(size_t shard, bool all) REQUIRES(window_mutex_);
   // Takes from `hot`, which were hot when the window ended, those it has dealt with.
   Status CoolSome(bool all, std::span<const ObjectId>& hot);

@@ -106,7 +106,6 @@ class FrozenCut {
   };
   // The parts of an object that the cut's changes contain, whether or not they have been read yet.
   struct ChangedParts {
-    bool any = false;
     bool xattrs = false;
     RangeSet data;
   };

@@ -1,6 +1,7 @@
 #include "replica/source/replica_view.h"
 
 #include <algorithm>
+#include <optional>
 #include <utility>
 
 #include "meta/base/log.h"
@@ -11,6 +12,11 @@ namespace {
 
 double SecondsSince(int64_t boot_time_ns) {
   return std::max(0.0, static_cast<double>(meta::BootTimeNs() - boot_time_ns) / 1e9);
+}
+
+// `oldest`: BootTimeNs of the oldest change that the replica has not applied.
+bool IsLate(const std::optional<int64_t>& oldest) {
+  return oldest && SecondsSince(*oldest) > kCurrentLagSeconds;
 }
 
 std::string Text(ReplicaState state, const std::string& error) {
@@ -39,20 +45,16 @@ void ReplicaView::SetGoingOn(ReplicaState state, const std::string& trouble) {
   error_ = "trying again after: " + trouble;
 }
 
-bool ReplicaView::IsLate(Epoch applied) const {
-  const auto oldest = tracker_.OldestChangeAfter(applied);
-  return oldest && SecondsSince(*oldest) > kCurrentLagSeconds;
-}
-
 ReplicaState ReplicaView::StateAfter(Epoch applied) {
-  if (!tracker_.OldestChangeAfter(applied)) return ReplicaState::kCurrent;
-  if (IsLate(applied)) return ReplicaState::kCatchingUp;
+  const auto oldest = tracker_.OldestChangeAfter(applied);
+  if (!oldest) return ReplicaState::kCurrent;
+  if (IsLate(oldest)) return ReplicaState::kCatchingUp;
   MutexLock lock(mutex_);
   return state_ == ReplicaState::kCurrent ? ReplicaState::kCurrent : ReplicaState::kCatchingUp;
 }
 
 ReplicaState ReplicaView::HowFarBehind(Epoch applied, uint64_t bytes) const {
-  const bool far = bytes > kCurrentBytes || IsLate(applied);
+  const bool far = bytes > kCurrentBytes || IsLate(tracker_.OldestChangeAfter(applied));
   return far ? ReplicaState::kCatchingUp : ReplicaState::kCurrent;
 }
 

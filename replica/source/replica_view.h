@@ -25,7 +25,6 @@ class ReplicaView {
   struct Inquiry {
     uint64_t asks = 0;
     uint64_t connection = 0;  // 0: none; the answer counts for no connection
-    friend bool operator==(const Inquiry&, const Inquiry&) = default;
   };
 
   // `last_applied`: as remembered from the last run; epoch 0: nothing is known. `tracker` must
@@ -86,8 +85,6 @@ class ReplicaView {
   uint64_t Describe(ReplicaStatus& status) EXCLUDES(mutex_);
 
  private:
-  bool IsLate(Epoch applied) const;
-
   const std::string name_;
   meta::Tracker& tracker_;
   const int64_t started_ns_;

@@ -5,7 +5,7 @@
 // Its parts, each in a header of its own, and the requests they answer:
 //   VolumePlace    the directories on disk, and what the volume is called
 //   VolumeReport   what a Position says beside the cuts: notices, objects that fall short
-//   WriteSession   who may write: sessions (Hello)
+//   WriteSession   which source may write: sessions (Hello)
 //   ApplyQueue     the cuts and stages between durable and kept, and what blocks them (WaitApplied)
 //   KeptCatalog    the catalog, and how it gets to stable storage
 //   Applier        the threads that redo what the queue holds, and keep what was applied
