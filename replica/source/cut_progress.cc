@@ -9,6 +9,7 @@ void CutProgress::Clear() {
   through_ = Epoch();
   left_ = {};
   object_ = {};
+  sending_ = false;
 }
 
 meta::PendingCounts CutProgress::BeginCut(meta::FrozenCut& cut) {
@@ -20,6 +21,7 @@ meta::PendingCounts CutProgress::BeginCut(meta::FrozenCut& cut) {
   through_ = cut.cut().name.epoch;
   left_ = counts;
   object_ = {};
+  sending_ = true;
   return counts;
 }
 
@@ -41,6 +43,7 @@ void CutProgress::AllSent(Epoch cut) {
   through_ = cut;
   left_ = {};
   object_ = {};
+  sending_ = false;
 }
 
 meta::PendingCounts CutProgress::Remaining(meta::Tracker& tracker, Epoch applied) {
@@ -53,6 +56,7 @@ meta::PendingCounts CutProgress::Remaining(meta::Tracker& tracker, Epoch applied
       left = left_;
       const uint64_t sent = content_.content_bytes - content_before_;
       left.bytes -= std::min({left.bytes, object_.bytes, sent});
+      if (sending_) left.bytes += content_.unanswered_bytes;
       left.objects = std::max<uint64_t>(left.objects, 1);
     }
   }

@@ -16,6 +16,9 @@ namespace tandem::replica {
 struct ShipProgress {
   std::atomic<uint64_t> objects{0};
   std::atomic<uint64_t> content_bytes{0};  // of content looked at, whatever it took to send it
+  // Of content looked at, what the replica has not yet said it has. Chunks wait in the kernel's
+  // buffers for as long as the link takes.
+  std::atomic<uint64_t> unanswered_bytes{0};
 };
 
 class CutProgress {
@@ -41,6 +44,7 @@ class CutProgress {
   Mutex mutex_;
   Epoch through_ GUARDED_BY(mutex_);             // sent, or being sent
   meta::PendingCounts left_ GUARDED_BY(mutex_);  // of the cut under way, the object's included
+  bool sending_ GUARDED_BY(mutex_) = false;      // from BeginCut to AllSent or Clear
   meta::PendingCounts object_ GUARDED_BY(mutex_);
   uint64_t content_before_ GUARDED_BY(mutex_) = 0;
 };

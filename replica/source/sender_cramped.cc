@@ -20,7 +20,7 @@ Result<CutName> Sender::CommitThin(Peer& peer, const CutName& base) {
     cut->GiveUp();
     return MakeError(ErrorKind::kRefused, "nothing has changed that makes room", ENOSPC);
   }
-  ASSIGN_OR_RETURN(StageWriter stage, StageWriter::Begin(peer, base));
+  ASSIGN_OR_RETURN(StageWriter stage, StageWriter::Begin(peer, progress_, base));
   ThinSet thin(*cut, stage);
   RETURN_IF_ERROR(thin.Ship());
   if (!cut->Finish()) return MakeError(ErrorKind::kGivenUp, "the cut was given up");
@@ -82,7 +82,7 @@ Result<CutName> Sender::CommitOnTop(Peer& peer, const CutName& base, uint64_t la
   if (!tracker_.Knows(name)) {
     return MakeError(ErrorKind::kCancelled, "the cut was forgotten before it was sent");
   }
-  ASSIGN_OR_RETURN(StageWriter stage, StageWriter::Begin(peer, base));
+  ASSIGN_OR_RETURN(StageWriter stage, StageWriter::Begin(peer, progress_, base));
   ObjectShipper objects(peer, stage, progress_, ObjectShipper::Compare::kNot, largest_file);
   // What would have to be looked up on the replica waits until it answers again.
   Walker walker(tree_, peer, stage, objects, {false, Epoch()}, debt_.uncompared,

@@ -31,7 +31,7 @@ Status Sender::Ship(Peer& peer, Position& position) {
   }
   cut_progress_.Clear();
   view_.lacking().BeginStage();
-  auto stage = StageWriter::Begin(peer, position.durable);
+  auto stage = StageWriter::Begin(peer, progress_, position.durable);
   auto shipped = stage ? FillStage(peer, position, *stage)
                        : Result<CutName>(tl::unexpected<Error>(stage.error()));
   if (!shipped) {

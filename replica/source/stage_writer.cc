@@ -4,6 +4,7 @@
 #include <zstd.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "meta/base/fault_point.h"
 #include "replica/source/tuning.h"
@@ -26,6 +27,12 @@ size_t SizeOf(const Record& record) {
   return kRecordOverhead;
 }
 
+// Returns the bytes of content that the record brings; a hole brings none.
+uint64_t ContentOf(const Record& record) {
+  const auto* data = std::get_if<DataRecord>(&record);
+  return data == nullptr || data->encoding == Encoding::kHole ? 0 : data->length;
+}
+
 // Returns the bytes compressed; an empty string if that does not help.
 std::string Compress(const std::string& raw) {
   if (raw.size() < kCompressFrom) return {};
@@ -39,8 +46,9 @@ std::string Compress(const std::string& raw) {
 
 }  // namespace
 
-Result<StageWriter> StageWriter::Begin(Peer& peer, const CutName& base) {
-  StageWriter writer(peer, CutId::Random(), base);
+Result<StageWriter> StageWriter::Begin(Peer& peer, ShipProgress& progress, const CutName& base) {
+  StageWriter writer(peer, progress, CutId::Random(), base);
+  progress.unanswered_bytes = 0;
   ASSIGN_OR_RETURN(const Reply reply, peer.Ask(replica::Begin{writer.stage_, base, 0}));
   RETURN_IF_ERROR(Peer::ToStatus(reply));
   FAULT_POINT("source.ship.begun");
@@ -54,6 +62,9 @@ Status StageWriter::Expect(uint64_t bytes) {
 
 Status StageWriter::Add(Record record) {
   pending_bytes_ += SizeOf(record);
+  const uint64_t content_bytes = ContentOf(record);
+  pending_content_bytes_ += content_bytes;
+  progress_->unanswered_bytes += content_bytes;
   pending_.push_back(std::move(record));
   ++records_;
   if (pending_bytes_ < kChunkBytes && pending_.size() < kChunkRecords) return {};
@@ -78,15 +89,16 @@ Status StageWriter::SendChunk() {
   chunk.checksum = XXH3_64bits(chunk.payload.data(), chunk.payload.size());
   checksums_.push_back(chunk.checksum);
   ASSIGN_OR_RETURN(Peer::Pending pending, peer_->Send(std::move(chunk)));
-  in_flight_.push_back(std::move(pending));
+  in_flight_.push_back({std::move(pending), std::exchange(pending_content_bytes_, 0)});
   FAULT_POINT("source.ship.chunk_sent");
   return {};
 }
 
 Status StageWriter::WaitForOldest() {
-  Peer::Pending oldest = std::move(in_flight_.front());
+  InFlight oldest = std::move(in_flight_.front());
   in_flight_.pop_front();
-  ASSIGN_OR_RETURN(const Reply reply, oldest.Wait());
+  ASSIGN_OR_RETURN(const Reply reply, oldest.answer.Wait());
+  progress_->unanswered_bytes -= oldest.content_bytes;
   return Peer::ToStatus(reply);
 }
 

@@ -7,6 +7,7 @@
 #include <deque>
 #include <vector>
 
+#include "replica/source/cut_progress.h"
 #include "replica/source/peer.h"
 #include "replica/wire/messages.h"
 
@@ -14,8 +15,9 @@ namespace tandem::replica {
 
 class StageWriter {
  public:
-  // Begins a stage on `base`. `peer` must outlive the writer.
-  static Result<StageWriter> Begin(Peer& peer, const CutName& base);
+  // Begins a stage on `base`, and counts in `progress` the content that has no answer yet. `peer` and
+  // `progress` must outlive the writer.
+  static Result<StageWriter> Begin(Peer& peer, ShipProgress& progress, const CutName& base);
 
   // Asks the replica whether it has room for so many bytes. The error is the replica's.
   Status Expect(uint64_t bytes);
@@ -29,17 +31,24 @@ class StageWriter {
   uint64_t records() const { return records_; }
 
  private:
-  StageWriter(Peer& peer, CutId stage, const CutName& base)
-      : peer_(&peer), stage_(stage), base_(base) {}
+  struct InFlight {
+    Peer::Pending answer;
+    uint64_t content_bytes;
+  };
+
+  StageWriter(Peer& peer, ShipProgress& progress, CutId stage, const CutName& base)
+      : peer_(&peer), progress_(&progress), stage_(stage), base_(base) {}
   Status SendChunk();
   Status WaitForOldest();
 
   Peer* peer_;
+  ShipProgress* progress_;
   CutId stage_;
   CutName base_;
   std::vector<Record> pending_;
   size_t pending_bytes_ = 0;
-  std::deque<Peer::Pending> in_flight_;
+  uint64_t pending_content_bytes_ = 0;
+  std::deque<InFlight> in_flight_;
   std::vector<uint64_t> checksums_;
   uint64_t records_ = 0;
 };

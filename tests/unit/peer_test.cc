@@ -39,7 +39,8 @@ TEST(Peer, ACommitThatTakesLongerThanAnAnswerMayIsWaitedFor) {
   Model model;
   model.Make("f", meta::Kind::kFile, "content");
   std::mt19937 random(1);
-  StageWriter stage = StageWriter::Begin(*peer, position.durable).value();
+  ShipProgress progress;
+  StageWriter stage = StageWriter::Begin(*peer, progress, position.durable).value();
   for (Record& record : RecordsBetween(Model::Nothing(), model, random)) {
     ASSERT_TRUE(stage.Add(std::move(record)));
   }
