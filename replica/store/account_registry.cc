@@ -1,0 +1,51 @@
+#include "replica/store/account_registry.h"
+
+#include <pwd.h>
+#include <unistd.h>
+
+#include <vector>
+
+namespace tandem::replica {
+namespace {
+
+// Returns the user's name, or its number if it has none.
+std::string NameOfUser(uid_t user) {
+  std::vector<char> buffer(16 << 10);
+  passwd entry;
+  passwd* found = nullptr;
+  if (getpwuid_r(user, &entry, buffer.data(), buffer.size(), &found) == 0 && found != nullptr) {
+    return found->pw_name;
+  }
+  return "uid-" + std::to_string(user);
+}
+
+}  // namespace
+
+Result<Rights> LocalRegistry::RightsOf(const PeerIdentity& peer) {
+  Rights rights;
+  switch (peer.kind) {
+    case PeerIdentity::Kind::kPlaintext:
+      rights.identity = "plaintext";
+      break;
+    case PeerIdentity::Kind::kUser:
+      rights.identity = "user " + NameOfUser(peer.user);
+      if (peer.user == 0 || peer.user == geteuid()) break;
+      rights.account = NameOfUser(peer.user);
+      rights.may_set_special = false;
+      if (rights.account == kLocalAccount) {
+        return MakeError(ErrorKind::kRefused,
+                         "serve user local (its name is that of the account of root; give the "
+                         "user another name)",
+                         EPERM);
+      }
+      break;
+    case PeerIdentity::Kind::kKey:
+    case PeerIdentity::Kind::kStranger:
+      rights.may_only_enrol = true;
+      rights.may_write = rights.may_set_special = false;
+      break;
+  }
+  return rights;
+}
+
+}  // namespace tandem::replica

@@ -1,0 +1,25 @@
+// Decides what each peer may do. Any thread; called with each request, so it must be fast.
+#pragma once
+
+#include "meta/base/result.h"
+#include "replica/store/rights.h"
+#include "replica/transport/peer_identity.h"
+
+namespace tandem::replica {
+
+class AccountRegistry {
+ public:
+  virtual ~AccountRegistry() = default;
+  // Returns kRefused if the peer may do nothing (a revoked key). The error's text is sent to the
+  // peer: it says nothing that the peer may not know.
+  virtual Result<Rights> RightsOf(const PeerIdentity& peer) = 0;
+};
+
+// Knows the account local only: root, the daemon's own user and peers over plain tcp belong to it.
+// Another user of this host belongs to the account of the user's name.
+class LocalRegistry final : public AccountRegistry {
+ public:
+  Result<Rights> RightsOf(const PeerIdentity& peer) override;
+};
+
+}  // namespace tandem::replica
