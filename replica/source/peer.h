@@ -1,7 +1,7 @@
 // A replica daemon as tandemfs sees it: typed requests over a RequestSocket, with the session they
 // belong to.
 //
-// One thread. Others may call only Close, SeeWhetherThere, DialAnew and the functions that tell of
+// One thread. Others may call only Close, SeeWhetherThere and the functions that tell of
 // connections, silence and bytes.
 #pragma once
 
@@ -68,7 +68,7 @@ class Peer {
   uint64_t connections() const { return socket_->connections(); }
   // See RequestSocket.
   std::chrono::milliseconds silence() { return socket_->silence(); }
-  void DialAnew() { socket_->DialAnew(); }
+  std::string WhyNotConnected() const { return socket_->WhyNotConnected(); }
   // Sends a request that no replica can grant, and waits for the refusal: then something has been
   // heard.
   void SeeWhetherThere(std::chrono::milliseconds timeout);
