@@ -21,6 +21,14 @@ std::string NameOfUser(uid_t user) {
 
 }  // namespace
 
+Result<Enrolled> AccountRegistry::Enrol(const replica::Enrol&, const PeerIdentity&) {
+  return MakeError(ErrorKind::kRefused, "enrol a host (this tandemd has no accounts)", EPERM);
+}
+
+Result<Enrolled> AccountRegistry::Renew(const replica::Renew&, const PeerIdentity&) {
+  return MakeError(ErrorKind::kRefused, "renew a key (this tandemd has no accounts)", EPERM);
+}
+
 Result<Rights> LocalRegistry::RightsOf(const PeerIdentity& peer) {
   Rights rights;
   switch (peer.kind) {
