@@ -41,11 +41,12 @@ Result<uint64_t> ParseBytes(const std::string& text) {
 // Completes HOST[:PORT]. The rules are those of URLs.
 Result<std::string> CheckAddress(const std::string& text) {
   constexpr std::string_view kScheme = "tcp://";
-  const bool has_port = text.find_last_of(':') != std::string::npos &&
-                        text.find_last_of(':') > text.find_last_of(']') + 1;
-  std::string whole = std::string(kScheme) + text;
   // A host of loopback needs its port in a URL; here 7447 is what an address means without one.
-  if (!has_port && text.find(':') == std::string::npos) whole += ":" + std::to_string(kDefaultPort);
+  const size_t bracket = text.starts_with('[') ? text.find(']') : std::string::npos;
+  const bool has_port =
+      text.find(':', bracket == std::string::npos ? 0 : bracket) != std::string::npos;
+  const std::string whole =
+      std::string(kScheme) + text + (has_port ? "" : ":" + std::to_string(kDefaultPort));
   auto checked = CheckUrl(whole, UrlUse::kReplica);
   if (checked) return checked->substr(kScheme.size());
   return MakeError(ErrorKind::kUsage,

@@ -56,4 +56,15 @@ Result<Rights> LocalRegistry::RightsOf(const PeerIdentity& peer) {
   return rights;
 }
 
+std::optional<Reply> AnswerAboutKeys(AccountRegistry& registry, const RequestBody& request,
+                                     const PeerIdentity& peer) {
+  const auto answer = [](Result<Enrolled> enrolled) -> Reply {
+    if (!enrolled) return {ReplyCode::kRefused, enrolled.error().context(), {}, {}};
+    return {ReplyCode::kOk, "", {}, std::move(*enrolled)};
+  };
+  if (const auto* enrol = std::get_if<Enrol>(&request)) return answer(registry.Enrol(*enrol, peer));
+  if (const auto* renew = std::get_if<Renew>(&request)) return answer(registry.Renew(*renew, peer));
+  return std::nullopt;
+}
+
 }  // namespace tandem::replica

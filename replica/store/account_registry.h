@@ -1,6 +1,8 @@
 // Decides what each peer may do. Any thread; called with each request, so it must be fast.
 #pragma once
 
+#include <optional>
+
 #include "meta/base/result.h"
 #include "replica/store/rights.h"
 #include "replica/transport/peer_identity.h"
@@ -26,5 +28,9 @@ class LocalRegistry final : public AccountRegistry {
  public:
   Result<Rights> RightsOf(const PeerIdentity& peer) override;
 };
+
+// Answers Enrol and Renew, which need no session; returns nothing for other requests.
+std::optional<Reply> AnswerAboutKeys(AccountRegistry& registry, const RequestBody& request,
+                                     const PeerIdentity& peer);
 
 }  // namespace tandem::replica
