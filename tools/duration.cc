@@ -15,6 +15,7 @@ double LengthOf(std::string_view unit) {
   if (unit.empty() || unit == "s") return 1000;
   if (unit == "m") return 60 * 1000;
   if (unit == "h") return 3600 * 1000;
+  if (unit == "d") return 24 * 3600 * 1000;
   return 0;
 }
 

@@ -94,8 +94,9 @@ Result<std::chrono::seconds> ParseStopTimeout(const std::string& text) {
   return std::chrono::seconds(value);
 }
 
-// Parses NAME=URL, or URL, in which case the part after :// is the name.
+// Parses NAME=URL, or URL, in which case the part after :// is the name; likewise [NAME=]@FILE.
 ReplicaArgument ParseReplica(const std::string& text) {
+  if (text.starts_with('@')) return {"", text};
   const size_t scheme = text.find("://");
   const size_t equals = text.find('=');
   if (equals != std::string::npos && (scheme == std::string::npos || equals < scheme)) {
@@ -104,11 +105,15 @@ ReplicaArgument ParseReplica(const std::string& text) {
   return {scheme == std::string::npos ? text : text.substr(scheme + 3), text};
 }
 
-// Checks the replicas, and completes their URLs.
+bool IsInvitation(const ReplicaArgument& replica) { return replica.url.starts_with('@'); }
+
+}  // namespace
+
 Status CheckReplicas(std::vector<ReplicaArgument>& replicas) {
   std::set<std::string> names;
   std::map<std::string, std::string> name_of;
   for (ReplicaArgument& replica : replicas) {
+    if (IsInvitation(replica) && replica.name.empty()) continue;  // named when its URL is known
     if (replica.name.empty() || replica.url.empty()) {
       return MakeError(ErrorKind::kUsage,
                        "a replica is given as [NAME=]URL, as in "
@@ -118,6 +123,7 @@ Status CheckReplicas(std::vector<ReplicaArgument>& replicas) {
       return MakeError(ErrorKind::kUsage,
                        "two replicas are called " + replica.name + ": give each a name of its own");
     }
+    if (IsInvitation(replica)) continue;
     ASSIGN_OR_RETURN(replica.url, CheckUrl(replica.url, UrlUse::kReplica));
     const auto [other, is_new] = name_of.emplace(replica.url, replica.name);
     if (is_new) continue;
@@ -127,6 +133,8 @@ Status CheckReplicas(std::vector<ReplicaArgument>& replicas) {
   }
   return {};
 }
+
+namespace {
 
 // --disable WORD,...: switches optimizations off, for comparison (fs/optimizations.h). Hidden: it
 // makes a mount slower and nothing else. Each word names a header: walk-order and known-names stand
@@ -219,8 +227,9 @@ Result<MountArguments> ParseMountArguments(int argc, char** argv) {
   app.add_option("MOUNTPOINT", arguments.mountpoint, "the directory to show it at");
   app.add_option("--replica", replicas,
                  "[NAME=]URL of a replica daemon, tcp://HOST[:PORT] (7447) or ipc:///PATH; "
-                 "may be repeated")
-      ->type_name("[NAME=]URL")
+                 "may be repeated. [NAME=]@FILE: what `tandemd invite` has printed, to enrol with; "
+                 "@- reads it from stdin")
+      ->type_name("[NAME=]URL|@FILE|@-")
       ->allow_extra_args(false);
   app.add_option("--volume", arguments.volume,
                  "the volume's name (default: the last part of SOURCE)");

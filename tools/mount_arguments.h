@@ -14,7 +14,8 @@
 namespace tandem::tools {
 
 struct ReplicaArgument {
-  std::string name;
+  std::string name;  // empty only with an invitation
+  // Or @FILE, @- (stdin): the token of an invitation, which EnrolReplicas replaces by the URL.
   std::string url;
 };
 
@@ -37,5 +38,8 @@ struct MountArguments {
 // Exits the process for --help, --version and --list-fault-points. Fails with kUsage if the
 // arguments are wrong.
 Result<MountArguments> ParseMountArguments(int argc, char** argv);
+
+// Checks the replicas against each other, and completes their URLs.
+Status CheckReplicas(std::vector<ReplicaArgument>& replicas);
 
 }  // namespace tandem::tools

@@ -19,6 +19,7 @@
 #include "replica/wire/messages.h"
 #include "tools/print.h"
 #include "tools/replica_url.h"
+#include "tools/tandemd_accounts.h"
 
 namespace {
 
@@ -50,6 +51,8 @@ void Declare(CLI::App& app, Settings& settings) {
       "The configuration file is TOML with the same names: store = \"DIR\", listen = [\"URL\", "
       "...],\n"
       "store-mode = \"MODE\", insecure-plaintext = true. The command line overrides it.\n"
+      "tandemd invite and tandemd account keep accounts and keys: see tandemd invite --help,\n"
+      "tandemd account --help.\n"
       "Run as root, so that owners and devices can be set as they are on the source.\n"
       "TANDEM_LOG=debug logs more.");
   app.add_option("--store", settings.store,
@@ -219,6 +222,7 @@ int Run(Settings settings) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  if (const auto code = tandem::tools::RunAccountCommand(argc, argv)) return *code;
   CLI::App app;
   Settings settings;
   Declare(app, settings);

@@ -24,6 +24,7 @@
 #include "tools/choose_replicas.h"
 #include "tools/control_server.h"
 #include "tools/daemonize.h"
+#include "tools/enrol_replicas.h"
 #include "tools/flush_files.h"
 #include "tools/mount_arguments.h"
 #include "tools/shutdown_progress.h"
@@ -221,7 +222,8 @@ Result<fs::SourceDirectory> OpenExposed(const MountArguments& arguments,
 }
 
 Status Main(int argc, char** argv) {
-  ASSIGN_OR_RETURN(const MountArguments arguments, ParseMountArguments(argc, argv));
+  ASSIGN_OR_RETURN(MountArguments arguments, ParseMountArguments(argc, argv));
+  RETURN_IF_ERROR(EnrolReplicas(arguments.replicas));
   ASSIGN_OR_RETURN(const std::string mountpoint, fs::ResolveMountpoint(arguments.mountpoint));
   ASSIGN_OR_RETURN(const fs::Occupant occupant, fs::OccupantOf(mountpoint));
   const bool takes_over = occupant == fs::Occupant::kLive;

@@ -21,6 +21,14 @@ std::string NameOfUser(uid_t user) {
 
 }  // namespace
 
+Result<Enrolled> AccountRegistry::Enrol(const replica::Enrol&, const PeerIdentity&) {
+  return MakeError(ErrorKind::kRefused, "enrol a host (this tandemd has no accounts)", EPERM);
+}
+
+Result<Enrolled> AccountRegistry::Renew(const replica::Renew&, const PeerIdentity&) {
+  return MakeError(ErrorKind::kRefused, "renew a key (this tandemd has no accounts)", EPERM);
+}
+
 Result<Rights> LocalRegistry::RightsOf(const PeerIdentity& peer) {
   Rights rights;
   switch (peer.kind) {
@@ -46,6 +54,17 @@ Result<Rights> LocalRegistry::RightsOf(const PeerIdentity& peer) {
       break;
   }
   return rights;
+}
+
+std::optional<Reply> AnswerAboutKeys(AccountRegistry& registry, const RequestBody& request,
+                                     const PeerIdentity& peer) {
+  const auto answer = [](Result<Enrolled> enrolled) -> Reply {
+    if (!enrolled) return {ReplyCode::kRefused, enrolled.error().context(), {}, {}};
+    return {ReplyCode::kOk, "", {}, std::move(*enrolled)};
+  };
+  if (const auto* enrol = std::get_if<Enrol>(&request)) return answer(registry.Enrol(*enrol, peer));
+  if (const auto* renew = std::get_if<Renew>(&request)) return answer(registry.Renew(*renew, peer));
+  return std::nullopt;
 }
 
 }  // namespace tandem::replica

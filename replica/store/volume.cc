@@ -71,8 +71,9 @@ Reply Volume::Dispatch(const Request& request) {
   return std::visit(
       [&](const auto& body) -> Reply {
         using Body = std::decay_t<decltype(body)>;
-        if constexpr (std::is_same_v<Body, Hello>) {
-          return Refuse(ReplyCode::kBadRequest, "Hello within a session");
+        if constexpr (std::is_same_v<Body, Hello> || std::is_same_v<Body, Enrol> ||
+                      std::is_same_v<Body, Renew>) {
+          return Refuse(ReplyCode::kBadRequest, "a request of no session within one");
         } else if constexpr (std::is_same_v<Body, WaitApplied>) {
           return queue_.WaitApplied(body, request.session);
         } else if constexpr (std::is_same_v<Body, Begin> || std::is_same_v<Body, Chunk> ||

@@ -74,6 +74,16 @@ struct BodyWriter {
                                   static_cast<wire::HashAlgorithm>(get.algorithm), get.drop_cache)
         .Union();
   }
+  auto operator()(const Enrol& enrol) const {
+    const auto secret = WriteBytes(builder, enrol.secret);
+    const auto request = WriteBytes(builder, enrol.certificate_request);
+    const auto host = WriteBytes(builder, enrol.host);
+    return wire::CreateEnrol(builder, secret, request, host).Union();
+  }
+  auto operator()(const Renew& renew) const {
+    const auto request = WriteBytes(builder, renew.certificate_request);
+    return wire::CreateRenew(builder, request).Union();
+  }
 };
 
 // RequestBody and the union on the wire list their alternatives in the same order.
@@ -82,6 +92,8 @@ static_assert(std::is_same_v<std::variant_alternative_t<3, RequestBody>, Commit>
               wire::RequestBodyTraits<wire::Commit>::enum_value == wire::RequestBody(3 + 1));
 static_assert(std::is_same_v<std::variant_alternative_t<8, RequestBody>, GetDigests> &&
               wire::RequestBodyTraits<wire::GetDigests>::enum_value == wire::RequestBody(8 + 1));
+static_assert(std::is_same_v<std::variant_alternative_t<10, RequestBody>, Renew> &&
+              wire::RequestBodyTraits<wire::Renew>::enum_value == wire::RequestBody(10 + 1));
 
 size_t SizeHint(const RequestBody& body) {
   const auto* chunk = std::get_if<Chunk>(&body);
@@ -193,6 +205,25 @@ Result<RequestBody> Read(WireReader& reader, const wire::GetDigests& table) {
   return get;
 }
 
+Result<RequestBody> Read(WireReader& reader, const wire::Enrol& table) {
+  Enrol enrol;
+  ASSIGN_OR_RETURN(enrol.secret, reader.Bytes(table.secret(), kInvitationSecretBytes, "secret"));
+  if (enrol.secret.size() != kInvitationSecretBytes) return Malformed("part of a secret");
+  ASSIGN_OR_RETURN(
+      enrol.certificate_request,
+      reader.Bytes(table.certificate_request(), kMaxCertificateBytes, "certificate request"));
+  ASSIGN_OR_RETURN(enrol.host, reader.Bytes(table.host(), kMaxHostNameBytes, "host name"));
+  return enrol;
+}
+
+Result<RequestBody> Read(WireReader& reader, const wire::Renew& table) {
+  Renew renew;
+  ASSIGN_OR_RETURN(
+      renew.certificate_request,
+      reader.Bytes(table.certificate_request(), kMaxCertificateBytes, "certificate request"));
+  return renew;
+}
+
 Result<RequestBody> ReadBody(WireReader& reader, const wire::Request& request) {
   RETURN_IF_ERROR(CheckUnion(request.body_type(), request.body()));
   switch (request.body_type()) {
@@ -214,6 +245,10 @@ Result<RequestBody> ReadBody(WireReader& reader, const wire::Request& request) {
       return Read(reader, *request.body_as_Find());
     case wire::RequestBody::GetDigests:
       return Read(reader, *request.body_as_GetDigests());
+    case wire::RequestBody::Enrol:
+      return Read(reader, *request.body_as_Enrol());
+    case wire::RequestBody::Renew:
+      return Read(reader, *request.body_as_Renew());
     case wire::RequestBody::NONE:
       break;
   }

@@ -40,6 +40,11 @@ inline constexpr uint32_t kMinDigestBlock = 512;
 inline constexpr uint32_t kMaxDigestBlock = 64 << 20;
 inline constexpr uint64_t kMaxDigestWindow = 256 << 20;
 inline constexpr uint64_t kMaxDigestBlocks = 65536;
+// Limits of Enrol and Renew.
+inline constexpr size_t kInvitationSecretBytes = 32;
+inline constexpr size_t kMaxCertificateBytes = 8192;
+inline constexpr size_t kMaxHostNameBytes = 255;
+inline constexpr size_t kMaxIdentityBytes = 64;
 
 // Returns true if a directory can have an entry of this name: 1 to 255 bytes, no '/', no NUL,
 // neither
@@ -191,10 +196,24 @@ struct GetDigests {
   bool drop_cache = false;  // read from the device, not from the page cache
 };
 
-using RequestBody =
-    std::variant<Hello, Begin, Chunk, Commit, WaitApplied, GetSignature, List, Find, GetDigests>;
+// Asks for a certificate in exchange for the secret of an invitation. The only request that a host
+// without a certificate may send. May be repeated with the same key until the invitation expires.
+struct Enrol {
+  std::string secret;
+  std::string certificate_request;  // PKCS #10, PEM, signed with the host's key
+  std::string host;                 // the host's name for itself, shown in the identity's name
+};
+
+// Asks for a certificate for another key of the identity that the connection belongs to. The old
+// key goes on working until the new one has been used.
+struct Renew {
+  std::string certificate_request;  // empty: only asks whether the key is to be renewed
+};
+
+using RequestBody = std::variant<Hello, Begin, Chunk, Commit, WaitApplied, GetSignature, List, Find,
+                                 GetDigests, Enrol, Renew>;
 struct Request {
-  SessionId session;  // null with Hello
+  SessionId session;  // null with Hello, Enrol and Renew
   RequestBody body;
 };
 
@@ -273,7 +292,16 @@ struct Digests {
   std::string digests;
 };
 
-using ReplyBody = std::variant<std::monostate, Position, Signature, Listing, Found, Digests>;
+// The answer to Enrol and Renew.
+struct Enrolled {
+  std::string certificate;  // PEM; empty if none was requested
+  std::string authority;    // PEM
+  std::string name;         // the identity, ACCOUNT/NAME; the certificate's common name
+  bool must_renew = false;  // the administrator wants the identity to change its key
+};
+
+using ReplyBody =
+    std::variant<std::monostate, Position, Signature, Listing, Found, Digests, Enrolled>;
 
 struct Reply {
   ReplyCode code = ReplyCode::kOk;

@@ -76,11 +76,19 @@ struct BodyWriter {
     const auto bytes = WriteBytes(builder, digests.digests);
     return wire::CreateDigests(builder, digests.file_size, digests.digest_size, bytes).Union();
   }
+  flatbuffers::Offset<void> operator()(const Enrolled& enrolled) const {
+    const auto certificate = WriteBytes(builder, enrolled.certificate);
+    const auto authority = WriteBytes(builder, enrolled.authority);
+    const auto name = WriteBytes(builder, enrolled.name);
+    return wire::CreateEnrolled(builder, certificate, authority, name, enrolled.must_renew).Union();
+  }
 };
 
 static_assert(std::variant_size_v<ReplyBody> == static_cast<size_t>(wire::ReplyBody::MAX) + 1);
 static_assert(std::is_same_v<std::variant_alternative_t<5, ReplyBody>, Digests> &&
               wire::ReplyBodyTraits<wire::Digests>::enum_value == wire::ReplyBody(5));
+static_assert(std::is_same_v<std::variant_alternative_t<6, ReplyBody>, Enrolled> &&
+              wire::ReplyBodyTraits<wire::Enrolled>::enum_value == wire::ReplyBody(6));
 
 // ---- Reading -----------------------------------------------------------------------------------
 
@@ -175,6 +183,17 @@ Result<ReplyBody> Read(WireReader& reader, const wire::Digests& table) {
   return digests;
 }
 
+Result<ReplyBody> Read(WireReader& reader, const wire::Enrolled& table) {
+  Enrolled enrolled;
+  ASSIGN_OR_RETURN(enrolled.certificate,
+                   reader.Bytes(table.certificate(), kMaxCertificateBytes, "certificate"));
+  ASSIGN_OR_RETURN(enrolled.authority,
+                   reader.Bytes(table.authority(), kMaxCertificateBytes, "certificate"));
+  ASSIGN_OR_RETURN(enrolled.name, reader.Bytes(table.name(), kMaxIdentityBytes, "identity"));
+  enrolled.must_renew = table.must_renew();
+  return enrolled;
+}
+
 Result<ReplyBody> ReadBody(WireReader& reader, const wire::Reply& reply) {
   RETURN_IF_ERROR(CheckUnion(reply.body_type(), reply.body()));
   switch (reply.body_type()) {
@@ -190,6 +209,8 @@ Result<ReplyBody> ReadBody(WireReader& reader, const wire::Reply& reply) {
       return Read(reader, *reply.body_as_Found());
     case wire::ReplyBody::Digests:
       return Read(reader, *reply.body_as_Digests());
+    case wire::ReplyBody::Enrolled:
+      return Read(reader, *reply.body_as_Enrolled());
   }
   return Malformed("unknown reply");
 }

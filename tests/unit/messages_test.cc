@@ -126,6 +126,12 @@ TEST(Messages, RequestsSurviveTheWire) {
   const auto digests = RoundTrip(GetDigests{kA, 8192, 1 << 20, 4096, HashAlgorithm::kSha256, true});
   EXPECT_EQ(digests.algorithm, HashAlgorithm::kSha256);
   EXPECT_TRUE(digests.drop_cache);
+  const auto enrol = RoundTrip(Enrol{std::string(32, '\xfe'), "request", "host"});
+  EXPECT_EQ(enrol.secret, std::string(32, '\xfe'));
+  EXPECT_EQ(enrol.certificate_request, "request");
+  EXPECT_EQ(enrol.host, "host");
+  EXPECT_EQ(RoundTrip(Renew{"another"}).certificate_request, "another");
+  EXPECT_EQ(RoundTrip(Renew{}).certificate_request, "");
 }
 
 TEST(Messages, RepliesSurviveTheWire) {
@@ -155,6 +161,11 @@ TEST(Messages, RepliesSurviveTheWire) {
   EXPECT_TRUE(found.objects[0].object.is_null());
   EXPECT_EQ(found.objects[1].object, kB);
   EXPECT_EQ(RoundTripReply(Digests{9, 2, "aabb"}).digests, "aabb");
+  const auto enrolled = RoundTripReply(Enrolled{"certificate", "authority", "a/host", true});
+  EXPECT_EQ(enrolled.certificate, "certificate");
+  EXPECT_EQ(enrolled.authority, "authority");
+  EXPECT_EQ(enrolled.name, "a/host");
+  EXPECT_TRUE(enrolled.must_renew);
 
   const auto missing = DecodeReply(EncodeReply({ReplyCode::kMissingObjects, "text", {kA, kB}, {}}));
   ASSERT_TRUE(missing);
@@ -231,6 +242,24 @@ TEST(Messages, RequestsBeyondLimitsAreRefused) {
   EXPECT_TRUE(refused(Commit{kStage, kCut, kBase, 0, 0, 0}));  // goes back
   EXPECT_TRUE(refused(Chunk{kStage, 0, kMaxMessageBytes + 1, 0, "x"}));
   EXPECT_TRUE(refused(Find{std::vector<ObjectId>(kMaxFindObjects + 1), Origin::kDatabase, false}));
+  const std::string secret(kInvitationSecretBytes, 's');
+  EXPECT_FALSE(refused(Enrol{secret, std::string(kMaxCertificateBytes, 'x'), "host"}));
+  EXPECT_TRUE(refused(Enrol{secret, std::string(kMaxCertificateBytes + 1, 'x'), "host"}));
+  EXPECT_TRUE(refused(Enrol{secret + "s", "request", "host"}));
+  EXPECT_TRUE(refused(Enrol{secret.substr(1), "request", "host"}));
+  EXPECT_TRUE(refused(Enrol{secret, "request", std::string(kMaxHostNameBytes + 1, 'x')}));
+  EXPECT_TRUE(refused(Renew{std::string(kMaxCertificateBytes + 1, 'x')}));
+}
+
+TEST(Messages, RepliesBeyondLimitsAreRefused) {
+  const auto refused = [](const ReplyBody& body) {
+    return !DecodeReply(EncodeReply({ReplyCode::kOk, "", {}, body}));
+  };
+  const std::string longest(kMaxCertificateBytes, 'x');
+  EXPECT_FALSE(refused(Enrolled{longest, longest, std::string(kMaxIdentityBytes, 'n')}));
+  EXPECT_TRUE(refused(Enrolled{longest + "x", longest, "n"}));
+  EXPECT_TRUE(refused(Enrolled{longest, longest + "x", "n"}));
+  EXPECT_TRUE(refused(Enrolled{longest, longest, std::string(kMaxIdentityBytes + 1, 'n')}));
 }
 
 // Damaged messages are refused or decode to something within the rules; they never crash, which
@@ -243,6 +272,8 @@ TEST(Messages, GarbageNeverCrashes) {
       EncodeRequest({SessionId(1, 1), Find{{kA, kB}, Origin::kDisk, true}}),
       EncodeReply({ReplyCode::kOk, "text", {kA}, Listing{{{"known", kA, SomeAttributes()}}, true}}),
       EncodeReply({ReplyCode::kOk, "", {}, Position{}}),
+      EncodeRequest({{}, Enrol{std::string(32, 's'), "request", "host"}}),
+      EncodeReply({ReplyCode::kOk, "", {}, Enrolled{"certificate", "authority", "a/host"}}),
       "",
       std::string(100, '\xff'),
       std::string(64, '\0')};
