@@ -10,6 +10,8 @@
 #include <optional>
 #include <string_view>
 
+#include "replica/transport/ssh_url.h"
+
 namespace tandem::tools {
 namespace {
 
@@ -112,7 +114,14 @@ Result<std::string> CheckUrl(const std::string& url, UrlUse use) {
   const std::string rest = url.substr(at + kAfterScheme.size());
   if (scheme == "tcp") return CheckTcp(url, rest, use);
   if (scheme == "ipc") return CheckIpc(url, rest, use);
-  if (scheme == "tls" || scheme == "ssh") {
+  if (scheme == "ssh" && use == UrlUse::kReplica) {
+    ASSIGN_OR_RETURN(const replica::SshUrl parsed, replica::ParseSshUrl(url));
+    return parsed.ToString();
+  }
+  if (scheme == "ssh") {
+    return BadUrl(url, use, "ssh:// leads to a replica: sshd listens, not tandemd");
+  }
+  if (scheme == "tls") {
     return BadUrl(url, use, scheme + ":// is not implemented yet");
   }
   return BadUrl(url, use, "the scheme \"" + scheme + "\" is unknown");

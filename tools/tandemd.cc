@@ -9,6 +9,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "meta/base/fault_point.h"
@@ -19,6 +20,7 @@
 #include "replica/wire/messages.h"
 #include "tools/print.h"
 #include "tools/replica_url.h"
+#include "tools/tandemd_relay.h"
 
 namespace {
 
@@ -219,6 +221,9 @@ int Run(Settings settings) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  if (argc > 1 && std::string_view(argv[1]) == "relay") {
+    return tandem::tools::RunRelay(argc - 1, argv + 1);
+  }
   CLI::App app;
   Settings settings;
   Declare(app, settings);

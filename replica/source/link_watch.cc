@@ -81,6 +81,7 @@ void LinkWatch::AwaitConnection() {
 
 std::string LinkWatch::Trouble() {
   if (peer_.connection() == 0) {
+    if (std::string why = peer_.WhyNotConnected(); !why.empty()) return why;
     probe_.Look();
     return probe_.found();
   }

@@ -2,7 +2,7 @@
 // belong to.
 //
 // One thread. Others may call only Close, SeeWhetherThere, DialAnew and the functions that tell of
-// connections, silence and bytes.
+// connections, their absence, silence and bytes.
 #pragma once
 
 #include <chrono>
@@ -11,6 +11,7 @@
 #include <string>
 
 #include "replica/source/tuning.h"
+#include "replica/transport/ssh_tunnel.h"
 #include "replica/transport/transport.h"
 #include "replica/wire/messages.h"
 
@@ -66,6 +67,9 @@ class Peer {
   const std::string& url() const { return url_; }
   uint64_t connection() const { return socket_->connection(); }
   uint64_t connections() const { return socket_->connections(); }
+  // Returns in one line why there is no connection, if what makes it has said so; an empty string
+  // otherwise.
+  std::string WhyNotConnected() { return tunnel_ == nullptr ? "" : tunnel_->Trouble(); }
   // See RequestSocket.
   std::chrono::milliseconds silence() { return socket_->silence(); }
   void DialAnew() { socket_->DialAnew(); }
@@ -77,11 +81,15 @@ class Peer {
   void Close() { socket_->Close(); }
 
  private:
-  Peer(std::string url, std::unique_ptr<RequestSocket> socket,
+  Peer(std::string url, std::unique_ptr<SshTunnel> tunnel, std::unique_ptr<RequestSocket> socket,
        std::chrono::milliseconds answer_timeout)
-      : url_(std::move(url)), socket_(std::move(socket)), answer_timeout_(answer_timeout) {}
+      : url_(std::move(url)),
+        tunnel_(std::move(tunnel)),
+        socket_(std::move(socket)),
+        answer_timeout_(answer_timeout) {}
 
   const std::string url_;
+  const std::unique_ptr<SshTunnel> tunnel_;  // null unless the URL is ssh://; outlives the socket
   const std::unique_ptr<RequestSocket> socket_;
   const std::chrono::milliseconds answer_timeout_;
   SessionId session_;
