@@ -53,15 +53,6 @@ bool Reserve(uint16_t port) {
   return false;
 }
 
-// A port of this machine nobody listens on, from below those the kernel gives to connections.
-uint16_t FreePort() {
-  std::random_device random;
-  std::uniform_int_distribution<uint16_t> ports(20'000, 30'000);
-  while (true) {
-    if (const uint16_t port = ports(random); Reserve(port) && IsFree(port)) return port;
-  }
-}
-
 void KillAndReap(std::unique_ptr<Process>& process) {
   if (process == nullptr) return;
   process->Signal(SIGKILL);
@@ -69,6 +60,15 @@ void KillAndReap(std::unique_ptr<Process>& process) {
 }
 
 }  // namespace
+
+uint16_t FreePort() {
+  // Below those the kernel gives to connections.
+  std::random_device random;
+  std::uniform_int_distribution<uint16_t> ports(20'000, 30'000);
+  while (true) {
+    if (const uint16_t port = ports(random); Reserve(port) && IsFree(port)) return port;
+  }
+}
 
 // ---- ReplicaDaemon -----------------------------------------------------------------------------
 

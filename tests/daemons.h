@@ -21,6 +21,10 @@ using Environment = std::map<std::string, std::string>;
 
 inline constexpr char kVolume[] = "volume";
 
+// Returns a port of this machine nobody listens on, which is no other test's while this process
+// lives.
+uint16_t FreePort();
+
 class ReplicaDaemon {
  public:
   // Its store lies in the scratch directory, unless one is given. Its port stays the same.
