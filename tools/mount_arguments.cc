@@ -218,8 +218,9 @@ Result<MountArguments> ParseMountArguments(int argc, char** argv) {
   app.add_option("SOURCE", arguments.source, "the directory to replicate");
   app.add_option("MOUNTPOINT", arguments.mountpoint, "the directory to show it at");
   app.add_option("--replica", replicas,
-                 "[NAME=]URL of a replica daemon, tcp://HOST[:PORT] (7447) or ipc:///PATH; "
-                 "may be repeated")
+                 "[NAME=]URL of a replica daemon: tcp://HOST[:PORT] (7447), ipc:///PATH, or\n"
+                 "ssh://[USER@]HOST[:PORT][/SOCKET], through ssh (TANDEM_SSH names another program "
+                 "than ssh); may be repeated")
       ->type_name("[NAME=]URL")
       ->allow_extra_args(false);
   app.add_option("--volume", arguments.volume,
