@@ -11,16 +11,7 @@ constexpr std::chrono::seconds kPatience{10};
 
 Result<std::string> AskOverNetwork(const std::string& url, const replica::Credentials& credentials,
                                    std::string request) {
-  // A template, so that it compiles with a transport that takes no credentials too.
-  const auto dial = []<typename Socket>(Socket*, const auto& to, const auto& with) {
-    if constexpr (requires { Socket::Dial(to, with); }) {
-      return Socket::Dial(to, with);
-    } else {
-      return Socket::Dial(to);
-    }
-  };
-  ASSIGN_OR_RETURN(const auto socket,
-                   dial(static_cast<replica::RequestSocket*>(nullptr), url, credentials));
+  ASSIGN_OR_RETURN(const auto socket, replica::RequestSocket::Dial(url, credentials));
   return socket->Ask(std::move(request), kPatience);
 }
 

@@ -8,18 +8,23 @@
 #include <charconv>
 #include <cstdio>
 #include <cstdlib>
+#include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "meta/base/fault_point.h"
 #include "meta/base/log.h"
 #include "meta/base/private_files.h"
+#include "replica/store/file_registry.h"
 #include "replica/store/store.h"
 #include "replica/transport/transport.h"
 #include "replica/wire/messages.h"
 #include "tools/print.h"
 #include "tools/replica_url.h"
+#include "tools/socket_group.h"
 #include "tools/tandemd_accounts.h"
+#include "tools/tandemd_relay.h"
 
 namespace {
 
@@ -27,9 +32,11 @@ using tandem::Error;
 using tandem::ErrorKind;
 using tandem::Status;
 
-constexpr char kDefaultUrl[] = "tcp://127.0.0.1:7447";
+constexpr char kDefaultUrl[] = "ipc:///run/tandemd/tandemd.sock";
 // A request that waits for a cut to be applied occupies one of them.
 constexpr int kWorkers = 256;
+// The users of the group tandemd may connect; what each may do is its account's matter.
+constexpr mode_t kIpcMode = 0660;
 
 struct Settings {
   std::string store;
@@ -46,8 +53,9 @@ void Declare(CLI::App& app, Settings& settings) {
       "that\n"
       "moves from one cut of its source to the next; STORE/VOLUME/applied says which it has.");
   app.footer(
-      "Example: tandemd --store /srv/replica --listen tcp://127.0.0.1:7447\n"
-      "         tandemfs /data /data --replica tcp://127.0.0.1:7447\n"
+      "Example, on the backup host:  tandemd --store /srv/replica --listen tls://*\n"
+      "                              tandemd invite alice --store /srv/replica > token\n"
+      "         on the source, once:  tandemfs /data /data --replica backup=@token\n"
       "The configuration file is TOML with the same names: store = \"DIR\", listen = [\"URL\", "
       "...],\n"
       "store-mode = \"MODE\", insecure-plaintext = true. The command line overrides it.\n"
@@ -60,8 +68,10 @@ void Declare(CLI::App& app, Settings& settings) {
       ->type_name("DIR");
   app.add_option(
          "--listen", settings.urls,
-         "Where to listen: tcp://HOST[:PORT] or ipc:///PATH; may be repeated.\n"
-         "The port is 7447 if none is given, any free one if 0. Default: tcp://127.0.0.1:7447")
+         "Where to listen: tls://HOST[:PORT] (HOST * for all addresses) for hosts that have been\n"
+         "invited, ipc:///PATH for users of this host and those who log in by ssh, plain\n"
+         "tcp://HOST[:PORT] only with --insecure-plaintext; may be repeated. The port is 7447 if\n"
+         "none is given, any free one if 0. Default: ipc:///run/tandemd/tandemd.sock")
       ->type_name("URL");
   app.add_option(
          "--store-mode", settings.store_mode,
@@ -70,8 +80,8 @@ void Declare(CLI::App& app, Settings& settings) {
       ->type_name("MODE");
   app.add_option("--config", settings.config, "Configuration file")->type_name("FILE");
   app.add_flag("--insecure-plaintext", settings.insecure_plaintext,
-               "Allow tcp:// on other addresses than loopback: anybody who can reach the port can\n"
-               "then read and replace the replicas");
+               "Allow tcp://: every user of this host, and everybody else who can reach the port, can\n"
+               "then read and replace the replicas of account local");
   app.add_flag("--list-fault-points", settings.list_fault_points,
                "Print the places where tests may end the process, and exit");
   app.set_version_flag("--version", TANDEM_VERSION);
@@ -130,16 +140,18 @@ Status ReadConfig(Settings& settings) {
   return {};
 }
 
-// Checks the URLs and completes them. Refuses plain TCP beyond this machine: it is not encrypted.
+// Checks the URLs and completes them. Refuses plain TCP, which is neither encrypted nor
+// authenticated, and which every user of this host can reach.
 Status CheckUrls(Settings& settings) {
   for (std::string& url : settings.urls) {
     ASSIGN_OR_RETURN(url, tandem::tools::CheckUrl(url, tandem::tools::UrlUse::kListen));
-    if (settings.insecure_plaintext || tandem::tools::IsLoopback(url)) continue;
+    if (settings.insecure_plaintext || !url.starts_with("tcp://")) continue;
     return tandem::MakeError(
         ErrorKind::kUsage,
         "listen on " + url +
-            " (the connection would be neither encrypted nor authenticated: listen on "
-            "127.0.0.1 and use a tunnel, or give --insecure-plaintext)",
+            " (anybody who can reach it could read and replace the replicas: listen on tls:// and "
+            "invite the other hosts, or on ipc:// for users of this host and ssh; or give "
+            "--insecure-plaintext)",
         EPERM);
   }
   return {};
@@ -162,14 +174,26 @@ tandem::Result<mode_t> StoreMode(const Settings& settings) {
 }
 
 Status Serve(const Settings& settings, mode_t store_mode, const sigset_t& signals) {
-  ASSIGN_OR_RETURN(const auto store, tandem::replica::Store::Open(settings.store, store_mode));
+  auto registry = std::make_shared<tandem::replica::FileRegistry>(settings.store);
+  ASSIGN_OR_RETURN(const auto store,
+                   tandem::replica::Store::Open(settings.store, store_mode, registry));
+  tandem::replica::ReplySocket::Options options;
+  options.workers = kWorkers;
+  options.max_message_bytes = tandem::replica::kMaxMessageBytes;
+  options.ipc_mode = kIpcMode;
+  const auto is_tls = [](const std::string& url) { return url.starts_with("tls://"); };
+  if (std::ranges::any_of(settings.urls, is_tls)) {
+    ASSIGN_OR_RETURN(options.credentials, registry->OwnCredentials());
+  }
+  tandem::tools::MakeSocketDirectories(settings.urls);
   ASSIGN_OR_RETURN(
       const auto socket,
       tandem::replica::ReplySocket::Listen(
-          settings.urls, kWorkers, tandem::replica::kMaxMessageBytes,
+          settings.urls, options,
           [&store](std::string_view request, const tandem::replica::ConnectionRef& connection) {
             return store->Answer(request, connection);
           }));
+  tandem::tools::GiveSocketsToGroup(settings.urls);
   std::string line = "tandemd: listening on";
   for (const std::string& url : socket->urls()) line += " " + url;
   std::puts(line.c_str());
@@ -223,6 +247,9 @@ int Run(Settings settings) {
 
 int main(int argc, char** argv) {
   if (const auto code = tandem::tools::RunAccountCommand(argc, argv)) return *code;
+  if (argc > 1 && std::string_view(argv[1]) == "relay") {
+    return tandem::tools::RunRelay(argc - 1, argv + 1);
+  }
   CLI::App app;
   Settings settings;
   Declare(app, settings);

@@ -26,6 +26,7 @@
 #include "tools/daemonize.h"
 #include "tools/enrol_replicas.h"
 #include "tools/flush_files.h"
+#include "tools/host_keys.h"
 #include "tools/mount_arguments.h"
 #include "tools/shutdown_progress.h"
 #include "tools/state_directory.h"
@@ -177,6 +178,7 @@ Status RunMounted(const MountArguments& arguments, const fs::SourceDirectory& so
     replicate.interval = arguments.interval;
     replicate.most_changes = arguments.most_changes;
     replicate.replicas = engine.replicas;
+    replicate.find_credentials = [](const std::string& url) { return CredentialsFor(url); };
     replication = replica::Replication::Start(std::move(replicate), *engine.tracker, *engine.tree,
                                               *engine.writer);
   }

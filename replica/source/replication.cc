@@ -21,6 +21,7 @@ std::unique_ptr<Replication> Replication::Start(Options options, meta::Tracker& 
     Sender::Options sender;
     sender.name = record.name;
     sender.url = record.url;
+    sender.find_credentials = options.find_credentials;
     sender.volume_name = options.volume_name;
     sender.volume = options.volume;
     sender.source = options.source;

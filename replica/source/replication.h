@@ -30,6 +30,7 @@ class Replication {
     // How many changed objects and names are remembered for replicas that are behind.
     uint64_t most_changes = kMaxChangesRemembered;
     std::vector<meta::ReplicaRecord> replicas;
+    FindCredentials find_credentials;  // of replicas at tls:// URLs
   };
 
   // All references must outlive the replication.

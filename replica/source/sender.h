@@ -47,6 +47,7 @@ class Sender {
   struct Options {
     std::string name;
     std::string url;
+    FindCredentials find_credentials;
     std::string volume_name;
     VolumeId volume;
     std::string source;  // host:path, for messages

@@ -52,8 +52,10 @@ class Line final : public Channel::Events {
 
 class StreamRequestSocket final : public RequestSocket {
  public:
-  StreamRequestSocket(std::string url, StreamUrl target, std::shared_ptr<const TlsContext> tls)
-      : url_(std::move(url)), target_(std::move(target)), tls_(std::move(tls)) {}
+  StreamRequestSocket(std::string url, StreamUrl target, FindCredentials find_credentials)
+      : url_(std::move(url)),
+        target_(std::move(target)),
+        find_credentials_(std::move(find_credentials)) {}
   ~StreamRequestSocket() override {
     {
       MutexLock lock(mutex_);
@@ -112,12 +114,14 @@ class StreamRequestSocket final : public RequestSocket {
     return std::chrono::duration_cast<milliseconds>(Clock::now().time_since_epoch()).count();
   }
   void Run();
-  bool Carry(NngStream stream);
+  Result<std::shared_ptr<const TlsContext>> TlsForNext();
+  bool Dial();
+  bool Carry(NngStream stream, std::shared_ptr<const TlsContext> tls);
   void EndIfSilent(milliseconds patience) EXCLUDES(mutex_);
 
   const std::string url_;
   const StreamUrl target_;
-  const std::shared_ptr<const TlsContext> tls_;
+  const FindCredentials find_credentials_;
   nng_stream_dialer* dialer_ = nullptr;
   NngAio dial_;
   std::atomic<uint64_t> connections_{0};
@@ -232,16 +236,8 @@ milliseconds StreamRequestSocket::silence() {
 void StreamRequestSocket::Run() {
   milliseconds pause = kRedialFirst;
   for (;;) {
-    dial_.SetTimeout(kDialTimeout);
-    nng_stream_dialer_dial(dialer_, dial_.handle);
-    nng_aio_wait(dial_.handle);
-    const int code = nng_aio_result(dial_.handle);
-    if (code == 0) {
-      if (Carry(NngStream(nng_aio_get_output(dial_.handle, 0)))) pause = kRedialFirst;
-    }
-    const std::string why = code != 0 ? WhyNotDialed(code, url_, target_) : "";
+    if (Dial()) pause = kRedialFirst;
     MutexLock lock(mutex_);
-    if (code != 0) why_ = why;
     const auto until = Clock::now() + pause;
     while (!stopping_ && wake_.WaitUntil(mutex_, until)) {
     }
@@ -250,13 +246,40 @@ void StreamRequestSocket::Run() {
   }
 }
 
+// Makes one connection and waits until it has ended. Returns true if it was greeted.
+bool StreamRequestSocket::Dial() {
+  auto tls = TlsForNext();
+  if (!tls) {
+    MutexLock lock(mutex_);
+    why_ = tls.error().ToString();
+    return false;
+  }
+  dial_.SetTimeout(kDialTimeout);
+  nng_stream_dialer_dial(dialer_, dial_.handle);
+  nng_aio_wait(dial_.handle);
+  if (const int code = nng_aio_result(dial_.handle); code != 0) {
+    std::string why = WhyNotDialed(code, url_, target_);
+    MutexLock lock(mutex_);
+    why_ = std::move(why);
+    return false;
+  }
+  return Carry(NngStream(nng_aio_get_output(dial_.handle, 0)), std::move(*tls));
+}
+
+// Returns null unless the URL is tls://.
+Result<std::shared_ptr<const TlsContext>> StreamRequestSocket::TlsForNext() {
+  if (target_.scheme != StreamUrl::Scheme::kTls) return nullptr;
+  ASSIGN_OR_RETURN(const Credentials credentials, find_credentials_(url_));
+  return TlsContext::Make(TlsSide::kAsking, credentials);
+}
+
 // Carries calls over a connection until it ends. Returns true if it was greeted.
-bool StreamRequestSocket::Carry(NngStream stream) {
+bool StreamRequestSocket::Carry(NngStream stream, std::shared_ptr<const TlsContext> tls) {
   Channel::Options options;
   options.asks = true;
   options.is_ipc = target_.scheme == StreamUrl::Scheme::kIpc;
   options.max_frame_bytes = kMaxMessageBytes + Frame::kIdBytes;
-  options.tls = tls_;
+  options.tls = std::move(tls);
   options.greeting_timeout = kAskingGreetingTimeout;
   options.frame_timeout = kFrameTimeout;
   const auto line = std::make_shared<Line>(*this, std::move(stream), std::move(options));
@@ -338,23 +361,17 @@ void Line::OnEnd(const Error& why) {
 }  // namespace
 
 Result<std::unique_ptr<RequestSocket>> RequestSocket::Dial(const std::string& url,
-                                                           const Credentials& credentials) {
+                                                           FindCredentials find_credentials) {
   ASSIGN_OR_RETURN(StreamUrl target, StreamUrl::Parse(url));
-  std::shared_ptr<const TlsContext> tls;
-  if (target.scheme == StreamUrl::Scheme::kTls) {
-    if (credentials.authority.empty() && credentials.authority_digest.empty()) {
-      return MakeError(
-          ErrorKind::kUsage,
-          "connect to " + url +
-              " (this host is not paired with it: run `tandemd invite` there, and give "
-              "the token's file here once, as --replica NAME=@FILE)",
-          EACCES);
-    }
-    ASSIGN_OR_RETURN(tls, TlsContext::Make(TlsSide::kAsking, credentials));
-  }
-  auto socket = std::make_unique<StreamRequestSocket>(url, std::move(target), std::move(tls));
+  auto socket = std::make_unique<StreamRequestSocket>(url, std::move(target),
+                                                      std::move(find_credentials));
   RETURN_IF_ERROR(socket->Start());
   return socket;
+}
+
+Result<std::unique_ptr<RequestSocket>> RequestSocket::Dial(const std::string& url,
+                                                           const Credentials& credentials) {
+  return Dial(url, FindCredentials([credentials](const std::string&) { return credentials; }));
 }
 
 Result<std::string> RequestSocket::Ask(std::string request, milliseconds timeout) {

@@ -27,8 +27,10 @@ class RequestSocket {
  public:
   class Call;  // one request under way
 
-  // Does not wait for the peer. Returns kUsage if the URL is invalid, or if it is tls:// and the
-  // credentials name no authority.
+  // Does not wait for the peer. Returns kUsage if the URL is invalid. Credentials count for tls://
+  // only.
+  static Result<std::unique_ptr<RequestSocket>> Dial(const std::string& url,
+                                                     FindCredentials find_credentials);
   static Result<std::unique_ptr<RequestSocket>> Dial(const std::string& url,
                                                      const Credentials& credentials = {});
   virtual ~RequestSocket() = default;

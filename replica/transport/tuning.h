@@ -29,7 +29,20 @@ inline constexpr std::chrono::milliseconds kConnectionSilence{5000};
 // requests prove nothing: a proxy, or the kernel of a host whose tandemd is stuck, takes them in.
 inline constexpr uint64_t kLeastProgressBytes = 4096;
 
-// ---- Answering: reply.cc, guests.h --------------------------------------------------------------
+// ---- Through ssh: ssh_tunnel.h -------------------------------------------------------------------
+
+// Pause before ssh is started again: at first, at most, and at most if a person has to help.
+inline constexpr std::chrono::seconds kSshPauseFirst{1};
+inline constexpr std::chrono::seconds kSshPauseLongest{4};
+inline constexpr std::chrono::seconds kSshPauseIfRefused{30};
+// An ssh that has run for this long had a connection.
+inline constexpr std::chrono::seconds kSshHasWorked{15};
+// An ssh that is given up after this long has had no answer.
+inline constexpr std::chrono::seconds kSshIsSilent{5};
+// Pause after a connection could not be accepted (no descriptors).
+inline constexpr std::chrono::seconds kAcceptPause{1};
+
+// ---- Answering: reply.cc ------------------------------------------------------------------------
 
 // Workers at the start; more are made while all of them are busy.
 inline constexpr int kFirstWorkers = 2;
