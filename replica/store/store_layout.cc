@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <functional>
 #include <nlohmann/json.hpp>
@@ -218,6 +219,7 @@ Result<std::vector<VolumeKey>> StoreLayout::FindVolumes() const {
     return {};
   };
   RETURN_IF_ERROR(look(fd_.get(), kLocalAccount));
+  std::ranges::sort(found);
   return found;
 }
 

@@ -85,7 +85,7 @@ TEST_F(Quotas, AHoleCountsThoughItTakesNoRoom) {
   ASSERT_EQ(client.Greet().code, ReplyCode::kOk);
   const ObjectId id(9, 9);
   EXPECT_EQ(client
-                .Ship({ObjectRecord{id, true, true, FileOf(uint64_t{1} << 62)},
+                .Ship({ObjectRecord{id, true, true, FileOf(uint64_t{1} << 40)},
                        EntryRecord{kRootObject, "hole", id}})
                 .code,
             ReplyCode::kNoSpace);
