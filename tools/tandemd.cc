@@ -21,6 +21,7 @@
 #include "replica/transport/transport.h"
 #include "replica/wire/messages.h"
 #include "tools/print.h"
+#include "tools/process_limits.h"
 #include "tools/replica_url.h"
 #include "tools/socket_group.h"
 #include "tools/tandemd_accounts.h"
@@ -43,6 +44,7 @@ struct Settings {
   std::vector<std::string> urls;
   std::string config;
   std::string store_mode;
+  std::string reserve;
   bool insecure_plaintext = false;
   bool list_fault_points = false;
 };
@@ -58,7 +60,8 @@ void Declare(CLI::App& app, Settings& settings) {
       "         on the source, once:  tandemfs /data /data --replica backup=@token\n"
       "The configuration file is TOML with the same names: store = \"DIR\", listen = [\"URL\", "
       "...],\n"
-      "store-mode = \"MODE\", insecure-plaintext = true. The command line overrides it.\n"
+      "store-mode = \"MODE\", reserve = \"5%\", insecure-plaintext = true. The command line "
+      "overrides it.\n"
       "tandemd invite and tandemd account keep accounts and keys: see tandemd invite --help,\n"
       "tandemd account --help.\n"
       "Run as root, so that owners and devices can be set as they are on the source.\n"
@@ -78,10 +81,14 @@ void Declare(CLI::App& app, Settings& settings) {
          "Permissions of STORE and of the volumes' directories, octal. Default: 0700, only\n"
          "tandemd's user has access. 0755: the modes in tree/ decide what others see")
       ->type_name("MODE");
+  app.add_option("--reserve", settings.reserve,
+                 "What no volume may use of the store's disk, as in 20G or 5%. Default: 0")
+      ->type_name("SIZE|PERCENT");
   app.add_option("--config", settings.config, "Configuration file")->type_name("FILE");
-  app.add_flag("--insecure-plaintext", settings.insecure_plaintext,
-               "Allow tcp://: every user of this host, and everybody else who can reach the port, can\n"
-               "then read and replace the replicas of account local");
+  app.add_flag(
+      "--insecure-plaintext", settings.insecure_plaintext,
+      "Allow tcp://: every user of this host, and everybody else who can reach the port, can\n"
+      "then read and replace the replicas of account local");
   app.add_flag("--list-fault-points", settings.list_fault_points,
                "Print the places where tests may end the process, and exit");
   app.set_version_flag("--version", TANDEM_VERSION);
@@ -125,6 +132,10 @@ Status ReadConfig(Settings& settings) {
       const auto value = node.value<std::string>();
       if (!value) return BadConfig(settings, "store-mode must be a string, as in \"0755\"");
       if (settings.store_mode.empty()) settings.store_mode = *value;
+    } else if (name == "reserve") {
+      const auto value = node.value<std::string>();
+      if (!value) return BadConfig(settings, "reserve must be a string, as in \"5%\"");
+      if (settings.reserve.empty()) settings.reserve = *value;
     } else if (name == "listen") {
       if (auto read = ReadListen(node, settings); !read) return read;
     } else if (name == "insecure-plaintext") {
@@ -133,8 +144,8 @@ Status ReadConfig(Settings& settings) {
       settings.insecure_plaintext |= *value;
     } else {
       return BadConfig(settings, "unknown setting " + name +
-                                     "; there are store, store-mode, listen and "
-                                     "insecure-plaintext");
+                                     "; there are store, store-mode, reserve, listen "
+                                     "and insecure-plaintext");
     }
   }
   return {};
@@ -174,9 +185,13 @@ tandem::Result<mode_t> StoreMode(const Settings& settings) {
 }
 
 Status Serve(const Settings& settings, mode_t store_mode, const sigset_t& signals) {
+  tandem::replica::Reserve reserve;
+  if (!settings.reserve.empty()) {
+    ASSIGN_OR_RETURN(reserve, tandem::replica::Reserve::Parse(settings.reserve));
+  }
   auto registry = std::make_shared<tandem::replica::FileRegistry>(settings.store);
   ASSIGN_OR_RETURN(const auto store,
-                   tandem::replica::Store::Open(settings.store, store_mode, registry));
+                   tandem::replica::Store::Open(settings.store, store_mode, registry, reserve));
   tandem::replica::ReplySocket::Options options;
   options.workers = kWorkers;
   options.max_message_bytes = tandem::replica::kMaxMessageBytes;
@@ -231,6 +246,8 @@ int Run(Settings settings) {
   if (!store_mode) return Fail(store_mode.error());
 
   tandem::SetUpLog("tandemd");
+  tandem::tools::RaiseOpenFiles();
+  tandem::tools::LimitHeaps();
   // All threads inherit the mask; main receives the signals by sigwait.
   sigset_t signals;
   sigemptyset(&signals);

@@ -53,6 +53,14 @@ struct LackingXattrs {
   std::string names;     // the names that one of them lacks
 };
 
+// What all objects of a catalog take: a file its length in blocks of 4 KiB, holes included, a
+// directory one block, and every object its link target and extended attributes.
+struct CatalogTotals {
+  uint64_t bytes = 0;
+  uint64_t objects = 0;
+  friend bool operator==(const CatalogTotals&, const CatalogTotals&) = default;
+};
+
 // A cut, and the time at which the source took it.
 struct AppliedCut {
   CutName name;
@@ -85,6 +93,17 @@ class Catalog {
   // Returns true if there is no entry.
   Result<bool> IsEmpty();
   Result<LackingXattrs> CountLackingXattrs();
+  // Kept up to date row by row, so this costs nothing. Within a savepoint it is behind until
+  // SetApplied.
+  Result<CatalogTotals> Totals();
+  // What one object takes of Totals().bytes. Returns nullopt if there is no such object.
+  struct ObjectBytes {
+    uint64_t content = 0;
+    uint64_t beside = 0;  // link target and extended attributes
+  };
+  Result<std::optional<ObjectBytes>> FindBytes(ObjectId object);
+  // Returns ObjectBytes::content of such an object.
+  static uint64_t BytesOf(meta::Kind kind, uint64_t size);
   // Changed within a savepoint, like everything else.
   ShortObjects& short_objects();
 
@@ -105,6 +124,7 @@ class Catalog {
   Status Forget(std::deque<ObjectId> objects, const std::function<bool(ObjectId)>& is_kept);
   Status SetEntry(const EntryKey& key, ObjectId child, Epoch cut);
   Status RemoveEntry(const EntryKey& key);
+  // The last change in a savepoint.
   Status SetApplied(const AppliedCut& cut);
 
   // Commits the transaction durably. Not to be called within a savepoint. Does nothing if no
@@ -123,6 +143,9 @@ class Catalog {
 
   // Declared before database_ and so closed after it: closing it drops SQLite's locks.
   UniqueFd file_;
+  // What the open savepoint has added to the table `total` so far.
+  int64_t added_bytes_ = 0;
+  int64_t added_objects_ = 0;
   Database database_;
   std::unique_ptr<Statements> statements_;  // destroyed before database_
 };

@@ -85,6 +85,7 @@ bool Applier::RedoOnce() {
     if (const auto looked = catalog_.ReportShortObjects(); !looked) {
       LogError("volume {}: {}", place_.name(), looked.error().ToString());
     }
+    catalog_.ReportUsage();
     // Before the source hears of it: a stage begun there must not find an older catalog.
     if (applied.IsNowhere()) RETURN_IF_ERROR(catalog_.Keep());
     return applied;

@@ -22,7 +22,19 @@ Status KeptCatalog::Open() {
   if (!catalog) return tl::unexpected<Error>(std::move(catalog.error()));
   MutexLock lock(mutex_);
   catalog_ = std::move(*catalog);
+  ReportUsage();
   return ReportShortObjects();
+}
+
+void KeptCatalog::ReportUsage() {
+  const VolumeTerms& terms = place_.terms();
+  if (terms.usage == nullptr) return;
+  const auto totals = catalog_->Totals();
+  if (totals) {
+    terms.usage->SetApplied(place_.identity().name, *totals);
+  } else {
+    LogError("volume {}: {}", place_.name(), totals.error().ToString());
+  }
 }
 
 Status KeptCatalog::SetAside() {

@@ -52,6 +52,8 @@ class KeptCatalog {
   tl::unexpected<Error> DiscardUnkept(Error why) REQUIRES(mutex_);
   // Puts objects that fall short into the VolumeReport.
   Status ReportShortObjects() REQUIRES(mutex_);
+  // Tells the account what the volume has, if the catalog says it.
+  void ReportUsage() REQUIRES(mutex_);
 
  private:
   Status SetAside();
