@@ -17,8 +17,10 @@
 #include "replica/store/store.h"
 #include "replica/transport/transport.h"
 #include "replica/wire/messages.h"
+#include "tools/least_privilege.h"
 #include "tools/print.h"
 #include "tools/replica_url.h"
+#include "tools/system_call_filter.h"
 
 namespace {
 
@@ -35,7 +37,10 @@ struct Settings {
   std::vector<std::string> urls;
   std::string config;
   std::string store_mode;
+  std::string user;
   bool insecure_plaintext = false;
+  bool trusted_attributes = false;
+  bool no_sandbox = false;
   bool list_fault_points = false;
 };
 
@@ -49,8 +54,10 @@ void Declare(CLI::App& app, Settings& settings) {
       "         tandemfs /data /data --replica tcp://127.0.0.1:7447\n"
       "The configuration file is TOML with the same names: store = \"DIR\", listen = [\"URL\", "
       "...],\n"
-      "store-mode = \"MODE\", insecure-plaintext = true. The command line overrides it.\n"
-      "Run as root, so that owners and devices can be set as they are on the source.\n"
+      "store-mode = \"MODE\", insecure-plaintext = true, trusted-attributes = true,\n"
+      "user = \"NAME\". The command line overrides it.\n"
+      "Run as root, so that owners and devices can be set as they are on the source. It keeps no\n"
+      "more of root's rights than that takes.\n"
       "TANDEM_LOG=debug logs more.");
   app.add_option("--store", settings.store,
                  "Directory of the replicas; created if its parent exists")
@@ -69,6 +76,15 @@ void Declare(CLI::App& app, Settings& settings) {
   app.add_flag("--insecure-plaintext", settings.insecure_plaintext,
                "Allow tcp:// on other addresses than loopback: anybody who can reach the port can\n"
                "then read and replace the replicas");
+  app.add_flag("--trusted-attributes", settings.trusted_attributes,
+               "Keep the right to set trusted.* and security.* attributes (CAP_SYS_ADMIN), which\n"
+               "are otherwise kept in replica.db only; file capabilities are set in any case");
+  app.add_option("--user", settings.user,
+                 "Run as this user, who owns STORE, once started as root. Owners and devices are\n"
+                 "then kept in replica.db only")
+      ->type_name("NAME");
+  // For debuggers and tracers: allows all system calls.
+  app.add_flag("--no-sandbox", settings.no_sandbox)->group("");
   app.add_flag("--list-fault-points", settings.list_fault_points,
                "Print the places where tests may end the process, and exit");
   app.set_version_flag("--version", TANDEM_VERSION);
@@ -114,14 +130,19 @@ Status ReadConfig(Settings& settings) {
       if (settings.store_mode.empty()) settings.store_mode = *value;
     } else if (name == "listen") {
       if (auto read = ReadListen(node, settings); !read) return read;
-    } else if (name == "insecure-plaintext") {
+    } else if (name == "user") {
+      const auto value = node.value<std::string>();
+      if (!value) return BadConfig(settings, "user must be a string");
+      if (settings.user.empty()) settings.user = *value;
+    } else if (name == "insecure-plaintext" || name == "trusted-attributes") {
       const auto value = node.value<bool>();
-      if (!value) return BadConfig(settings, "insecure-plaintext must be true or false");
-      settings.insecure_plaintext |= *value;
+      if (!value) return BadConfig(settings, name + " must be true or false");
+      (name == "insecure-plaintext" ? settings.insecure_plaintext : settings.trusted_attributes) |=
+          *value;
     } else {
       return BadConfig(settings, "unknown setting " + name +
-                                     "; there are store, store-mode, listen and "
-                                     "insecure-plaintext");
+                                     "; there are store, store-mode, listen, user, "
+                                     "insecure-plaintext and trusted-attributes");
     }
   }
   return {};
@@ -167,6 +188,12 @@ Status Serve(const Settings& settings, mode_t store_mode, const sigset_t& signal
           [&store](std::string_view request, const tandem::replica::ConnectionRef& connection) {
             return store->Answer(request, connection);
           }));
+  if (!settings.no_sandbox) {
+    // A kernel without filters is no reason to keep no replica.
+    if (const auto filtered = tandem::tools::FilterSystemCalls(); !filtered) {
+      tandem::LogWarning("{}", filtered.error().ToString());
+    }
+  }
   std::string line = "tandemd: listening on";
   for (const std::string& url : socket->urls()) line += " " + url;
   std::puts(line.c_str());
@@ -212,6 +239,15 @@ int Run(Settings settings) {
   // A write beyond RLIMIT_FSIZE then fails with EFBIG, which concerns that file only.
   signal(SIGXFSZ, SIG_IGN);
   umask(0);
+  // Before there is another thread.
+  if (!settings.user.empty()) {
+    if (const auto became = tandem::tools::BecomeUser(settings.user); !became) {
+      return Fail(became.error());
+    }
+  }
+  if (const auto reduced = tandem::tools::ReduceToReplica(settings.trusted_attributes); !reduced) {
+    return Fail(reduced.error());
+  }
   const auto served = Serve(settings, *store_mode, signals);
   return served ? EXIT_SUCCESS : Fail(served.error());
 }

@@ -25,6 +25,7 @@
 #include "tools/control_server.h"
 #include "tools/daemonize.h"
 #include "tools/flush_files.h"
+#include "tools/least_privilege.h"
 #include "tools/mount_arguments.h"
 #include "tools/shutdown_progress.h"
 #include "tools/state_directory.h"
@@ -239,6 +240,7 @@ Status Main(int argc, char** argv) {
     ASSIGN_OR_RETURN(background, Background::Enter());
   }
   fs::BecomeFlusher();
+  RETURN_IF_ERROR(ReduceToMount());
   const fs::StopSignals signals;
   std::unique_ptr<fs::KernelMount> kernel_mount;
   if (takes_over) {

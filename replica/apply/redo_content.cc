@@ -11,6 +11,7 @@
 #include "replica/apply/file_data.h"
 #include "replica/apply/removal.h"
 #include "replica/apply/spare_objects.h"
+#include "replica/apply/special_attributes.h"
 #include "replica/apply/tuning.h"
 
 namespace tandem::replica {
@@ -180,6 +181,10 @@ Status ContentWriter::MakeNode(const std::string& name, const meta::Attributes& 
       result = symlinkat(attributes.link_target.c_str(), hold_fd, name.c_str());
       break;
     default:
+      if (IsDevice(attributes.kind) && !state_.place.may_set_special) {
+        result = mknodat(hold_fd, name.c_str(), S_IFREG | 0600, 0);
+        break;
+      }
       result =
           mknodat(hold_fd, name.c_str(), meta::FormatOf(attributes.kind) | 0600, attributes.device);
       if (result != 0 && errno == EPERM) {

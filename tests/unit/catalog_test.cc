@@ -21,24 +21,33 @@ TEST_P(OlderCatalog, IsBroughtUpToDate) {
   {
     auto database = Database::Open(path, Database::Sync::kFull);
     ASSERT_TRUE(database);
-    ASSERT_TRUE(database->Execute("DROP TABLE short"));
-    if (GetParam() == 1) {
-      ASSERT_TRUE(database->Execute("DROP TABLE lacking"));
+    if (GetParam() < 3) {
+      ASSERT_TRUE(database->Execute("DROP TABLE short"));
+    }
+    ASSERT_TRUE(database->Execute("DROP TABLE lacking"));
+    if (GetParam() > 1) {
+      constexpr char kOld[] =
+          "CREATE TABLE lacking (object BLOB PRIMARY KEY, xattrs BLOB) WITHOUT ROWID;";
+      ASSERT_TRUE(database->Execute(kOld));
     }
     ASSERT_TRUE(database->SetUserVersion(GetParam()));
   }
   auto catalog = Catalog::Open(path);
   ASSERT_TRUE(catalog) << catalog.error().ToString();
   const ObjectId object(1, 2);
-  ASSERT_TRUE((*catalog)->NoteLackingXattrs(object, "user.a user.b"));
-  EXPECT_EQ((*catalog)->CountLackingXattrs()->objects, 1u);
-  EXPECT_EQ((*catalog)->CountLackingXattrs()->names, "user.a user.b");
+  ASSERT_TRUE((*catalog)->NoteLacking(object, "user.a user.b", "setuid"));
+  const LackingAttributes lacking = (*catalog)->CountLacking().value();
+  EXPECT_EQ(lacking.unset.objects, 1u);
+  EXPECT_EQ(lacking.unset.names, "user.a user.b");
+  EXPECT_EQ(lacking.withheld.objects, 1u);
+  EXPECT_EQ(lacking.withheld.names, "setuid");
   ASSERT_TRUE((*catalog)->Remove(object));
-  EXPECT_EQ((*catalog)->CountLackingXattrs()->objects, 0u);
+  EXPECT_EQ((*catalog)->CountLacking()->unset.objects, 0u);
+  EXPECT_EQ((*catalog)->CountLacking()->withheld.objects, 0u);
   EXPECT_EQ(*(*catalog)->short_objects().Count(), 0u);
 }
 
-INSTANTIATE_TEST_SUITE_P(Schemas, OlderCatalog, testing::Values(1, 2));
+INSTANTIATE_TEST_SUITE_P(Schemas, OlderCatalog, testing::Values(1, 2, 3));
 
 class DamagedCatalog : public testing::Test {
  protected:
