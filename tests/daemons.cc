@@ -77,8 +77,8 @@ ReplicaDaemon::ReplicaDaemon(const Scratch& scratch, const std::string& name, st
       url_("tcp://127.0.0.1:" + std::to_string(FreePort())) {}
 
 AssertionResult ReplicaDaemon::Start(const Environment& environment) {
-  std::vector<std::string> command = {Program("tandemd"), "--store", store_,
-                                      "--listen",         url_,      "--trusted-attributes"};
+  std::vector<std::string> command = {Program("tandemd"), "--store", store_, "--listen", url_};
+  if (trusted_attributes_) command.push_back("--trusted-attributes");
   command.insert(command.end(), more_.begin(), more_.end());
   Launch launch{command, environment};
   if (user_) launch.user = *user_;

@@ -33,6 +33,8 @@ class ReplicaDaemon {
 
   // Runs it as this user, from the next start on; who owns the store.
   void set_user(uid_t user) { user_ = user; }
+  // Whether it may set trusted.* attributes, from the next start on. By default it may.
+  void set_trusted_attributes(bool may) { trusted_attributes_ = may; }
   // Arguments beside the store and the URL.
   std::vector<std::string>& more() { return more_; }
   Process& process() { return *process_; }
@@ -46,6 +48,7 @@ class ReplicaDaemon {
   std::string store_;
   std::string url_;
   std::optional<uid_t> user_;
+  bool trusted_attributes_ = true;
   std::vector<std::string> more_;
   std::unique_ptr<Process> process_;
 };
