@@ -43,6 +43,8 @@ class ReplicaDaemon {
     under_ = std::move(under);
     url_ = std::move(url);
   }
+  // Whether it may set trusted.* attributes, from the next start on. By default it may.
+  void set_trusted_attributes(bool may) { trusted_attributes_ = may; }
   // Arguments beside the store and the URL.
   std::vector<std::string>& more() { return more_; }
   Process& process() { return *process_; }
@@ -57,6 +59,7 @@ class ReplicaDaemon {
   std::string url_;
   std::optional<uid_t> user_;
   std::vector<std::string> under_;
+  bool trusted_attributes_ = true;
   std::vector<std::string> more_;
   std::unique_ptr<Process> process_;
 };

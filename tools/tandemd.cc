@@ -20,10 +20,12 @@
 #include "replica/store/store.h"
 #include "replica/transport/transport.h"
 #include "replica/wire/messages.h"
+#include "tools/least_privilege.h"
 #include "tools/print.h"
 #include "tools/process_limits.h"
 #include "tools/replica_url.h"
 #include "tools/socket_group.h"
+#include "tools/system_call_filter.h"
 #include "tools/tandemd_accounts.h"
 #include "tools/tandemd_relay.h"
 
@@ -45,7 +47,10 @@ struct Settings {
   std::string config;
   std::string store_mode;
   std::string reserve;
+  std::string user;
   bool insecure_plaintext = false;
+  bool trusted_attributes = false;
+  bool no_sandbox = false;
   bool list_fault_points = false;
 };
 
@@ -60,11 +65,13 @@ void Declare(CLI::App& app, Settings& settings) {
       "         on the source, once:  tandemfs /data /data --replica backup=@token\n"
       "The configuration file is TOML with the same names: store = \"DIR\", listen = [\"URL\", "
       "...],\n"
-      "store-mode = \"MODE\", reserve = \"5%\", insecure-plaintext = true. The command line "
-      "overrides it.\n"
+      "store-mode = \"MODE\", reserve = \"5%\", insecure-plaintext = true, "
+      "trusted-attributes = true,\n"
+      "user = \"NAME\". The command line overrides it.\n"
       "tandemd invite and tandemd account keep accounts and keys: see tandemd invite --help,\n"
       "tandemd account --help.\n"
-      "Run as root, so that owners and devices can be set as they are on the source.\n"
+      "Run as root, so that owners and devices can be set as they are on the source. It keeps no\n"
+      "more of root's rights than that takes.\n"
       "TANDEM_LOG=debug logs more.");
   app.add_option("--store", settings.store,
                  "Directory of the replicas; created if its parent exists")
@@ -89,6 +96,16 @@ void Declare(CLI::App& app, Settings& settings) {
       "--insecure-plaintext", settings.insecure_plaintext,
       "Allow tcp://: every user of this host, and everybody else who can reach the port, can\n"
       "then read and replace the replicas of account local");
+  app.add_flag("--trusted-attributes", settings.trusted_attributes,
+               "Keep the right to set trusted.* and security.* attributes (CAP_SYS_ADMIN), which\n"
+               "are otherwise kept in replica.db only; file capabilities are set in any case.\n"
+               "Implied by --listen ipc:// and tcp://, over which account local is reached");
+  app.add_option("--user", settings.user,
+                 "Run as this user, who owns STORE, once started as root. Owners and devices are\n"
+                 "then kept in replica.db only")
+      ->type_name("NAME");
+  // For debuggers and tracers: allows all system calls.
+  app.add_flag("--no-sandbox", settings.no_sandbox)->group("");
   app.add_flag("--list-fault-points", settings.list_fault_points,
                "Print the places where tests may end the process, and exit");
   app.set_version_flag("--version", TANDEM_VERSION);
@@ -138,14 +155,19 @@ Status ReadConfig(Settings& settings) {
       if (settings.reserve.empty()) settings.reserve = *value;
     } else if (name == "listen") {
       if (auto read = ReadListen(node, settings); !read) return read;
-    } else if (name == "insecure-plaintext") {
+    } else if (name == "user") {
+      const auto value = node.value<std::string>();
+      if (!value) return BadConfig(settings, "user must be a string");
+      if (settings.user.empty()) settings.user = *value;
+    } else if (name == "insecure-plaintext" || name == "trusted-attributes") {
       const auto value = node.value<bool>();
-      if (!value) return BadConfig(settings, "insecure-plaintext must be true or false");
-      settings.insecure_plaintext |= *value;
+      if (!value) return BadConfig(settings, name + " must be true or false");
+      (name == "insecure-plaintext" ? settings.insecure_plaintext : settings.trusted_attributes) |=
+          *value;
     } else {
       return BadConfig(settings, "unknown setting " + name +
-                                     "; there are store, store-mode, reserve, listen "
-                                     "and insecure-plaintext");
+                                     "; there are store, store-mode, reserve, listen, user, "
+                                     "insecure-plaintext and trusted-attributes");
     }
   }
   return {};
@@ -209,6 +231,12 @@ Status Serve(const Settings& settings, mode_t store_mode, const sigset_t& signal
             return store->Answer(request, connection);
           }));
   tandem::tools::GiveSocketsToGroup(settings.urls);
+  if (!settings.no_sandbox) {
+    // A kernel without filters is no reason to keep no replica.
+    if (const auto filtered = tandem::tools::FilterSystemCalls(); !filtered) {
+      tandem::LogWarning("{}", filtered.error().ToString());
+    }
+  }
   std::string line = "tandemd: listening on";
   for (const std::string& url : socket->urls()) line += " " + url;
   std::puts(line.c_str());
@@ -256,6 +284,18 @@ int Run(Settings settings) {
   // A write beyond RLIMIT_FSIZE then fails with EFBIG, which concerns that file only.
   signal(SIGXFSZ, SIG_IGN);
   umask(0);
+  // Before there is another thread.
+  if (!settings.user.empty()) {
+    if (const auto became = tandem::tools::BecomeUser(settings.user); !became) {
+      return Fail(became.error());
+    }
+  }
+  // Account local, which has all rights in the tree, can be reached by these.
+  const auto is_local = [](const std::string& url) { return !url.starts_with("tls://"); };
+  settings.trusted_attributes |= std::ranges::any_of(settings.urls, is_local);
+  if (const auto reduced = tandem::tools::ReduceToReplica(settings.trusted_attributes); !reduced) {
+    return Fail(reduced.error());
+  }
   const auto served = Serve(settings, *store_mode, signals);
   return served ? EXIT_SUCCESS : Fail(served.error());
 }

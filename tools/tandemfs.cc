@@ -27,6 +27,7 @@
 #include "tools/enrol_replicas.h"
 #include "tools/flush_files.h"
 #include "tools/host_keys.h"
+#include "tools/least_privilege.h"
 #include "tools/mount_arguments.h"
 #include "tools/shutdown_progress.h"
 #include "tools/state_directory.h"
@@ -243,6 +244,7 @@ Status Main(int argc, char** argv) {
     ASSIGN_OR_RETURN(background, Background::Enter());
   }
   fs::BecomeFlusher();
+  RETURN_IF_ERROR(ReduceToMount());
   const fs::StopSignals signals;
   std::unique_ptr<fs::KernelMount> kernel_mount;
   if (takes_over) {

@@ -12,7 +12,7 @@
 namespace tandem::replica {
 namespace {
 
-constexpr int kSchemaVersion = 4;
+constexpr int kSchemaVersion = 5;
 
 // The log is checkpointed into the database file when it has 1,000 pages. It always starts afresh
 // afterwards, because no other program reads it. Pages that a savepoint overwrites are kept in
@@ -48,7 +48,12 @@ constexpr char kSchema[] =
 constexpr char kLackingSchema[] =
     "CREATE TABLE lacking (object BLOB PRIMARY KEY, xattrs BLOB) WITHOUT ROWID;";
 
-// Since version 4: one row, the CatalogTotals. Older databases are counted once.
+// Since version 4: likewise, what was withheld of it (special_attributes.h).
+constexpr char kWithheldSchema[] =
+    "ALTER TABLE lacking ADD COLUMN withheld BLOB DEFAULT x'';"
+    "CREATE INDEX lacking_withheld ON lacking (object) WHERE withheld != x'';";
+
+// Since version 5: one row, the CatalogTotals. Older databases are counted once.
 constexpr char kTotalSchema[] =
     "CREATE TABLE total (one INTEGER PRIMARY KEY CHECK (one = 1), objects INTEGER, bytes INTEGER);"
     "INSERT INTO total SELECT 1, count(*), CAST(min(total("
@@ -70,7 +75,8 @@ constexpr auto kTables = {
                     "modify_s,modify_ns,change_s,change_ns,link_target,xattrs,cut"},
     Database::Table{"entry", "parent*,name*,child,cut"},
 };
-constexpr Database::Table kLackingTable = {"lacking", "object*,xattrs"};
+constexpr Database::Table kLackingTable = {"lacking", "object*,xattrs,withheld"};
+constexpr Database::Table kOldLackingTable = {"lacking", "object*,xattrs"};
 constexpr Database::Table kTotalTable = {"total", "one*,objects,bytes"};
 constexpr Database::Table kNoTotalTable = {"total", ""};
 constexpr Database::Table kNoLackingTable = {"lacking", ""};
@@ -88,8 +94,13 @@ constexpr char kEntriesOf[] =
 constexpr char kApplied[] = "SELECT epoch, cut, wall_time_ns FROM applied";
 constexpr char kAny[] = "SELECT 1 FROM entry LIMIT 1";
 constexpr char kCountLacking[] =
-    "SELECT count(*), max(xattrs) FROM (SELECT xattrs FROM lacking LIMIT ?)";
-constexpr char kLacks[] = "INSERT OR REPLACE INTO lacking VALUES (?, ?)";
+    "SELECT count(*), ifnull(sum(xattrs != x''), 0), max(xattrs),"
+    " ifnull(sum(withheld != x''), 0), max(withheld)"
+    " FROM (SELECT xattrs, withheld FROM lacking LIMIT ?)";
+constexpr char kListWithheld[] =
+    "SELECT object, withheld FROM lacking WHERE withheld != x'' LIMIT ?";
+constexpr char kIsWithheld[] = "SELECT 1 FROM lacking WHERE object = ? AND withheld != x''";
+constexpr char kLacks[] = "INSERT OR REPLACE INTO lacking VALUES (?, ?, ?)";
 constexpr char kLacksNothing[] = "DELETE FROM lacking WHERE object = ?";
 constexpr char kPut[] =
     "INSERT OR REPLACE INTO object VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
@@ -129,10 +140,12 @@ Status Migrate(Database& database) {
                                               " (the number of its schema cannot be " +
                                               std::to_string(version) + ")");
   }
-  if (version == 1 || version == 2) {
+  if (version > 0 && version < kSchemaVersion) {
     RETURN_IF_ERROR(database.CheckTables(kTables));
-    RETURN_IF_ERROR(database.CheckTables({version == 1 ? kNoLackingTable : kLackingTable}));
-    RETURN_IF_ERROR(database.CheckTables({kNoShortTable}));
+    RETURN_IF_ERROR(database.CheckTables({version == 1  ? kNoLackingTable
+                                          : version < 4 ? kOldLackingTable
+                                                        : kLackingTable}));
+    RETURN_IF_ERROR(database.CheckTables({version < 3 ? kNoShortTable : ShortObjects::kTable}));
   }
   if (version > 0 && version < kSchemaVersion) {
     RETURN_IF_ERROR(database.CheckTables({kNoTotalTable}));
@@ -142,6 +155,7 @@ Status Migrate(Database& database) {
     if (version < 1) RETURN_IF_ERROR(database.Execute(kSchema));
     if (version < 2) RETURN_IF_ERROR(database.Execute(kLackingSchema));
     if (version < 3) RETURN_IF_ERROR(database.Execute(ShortObjects::kSchema));
+    if (version < 4) RETURN_IF_ERROR(database.Execute(kWithheldSchema));
     RETURN_IF_ERROR(database.Execute(kTotalSchema));
     RETURN_IF_ERROR(database.SetUserVersion(kSchemaVersion));
     RETURN_IF_ERROR(transaction.Commit());
@@ -155,7 +169,7 @@ Status Migrate(Database& database) {
 struct Catalog::Statements {
   Statement find, find_kind, find_inode, child_of, names_of, entries_of, applied, any;
   Statement put, remove, remove_names, set_entry, remove_entry, set_applied;
-  Statement count_lacking, lacks, lacks_nothing;
+  Statement count_lacking, list_withheld, is_withheld, lacks, lacks_nothing;
   Statement totals, set_totals, bytes_of;
   ShortObjects short_objects;
 };
@@ -185,6 +199,8 @@ Result<std::unique_ptr<Catalog>> Catalog::Open(const std::string& path) {
       {&statements->applied, kApplied},
       {&statements->any, kAny},
       {&statements->count_lacking, kCountLacking},
+      {&statements->list_withheld, kListWithheld},
+      {&statements->is_withheld, kIsWithheld},
       {&statements->lacks, kLacks},
       {&statements->lacks_nothing, kLacksNothing},
       {&statements->put, kPut},
@@ -322,12 +338,20 @@ Result<bool> Catalog::IsEmpty() {
   return !found;
 }
 
-Result<LackingXattrs> Catalog::CountLackingXattrs() {
+Result<LackingAttributes> Catalog::CountLacking() {
   Statement& row = statements_->count_lacking;
   row.Bind(1, static_cast<int64_t>(kMaxCountedLacking + 1));
   ASSIGN_OR_RETURN(const bool found, row.Step());
-  if (!found) return LackingXattrs();
-  LackingXattrs lacking{Unsigned(row.Int(0)), std::string(row.Bytes(1))};
+  if (!found) return LackingAttributes();
+  LackingAttributes lacking;
+  lacking.unset = {Unsigned(row.Int(1)), std::string(row.Bytes(2))};
+  lacking.withheld = {Unsigned(row.Int(3)), std::string(row.Bytes(4))};
+  // The rest is not counted: it may be of either sort.
+  if (Unsigned(row.Int(0)) > kMaxCountedLacking) {
+    for (LackingNames* names : {&lacking.unset, &lacking.withheld}) {
+      if (names->objects > 0) names->objects = kMaxCountedLacking + 1;
+    }
+  }
   row.Reset();
   return lacking;
 }
@@ -361,9 +385,27 @@ Result<std::optional<Catalog::ObjectBytes>> Catalog::FindBytes(ObjectId object) 
   return bytes;
 }
 
-Status Catalog::NoteLackingXattrs(ObjectId object, const std::string& names) {
-  if (names.empty()) return statements_->lacks_nothing.Bind(1, object).Run();
-  return statements_->lacks.Bind(1, object).BindBlob(2, names).Run();
+Result<std::vector<std::pair<ObjectId, std::string>>> Catalog::ListWithheld(size_t limit) {
+  Statement& row = statements_->list_withheld;
+  row.Bind(1, static_cast<int64_t>(limit));
+  std::vector<std::pair<ObjectId, std::string>> objects;
+  while (true) {
+    ASSIGN_OR_RETURN(const bool more, row.Step());
+    if (!more) return objects;
+    objects.emplace_back(row.Id<ObjectId>(0), row.Bytes(1));
+  }
+}
+
+Result<bool> Catalog::IsWithheld(ObjectId object) {
+  ASSIGN_OR_RETURN(const bool found, statements_->is_withheld.Bind(1, object).Step());
+  statements_->is_withheld.Reset();
+  return found;
+}
+
+Status Catalog::NoteLacking(ObjectId object, const std::string& unset,
+                            const std::string& withheld) {
+  if (unset.empty() && withheld.empty()) return statements_->lacks_nothing.Bind(1, object).Run();
+  return statements_->lacks.Bind(1, object).BindBlob(2, unset).BindBlob(3, withheld).Run();
 }
 
 Result<Savepoint> Catalog::Begin() {
@@ -430,7 +472,7 @@ Status Catalog::Remove(ObjectId object) {
     added_bytes_ -= Signed(before->content + before->beside);
   }
   RETURN_IF_ERROR(statements_->remove.Bind(1, object).Run());
-  RETURN_IF_ERROR(NoteLackingXattrs(object, {}));
+  RETURN_IF_ERROR(NoteLacking(object, {}, {}));
   RETURN_IF_ERROR(short_objects().Clear(object));
   return RemoveNamesIn(object);
 }

@@ -74,7 +74,8 @@ bool Applier::RedoOnce() {
                         work.tree_is_whole ? &report_.edits() : nullptr,
                         work.cramped,
                         place_.stage_fd(),
-                        place_.largest_file()};
+                        place_.largest_file(),
+                        catalog_.policy().may_set_special};
   const auto done = Guarded([&]() NO_THREAD_SAFETY_ANALYSIS -> Result<AppliedCut> {
     RETURN_IF_ERROR(std::move(complete));
     RETURN_IF_ERROR(place_.CheckMounts());

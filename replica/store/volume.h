@@ -59,6 +59,9 @@ class Volume {
   bool HasNothingToDo() { return queue_.IsAtRest(); }
 
   const VolumeIdentity& identity() const { return place_->identity(); }
+  // What a redo may set in the tree from now on; lasts over restarts (volume_policy.h). To be
+  // called before a session that writes is opened. Waits for a redo under way if it changes.
+  Status SetPolicy(const VolumePolicy& policy) { return catalog_.SetPolicy(policy); }
   // Answers Hello: opens a session. The one before, and its stage, end.
   // `peer`: its identity (rights.h), which distinguishes sources like their run ids.
   Reply Greet(const Hello& hello, const ConnectionRef& connection, const std::string& peer = {});

@@ -25,23 +25,32 @@ TEST_P(OlderCatalog, IsBroughtUpToDate) {
     if (GetParam() < 3) {
       ASSERT_TRUE(database->Execute("DROP TABLE short"));
     }
-    if (GetParam() == 1) {
+    if (GetParam() < 4) {
       ASSERT_TRUE(database->Execute("DROP TABLE lacking"));
+    }
+    if (GetParam() > 1 && GetParam() < 4) {
+      constexpr char kOld[] =
+          "CREATE TABLE lacking (object BLOB PRIMARY KEY, xattrs BLOB) WITHOUT ROWID;";
+      ASSERT_TRUE(database->Execute(kOld));
     }
     ASSERT_TRUE(database->SetUserVersion(GetParam()));
   }
   auto catalog = Catalog::Open(path);
   ASSERT_TRUE(catalog) << catalog.error().ToString();
   const ObjectId object(1, 2);
-  ASSERT_TRUE((*catalog)->NoteLackingXattrs(object, "user.a user.b"));
-  EXPECT_EQ((*catalog)->CountLackingXattrs()->objects, 1u);
-  EXPECT_EQ((*catalog)->CountLackingXattrs()->names, "user.a user.b");
+  ASSERT_TRUE((*catalog)->NoteLacking(object, "user.a user.b", "setuid"));
+  const LackingAttributes lacking = (*catalog)->CountLacking().value();
+  EXPECT_EQ(lacking.unset.objects, 1u);
+  EXPECT_EQ(lacking.unset.names, "user.a user.b");
+  EXPECT_EQ(lacking.withheld.objects, 1u);
+  EXPECT_EQ(lacking.withheld.names, "setuid");
   ASSERT_TRUE((*catalog)->Remove(object));
-  EXPECT_EQ((*catalog)->CountLackingXattrs()->objects, 0u);
+  EXPECT_EQ((*catalog)->CountLacking()->unset.objects, 0u);
+  EXPECT_EQ((*catalog)->CountLacking()->withheld.objects, 0u);
   EXPECT_EQ(*(*catalog)->short_objects().Count(), 0u);
 }
 
-INSTANTIATE_TEST_SUITE_P(Schemas, OlderCatalog, testing::Values(1, 2, 3));
+INSTANTIATE_TEST_SUITE_P(Schemas, OlderCatalog, testing::Values(1, 2, 3, 4));
 
 class CatalogTotalsTest : public testing::Test {
  protected:
@@ -61,8 +70,9 @@ class CatalogTotalsTest : public testing::Test {
     return file;
   }
   void Put(uint64_t number, const CatalogObject& value, bool release = true) {
-    Change([&](Catalog& catalog) { ASSERT_TRUE(catalog.Put(ObjectId(1, number), value, Epoch(1))); },
-           release);
+    Change(
+        [&](Catalog& catalog) { ASSERT_TRUE(catalog.Put(ObjectId(1, number), value, Epoch(1))); },
+        release);
   }
   CatalogTotals Totals() { return catalog_->Totals().value(); }
   // Lets a new start count all rows, as it does for an older database.
@@ -72,7 +82,7 @@ class CatalogTotalsTest : public testing::Test {
     {
       auto database = Database::Open(path_, Database::Sync::kFull);
       EXPECT_TRUE(database->Execute("DROP TABLE total"));
-      EXPECT_TRUE(database->SetUserVersion(3));
+      EXPECT_TRUE(database->SetUserVersion(4));
     }
     catalog_ = Catalog::Open(path_).value();
     return Totals();
