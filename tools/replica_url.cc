@@ -81,7 +81,7 @@ Result<std::string> CheckTcp(const std::string& url, const std::string& scheme,
     return BadUrl(url, use, fault);
   if (!port && use == UrlUse::kReplica && IsInLoopbackNet(host)) {
     return BadUrl(url, use,
-                  "several daemons may listen on this machine: say which by its port, as in "
+                  "several daemons may listen on this machine: say which by its port, as in " +
                   scheme + "://" +
                       host + ":" + std::to_string(kDefaultPort));
   }

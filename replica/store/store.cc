@@ -162,14 +162,15 @@ Reply Store::Respond(std::string_view request, const ConnectionRef& connection) 
     NoteRefusal(peer.key + peer.name, peer.address + ": " + rights.error().ToString());
     return Refuse(ReplyCode::kRefused, rights.error().ToString());
   }
+  const auto decoded = DecodeRequest(request);
+  if (!decoded) return Refuse(ReplyCode::kBadRequest, decoded.error().ToString());
+  if (auto answer = AnswerAboutKeys(*registry_, decoded->body, peer)) return *answer;
   if (rights->may_only_enrol) {
     return Refuse(
         ReplyCode::kRefused,
         "this connection has shown no certificate of this store's authority: enrol with a "
         "token (tandemfs --replica NAME=@FILE)");
   }
-  const auto decoded = DecodeRequest(request);
-  if (!decoded) return Refuse(ReplyCode::kBadRequest, decoded.error().ToString());
   return Dispatch(*decoded, *rights, connection);
 }
 
@@ -228,6 +229,9 @@ Reply Store::Greet(const Hello& hello, const Rights& rights, const ConnectionRef
     const Reply refusal = Refuse(CodeFor(volume.error()), volume.error().ToString());
     NoteRefusal(rights.account + "/" + rights.identity, refusal.message);
     return refusal;
+  }
+  if (const auto set = (*volume)->SetPolicy({rights.may_set_special}); !set) {
+    return Refuse(CodeFor(set.error()), set.error().ToString());
   }
   Reply reply = (*volume)->Greet(hello, connection, rights.identity);
   const auto* position = std::get_if<Position>(&reply.body);

@@ -233,9 +233,12 @@ Channel::Step Channel::ParseFrame() {
     const char* at = inbox_ + inbox_begin_;
     if (options_.is_ipc && *at++ != kIpcMessage) return Fail("it speaks another protocol");
     const uint64_t size = ReadBigEndian(at, kLengthBytes);
-    if (size < Frame::kIdBytes || size > options_.max_frame_bytes) {
+    const size_t most = peer_.kind == PeerIdentity::Kind::kStranger
+                            ? std::min(kMaxStrangerBytes, options_.max_frame_bytes)
+                            : options_.max_frame_bytes;
+    if (size < Frame::kIdBytes || size > most) {
       return Fail("a message of " + std::to_string(size) + " bytes (at most " +
-                  std::to_string(options_.max_frame_bytes) + " are expected)");
+                  std::to_string(most) + " are expected)");
     }
     inbox_begin_ += header;
     frame_ = Frame(size);

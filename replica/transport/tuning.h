@@ -13,6 +13,8 @@ namespace tandem::replica {
 // From the connection to the end of the greetings: of the side that asks, and that answers.
 inline constexpr std::chrono::milliseconds kAskingGreetingTimeout{5000};
 inline constexpr std::chrono::milliseconds kGreetingTimeout{10'000};
+// A message of a peer that may only enrol has at most so many bytes.
+inline constexpr size_t kMaxStrangerBytes = 64 << 10;
 // Without a byte in the middle of a frame, in either direction.
 inline constexpr std::chrono::milliseconds kFrameTimeout{30'000};
 
