@@ -48,11 +48,18 @@ free_port() {
   die "ports 7447 to 7547 are all taken"
 }
 
-# start_replica STORE: a daemon in the background; sets url and replica_pid.
+# start_replica STORE: a daemon in the background, and an invitation of account quickstart in
+# STORE.token; sets url and replica_pid.
 start_replica() {
-  local log=$1.log ready
+  local log=$1.log ready address
   : >"$log" # it is read below, perhaps before the daemon's shell has made it
-  url=tcp://127.0.0.1:$(free_port)
+  address=127.0.0.1:$(free_port)
+  url=tls://$address
+  (umask 077 && "$bin/tandemd" invite quickstart --store "$1" --allow-special \
+    --address "$address" >"$1.token" 2>>"$log") || {
+    cat "$log" >&2
+    die "tandemd did not invite this host"
+  }
   setsid "$bin/tandemd" --store "$1" --listen "$url" >"$log" 2>&1 </dev/null &
   replica_pid=$!
   for _ in {1..100}; do
@@ -153,7 +160,7 @@ serve_directory() {
   mkdir -p "$store"
   start_replica "$store"
   mount=$directory
-  "$bin/tandemfs" "$directory" "$directory" --volume "$name" --replica "local=$url" || {
+  "$bin/tandemfs" "$directory" "$directory" --volume "$name" --replica "local=@$store.token" || {
     kill "$replica_pid"
     die "tandemfs did not mount $directory"
   }
@@ -161,7 +168,7 @@ serve_directory() {
   cat <<TEXT
 
 $directory is mounted over itself; every change is replicated.
-  the replica:      $store/$name/tree   (tandemd, process $replica_pid, $url)
+  the replica:      $store/quickstart/$name/tree   (tandemd, process $replica_pid, $url)
   how far it is:    $bin/tandem status $directory
   wait for it:      $bin/tandem sync $directory
   prove it:         $bin/tandem verify $directory
@@ -178,8 +185,8 @@ clean_up() {
     disown "$replica_pid" 2>/dev/null || true
     say "Left running, as asked"
     fact "the mount" "$mount"
-    fact "the replica's tree" "$scratch/store/demo/tree"
-    fact "to stop" "fusermount3 -u $mount; kill $replica_pid; rm -rf $scratch"
+    fact "the replica's tree" "$scratch/store/quickstart/demo/tree"
+    fact "to stop" "fusermount3 -u $mount; kill $replica_pid; rm -rf $scratch /etc/tandemfs/keys/${url#tls://}.json"
     exit 0
   fi
   if mountpoint -q "$mount" 2>/dev/null; then
@@ -192,6 +199,7 @@ clean_up() {
   [[ -z ${replica_pid:-} ]] || kill "$replica_pid" 2>/dev/null || true
   wait 2>/dev/null || true
   rm -rf --one-file-system "$scratch"
+  [[ -z ${url:-} ]] || rm -f "/etc/tandemfs/keys/${url#tls://}.json" # what this host enrolled with
   exit "$status"
 }
 
@@ -209,8 +217,8 @@ demonstrate() {
   say "tandemd on the backup host (here: this machine), tandemfs over the directory"
   start_replica "$scratch/store"
   "$bin/tandemfs" "$source_dir" "$mount" --volume demo --state "$scratch/state" \
-    --replica "backup=$url"
-  fact "replica daemon" "$url"
+    --replica "backup=@$scratch/store.token"
+  fact "replica daemon" "$url, by a token of \`tandemd invite\`"
   fact "mounted" "$mount"
 
   say "The replica is seeded while the directory is in use"
@@ -235,7 +243,7 @@ demonstrate() {
   say "Is the replica the same?"
   "$bin/tandem" status "$mount"
   "$bin/tandem" verify "$mount"
-  sqlite3 "$scratch/store/demo/tree/ledger.db" 'SELECT "  rows in the replica'"'"'s ledger: "||count(*) FROM ledger;
+  sqlite3 "$scratch/store/quickstart/demo/tree/ledger.db" 'SELECT "  rows in the replica'"'"'s ledger: "||count(*) FROM ledger;
     SELECT "  its integrity check:        "||integrity_check FROM pragma_integrity_check;'
 }
 

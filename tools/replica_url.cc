@@ -126,9 +126,4 @@ Result<std::string> CheckUrl(const std::string& url, UrlUse use) {
   return BadUrl(url, use, "the scheme \"" + scheme + "\" is unknown");
 }
 
-bool IsLoopback(const std::string& url) {
-  if (url.starts_with("ipc://")) return true;
-  return IsInLoopbackNet(Split(url.substr(url.find("://") + 3)).host);
-}
-
 }  // namespace tandem::tools

@@ -22,7 +22,4 @@ enum class UrlUse {
 // with kUsage, with the URL, what is wrong with it, and the accepted syntax.
 Result<std::string> CheckUrl(const std::string& url, UrlUse use);
 
-// Returns whether a URL, as CheckUrl returned it, can lead only to this machine.
-bool IsLoopback(const std::string& url);
-
 }  // namespace tandem::tools

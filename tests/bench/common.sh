@@ -75,7 +75,7 @@ background() {
 # replica NUMBER: starts a tandemd; its pid is in $!.
 replica() {
   mkdir -p "$(store_of "$1")"
-  background "$bin/tandemd" --store "$(store_of "$1")" --listen "$(url_of "$1")"
+  background "$bin/tandemd" --store "$(store_of "$1")" --listen "$(url_of "$1")" --insecure-plaintext
 }
 
 # stopped PID: ends what `background` started.

@@ -187,7 +187,7 @@ TEST_F(BadInput, TheReplicaDaemonRefusesWhatMakesNoSense) {
   expect_refused({"--store", scratch_.Path("file"), "--listen", url});
   expect_refused({"--store", scratch_.Path("file/below"), "--listen", url});
   expect_refused({"--store", scratch_.Path("store"), "--listen", "nonsense"});
-  for (const char* open_to_all : {"tcp://0.0.0.0:17447", "tcp://127.evil.example:17447",
+  for (const char* open_to_all : {"tcp://0.0.0.0:17447", "tcp://127.0.0.1:17447", "tcp://[::1]:17447",
                                   "ws://0.0.0.0:17447/", "tls+tcp://0.0.0.0:17447"}) {
     expect_refused({"--store", scratch_.Path("store"), "--listen", open_to_all});
   }
@@ -196,7 +196,8 @@ TEST_F(BadInput, TheReplicaDaemonRefusesWhatMakesNoSense) {
   // A store or an address that another daemon uses.
   ASSERT_TRUE(replica_.Start());
   expect_refused({"--store", replica_.store(), "--listen", url});
-  expect_refused({"--store", scratch_.Path("store"), "--listen", replica_.url()});
+  expect_refused(
+      {"--store", scratch_.Path("store"), "--listen", replica_.url(), "--insecure-plaintext"});
   // Its own source.
   ASSERT_TRUE(mount_.Start());
   expect_refused({"--store", mount_.path() + "/store", "--listen", url});

@@ -132,15 +132,11 @@ TEST(ReplicaUrl, ThroughSshThatCannotBeIsRefused) {
   ExpectRefused("ssh://host", "ssh:// leads to a replica", UrlUse::kListen);
 }
 
-TEST(ReplicaUrl, TellsWhetherItLeadsOutOfThisMachine) {
-  for (const std::string url : {"tcp://127.0.0.1:1", "tcp://127.9.9.9:1", "tcp://localhost:1",
-                                "tcp://[::1]:1", "ipc:///x"}) {
-    EXPECT_TRUE(IsLoopback(url)) << url;
-  }
-  for (const std::string url : {"tcp://0.0.0.0:1", "tcp://*:1", "tcp://127.evil.example:1",
-                                "tcp://localhost.evil.example:1", "tcp://[::]:1"}) {
-    EXPECT_FALSE(IsLoopback(url)) << url;
-  }
+TEST(ReplicaUrl, OfTlsIsCompletedLikeThatOfTcp) {
+  EXPECT_EQ(InFull("tls://Backup"), "tls://backup:7447");
+  EXPECT_EQ(InFull("tls://*", UrlUse::kListen), "tls://*:7447");
+  ExpectRefused("tls://host:99999", "is not a valid port");
+  ExpectRefused("tls://", "it has no host");
 }
 
 }  // namespace
