@@ -7,10 +7,8 @@ namespace {
 
 constexpr std::chrono::seconds kPatience{10};
 
-}  // namespace
-
-Result<std::string> AskOverNetwork(const std::string& url, const replica::Credentials& credentials,
-                                   std::string request) {
+Result<std::unique_ptr<replica::RequestSocket>> Dial(const std::string& url,
+                                                     const replica::Credentials& credentials) {
   // A template, so that it compiles with a transport that takes no credentials too.
   const auto dial = []<typename Socket>(Socket*, const auto& to, const auto& with) {
     if constexpr (requires { Socket::Dial(to, with); }) {
@@ -19,9 +17,37 @@ Result<std::string> AskOverNetwork(const std::string& url, const replica::Creden
       return Socket::Dial(to);
     }
   };
-  ASSIGN_OR_RETURN(const auto socket,
-                   dial(static_cast<replica::RequestSocket*>(nullptr), url, credentials));
-  return socket->Ask(std::move(request), kPatience);
+  return dial(static_cast<replica::RequestSocket*>(nullptr), url, credentials);
+}
+
+}  // namespace
+
+Result<std::string> NetworkAsker::Ask(const std::string& url,
+                                      const replica::Credentials& credentials,
+                                      std::string request) {
+  ASSIGN_OR_RETURN(auto dialled, Dial(url, credentials));
+  const std::shared_ptr<replica::RequestSocket> socket = std::move(dialled);
+  {
+    MutexLock lock(mutex_);
+    if (closed_) return MakeError(ErrorKind::kCancelled, "ask " + url, ECANCELED);
+    socket_ = socket;
+  }
+  auto answer = socket->Ask(std::move(request), kPatience);
+  MutexLock lock(mutex_);
+  socket_.reset();
+  return answer;
+}
+
+void NetworkAsker::Close() {
+  MutexLock lock(mutex_);
+  closed_ = true;
+  if (socket_ != nullptr) socket_->Close();
+}
+
+Result<std::string> AskOverNetwork(const std::string& url, const replica::Credentials& credentials,
+                                   std::string request) {
+  NetworkAsker asker;
+  return asker.Ask(url, credentials, std::move(request));
 }
 
 }  // namespace tandem::tools

@@ -113,6 +113,12 @@ Status CheckReplicas(std::vector<ReplicaArgument>& replicas) {
   std::set<std::string> names;
   std::map<std::string, std::string> name_of;
   for (ReplicaArgument& replica : replicas) {
+    if (replica.url.starts_with("tandem-invite-")) {
+      return MakeError(ErrorKind::kUsage,
+                       "--replica has the token of an invitation in it, which every user of this "
+                       "host can see there: put it in a file (chmod 600) and give --replica "
+                       "[NAME=]@FILE, or @- for stdin");
+    }
     if (IsInvitation(replica) && replica.name.empty()) continue;  // named when its URL is known
     if (replica.name.empty() || replica.url.empty()) {
       return MakeError(ErrorKind::kUsage,

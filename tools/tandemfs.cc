@@ -26,6 +26,7 @@
 #include "tools/daemonize.h"
 #include "tools/enrol_replicas.h"
 #include "tools/flush_files.h"
+#include "tools/key_renewal.h"
 #include "tools/mount_arguments.h"
 #include "tools/shutdown_progress.h"
 #include "tools/state_directory.h"
@@ -196,7 +197,15 @@ Status RunMounted(const MountArguments& arguments, const fs::SourceDirectory& so
   RETURN_IF_ERROR(background.Ready());
   tandem::LogInfo("{} is mounted at {} as volume {}", source.path, mountpoint, arguments.volume);
 
+  NetworkAsker asker;
+  KeyRenewal::Options renew;
+  for (const meta::ReplicaRecord& replica : engine.replicas) renew.urls.push_back(replica.url);
+  renew.ask = [&asker](const auto&... question) { return asker.Ask(question...); };
+  renew.cancel = [&asker] { asker.Close(); };
+  auto renewal = std::make_unique<KeyRenewal>(std::move(renew));
+
   Status served_status = mount->Run();
+  renewal.reset();
   if (engine.tree != nullptr && engine.tree->by_names() != nullptr) {
     engine.tree->by_names()->StopSearching();
   }
