@@ -48,6 +48,8 @@ wrappers=(
   'sqlite3\.h:meta/base/database\.(h|cc)'
   'librsync\.h:replica/delta\.(h|cc)'
   'openssl/.*:replica/(hash|transport/(tls|certificates)[a-z_]*)\.(h|cc)'
+  'seccomp\.h:tools/system_call_filter\.cc'
+  'cap-ng\.h:tools/least_privilege\.cc'
   'nng/.*:replica/transport/[a-z_]+\.(h|cc)'
   'fuse[a-z_0-9]*\.h|fuse3/.*:fs/([a-z]+/)?[a-z0-9_]+\.(h|cc)'
 )

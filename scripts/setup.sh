@@ -14,17 +14,20 @@ fuse_suites=(forky sid trixie)
 
 build_packages=(
   build-essential cmake ninja-build pkg-config
-  fuse3 libfuse3-dev libnng-dev librsync-dev libsqlite3-dev
+  fuse3 libfuse3-dev libcap-ng-dev libnng-dev librsync-dev libseccomp-dev libsqlite3-dev
   libspdlog-dev libfmt-dev libexpected-dev libcli11-dev libtomlplusplus-dev nlohmann-json3-dev
   flatbuffers-compiler flatbuffers-compiler-dev libflatbuffers-dev
   libzstd-dev libxxhash-dev libb2-dev libssl-dev libgtest-dev libgmock-dev)
 # Used by tests and the quickstart: extended attributes, ACLs, loop-mounted filesystems, programs at
-# work on the mount.
-test_packages=(acl attr btrfs-progs e2fsprogs faketime xfsprogs git sqlite3)
+# work on the mount, ssh, networks with faults.
+test_packages=(acl attr btrfs-progs e2fsprogs faketime xfsprogs git iproute2 nftables openssh-client
+  sqlite3)
 # Needed to build libfuse from its source package; uring and numa for its io_uring transport.
 fuse_packages=(dpkg-dev meson patch liburing-dev libnuma-dev)
 # PostgreSQL works on the mount in a test. Installing the server must not start one.
 database_packages=(postgresql)
+# Tests start an sshd of their own. Installing the server must not start one.
+sshd_packages=(openssh-server)
 # clang's sanitizers are a package of its version: see need_checks.
 check_packages=(clang clang-format clang-tidy clang-tools shellcheck)
 
@@ -32,7 +35,8 @@ usage() {
   cat <<'USAGE'
 usage: scripts/setup.sh [OPTION]...
   --deps-only           stop before building tandemfs
-  --with-tests          also what only tests and benchmarks use: install PostgreSQL, build the tests
+  --with-tests          also what only tests and benchmarks use: install PostgreSQL and sshd (neither
+                        is started), build the tests
   --with-checks         also install what scripts/check.sh uses (clang, clang-tidy, shellcheck)
   --with-fuse-examples  also build libfuse's examples (passthrough_hp, for benchmarks) into
                         build/deps/fuse3/examples
@@ -115,6 +119,15 @@ need_database() {
     echo 'create_main_cluster = false' | as_root tee "$configuration" >/dev/null
   fi
   need_packages "${database_packages[@]}"
+}
+
+# need_sshd: if it was not there before, no sshd is started until the administrator removes the file.
+need_sshd() {
+  [[ $(missing_packages "${sshd_packages[@]}") ]] || return 0
+  as_root mkdir -p /etc/ssh
+  echo "made by tandemfs's scripts/setup.sh; remove it to let sshd start" |
+    as_root tee /etc/ssh/sshd_not_to_be_run >/dev/null
+  need_packages "${sshd_packages[@]}"
 }
 
 need_checks() {
@@ -285,6 +298,7 @@ command -v apt-get >/dev/null || die "this script knows only apt. Install the co
   "of build_packages (in this file) by hand, then run scripts/build.sh"
 need_packages "${build_packages[@]}" "${test_packages[@]}"
 [[ $with_tests == no ]] || need_database
+[[ $with_tests == no ]] || need_sshd
 [[ $with_checks == no ]] || need_checks
 [[ $packaged_fuse == yes ]] || need_fuse
 [[ $with_examples == no ]] || need_fuse_examples

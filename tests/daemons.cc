@@ -53,15 +53,6 @@ bool Reserve(uint16_t port) {
   return false;
 }
 
-// A port of this machine nobody listens on, from below those the kernel gives to connections.
-uint16_t FreePort() {
-  std::random_device random;
-  std::uniform_int_distribution<uint16_t> ports(20'000, 30'000);
-  while (true) {
-    if (const uint16_t port = ports(random); Reserve(port) && IsFree(port)) return port;
-  }
-}
-
 void KillAndReap(std::unique_ptr<Process>& process) {
   if (process == nullptr) return;
   process->Signal(SIGKILL);
@@ -70,6 +61,15 @@ void KillAndReap(std::unique_ptr<Process>& process) {
 
 }  // namespace
 
+uint16_t FreePort() {
+  // Below those the kernel gives to connections.
+  std::random_device random;
+  std::uniform_int_distribution<uint16_t> ports(20'000, 30'000);
+  while (true) {
+    if (const uint16_t port = ports(random); Reserve(port) && IsFree(port)) return port;
+  }
+}
+
 // ---- ReplicaDaemon -----------------------------------------------------------------------------
 
 ReplicaDaemon::ReplicaDaemon(const Scratch& scratch, const std::string& name, std::string store)
@@ -77,7 +77,9 @@ ReplicaDaemon::ReplicaDaemon(const Scratch& scratch, const std::string& name, st
       url_("tcp://127.0.0.1:" + std::to_string(FreePort())) {}
 
 AssertionResult ReplicaDaemon::Start(const Environment& environment) {
-  std::vector<std::string> command = {Program("tandemd"), "--store", store_, "--listen", url_};
+  std::vector<std::string> command = under_;
+  command.insert(command.end(), {Program("tandemd"), "--store", store_, "--listen", url_});
+  if (trusted_attributes_) command.push_back("--trusted-attributes");
   command.insert(command.end(), more_.begin(), more_.end());
   Launch launch{command, environment};
   if (user_) launch.user = *user_;

@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "tests/process.h"
@@ -20,6 +21,10 @@ using Json = nlohmann::json;
 using Environment = std::map<std::string, std::string>;
 
 inline constexpr char kVolume[] = "volume";
+
+// Returns a port of this machine nobody listens on, which is no other test's while this process
+// lives.
+uint16_t FreePort();
 
 class ReplicaDaemon {
  public:
@@ -33,6 +38,13 @@ class ReplicaDaemon {
 
   // Runs it as this user, from the next start on; who owns the store.
   void set_user(uid_t user) { user_ = user; }
+  // Runs it by this command ("nsenter --net=..."), listening at this URL, from the next start on.
+  void Move(std::vector<std::string> under, std::string url) {
+    under_ = std::move(under);
+    url_ = std::move(url);
+  }
+  // Whether it may set trusted.* attributes, from the next start on. By default it may.
+  void set_trusted_attributes(bool may) { trusted_attributes_ = may; }
   // Arguments beside the store and the URL.
   std::vector<std::string>& more() { return more_; }
   Process& process() { return *process_; }
@@ -46,6 +58,8 @@ class ReplicaDaemon {
   std::string store_;
   std::string url_;
   std::optional<uid_t> user_;
+  std::vector<std::string> under_;
+  bool trusted_attributes_ = true;
   std::vector<std::string> more_;
   std::unique_ptr<Process> process_;
 };

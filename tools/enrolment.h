@@ -33,6 +33,7 @@ class NetworkAsker {
   void Close();
 
  private:
+  bool IsClosed();
   Mutex mutex_;
   bool closed_ GUARDED_BY(mutex_) = false;
   std::shared_ptr<replica::RequestSocket> socket_ GUARDED_BY(mutex_);

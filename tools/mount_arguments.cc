@@ -231,10 +231,12 @@ Result<MountArguments> ParseMountArguments(int argc, char** argv) {
   app.set_version_flag("--version", TANDEM_VERSION);
   app.add_option("SOURCE", arguments.source, "the directory to replicate");
   app.add_option("MOUNTPOINT", arguments.mountpoint, "the directory to show it at");
-  app.add_option("--replica", replicas,
-                 "[NAME=]URL of a replica daemon, tcp://HOST[:PORT] (7447) or ipc:///PATH; "
-                 "may be repeated. [NAME=]@FILE: what `tandemd invite` has printed, to enrol with; "
-                 "@- reads it from stdin")
+  app.add_option(
+         "--replica", replicas,
+         "[NAME=]URL of a replica daemon: tls://HOST[:PORT] (7447), ssh://[USER@]HOST[:PORT]\n"
+         "[/SOCKET] (TANDEM_SSH names another program than ssh), ipc:///PATH, or plain\n"
+         "tcp://HOST[:PORT]; may be repeated. [NAME=]@FILE: what `tandemd invite` printed, to\n"
+         "enrol with, once; @- reads it from stdin")
       ->type_name("[NAME=]URL|@FILE|@-")
       ->allow_extra_args(false);
   app.add_option("--volume", arguments.volume,

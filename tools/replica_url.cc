@@ -10,6 +10,8 @@
 #include <optional>
 #include <string_view>
 
+#include "replica/transport/ssh_url.h"
+
 namespace tandem::tools {
 namespace {
 
@@ -25,7 +27,9 @@ struct Address {
 tl::unexpected<Error> BadUrl(const std::string& url, UrlUse use, const std::string& why) {
   return MakeError(ErrorKind::kUsage,
                    (use == UrlUse::kListen ? "listen on \"" : "use replica \"") + url +
-                       "\": " + why + " (tcp://HOST[:PORT] or ipc:///PATH is expected)",
+                       "\": " + why +
+                       " (tls://HOST[:PORT], ssh://[USER@]HOST[:PORT], ipc:///PATH or "
+                       "tcp://HOST[:PORT] is expected)",
                    EINVAL);
 }
 
@@ -62,7 +66,8 @@ std::string HostError(const std::string& host, UrlUse use) {
   return is_name && host.size() <= kLongestHost ? "" : host + " is not a host name or address";
 }
 
-Result<std::string> CheckTcp(const std::string& url, const std::string& rest, UrlUse use) {
+Result<std::string> CheckTcp(const std::string& url, const std::string& scheme,
+                             const std::string& rest, UrlUse use) {
   const std::string expected = "a port is a number from " +
                                std::string(use == UrlUse::kListen ? "0" : "1") + " to " +
                                std::to_string(kHighestPort);
@@ -76,19 +81,19 @@ Result<std::string> CheckTcp(const std::string& url, const std::string& rest, Ur
   if (const std::string fault = HostError(host, use); !fault.empty())
     return BadUrl(url, use, fault);
   if (!port && use == UrlUse::kReplica && IsInLoopbackNet(host)) {
-    return BadUrl(url, use,
-                  "several daemons may listen on this machine: say which by its port, as in "
-                  "tcp://" +
-                      host + ":" + std::to_string(kDefaultPort));
+    return BadUrl(
+        url, use,
+        "several daemons may listen on this machine: say which by its port, as in " scheme + "://" +
+            host + ":" + std::to_string(kDefaultPort));
   }
-  if (!port) return "tcp://" + host + ":" + std::to_string(kDefaultPort);
+  if (!port) return scheme + "://" + host + ":" + std::to_string(kDefaultPort);
   int number = -1;
   const char* const end = port->data() + port->size();
   const auto read = std::from_chars(port->data(), end, number);
   const bool fits = read.ec == std::errc() && read.ptr == end && number <= kHighestPort &&
                     number >= (use == UrlUse::kListen ? 0 : 1);
   if (!fits) return BadUrl(url, use, "\"" + *port + "\" is not a valid port: " + expected);
-  return "tcp://" + host + ":" + std::to_string(number);
+  return scheme + "://" + host + ":" + std::to_string(number);
 }
 
 Result<std::string> CheckIpc(const std::string& url, const std::string& path, UrlUse use) {
@@ -110,10 +115,14 @@ Result<std::string> CheckUrl(const std::string& url, UrlUse use) {
   if (at == std::string::npos) return BadUrl(url, use, "it has no scheme");
   const std::string scheme = url.substr(0, at);
   const std::string rest = url.substr(at + kAfterScheme.size());
-  if (scheme == "tcp") return CheckTcp(url, rest, use);
+  if (scheme == "tcp" || scheme == "tls") return CheckTcp(url, scheme, rest, use);
   if (scheme == "ipc") return CheckIpc(url, rest, use);
-  if (scheme == "tls" || scheme == "ssh") {
-    return BadUrl(url, use, scheme + ":// is not implemented yet");
+  if (scheme == "ssh" && use == UrlUse::kReplica) {
+    ASSIGN_OR_RETURN(const replica::SshUrl parsed, replica::ParseSshUrl(url));
+    return parsed.ToString();
+  }
+  if (scheme == "ssh") {
+    return BadUrl(url, use, "ssh:// leads to a replica: sshd listens, not tandemd");
   }
   return BadUrl(url, use, "the scheme \"" + scheme + "\" is unknown");
 }

@@ -1,6 +1,7 @@
 // The URLs at which replica daemons listen and are reached:
 //   tcp://HOST[:PORT]   HOST is a name, an IPv4 address, or an IPv6 address in brackets
 //   ipc:///PATH         a socket of this machine
+//   ssh://[USER@]HOST[:PORT][/SOCKET]   through ssh (replica/transport/ssh_url.h); replicas only
 // Any thread.
 #pragma once
 

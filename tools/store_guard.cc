@@ -17,6 +17,7 @@
 #include "meta/source/attributes.h"
 #include "replica/apply/marker.h"
 #include "replica/apply/removal.h"
+#include "replica/store/store_layout.h"
 
 namespace tandem::tools {
 namespace {
@@ -65,7 +66,18 @@ std::optional<std::string> HolderOf(int store_fd) {
   return std::nullopt;
 }
 
-// Returns whether the directory is a store: a tandemd holds its lock, or it has a volume.
+// Returns whether the directory holds the volumes of an account (replica/STORE.md). Its marker
+// alone is no sign: other programs call files so, too.
+bool IsAccount(int directory_fd) {
+  if (!replica::IsAccountDirectory(directory_fd)) return false;
+  const UniqueFd above(openat(directory_fd, "..", O_PATH | O_DIRECTORY | O_CLOEXEC));
+  struct stat lock;
+  return above.valid() && fstatat(above.get(), kLock, &lock, AT_SYMLINK_NOFOLLOW) == 0 &&
+         S_ISREG(lock.st_mode);
+}
+
+// Returns whether the directory is a store: a tandemd holds its lock, or it has a volume, or an
+// account's directory.
 bool IsStore(int directory_fd) {
   struct stat lock;
   if (fstatat(directory_fd, kLock, &lock, AT_SYMLINK_NOFOLLOW) != 0 || !S_ISREG(lock.st_mode)) {
@@ -81,7 +93,7 @@ bool IsStore(int directory_fd) {
   for (const std::string& name : *names) {
     const UniqueFd child(
         openat(directory_fd, name.c_str(), O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
-    if (child.valid() && IsVolume(child.get())) return true;
+    if (child.valid() && (IsVolume(child.get()) || IsAccount(child.get()))) return true;
   }
   return false;
 }
@@ -92,7 +104,11 @@ UniqueFd FindStoreAbove(UniqueFd directory) {
   while (directory.valid() && fstat(directory.get(), &here) == 0) {
     UniqueFd parent = OpenAt(directory.get(), "..");
     if (IsStore(directory.get())) return directory;
-    if (IsVolume(directory.get())) return parent;
+    if (IsAccount(directory.get())) return parent;
+    if (IsVolume(directory.get())) {
+      if (!parent.valid() || !IsAccount(parent.get())) return parent;
+      return OpenAt(parent.get(), "..");
+    }
     struct stat above;
     if (!parent.valid() || fstat(parent.get(), &above) != 0 || IsSame(here, above)) break;
     directory = std::move(parent);

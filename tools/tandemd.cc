@@ -8,18 +8,26 @@
 #include <charconv>
 #include <cstdio>
 #include <cstdlib>
+#include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "meta/base/fault_point.h"
 #include "meta/base/log.h"
 #include "meta/base/private_files.h"
+#include "replica/store/file_registry.h"
 #include "replica/store/store.h"
 #include "replica/transport/transport.h"
 #include "replica/wire/messages.h"
+#include "tools/least_privilege.h"
 #include "tools/print.h"
+#include "tools/process_limits.h"
 #include "tools/replica_url.h"
+#include "tools/socket_group.h"
+#include "tools/system_call_filter.h"
 #include "tools/tandemd_accounts.h"
+#include "tools/tandemd_relay.h"
 
 namespace {
 
@@ -27,16 +35,22 @@ using tandem::Error;
 using tandem::ErrorKind;
 using tandem::Status;
 
-constexpr char kDefaultUrl[] = "tcp://127.0.0.1:7447";
+constexpr char kDefaultUrl[] = "ipc:///run/tandemd/tandemd.sock";
 // A request that waits for a cut to be applied occupies one of them.
 constexpr int kWorkers = 256;
+// The users of the group tandemd may connect; what each may do is its account's matter.
+constexpr mode_t kIpcMode = 0660;
 
 struct Settings {
   std::string store;
   std::vector<std::string> urls;
   std::string config;
   std::string store_mode;
+  std::string reserve;
+  std::string user;
   bool insecure_plaintext = false;
+  bool trusted_attributes = false;
+  bool no_sandbox = false;
   bool list_fault_points = false;
 };
 
@@ -46,32 +60,52 @@ void Declare(CLI::App& app, Settings& settings) {
       "that\n"
       "moves from one cut of its source to the next; STORE/VOLUME/applied says which it has.");
   app.footer(
-      "Example: tandemd --store /srv/replica --listen tcp://127.0.0.1:7447\n"
-      "         tandemfs /data /data --replica tcp://127.0.0.1:7447\n"
+      "Example, on the backup host:  tandemd --store /srv/replica --listen tls://*\n"
+      "                              tandemd invite alice --store /srv/replica > token\n"
+      "         on the source, once:  tandemfs /data /data --replica backup=@token\n"
       "The configuration file is TOML with the same names: store = \"DIR\", listen = [\"URL\", "
       "...],\n"
-      "store-mode = \"MODE\", insecure-plaintext = true. The command line overrides it.\n"
+      "store-mode = \"MODE\", reserve = \"5%\", insecure-plaintext = true, "
+      "trusted-attributes = true,\n"
+      "user = \"NAME\". The command line overrides it.\n"
       "tandemd invite and tandemd account keep accounts and keys: see tandemd invite --help,\n"
       "tandemd account --help.\n"
-      "Run as root, so that owners and devices can be set as they are on the source.\n"
+      "Run as root, so that owners and devices can be set as they are on the source. It keeps no\n"
+      "more of root's rights than that takes.\n"
       "TANDEM_LOG=debug logs more.");
   app.add_option("--store", settings.store,
                  "Directory of the replicas; created if its parent exists")
       ->type_name("DIR");
   app.add_option(
          "--listen", settings.urls,
-         "Where to listen: tcp://HOST[:PORT] or ipc:///PATH; may be repeated.\n"
-         "The port is 7447 if none is given, any free one if 0. Default: tcp://127.0.0.1:7447")
+         "Where to listen: tls://HOST[:PORT] (HOST * for all addresses) for hosts that have been\n"
+         "invited, ipc:///PATH for users of this host and those who log in by ssh, plain\n"
+         "tcp://HOST[:PORT] only with --insecure-plaintext; may be repeated. The port is 7447 if\n"
+         "none is given, any free one if 0. Default: ipc:///run/tandemd/tandemd.sock")
       ->type_name("URL");
   app.add_option(
          "--store-mode", settings.store_mode,
          "Permissions of STORE and of the volumes' directories, octal. Default: 0700, only\n"
          "tandemd's user has access. 0755: the modes in tree/ decide what others see")
       ->type_name("MODE");
+  app.add_option("--reserve", settings.reserve,
+                 "What no volume may use of the store's disk, as in 20G or 5%. Default: 0")
+      ->type_name("SIZE|PERCENT");
   app.add_option("--config", settings.config, "Configuration file")->type_name("FILE");
-  app.add_flag("--insecure-plaintext", settings.insecure_plaintext,
-               "Allow tcp:// on other addresses than loopback: anybody who can reach the port can\n"
-               "then read and replace the replicas");
+  app.add_flag(
+      "--insecure-plaintext", settings.insecure_plaintext,
+      "Allow tcp://: every user of this host, and everybody else who can reach the port, can\n"
+      "then read and replace the replicas of account local");
+  app.add_flag("--trusted-attributes", settings.trusted_attributes,
+               "Keep the right to set trusted.* and security.* attributes (CAP_SYS_ADMIN), which\n"
+               "are otherwise kept in replica.db only; file capabilities are set in any case.\n"
+               "Implied by --listen ipc:// and tcp://, over which account local is reached");
+  app.add_option("--user", settings.user,
+                 "Run as this user, who owns STORE, once started as root. Owners and devices are\n"
+                 "then kept in replica.db only")
+      ->type_name("NAME");
+  // For debuggers and tracers: allows all system calls.
+  app.add_flag("--no-sandbox", settings.no_sandbox)->group("");
   app.add_flag("--list-fault-points", settings.list_fault_points,
                "Print the places where tests may end the process, and exit");
   app.set_version_flag("--version", TANDEM_VERSION);
@@ -115,31 +149,42 @@ Status ReadConfig(Settings& settings) {
       const auto value = node.value<std::string>();
       if (!value) return BadConfig(settings, "store-mode must be a string, as in \"0755\"");
       if (settings.store_mode.empty()) settings.store_mode = *value;
+    } else if (name == "reserve") {
+      const auto value = node.value<std::string>();
+      if (!value) return BadConfig(settings, "reserve must be a string, as in \"5%\"");
+      if (settings.reserve.empty()) settings.reserve = *value;
     } else if (name == "listen") {
       if (auto read = ReadListen(node, settings); !read) return read;
-    } else if (name == "insecure-plaintext") {
+    } else if (name == "user") {
+      const auto value = node.value<std::string>();
+      if (!value) return BadConfig(settings, "user must be a string");
+      if (settings.user.empty()) settings.user = *value;
+    } else if (name == "insecure-plaintext" || name == "trusted-attributes") {
       const auto value = node.value<bool>();
-      if (!value) return BadConfig(settings, "insecure-plaintext must be true or false");
-      settings.insecure_plaintext |= *value;
+      if (!value) return BadConfig(settings, name + " must be true or false");
+      (name == "insecure-plaintext" ? settings.insecure_plaintext : settings.trusted_attributes) |=
+          *value;
     } else {
       return BadConfig(settings, "unknown setting " + name +
-                                     "; there are store, store-mode, listen and "
-                                     "insecure-plaintext");
+                                     "; there are store, store-mode, reserve, listen, user, "
+                                     "insecure-plaintext and trusted-attributes");
     }
   }
   return {};
 }
 
-// Checks the URLs and completes them. Refuses plain TCP beyond this machine: it is not encrypted.
+// Checks the URLs and completes them. Refuses plain TCP, which is neither encrypted nor
+// authenticated, and which every user of this host can reach.
 Status CheckUrls(Settings& settings) {
   for (std::string& url : settings.urls) {
     ASSIGN_OR_RETURN(url, tandem::tools::CheckUrl(url, tandem::tools::UrlUse::kListen));
-    if (settings.insecure_plaintext || tandem::tools::IsLoopback(url)) continue;
+    if (settings.insecure_plaintext || !url.starts_with("tcp://")) continue;
     return tandem::MakeError(
         ErrorKind::kUsage,
         "listen on " + url +
-            " (the connection would be neither encrypted nor authenticated: listen on "
-            "127.0.0.1 and use a tunnel, or give --insecure-plaintext)",
+            " (anybody who can reach it could read and replace the replicas: listen on tls:// and "
+            "invite the other hosts, or on ipc:// for users of this host and ssh; or give "
+            "--insecure-plaintext)",
         EPERM);
   }
   return {};
@@ -162,14 +207,36 @@ tandem::Result<mode_t> StoreMode(const Settings& settings) {
 }
 
 Status Serve(const Settings& settings, mode_t store_mode, const sigset_t& signals) {
-  ASSIGN_OR_RETURN(const auto store, tandem::replica::Store::Open(settings.store, store_mode));
+  tandem::replica::Reserve reserve;
+  if (!settings.reserve.empty()) {
+    ASSIGN_OR_RETURN(reserve, tandem::replica::Reserve::Parse(settings.reserve));
+  }
+  auto registry = std::make_shared<tandem::replica::FileRegistry>(settings.store);
+  ASSIGN_OR_RETURN(const auto store,
+                   tandem::replica::Store::Open(settings.store, store_mode, registry, reserve));
+  tandem::replica::ReplySocket::Options options;
+  options.workers = kWorkers;
+  options.max_message_bytes = tandem::replica::kMaxMessageBytes;
+  options.ipc_mode = kIpcMode;
+  const auto is_tls = [](const std::string& url) { return url.starts_with("tls://"); };
+  if (std::ranges::any_of(settings.urls, is_tls)) {
+    ASSIGN_OR_RETURN(options.credentials, registry->OwnCredentials());
+  }
+  tandem::tools::MakeSocketDirectories(settings.urls);
   ASSIGN_OR_RETURN(
       const auto socket,
       tandem::replica::ReplySocket::Listen(
-          settings.urls, kWorkers, tandem::replica::kMaxMessageBytes,
+          settings.urls, options,
           [&store](std::string_view request, const tandem::replica::ConnectionRef& connection) {
             return store->Answer(request, connection);
           }));
+  tandem::tools::GiveSocketsToGroup(settings.urls);
+  if (!settings.no_sandbox) {
+    // A kernel without filters is no reason to keep no replica.
+    if (const auto filtered = tandem::tools::FilterSystemCalls(); !filtered) {
+      tandem::LogWarning("{}", filtered.error().ToString());
+    }
+  }
   std::string line = "tandemd: listening on";
   for (const std::string& url : socket->urls()) line += " " + url;
   std::puts(line.c_str());
@@ -207,6 +274,8 @@ int Run(Settings settings) {
   if (!store_mode) return Fail(store_mode.error());
 
   tandem::SetUpLog("tandemd");
+  tandem::tools::RaiseOpenFiles();
+  tandem::tools::LimitHeaps();
   // All threads inherit the mask; main receives the signals by sigwait.
   sigset_t signals;
   sigemptyset(&signals);
@@ -215,6 +284,18 @@ int Run(Settings settings) {
   // A write beyond RLIMIT_FSIZE then fails with EFBIG, which concerns that file only.
   signal(SIGXFSZ, SIG_IGN);
   umask(0);
+  // Before there is another thread.
+  if (!settings.user.empty()) {
+    if (const auto became = tandem::tools::BecomeUser(settings.user); !became) {
+      return Fail(became.error());
+    }
+  }
+  // Account local, which has all rights in the tree, can be reached by these.
+  const auto is_local = [](const std::string& url) { return !url.starts_with("tls://"); };
+  settings.trusted_attributes |= std::ranges::any_of(settings.urls, is_local);
+  if (const auto reduced = tandem::tools::ReduceToReplica(settings.trusted_attributes); !reduced) {
+    return Fail(reduced.error());
+  }
   const auto served = Serve(settings, *store_mode, signals);
   return served ? EXIT_SUCCESS : Fail(served.error());
 }
@@ -223,6 +304,9 @@ int Run(Settings settings) {
 
 int main(int argc, char** argv) {
   if (const auto code = tandem::tools::RunAccountCommand(argc, argv)) return *code;
+  if (argc > 1 && std::string_view(argv[1]) == "relay") {
+    return tandem::tools::RunRelay(argc - 1, argv + 1);
+  }
   CLI::App app;
   Settings settings;
   Declare(app, settings);

@@ -26,7 +26,9 @@
 #include "tools/daemonize.h"
 #include "tools/enrol_replicas.h"
 #include "tools/flush_files.h"
+#include "tools/host_keys.h"
 #include "tools/key_renewal.h"
+#include "tools/least_privilege.h"
 #include "tools/mount_arguments.h"
 #include "tools/shutdown_progress.h"
 #include "tools/state_directory.h"
@@ -178,6 +180,7 @@ Status RunMounted(const MountArguments& arguments, const fs::SourceDirectory& so
     replicate.interval = arguments.interval;
     replicate.most_changes = arguments.most_changes;
     replicate.replicas = engine.replicas;
+    replicate.find_credentials = [](const std::string& url) { return CredentialsFor(url); };
     replication = replica::Replication::Start(std::move(replicate), *engine.tracker, *engine.tree,
                                               *engine.writer);
   }
@@ -202,6 +205,9 @@ Status RunMounted(const MountArguments& arguments, const fs::SourceDirectory& so
   for (const meta::ReplicaRecord& replica : engine.replicas) renew.urls.push_back(replica.url);
   renew.ask = [&asker](const auto&... question) { return asker.Ask(question...); };
   renew.cancel = [&asker] { asker.Close(); };
+  renew.renewed = [&replication](const std::string& url) {
+    if (replication != nullptr) replication->Reconnect(url);
+  };
   auto renewal = std::make_unique<KeyRenewal>(std::move(renew));
 
   Status served_status = mount->Run();
@@ -250,6 +256,7 @@ Status Main(int argc, char** argv) {
     ASSIGN_OR_RETURN(background, Background::Enter());
   }
   fs::BecomeFlusher();
+  RETURN_IF_ERROR(ReduceToMount());
   const fs::StopSignals signals;
   std::unique_ptr<fs::KernelMount> kernel_mount;
   if (takes_over) {

@@ -17,6 +17,12 @@
 namespace tandem::replica {
 namespace {
 
+// Returns the number of objects that lack something, for users.
+std::string CountOf(const LackingNames& lacking) {
+  if (lacking.objects <= kMaxCountedLacking) return std::to_string(lacking.objects);
+  return "more than " + std::to_string(kMaxCountedLacking);
+}
+
 bool IsDenied(int code) { return code == EPERM || code == EACCES || code == EINVAL; }
 
 Status WriteOwner(int fd, const meta::Attributes& now, const meta::Attributes& wanted,
@@ -132,13 +138,13 @@ std::string Notices::ToString() const {
   add(mode, "modes cannot be set");
   add(device, "devices cannot be made, so files stand for them");
   if (owner || mode || device) text += " (run tandemd as root)";
-  if (xattrs.objects > 0) {
-    const bool many = xattrs.objects > kMaxCountedLacking;
-    const std::string count =
-        many ? "more than " + std::to_string(kMaxCountedLacking) : std::to_string(xattrs.objects);
-    add(true, "extended attributes of " + count + " objects cannot be set (such as " +
-                  Printable(xattrs.names) + ")");
-  }
+  add(lacking.unset.objects > 0, "extended attributes of " + CountOf(lacking.unset) +
+                                     " objects cannot be set (such as " +
+                                     Printable(lacking.unset.names) + ")");
+  add(lacking.withheld.objects > 0, "attributes of " + CountOf(lacking.withheld) +
+                                        " objects are not set in the tree (such as " +
+                                        Printable(lacking.withheld.names) +
+                                        "), because that takes an account with --allow-special");
   if (!text.empty()) text += "; replica.db has the true values";
   return text;
 }

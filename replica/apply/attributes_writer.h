@@ -18,7 +18,7 @@ struct Notices {
   bool owner = false;
   bool mode = false;
   bool device = false;
-  LackingXattrs xattrs;
+  LackingAttributes lacking;
 
   // Returns a text for users, or an empty string if the disk lacks nothing.
   std::string ToString() const;

@@ -12,7 +12,7 @@
 namespace tandem::replica {
 namespace {
 
-constexpr int kSchemaVersion = 3;
+constexpr int kSchemaVersion = 5;
 
 // The log is checkpointed into the database file when it has 1,000 pages. It always starts afresh
 // afterwards, because no other program reads it. Pages that a savepoint overwrites are kept in
@@ -48,6 +48,24 @@ constexpr char kSchema[] =
 constexpr char kLackingSchema[] =
     "CREATE TABLE lacking (object BLOB PRIMARY KEY, xattrs BLOB) WITHOUT ROWID;";
 
+// Since version 4: likewise, what was withheld of it (special_attributes.h).
+constexpr char kWithheldSchema[] =
+    "ALTER TABLE lacking ADD COLUMN withheld BLOB DEFAULT x'';"
+    "CREATE INDEX lacking_withheld ON lacking (object) WHERE withheld != x'';";
+
+// Since version 5: one row, the CatalogTotals. Older databases are counted once.
+constexpr char kTotalSchema[] =
+    "CREATE TABLE total (one INTEGER PRIMARY KEY CHECK (one = 1), objects INTEGER, bytes INTEGER);"
+    "INSERT INTO total SELECT 1, count(*), CAST(min(total("
+    "  CASE kind WHEN 1 THEN min((size + 4095) / 4096 * 4096, 1 << 46) WHEN 2 THEN 4096 ELSE 0 END"
+    "  + length(link_target) + length(xattrs)), 4e18) AS INTEGER) FROM object;";
+// An object counts for at most so much, so that sums stay exact.
+constexpr uint64_t kMostBytesOfObject = uint64_t{1} << 46;
+constexpr int64_t kMostBytes = int64_t{1} << 62;
+constexpr uint64_t kBlock = 4096;
+static_assert(static_cast<int>(meta::Kind::kFile) == 1 &&
+              static_cast<int>(meta::Kind::kDirectory) == 2);
+
 // A schema without these tables and columns is damaged.
 constexpr Database::Table kAppliedTable = {"applied", "one*,epoch,cut,wall_time_ns"};
 constexpr auto kTables = {
@@ -57,7 +75,10 @@ constexpr auto kTables = {
                     "modify_s,modify_ns,change_s,change_ns,link_target,xattrs,cut"},
     Database::Table{"entry", "parent*,name*,child,cut"},
 };
-constexpr Database::Table kLackingTable = {"lacking", "object*,xattrs"};
+constexpr Database::Table kLackingTable = {"lacking", "object*,xattrs,withheld"};
+constexpr Database::Table kOldLackingTable = {"lacking", "object*,xattrs"};
+constexpr Database::Table kTotalTable = {"total", "one*,objects,bytes"};
+constexpr Database::Table kNoTotalTable = {"total", ""};
 constexpr Database::Table kNoLackingTable = {"lacking", ""};
 constexpr Database::Table kNoShortTable = {ShortObjects::kTable.name, ""};
 
@@ -73,8 +94,13 @@ constexpr char kEntriesOf[] =
 constexpr char kApplied[] = "SELECT epoch, cut, wall_time_ns FROM applied";
 constexpr char kAny[] = "SELECT 1 FROM entry LIMIT 1";
 constexpr char kCountLacking[] =
-    "SELECT count(*), max(xattrs) FROM (SELECT xattrs FROM lacking LIMIT ?)";
-constexpr char kLacks[] = "INSERT OR REPLACE INTO lacking VALUES (?, ?)";
+    "SELECT count(*), ifnull(sum(xattrs != x''), 0), max(xattrs),"
+    " ifnull(sum(withheld != x''), 0), max(withheld)"
+    " FROM (SELECT xattrs, withheld FROM lacking LIMIT ?)";
+constexpr char kListWithheld[] =
+    "SELECT object, withheld FROM lacking WHERE withheld != x'' LIMIT ?";
+constexpr char kIsWithheld[] = "SELECT 1 FROM lacking WHERE object = ? AND withheld != x''";
+constexpr char kLacks[] = "INSERT OR REPLACE INTO lacking VALUES (?, ?, ?)";
 constexpr char kLacksNothing[] = "DELETE FROM lacking WHERE object = ?";
 constexpr char kPut[] =
     "INSERT OR REPLACE INTO object VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
@@ -82,6 +108,10 @@ constexpr char kRemove[] = "DELETE FROM object WHERE id = ?";
 constexpr char kRemoveNames[] = "DELETE FROM entry WHERE parent = ?";
 constexpr char kSetEntry[] = "INSERT OR REPLACE INTO entry VALUES (?, ?, ?, ?)";
 constexpr char kRemoveEntry[] = "DELETE FROM entry WHERE parent = ? AND name = ?";
+constexpr char kTotals[] = "SELECT objects, bytes FROM total";
+constexpr char kSetTotals[] = "UPDATE total SET objects = ?, bytes = ?";
+constexpr char kBytesOf[] =
+    "SELECT kind, size, length(link_target) + length(xattrs) FROM object WHERE id = ?";
 constexpr char kSetApplied[] = "UPDATE applied SET epoch = ?, cut = ?, wall_time_ns = ?";
 
 int64_t Signed(uint64_t value) { return static_cast<int64_t>(value); }
@@ -110,21 +140,28 @@ Status Migrate(Database& database) {
                                               " (the number of its schema cannot be " +
                                               std::to_string(version) + ")");
   }
-  if (version == 1 || version == 2) {
+  if (version > 0 && version < kSchemaVersion) {
     RETURN_IF_ERROR(database.CheckTables(kTables));
-    RETURN_IF_ERROR(database.CheckTables({version == 1 ? kNoLackingTable : kLackingTable}));
-    RETURN_IF_ERROR(database.CheckTables({kNoShortTable}));
+    RETURN_IF_ERROR(database.CheckTables({version == 1  ? kNoLackingTable
+                                          : version < 4 ? kOldLackingTable
+                                                        : kLackingTable}));
+    RETURN_IF_ERROR(database.CheckTables({version < 3 ? kNoShortTable : ShortObjects::kTable}));
+  }
+  if (version > 0 && version < kSchemaVersion) {
+    RETURN_IF_ERROR(database.CheckTables({kNoTotalTable}));
   }
   if (version < kSchemaVersion) {
     ASSIGN_OR_RETURN(Transaction transaction, Transaction::Begin(database));
     if (version < 1) RETURN_IF_ERROR(database.Execute(kSchema));
     if (version < 2) RETURN_IF_ERROR(database.Execute(kLackingSchema));
-    RETURN_IF_ERROR(database.Execute(ShortObjects::kSchema));
+    if (version < 3) RETURN_IF_ERROR(database.Execute(ShortObjects::kSchema));
+    if (version < 4) RETURN_IF_ERROR(database.Execute(kWithheldSchema));
+    RETURN_IF_ERROR(database.Execute(kTotalSchema));
     RETURN_IF_ERROR(database.SetUserVersion(kSchemaVersion));
     RETURN_IF_ERROR(transaction.Commit());
   }
   RETURN_IF_ERROR(database.CheckTables(kTables));
-  return database.CheckTables({kLackingTable, ShortObjects::kTable});
+  return database.CheckTables({kLackingTable, ShortObjects::kTable, kTotalTable});
 }
 
 }  // namespace
@@ -132,7 +169,8 @@ Status Migrate(Database& database) {
 struct Catalog::Statements {
   Statement find, find_kind, find_inode, child_of, names_of, entries_of, applied, any;
   Statement put, remove, remove_names, set_entry, remove_entry, set_applied;
-  Statement count_lacking, lacks, lacks_nothing;
+  Statement count_lacking, list_withheld, is_withheld, lacks, lacks_nothing;
+  Statement totals, set_totals, bytes_of;
   ShortObjects short_objects;
 };
 
@@ -161,6 +199,8 @@ Result<std::unique_ptr<Catalog>> Catalog::Open(const std::string& path) {
       {&statements->applied, kApplied},
       {&statements->any, kAny},
       {&statements->count_lacking, kCountLacking},
+      {&statements->list_withheld, kListWithheld},
+      {&statements->is_withheld, kIsWithheld},
       {&statements->lacks, kLacks},
       {&statements->lacks_nothing, kLacksNothing},
       {&statements->put, kPut},
@@ -169,6 +209,9 @@ Result<std::unique_ptr<Catalog>> Catalog::Open(const std::string& path) {
       {&statements->set_entry, kSetEntry},
       {&statements->remove_entry, kRemoveEntry},
       {&statements->set_applied, kSetApplied},
+      {&statements->totals, kTotals},
+      {&statements->set_totals, kSetTotals},
+      {&statements->bytes_of, kBytesOf},
   };
   for (const auto& [statement, sql] : all) {
     ASSIGN_OR_RETURN(*statement, database.Prepare(sql));
@@ -295,23 +338,79 @@ Result<bool> Catalog::IsEmpty() {
   return !found;
 }
 
-Result<LackingXattrs> Catalog::CountLackingXattrs() {
+Result<LackingAttributes> Catalog::CountLacking() {
   Statement& row = statements_->count_lacking;
   row.Bind(1, static_cast<int64_t>(kMaxCountedLacking + 1));
   ASSIGN_OR_RETURN(const bool found, row.Step());
-  if (!found) return LackingXattrs();
-  LackingXattrs lacking{Unsigned(row.Int(0)), std::string(row.Bytes(1))};
+  if (!found) return LackingAttributes();
+  LackingAttributes lacking;
+  lacking.unset = {Unsigned(row.Int(1)), std::string(row.Bytes(2))};
+  lacking.withheld = {Unsigned(row.Int(3)), std::string(row.Bytes(4))};
+  // The rest is not counted: it may be of either sort.
+  if (Unsigned(row.Int(0)) > kMaxCountedLacking) {
+    for (LackingNames* names : {&lacking.unset, &lacking.withheld}) {
+      if (names->objects > 0) names->objects = kMaxCountedLacking + 1;
+    }
+  }
   row.Reset();
   return lacking;
 }
 
-Status Catalog::NoteLackingXattrs(ObjectId object, const std::string& names) {
-  if (names.empty()) return statements_->lacks_nothing.Bind(1, object).Run();
-  return statements_->lacks.Bind(1, object).BindBlob(2, names).Run();
+Result<CatalogTotals> Catalog::Totals() {
+  Statement& row = statements_->totals;
+  ASSIGN_OR_RETURN(const bool found, row.Step());
+  if (!found) return Damaged("total");
+  const int64_t objects = row.Int(0);
+  const int64_t bytes = row.Int(1);
+  row.Reset();
+  if (objects < 0 || bytes < 0) return Damaged("total");
+  return CatalogTotals{Unsigned(bytes), Unsigned(objects)};
+}
+
+uint64_t Catalog::BytesOf(meta::Kind kind, uint64_t size) {
+  if (kind == meta::Kind::kDirectory) return kBlock;
+  if (kind != meta::Kind::kFile) return 0;
+  return std::min((std::min(size, kMostBytesOfObject) + kBlock - 1) / kBlock * kBlock,
+                  kMostBytesOfObject);
+}
+
+Result<std::optional<Catalog::ObjectBytes>> Catalog::FindBytes(ObjectId object) {
+  Statement& row = statements_->bytes_of;
+  row.Bind(1, object);
+  ASSIGN_OR_RETURN(const bool found, row.Step());
+  if (!found) return std::nullopt;
+  const ObjectBytes bytes{BytesOf(static_cast<meta::Kind>(row.Int(0)), Unsigned(row.Int(1))),
+                          Unsigned(row.Int(2))};
+  row.Reset();
+  return bytes;
+}
+
+Result<std::vector<std::pair<ObjectId, std::string>>> Catalog::ListWithheld(size_t limit) {
+  Statement& row = statements_->list_withheld;
+  row.Bind(1, static_cast<int64_t>(limit));
+  std::vector<std::pair<ObjectId, std::string>> objects;
+  while (true) {
+    ASSIGN_OR_RETURN(const bool more, row.Step());
+    if (!more) return objects;
+    objects.emplace_back(row.Id<ObjectId>(0), row.Bytes(1));
+  }
+}
+
+Result<bool> Catalog::IsWithheld(ObjectId object) {
+  ASSIGN_OR_RETURN(const bool found, statements_->is_withheld.Bind(1, object).Step());
+  statements_->is_withheld.Reset();
+  return found;
+}
+
+Status Catalog::NoteLacking(ObjectId object, const std::string& unset,
+                            const std::string& withheld) {
+  if (unset.empty() && withheld.empty()) return statements_->lacks_nothing.Bind(1, object).Run();
+  return statements_->lacks.Bind(1, object).BindBlob(2, unset).BindBlob(3, withheld).Run();
 }
 
 Result<Savepoint> Catalog::Begin() {
   if (!database_.InTransaction()) RETURN_IF_ERROR(database_.Execute("BEGIN IMMEDIATE"));
+  added_bytes_ = added_objects_ = 0;
   return Savepoint::Begin(database_);
 }
 
@@ -339,6 +438,12 @@ void Catalog::ClaimRoom() {
 
 Status Catalog::Put(ObjectId object, const CatalogObject& value, Epoch cut) {
   const meta::Attributes& attributes = value.attributes;
+  ASSIGN_OR_RETURN(const auto before, FindBytes(object));
+  const std::string xattrs = PackXattrs(attributes.xattrs);
+  added_objects_ += before ? 0 : 1;
+  added_bytes_ += Signed(BytesOf(attributes.kind, attributes.size) + attributes.link_target.size() +
+                         xattrs.size()) -
+                  (before ? Signed(before->content + before->beside) : 0);
   return statements_->put.Bind(1, object)
       .Bind(2, static_cast<int64_t>(attributes.kind))
       .Bind(3, value.inode.digest)
@@ -355,14 +460,19 @@ Status Catalog::Put(ObjectId object, const CatalogObject& value, Epoch cut) {
       .Bind(14, attributes.change_time.seconds)
       .Bind(15, int64_t{attributes.change_time.nanoseconds})
       .BindBlob(16, attributes.link_target)
-      .BindBlob(17, PackXattrs(attributes.xattrs))
+      .BindBlob(17, xattrs)
       .Bind(18, Signed(cut.number()))
       .Run();
 }
 
 Status Catalog::Remove(ObjectId object) {
+  ASSIGN_OR_RETURN(const auto before, FindBytes(object));
+  if (before) {
+    added_objects_ -= 1;
+    added_bytes_ -= Signed(before->content + before->beside);
+  }
   RETURN_IF_ERROR(statements_->remove.Bind(1, object).Run());
-  RETURN_IF_ERROR(NoteLackingXattrs(object, {}));
+  RETURN_IF_ERROR(NoteLacking(object, {}, {}));
   RETURN_IF_ERROR(short_objects().Clear(object));
   return RemoveNamesIn(object);
 }
@@ -398,6 +508,14 @@ Status Catalog::RemoveEntry(const EntryKey& key) {
 }
 
 Status Catalog::SetApplied(const AppliedCut& cut) {
+  ASSIGN_OR_RETURN(const CatalogTotals before, Totals());
+  const auto sum = [](uint64_t all, int64_t added) {
+    return std::clamp(Signed(all) + added, int64_t{0}, kMostBytes);
+  };
+  RETURN_IF_ERROR(statements_->set_totals.Bind(1, sum(before.objects, added_objects_))
+                      .Bind(2, sum(before.bytes, added_bytes_))
+                      .Run());
+  added_bytes_ = added_objects_ = 0;
   return statements_->set_applied.Bind(1, Signed(cut.name.epoch.number()))
       .Bind(2, cut.name.id)
       .Bind(3, cut.wall_time_ns)

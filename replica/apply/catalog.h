@@ -48,9 +48,24 @@ struct CatalogEntry {
   ObjectId child;
 };
 
-struct LackingXattrs {
-  uint64_t objects = 0;  // kMaxCountedLacking + 1 if there are more
-  std::string names;     // the names that one of them lacks
+// What objects lack of one sort.
+struct LackingNames {
+  uint64_t objects = 0;  // more than kMaxCountedLacking if there are more
+  std::string names;     // what one of them lacks
+};
+
+// What objects lack in the tree, by why they do.
+struct LackingAttributes {
+  LackingNames unset;     // extended attributes that cannot be set here
+  LackingNames withheld;  // what the account may not have set (special_attributes.h)
+};
+
+// What all objects of a catalog take: a file its length in blocks of 4 KiB, holes included, a
+// directory one block, and every object its link target and extended attributes.
+struct CatalogTotals {
+  uint64_t bytes = 0;
+  uint64_t objects = 0;
+  friend bool operator==(const CatalogTotals&, const CatalogTotals&) = default;
 };
 
 // A cut, and the time at which the source took it.
@@ -84,7 +99,22 @@ class Catalog {
   Result<AppliedCut> Applied();
   // Returns true if there is no entry.
   Result<bool> IsEmpty();
-  Result<LackingXattrs> CountLackingXattrs();
+  // Kept up to date row by row, so this costs nothing. Within a savepoint it is behind until
+  // SetApplied.
+  Result<CatalogTotals> Totals();
+  // What one object takes of Totals().bytes. Returns nullopt if there is no such object.
+  struct ObjectBytes {
+    uint64_t content = 0;
+    uint64_t beside = 0;  // link target and extended attributes
+  };
+  Result<std::optional<ObjectBytes>> FindBytes(ObjectId object);
+  // Returns ObjectBytes::content of such an object.
+  static uint64_t BytesOf(meta::Kind kind, uint64_t size);
+  Result<LackingAttributes> CountLacking();
+  // Returns the first `limit` objects of which something was withheld, with what.
+  Result<std::vector<std::pair<ObjectId, std::string>>> ListWithheld(size_t limit);
+  // Returns true if something of the object was withheld.
+  Result<bool> IsWithheld(ObjectId object);
   // Changed within a savepoint, like everything else.
   ShortObjects& short_objects();
 
@@ -94,9 +124,10 @@ class Catalog {
   // returns the cut that is left.
   Result<Savepoint> Begin();
   Status Put(ObjectId object, const CatalogObject& value, Epoch cut);
-  // Records the extended attributes that the object has on the source and cannot have in the tree.
-  // Empty `names` clear the record.
-  Status NoteLackingXattrs(ObjectId object, const std::string& names);
+  // Records what the object has on the source and not in the tree: the extended attributes that
+  // cannot be set here, and what was withheld (special_attributes.h), names separated by blanks. If
+  // both are empty, clears the record.
+  Status NoteLacking(ObjectId object, const std::string& unset, const std::string& withheld);
   // Removes the object and the names in it.
   Status Remove(ObjectId object);
   Status RemoveNamesIn(ObjectId directory);
@@ -105,6 +136,7 @@ class Catalog {
   Status Forget(std::deque<ObjectId> objects, const std::function<bool(ObjectId)>& is_kept);
   Status SetEntry(const EntryKey& key, ObjectId child, Epoch cut);
   Status RemoveEntry(const EntryKey& key);
+  // The last change in a savepoint.
   Status SetApplied(const AppliedCut& cut);
 
   // Commits the transaction durably. Not to be called within a savepoint. Does nothing if no
@@ -123,6 +155,9 @@ class Catalog {
 
   // Declared before database_ and so closed after it: closing it drops SQLite's locks.
   UniqueFd file_;
+  // What the open savepoint has added to the table `total` so far.
+  int64_t added_bytes_ = 0;
+  int64_t added_objects_ = 0;
   Database database_;
   std::unique_ptr<Statements> statements_;  // destroyed before database_
 };

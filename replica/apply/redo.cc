@@ -9,6 +9,7 @@
 #include "replica/apply/redo_free.h"
 #include "replica/apply/redo_gather.h"
 #include "replica/apply/redo_place.h"
+#include "replica/apply/special_attributes.h"
 #include "replica/apply/tree_path.h"
 
 namespace tandem::replica {
@@ -121,10 +122,14 @@ Status Arrange(RedoState& state, const std::vector<std::shared_ptr<Stage>>& stag
 }  // namespace
 
 Status RedoState::WriteAttributes(ObjectId object, int fd, const meta::Attributes& attributes) {
-  ASSIGN_OR_RETURN(const XattrNames unset, replica::WriteAttributes(fd, attributes, notices));
+  std::optional<meta::Attributes> permitted;
+  std::string withheld;
+  if (!place.may_set_special) withheld = WithholdSpecial(permitted.emplace(attributes));
+  ASSIGN_OR_RETURN(const XattrNames unset,
+                   replica::WriteAttributes(fd, permitted ? *permitted : attributes, notices));
   std::string names;
   for (const std::string& name : unset) names += (names.empty() ? "" : " ") + name;
-  return place.catalog.NoteLackingXattrs(object, names);
+  return place.catalog.NoteLacking(object, names, withheld);
 }
 
 Status RedoState::FallShort(ObjectId object, Error error, bool by_name) {
@@ -184,7 +189,7 @@ Result<AppliedCut> Redo(const RedoPlace& place, const std::vector<std::shared_pt
   const AppliedCut applied =
       whole ? AppliedCut{commit.cut, commit.wall_time_ns} : AppliedCut::Nowhere();
   RETURN_IF_ERROR(place.catalog.SetApplied(applied));
-  ASSIGN_OR_RETURN(notices.xattrs, place.catalog.CountLackingXattrs());
+  ASSIGN_OR_RETURN(notices.lacking, place.catalog.CountLacking());
   marker.state = applied.IsNowhere() ? TreeState::kSeeding : TreeState::kApplied;
   marker.cut = applied;
   RETURN_IF_ERROR(WriteMarker(place.volume_fd, marker));

@@ -62,6 +62,7 @@ struct RedoPlace {
   bool cramped = false;
   int stage_fd = -1;  // directory of the spare objects; -1 if there are none
   uint64_t largest_file = std::numeric_limits<int64_t>::max();  // in bytes, of the filesystem
+  bool may_set_special = true;  // or what takes that right is withheld (special_attributes.h)
 };
 
 // The state that the steps of a redo share.
@@ -97,7 +98,8 @@ struct RedoState {
     tree.Held(object, inode);
     if (held.insert(object).second) held_order.push_back(object);
   }
-  // Writes the attributes, and records in the catalog which of them the object cannot have.
+  // Writes the attributes, and records in the catalog which of them the object cannot, or may not,
+  // have.
   Status WriteAttributes(ObjectId object, int fd, const meta::Attributes& attributes);
   // Records the error in fallen_short if it concerns this object alone. Returns it otherwise, to
   // block the volume.

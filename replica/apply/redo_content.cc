@@ -11,6 +11,7 @@
 #include "replica/apply/file_data.h"
 #include "replica/apply/removal.h"
 #include "replica/apply/spare_objects.h"
+#include "replica/apply/special_attributes.h"
 #include "replica/apply/tuning.h"
 
 namespace tandem::replica {
@@ -136,7 +137,7 @@ Status ContentWriter::Take(const DataRecord& record, const Plan::Object& planned
   const uint64_t length = std::min(record.length, end - record.offset);
   ASSIGN_OR_RETURN(const int fd, OpenForWriting(record.object));
   if (record.encoding == Encoding::kStaged) {
-    RETURN_IF_ERROR(CopyStaged(record.object, {record.offset, record.offset + length}, fd));
+    RETURN_IF_ERROR(CopyStaged(record, length, fd));
   } else if (record.encoding == Encoding::kHole) {
     RETURN_IF_ERROR(PunchHole(fd, record.offset, length));
   } else {
@@ -147,13 +148,13 @@ Status ContentWriter::Take(const DataRecord& record, const Plan::Object& planned
   return {};
 }
 
-Status ContentWriter::CopyStaged(ObjectId object, ByteRange range, int fd) {
-  ASSIGN_OR_RETURN(const UniqueFd file, stage_->files().Open(object));
+Status ContentWriter::CopyStaged(const DataRecord& record, uint64_t length, int fd) {
+  ASSIGN_OR_RETURN(const UniqueFd file, stage_->files().Open(record.object, InodeId{record.basis}));
   if (!file.valid()) {
-    NoteLost(object);
+    NoteLost(record.object);
     return {};
   }
-  return CopyRange(file.get(), fd, range.start, range.length());
+  return CopyRange(file.get(), fd, record.offset, length);
 }
 
 // ---- Making ------------------------------------------------------------------------------------
@@ -165,14 +166,24 @@ bool ContentWriter::TakeSpare(const std::string& name) {
   return TakeSpareObject(place.stage_fd, state_.tree.hold_fd(), name);
 }
 
-Status ContentWriter::MakeNode(const std::string& name, const meta::Attributes& attributes) {
+// The inode is that of the descriptor: nobody can have put another file in its place meanwhile.
+Result<InodeId> ContentWriter::MakeFile(int hold_fd, const std::string& name) {
+  constexpr int kFlags = O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW;
+  const UniqueFd fd(openat(hold_fd, name.c_str(), kFlags, 0600));
+  if (!fd.valid()) return ErrnoError("make hold/" + name);
+  ASSIGN_OR_RETURN(const auto inode, InodeAt(fd.get(), ""));
+  if (!inode) return ErrnoError(ENOENT, "find hold/" + name);
+  return *inode;
+}
+
+Result<InodeId> ContentWriter::MakeNode(const std::string& name,
+                                        const meta::Attributes& attributes) {
   const int hold_fd = state_.tree.hold_fd();
   int result = 0;
   switch (attributes.kind) {
     case meta::Kind::kFile:
-      if (attributes.size <= kSpareObjectBytes && TakeSpare(name)) return {};
-      result = mknodat(hold_fd, name.c_str(), S_IFREG | 0600, 0);
-      break;
+      if (attributes.size <= kSpareObjectBytes && TakeSpare(name)) break;
+      return MakeFile(hold_fd, name);
     case meta::Kind::kDirectory:
       result = mkdirat(hold_fd, name.c_str(), 0700);
       break;
@@ -180,23 +191,25 @@ Status ContentWriter::MakeNode(const std::string& name, const meta::Attributes& 
       result = symlinkat(attributes.link_target.c_str(), hold_fd, name.c_str());
       break;
     default:
+      if (IsDevice(attributes.kind) && !state_.place.may_set_special) {
+        return MakeFile(hold_fd, name);
+      }
       result =
           mknodat(hold_fd, name.c_str(), meta::FormatOf(attributes.kind) | 0600, attributes.device);
       if (result != 0 && errno == EPERM) {
         state_.notices.device = true;
-        result = mknodat(hold_fd, name.c_str(), S_IFREG | 0600, 0);
+        return MakeFile(hold_fd, name);
       }
   }
   if (result != 0) return ErrnoError("make hold/" + name);
-  return {};
+  ASSIGN_OR_RETURN(const auto inode, InodeAt(hold_fd, name));
+  if (!inode) return ErrnoError(ENOENT, "find hold/" + name);
+  return *inode;
 }
 
 Status ContentWriter::Make(ObjectId object, const meta::Attributes& attributes) {
-  const std::string name = Tree::HoldName(object);
-  RETURN_IF_ERROR(MakeNode(name, attributes));
-  ASSIGN_OR_RETURN(const auto inode, InodeAt(state_.tree.hold_fd(), name));
-  if (!inode) return ErrnoError(ENOENT, "find hold/" + name);
-  state_.Hold(object, *inode);
+  ASSIGN_OR_RETURN(const InodeId inode, MakeNode(Tree::HoldName(object), attributes));
+  state_.Hold(object, inode);
   FAULT_POINT("replica.redo.object_made");
   return {};
 }
@@ -226,8 +239,13 @@ Status ContentWriter::MoveIn(ObjectId object, InodeId file, const meta::Attribut
     return Make(object, attributes);
   }
   ASSIGN_OR_RETURN(const auto inode, InodeAt(state_.tree.hold_fd(), name));
-  if (!inode) return ErrnoError(ENOENT, "find hold/" + name);
-  state_.Hold(object, *inode);
+  if (inode != file) {  // another program has put another file in its place
+    const int hold_fd = state_.tree.hold_fd();
+    RETURN_IF_ERROR(RemoveAll(hold_fd, hold_fd, name, {}));
+    NoteLost(object);
+    return Make(object, attributes);
+  }
+  state_.Hold(object, file);
   FAULT_POINT("replica.redo.file_moved");
   return {};
 }

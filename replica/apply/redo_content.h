@@ -39,12 +39,14 @@ class ContentWriter {
   Status LeaveShort(ObjectId object, const Plan::Object& planned);
   Status MakePlaceholder(ObjectId object, meta::Kind kind);
   void NoteLost(ObjectId object);
-  Status CopyStaged(ObjectId object, ByteRange range, int fd);
+  Status CopyStaged(const DataRecord& record, uint64_t length, int fd);
   Status Make(ObjectId object, const meta::Attributes& attributes);
   // Moves its staged file to hold/, unless an earlier redo has moved it already.
   Status MoveIn(ObjectId object, InodeId file, const meta::Attributes& attributes);
   bool TakeSpare(const std::string& name);
-  Status MakeNode(const std::string& name, const meta::Attributes& attributes);
+  // Returns the inode that was made, in hold/.
+  Result<InodeId> MakeNode(const std::string& name, const meta::Attributes& attributes);
+  static Result<InodeId> MakeFile(int hold_fd, const std::string& name);
   Status Truncate(ObjectId object);
   Status Shrink(ObjectId object, uint64_t size);
   Result<UniqueFd> OpenPath(ObjectId object);

@@ -149,7 +149,8 @@ Status Gatherer::HoldKnown(ObjectId object, InodeId inode, int directory_fd,
   if (geteuid() != 0) {
     // Moving a directory writes its "..".
     ASSIGN_OR_RETURN(const UniqueFd moved, OpenBeneath(directory_fd, name, O_PATH));
-    RETURN_IF_ERROR(MakeAccessible(moved.get()));
+    ASSIGN_OR_RETURN(const auto there, InodeAt(moved.get(), ""));
+    if (there == inode) RETURN_IF_ERROR(MakeAccessible(moved.get()));
   }
   if (renameat(directory_fd, name.c_str(), hold_fd, held.c_str()) != 0) {
     return ErrnoError("move " + name + " to hold/" + held);

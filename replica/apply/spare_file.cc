@@ -6,7 +6,6 @@
 
 #include <algorithm>
 
-#include "meta/base/unique_fd.h"
 #include "replica/apply/file_data.h"
 
 namespace tandem::replica {
@@ -24,12 +23,27 @@ Status WriteZeros(int fd, uint64_t bytes) {
 
 }  // namespace
 
+Result<UniqueFd> CreateAfresh(int directory_fd, const std::string& name, mode_t mode) {
+  (void)unlinkat(directory_fd, name.c_str(), 0);
+  constexpr int kFlags = O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW;
+  UniqueFd fd(openat(directory_fd, name.c_str(), kFlags, mode));
+  if (!fd.valid()) return ErrnoError("create " + name);
+  return fd;
+}
+
+bool IsFileWithOneName(const struct stat& file) {
+  return S_ISREG(file.st_mode) && file.st_nlink == 1;
+}
+
+bool IsFileWithOneName(int fd) {
+  struct stat found;
+  return fstat(fd, &found) == 0 && IsFileWithOneName(found);
+}
+
 Status MakeSpare(int directory_fd, const std::string& name, uint64_t bytes, mode_t mode) {
   if (faccessat(directory_fd, name.c_str(), F_OK, AT_SYMLINK_NOFOLLOW) == 0) return {};
   const std::string fresh = name + ".new";
-  constexpr int kFlags = O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW;
-  const UniqueFd fd(openat(directory_fd, fresh.c_str(), kFlags, mode));
-  if (!fd.valid()) return ErrnoError("create " + fresh);
+  ASSIGN_OR_RETURN(const UniqueFd fd, CreateAfresh(directory_fd, fresh, mode));
   // The blocks are written, not only allocated, because a first write to an allocated block may
   // take further blocks.
   auto done = WriteZeros(fd.get(), bytes);

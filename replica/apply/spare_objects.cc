@@ -7,6 +7,7 @@
 
 #include "meta/base/unique_fd.h"
 #include "replica/apply/file_data.h"
+#include "replica/apply/spare_file.h"
 #include "replica/apply/tuning.h"
 
 namespace tandem::replica {
@@ -18,7 +19,8 @@ std::string NameOf(int number) { return "spare.object." + std::to_string(number)
 bool IsThere(int stage_fd, const std::string& name) {
   struct stat found = {};
   return fstatat(stage_fd, name.c_str(), &found, AT_SYMLINK_NOFOLLOW) == 0 &&
-         found.st_size == static_cast<off_t>(kSpareObjectBytes) && found.st_blocks > 0;
+         IsFileWithOneName(found) && found.st_size == static_cast<off_t>(kSpareObjectBytes) &&
+         found.st_blocks > 0;
 }
 
 }  // namespace
@@ -28,9 +30,7 @@ Status MakeSpareObjects(int stage_fd) {
   for (int number = 0; number < kSpareObjects; ++number) {
     const std::string name = NameOf(number);
     if (IsThere(stage_fd, name)) continue;
-    constexpr int kFlags = O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW;
-    const UniqueFd fd(openat(stage_fd, name.c_str(), kFlags, 0600));
-    if (!fd.valid()) return ErrnoError("create " + name);
+    ASSIGN_OR_RETURN(const UniqueFd fd, CreateAfresh(stage_fd, name, 0600));
     RETURN_IF_ERROR(WriteFully(fd.get(), zeros, 0));
   }
   return {};

@@ -151,7 +151,7 @@ Status Stage::MakeSpares(int directory_fd) {
 Status Stage::ClearSpares(int directory_fd) {
   for (const char* name : kSpares) {
     const UniqueFd fd(openat(directory_fd, name, O_RDWR | O_CLOEXEC | O_NOFOLLOW));
-    if (!fd.valid()) continue;
+    if (!fd.valid() || !IsFileWithOneName(fd.get())) continue;
     uint64_t first = 0;
     if (pread(fd.get(), &first, sizeof first, 0) == sizeof first && first == 0) continue;
     RETURN_IF_ERROR(ClearSpare(fd.get()));
@@ -163,7 +163,7 @@ Status Stage::TakeSpare(uint64_t bytes) {
   if (is_spare_ || bytes > kSpareStageBytes) return ErrnoError(ENOSPC, Named("find room for"));
   for (const char* name : kSpares) {
     UniqueFd spare(openat(directory_fd_, name, O_RDWR | O_CLOEXEC | O_NOFOLLOW));
-    if (!spare.valid()) continue;
+    if (!spare.valid() || !IsFileWithOneName(spare.get())) continue;
     if (fd_.valid()) {
       ASSIGN_OR_RETURN(const std::string begun, ReadUpTo(fd_.get(), 0, end_));
       RETURN_IF_ERROR(WriteFully(spare.get(), begun, 0));
@@ -203,7 +203,7 @@ bool Stage::GiveSpareBack(int directory_fd, const std::string& name) {
   if (missing == std::end(kSpares)) return false;
   const UniqueFd fd(openat(directory_fd, name.c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW));
   struct stat now = {};
-  if (!fd.valid() || fstat(fd.get(), &now) != 0) return false;
+  if (!fd.valid() || fstat(fd.get(), &now) != 0 || !IsFileWithOneName(now)) return false;
   if (now.st_size < static_cast<off_t>(kSpareStageBytes)) return false;
   if (ftruncate(fd.get(), kSpareStageBytes) != 0 || !ClearSpare(fd.get())) return false;
   FAULT_POINT("replica.stage.spare_cleared");
@@ -216,9 +216,7 @@ Status Stage::HoldRoom(uint64_t bytes) {
   ReleaseRoom();
   if (bytes == 0) return {};
   const std::string name = id_.ToHex() + kRoomSuffix;
-  constexpr int kFlags = O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW;
-  const UniqueFd fd(openat(directory_fd_, name.c_str(), kFlags, 0600));
-  if (!fd.valid()) return ErrnoError("create " + name);
+  ASSIGN_OR_RETURN(const UniqueFd fd, CreateAfresh(directory_fd_, name, 0600));
   {
     MutexLock lock(mutex_);
     holds_room_ = true;
@@ -385,6 +383,10 @@ Result<std::shared_ptr<Stage>> Stage::Recover(int directory_fd, const std::strin
   std::shared_ptr<Stage> stage(new Stage(directory_fd, *id));
   stage->fd_.Reset(openat(directory_fd, name.c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW));
   if (!stage->fd_.valid()) return ErrnoError(stage->Named("open"));
+  struct stat found = {};
+  if (fstat(stage->fd_.get(), &found) != 0 || !S_ISREG(found.st_mode)) {
+    return MakeError(ErrorKind::kCorrupt, stage->Named("read", "it is no regular file"));
+  }
   MutexLock lock(stage->mutex_);
   RETURN_IF_ERROR(stage->ReadBack(volume));
   return stage;

@@ -11,6 +11,7 @@
 #include "meta/base/fault_point.h"
 #include "replica/apply/file_data.h"
 #include "replica/apply/removal.h"
+#include "replica/apply/spare_file.h"
 #include "replica/apply/tree.h"
 #include "replica/apply/tuning.h"
 
@@ -46,7 +47,7 @@ Result<bool> StagedFiles::TakeOne(DataRecord& record, uint64_t sequence) {
   UniqueFd fd;
   {
     MutexLock lock(mutex_);
-    ASSIGN_OR_RETURN(fd, OpenBeneath(directory_fd_.get(), NameOf(record.object), O_RDWR));
+    ASSIGN_OR_RETURN(fd, OpenOwn(directory_fd_.get(), record.object, place->inode, O_RDWR));
   }
   if (record.encoding == Encoding::kHole) {
     RETURN_IF_ERROR(PunchHole(fd.get(), record.offset, record.length));
@@ -67,7 +68,7 @@ Status StagedFiles::Shrink(const ObjectRecord& record, uint64_t sequence) {
   const auto file = files_.find(record.object);
   if (file == files_.end() || !file->second.fresh || sequence < file->second.since) return {};
   ASSIGN_OR_RETURN(const UniqueFd fd,
-                   OpenBeneath(directory_fd_.get(), NameOf(record.object), O_RDWR));
+                   OpenOwn(directory_fd_.get(), record.object, file->second.inode, O_RDWR));
   struct stat stat_buffer;
   if (fstat(fd.get(), &stat_buffer) != 0) return ErrnoError("stat a staged file");
   if (static_cast<uint64_t>(stat_buffer.st_size) <= record.attributes.size) return {};
@@ -103,7 +104,7 @@ Result<std::optional<StagedFiles::Place>> StagedFiles::PlaceFor(const DataRecord
   if (record.fresh) {
     File& fresh = file->second;
     // Pieces of the older content would otherwise show where the new content has none.
-    if (!fresh.fresh) RETURN_IF_ERROR(Empty(record.object));
+    if (!fresh.fresh) RETURN_IF_ERROR(Empty(record.object, fresh.inode));
     fresh.since = fresh.fresh ? std::min(fresh.since, sequence) : sequence;
     fresh.fresh = true;
   } else if (!begun_fresh) {
@@ -112,8 +113,15 @@ Result<std::optional<StagedFiles::Place>> StagedFiles::PlaceFor(const DataRecord
   return Place{file->second.inode, file->second.fresh};
 }
 
-Status StagedFiles::Empty(ObjectId object) {
-  ASSIGN_OR_RETURN(const UniqueFd fd, OpenBeneath(directory_fd_.get(), NameOf(object), O_RDWR));
+Result<UniqueFd> StagedFiles::OpenOwn(int directory_fd, ObjectId object, InodeId inode, int flags) {
+  ASSIGN_OR_RETURN(const UniqueFd path_fd, OpenBeneath(directory_fd, NameOf(object), O_PATH));
+  ASSIGN_OR_RETURN(const auto found, InodeAt(path_fd.get(), ""));
+  if (found != inode) return ErrnoError(ESTALE, "open staged file " + NameOf(object));
+  return Reopen(path_fd.get(), flags);
+}
+
+Status StagedFiles::Empty(ObjectId object, InodeId inode) {
+  ASSIGN_OR_RETURN(const UniqueFd fd, OpenOwn(directory_fd_.get(), object, inode, O_RDWR));
   if (ftruncate(fd.get(), 0) != 0) return ErrnoError("empty a staged file");
   return {};
 }
@@ -126,10 +134,8 @@ Result<StagedFiles::File> StagedFiles::Create(ObjectId object) {
     ASSIGN_OR_RETURN(directory_fd_, OpenDirectory());
   }
   const std::string name = NameOf(object);
-  if (mknodat(directory_fd_.get(), name.c_str(), S_IFREG | 0600, 0) != 0) {
-    return ErrnoError("make staged file " + name);
-  }
-  ASSIGN_OR_RETURN(const auto inode, InodeAt(directory_fd_.get(), name));
+  ASSIGN_OR_RETURN(const UniqueFd fd, CreateAfresh(directory_fd_.get(), name, 0600));
+  ASSIGN_OR_RETURN(const auto inode, InodeAt(fd.get(), ""));
   if (!inode) return ErrnoError(ENOENT, "find staged file " + name);
   File file;
   file.inode = *inode;
@@ -151,7 +157,7 @@ bool StagedFiles::SharesBlocks() {
 // XFS preallocates up to as much again for a file that grows, and keeps that for minutes.
 Status StagedFiles::GiveBackRoom() {
   for (const auto& [object, file] : files_) {
-    ASSIGN_OR_RETURN(const UniqueFd fd, OpenBeneath(directory_fd_.get(), NameOf(object), O_RDWR));
+    ASSIGN_OR_RETURN(const UniqueFd fd, OpenOwn(directory_fd_.get(), object, file.inode, O_RDWR));
     struct stat now;
     if (fstat(fd.get(), &now) != 0) return ErrnoError("stat a staged file");
     const bool has_more = now.st_blocks > (now.st_size + 511) / 512;
@@ -171,7 +177,7 @@ Status StagedFiles::Sync() {
     return {};
   }
   for (const auto& [object, file] : files_) {
-    ASSIGN_OR_RETURN(const UniqueFd fd, OpenBeneath(directory_fd_.get(), NameOf(object), O_RDWR));
+    ASSIGN_OR_RETURN(const UniqueFd fd, OpenOwn(directory_fd_.get(), object, file.inode, O_RDWR));
     if (fdatasync(fd.get()) != 0) return ErrnoError("sync staged file " + NameOf(object));
   }
   ASSIGN_OR_RETURN(const UniqueFd directory, Reopen(directory_fd_.get(), O_RDONLY | O_DIRECTORY));
@@ -186,10 +192,10 @@ Result<UniqueFd> StagedFiles::OpenDirectory() const {
   return OpenBeneath(stages_fd_, directory_, O_PATH | O_DIRECTORY);
 }
 
-Result<UniqueFd> StagedFiles::Open(ObjectId object) const {
+Result<UniqueFd> StagedFiles::Open(ObjectId object, InodeId inode) const {
   auto directory = OpenDirectory();
   if (directory) {
-    auto file = OpenBeneath(directory->get(), NameOf(object), O_RDONLY);
+    auto file = OpenOwn(directory->get(), object, inode, O_RDONLY);
     if (file || !MeansAbsent(file.error())) return file;
     return UniqueFd();
   }

@@ -37,8 +37,9 @@ class StagedFiles {
   // Syncs all files and their names. They are on stable storage when this returns.
   Status Sync();
 
-  // Returns an O_RDONLY descriptor, or an invalid one if the file is not here (any more).
-  Result<UniqueFd> Open(ObjectId object) const;
+  // Returns an O_RDONLY descriptor, or an invalid one if the file is not here (any more), or is
+  // another one than `inode`.
+  Result<UniqueFd> Open(ObjectId object, InodeId inode) const;
   // Returns false if the file is not here (any more).
   Result<bool> MoveTo(ObjectId object, int directory_fd, const std::string& name) const;
   // Removes the files that are still here, and their directory.
@@ -60,7 +61,9 @@ class StagedFiles {
   Result<std::optional<Place>> PlaceFor(const DataRecord& record, uint64_t sequence)
       EXCLUDES(mutex_);
   Result<File> Create(ObjectId object) REQUIRES(mutex_);
-  Status Empty(ObjectId object) REQUIRES(mutex_);
+  Status Empty(ObjectId object, InodeId inode) REQUIRES(mutex_);
+  // Fails with ESTALE if another program has put another file in its place.
+  static Result<UniqueFd> OpenOwn(int directory_fd, ObjectId object, InodeId inode, int flags);
   Status GiveBackRoom() REQUIRES(mutex_);
   Result<UniqueFd> OpenDirectory() const;
   bool SharesBlocks() REQUIRES(mutex_);

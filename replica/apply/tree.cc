@@ -65,6 +65,11 @@ int OpenWithRights(const FdPath& path, int flags) {
 }  // namespace
 
 Result<UniqueFd> Reopen(int path_fd, int flags) {
+  struct stat found;
+  if (fstat(path_fd, &found) != 0) return ErrnoError("stat");
+  if (!S_ISREG(found.st_mode) && !S_ISDIR(found.st_mode)) {
+    return ErrnoError(EINVAL, "open something that is neither a file nor a directory");
+  }
   const FdPath path(path_fd);
   flags |= O_CLOEXEC | O_NOATIME | O_NONBLOCK;
   int fd = open(path.c_str(), flags);

@@ -27,8 +27,9 @@ bool MeansAbsent(const Error& error);
 // Returns the inode at the name, or nullopt if there is none. An empty name means the descriptor
 // itself.
 Result<std::optional<InodeId>> InodeAt(int directory_fd, const std::string& name);
-// Opens an O_PATH descriptor again for reading or writing, without updating the access time. If the
-// mode denies it (we are not root), the owner is given the right while this runs.
+// Opens an O_PATH descriptor of a regular file or a directory again for reading or writing, without
+// updating the access time. If the mode denies it (we are not root), the owner is given the right
+// while this runs. Fails with EINVAL for other kinds: opening a device may already do something.
 Result<UniqueFd> Reopen(int path_fd, int flags);
 // Like meta::ReadAttributes. If the mode denies reading user.* (we are not root), the owner is
 // given the right while this runs.

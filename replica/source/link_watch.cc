@@ -1,6 +1,5 @@
 #include "replica/source/link_watch.h"
 
-#include <algorithm>
 #include <utility>
 
 #include "meta/base/log.h"
@@ -17,7 +16,7 @@ std::string SecondsOf(milliseconds time) { return std::to_string(time.count() / 
 }  // namespace
 
 LinkWatch::LinkWatch(std::string name, Peer& peer)
-    : name_(std::move(name)), peer_(peer), probe_(peer.url()), dial_pause_(kRedialPauseFirst) {
+    : name_(std::move(name)), peer_(peer) {
   thread_ = std::thread([this] { Run(); });
 }
 
@@ -40,18 +39,11 @@ bool LinkWatch::WaitUnlessStopped(milliseconds time) {
 
 void LinkWatch::Run() {
   while (WaitUnlessStopped(kLinkLookEvery)) {
-    if (peer_.connection() != 0) {
-      WatchConnection();
-    } else {
-      AwaitConnection();
-    }
+    if (peer_.connection() != 0) WatchConnection();
   }
 }
 
 void LinkWatch::WatchConnection() {
-  const auto now = Clock::now();
-  without_since_ = {};
-  if (now - dialed_ > kRedialPauseLongest) dial_pause_ = kRedialPauseFirst;
   const auto silence = peer_.silence();
   if (silence < kLinkAskAfter) {
     if (std::exchange(quiet_, false)) LogInfo("replica {}: {} is heard again", name_, peer_.url());
@@ -63,27 +55,8 @@ void LinkWatch::WatchConnection() {
   peer_.SeeWhetherThere(kLinkAnswerWithin);
 }
 
-void LinkWatch::AwaitConnection() {
-  const auto now = Clock::now();
-  if (without_since_ == Clock::time_point()) without_since_ = now;
-  if (now - without_since_ < kLinkSoonConnected) return;
-  probe_.Look();
-  const auto reached = probe_.reached();
-  if (reached < without_since_ + kLinkSoonConnected) return;
-  if (now < std::max(without_since_, dialed_) + dial_pause_) return;
-  // nng may wait for a pause to end, or for the kernel's next attempt, and those come less and less
-  // often; or it may never dial again.
-  LogInfo("replica {}: {} can be reached; connecting anew", name_, peer_.url());
-  peer_.DialAnew();
-  dialed_ = now;
-  dial_pause_ = std::min(dial_pause_ * 2, kRedialPauseLongest);
-}
-
 std::string LinkWatch::Trouble() {
-  if (peer_.connection() == 0) {
-    probe_.Look();
-    return probe_.found();
-  }
+  if (peer_.connection() == 0) return peer_.WhyNotConnected();
   const auto silence = peer_.silence();
   if (silence < kLinkQuiet) return "";
   return "nothing heard from " + peer_.url() + " for " + SecondsOf(silence);

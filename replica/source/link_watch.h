@@ -1,6 +1,5 @@
 // Watches the link to one replica on a thread of its own, while the sender's thread waits for
-// answers. It finds out whether anything is heard over the link, why no connection comes about, and
-// whether nng stays without a connection although one can be made.
+// answers: it asks the replica for a sign of life when nothing has been heard for a while.
 #pragma once
 
 #include <chrono>
@@ -8,7 +7,6 @@
 #include <thread>
 
 #include "meta/base/mutex.h"
-#include "replica/source/link_probe.h"
 #include "replica/source/peer.h"
 #include "replica/source/tuning.h"
 
@@ -28,17 +26,11 @@ class LinkWatch {
  private:
   void Run();
   void WatchConnection();
-  void AwaitConnection();
   bool WaitUnlessStopped(std::chrono::milliseconds time) EXCLUDES(mutex_);
 
   const std::string name_;
   Peer& peer_;
-  LinkProbe probe_;
-  // The thread's own.
-  CondVar::Clock::time_point without_since_{};  // no connection; epoch: there is one
-  CondVar::Clock::time_point dialed_{};
-  std::chrono::milliseconds dial_pause_;
-  bool quiet_ = false;  // has been logged
+  bool quiet_ = false;  // has been logged; the thread's own
 
   Mutex mutex_;
   CondVar wake_;

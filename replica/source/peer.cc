@@ -60,10 +60,16 @@ int ErrnoOf(ReplyCode code) {
 
 }  // namespace
 
-Result<std::unique_ptr<Peer>> Peer::Dial(const std::string& url,
+Result<std::unique_ptr<Peer>> Peer::Dial(const std::string& url, FindCredentials find_credentials,
                                          std::chrono::milliseconds answer_timeout) {
-  ASSIGN_OR_RETURN(auto socket, RequestSocket::Dial(url));
-  return std::unique_ptr<Peer>(new Peer(url, std::move(socket), answer_timeout));
+  std::unique_ptr<SshTunnel> tunnel;
+  if (IsSshUrl(url)) {
+    ASSIGN_OR_RETURN(const SshUrl ssh, ParseSshUrl(url));
+    ASSIGN_OR_RETURN(tunnel, SshTunnel::Open(ssh));
+  }
+  ASSIGN_OR_RETURN(auto socket, RequestSocket::Dial(tunnel == nullptr ? url : tunnel->local_url(),
+                                                    std::move(find_credentials)));
+  return std::unique_ptr<Peer>(new Peer(url, std::move(tunnel), std::move(socket), answer_timeout));
 }
 
 Result<Position> Peer::Open(const Hello& hello) {

@@ -1,7 +1,7 @@
 // A replica daemon as tandemfs sees it: typed requests over a RequestSocket, with the session they
 // belong to.
 //
-// One thread. Others may call only Close, SeeWhetherThere, DialAnew and the functions that tell of
+// One thread. Others may call only Close, Reconnect, SeeWhetherThere and the functions that tell of
 // connections, silence and bytes.
 #pragma once
 
@@ -11,6 +11,7 @@
 #include <string>
 
 #include "replica/source/tuning.h"
+#include "replica/transport/ssh_tunnel.h"
 #include "replica/transport/transport.h"
 #include "replica/wire/messages.h"
 
@@ -19,7 +20,8 @@ namespace tandem::replica {
 class Peer {
  public:
   static Result<std::unique_ptr<Peer>> Dial(
-      const std::string& url, std::chrono::milliseconds answer_timeout = kAnswerTimeout);
+      const std::string& url, FindCredentials find_credentials = NoCredentials,
+      std::chrono::milliseconds answer_timeout = kAnswerTimeout);
 
   // Opens a session; all requests that follow belong to it. Returns kProtocol if the answer names
   // none, or names a version that was not offered.
@@ -68,20 +70,30 @@ class Peer {
   uint64_t connections() const { return socket_->connections(); }
   // See RequestSocket.
   std::chrono::milliseconds silence() { return socket_->silence(); }
-  void DialAnew() { socket_->DialAnew(); }
+  // Returns, for people, in one line, why there is no connection; an empty string if nothing is
+  // known.
+  std::string WhyNotConnected() {
+    return tunnel_ == nullptr ? socket_->WhyNotConnected() : tunnel_->Trouble();
+  }
   // Sends a request that no replica can grant, and waits for the refusal: then something has been
   // heard.
   void SeeWhetherThere(std::chrono::milliseconds timeout);
+  void Reconnect() { socket_->Reconnect(); }
   uint64_t sent_bytes() const { return socket_->sent_bytes(); }
   uint64_t received_bytes() const { return socket_->received_bytes(); }
   void Close() { socket_->Close(); }
 
  private:
-  Peer(std::string url, std::unique_ptr<RequestSocket> socket,
+  static Result<Credentials> NoCredentials(const std::string&) { return Credentials(); }
+  Peer(std::string url, std::unique_ptr<SshTunnel> tunnel, std::unique_ptr<RequestSocket> socket,
        std::chrono::milliseconds answer_timeout)
-      : url_(std::move(url)), socket_(std::move(socket)), answer_timeout_(answer_timeout) {}
+      : url_(std::move(url)),
+        tunnel_(std::move(tunnel)),
+        socket_(std::move(socket)),
+        answer_timeout_(answer_timeout) {}
 
   const std::string url_;
+  const std::unique_ptr<SshTunnel> tunnel_;  // null unless the URL is ssh://; outlives the socket
   const std::unique_ptr<RequestSocket> socket_;
   const std::chrono::milliseconds answer_timeout_;
   SessionId session_;

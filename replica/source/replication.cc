@@ -21,6 +21,7 @@ std::unique_ptr<Replication> Replication::Start(Options options, meta::Tracker& 
     Sender::Options sender;
     sender.name = record.name;
     sender.url = record.url;
+    sender.find_credentials = options.find_credentials;
     sender.volume_name = options.volume_name;
     sender.volume = options.volume;
     sender.source = options.source;
@@ -186,6 +187,12 @@ Status Replication::SetPaused(const std::optional<std::string>& replica, bool pa
     changed_ = true;
   }
   return {};
+}
+
+void Replication::Reconnect(const std::string& url) {
+  for (const auto& sender : senders_) {
+    if (sender->url() == url) sender->Reconnect();
+  }
 }
 
 }  // namespace tandem::replica

@@ -31,7 +31,7 @@ Sender::Sender(Options options, meta::Tracker& tracker, const meta::SourceTree& 
     const bool known = !debt_.owed && tracker_.Knows(options_.last_applied);
     retention_.Hold(options_.name, known ? options_.last_applied.epoch : Epoch());
   }
-  auto peer = Peer::Dial(options_.url);
+  auto peer = Peer::Dial(options_.url, options_.find_credentials);
   if (!peer) {
     SetState(ReplicaState::kBlocked, peer.error().ToString());
     return;
@@ -52,6 +52,10 @@ void Sender::Stop() {
   tracker_.WakeAll();
   view_.Stop();
   tasks_.Stop();
+}
+
+void Sender::Reconnect() {
+  if (peer_ != nullptr) peer_->Reconnect();
 }
 
 void Sender::SetPaused(bool paused) {

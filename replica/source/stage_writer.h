@@ -15,8 +15,8 @@ namespace tandem::replica {
 
 class StageWriter {
  public:
-  // Begins a stage on `base`, and counts in `progress` the content that has no answer yet. `peer` and
-  // `progress` must outlive the writer.
+  // Begins a stage on `base`, and counts in `progress` the content that has no answer yet. `peer`
+  // and `progress` must outlive the writer.
   static Result<StageWriter> Begin(Peer& peer, ShipProgress& progress, const CutName& base);
 
   // Asks the replica whether it has room for so many bytes. The error is the replica's.

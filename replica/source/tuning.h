@@ -27,7 +27,7 @@ inline constexpr std::chrono::milliseconds kAppliedPause{50};
 // Names that a directory of the replica may list: no directory has more.
 inline constexpr size_t kMaxNamesListed = size_t{1} << 28;
 
-// ---- Links: link_watch.h, link_probe.h ----------------------------------------------------------
+// ---- Links: link_watch.h ------------------------------------------------------------------------
 
 // How often the watch looks at the connection.
 inline constexpr std::chrono::milliseconds kLinkLookEvery{500};
@@ -36,15 +36,6 @@ inline constexpr std::chrono::milliseconds kLinkQuiet{4000};
 // Silence after which the watch asks. Longer than kHeartbeat.
 inline constexpr std::chrono::milliseconds kLinkAskAfter{2500};
 inline constexpr std::chrono::milliseconds kLinkAnswerWithin{1500};
-// Longer than a replica that is there takes to connect.
-inline constexpr std::chrono::milliseconds kLinkSoonConnected{1000};
-// How long nng may take to connect once a connection can be made; then its socket is replaced. At
-// first, and at most: each replacement may cost a descriptor and a thread (transport/dial.h).
-inline constexpr std::chrono::milliseconds kRedialPauseFirst{2500};
-inline constexpr std::chrono::milliseconds kRedialPauseLongest{60'000};
-// How long each step of a probe may take, and how often one is made.
-inline constexpr std::chrono::milliseconds kProbePatience{3000};
-inline constexpr std::chrono::seconds kProbeEvery{2};
 
 // ---- What status calls current: replica_view.h --------------------------------------------------
 

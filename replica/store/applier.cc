@@ -74,7 +74,8 @@ bool Applier::RedoOnce() {
                         work.tree_is_whole ? &report_.edits() : nullptr,
                         work.cramped,
                         place_.stage_fd(),
-                        place_.largest_file()};
+                        place_.largest_file(),
+                        catalog_.policy().may_set_special};
   const auto done = Guarded([&]() NO_THREAD_SAFETY_ANALYSIS -> Result<AppliedCut> {
     RETURN_IF_ERROR(std::move(complete));
     RETURN_IF_ERROR(place_.CheckMounts());
@@ -85,6 +86,7 @@ bool Applier::RedoOnce() {
     if (const auto looked = catalog_.ReportShortObjects(); !looked) {
       LogError("volume {}: {}", place_.name(), looked.error().ToString());
     }
+    catalog_.ReportUsage();
     // Before the source hears of it: a stage begun there must not find an older catalog.
     if (applied.IsNowhere()) RETURN_IF_ERROR(catalog_.Keep());
     return applied;

@@ -93,9 +93,15 @@ ApplyQueue::Stages ApplyQueue::pending() {
   return pending_;
 }
 
-Position ApplyQueue::OpenSession(const Hello& hello, const ConnectionRef& connection) {
+bool ApplyQueue::IsAtRest() {
   MutexLock lock(mutex_);
-  session_.Open(hello, connection);
+  return pending_.empty() && unsynced_.empty();
+}
+
+Position ApplyQueue::OpenSession(const Hello& hello, const ConnectionRef& connection,
+                                 const std::string& peer) {
+  MutexLock lock(mutex_);
+  session_.Open(hello, connection, peer);
   changed_.NotifyAll();
   LogInfo("volume {}: session with {}, at cut {}", place_.name(), hello.source,
           applied_.name.epoch.number());

@@ -64,7 +64,10 @@ class ApplyQueue {
   Stages pending() EXCLUDES(mutex_);
   // Opens a session, and returns the position it begins at. Requests of the one before that wait
   // are refused.
-  Position OpenSession(const Hello& hello, const ConnectionRef& connection) EXCLUDES(mutex_);
+  Position OpenSession(const Hello& hello, const ConnectionRef& connection,
+                       const std::string& peer = {}) EXCLUDES(mutex_);
+  // Returns whether no stage is left to be redone or kept.
+  bool IsAtRest() EXCLUDES(mutex_);
   // Returns the refusal of a stage with another base than the durable cut.
   std::optional<Reply> RefuseUnlessDurable(const CutName& base) EXCLUDES(mutex_);
   // Returns the refusal of what needs the tree to be at one cut, while a stage is pending.

@@ -127,7 +127,7 @@ Result<Enrolled> FileRegistry::Enrol(const replica::Enrol& request, const PeerId
     Invitation* const invitation = FindInvitation(all, digest, now);
     if (invitation == nullptr) return false;
     outcome = UseInvitation(all, *invitation, *key, request.host, now);
-    is_first_misuse = invitation->key != *key && !invitation->misused;
+    is_first_misuse = !invitation->key.empty() && invitation->key != *key && !invitation->misused;
     invitation->misused |= is_first_misuse;
     return outcome.is_new || is_first_misuse;
   });

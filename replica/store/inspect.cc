@@ -8,6 +8,7 @@
 #include "replica/apply/file_data.h"
 #include "replica/apply/own_labels.h"
 #include "replica/apply/removal.h"
+#include "replica/apply/special_attributes.h"
 #include "replica/apply/tree_path.h"
 #include "replica/delta.h"
 #include "replica/store/tuning.h"
@@ -129,7 +130,10 @@ Result<bool> IsAsItWas(ObjectId object, const meta::Attributes& left, Catalog& c
   if (fd >= 0) {
     struct stat now;
     if (fstatat(fd, "", &now, AT_EMPTY_PATH) != 0) return ErrnoError("stat");
-    edit = FindForeignEdit(left, now);
+    ASSIGN_OR_RETURN(const bool withheld, catalog.IsWithheld(object));
+    meta::Attributes permitted = left;
+    if (withheld) (void)WithholdSpecial(permitted);
+    edit = FindForeignEdit(withheld ? permitted : left, now);
   }
   if (edit.what.empty()) return true;
   ASSIGN_OR_RETURN(const std::string path, PathOf(catalog, object));

@@ -22,7 +22,28 @@ Status KeptCatalog::Open() {
   if (!catalog) return tl::unexpected<Error>(std::move(catalog.error()));
   MutexLock lock(mutex_);
   catalog_ = std::move(*catalog);
+  ReportUsage();
+  policy_ = ReadPolicy(place_.fd());
   return ReportShortObjects();
+}
+
+Status KeptCatalog::SetPolicy(const VolumePolicy& policy) {
+  MutexLock lock(mutex_);
+  if (policy == policy_) return {};
+  RETURN_IF_ERROR(WritePolicy(place_.fd(), policy));
+  policy_ = policy;
+  return ReportShortObjects();
+}
+
+void KeptCatalog::ReportUsage() {
+  const VolumeTerms& terms = place_.terms();
+  if (terms.usage == nullptr) return;
+  const auto totals = catalog_->Totals();
+  if (totals) {
+    terms.usage->SetApplied(place_.identity().name, *totals);
+  } else {
+    LogError("volume {}: {}", place_.name(), totals.error().ToString());
+  }
 }
 
 Status KeptCatalog::SetAside() {
@@ -70,13 +91,24 @@ tl::unexpected<Error> KeptCatalog::DiscardUnkept(Error why) {
 
 Status KeptCatalog::ReportShortObjects() {
   ShortObjects& table = catalog_->short_objects();
-  ASSIGN_OR_RETURN(const uint64_t count, table.Count());
+  ASSIGN_OR_RETURN(uint64_t count, table.Count());
   std::vector<ShortObject> listed;
   if (count > 0) {
     ASSIGN_OR_RETURN(const auto rows, table.List(kMaxShortListed));
     for (const ShortObjects::Row& row : rows) {
       ASSIGN_OR_RETURN(const std::string path, PathOf(*catalog_, row.object));
       listed.push_back({row.object, path, row.reason, row.by_name});
+    }
+  }
+  if (policy_.may_set_special) {
+    ASSIGN_OR_RETURN(const auto withheld, catalog_->ListWithheld(kMaxShortListed - listed.size()));
+    for (const auto& [object, what] : withheld) {
+      ASSIGN_OR_RETURN(const auto also_short, table.Find(object));
+      if (also_short && !also_short->by_name) continue;
+      ASSIGN_OR_RETURN(const std::string path, PathOf(*catalog_, object));
+      const std::string reason = "set " + what + ": the account may now, and could not before";
+      listed.push_back({object, path, reason, /*by_name=*/false});
+      ++count;
     }
   }
   report_.SetShortObjects(std::move(listed), count);

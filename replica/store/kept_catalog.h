@@ -16,6 +16,7 @@
 #include "replica/apply/catalog.h"
 #include "replica/store/apply_queue.h"
 #include "replica/store/volume_place.h"
+#include "replica/store/volume_policy.h"
 #include "replica/store/volume_report.h"
 
 namespace tandem::replica {
@@ -36,9 +37,13 @@ class KeptCatalog {
   KeptCatalog(const VolumePlace& place, ApplyQueue& queue, VolumeReport& report)
       : place_(place), queue_(queue), report_(report) {}
 
-  // Opens or creates replica.db. A damaged one is set aside. To be called before all else.
+  // Opens or creates replica.db, and reads the policy. A damaged catalog is set aside. To be called
+  // before all else.
   Status Open() EXCLUDES(mutex_);
   Catalog& catalog() REQUIRES(mutex_) { return *catalog_; }
+  const VolumePolicy& policy() REQUIRES(mutex_) { return policy_; }
+  // Makes it the policy of every redo from now on, durably.
+  Status SetPolicy(const VolumePolicy& policy) EXCLUDES(mutex_);
 
   // Tells the ApplyQueue if the catalog has lost cuts.
   Status ReturnLostCuts() REQUIRES(mutex_);
@@ -50,8 +55,11 @@ class KeptCatalog {
   // After a failed sync: all that was not kept is to be redone, since the next sync may succeed
   // without having written what this one has not. Returns `why`.
   tl::unexpected<Error> DiscardUnkept(Error why) REQUIRES(mutex_);
-  // Puts objects that fall short into the VolumeReport.
+  // Puts objects that fall short into the VolumeReport. So do those of which something was withheld
+  // that the account may have now: the source sends them again, whole.
   Status ReportShortObjects() REQUIRES(mutex_);
+  // Tells the account what the volume has, if the catalog says it.
+  void ReportUsage() REQUIRES(mutex_);
 
  private:
   Status SetAside();
@@ -61,6 +69,7 @@ class KeptCatalog {
   VolumeReport& report_;
   Mutex mutex_;
   std::unique_ptr<Catalog> catalog_ GUARDED_BY(mutex_);
+  VolumePolicy policy_ GUARDED_BY(mutex_);
 };
 
 }  // namespace tandem::replica

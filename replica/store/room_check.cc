@@ -29,6 +29,20 @@ Room Sum(const Room& a, const Room& b) {
   return {a.bytes + b.bytes, inodes < a.inodes ? a.inodes : inodes};
 }
 
+Result<Room> FreeRoomFor(const VolumePlace& place) {
+  return FreeRoomBeside(place.fd(), place.terms().reserve);
+}
+
+// Says where it is that there is no room, and what to do.
+std::string Where(const VolumePlace& place) {
+  std::string where = " on the filesystem of " + place.path();
+  const auto reserved = BytesReserved(place.fd(), place.terms().reserve);
+  if (reserved && *reserved != 0) {
+    where += " beside the " + std::to_string(*reserved / kMiB) + " MiB that --reserve keeps";
+  }
+  return where + ": free space there";
+}
+
 std::string InWords(const Room& room) {
   return std::to_string((room.bytes + kMiB - 1) / kMiB) + " MiB and " +
          std::to_string(room.inodes) + " inodes";
@@ -48,35 +62,59 @@ void MakeSpares(const VolumePlace& place, Catalog& catalog) {
 }
 
 bool HasPlentyFor(const VolumePlace& place, uint64_t bytes) {
-  const auto free = FreeRoom(place.fd());
+  const auto free = FreeRoomFor(place);
   return free && IsPlenty(*free, {bytes, 0});
 }
 
 std::optional<Reply> RefuseUnlessFree(const VolumePlace& place, uint64_t bytes) {
   if (bytes == 0) return std::nullopt;
-  const auto room = FreeRoom(place.fd());
+  const auto room = FreeRoomFor(place);
   if (!room) return place.Failure(room.error());
   const uint64_t free = room->bytes;
   if (bytes <= free) return std::nullopt;
   return Refuse(ReplyCode::kNoSpace,
                 "volume " + place.name() + " of the replica: to catch up takes about " +
                     std::to_string((bytes + kMiB - 1) / kMiB) + " MiB beside the tree, and " +
-                    std::to_string(free / kMiB) + " MiB are free on the filesystem of " +
-                    place.path() + ": free space there");
+                    std::to_string(free / kMiB) + " MiB are free" + Where(place));
+}
+
+std::optional<Reply> RefuseChunk(const VolumePlace& place, const Stage& stage, uint64_t staged,
+                                 uint64_t bytes) {
+  const bool has_content = bytes != 0;
+  const uint64_t file_bytes = stage.file_bytes();
+  if (!has_content && file_bytes <= kMostWithoutContent) return std::nullopt;
+  const VolumeTerms& terms = place.terms();
+  if (terms.usage != nullptr) {
+    const uint64_t all = has_content ? staged + bytes : file_bytes;
+    if (auto why = terms.usage->RefuseStaged(place.identity().name, all)) {
+      return RefuseForQuota(place, *why);
+    }
+  }
+  if (terms.reserve.bytes == 0 && terms.reserve.percent == 0) return std::nullopt;
+  const auto room = FreeRoomFor(place);
+  if (!room) return place.Failure(room.error());
+  if (room->bytes >= bytes && room->bytes != 0) return std::nullopt;
+  return Refuse(ReplyCode::kNoSpace, "volume " + place.name() +
+                                         " of the replica: no room is left for the change set" +
+                                         Where(place));
+}
+
+Reply RefuseForQuota(const VolumePlace& place, const std::string& why) {
+  return Refuse(ReplyCode::kNoSpace, "volume " + place.name() + " of the replica: " + why);
 }
 
 RoomCheck::RoomCheck(const VolumePlace& place, Catalog& catalog)
     : place_(place), tree_(place.root_fd(), place.hold_fd(), catalog) {}
 
 Reply RoomCheck::Refusal(const Room& need, const Room& free) const {
-  return Refuse(ReplyCode::kNoSpace,
-                "volume " + place_.name() + " of the replica: to apply the cut takes " +
-                    InWords(need) + " beside its stage, and " + InWords(free) +
-                    " are free on the filesystem of " + place_.path() + ": free space there");
+  return Refuse(ReplyCode::kNoSpace, "volume " + place_.name() +
+                                         " of the replica: to apply the cut takes " +
+                                         InWords(need) + " beside its stage, and " + InWords(free) +
+                                         " are free" + Where(place_));
 }
 
 std::optional<Reply> RoomCheck::Ensure(Plan& plan, const Stages& stages, bool may_count_on_freed) {
-  const auto free = FreeRoom(place_.fd());
+  const auto free = FreeRoomFor(place_);
   if (!free) return place_.Failure(free.error());
   if (IsPlenty(*free, MostNeeded(plan, stages))) return std::nullopt;
   const auto need = MeasureNeed(plan, stages, tree_, CountSpareObjects(place_.stage_fd()));

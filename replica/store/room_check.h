@@ -29,6 +29,13 @@ bool HasPlentyFor(const VolumePlace& place, uint64_t bytes);
 // tree stays until the new change set is whole, so both need room; it is better said before
 // anything is sent than when the disk is full.
 std::optional<Reply> RefuseUnlessFree(const VolumePlace& place, uint64_t bytes);
+// Returns the refusal of a chunk with `bytes` of content if its stage, which has `staged` already,
+// grows beyond what the account's quota or the reserve leaves. What has no content may make room,
+// and is let in.
+std::optional<Reply> RefuseChunk(const VolumePlace& place, const Stage& stage, uint64_t staged,
+                                 uint64_t bytes);
+// `why` is that of an AccountUsage.
+Reply RefuseForQuota(const VolumePlace& place, const std::string& why);
 
 // Checks plans that are made of one catalog. Each call returns a refusal, or nullopt if there is
 // room.

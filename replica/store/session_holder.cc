@@ -16,30 +16,36 @@ bool IsSame(const RunId& run, const std::string& source, const Hello& hello) {
 
 }  // namespace
 
-bool SessionHolder::Refused::Is(const Hello& hello) const { return IsSame(run, source, hello); }
+bool SessionHolder::Refused::Is(const Hello& hello, const std::string& who) const {
+  return peer == who && IsSame(run, source, hello);
+}
 
-bool SessionHolder::IsHolder(const Hello& hello) const { return IsSame(run_, source_, hello); }
+bool SessionHolder::IsHolder(const Hello& hello, const std::string& peer) const {
+  return peer_ == peer && IsSame(run_, source_, hello);
+}
 
-bool SessionHolder::Refuses(const Hello& hello, Time now) {
-  if (!taken_ || IsHolder(hello) || (requests_ == 0 && now - heard_ >= kHolderSilence)) {
+bool SessionHolder::Refuses(const Hello& hello, Time now, const std::string& peer) {
+  if (!taken_ || IsHolder(hello, peer) || (requests_ == 0 && now - heard_ >= kHolderSilence)) {
     return false;
   }
   const auto known =
-      std::ranges::find_if(refused_, [&hello](const Refused& one) { return one.Is(hello); });
+      std::ranges::find_if(refused_, [&](const Refused& one) { return one.Is(hello, peer); });
   const bool both_seen_alive = known != refused_.end() && asked_ > known->since + kHolderUnderWay;
   if (connection_ != nullptr && !connection_->open() && !both_seen_alive) return false;
   if (known == refused_.end()) {
-    refused_.push_back({hello.run, hello.source, now});
+    refused_.push_back({hello.run, hello.source, peer, now});
     if (refused_.size() > kMaxRefusedSources) refused_.pop_front();
   }
   return true;
 }
 
-void SessionHolder::Take(const Hello& hello, ConnectionRef connection, Time now) {
-  if (!taken_ || !IsHolder(hello)) refused_.clear();
+void SessionHolder::Take(const Hello& hello, ConnectionRef connection, Time now,
+                         const std::string& peer) {
+  if (!taken_ || !IsHolder(hello, peer)) refused_.clear();
   taken_ = true;
   run_ = hello.run;
   source_ = hello.source;
+  peer_ = peer;
   connection_ = std::move(connection);
   ++turn_;
   asked_ = heard_ = now;

@@ -8,6 +8,9 @@
 // both have been seen alive, a closed connection may be a network failure: then only silence
 // counts.
 //
+// A run is that of one identity (rights.h): another identity that names the same run is another
+// source, as the id of a run is no secret.
+//
 // Not thread-safe.
 #pragma once
 
@@ -29,9 +32,9 @@ class SessionHolder {
   using Time = CondVar::Clock::time_point;
 
   // Returns whether another source is there, so that this one must wait.
-  bool Refuses(const Hello& hello, Time now);
+  bool Refuses(const Hello& hello, Time now, const std::string& peer = {});
   // Makes this source the holder. Requires that it is not refused. `connection` is null if unknown.
-  void Take(const Hello& hello, ConnectionRef connection, Time now);
+  void Take(const Hello& hello, ConnectionRef connection, Time now, const std::string& peer = {});
   // The holder has sent a request, and counts as there until it is answered. Pass what BeginRequest
   // has returned to EndRequest, even if the holder is another by then.
   uint64_t BeginRequest(ConnectionRef connection, Time now);
@@ -43,15 +46,17 @@ class SessionHolder {
   struct Refused {
     RunId run;
     std::string source;
+    std::string peer;
     Time since;
-    bool Is(const Hello& hello) const;
+    bool Is(const Hello& hello, const std::string& who) const;
   };
 
-  bool IsHolder(const Hello& hello) const;
+  bool IsHolder(const Hello& hello, const std::string& peer) const;
 
   bool taken_ = false;
   RunId run_;
   std::string source_;
+  std::string peer_;  // its identity
   ConnectionRef connection_;
   uint64_t turn_ = 0;            // counts calls of Take
   Time asked_{};                 // when it last began a request

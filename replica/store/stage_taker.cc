@@ -8,6 +8,7 @@
 #include "meta/change/epoch_limit.h"
 #include "replica/apply/plan.h"
 #include "replica/apply/tree.h"
+#include "replica/store/growth.h"
 #include "replica/store/inspect.h"
 #include "replica/store/redo_pause.h"
 #include "replica/store/room_check.h"
@@ -40,6 +41,11 @@ void StageTaker::CloseStage() {
 Reply StageTaker::Take(const Begin& begin) {
   MutexLock lock(mutex_);
   if (auto refusal = RefuseUnlessFree(place_, begin.expected_bytes)) return *refusal;
+  if (const auto& usage = place_.terms().usage) {
+    if (const auto why = usage->RefuseStaged(place_.identity().name, begin.expected_bytes)) {
+      return RefuseForQuota(place_, *why);
+    }
+  }
   if (slot_.Find(begin.stage) != nullptr) return Ok();
   if (slot_.HasEnded(begin.stage)) {
     return Refuse(ReplyCode::kUnknownStage, "the stage has ended; begin another");
@@ -49,6 +55,7 @@ Reply StageTaker::Take(const Begin& begin) {
   auto stage = Stage::Create(place_.stage_fd(), place_.identity().volume, begin.stage, begin.base);
   if (!stage) return place_.Failure(stage.error());
   FAULT_POINT("replica.stage.begun");
+  content_ = 0;
   slot_.Put(std::move(*stage));
   return Ok();
 }
@@ -74,6 +81,8 @@ Reply StageTaker::Take(const Chunk& chunk) {
   if (has_deltas) {
     if (auto refusal = reader_.ResolveDeltas(*records)) return *refusal;
   }
+  const uint64_t content = Stage::LiteralBytesIn(*records);
+  if (auto refusal = RefuseChunk(place_, *stage, content_, content)) return *refusal;
   const auto taken_out = stage->files().Take(*records, chunk.sequence);
   if (!taken_out) return place_.Failure(taken_out.error());
   ResolvedChunk resolved{chunk.sequence, chunk.raw_size, chunk.checksum, chunk.payload};
@@ -86,7 +95,9 @@ Reply StageTaker::Take(const Chunk& chunk) {
   }
   const auto appended =
       stage->Append(resolved, OutlineOf(*records), Stage::LiteralBytesIn(*records));
-  return appended ? Ok() : place_.Failure(appended.error());
+  if (!appended) return place_.Failure(appended.error());
+  content_ += content;
+  return Ok();
 }
 
 // ---- Commit ------------------------------------------------------------------------------------
@@ -131,7 +142,10 @@ Reply StageTaker::CheckAndCommit(const Commit& commit, const std::shared_ptr<Sta
 Reply StageTaker::Promise(const Commit& commit, const std::shared_ptr<Stage>& stage) {
   const auto committed =
       stage->Commit({commit.cut, commit.wall_time_ns, commit.chunk_count, commit.digest});
-  if (!committed) stage->ReleaseRoom();
+  if (!committed) {
+    stage->ReleaseRoom();
+    WithdrawGrowth();
+  }
   if (!committed && committed.error().kind() == ErrorKind::kProtocol) {
     return place_.Failure(committed.error());
   }
@@ -162,11 +176,13 @@ std::optional<Reply> StageTaker::CheckPlan(const Commit& commit,
   }
   if (missing.empty()) {
     const bool of_no_moment = commit.cut.epoch == Epoch();
+    if (auto refusal = PromiseGrowth(**plan, {stage}, nullptr, {}, catalog)) return refusal;
     RoomCheck room(place_, catalog);
-    if (of_no_moment) {
-      if (auto refusal = room.CheckThatItFrees(**plan, stage)) return refusal;
-    }
-    return room.Ensure(**plan, {stage}, of_no_moment);
+    std::optional<Reply> refusal;
+    if (of_no_moment) refusal = room.CheckThatItFrees(**plan, stage);
+    if (!refusal) refusal = room.Ensure(**plan, {stage}, of_no_moment);
+    if (refusal) WithdrawGrowth();
+    return refusal;
   }
   if (missing.size() > kMaxFindObjects) missing.resize(kMaxFindObjects);
   return Reply{ReplyCode::kMissingObjects,
@@ -196,7 +212,38 @@ std::optional<Reply> StageTaker::CommitOnBlocked(const Commit& commit,
   if (auto refusal = RoomCheck(place_, catalog).EnsureOnTop(**plan, stages, **before, blocked)) {
     return refusal;
   }
+  if (auto refusal = PromiseGrowth(**plan, stages, before->get(), blocked, catalog)) return refusal;
   return Promise(commit, stage);
+}
+
+// ---- What the account may have -----------------------------------------------------------------
+
+std::optional<Reply> StageTaker::PromiseGrowth(const Plan& plan, const ApplyQueue::Stages& stages,
+                                               const Plan* before,
+                                               const ApplyQueue::Stages& blocked,
+                                               Catalog& catalog) {
+  growth_ = {};
+  const auto& usage = place_.terms().usage;
+  if (usage == nullptr || !usage->has_limit()) return std::nullopt;
+  auto growth = GrowthOf(plan, stages, catalog);
+  if (!growth) return place_.Failure(growth.error());
+  if (before != nullptr) {  // whose growth is promised already
+    const auto earlier = GrowthOf(*before, blocked, catalog);
+    if (!earlier) return place_.Failure(earlier.error());
+    growth->bytes -= earlier->bytes;
+    growth->objects -= earlier->objects;
+  }
+  if (const auto why = usage->Promise(place_.identity().name, *growth)) {
+    return RefuseForQuota(place_, *why);
+  }
+  growth_ = *growth;
+  return std::nullopt;
+}
+
+void StageTaker::WithdrawGrowth() {
+  if (const auto& usage = place_.terms().usage) {
+    usage->Withdraw(place_.identity().name, std::exchange(growth_, {}));
+  }
 }
 
 }  // namespace tandem::replica

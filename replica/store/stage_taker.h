@@ -7,6 +7,7 @@
 // it.
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <optional>
 
@@ -49,11 +50,18 @@ class StageTaker {
  private:
   Reply CheckAndCommit(const Commit& commit, const std::shared_ptr<Stage>& stage) REQUIRES(mutex_);
   // Called with a RedoPause held. Returns nullopt if nothing keeps the stage from being redone.
-  std::optional<Reply> CheckPlan(const Commit& commit, const std::shared_ptr<Stage>& stage);
+  std::optional<Reply> CheckPlan(const Commit& commit, const std::shared_ptr<Stage>& stage)
+      REQUIRES(mutex_);
   // Commits on top of a cut that cannot be applied for lack of room: both are redone as one.
   // Returns nullopt if there is no such cut (any more).
   std::optional<Reply> CommitOnBlocked(const Commit& commit, const std::shared_ptr<Stage>& stage)
       REQUIRES(mutex_);
+  // Promises what `plan` adds beyond `before` (null: nothing) to the account, or returns the
+  // refusal of what its quota does not leave.
+  std::optional<Reply> PromiseGrowth(const Plan& plan, const ApplyQueue::Stages& stages,
+                                     const Plan* before, const ApplyQueue::Stages& blocked,
+                                     Catalog& catalog) REQUIRES(mutex_);
+  void WithdrawGrowth() REQUIRES(mutex_);
   // Makes the stage durable, and one of those to be redone.
   Reply Promise(const Commit& commit, const std::shared_ptr<Stage>& stage) REQUIRES(mutex_);
 
@@ -65,6 +73,10 @@ class StageTaker {
 
   Mutex mutex_;
   StageSlot slot_;  // changes only with mutex_ held
+  // What was promised for the commit under way.
+  Growth growth_ GUARDED_BY(mutex_);
+  // Of the open stage: bytes of content, as sent.
+  std::atomic<uint64_t> content_{0};
   // The last Commit that was refused, and why. It may have taken so long to find that out that the
   // source has given up waiting: if the Commit is repeated, the reply is, too.
   struct RefusedCommit {

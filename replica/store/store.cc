@@ -1,223 +1,244 @@
 #include "replica/store/store.h"
 
-#include <fcntl.h>
-#include <sys/file.h>
-#include <sys/stat.h>
-#include <unistd.h>
+#include <fnmatch.h>
+#include <malloc.h>
 
+#include <algorithm>
 #include <cstdio>
 
 #include "meta/base/log.h"
-#include "meta/base/mount_table.h"
-#include "replica/apply/removal.h"
-#include "replica/apply/tree.h"
+#include "replica/store/volume_replies.h"
+#include "replica/wire/chunk_payload.h"
 
 namespace tandem::replica {
 namespace {
 
-constexpr char kLockName[] = ".lock";
-constexpr char kNewPrefix[] = ".new-";
+// The same for a session that never was, has ended, or is another identity's.
+Reply UnknownSession() {
+  return Refuse(ReplyCode::kUnknownSession, "the replica knows no such session; say Hello again");
+}
 
-// A store inside a mount would be replicated into itself.
-Status CheckNotOnTandemfs(int fd, const std::string& path) {
-  ASSIGN_OR_RETURN(const int id, MountIdOf(fd));
-  ASSIGN_OR_RETURN(const auto mounts, ReadMountTable());
-  for (const MountedFilesystem& mount : mounts) {
-    if (mount.id != id || mount.type != kMountType) continue;
-    return MakeError(ErrorKind::kUsage, "use store directory " + path +
-                                            " (it is inside a tandemfs mount and would be "
-                                            "replicated into itself; choose another)");
-  }
-  return {};
+// Returns about how much memory a chunk takes while it is decoded and staged.
+size_t DecodedBytes(const Chunk& chunk) {
+  const size_t raw = std::max<size_t>(chunk.raw_size, chunk.payload.size());
+  const size_t records = std::min(raw / kLeastRecordBytes + 1, kMaxChunkRecords);
+  return chunk.payload.size() + 2 * raw + records * sizeof(Record);
+}
+
+ReplyCode CodeFor(const Error& error) {
+  if (error.kind() == ErrorKind::kRefused) return ReplyCode::kRefused;
+  if (error.kind() == ErrorKind::kUnreachable) return ReplyCode::kBusy;
+  return MeansNoRoom(error) ? ReplyCode::kNoSpace : ReplyCode::kIoError;
 }
 
 }  // namespace
 
-Result<std::unique_ptr<Store>> Store::Open(const std::string& path, mode_t mode) {
-  if (mkdir(path.c_str(), kPrivateDirectory) != 0 && errno != EEXIST) {
-    return ErrnoError("make store directory " + path +
-                      " (give --store a directory that exists, or whose parent does)");
-  }
-  UniqueFd fd(open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (!fd.valid()) {
-    return ErrnoError("open store directory " + path +
-                      " (give --store a directory tandemd may read and write)");
-  }
-  RETURN_IF_ERROR(CheckNotOnTandemfs(fd.get(), path));
-  std::unique_ptr<Store> store(new Store(path, std::move(fd), mode));
-  RETURN_IF_ERROR(store->Lock());
-  RETURN_IF_ERROR(store->EnsureModeOfStore());
-  RETURN_IF_ERROR(store->FindVolumes());
+// ---- Start and end -----------------------------------------------------------------------------
+
+Result<std::unique_ptr<Store>> Store::Open(const std::string& path, mode_t mode,
+                                           std::shared_ptr<AccountRegistry> registry,
+                                           const Reserve& reserve) {
+  ASSIGN_OR_RETURN(auto layout, StoreLayout::Open(path, mode));
+  if (registry == nullptr) registry = std::make_shared<LocalRegistry>();
+  std::unique_ptr<Store> store(new Store(std::move(layout), std::move(registry), reserve));
+  RETURN_IF_ERROR(store->OpenAll());
+  store->housekeeper_ = std::thread(&Store::KeepHouse, store.get());
   return store;
-}
-
-Status Store::Lock() {
-  lock_fd_.Reset(openat(fd_.get(), kLockName, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
-  if (!lock_fd_.valid()) {
-    return ErrnoError("create lock file " + path_ +
-                      "/.lock (tandemd must be able to write in its "
-                      "store)");
-  }
-  if (flock(lock_fd_.get(), LOCK_EX | LOCK_NB) != 0) {
-    char pid[32] = "";
-    const ssize_t got = pread(lock_fd_.get(), pid, sizeof pid - 1, 0);
-    return MakeError(ErrorKind::kUsage,
-                     "lock store " + path_ + " (another tandemd uses it, process " +
-                         std::string(pid, got > 0 ? static_cast<size_t>(got) : 0) +
-                         "; stop that one, or give another --store)",
-                     EBUSY);
-  }
-  const std::string pid = std::to_string(getpid());
-  // For the message above only.
-  if (ftruncate(lock_fd_.get(), 0) != 0 || pwrite(lock_fd_.get(), pid.data(), pid.size(), 0) < 0) {
-    LogWarning("{}", ErrnoError("write " + path_ + "/.lock").value().ToString());
-  }
-  return {};
-}
-
-// A directory that other programs use too (/srv, /tmp) keeps its mode. The volumes in it are closed
-// by their own.
-Status Store::EnsureModeOfStore() {
-  struct stat found;
-  if (fstat(fd_.get(), &found) != 0) return ErrnoError("stat store directory " + path_);
-  ASSIGN_OR_RETURN(const auto names, NamesIn(fd_.get()));
-  bool is_ours = (found.st_mode & S_ISVTX) == 0;
-  for (const std::string& name : names) {
-    is_ours &= name == kLockName || name == "lost+found" || name.starts_with(kNewPrefix) ||
-               faccessat(fd_.get(), (name + "/volume").c_str(), F_OK, 0) == 0;
-  }
-  if (is_ours) {
-    EnsureMode(path_, mode_);
-  } else if ((found.st_mode & 0777 & ~mode_) != 0) {
-    LogWarning("store {} holds other things than volumes: others may still list it (mode {:04o})",
-               path_, found.st_mode & 07777);
-  }
-  return {};
 }
 
 // A volume that cannot be opened does not prevent the others from being served. Its source is told
 // when it says Hello.
-Status Store::FindVolumes() {
-  ASSIGN_OR_RETURN(const auto names, NamesIn(fd_.get()));
-  MutexLock lock(mutex_);
-  for (const std::string& name : names) {
-    if (name.starts_with(kNewPrefix)) {
-      RETURN_IF_ERROR(RemoveAll(fd_.get(), fd_.get(), name, {}));
-      continue;
-    }
-    if (name.starts_with('.') || faccessat(fd_.get(), (name + "/volume").c_str(), F_OK, 0) != 0) {
-      continue;
-    }
-    const auto volume = OpenVolume(name);
+Status Store::OpenAll() {
+  ASSIGN_OR_RETURN(const auto keys, layout_->FindVolumes());
+  for (const VolumeKey& key : keys) {
+    volumes_.Note(key);
+    const auto volume = volumes_.Get(key, [&] { return OpenVolume(key); });
     if (volume) {
-      LogInfo("volume {} found", name);
+      LogInfo("volume {} found", key.ToString());
     } else {
       LogError("{}", volume.error().ToString());
     }
+    // What a crash has left in it is seen to. A store may have more volumes than are in use.
+    if (keys.size() > kMostOpenAtStart) volumes_.CloseIdle(CondVar::Clock::now());
   }
   return {};
 }
 
-Result<std::shared_ptr<Volume>> Store::OpenVolume(const std::string& name) {
-  const std::string path = path_ + "/" + name;
-  auto fd = OpenBeneath(fd_.get(), name, O_RDONLY | O_DIRECTORY);
-  if (!fd) return tl::unexpected<Error>(std::move(fd.error()).Within("open volume " + path));
-  if (faccessat(fd->get(), "volume", F_OK, AT_SYMLINK_NOFOLLOW) == 0) EnsureMode(path, mode_);
-  auto identity = ReadIdentity(fd->get());
-  if (!identity) {
-    return tl::unexpected<Error>(std::move(identity.error()).Within("open volume " + path));
-  }
-  identity->name = name;
-  ASSIGN_OR_RETURN(std::shared_ptr<Volume> volume, Volume::Open(std::move(*fd), path, *identity));
-  volumes_[name] = volume;
-  return volume;
+Store::~Store() {
+  Stop();
+  if (housekeeper_.joinable()) housekeeper_.join();
 }
 
-// The volume gets its name when it is complete: a crash leaves a whole volume or none.
-Status Store::MakeVolume(const Hello& hello) {
-  const std::string fresh = kNewPrefix + VolumeId::Random().ToHex();
-  if (mkdirat(fd_.get(), fresh.c_str(), kPrivateDirectory) != 0) {
-    return ErrnoError("make directory " + path_ + "/" + fresh);
+void Store::Stop() {
+  {
+    MutexLock lock(mutex_);
+    stopping_ = true;
+    stopped_.NotifyAll();
   }
-  ASSIGN_OR_RETURN(const UniqueFd fd, OpenBeneath(fd_.get(), fresh, O_RDONLY | O_DIRECTORY));
-  RETURN_IF_ERROR(Volume::Prepare(fd.get(), {hello.volume, hello.volume_name}));
-  if (mode_ != kPrivateDirectory && fchmod(fd.get(), mode_) != 0) {
-    return ErrnoError("chmod " + path_ + "/" + fresh);
+  volumes_.Stop();
+}
+
+void Store::CloseIdle(CondVar::Clock::duration silence) {
+  volumes_.CloseIdle(CondVar::Clock::now() - silence);
+}
+
+void Store::KeepHouse() {
+  const auto sleep = [this] {
+    const auto deadline = CondVar::Clock::now() + kLookForIdle;
+    MutexLock lock(mutex_);
+    while (!stopping_ && stopped_.WaitUntil(mutex_, deadline)) {
+    }
+    return !stopping_;
+  };
+  while (sleep()) {
+    CloseIdle(kIdleVolume);
+    // The heaps of the threads keep what a burst has taken.
+    if (decoding_.ShouldTrim(kTrimAfter)) malloc_trim(0);
   }
-  if (renameat2(fd_.get(), fresh.c_str(), fd_.get(), hello.volume_name.c_str(), RENAME_NOREPLACE) !=
-      0) {
-    auto error = ErrnoError("make volume " + path_ + "/" + hello.volume_name +
-                            " (something that is no volume has that name)");
-    (void)RemoveAll(fd_.get(), fd_.get(), fresh, {});
-    return error;
+}
+
+// ---- Volumes -----------------------------------------------------------------------------------
+
+std::shared_ptr<AccountUsage> Store::UsageOf(const std::string& account) {
+  MutexLock lock(mutex_);
+  auto& usage = usages_[account];
+  if (usage == nullptr) usage = std::make_shared<AccountUsage>(account);
+  return usage;
+}
+
+Result<std::shared_ptr<Volume>> Store::OpenVolume(const VolumeKey& key) {
+  ASSIGN_OR_RETURN(auto found, layout_->OpenVolume(key));
+  // All that the volume's parts know of its account.
+  VolumeTerms terms{key.ToString(), UsageOf(key.account), reserve_};
+  return Volume::Open(std::move(found.fd), found.path, found.identity, std::move(terms));
+}
+
+Result<std::shared_ptr<Volume>> Store::VolumeFor(const Hello& hello, const VolumeKey& key) {
+  return volumes_.Get(key, [&]() -> Result<std::shared_ptr<Volume>> {
+    auto volume = OpenVolume(key);
+    if (volume || volume.error().code() != ENOENT) return volume;
+    RETURN_IF_ERROR(MakeVolume(hello, key));
+    return OpenVolume(key);
+  });
+}
+
+Status Store::MakeVolume(const Hello& hello, const VolumeKey& key) {
+  const uint64_t count = volumes_.CountOf(key.account);
+  if (auto why = UsageOf(key.account)->RefuseVolume(count, CondVar::Clock::now())) {
+    return MakeError(ErrorKind::kRefused, "make volume " + key.name + " (" + *why + ")", EDQUOT);
   }
-  if (fsync(fd_.get()) != 0) return ErrnoError("sync store directory " + path_);
-  LogInfo("volume {} made for {}", hello.volume_name, hello.source);
+  RETURN_IF_ERROR(layout_->MakeVolume(key, hello.volume));
+  LogInfo("volume {} made for {}", key.ToString(), hello.source);
   return {};
 }
 
-Result<std::shared_ptr<Volume>> Store::VolumeFor(const Hello& hello) {
-  if (const auto known = volumes_.find(hello.volume_name); known != volumes_.end()) {
-    return known->second;
-  }
-  auto volume = OpenVolume(hello.volume_name);
-  if (volume || volume.error().code() != ENOENT) return volume;
-  if (faccessat(fd_.get(), hello.volume_name.c_str(), F_OK, AT_SYMLINK_NOFOLLOW) == 0) {
-    return volume;  // there is something, but no volume
-  }
-  RETURN_IF_ERROR(MakeVolume(hello));
-  return OpenVolume(hello.volume_name);
+Status Store::Adopt(const std::string& volume, const std::string& account) {
+  const VolumeKey key{kLocalAccount, volume};
+  RETURN_IF_ERROR(volumes_.CloseFor(key, [&] { return layout_->Adopt(volume, account); }));
+  const VolumeKey moved{account, volume};
+  UsageOf(kLocalAccount)->Forget(volume);
+  volumes_.Note(moved);
+  LogInfo("volume {} is {} now", volume, moved.ToString());
+  // Its figures count for the account from now on.
+  const auto opened = volumes_.Get(moved, [&] { return OpenVolume(moved); });
+  return opened ? Status() : tl::unexpected<Error>(opened.error());
 }
 
 // ---- Requests ----------------------------------------------------------------------------------
 
 std::string Store::Answer(std::string_view request, const ConnectionRef& connection) {
-  auto decoded = DecodeRequest(request);
-  if (!decoded) {
-    return EncodeReply({ReplyCode::kBadRequest, decoded.error().ToString(), {}, {}});
+  return EncodeReply(Respond(request, connection));
+}
+
+void Store::NoteRefusal(const std::string& cause, const std::string& message) {
+  if (const auto more = refusals_.Suffix(cause)) LogWarning("{}{}", message, *more);
+}
+
+Reply Store::Respond(std::string_view request, const ConnectionRef& connection) {
+  static const PeerIdentity kUnknown;
+  const PeerIdentity& peer = connection != nullptr ? connection->peer() : kUnknown;
+  const auto rights = registry_->RightsOf(peer);
+  if (!rights) {
+    NoteRefusal(peer.key + peer.name, peer.address + ": " + rights.error().ToString());
+    return Refuse(ReplyCode::kRefused, rights.error().ToString());
   }
-  return EncodeReply(Dispatch(*decoded, connection));
+  if (rights->may_only_enrol && request.size() > kMaxStrangersBytes) {
+    return Refuse(ReplyCode::kBadRequest, "a request to enrol is smaller");
+  }
+  const auto decoded = DecodeRequest(request);
+  if (!decoded) return Refuse(ReplyCode::kBadRequest, decoded.error().ToString());
+  if (auto reply = AnswerAboutKeys(*registry_, decoded->body, peer)) return std::move(*reply);
+  if (rights->may_only_enrol) {
+    return Refuse(
+        ReplyCode::kRefused,
+        "this connection has shown no certificate of this store's authority: enrol with a "
+        "token (tandemfs --replica NAME=@FILE)");
+  }
+  return Dispatch(*decoded, *rights, connection);
 }
 
-void Store::Stop() {
-  MutexLock lock(mutex_);
-  for (const auto& [name, volume] : volumes_) volume->Stop();
-}
-
-Reply Store::Dispatch(const Request& request, const ConnectionRef& connection) {
-  if (const auto* hello = std::get_if<Hello>(&request.body)) return Greet(*hello, connection);
-  std::shared_ptr<Volume> volume;
+Reply Store::Dispatch(const Request& request, const Rights& rights,
+                      const ConnectionRef& connection) {
+  if (const auto* hello = std::get_if<Hello>(&request.body)) {
+    return Greet(*hello, rights, connection);
+  }
+  VolumeKey key;
   {
     MutexLock lock(mutex_);
     const auto session = sessions_.find(request.session);
-    if (session == sessions_.end()) {
-      return {
-          ReplyCode::kUnknownSession, "the replica knows no such session; say Hello again", {}, {}};
+    if (session == sessions_.end() || session->second.volume.account != rights.account ||
+        session->second.identity != rights.identity) {
+      return UnknownSession();
     }
-    volume = session->second;
+    key = session->second.volume;
   }
+  // It is closed if nothing was heard of it for long.
+  const std::shared_ptr<Volume> volume = volumes_.Find(key);
+  if (volume == nullptr) return UnknownSession();
+  if (auto refusal = RefuseForRights(key.name, rights)) return *refusal;
+  UsageOf(key.account)->SetQuota(rights.quota);
+  const auto* chunk = std::get_if<Chunk>(&request.body);
+  if (chunk == nullptr) return volume->Handle(request, connection);
+  const DecodeBudget::Share share(decoding_, key.account, DecodedBytes(*chunk));
   return volume->Handle(request, connection);
 }
 
-Reply Store::Greet(const Hello& hello, const ConnectionRef& connection) {
-  std::shared_ptr<Volume> volume;
-  {
-    MutexLock lock(mutex_);
-    auto found = VolumeFor(hello);
-    if (!found) {
-      return {MeansNoRoom(found.error()) ? ReplyCode::kNoSpace : ReplyCode::kIoError,
-              found.error().ToString(),
-              {},
-              {}};
-    }
-    volume = std::move(*found);
+// Asked before it is known whether the volume exists.
+std::optional<Reply> Store::RefuseForRights(const std::string& volume, const Rights& rights) {
+  if (!rights.may_write) {
+    return Refuse(ReplyCode::kRefused,
+                  rights.identity + " may not write to volume " + volume +
+                      " (it was admitted with --read-only): have it admitted anew with `tandemd "
+                      "invite`");
   }
-  Reply reply = volume->Greet(hello, connection);
+  if (fnmatch(rights.volume_pattern.c_str(), volume.c_str(), 0) != 0) {
+    return Refuse(ReplyCode::kRefused, rights.identity + " may not use volume " + volume +
+                                           " (it was admitted to volumes named " +
+                                           rights.volume_pattern +
+                                           "): mount with another --volume NAME");
+  }
+  return std::nullopt;
+}
+
+Reply Store::Greet(const Hello& hello, const Rights& rights, const ConnectionRef& connection) {
+  if (auto refusal = RefuseForRights(hello.volume_name, rights)) {
+    NoteRefusal(rights.account + "/" + rights.identity, refusal->message);
+    return *refusal;
+  }
+  const VolumeKey key{rights.account, hello.volume_name};
+  UsageOf(key.account)->SetQuota(rights.quota);
+  const auto volume = VolumeFor(hello, key);
+  if (!volume) {
+    const Reply refusal = Refuse(CodeFor(volume.error()), volume.error().ToString());
+    NoteRefusal(rights.account + "/" + rights.identity, refusal.message);
+    return refusal;
+  }
+  Reply reply = (*volume)->Greet(hello, connection, rights.identity);
   const auto* position = std::get_if<Position>(&reply.body);
   if (reply.code != ReplyCode::kOk || position == nullptr) return reply;
   MutexLock lock(mutex_);
-  std::erase_if(sessions_, [&](const auto& session) { return session.second == volume; });
-  sessions_[position->session] = volume;
+  std::erase_if(sessions_, [&](const auto& session) { return session.second.volume == key; });
+  sessions_[position->session] = {key, rights.identity};
   return reply;
 }
 

@@ -1,20 +1,36 @@
 // A replica daemon's directory with its volumes. Finds them at start, makes one at its source's
-// first Hello, and passes each request to its volume. STORE/.lock keeps a second daemon out.
+// first Hello, and passes each request to its volume. What a peer may do is asked of the
+// AccountRegistry with each request: it reaches the volumes of its account only, and nothing it is
+// told depends on those of others.
+//
+// Its parts, each in a header of its own:
+//   StoreLayout   what stands where on disk
+//   VolumeTable   the volumes by name, opened and closed as needed
+//   AccountUsage  what the volumes of an account take, and its quota
+//   DecodeBudget  memory for chunks that are being decoded
 //
 // Any thread. Format: replica/STORE.md.
 #pragma once
 
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <unordered_map>
 
+#include "meta/base/log_limit.h"
 #include "meta/base/mutex.h"
 #include "meta/base/private_files.h"
 #include "meta/base/result.h"
-#include "meta/base/unique_fd.h"
-#include "replica/store/volume.h"
+#include "replica/store/account_registry.h"
+#include "replica/store/account_usage.h"
+#include "replica/store/decode_budget.h"
+#include "replica/store/reserve.h"
+#include "replica/store/store_layout.h"
+#include "replica/store/tuning.h"
+#include "replica/store/volume_table.h"
 #include "replica/wire/messages.h"
 
 namespace tandem::replica {
@@ -24,35 +40,64 @@ class Store {
   // Makes `path` if only its last part is missing. STORE and each volume's directory get `mode`,
   // whatever an older version or another option left: by default no other user may enter. If other
   // users may, they see as much of tree/ as its own modes allow, and the marker. A STORE that holds
-  // other things too keeps its mode. Returns kUsage if another daemon has it.
+  // other things too keeps its mode. Without `registry` there is a LocalRegistry. Returns kUsage if
+  // another daemon has the store.
   static Result<std::unique_ptr<Store>> Open(const std::string& path,
-                                             mode_t mode = kPrivateDirectory);
+                                             mode_t mode = kPrivateDirectory,
+                                             std::shared_ptr<AccountRegistry> registry = nullptr,
+                                             const Reserve& reserve = {});
+  ~Store();
+  Store(const Store&) = delete;
+  Store& operator=(const Store&) = delete;
 
-  // Answers an encoded Request with an encoded Reply. May wait. `connection` is null if unknown.
+  // Answers an encoded Request with an encoded Reply. May wait. `connection` is null if unknown:
+  // then nothing is proved about the peer.
   std::string Answer(std::string_view request, const ConnectionRef& connection = nullptr);
+  // Moves a volume of account local to another account. Returns EBUSY while its source is
+  // connected.
+  Status Adopt(const std::string& volume, const std::string& account);
+  // Closes the volumes of which nothing has been heard for `silence`. Their sources say Hello
+  // again.
+  void CloseIdle(CondVar::Clock::duration silence);
   // Ends waiting requests. Call this before the transport ends, which waits for them.
   void Stop();
 
  private:
-  Store(std::string path, UniqueFd fd, mode_t mode)
-      : path_(std::move(path)), fd_(std::move(fd)), mode_(mode) {}
-  Status Lock();
-  Status EnsureModeOfStore();
-  Status FindVolumes();
-  Reply Dispatch(const Request& request, const ConnectionRef& connection);
-  Reply Greet(const Hello& hello, const ConnectionRef& connection);
-  Result<std::shared_ptr<Volume>> VolumeFor(const Hello& hello) REQUIRES(mutex_);
-  Result<std::shared_ptr<Volume>> OpenVolume(const std::string& name) REQUIRES(mutex_);
-  Status MakeVolume(const Hello& hello) REQUIRES(mutex_);
+  struct Session {
+    VolumeKey volume;
+    std::string identity;  // that has opened it
+  };
 
-  const std::string path_;
-  const UniqueFd fd_;
-  const mode_t mode_;
-  UniqueFd lock_fd_;
+  Store(std::unique_ptr<StoreLayout> layout, std::shared_ptr<AccountRegistry> registry,
+        const Reserve& reserve)
+      : layout_(std::move(layout)), registry_(std::move(registry)), reserve_(reserve) {}
+  Status OpenAll();
+  void KeepHouse();
+  Reply Respond(std::string_view request, const ConnectionRef& connection);
+  Reply Dispatch(const Request& request, const Rights& rights, const ConnectionRef& connection);
+  Reply Greet(const Hello& hello, const Rights& rights, const ConnectionRef& connection);
+  // Returns the refusal of what the peer may not do with any volume of that name.
+  static std::optional<Reply> RefuseForRights(const std::string& volume, const Rights& rights);
+  // Makes the volume if there is none.
+  Result<std::shared_ptr<Volume>> VolumeFor(const Hello& hello, const VolumeKey& key);
+  Result<std::shared_ptr<Volume>> OpenVolume(const VolumeKey& key);
+  Status MakeVolume(const Hello& hello, const VolumeKey& key);
+  std::shared_ptr<AccountUsage> UsageOf(const std::string& account);
+  void NoteRefusal(const std::string& cause, const std::string& message);
+
+  const std::unique_ptr<StoreLayout> layout_;
+  const std::shared_ptr<AccountRegistry> registry_;
+  const Reserve reserve_;
+  LogLimit refusals_{kRefusalsLogged};
+  DecodeBudget decoding_{kMaxDecoding, kMaxDecodingOfAccount};
+  VolumeTable volumes_;
 
   Mutex mutex_;
-  std::map<std::string, std::shared_ptr<Volume>> volumes_ GUARDED_BY(mutex_);
-  std::unordered_map<SessionId, std::shared_ptr<Volume>> sessions_ GUARDED_BY(mutex_);
+  CondVar stopped_;
+  bool stopping_ GUARDED_BY(mutex_) = false;
+  std::unordered_map<SessionId, Session> sessions_ GUARDED_BY(mutex_);
+  std::map<std::string, std::shared_ptr<AccountUsage>> usages_ GUARDED_BY(mutex_);
+  std::thread housekeeper_;
 };
 
 }  // namespace tandem::replica

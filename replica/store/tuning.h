@@ -44,6 +44,42 @@ inline constexpr size_t kMaxRefusedSources = 16;
 // Ids of stages that have ended: a repeated request may name one.
 inline constexpr size_t kMaxEndedStages = 64;
 
+// ---- Volumes: volume_table.h, account_usage.h ---------------------------------------------------
+
+// How long a request waits for another thread to open or close its volume.
+inline constexpr std::chrono::milliseconds kMaxOpenWait{2000};
+// A volume of which nothing is heard for this long is closed: it costs about ten descriptors and
+// two threads.
+inline constexpr std::chrono::seconds kIdleVolume{60};
+// How often the store looks for idle volumes.
+inline constexpr std::chrono::seconds kLookForIdle{10};
+// A store with more volumes than this closes each again at the start, once it is in order.
+inline constexpr size_t kMostOpenAtStart = 256;
+// The most volumes of an account that has no quota for them.
+inline constexpr uint64_t kMostVolumes = 10'000;
+// An account may make so many volumes at once, and so many a second after that.
+inline constexpr int kVolumesAtOnce = 200;
+inline constexpr int kVolumesASecond = 2;
+
+// ---- Memory: decode_budget.h --------------------------------------------------------------------
+
+// The most bytes that the chunks being decoded take at a time, in total and for one account.
+inline constexpr size_t kMaxDecoding = 192 << 20;
+inline constexpr size_t kMaxDecodingOfAccount = 96 << 20;
+// Memory is returned to the system when so many bytes have been decoded and nothing is.
+inline constexpr size_t kTrimAfter = 32 << 20;
+
+// A stage whose records carry no content may take so much beside a quota or a reserve: what makes
+// room must get in.
+inline constexpr uint64_t kMostWithoutContent = 64 << 20;
+
+// ---- The log: store.h ---------------------------------------------------------------------------
+
+// Refusals of one cause are logged once in this time.
+inline constexpr std::chrono::seconds kRefusalsLogged{60};
+// The largest request of a peer that may only enrol.
+inline constexpr size_t kMaxStrangersBytes = 64 << 10;
+
 // ---- Listings: copied_tree.h, inspect.h ---------------------------------------------------------
 
 // Entries of the catalog that are read at a time.

@@ -24,11 +24,11 @@ Status Volume::Prepare(int fd, const VolumeIdentity& identity) {
 }
 
 Result<std::unique_ptr<Volume>> Volume::Open(UniqueFd fd, const std::string& path,
-                                             const VolumeIdentity& identity) {
+                                             const VolumeIdentity& identity, VolumeTerms terms) {
   const auto within = [&path](Error error) {
     return tl::unexpected<Error>(std::move(error).Within("open volume " + path));
   };
-  auto place = VolumePlace::Open(std::move(fd), path, identity);
+  auto place = VolumePlace::Open(std::move(fd), path, identity, std::move(terms));
   if (!place) return within(std::move(place.error()));
   std::unique_ptr<Volume> volume(new Volume(std::move(*place)));
   auto started = StartVolume(*volume->place_, volume->report_, volume->queue_, volume->catalog_);
@@ -37,7 +37,7 @@ Result<std::unique_ptr<Volume>> Volume::Open(UniqueFd fd, const std::string& pat
   return volume;
 }
 
-Reply Volume::Greet(const Hello& hello, const ConnectionRef& connection) {
+Reply Volume::Greet(const Hello& hello, const ConnectionRef& connection, const std::string& peer) {
   if (hello.protocol_oldest > kProtocolNewest || hello.protocol_newest < kProtocolOldest) {
     return Refuse(ReplyCode::kVersion,
                   "this tandemd speaks protocol " + std::to_string(kProtocolOldest) + " to " +
@@ -52,11 +52,11 @@ Reply Volume::Greet(const Hello& hello, const ConnectionRef& connection) {
   }
   // Before it waits for a commit of the other source, and once more in case that one came back
   // meanwhile.
-  if (auto refusal = session_.RefuseSecond(hello)) return *refusal;
+  if (auto refusal = session_.RefuseSecond(hello, peer)) return *refusal;
   const StageTaker::Turn turn(taker_);
-  if (auto refusal = session_.RefuseSecond(hello)) return *refusal;
+  if (auto refusal = session_.RefuseSecond(hello, peer)) return *refusal;
   taker_.CloseStage();
-  return Ok(queue_.OpenSession(hello, connection));
+  return Ok(queue_.OpenSession(hello, connection, peer));
 }
 
 Reply Volume::Handle(const Request& request, const ConnectionRef& connection) {

@@ -48,15 +48,23 @@ class Volume {
   // `path` is STORE/NAME, and `fd` is open on it. Finishes or discards what a crash has left: a
   // committed stage is redone in the background.
   static Result<std::unique_ptr<Volume>> Open(UniqueFd fd, const std::string& path,
-                                              const VolumeIdentity& identity);
+                                              const VolumeIdentity& identity,
+                                              VolumeTerms terms = {});
   // Makes what Open expects in an empty directory, durably.
   static Status Prepare(int fd, const VolumeIdentity& identity);
   // Ends waiting requests and the redo under way, which the next start finishes.
   void Stop() { queue_.Stop(); }
 
+  // Returns whether every cut is applied and kept, so that the volume can be closed at once.
+  bool HasNothingToDo() { return queue_.IsAtRest(); }
+
   const VolumeIdentity& identity() const { return place_->identity(); }
+  // What a redo may set in the tree from now on; lasts over restarts (volume_policy.h). To be
+  // called before a session that writes is opened. Waits for a redo under way if it changes.
+  Status SetPolicy(const VolumePolicy& policy) { return catalog_.SetPolicy(policy); }
   // Answers Hello: opens a session. The one before, and its stage, end.
-  Reply Greet(const Hello& hello, const ConnectionRef& connection);
+  // `peer`: its identity (rights.h), which distinguishes sources like their run ids.
+  Reply Greet(const Hello& hello, const ConnectionRef& connection, const std::string& peer = {});
   // Answers all other requests.
   Reply Handle(const Request& request, const ConnectionRef& connection);
 

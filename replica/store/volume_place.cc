@@ -49,8 +49,13 @@ void ClosePrivateFiles(const std::string& volume) {
 
 }  // namespace
 
-VolumePlace::VolumePlace(UniqueFd fd, const std::string& path, const VolumeIdentity& identity)
-    : identity_(identity), path_(path), fd_(std::move(fd)), mounts_(fd_.get()) {}
+VolumePlace::VolumePlace(UniqueFd fd, const std::string& path, const VolumeIdentity& identity,
+                         VolumeTerms terms)
+    : identity_(identity),
+      terms_(std::move(terms)),
+      path_(path),
+      fd_(std::move(fd)),
+      mounts_(fd_.get()) {}
 
 Status VolumePlace::Prepare(int fd, const VolumeIdentity& identity) {
   RETURN_IF_ERROR(MakeDirectory(fd, kTreeName));
@@ -61,8 +66,11 @@ Status VolumePlace::Prepare(int fd, const VolumeIdentity& identity) {
 }
 
 Result<std::unique_ptr<VolumePlace>> VolumePlace::Open(UniqueFd fd, const std::string& path,
-                                                       const VolumeIdentity& identity) {
-  std::unique_ptr<VolumePlace> place(new VolumePlace(std::move(fd), path, identity));
+                                                       const VolumeIdentity& identity,
+                                                       VolumeTerms terms) {
+  if (terms.label.empty()) terms.label = identity.name;
+  std::unique_ptr<VolumePlace> place(
+      new VolumePlace(std::move(fd), path, identity, std::move(terms)));
   RETURN_IF_ERROR(place->OpenDirectories());
   return place;
 }
@@ -96,7 +104,7 @@ Status VolumePlace::Sync() const {
 }
 
 Reply VolumePlace::Failure(const Error& error) const {
-  const std::string what = "volume " + identity_.name + " of the replica: " + error.ToString();
+  const std::string what = "volume " + name() + " of the replica: " + error.ToString();
   if (error.kind() == ErrorKind::kProtocol) return Refuse(ReplyCode::kBadRequest, what);
   if (MeansNoRoom(error)) {
     return Refuse(ReplyCode::kNoSpace, what + "; free space on the filesystem of " + path_);

@@ -14,6 +14,7 @@
 #include "meta/base/unique_fd.h"
 #include "replica/apply/marker.h"
 #include "replica/apply/tree_mounts.h"
+#include "replica/store/volume_terms.h"
 #include "replica/wire/messages.h"
 
 namespace tandem::replica {
@@ -25,12 +26,15 @@ class VolumePlace {
   // `path` is STORE/NAME, and `fd` is open on it. Makes the directories that are missing. kUsage:
   // something is mounted on the tree, or inside it.
   static Result<std::unique_ptr<VolumePlace>> Open(UniqueFd fd, const std::string& path,
-                                                   const VolumeIdentity& identity);
+                                                   const VolumeIdentity& identity,
+                                                   VolumeTerms terms = {});
   // Makes what Open expects in an empty directory, durably.
   static Status Prepare(int fd, const VolumeIdentity& identity);
 
   const VolumeIdentity& identity() const { return identity_; }
-  const std::string& name() const { return identity_.name; }
+  const VolumeTerms& terms() const { return terms_; }
+  // Returns the name for people, with that of its account.
+  const std::string& name() const { return terms_.label; }
   const std::string& path() const { return path_; }
   int fd() const { return fd_.get(); }
   int root_fd() const { return root_fd_.get(); }    // tree/
@@ -50,10 +54,12 @@ class VolumePlace {
   Reply Failure(const Error& error) const;
 
  private:
-  VolumePlace(UniqueFd fd, const std::string& path, const VolumeIdentity& identity);
+  VolumePlace(UniqueFd fd, const std::string& path, const VolumeIdentity& identity,
+              VolumeTerms terms);
   Status OpenDirectories();
 
   const VolumeIdentity identity_;
+  const VolumeTerms terms_;
   const std::string path_;
   const UniqueFd fd_;
   UniqueFd root_fd_;

@@ -4,9 +4,9 @@
 
 namespace tandem::replica {
 
-std::optional<Reply> WriteSession::RefuseSecond(const Hello& hello) {
+std::optional<Reply> WriteSession::RefuseSecond(const Hello& hello, const std::string& peer) {
   MutexLock lock(mutex_);
-  if (!holder_.Refuses(hello, CondVar::Clock::now())) return std::nullopt;
+  if (!holder_.Refuses(hello, CondVar::Clock::now(), peer)) return std::nullopt;
   return Refuse(
       ReplyCode::kRefused,
       "volume " + volume_ + " is being written by " + holder_.source() + ", and " + hello.source +
@@ -15,10 +15,11 @@ std::optional<Reply> WriteSession::RefuseSecond(const Hello& hello) {
           "another --volume NAME and --state DIR");
 }
 
-void WriteSession::Open(const Hello& hello, const ConnectionRef& connection) {
+void WriteSession::Open(const Hello& hello, const ConnectionRef& connection,
+                        const std::string& peer) {
   MutexLock lock(mutex_);
   id_ = SessionId::Random();
-  holder_.Take(hello, connection, CondVar::Clock::now());
+  holder_.Take(hello, connection, CondVar::Clock::now(), peer);
 }
 
 void WriteSession::Renew() {

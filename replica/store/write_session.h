@@ -22,10 +22,13 @@ class WriteSession {
   // `volume`: its name, for people.
   explicit WriteSession(std::string volume) : volume_(std::move(volume)) {}
 
+  // `peer`: the identity that says Hello (rights.h).
   // Returns the refusal of a Hello if another source is there; nullopt if it may open a session.
-  std::optional<Reply> RefuseSecond(const Hello& hello) EXCLUDES(mutex_);
+  std::optional<Reply> RefuseSecond(const Hello& hello, const std::string& peer = {})
+      EXCLUDES(mutex_);
   // Opens a session for a source that RefuseSecond has let in; the one before ends.
-  void Open(const Hello& hello, const ConnectionRef& connection) EXCLUDES(mutex_);
+  void Open(const Hello& hello, const ConnectionRef& connection, const std::string& peer = {})
+      EXCLUDES(mutex_);
   // Ends the session: its source has to say Hello again. Others are refused as before.
   void Renew() EXCLUDES(mutex_);
 

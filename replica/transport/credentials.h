@@ -2,7 +2,10 @@
 // They are secrets in part: never log one. Plain values.
 #pragma once
 
+#include <functional>
 #include <string>
+
+#include "meta/base/result.h"
 
 namespace tandem::replica {
 
@@ -14,6 +17,10 @@ struct Credentials {
   // 64 hexadecimal digits. The peer then sends the authority's certificate with its own.
   std::string authority_digest;
 };
+
+// Finds what to prove this host with to the daemon at a tls:// URL; called for each connection, so
+// a renewed key is used from the next one on. May read files. Any thread.
+using FindCredentials = std::function<Result<Credentials>(const std::string& url)>;
 
 // The common name of a daemon's own certificate. No account's identity has it, since an identity's
 // name has a '/' in it.

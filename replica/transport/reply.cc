@@ -1,228 +1,482 @@
-// The answering side: one nng REP socket, and a context and a thread for each worker.
+// The answering side: listeners, connections and a pool of workers. CONNECTIONS.md states the
+// limits that it keeps.
 #include <nng/nng.h>
-#include <nng/protocol/reqrep0/rep.h>
-#include <nng/transport/ipc/ipc.h>
-#include <unistd.h>
 
 #include <algorithm>
+#include <deque>
 #include <exception>
-#include <functional>
 #include <thread>
 #include <unordered_map>
 
 #include "meta/base/log.h"
 #include "meta/base/mutex.h"
-#include "replica/transport/nng_handles.h"
+#include "replica/transport/channel.h"
 #include "replica/transport/transport.h"
 #include "replica/transport/tuning.h"
+#include "replica/transport/url.h"
 
 namespace tandem::replica {
 namespace {
 
-// Returns true if the peer is another user than ours, root excepted. The socket's mode admits such
-// a user only with CAP_DAC_OVERRIDE.
-bool IsOtherUser(nng_pipe pipe) {
-  uint64_t user = 0;
-  if (nng_pipe_get_uint64(pipe, NNG_OPT_IPC_PEER_UID, &user) != 0) return false;  // not ipc
-  return user != 0 && user != geteuid();
-}
+using Clock = CondVar::Clock;
 
-// The open connections.
-class ConnectionTable {
+class StreamReplySocket;
+
+// One connection.
+class Guest final : public Channel::Events, public std::enable_shared_from_this<Guest> {
  public:
-  // Returns a closed connection if the pipe has ended already.
-  ConnectionRef Find(nng_pipe pipe) {
-    MutexLock lock(mutex_);
-    const auto found = connections_.find(nng_pipe_id(pipe));
-    if (found != connections_.end()) return found->second;
-    auto gone = std::make_shared<Connection>();
-    gone->NoteClosed();
-    return gone;
-  }
+  Guest(StreamReplySocket& socket, NngStream stream, Channel::Options options)
+      : socket_(socket), channel_(std::move(stream), std::move(options), *this) {}
 
-  // Called on a thread of nng.
-  static void OnPipe(nng_pipe pipe, nng_pipe_ev event, void* argument) {
-    if (event == NNG_PIPE_EV_ADD_PRE && IsOtherUser(pipe)) {
-      nng_pipe_close(pipe);
-      return;
-    }
-    auto& table = *static_cast<ConnectionTable*>(argument);
-    const int id = nng_pipe_id(pipe);
-    MutexLock lock(table.mutex_);
-    if (event == NNG_PIPE_EV_ADD_PRE) {  // before the first message
-      table.connections_[id] = std::make_shared<Connection>();
-    } else if (const auto found = table.connections_.find(id); found != table.connections_.end()) {
-      found->second->NoteClosed();
-      table.connections_.erase(found);
-    }
-  }
+  Channel& channel() { return channel_; }
+  size_t unsent_bytes() const { return channel_.unsent_bytes(); }
+
+  // Guarded by the socket's mutex.
+  std::shared_ptr<Connection> connection;  // null before the greeting
+  std::string address;
+  std::string identity;  // of those whose requests share the workers that one peer may have
+  std::deque<Frame> waiting;
+  int running = 0;
+  size_t frame_bytes = 0;  // that arrive, wait or are being answered
+  bool paused = false;     // too many requests, or answers that the peer does not take
+  bool wants_memory = false;
+  bool ended = false;
+  Clock::time_point begun = Clock::now();
+  Clock::time_point last_bytes = Clock::now();  // of a frame
 
  private:
-  Mutex mutex_;
-  std::unordered_map<int, std::shared_ptr<Connection>> connections_ GUARDED_BY(mutex_);
+  void OnReady() override;
+  bool OnBytes(size_t bytes) override;
+  bool OnFrame(Frame frame) override;
+  void OnSent() override;
+  void OnEnd(const Error& why) override;
+
+  StreamReplySocket& socket_;
+  Channel channel_;
 };
+using GuestRef = std::shared_ptr<Guest>;
 
-class NngReplySocket final : public ReplySocket {
+class StreamReplySocket final : public ReplySocket {
  public:
-  NngReplySocket(int workers, size_t max_message_bytes, ConnectionHandler handler)
-      : max_workers_(workers),
-        max_message_bytes_(max_message_bytes),
-        handler_(std::move(handler)) {}
+  StreamReplySocket(Options options, ConnectionHandler handler)
+      : options_(std::move(options)), handler_(std::move(handler)) {}
+  ~StreamReplySocket() override;
 
-  // The workers end before the socket, and all calls on contexts end with them.
-  ~NngReplySocket() override {
-    std::vector<std::unique_ptr<Worker>> workers;
-    {
-      // Workers start other workers with mutex_ held, and only while this is not set.
-      MutexLock lock(mutex_);
-      closing_ = true;
-      workers.swap(workers_);
-    }
-    for (const auto& worker : workers) nng_aio_stop(worker->aio.handle);
-    for (const auto& worker : workers) worker->thread.join();
-  }
-
-  Status Start(const std::vector<std::string>& urls) {
-    if (const int code = nng_rep0_open(&socket_.handle); code != 0) {
-      return NngError(code, "open socket");
-    }
-    socket_.opened = true;
-    socket_.keep = connections_;
-    nng_socket_set_size(socket_.handle, NNG_OPT_RECVMAXSZ, max_message_bytes_);
-    for (const nng_pipe_ev event : {NNG_PIPE_EV_ADD_PRE, NNG_PIPE_EV_REM_POST}) {
-      nng_pipe_notify(socket_.handle, event, ConnectionTable::OnPipe, connections_.get());
-    }
-    for (const std::string& url : urls) {
-      RETURN_IF_ERROR(ListenOn(url));
-    }
-    MutexLock lock(mutex_);
-    for (int i = 0; i < std::min(kFirstWorkers, max_workers_); ++i) {
-      RETURN_IF_ERROR(AddWorker());
-    }
-    return {};
-  }
-
+  Status Start(const std::vector<std::string>& urls);
   std::vector<std::string> urls() const override { return urls_; }
 
- private:
-  Status ListenOn(const std::string& url) {
-    const std::string what = "listen on " + url;
-    nng_listener listener;
-    int code = nng_listener_create(&listener, socket_.handle, url.c_str());
-    if (code != 0) return NngError(code, what);
-    (void)nng_listener_set_bool(listener, NNG_OPT_TCP_KEEPALIVE, true);
-    // Transports other than ipc refuse this option.
-    (void)nng_listener_set_int(listener, NNG_OPT_IPC_PERMISSIONS, 0600);
-    code = nng_listener_start(listener, 0);
-    if (code != 0) return NngError(code, what);
-    char* actual = nullptr;
-    if (nng_listener_get_string(listener, NNG_OPT_URL, &actual) == 0) {
-      urls_.emplace_back(actual);
-      nng_strfree(actual);
-    } else {
-      urls_.push_back(url);
-    }
-    return {};
-  }
+  // Of a guest, on threads of nng or of workers.
+  void Ready(Guest& guest) EXCLUDES(mutex_);
+  bool TakeBytes(Guest& guest, size_t bytes) EXCLUDES(mutex_);
+  bool TakeFrame(Guest& guest, Frame frame) EXCLUDES(mutex_);
+  void Sent(Guest& guest) EXCLUDES(mutex_);
+  void Ended(Guest& guest) EXCLUDES(mutex_);
 
-  struct Worker {
-    NngContext context;
-    NngAio aio;  // used for everything the worker does, so stopping it stops the worker
-    std::thread thread;
+ private:
+  struct Listener {
+    Listener(StreamReplySocket& its_socket, StreamUrl its_url)
+        : socket(its_socket), url(std::move(its_url)) {}
+    ~Listener() {
+      if (handle == nullptr) return;
+      nng_stream_listener_close(handle);
+      if (aio.handle != nullptr) nng_aio_stop(aio.handle);
+      nng_stream_listener_free(handle);
+    }
+    StreamReplySocket& socket;
+    const StreamUrl url;
+    nng_stream_listener* handle = nullptr;
+    std::atomic<bool> stalled{false};  // could not accept: begins again at the next sweep
+    NngAio aio;
   };
 
-  Status AddWorker() REQUIRES(mutex_) {
-    auto worker = std::make_unique<Worker>();
-    if (const int code = worker->context.Open(socket_.handle); code != 0) {
-      return NngError(code, "add a worker");
+  Status ListenOn(const std::string& url);
+  static void OnAccepted(void* listener);
+  void Accept(Listener& listener);
+  void Welcome(Listener& listener, NngStream stream) EXCLUDES(mutex_);
+  GuestRef ChooseWhoGoes(bool ungreeted_only) REQUIRES(mutex_);
+
+  static bool IsFull(const Guest& guest);
+  GuestRef NextGuest() REQUIRES(mutex_);
+  void AddWorker() REQUIRES(mutex_);
+  void Work() EXCLUDES(mutex_);
+  void Answer(Guest& guest, const Frame& frame) EXCLUDES(mutex_);
+  void Sweep() EXCLUDES(mutex_);
+  void Release(Guest& guest, size_t bytes) REQUIRES(mutex_);
+
+  const Options options_;
+  const ConnectionHandler handler_;
+  std::shared_ptr<const TlsContext> tls_;
+  std::vector<std::string> urls_;
+  std::vector<std::unique_ptr<Listener>> listeners_;
+
+  Mutex mutex_;  // before a channel's, but never held when a channel calls
+  CondVar work_;
+  CondVar sweep_;
+  bool closing_ GUARDED_BY(mutex_) = false;
+  std::unordered_map<Guest*, GuestRef> guests_ GUARDED_BY(mutex_);
+  std::deque<GuestRef> queue_ GUARDED_BY(mutex_);  // those with requests waiting, once each
+  std::unordered_map<std::string, int> running_ GUARDED_BY(mutex_);  // requests of each identity
+  size_t frame_bytes_ GUARDED_BY(mutex_) = 0;
+  size_t ungreeted_ GUARDED_BY(mutex_) = 0;
+  int idle_ GUARDED_BY(mutex_) = 0;
+  std::vector<std::thread> workers_ GUARDED_BY(mutex_);
+  std::thread sweeper_;
+};
+
+// ---- Listening ---------------------------------------------------------------------------------
+
+Status StreamReplySocket::Start(const std::vector<std::string>& urls) {
+  for (const std::string& url : urls) RETURN_IF_ERROR(ListenOn(url));
+  {
+    MutexLock lock(mutex_);
+    for (int i = 0; i < std::min(kFirstWorkers, options_.workers); ++i) AddWorker();
+  }
+  sweeper_ = std::thread([this] { Sweep(); });
+  for (const auto& listener : listeners_) Accept(*listener);
+  return {};
+}
+
+Status StreamReplySocket::ListenOn(const std::string& url) {
+  ASSIGN_OR_RETURN(StreamUrl parsed, StreamUrl::Parse(url));
+  if (parsed.scheme == StreamUrl::Scheme::kTls && tls_ == nullptr) {
+    ASSIGN_OR_RETURN(tls_, TlsContext::Make(TlsSide::kAnswering, options_.credentials));
+  }
+  auto listener = std::make_unique<Listener>(*this, std::move(parsed));
+  const std::string what = "listen on " + url;
+  int code = nng_stream_listener_alloc(&listener->handle, listener->url.address.c_str());
+  if (code != 0) return NngError(code, what);
+  // Streams of another kind refuse the option.
+  (void)nng_stream_listener_set_bool(listener->handle, NNG_OPT_TCP_KEEPALIVE, true);
+  (void)nng_stream_listener_set_int(listener->handle, NNG_OPT_IPC_PERMISSIONS,
+                                    static_cast<int>(options_.ipc_mode));
+  code = nng_stream_listener_listen(listener->handle);
+  if (code != 0) return NngError(code, what);
+  code = listener->aio.Open(&StreamReplySocket::OnAccepted, listener.get());
+  if (code != 0) return NngError(code, what);
+  int port = 0;
+  const bool has_port =
+      listener->url.scheme != StreamUrl::Scheme::kIpc &&
+      nng_stream_listener_get_int(listener->handle, NNG_OPT_TCP_BOUND_PORT, &port) == 0;
+  urls_.push_back(has_port ? listener->url.WithPort(port) : url);
+  listeners_.push_back(std::move(listener));
+  return {};
+}
+
+void StreamReplySocket::Accept(Listener& listener) {
+  nng_stream_listener_accept(listener.handle, listener.aio.handle);
+}
+
+void StreamReplySocket::OnAccepted(void* pointer) {
+  auto& listener = *static_cast<Listener*>(pointer);
+  const int code = nng_aio_result(listener.aio.handle);
+  if (code == NNG_ECLOSED || code == NNG_ECANCELED) return;
+  if (code != 0) {  // no descriptors, no memory: not at once again
+    listener.stalled = true;
+    return;
+  }
+  listener.socket.Welcome(listener, NngStream(nng_aio_get_output(listener.aio.handle, 0)));
+  listener.socket.Accept(listener);
+}
+
+void StreamReplySocket::Welcome(Listener& listener, NngStream stream) {
+  Channel::Options options;
+  options.is_ipc = listener.url.scheme == StreamUrl::Scheme::kIpc;
+  options.max_frame_bytes = options_.max_message_bytes + Frame::kIdBytes;
+  if (listener.url.scheme == StreamUrl::Scheme::kTls) options.tls = tls_;
+  options.greeting_timeout = kGreetingTimeout;
+  options.frame_timeout = kFrameTimeout;
+  const auto guest = std::make_shared<Guest>(*this, std::move(stream), std::move(options));
+  guest->address = guest->channel().Address();
+  GuestRef goes;
+  {
+    MutexLock lock(mutex_);
+    if (closing_) return;
+    if (ungreeted_ >= kMaxUngreeted) {
+      goes = ChooseWhoGoes(/*ungreeted_only=*/true);
+    } else if (guests_.size() >= kMaxConnections) {
+      goes = ChooseWhoGoes(/*ungreeted_only=*/false);
     }
-    if (const int code = worker->aio.Open(nullptr, nullptr); code != 0) {
-      return NngError(code, "add a worker");
+    guests_.emplace(guest.get(), guest);
+    ++ungreeted_;
+  }
+  if (goes != nullptr) {
+    goes->channel().End(Error(ErrorKind::kRefused, EBUSY, "too many connections"));
+  }
+  if (const auto started = guest->channel().Start(); !started) {
+    guest->channel().End(started.error());
+  }
+}
+
+// Chooses among those that have not been greeted, or if there are none, and others may go as well,
+// among those that do nothing. Of the address that has most of them, the one that has been silent
+// for longest goes.
+GuestRef StreamReplySocket::ChooseWhoGoes(bool ungreeted_only) {
+  std::unordered_map<std::string, int> counts;
+  const auto may_go = [this, ungreeted_only](const Guest& guest) {
+    if (guest.ended || guest.running > 0) return false;
+    return guest.connection == nullptr || (!ungreeted_only && ungreeted_ == 0);
+  };
+  for (const auto& [key, guest] : guests_) {
+    if (may_go(*guest)) ++counts[guest->address];
+  }
+  GuestRef chosen;
+  for (const auto& [key, guest] : guests_) {
+    if (!may_go(*guest)) continue;
+    if (chosen != nullptr) {
+      const int more = counts[guest->address] - counts[chosen->address];
+      if (more < 0 || (more == 0 && guest->last_bytes >= chosen->last_bytes)) continue;
     }
+    chosen = guest;
+  }
+  return chosen;
+}
+
+// ---- Connections -------------------------------------------------------------------------------
+
+void Guest::OnReady() { socket_.Ready(*this); }
+bool Guest::OnBytes(size_t bytes) { return socket_.TakeBytes(*this, bytes); }
+bool Guest::OnFrame(Frame frame) { return socket_.TakeFrame(*this, std::move(frame)); }
+void Guest::OnSent() { socket_.Sent(*this); }
+void Guest::OnEnd(const Error& why) {
+  LogDebug("connection of {} ended: {}", channel_.Address(), why.ToString());
+  socket_.Ended(*this);
+}
+
+void StreamReplySocket::Ready(Guest& guest) {
+  MutexLock lock(mutex_);
+  if (guest.ended) return;
+  const PeerIdentity& peer = guest.channel().peer();
+  guest.connection = std::make_shared<Connection>(peer);
+  guest.identity = peer.kind == PeerIdentity::Kind::kKey    ? peer.key
+                   : peer.kind == PeerIdentity::Kind::kUser ? std::to_string(peer.user)
+                                                            : peer.address;
+  --ungreeted_;
+}
+
+bool StreamReplySocket::TakeBytes(Guest& guest, size_t bytes) {
+  MutexLock lock(mutex_);
+  if (guest.ended) return true;
+  guest.last_bytes = Clock::now();
+  guest.frame_bytes += bytes;
+  frame_bytes_ += bytes;
+  guest.wants_memory = frame_bytes_ > kMaxFrameBytes;
+  if (guest.wants_memory) sweep_.NotifyAll();
+  return !guest.wants_memory;
+}
+
+// Returns true if nothing more of it may be received now.
+bool StreamReplySocket::IsFull(const Guest& guest) {
+  return static_cast<int>(guest.waiting.size()) + guest.running >= kMaxRequestsOfOne ||
+         guest.unsent_bytes() > kMaxUnsentOfOne;
+}
+
+bool StreamReplySocket::TakeFrame(Guest& guest, Frame frame) {
+  MutexLock lock(mutex_);
+  if (guest.ended || closing_) return true;
+  if (guest.waiting.empty()) queue_.push_back(guest.shared_from_this());
+  guest.waiting.push_back(std::move(frame));
+  work_.NotifyOne();
+  guest.paused = IsFull(guest);
+  return !guest.paused;
+}
+
+void StreamReplySocket::Sent(Guest& guest) {
+  {
+    MutexLock lock(mutex_);
+    if (!guest.paused || IsFull(guest)) return;
+    guest.paused = false;
+  }
+  guest.channel().Resume();
+}
+
+void StreamReplySocket::Ended(Guest& guest) {
+  MutexLock lock(mutex_);
+  guest.ended = true;
+  if (guest.connection != nullptr) {
+    guest.connection->NoteClosed();
+  } else {
+    --ungreeted_;
+  }
+  std::erase_if(queue_, [&guest](const GuestRef& queued) { return queued.get() == &guest; });
+  guest.waiting.clear();
+  if (guest.running == 0) Release(guest, guest.frame_bytes);
+  sweep_.NotifyAll();
+}
+
+void StreamReplySocket::Release(Guest& guest, size_t bytes) {
+  guest.frame_bytes -= bytes;
+  frame_bytes_ -= bytes;
+}
+
+// Clears ended connections away, lets those go on that waited for memory, and takes memory from
+// frames that do not get on.
+void StreamReplySocket::Sweep() {
+  for (;;) {
+    std::vector<GuestRef> gone;
+    std::vector<GuestRef> resumed;
+    GuestRef stale;
+    {
+      MutexLock lock(mutex_);
+      if (closing_) return;
+      sweep_.WaitFor(mutex_, kSweepEvery);
+      if (closing_) return;
+      const auto now = Clock::now();
+      size_t free = kMaxFrameBytes - std::min(kMaxFrameBytes, frame_bytes_);
+      for (auto at = guests_.begin(); at != guests_.end();) {
+        const GuestRef guest = at->second;
+        ++at;
+        if (guest->ended && guest->running == 0) {
+          gone.push_back(guest);
+          guests_.erase(guest.get());
+        } else if (guest->ended) {
+          continue;
+        } else if (guest->wants_memory && free > 0) {
+          guest->wants_memory = false;
+          free -= std::min(free, kFrameShareBytes);
+          resumed.push_back(guest);
+        } else if (free == 0 && guest->frame_bytes > 0 && guest->running == 0 &&
+                   guest->waiting.empty() && now - guest->last_bytes > kStaleFrame &&
+                   !guest->wants_memory &&
+                   (stale == nullptr || guest->last_bytes < stale->last_bytes)) {
+          stale = guest;
+        }
+      }
+    }
+    for (const auto& listener : listeners_) {
+      if (listener->stalled.exchange(false)) Accept(*listener);
+    }
+    for (const GuestRef& guest : resumed) guest->channel().Resume();
+    if (stale != nullptr) {
+      stale->channel().End(
+          Error(ErrorKind::kRefused, ENOMEM, "no memory is left for a message that does not come"));
+    }
+  }
+}
+
+// ---- Answering ---------------------------------------------------------------------------------
+
+// Adds a worker when the last idle one takes a request. So requests that wait (WaitApplied) never
+// keep others from being served, up to the limit on workers.
+void StreamReplySocket::AddWorker() {
+  try {
+    workers_.emplace_back([this] { Work(); });
     ++idle_;
-    worker->thread = std::thread(&NngReplySocket::Serve, this, std::ref(*worker));
-    workers_.push_back(std::move(worker));
-    return {};
+  } catch (const std::system_error& e) {
+    LogWarning("no further thread for requests: {}", e.what());
   }
+}
 
-  // Adds a worker when the last idle one takes a request. So requests that wait (WaitApplied) never
-  // keep others from being served, up to the limit on workers.
-  void BecomeBusy() {
-    MutexLock lock(mutex_);
-    if (--idle_ > 0 || closing_ || static_cast<int>(workers_.size()) >= max_workers_) return;
-    if (const auto added = AddWorker(); !added) LogWarning("{}", added.error().ToString());
+// Returns the next connection with a request that may be answered now, or null.
+GuestRef StreamReplySocket::NextGuest() {
+  // Of few workers none can be kept for others.
+  const int share =
+      options_.workers - (options_.workers >= kWorkersToShare ? options_.workers / 4 : 0);
+  for (auto at = queue_.begin(); at != queue_.end(); ++at) {
+    const auto running = running_.find((*at)->identity);
+    if (running != running_.end() && running->second >= share) continue;
+    GuestRef guest = std::move(*at);
+    queue_.erase(at);
+    return guest;
   }
+  return nullptr;
+}
 
-  bool closing() {
-    MutexLock lock(mutex_);
-    return closing_;
-  }
-
-  void Serve(Worker& worker) {
-    nng_aio* const aio = worker.aio.handle;
-    while (!closing()) {
-      nng_aio_set_timeout(aio, NNG_DURATION_INFINITE);
-      nng_ctx_recv(worker.context.handle, aio);
-      nng_aio_wait(aio);
-      // The aio was stopped, or a connection broke. A stopped aio has no valid result, so closing()
-      // is checked first.
-      if (closing()) return;
-      if (nng_aio_result(aio) != 0) continue;
-      NngMessage request(nng_aio_get_msg(aio));
-      nng_aio_set_msg(aio, nullptr);
-      BecomeBusy();
-      const ConnectionRef connection = connections_->Find(nng_msg_get_pipe(request.get()));
-      NngMessage reply = Handle(request.bytes(), connection);
-      if (reply.get() != nullptr && !closing()) SendReply(worker, std::move(reply));
+void StreamReplySocket::Work() {
+  for (;;) {
+    GuestRef guest;
+    Frame frame;
+    {
+      MutexLock lock(mutex_);
+      while (!closing_ && (guest = NextGuest()) == nullptr) work_.Wait(mutex_);
+      if (closing_) return;
+      frame = std::move(guest->waiting.front());
+      guest->waiting.pop_front();
+      ++guest->running;
+      ++running_[guest->identity];
+      if (!guest->waiting.empty()) queue_.push_back(guest);  // the others come first
+      if (--idle_ == 0 && static_cast<int>(workers_.size()) < options_.workers) AddWorker();
+    }
+    Answer(*guest, frame);
+    const size_t bytes = frame.size();
+    frame = Frame();
+    bool resume = false;
+    {
       MutexLock lock(mutex_);
       ++idle_;
+      --guest->running;
+      // Some may wait for this one of their identity.
+      if (--running_[guest->identity] == 0) running_.erase(guest->identity);
+      if (!queue_.empty()) work_.NotifyOne();
+      Release(*guest, guest->ended && guest->running == 0 ? guest->frame_bytes : bytes);
+      resume = guest->paused && !guest->ended && !IsFull(*guest);
+      if (resume) guest->paused = false;
     }
+    if (resume) guest->channel().Resume();
   }
+}
 
-  NngMessage Handle(std::string_view request, const ConnectionRef& connection) {
-    try {
-      auto message = NngMessage::From(handler_(request, connection));
-      if (message && message->bytes().size() <= max_message_bytes_) return std::move(*message);
-      LogError("drop a reply: it is larger than a message may be");
-    } catch (const std::exception& e) {
-      LogError("drop a request: the handler threw: {}", e.what());
+void StreamReplySocket::Answer(Guest& guest, const Frame& frame) {
+  ConnectionRef connection;
+  {
+    MutexLock lock(mutex_);
+    connection = guest.connection;
+  }
+  try {
+    auto reply = std::make_shared<const std::string>(handler_(frame.body(), connection));
+    if (reply->size() <= options_.max_message_bytes) {
+      return guest.channel().Send(frame.id(), std::move(reply));
     }
-    return NngMessage();
+    LogError("drop a reply: it is larger than a message may be");
+  } catch (const std::exception& e) {
+    LogError("drop a request: the handler threw: {}", e.what());
   }
+}
 
-  void SendReply(Worker& worker, NngMessage reply) {
-    nng_aio* const aio = worker.aio.handle;
-    nng_aio_set_msg(aio, reply.get());
-    nng_aio_set_timeout(aio, kReplyTimeoutMs);
-    nng_ctx_send(worker.context.handle, aio);
-    nng_aio_wait(aio);
-    // nng owns the message unless sending failed; a peer that has gone asks again. If the aio was
-    // stopped, nng may not have taken the message at all, whatever the result.
-    const bool sent = nng_aio_result(aio) == 0 && nng_aio_get_msg(aio) == nullptr;
-    if (sent) (void)reply.Release();
-    nng_aio_set_msg(aio, nullptr);
+StreamReplySocket::~StreamReplySocket() {
+  std::vector<std::thread> workers;
+  std::unordered_map<Guest*, GuestRef> guests;
+  {
+    // Workers start other workers with mutex_ held, and only while this is not set.
+    MutexLock lock(mutex_);
+    closing_ = true;
+    workers.swap(workers_);
+    guests = guests_;
+    work_.NotifyAll();
+    sweep_.NotifyAll();
   }
-
-  const int max_workers_;
-  const size_t max_message_bytes_;
-  const ConnectionHandler handler_;
-  const std::shared_ptr<ConnectionTable> connections_ = std::make_shared<ConnectionTable>();
-  std::vector<std::string> urls_;
-  NngSocket socket_;
-  Mutex mutex_;
-  int idle_ GUARDED_BY(mutex_) = 0;
-  bool closing_ GUARDED_BY(mutex_) = false;
-  std::vector<std::unique_ptr<Worker>> workers_ GUARDED_BY(mutex_);
-};
+  listeners_.clear();  // waits for one that is being welcomed, which finds closing_ set
+  // Before the workers end: what they still answer is asked again elsewhere.
+  for (const auto& [key, guest] : guests) {
+    guest->channel().End(Error(ErrorKind::kCancelled, ECANCELED, "stopping"));
+  }
+  for (std::thread& worker : workers) worker.join();
+  if (sweeper_.joinable()) sweeper_.join();
+  guests.clear();
+  // The connections are destroyed without the lock: their last events take it.
+  {
+    MutexLock lock(mutex_);
+    queue_.clear();
+    guests.swap(guests_);
+  }
+}
 
 }  // namespace
 
 Result<std::unique_ptr<ReplySocket>> ReplySocket::Listen(const std::vector<std::string>& urls,
-                                                         int workers, size_t max_message_bytes,
+                                                         const Options& options,
                                                          ConnectionHandler handler) {
-  auto socket = std::make_unique<NngReplySocket>(workers, max_message_bytes, std::move(handler));
+  auto socket = std::make_unique<StreamReplySocket>(options, std::move(handler));
   RETURN_IF_ERROR(socket->Start(urls));
   return socket;
+}
+
+Result<std::unique_ptr<ReplySocket>> ReplySocket::Listen(const std::vector<std::string>& urls,
+                                                         int workers, size_t max_message_bytes,
+                                                         ConnectionHandler handler) {
+  Options options;
+  options.workers = workers;
+  options.max_message_bytes = max_message_bytes;
+  return Listen(urls, options, std::move(handler));
 }
 
 Result<std::unique_ptr<ReplySocket>> ReplySocket::Listen(const std::vector<std::string>& urls,

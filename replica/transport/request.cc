@@ -1,239 +1,382 @@
-// The asking side: each call uses a context of its own on a DialedSocket.
-#include <nng/nng.h>
-
+// The asking side: a thread makes one connection after another, and each carries all calls that are
+// under way.
 #include <algorithm>
-#include <limits>
-#include <unordered_set>
+#include <map>
+#include <thread>
 
+#include "meta/base/log.h"
 #include "meta/base/mutex.h"
-#include "replica/transport/dial.h"
+#include "replica/transport/channel.h"
+#include "replica/transport/tcp_progress.h"
 #include "replica/transport/transport.h"
+#include "replica/transport/tuning.h"
+#include "replica/transport/url.h"
+#include "replica/transport/why_not_connected.h"
 #include "replica/wire/messages.h"
 
 namespace tandem::replica {
 namespace {
 
 using std::chrono::milliseconds;
-using Clock = std::chrono::steady_clock;
+using Clock = CondVar::Clock;
 
-// Bytes of messages exchanged with one peer.
-struct Traffic {
-  std::atomic<uint64_t> sent{0};
-  std::atomic<uint64_t> received{0};
+constexpr uint32_t kFirstId = 0x8000'0000;
+
+// A request, from Send until its answer has been fetched or is of no interest any more.
+struct Request {
+  std::shared_ptr<const std::string> body;
+  bool done = false;
+  Result<std::string> answer;  // valid if done
 };
 
-class NngCall;
+class StreamRequestSocket;
 
-// The calls to one peer that are under way, kept so that they can be ended.
-class CallList {
+// One connection of the socket.
+class Line final : public Channel::Events {
  public:
-  // Returns false once Close has been called.
-  bool Add(NngCall* call) {
-    MutexLock lock(mutex_);
-    if (!closed_) calls_.insert(call);
-    return !closed_;
-  }
-  void Remove(NngCall* call) {
-    MutexLock lock(mutex_);
-    calls_.erase(call);
-  }
-  void Close();
-  // Ends the calls on this socket; their Wait returns kUnreachable.
-  void GiveUp(const DialedSocket* socket);
+  Line(StreamRequestSocket& socket, NngStream stream, Channel::Options options)
+      : socket_(socket), channel_(std::move(stream), std::move(options), *this) {}
+
+  Channel& channel() { return channel_; }
 
  private:
-  Mutex mutex_;
-  bool closed_ GUARDED_BY(mutex_) = false;
-  std::unordered_set<NngCall*> calls_ GUARDED_BY(mutex_);
+  void OnReady() override;
+  bool OnBytes(size_t bytes) override;
+  bool OnFrame(Frame frame) override;
+  void OnSent() override {}
+  void OnEnd(const Error& why) override;
+
+  StreamRequestSocket& socket_;
+  Channel channel_;
 };
 
-// Sends, then receives, on one aio. nng calls OnDone when each of the two has ended.
-class NngCall final : public RequestSocket::Call {
+class StreamRequestSocket final : public RequestSocket {
  public:
-  NngCall(std::shared_ptr<DialedSocket> socket, Traffic& traffic, CallList& calls,
-          milliseconds timeout)
-      : socket_(std::move(socket)),
-        traffic_(traffic),
-        calls_(calls),
-        patience_(timeout),
-        deadline_(Clock::now() + timeout) {}
-  ~NngCall() override {
-    calls_.Remove(this);
-    aio_.Free();
+  StreamRequestSocket(std::string url, StreamUrl target, FindCredentials find_credentials)
+      : url_(std::move(url)),
+        target_(std::move(target)),
+        find_credentials_(std::move(find_credentials)) {}
+  ~StreamRequestSocket() override {
+    {
+      MutexLock lock(mutex_);
+      stopping_ = true;
+      wake_.NotifyAll();
+    }
+    if (dial_.handle != nullptr) nng_aio_cancel(dial_.handle);
+    if (thread_.joinable()) thread_.join();
+    if (dialer_ != nullptr) nng_stream_dialer_free(dialer_);
   }
 
-  Status Start(NngMessage request) {
-    if (!calls_.Add(this)) return NngError(NNG_ECLOSED, "start request");
-    if (const int code = context_.Open(socket_->handle()); code != 0) {
-      return NngError(code, "start request");
+  Status Start() {
+    if (const int code = nng_stream_dialer_alloc(&dialer_, target_.address.c_str()); code != 0) {
+      return NngError(code, "connect to " + url_);
     }
-    if (const int code = aio_.Open(&NngCall::OnDone, this); code != 0) {
-      return NngError(code, "start request");
+    // Streams other than TCP refuse this option, and do not need it.
+    (void)nng_stream_dialer_set_bool(dialer_, NNG_OPT_TCP_KEEPALIVE, true);
+    if (const int code = dial_.Open(nullptr, nullptr); code != 0) {
+      return NngError(code, "connect to " + url_);
     }
-    sent_bytes_ = request.bytes().size();
-    nng_aio_set_msg(aio_.handle, request.Release());
-    SetTimeout();
-    nng_ctx_send(context_.handle, aio_.handle);
+    thread_ = std::thread([this] { Run(); });
     return {};
   }
 
-  // Makes Wait return at once. The operation under way ends when the call is destroyed.
-  void Cancel() { Finish(NNG_ECLOSED, {}); }
-  void GiveUp() { Finish(NNG_ECONNRESET, {}); }
-  bool IsOn(const DialedSocket* socket) const { return socket_.get() == socket; }
-
-  Result<std::string> Wait() override {
-    MutexLock lock(mutex_);
-    while (!done_) changed_.Wait(mutex_);
-    if (code_ != 0) return NngError(code_, "ask peer");
-    return std::move(answer_);
-  }
-
- private:
-  enum class Phase { kSending, kReceiving };
-
-  static void OnDone(void* argument) { static_cast<NngCall*>(argument)->Advance(); }
-
-  void Advance() {
-    const int code = nng_aio_result(aio_.handle);
-    if (code == NNG_ETIMEDOUT) socket_->TimedOut(patience_);
-    if (phase_ == Phase::kSending) {
-      if (code != 0) {
-        // The message was not sent, so it is still ours to free.
-        const NngMessage unsent(nng_aio_get_msg(aio_.handle));
-        return Finish(code, {});
-      }
-      traffic_.sent += sent_bytes_;
-      phase_ = Phase::kReceiving;
-      SetTimeout();
-      return nng_ctx_recv(context_.handle, aio_.handle);
-    }
-    if (code != 0) return Finish(code, {});
-    NngMessage reply(nng_aio_get_msg(aio_.handle));
-    socket_->Heard();
-    traffic_.received += reply.bytes().size();
-    Finish(0, std::string(reply.bytes()));
-  }
-
-  void Finish(int code, std::string answer) {
-    MutexLock lock(mutex_);
-    if (done_) return;
-    code_ = code;
-    answer_ = std::move(answer);
-    done_ = true;
-    changed_.NotifyAll();
-  }
-
-  void SetTimeout() {
-    const auto left = std::chrono::duration_cast<milliseconds>(deadline_ - Clock::now()).count();
-    // At least 1: to nng 0 means "poll", and negative numbers have special meanings.
-    nng_aio_set_timeout(aio_.handle, static_cast<nng_duration>(std::clamp<int64_t>(
-                                         left, 1, std::numeric_limits<int32_t>::max())));
-  }
-
-  const std::shared_ptr<DialedSocket> socket_;
-  Traffic& traffic_;
-  CallList& calls_;
-  const milliseconds patience_;
-  const Clock::time_point deadline_;
-  size_t sent_bytes_ = 0;
-  Phase phase_ = Phase::kSending;
-  Mutex mutex_;
-  CondVar changed_;
-  bool done_ GUARDED_BY(mutex_) = false;
-  int code_ GUARDED_BY(mutex_) = 0;
-  std::string answer_ GUARDED_BY(mutex_);
-  NngContext context_;
-  NngAio aio_;
-};
-
-void CallList::Close() {
-  MutexLock lock(mutex_);
-  closed_ = true;
-  for (NngCall* call : calls_) call->Cancel();
-}
-
-void CallList::GiveUp(const DialedSocket* socket) {
-  MutexLock lock(mutex_);
-  for (NngCall* call : calls_) {
-    if (call->IsOn(socket)) call->GiveUp();
-  }
-}
-
-class NngRequestSocket final : public RequestSocket {
- public:
-  explicit NngRequestSocket(const std::string& url) : url_(url) {}
-
-  Status Start() {
-    MutexLock lock(mutex_);
-    return Dial();
-  }
-
-  Result<std::unique_ptr<Call>> Send(std::string request, milliseconds timeout) override {
-    if (request.size() > kMaxMessageBytes) {
-      return MakeError(ErrorKind::kProtocol, "send a request (larger than a message may be)",
-                       EMSGSIZE);
-    }
-    ASSIGN_OR_RETURN(NngMessage message, NngMessage::From(request));
-    ASSIGN_OR_RETURN(std::shared_ptr<DialedSocket> socket, LiveSocket());
-    auto call = std::make_unique<NngCall>(std::move(socket), traffic_, calls_, timeout);
-    RETURN_IF_ERROR(call->Start(std::move(message)));
-    return call;
-  }
+  Result<std::unique_ptr<Call>> Send(std::string request, milliseconds timeout) override;
 
   uint64_t connection() const override {
     MutexLock lock(mutex_);
-    return socket_->connected() ? connections_->load() : 0;
+    return ready_ ? connections_.load() : 0;
   }
-  uint64_t connections() const override { return *connections_; }
-  milliseconds silence() override { return Present()->silence(); }
-  void DialAnew() override {
-    const std::shared_ptr<DialedSocket> socket = Present();
-    socket->GiveUp();
-    calls_.GiveUp(socket.get());
+  uint64_t connections() const override { return connections_; }
+  milliseconds silence() override;
+  std::string WhyNotConnected() const override {
+    MutexLock lock(mutex_);
+    return ready_ ? "" : why_;
   }
-  uint64_t sent_bytes() const override { return traffic_.sent; }
-  uint64_t received_bytes() const override { return traffic_.received; }
-  // Only ends the calls. The destructor closes the socket, when no call is left.
-  void Close() override { calls_.Close(); }
+  void Reconnect() override { EndLine(Error(ErrorKind::kCancelled, ECANCELED, "connecting anew")); }
+  uint64_t sent_bytes() const override { return sent_bytes_; }
+  uint64_t received_bytes() const override { return received_bytes_; }
+  void Close() override;
+
+  // Of calls.
+  Result<std::string> WaitFor(uint32_t id, Clock::time_point deadline, milliseconds patience);
+  void Forget(uint32_t id) {
+    MutexLock lock(mutex_);
+    requests_.erase(id);
+  }
+
+  // Of the line, on threads of nng.
+  void Ready(Line& line);
+  void Answer(Frame frame);
+  void Heard() { heard_ms_ = NowMs(); }
+  void Ended(Line& line, const Error& why);
 
  private:
-  Result<std::shared_ptr<DialedSocket>> LiveSocket() {
-    std::shared_ptr<DialedSocket>
-        given_up;  // destroyed after mutex_ is released, or with its last call
-    MutexLock lock(mutex_);
-    if (socket_->given_up()) {
-      given_up = socket_;
-      RETURN_IF_ERROR(Dial());
-    }
-    return socket_;
+  static int64_t NowMs() {
+    return std::chrono::duration_cast<milliseconds>(Clock::now().time_since_epoch()).count();
   }
-  std::shared_ptr<DialedSocket> Present() {
-    MutexLock lock(mutex_);
-    return socket_;
-  }
-  Status Dial() REQUIRES(mutex_) {
-    auto socket = std::make_shared<DialedSocket>(connections_);
-    RETURN_IF_ERROR(socket->Start(url_));
-    socket_ = std::move(socket);
-    return {};
-  }
+  void Run();
+  Result<std::shared_ptr<const TlsContext>> TlsForNext();
+  bool Dial();
+  bool Carry(NngStream stream, std::shared_ptr<const TlsContext> tls);
+  void EndIfSilent(milliseconds patience) EXCLUDES(mutex_);
+  void EndLine(const Error& why);
 
   const std::string url_;
-  const std::shared_ptr<std::atomic<uint64_t>> connections_ =
-      std::make_shared<std::atomic<uint64_t>>(0);
-  Traffic traffic_;
-  CallList calls_;
-  mutable Mutex mutex_;
-  std::shared_ptr<DialedSocket> socket_ GUARDED_BY(mutex_);
+  const StreamUrl target_;
+  const FindCredentials find_credentials_;
+  nng_stream_dialer* dialer_ = nullptr;
+  NngAio dial_;
+  std::atomic<uint64_t> connections_{0};
+  std::atomic<uint64_t> sent_bytes_{0};
+  std::atomic<uint64_t> received_bytes_{0};
+  std::atomic<int64_t> heard_ms_{0};
+  std::atomic<uint64_t> counted_{0};  // progress_.Bytes() when that last counted as heard
+  TcpProgress progress_;
+
+  mutable Mutex mutex_;  // before the channel's
+  CondVar wake_;         // the thread
+  CondVar answered_;     // calls
+  bool stopping_ GUARDED_BY(mutex_) = false;
+  bool closed_ GUARDED_BY(mutex_) = false;
+  std::shared_ptr<Line> line_ GUARDED_BY(mutex_);
+  bool ready_ GUARDED_BY(mutex_) = false;       // the line has been greeted
+  bool line_ended_ GUARDED_BY(mutex_) = false;  // and waits to be destroyed
+  std::string why_ GUARDED_BY(mutex_);
+  uint32_t last_id_ GUARDED_BY(mutex_) = kFirstId;
+  std::map<uint32_t, Request> requests_ GUARDED_BY(mutex_);
+  std::thread thread_;
 };
+
+class StreamCall final : public RequestSocket::Call {
+ public:
+  StreamCall(StreamRequestSocket& socket, uint32_t id, milliseconds timeout)
+      : socket_(socket), id_(id), patience_(timeout), deadline_(Clock::now() + timeout) {}
+  ~StreamCall() override { socket_.Forget(id_); }
+  Result<std::string> Wait() override { return socket_.WaitFor(id_, deadline_, patience_); }
+
+ private:
+  StreamRequestSocket& socket_;
+  const uint32_t id_;
+  const milliseconds patience_;
+  const Clock::time_point deadline_;
+};
+
+// ---- Calls -------------------------------------------------------------------------------------
+
+Result<std::unique_ptr<RequestSocket::Call>> StreamRequestSocket::Send(std::string request,
+                                                                       milliseconds timeout) {
+  if (request.size() > kMaxMessageBytes) {
+    return MakeError(ErrorKind::kProtocol, "send a request (larger than a message may be)",
+                     EMSGSIZE);
+  }
+  auto body = std::make_shared<const std::string>(std::move(request));
+  MutexLock lock(mutex_);
+  if (closed_) return NngError(NNG_ECLOSED, "start request");
+  do {
+    if (++last_id_ == 0) last_id_ = kFirstId;
+  } while (requests_.contains(last_id_));
+  requests_[last_id_].body = body;
+  auto call = std::make_unique<StreamCall>(*this, last_id_, timeout);
+  if (ready_) {
+    sent_bytes_ += body->size();
+    line_->channel().Send(last_id_, std::move(body));
+  }
+  return call;
+}
+
+Result<std::string> StreamRequestSocket::WaitFor(uint32_t id, Clock::time_point deadline,
+                                                 milliseconds patience) {
+  {
+    MutexLock lock(mutex_);
+    Request& request = requests_[id];
+    bool in_time = true;
+    while (!request.done && in_time) in_time = answered_.WaitUntil(mutex_, deadline);
+    if (request.done) return std::move(request.answer);
+    requests_.erase(id);
+  }
+  EndIfSilent(patience);
+  return NngError(NNG_ETIMEDOUT, "ask peer");
+}
+
+// A call has timed out after `patience`. If that is several seconds, and the connection has been
+// silent for several seconds, it counts as dead (a pulled cable, a firewall that drops packets; TCP
+// itself would need a quarter of an hour to notice).
+void StreamRequestSocket::EndIfSilent(milliseconds patience) {
+  if (patience < kConnectionSilence || silence() < kConnectionSilence) return;
+  EndLine(Error(ErrorKind::kUnreachable, ETIMEDOUT, "the connection is silent"));
+}
+
+void StreamRequestSocket::EndLine(const Error& why) {
+  std::shared_ptr<Line> line;
+  {
+    MutexLock lock(mutex_);
+    line = line_;
+  }
+  if (line != nullptr) line->channel().End(why);
+}
+
+void StreamRequestSocket::Close() {
+  MutexLock lock(mutex_);
+  closed_ = true;
+  for (auto& [id, request] : requests_) {
+    if (request.done) continue;
+    request.done = true;
+    request.answer = NngError(NNG_ECLOSED, "ask peer");
+  }
+  answered_.NotifyAll();
+}
+
+milliseconds StreamRequestSocket::silence() {
+  if (connection() == 0) return {};
+  const auto bytes = progress_.Bytes();
+  if (bytes && *bytes - counted_ >= kLeastProgressBytes) {
+    counted_ = *bytes;
+    Heard();
+  }
+  return milliseconds(std::max<int64_t>(0, NowMs() - heard_ms_));
+}
+
+// ---- Connections -------------------------------------------------------------------------------
+
+void StreamRequestSocket::Run() {
+  milliseconds pause = kRedialFirst;
+  for (;;) {
+    if (Dial()) pause = kRedialFirst;
+    MutexLock lock(mutex_);
+    const auto until = Clock::now() + pause;
+    while (!stopping_ && wake_.WaitUntil(mutex_, until)) {
+    }
+    if (stopping_) return;
+    pause = std::min(2 * pause, kRedialLast);
+  }
+}
+
+// Makes one connection and waits until it has ended. Returns true if it was greeted.
+bool StreamRequestSocket::Dial() {
+  auto tls = TlsForNext();
+  if (!tls) {
+    MutexLock lock(mutex_);
+    why_ = tls.error().ToString();
+    return false;
+  }
+  dial_.SetTimeout(kDialTimeout);
+  nng_stream_dialer_dial(dialer_, dial_.handle);
+  nng_aio_wait(dial_.handle);
+  if (const int code = nng_aio_result(dial_.handle); code != 0) {
+    std::string why = WhyNotDialed(code, url_, target_);
+    MutexLock lock(mutex_);
+    why_ = std::move(why);
+    return false;
+  }
+  return Carry(NngStream(nng_aio_get_output(dial_.handle, 0)), std::move(*tls));
+}
+
+// Returns null unless the URL is tls://.
+Result<std::shared_ptr<const TlsContext>> StreamRequestSocket::TlsForNext() {
+  if (target_.scheme != StreamUrl::Scheme::kTls) return nullptr;
+  ASSIGN_OR_RETURN(const Credentials credentials, find_credentials_(url_));
+  return TlsContext::Make(TlsSide::kAsking, credentials);
+}
+
+// Carries calls over a connection until it ends. Returns true if it was greeted.
+bool StreamRequestSocket::Carry(NngStream stream, std::shared_ptr<const TlsContext> tls) {
+  Channel::Options options;
+  options.asks = true;
+  options.is_ipc = target_.scheme == StreamUrl::Scheme::kIpc;
+  options.max_frame_bytes = kMaxMessageBytes + Frame::kIdBytes;
+  options.tls = std::move(tls);
+  options.greeting_timeout = kAskingGreetingTimeout;
+  options.frame_timeout = kFrameTimeout;
+  const auto line = std::make_shared<Line>(*this, std::move(stream), std::move(options));
+  {
+    MutexLock lock(mutex_);
+    line_ = line;
+    ready_ = line_ended_ = false;
+  }
+  const uint64_t before = connections_;
+  if (const auto started = line->channel().Start(); !started) {
+    line->channel().End(started.error());
+  }
+  bool stopped = false;
+  {
+    MutexLock lock(mutex_);
+    while (!line_ended_ && !stopping_) wake_.Wait(mutex_);
+    stopped = !line_ended_;
+  }
+  if (stopped) line->channel().End(Error(ErrorKind::kCancelled, ECANCELED, "stopping"));
+  MutexLock lock(mutex_);
+  line_.reset();
+  return connections_ != before;
+}
+
+void StreamRequestSocket::Ready(Line& line) {
+  const auto [local, remote] = line.channel().Ports();
+  MutexLock lock(mutex_);
+  progress_.Follow(local, remote);
+  counted_ = 0;
+  Heard();
+  ++connections_;
+  ready_ = true;
+  why_.clear();
+  for (const auto& [id, request] : requests_) {
+    if (request.done) continue;
+    sent_bytes_ += request.body->size();
+    line.channel().Send(id, request.body);
+  }
+}
+
+void StreamRequestSocket::Answer(Frame frame) {
+  Heard();
+  received_bytes_ += frame.body().size();
+  MutexLock lock(mutex_);
+  const auto found = requests_.find(frame.id());
+  if (found == requests_.end() || found->second.done) return;  // of a call that has been given up
+  found->second.answer = std::string(frame.body());
+  found->second.done = true;
+  answered_.NotifyAll();
+}
+
+void StreamRequestSocket::Ended(Line& line, const Error& why) {
+  MutexLock lock(mutex_);
+  if (line_ == nullptr || &line != line_.get()) return;
+  if (!ready_ && why.kind() != ErrorKind::kCancelled) why_ = WhyNotGreeted(why, url_);
+  ready_ = false;
+  line_ended_ = true;
+  progress_.Follow(0, 0);
+  wake_.NotifyAll();
+}
+
+void Line::OnReady() { socket_.Ready(*this); }
+
+bool Line::OnBytes(size_t) {
+  socket_.Heard();
+  return true;
+}
+
+bool Line::OnFrame(Frame frame) {
+  socket_.Answer(std::move(frame));
+  return true;
+}
+
+void Line::OnEnd(const Error& why) {
+  LogDebug("{}", why.ToString());
+  socket_.Ended(*this, why);
+}
 
 }  // namespace
 
-Result<std::unique_ptr<RequestSocket>> RequestSocket::Dial(const std::string& url) {
-  auto socket = std::make_unique<NngRequestSocket>(url);
+Result<std::unique_ptr<RequestSocket>> RequestSocket::Dial(const std::string& url,
+                                                           FindCredentials find_credentials) {
+  ASSIGN_OR_RETURN(StreamUrl target, StreamUrl::Parse(url));
+  auto socket =
+      std::make_unique<StreamRequestSocket>(url, std::move(target), std::move(find_credentials));
   RETURN_IF_ERROR(socket->Start());
   return socket;
+}
+
+Result<std::unique_ptr<RequestSocket>> RequestSocket::Dial(const std::string& url,
+                                                           const Credentials& credentials) {
+  return Dial(url, FindCredentials([credentials](const std::string&) { return credentials; }));
 }
 
 Result<std::string> RequestSocket::Ask(std::string request, milliseconds timeout) {

@@ -1,6 +1,9 @@
-// Wraps nng request/reply; only this folder includes nng's headers. Messages are byte strings;
-// replica/wire/messages.h describes their content. URLs are nng's (tcp://HOST:PORT, ipc:///PATH).
+// Requests and their answers over nng's byte streams; only this folder includes nng's headers.
+// CONNECTIONS.md describes what is on the wire. Messages are byte strings; replica/wire/messages.h
+// describes their content. URLs: tcp://HOST:PORT, tls://HOST:PORT, ipc:///PATH.
 #pragma once
+
+#include <sys/types.h>
 
 #include <atomic>
 #include <chrono>
@@ -13,18 +16,23 @@
 
 #include "meta/base/result.h"
 #include "replica/transport/connection.h"
+#include "replica/transport/credentials.h"
 
 namespace tandem::replica {
 
-// Sends requests to one peer. Any thread may call it, and many calls may be under way at once, each
-// on a context of its own. It connects in the background and reconnects by itself. A request that
-// is under way when the connection breaks is sent again, so requests must be repeatable.
+// Sends requests to one peer. Any thread may use it, and many calls may be under way at once. It
+// connects in the background and reconnects by itself. A request that is under way when the
+// connection breaks is sent again, so requests must be repeatable.
 class RequestSocket {
  public:
   class Call;  // one request under way
 
-  // Does not wait for the peer. Returns kUsage if the URL is invalid.
-  static Result<std::unique_ptr<RequestSocket>> Dial(const std::string& url);
+  // Does not wait for the peer. Returns kUsage if the URL is invalid. Credentials count for tls://
+  // only.
+  static Result<std::unique_ptr<RequestSocket>> Dial(const std::string& url,
+                                                     FindCredentials find_credentials);
+  static Result<std::unique_ptr<RequestSocket>> Dial(const std::string& url,
+                                                     const Credentials& credentials = {});
   virtual ~RequestSocket() = default;
 
   // Sends a request; Call::Wait returns the answer. The socket must outlive the call.
@@ -41,9 +49,12 @@ class RequestSocket {
   // host took in part of what was sent, so that a large message over a slow link is no silence.
   // Returns zero if there is no connection.
   virtual std::chrono::milliseconds silence() = 0;
-  // Gives up the current socket. Calls under way end with kUnreachable; the next call dials a new
-  // one.
-  virtual void DialAnew() = 0;
+  // Returns, for people, why there is no connection; an empty string if there is one, or if the
+  // first attempt has not ended yet.
+  virtual std::string WhyNotConnected() const = 0;
+  // Ends the current connection and makes another, with credentials that are found anew. Calls
+  // under way are sent again.
+  virtual void Reconnect() = 0;
   // Bytes of messages, without the overhead of TCP and nng.
   virtual uint64_t sent_bytes() const = 0;
   virtual uint64_t received_bytes() const = 0;
@@ -59,23 +70,33 @@ class RequestSocket::Call {
 };
 
 // Answers requests, each on a thread of its own, at most `workers` at once, so the handler may
-// block. A message larger than `max_message_bytes` ends its connection. An ipc socket admits only
-// its owner and root.
+// block. Connections take turns, and none of them holds up another: CONNECTIONS.md states the
+// limits.
 class ReplySocket {
  public:
+  struct Options {
+    int workers = 1;
+    size_t max_message_bytes = 0;  // a larger one ends its connection
+    // What this host shows to peers over tls://. Without one such URLs are refused.
+    Credentials credentials;
+    // Of the sockets at ipc:// URLs.
+    mode_t ipc_mode = 0600;
+  };
   using Handler = std::function<std::string(std::string_view request)>;
-
   // Is also given the connection over which the request came, which is never null.
   using ConnectionHandler =
       std::function<std::string(std::string_view request, const ConnectionRef& connection)>;
 
+  static Result<std::unique_ptr<ReplySocket>> Listen(const std::vector<std::string>& urls,
+                                                     const Options& options,
+                                                     ConnectionHandler handler);
   static Result<std::unique_ptr<ReplySocket>> Listen(const std::vector<std::string>& urls,
                                                      int workers, size_t max_message_bytes,
                                                      ConnectionHandler handler);
   static Result<std::unique_ptr<ReplySocket>> Listen(const std::vector<std::string>& urls,
                                                      int workers, size_t max_message_bytes,
                                                      Handler handler);
-  // Waits for handlers under way, and closes the socket.
+  // Waits for handlers under way, and ends all connections.
   virtual ~ReplySocket() = default;
   // Returns the URLs that it listens on, with port 0 replaced by the actual port.
   virtual std::vector<std::string> urls() const = 0;

@@ -1,34 +1,68 @@
-// The numbers that replica/transport was tuned with, in the units nng takes. They can be changed
-// without breaking anything but how soon trouble shows.
+// The numbers that replica/transport was tuned with. They can be changed without breaking anything
+// but how soon trouble shows and how much of it is borne. CONNECTIONS.md tells where each counts.
 #pragma once
 
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 
 namespace tandem::replica {
 
-// ---- Dialing: dial.h ----------------------------------------------------------------------------
+// ---- Both sides: channel.h ----------------------------------------------------------------------
 
-// Pause between attempts to connect, in milliseconds: at first, at most, and at most while nng is
-// stuck, since then it leaks a descriptor each attempt.
-inline constexpr int32_t kReconnectFirstMs = 100;
-inline constexpr int32_t kReconnectLastMs = 5000;
-inline constexpr int32_t kReconnectLastIfStuckMs = 60'000;
-// nng sends a request again when its connection ends. This timer only covers replies that are lost
-// on an open connection, which REP does not do. If it were short, a slow link would carry every
-// request twice.
-inline constexpr int32_t kResendMs = 10 * 60 * 1000;
+// From the connection to the end of the greetings: of the side that asks, and that answers.
+inline constexpr std::chrono::milliseconds kAskingGreetingTimeout{5000};
+inline constexpr std::chrono::milliseconds kGreetingTimeout{10'000};
+// Without a byte in the middle of a frame, in either direction.
+inline constexpr std::chrono::milliseconds kFrameTimeout{30'000};
+
+// ---- Dialing: request.cc ------------------------------------------------------------------------
+
+// How long an attempt to connect may take. The kernel repeats its own ever more seldom.
+inline constexpr std::chrono::milliseconds kDialTimeout{3000};
+// Pause between attempts: at first, and at most.
+inline constexpr std::chrono::milliseconds kRedialFirst{100};
+inline constexpr std::chrono::milliseconds kRedialLast{2000};
 // A connection on which nothing makes progress for this long is given up.
 inline constexpr std::chrono::milliseconds kConnectionSilence{5000};
 // The peer must take in this many bytes of what is sent for the connection to count as alive. Small
 // requests prove nothing: a proxy, or the kernel of a host whose tandemd is stuck, takes them in.
 inline constexpr uint64_t kLeastProgressBytes = 4096;
 
+// ---- Through ssh: ssh_tunnel.h -------------------------------------------------------------------
+
+// Pause before ssh is started again: at first, at most, and at most if a person has to help.
+inline constexpr std::chrono::seconds kSshPauseFirst{1};
+inline constexpr std::chrono::seconds kSshPauseLongest{4};
+inline constexpr std::chrono::seconds kSshPauseIfRefused{30};
+// An ssh that has run for this long had a connection.
+inline constexpr std::chrono::seconds kSshHasWorked{15};
+// An ssh that is given up after this long has had no answer.
+inline constexpr std::chrono::seconds kSshIsSilent{5};
+// Pause after a connection could not be accepted (no descriptors).
+inline constexpr std::chrono::seconds kAcceptPause{1};
+
 // ---- Answering: reply.cc ------------------------------------------------------------------------
 
 // Workers at the start; more are made while all of them are busy.
 inline constexpr int kFirstWorkers = 2;
-// A peer that does not read its answers occupies a worker for this long.
-inline constexpr int32_t kReplyTimeoutMs = 30'000;
+// One peer may occupy three quarters of the workers, if there are at least so many.
+inline constexpr int kWorkersToShare = 64;
+// Connections in all, and those that have not been greeted yet. One more, and the oldest of those
+// that were not greeted, or the one that has been of no use for longest, ends.
+inline constexpr size_t kMaxConnections = 2048;
+inline constexpr size_t kMaxUngreeted = 128;
+// Requests of one connection that wait or are being answered. A source has ten at most.
+inline constexpr int kMaxRequestsOfOne = 32;
+// Answers of one connection that its peer has not taken.
+inline constexpr size_t kMaxUnsentOfOne = size_t{8} << 20;
+// Frames that arrive, wait or are being answered, of all connections.
+inline constexpr size_t kMaxFrameBytes = size_t{192} << 20;
+// What one connection may be given at a time of what is free of it.
+inline constexpr size_t kFrameShareBytes = size_t{4} << 20;
+// Beyond that limit, a frame that got no byte for this long is given up.
+inline constexpr std::chrono::milliseconds kStaleFrame{2000};
+// How often ended connections are cleared away, and what waits for memory is looked at.
+inline constexpr std::chrono::milliseconds kSweepEvery{200};
 
 }  // namespace tandem::replica

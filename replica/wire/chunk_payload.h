@@ -11,6 +11,11 @@
 
 namespace tandem::replica {
 
+// The most records of a chunk, and the fewest bytes that one takes there. Decoded, a record takes
+// ten times that. (tandemfs has always sent 4096 at most.)
+inline constexpr size_t kMaxChunkRecords = 1 << 16;
+inline constexpr size_t kLeastRecordBytes = 24;
+
 // Returns the XXH3-64 that Chunk::checksum and the stage file use.
 uint64_t ChecksumOf(std::string_view bytes);
 // Returns the digest of a change set (Commit::digest): XXH3-64 of its chunks' checksums, in order,

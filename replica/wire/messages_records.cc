@@ -1,4 +1,5 @@
 // Records: encoding and checked decoding of a chunk's payload.
+#include "replica/wire/chunk_payload.h"
 #include "replica/wire/messages.h"
 #include "replica/wire/wire_codec.h"
 
@@ -133,7 +134,7 @@ Result<Record> Read(WireReader& reader, const wire::EntryRecord& table) {
 Result<Record> ReadRecord(WireReader& reader, const wire::Record& table) {
   // A table and its wrapper take more than this, so many references to one table cannot decode as
   // many records.
-  RETURN_IF_ERROR(reader.Take(24));
+  RETURN_IF_ERROR(reader.Take(kLeastRecordBytes));
   RETURN_IF_ERROR(CheckUnion(table.body_type(), table.body()));
   switch (table.body_type()) {
     case wire::RecordBody::ObjectRecord:
@@ -162,7 +163,9 @@ Result<std::vector<Record>> DecodeRecords(std::string_view bytes) {
   if (bytes.size() > kMaxMessageBytes) return Malformed("records larger than the limit");
   WireReader reader(bytes);
   ASSIGN_OR_RETURN(const wire::Records* root, reader.Root<wire::Records>(kIdentifier));
+  if (root->records()->size() > kMaxChunkRecords) return Malformed("too many records in a chunk");
   std::vector<Record> records;
+  records.reserve(root->records()->size());
   for (const wire::Record* table : *root->records()) {
     ASSIGN_OR_RETURN(Record record, ReadRecord(reader, *table));
     records.push_back(std::move(record));

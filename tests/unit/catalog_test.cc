@@ -21,24 +21,104 @@ TEST_P(OlderCatalog, IsBroughtUpToDate) {
   {
     auto database = Database::Open(path, Database::Sync::kFull);
     ASSERT_TRUE(database);
-    ASSERT_TRUE(database->Execute("DROP TABLE short"));
-    if (GetParam() == 1) {
+    ASSERT_TRUE(database->Execute("DROP TABLE total"));
+    if (GetParam() < 3) {
+      ASSERT_TRUE(database->Execute("DROP TABLE short"));
+    }
+    if (GetParam() < 4) {
       ASSERT_TRUE(database->Execute("DROP TABLE lacking"));
+    }
+    if (GetParam() > 1 && GetParam() < 4) {
+      constexpr char kOld[] =
+          "CREATE TABLE lacking (object BLOB PRIMARY KEY, xattrs BLOB) WITHOUT ROWID;";
+      ASSERT_TRUE(database->Execute(kOld));
     }
     ASSERT_TRUE(database->SetUserVersion(GetParam()));
   }
   auto catalog = Catalog::Open(path);
   ASSERT_TRUE(catalog) << catalog.error().ToString();
   const ObjectId object(1, 2);
-  ASSERT_TRUE((*catalog)->NoteLackingXattrs(object, "user.a user.b"));
-  EXPECT_EQ((*catalog)->CountLackingXattrs()->objects, 1u);
-  EXPECT_EQ((*catalog)->CountLackingXattrs()->names, "user.a user.b");
+  ASSERT_TRUE((*catalog)->NoteLacking(object, "user.a user.b", "setuid"));
+  const LackingAttributes lacking = (*catalog)->CountLacking().value();
+  EXPECT_EQ(lacking.unset.objects, 1u);
+  EXPECT_EQ(lacking.unset.names, "user.a user.b");
+  EXPECT_EQ(lacking.withheld.objects, 1u);
+  EXPECT_EQ(lacking.withheld.names, "setuid");
   ASSERT_TRUE((*catalog)->Remove(object));
-  EXPECT_EQ((*catalog)->CountLackingXattrs()->objects, 0u);
+  EXPECT_EQ((*catalog)->CountLacking()->unset.objects, 0u);
+  EXPECT_EQ((*catalog)->CountLacking()->withheld.objects, 0u);
   EXPECT_EQ(*(*catalog)->short_objects().Count(), 0u);
 }
 
-INSTANTIATE_TEST_SUITE_P(Schemas, OlderCatalog, testing::Values(1, 2));
+INSTANTIATE_TEST_SUITE_P(Schemas, OlderCatalog, testing::Values(1, 2, 3, 4));
+
+class CatalogTotalsTest : public testing::Test {
+ protected:
+  void Change(const std::function<void(Catalog&)>& change, bool release = true) {
+    auto part = catalog_->Begin();
+    ASSERT_TRUE(part);
+    change(*catalog_);
+    ASSERT_TRUE(catalog_->SetApplied({{Epoch(++cut_), CutId(1, cut_)}, 0}));
+    if (release) {
+      ASSERT_TRUE(part->Release());
+    }
+  }
+  static CatalogObject FileOf(uint64_t size) {
+    CatalogObject file{InodeId{ObjectId(size, 1)}, {}};
+    file.attributes.kind = meta::Kind::kFile;
+    file.attributes.size = size;
+    return file;
+  }
+  void Put(uint64_t number, const CatalogObject& value, bool release = true) {
+    Change(
+        [&](Catalog& catalog) { ASSERT_TRUE(catalog.Put(ObjectId(1, number), value, Epoch(1))); },
+        release);
+  }
+  CatalogTotals Totals() { return catalog_->Totals().value(); }
+  // Lets a new start count all rows, as it does for an older database.
+  CatalogTotals Recount() {
+    EXPECT_TRUE(catalog_->Keep());
+    catalog_.reset();
+    {
+      auto database = Database::Open(path_, Database::Sync::kFull);
+      EXPECT_TRUE(database->Execute("DROP TABLE total"));
+      EXPECT_TRUE(database->SetUserVersion(4));
+    }
+    catalog_ = Catalog::Open(path_).value();
+    return Totals();
+  }
+
+  const ScratchDirectory scratch_;
+  const std::string path_ = scratch_.path() + "/replica.db";
+  std::unique_ptr<Catalog> catalog_ = Catalog::Open(path_).value();
+  uint64_t cut_ = 0;
+};
+
+TEST_F(CatalogTotalsTest, FollowEveryRow) {
+  EXPECT_EQ(Totals(), CatalogTotals());
+  Put(1, FileOf(1));
+  Put(2, FileOf(5000));
+  EXPECT_EQ(Totals(), (CatalogTotals{3 * 4096, 2}));
+  Put(2, FileOf(4096));
+  EXPECT_EQ(Totals(), (CatalogTotals{2 * 4096, 2}));
+  CatalogObject link{InodeId{ObjectId(7, 7)}, {}};
+  link.attributes.kind = meta::Kind::kSymlink;
+  link.attributes.link_target = "0123456789";
+  link.attributes.xattrs["user.name"] = "value";
+  Put(3, link);
+  const CatalogTotals three = Totals();
+  EXPECT_GT(three.bytes, 2 * 4096u + 10 + 14);
+  EXPECT_EQ(Recount(), three);
+  Put(4, FileOf(1 << 30), /*release=*/false);
+  EXPECT_EQ(Totals(), three) << "a redo that failed has changed nothing";
+  Put(5, FileOf(std::numeric_limits<int64_t>::max()));
+  EXPECT_EQ(Totals(), (CatalogTotals{three.bytes + (uint64_t{1} << 46), 4}));
+  EXPECT_EQ(Recount(), Totals());
+  for (uint64_t number = 1; number <= 9; ++number) {
+    Change([&](Catalog& catalog) { ASSERT_TRUE(catalog.Remove(ObjectId(1, number))); });
+  }
+  EXPECT_EQ(Totals(), CatalogTotals());
+}
 
 class DamagedCatalog : public testing::Test {
  protected:

@@ -3,11 +3,13 @@
 #include <linux/capability.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <string>
 
 #include "meta/base/unique_fd.h"
@@ -33,29 +35,41 @@ bool AsksByHand(const std::string& path) {
          read(fd.get(), bytes, sizeof bytes) > 0;
 }
 
-// The mode of the socket lets in whoever may do everything to files.
-TEST(IpcPeers, AnIpcSocketIsItsOwnersAndRootsOnly) {
+// The mode of the socket admits this user's processes, and those that may do everything to files.
+TEST(IpcPeers, TheKernelTellsWhoseProcessAPeerIs) {
   if (geteuid() != 0) GTEST_SKIP() << "becomes another user: run it as root";
   const std::string path = "/tmp/tandem-test-" + std::to_string(getpid()) + ".sock";
+  std::atomic<uid_t> user{0};
+  std::atomic<bool> is_user{false};
   const auto server = ReplySocket::Listen(
-      {"ipc://" + path}, 2, 1 << 20, [](std::string_view request) { return std::string(request); });
+      {"ipc://" + path}, 2, 1 << 20, [&](std::string_view request, const ConnectionRef& over) {
+        user = over->peer().user;
+        is_user = over->peer().kind == PeerIdentity::Kind::kUser;
+        return std::string(request);
+      });
   ASSERT_TRUE(server);
-  const auto answered = [&path](uid_t user) {
+  struct stat found;
+  ASSERT_EQ(stat(path.c_str(), &found), 0);
+  EXPECT_EQ(found.st_mode & 07777, 0600u);
+  const auto answered = [&path](uid_t as) {
     const pid_t child = fork();
     if (child == 0) {
       __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
       __user_cap_data_struct sets[_LINUX_CAPABILITY_U32S_3] = {};
       sets[0].effective = sets[0].permitted = 1U << CAP_DAC_OVERRIDE;
       prctl(PR_SET_KEEPCAPS, 1);
-      if (setresuid(user, user, user) != 0 || syscall(SYS_capset, &header, sets) != 0) _exit(2);
+      if (setresuid(as, as, as) != 0 || syscall(SYS_capset, &header, sets) != 0) _exit(2);
       _exit(AsksByHand(path) ? 0 : 1);
     }
     int status = -1;
     waitpid(child, &status, 0);
     return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
   };
+  EXPECT_EQ(answered(12'001), 0);
+  EXPECT_EQ(user, 12'001u);
+  EXPECT_TRUE(is_user);
   EXPECT_EQ(answered(0), 0);
-  EXPECT_EQ(answered(12'001), 1);
+  EXPECT_EQ(user, 0u);
 }
 
 }  // namespace

@@ -32,9 +32,10 @@ class ScratchDirectory {
 };
 
 // Change sets of the volume that have been committed and not yet kept.
-inline std::vector<std::filesystem::path> StagesIn(const std::string& store) {
+inline std::vector<std::filesystem::path> StagesIn(const std::string& store,
+                                                   const std::string& volume = "vol") {
   std::vector<std::filesystem::path> stages;
-  for (const auto& file : std::filesystem::directory_iterator(store + "/vol/stage")) {
+  for (const auto& file : std::filesystem::directory_iterator(store + "/" + volume + "/stage")) {
     if (file.path().extension() == ".stage") stages.push_back(file.path());
   }
   return stages;
@@ -45,11 +46,14 @@ class ReplicaClient {
   explicit ReplicaClient(Store& store, std::string volume = "vol", VolumeId id = VolumeId(1, 1))
       : store_(&store), volume_(std::move(volume)), id_(id) {}
 
+  // Asks over this connection from now on: as its peer.
+  void ConnectAs(ConnectionRef connection) { connection_ = std::move(connection); }
   // Goes on with another store object on the same directory: a daemon restarted.
   void Use(Store& store) { store_ = &store; }
 
   Reply Ask(RequestBody body) {
-    auto reply = DecodeReply(store_->Answer(EncodeRequest({session_, std::move(body)})));
+    auto reply =
+        DecodeReply(store_->Answer(EncodeRequest({session_, std::move(body)}), connection_));
     return reply ? *reply : Reply{ReplyCode::kBadRequest, reply.error().ToString(), {}, {}};
   }
   Reply Greet() {
@@ -119,11 +123,14 @@ class ReplicaClient {
   }
   const CutName& base() const { return base_; }
   CutId stage() const { return stage_; }
+  SessionId session() const { return session_; }
+  void set_session(SessionId session) { session_ = session; }
 
  private:
   Store* store_;
   std::string volume_;
   VolumeId id_;
+  ConnectionRef connection_;
   SessionId session_;
   CutName base_;
   CutId stage_;

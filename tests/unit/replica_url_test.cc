@@ -21,7 +21,9 @@ void ExpectRefused(const std::string& url, const std::string& why, UrlUse use = 
   const std::string text = checked.error().ToString();
   EXPECT_THAT(text, HasSubstr("\"" + url + "\"")) << "the URL is named";
   EXPECT_THAT(text, HasSubstr(why));
-  EXPECT_THAT(text, HasSubstr("tcp://HOST[:PORT] or ipc:///PATH is expected"));
+  const bool is_ssh = url.starts_with("ssh://") && use == UrlUse::kReplica;
+  EXPECT_THAT(text, HasSubstr(is_ssh ? "ssh://[USER@]HOST[:PORT][/SOCKET] is expected"
+                                     : "ipc:///PATH or tcp://HOST[:PORT] is expected"));
 }
 
 TEST(ReplicaUrl, WithoutAPortMeans7447OnBothSides) {
@@ -73,7 +75,6 @@ TEST(ReplicaUrl, OfAnotherSchemeIsRefused) {
   ExpectRefused("://x", "the scheme \"\" is unknown");
   ExpectRefused("inproc://x", "the scheme \"inproc\" is unknown");
   ExpectRefused("tls://x", "not implemented yet");
-  ExpectRefused("ssh://user@x", "not implemented yet");
 }
 
 TEST(ReplicaUrl, OfASocketHasAWholePathThatFits) {
@@ -82,6 +83,53 @@ TEST(ReplicaUrl, OfASocketHasAWholePathThatFits) {
   ExpectRefused("ipc:///", "whole path");
   ExpectRefused("ipc:///" + std::string(107, 'x'), "at most 107 bytes");
   EXPECT_EQ(InFull("ipc:///" + std::string(106, 'x')).size(), 113u);
+}
+
+TEST(ReplicaUrl, ThroughSshLeavesToSshWhatItDoesNotSay) {
+  for (const std::string url :
+       {"ssh://Backup", "ssh://user@host", "ssh://host:2222",
+        "ssh://user@[2001:db8::1]:22/a/b.sock", "ssh://user@corp.example@host",
+        "ssh://10.0.0.1/run/tandemd/tandemd.sock"}) {
+    EXPECT_EQ(InFull(url), url);
+  }
+  EXPECT_EQ(InFull("ssh://host:022"), "ssh://host:22");
+  EXPECT_EQ(InFull("ssh://host/"), "ssh://host");
+  EXPECT_EQ(InFull("ssh://host//run/./x/../sock"), "ssh://host/run/sock");
+}
+
+TEST(ReplicaUrl, ThroughSshCannotBeAnOptionOrAShellCommand) {
+  for (const std::string host : {"-oProxyCommand=x", "a b", "a;b", "$(x)", "`x`", "a%h", "a'b",
+                                 "a\nb", "h\xc3\xb6st", "a,b", "*"}) {
+    ExpectRefused("ssh://" + host, "is not a host name or address");
+    ExpectRefused("ssh://user@" + host, "is not a host name or address");
+  }
+  for (const std::string user : {"-l", "a b", "a;b", "$(x)", "a%u", "a'b", "a\nb"}) {
+    ExpectRefused("ssh://" + user + "@host", "is not a user's name");
+  }
+  for (const std::string path : {"/a b", "/a;b", "/$(x)", "/a'b", "/a\nb", "/a%h", "/~/x"}) {
+    ExpectRefused("ssh://host" + path, "letters, digits and");
+  }
+  ExpectRefused("ssh://host" + std::string("/a\0b", 4), "letters, digits and");
+}
+
+TEST(ReplicaUrl, ThroughSshThatCannotBeIsRefused) {
+  ExpectRefused("ssh://", "it has no host");
+  ExpectRefused("ssh://:22", "it has no host");
+  ExpectRefused("ssh:///run/x", "it has no host");
+  ExpectRefused("ssh://@host", "empty user");
+  ExpectRefused("ssh://user:secret@host", "a password does not belong in a URL");
+  ExpectRefused("ssh://2001:db8::1", "in brackets");
+  for (const std::string host : {"[1.2.3.4]", "[::1", "[::1]x", "[]"}) {
+    ExpectRefused("ssh://" + host, "is not an IPv6 address in brackets");
+  }
+  for (const std::string port : {"0", "65536", "abc", "-1", "1x", "", "99999999999999"}) {
+    ExpectRefused("ssh://host:" + port, "is not a valid port");
+    ExpectRefused("ssh://[::1]:" + port, "is not a valid port");
+  }
+  ExpectRefused("ssh://host/run/", "whole path");
+  ExpectRefused("ssh://host/run/..", "whole path");
+  ExpectRefused("ssh://host/" + std::string(107, 'x'), "at most 107 bytes");
+  ExpectRefused("ssh://host", "ssh:// leads to a replica", UrlUse::kListen);
 }
 
 TEST(ReplicaUrl, TellsWhetherItLeadsOutOfThisMachine) {

@@ -1,9 +1,6 @@
 #include "replica/transport/transport.h"
 
 #include <gtest/gtest.h>
-#include <sys/prctl.h>
-#include <sys/socket.h>
-#include <sys/wait.h>
 
 #include <atomic>
 #include <thread>
@@ -119,104 +116,9 @@ TEST(Transport, SilentPeerTimesOut) {
   auto socket = RequestSocket::Dial(server->urls()[0]).value();
   const auto answer = socket->Ask("hello", milliseconds(200));
   EXPECT_EQ(answer ? ErrorKind::kSystem : answer.error().kind(), ErrorKind::kUnreachable);
-  socket.reset();  // before the answer comes: see NngGetsStuck
+  socket.reset();
   stop = true;
   stop.notify_all();
-}
-
-// Closes connections as their answers come, until nng 1.5 never gets done with one. Then it clears
-// away no other either, and none of its sockets connects a second time. Returns false if that
-// cannot be had: 600 attempts, of which, on a machine with nothing else to do, one in four
-// succeeds.
-bool NngGetsStuck() {
-  for (int i = 0; i < 600; ++i) {
-    std::atomic<bool> stop{false};
-    const auto server = ListenWith("tcp://127.0.0.1:0", [&](std::string_view) {
-      stop.wait(false);
-      return std::string("late");
-    });
-    auto socket = RequestSocket::Dial(server->urls()[0]).value();
-    EXPECT_FALSE(socket->Ask("hello", milliseconds(20)));
-    stop = true;
-    stop.notify_all();
-    const auto before = std::chrono::steady_clock::now();
-    socket.reset();
-    if (std::chrono::steady_clock::now() - before > milliseconds(1500)) return true;
-  }
-  return false;
-}
-
-// A peer that is a process, made before this one uses nng.
-class PeerProcess {
- public:
-  PeerProcess() {
-    EXPECT_EQ(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, channel_), 0);
-    pid_ = fork();
-    if (pid_ == 0) Serve();
-  }
-  ~PeerProcess() {
-    Kill();
-    close(channel_[0]);
-    close(channel_[1]);
-  }
-  // Where it listens.
-  std::string Listen(const std::string& url) { return Send(0, url), Receive(0); }
-  void Kill() {
-    if (pid_ <= 0) return;
-    kill(pid_, SIGKILL);
-    waitpid(std::exchange(pid_, 0), nullptr, 0);
-  }
-
- private:
-  void Send(int end, const std::string& text) {
-    EXPECT_EQ(send(channel_[end], text.data(), text.size(), 0), static_cast<ssize_t>(text.size()));
-  }
-  std::string Receive(int end) {
-    char buffer[256];
-    return {buffer, static_cast<size_t>(std::max<ssize_t>(0, recv(channel_[end], buffer, 256, 0)))};
-  }
-  [[noreturn]] void Serve() {
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
-    const auto server = ListenWith(Receive(1), Echo);
-    Send(1, server->urls()[0]);
-    while (true) pause();
-  }
-
-  int channel_[2];
-  pid_t pid_;
-};
-
-constexpr int kNngIsSound = 77;
-
-// Leaves the process with 0 if so.
-void OutlivesAStuckNng() {
-  PeerProcess first;
-  PeerProcess second;
-  // Later ones do not: nothing to outlive.
-  if (!NngGetsStuck()) _exit(kNngIsSound);
-  const std::string url = first.Listen("tcp://127.0.0.1:0");
-  const auto socket = RequestSocket::Dial(url).value();
-  EXPECT_EQ(socket->Ask("once", milliseconds(5000)).value(), "echo once");
-  const uint64_t connection = socket->connection();
-  first.Kill();
-  EXPECT_EQ(second.Listen(url), url);
-  // Its connection is gone, which is noticed when it is over; the next is asked of another.
-  (void)socket->Ask("lost", milliseconds(6000));
-  EXPECT_EQ(socket->Ask("twice", milliseconds(6000)).value(), "echo twice");
-  EXPECT_GT(socket->connection(), connection);
-  second.Kill();
-  _exit(testing::Test::HasFailure() ? 1 : 0);
-}
-
-TEST(Transport, ConnectsAgainThoughNngIsStuck) {
-  GTEST_FLAG_SET(death_test_style, "threadsafe");
-  bool sound = false;
-  const auto succeeds = [&sound](int status) {
-    sound = testing::ExitedWithCode(kNngIsSound)(status);
-    return sound || testing::ExitedWithCode(0)(status);
-  };
-  EXPECT_EXIT(OutlivesAStuckNng(), succeeds, "");
-  if (sound) GTEST_SKIP() << "this nng does not get stuck";
 }
 
 TEST(Transport, NonsenseUrlsAreRefused) {

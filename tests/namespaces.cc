@@ -1,0 +1,79 @@
+#include "tests/namespaces.h"
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <filesystem>
+
+namespace tandem::test {
+namespace {
+
+std::string NamespaceOf(const std::string& process) {
+  std::error_code none;
+  return std::filesystem::read_symlink("/proc/" + process + "/ns/net", none).string();
+}
+
+}  // namespace
+
+Host::Host() {
+  // It ends with the test program, whatever becomes of that.
+  holder_ = std::make_unique<Process>(Launch{{"unshare", "--net", "sleep", "infinity"}});
+  const std::string ours = NamespaceOf("self");
+  EXPECT_TRUE(WaitFor([&] {
+    const std::string its = NamespaceOf(std::to_string(pid()));
+    return !its.empty() && its != ours;
+  })) << holder_->err();
+  Run({"ip", "link", "set", "lo", "up"});
+}
+
+std::vector<std::string> Host::Within() const {
+  return {"nsenter", "--net=/proc/" + std::to_string(pid()) + "/ns/net"};
+}
+
+void Host::Run(std::vector<std::string> command) const {
+  std::vector<std::string> whole = Within();
+  whole.insert(whole.end(), command.begin(), command.end());
+  const Outcome outcome = Execute(std::move(whole), seconds(20));
+  EXPECT_EQ(outcome.code, 0) << testing::PrintToString(command) << " " << outcome;
+}
+
+Cable::Cable() {
+  near_.Run({"ip", "link", "add", "name", "eth0", "type", "veth", "peer", "name", "eth0", "netns",
+             std::to_string(far_.pid())});
+  near_.Run({"ip", "address", "add", std::string(kNear) + "/24", "dev", "eth0"});
+  far_.Run({"ip", "address", "add", std::string(kFar) + "/24", "dev", "eth0"});
+  near_.Run({"ip", "link", "set", "eth0", "up"});
+  far_.Run({"ip", "link", "set", "eth0", "up"});
+}
+
+bool Cable::IsPossible() {
+  const auto works = [](std::vector<std::string> command) {
+    return Execute(std::move(command), seconds(20)).code == 0;
+  };
+  return geteuid() == 0 &&
+         works({"unshare", "--net", "ip", "link", "add", "name", "x", "type", "veth", "peer",
+                "name", "y"}) &&
+         works({"unshare", "--net", "nft", "add", "table", "inet", "fault"});
+}
+
+void Cable::Filter(const std::string& chain, const std::string& rule) {
+  far_.Run({"nft", "add table inet fault; add chain inet fault f { " + chain + " }" +
+                       (rule.empty() ? "" : "; add rule inet fault f " + rule)});
+}
+
+void Cable::Reset(int port) {
+  Filter("type filter hook input priority 0;",
+         "tcp dport " + std::to_string(port) + " reject with tcp reset");
+}
+
+void Cable::SetRate(const std::string& rate) {
+  near_.Run({"tc", "qdisc", "add", "dev", "eth0", "root", "tbf", "rate", rate, "burst", "32k",
+             "latency", "400ms"});
+}
+
+void Cable::SetFarAddress(const std::string& from, const std::string& to) {
+  far_.Run({"ip", "address", "del", from + "/24", "dev", "eth0"});
+  far_.Run({"ip", "address", "add", to + "/24", "dev", "eth0"});
+}
+
+}  // namespace tandem::test
