@@ -6,19 +6,39 @@
 #pragma once
 
 #include <functional>
+#include <memory>
 #include <string>
 
+#include "meta/base/mutex.h"
 #include "meta/base/result.h"
 #include "replica/transport/credentials.h"
 #include "replica/transport/token.h"
 #include "tools/host_keys.h"
+
+namespace tandem::replica {
+class RequestSocket;
+}
 
 namespace tandem::tools {
 
 // Sends one request to the daemon at `url` and returns the reply.
 using AskDaemon = std::function<Result<std::string>(
     const std::string& url, const replica::Credentials& credentials, std::string request)>;
-// Asks over a connection of its own, and waits for a few seconds.
+// Asks over a connection for this request alone, and waits for up to ten seconds, or until Close.
+class NetworkAsker {
+ public:
+  Result<std::string> Ask(const std::string& url, const replica::Credentials& credentials,
+                          std::string request);
+  // Ends the request under way and all later ones with kCancelled.
+  void Close();
+
+ private:
+  bool IsClosed();
+  Mutex mutex_;
+  bool closed_ GUARDED_BY(mutex_) = false;
+  std::shared_ptr<replica::RequestSocket> socket_ GUARDED_BY(mutex_);
+};
+// Asks with a NetworkAsker of its own.
 Result<std::string> AskOverNetwork(const std::string& url, const replica::Credentials& credentials,
                                    std::string request);
 

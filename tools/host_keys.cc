@@ -57,6 +57,8 @@ Status WriteJson(const std::string& path, const Json& json) {
 }  // namespace
 
 std::string HostKeys::DefaultDirectory() {
+  const char* const chosen = std::getenv("TANDEM_KEYS");
+  if (chosen != nullptr && chosen[0] == '/') return chosen;
   if (geteuid() == 0) return "/etc/tandemfs/keys";
   const char* const config = std::getenv("XDG_CONFIG_HOME");
   if (config != nullptr && config[0] == '/') return std::string(config) + "/tandemfs/keys";

@@ -28,7 +28,8 @@ struct HostKey {
 
 class HostKeys {
  public:
-  // Returns /etc/tandemfs/keys for root, otherwise $XDG_CONFIG_HOME/tandemfs/keys or
+  // Returns $TANDEM_KEYS if it is set, /etc/tandemfs/keys for root, otherwise
+  // $XDG_CONFIG_HOME/tandemfs/keys or
   // ~/.config/tandemfs/keys.
   static std::string DefaultDirectory();
   explicit HostKeys(std::string directory = DefaultDirectory())

@@ -113,6 +113,12 @@ Status CheckReplicas(std::vector<ReplicaArgument>& replicas) {
   std::set<std::string> names;
   std::map<std::string, std::string> name_of;
   for (ReplicaArgument& replica : replicas) {
+    if (replica.url.starts_with("tandem-invite-")) {
+      return MakeError(ErrorKind::kUsage,
+                       "--replica has the token of an invitation in it, which every user of this "
+                       "host can see there: put it in a file (chmod 600) and give --replica "
+                       "[NAME=]@FILE, or @- for stdin");
+    }
     if (IsInvitation(replica) && replica.name.empty()) continue;  // named when its URL is known
     if (replica.name.empty() || replica.url.empty()) {
       return MakeError(ErrorKind::kUsage,
@@ -225,11 +231,12 @@ Result<MountArguments> ParseMountArguments(int argc, char** argv) {
   app.set_version_flag("--version", TANDEM_VERSION);
   app.add_option("SOURCE", arguments.source, "the directory to replicate");
   app.add_option("MOUNTPOINT", arguments.mountpoint, "the directory to show it at");
-  app.add_option("--replica", replicas,
-                 "[NAME=]URL of a replica daemon: tls://HOST[:PORT] (7447), ssh://[USER@]HOST[:PORT]\n"
-                 "[/SOCKET] (TANDEM_SSH names another program than ssh), ipc:///PATH, or plain\n"
-                 "tcp://HOST[:PORT]; may be repeated. [NAME=]@FILE: what `tandemd invite` printed, to\n"
-                 "enrol with, once; @- reads it from stdin")
+  app.add_option(
+         "--replica", replicas,
+         "[NAME=]URL of a replica daemon: tls://HOST[:PORT] (7447), ssh://[USER@]HOST[:PORT]\n"
+         "[/SOCKET] (TANDEM_SSH names another program than ssh), ipc:///PATH, or plain\n"
+         "tcp://HOST[:PORT]; may be repeated. [NAME=]@FILE: what `tandemd invite` printed, to\n"
+         "enrol with, once; @- reads it from stdin")
       ->type_name("[NAME=]URL|@FILE|@-")
       ->allow_extra_args(false);
   app.add_option("--volume", arguments.volume,

@@ -27,7 +27,8 @@ struct Address {
 tl::unexpected<Error> BadUrl(const std::string& url, UrlUse use, const std::string& why) {
   return MakeError(ErrorKind::kUsage,
                    (use == UrlUse::kListen ? "listen on \"" : "use replica \"") + url +
-                       "\": " + why + " (tls://HOST[:PORT], ssh://[USER@]HOST[:PORT], ipc:///PATH or "
+                       "\": " + why +
+                       " (tls://HOST[:PORT], ssh://[USER@]HOST[:PORT], ipc:///PATH or "
                        "tcp://HOST[:PORT] is expected)",
                    EINVAL);
 }
@@ -82,8 +83,7 @@ Result<std::string> CheckTcp(const std::string& url, const std::string& scheme,
   if (!port && use == UrlUse::kReplica && IsInLoopbackNet(host)) {
     return BadUrl(url, use,
                   "several daemons may listen on this machine: say which by its port, as in " +
-                  scheme + "://" +
-                      host + ":" + std::to_string(kDefaultPort));
+                      scheme + "://" + host + ":" + std::to_string(kDefaultPort));
   }
   if (!port) return scheme + "://" + host + ":" + std::to_string(kDefaultPort);
   int number = -1;

@@ -27,6 +27,7 @@
 #include "tools/enrol_replicas.h"
 #include "tools/flush_files.h"
 #include "tools/host_keys.h"
+#include "tools/key_renewal.h"
 #include "tools/least_privilege.h"
 #include "tools/mount_arguments.h"
 #include "tools/shutdown_progress.h"
@@ -199,7 +200,18 @@ Status RunMounted(const MountArguments& arguments, const fs::SourceDirectory& so
   RETURN_IF_ERROR(background.Ready());
   tandem::LogInfo("{} is mounted at {} as volume {}", source.path, mountpoint, arguments.volume);
 
+  NetworkAsker asker;
+  KeyRenewal::Options renew;
+  for (const meta::ReplicaRecord& replica : engine.replicas) renew.urls.push_back(replica.url);
+  renew.ask = [&asker](const auto&... question) { return asker.Ask(question...); };
+  renew.cancel = [&asker] { asker.Close(); };
+  renew.renewed = [&replication](const std::string& url) {
+    if (replication != nullptr) replication->Reconnect(url);
+  };
+  auto renewal = std::make_unique<KeyRenewal>(std::move(renew));
+
   Status served_status = mount->Run();
+  renewal.reset();
   if (engine.tree != nullptr && engine.tree->by_names() != nullptr) {
     engine.tree->by_names()->StopSearching();
   }

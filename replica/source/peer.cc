@@ -60,8 +60,7 @@ int ErrnoOf(ReplyCode code) {
 
 }  // namespace
 
-Result<std::unique_ptr<Peer>> Peer::Dial(const std::string& url,
-                                         FindCredentials find_credentials,
+Result<std::unique_ptr<Peer>> Peer::Dial(const std::string& url, FindCredentials find_credentials,
                                          std::chrono::milliseconds answer_timeout) {
   std::unique_ptr<SshTunnel> tunnel;
   if (IsSshUrl(url)) {
@@ -69,7 +68,7 @@ Result<std::unique_ptr<Peer>> Peer::Dial(const std::string& url,
     ASSIGN_OR_RETURN(tunnel, SshTunnel::Open(ssh));
   }
   ASSIGN_OR_RETURN(auto socket, RequestSocket::Dial(tunnel == nullptr ? url : tunnel->local_url(),
-                                                   std::move(find_credentials)));
+                                                    std::move(find_credentials)));
   return std::unique_ptr<Peer>(new Peer(url, std::move(tunnel), std::move(socket), answer_timeout));
 }
 

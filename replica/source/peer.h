@@ -1,7 +1,7 @@
 // A replica daemon as tandemfs sees it: typed requests over a RequestSocket, with the session they
 // belong to.
 //
-// One thread. Others may call only Close, SeeWhetherThere and the functions that tell of
+// One thread. Others may call only Close, Reconnect, SeeWhetherThere and the functions that tell of
 // connections, silence and bytes.
 #pragma once
 
@@ -78,6 +78,7 @@ class Peer {
   // Sends a request that no replica can grant, and waits for the refusal: then something has been
   // heard.
   void SeeWhetherThere(std::chrono::milliseconds timeout);
+  void Reconnect() { socket_->Reconnect(); }
   uint64_t sent_bytes() const { return socket_->sent_bytes(); }
   uint64_t received_bytes() const { return socket_->received_bytes(); }
   void Close() { socket_->Close(); }

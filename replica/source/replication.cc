@@ -189,4 +189,10 @@ Status Replication::SetPaused(const std::optional<std::string>& replica, bool pa
   return {};
 }
 
+void Replication::Reconnect(const std::string& url) {
+  for (const auto& sender : senders_) {
+    if (sender->url() == url) sender->Reconnect();
+  }
+}
+
 }  // namespace tandem::replica

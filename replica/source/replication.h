@@ -48,6 +48,8 @@ class Replication {
   Status WaitUntilApplied(const std::optional<std::string>& replica, Epoch epoch,
                           CondVar::Clock::time_point deadline);
   Status SetPaused(const std::optional<std::string>& replica, bool paused);
+  // Connects again to the replicas at this URL, with credentials that are found anew.
+  void Reconnect(const std::string& url);
   // Returns the sender of the named replica, or all. Returns kUsage if there is none of that name.
   Result<std::vector<Sender*>> Find(const std::optional<std::string>& replica);
 

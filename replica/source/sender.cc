@@ -54,6 +54,10 @@ void Sender::Stop() {
   tasks_.Stop();
 }
 
+void Sender::Reconnect() {
+  if (peer_ != nullptr) peer_->Reconnect();
+}
+
 void Sender::SetPaused(bool paused) {
   control_.SetPaused(paused);
   tracker_.WakeAll();

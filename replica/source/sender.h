@@ -71,6 +71,8 @@ class Sender {
   ~Sender();
 
   void SetPaused(bool paused);
+  // Connects again, with credentials that are found anew.
+  void Reconnect();
   // Ends the conversation, between two requests if need be; the destructor waits.
   void Stop();
   ReplicaStatus status();
@@ -86,6 +88,7 @@ class Sender {
   Status RunTask(Task task, CondVar::Clock::time_point deadline);
 
   const std::string& name() const { return options_.name; }
+  const std::string& url() const { return options_.url; }
 
  private:
   void Run();

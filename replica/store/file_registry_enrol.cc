@@ -121,23 +121,24 @@ Result<Enrolled> FileRegistry::Enrol(const replica::Enrol& request, const PeerId
   if (!key) return tl::unexpected<Error>(Refusal("enrol: " + key.error().ToString()));
 
   Outcome outcome{NoInvitation(), {}};
+  bool is_first_misuse = false;
   const auto changed = files_.Change([&](Accounts& all) -> Result<bool> {
     const int64_t now = clock_();
     Invitation* const invitation = FindInvitation(all, digest, now);
     if (invitation == nullptr) return false;
     outcome = UseInvitation(all, *invitation, *key, request.host, now);
-    const bool is_misuse = invitation->key != *key;
-    const bool changes = outcome.is_new || (is_misuse && !invitation->misused);
-    invitation->misused |= is_misuse;
-    return changes;
+    is_first_misuse = !invitation->key.empty() && invitation->key != *key && !invitation->misused;
+    invitation->misused |= is_first_misuse;
+    return outcome.is_new || is_first_misuse;
   });
   if (!changed) return Conceal(changed.error());
-  if (outcome.refusal) {
+  if (outcome.refusal && !is_first_misuse) NoteRefusedEnrolment(peer);
+  if (outcome.refusal && is_first_misuse) {
     LogWarning("{} tried to use {} and was refused: {}", peer.address,
                outcome.name.empty() ? "an invitation" : "the invitation of " + outcome.name,
                outcome.refusal->context());
-    return tl::unexpected<Error>(*outcome.refusal);
   }
+  if (outcome.refusal) return tl::unexpected<Error>(*outcome.refusal);
   if (outcome.is_new) LogInfo("{} has enrolled, from {}", outcome.name, peer.address);
 
   const auto authority = files_.Authority();

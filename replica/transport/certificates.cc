@@ -3,14 +3,10 @@
 #include <openssl/crypto.h>
 #include <openssl/ec.h>
 #include <openssl/err.h>
-#include <openssl/evp.h>
-#include <openssl/pem.h>
 #include <openssl/rand.h>
-#include <openssl/x509v3.h>
-
-#include <memory>
 
 #include "meta/base/hex.h"
+#include "replica/transport/certificates_pem.h"
 #include "replica/transport/credentials.h"
 
 namespace tandem::replica {
@@ -21,81 +17,6 @@ constexpr char kGroupInKeys[] = "prime256v1";
 constexpr char kFirstDay[] = "20000101000000Z";
 constexpr char kLastDay[] = "99991231235959Z";  // RFC 5280 4.1.2.5: no expiry
 constexpr int kSerialBytes = 16;
-
-template <auto kFree>
-struct Freer {
-  template <typename T>
-  void operator()(T* object) const {
-    kFree(object);
-  }
-};
-using Key = std::unique_ptr<EVP_PKEY, Freer<EVP_PKEY_free>>;
-using Certificate = std::unique_ptr<X509, Freer<X509_free>>;
-using Request = std::unique_ptr<X509_REQ, Freer<X509_REQ_free>>;
-using Bio = std::unique_ptr<BIO, Freer<BIO_free_all>>;
-using Extension = std::unique_ptr<X509_EXTENSION, Freer<X509_EXTENSION_free>>;
-using BigNumber = std::unique_ptr<BIGNUM, Freer<BN_free>>;
-
-tl::unexpected<Error> CryptoError(const std::string& what) {
-  const char* const reason = ERR_reason_error_string(ERR_peek_last_error());
-  ERR_clear_error();
-  return MakeError(ErrorKind::kSystem,
-                   what + " (" + (reason != nullptr ? reason : "libcrypto") + ")", EIO);
-}
-
-tl::unexpected<Error> NotA(const std::string& what) {
-  ERR_clear_error();
-  return MakeError(ErrorKind::kCorrupt, "read " + what + " (it is none, or it is damaged)",
-                   EBADMSG);
-}
-
-// ---- To and from PEM ---------------------------------------------------------------------------
-
-// libcrypto would otherwise ask for a password on the terminal.
-int NoPassword(char*, int, int, void*) { return -1; }
-
-Bio Reading(const std::string& text) {
-  return Bio(BIO_new_mem_buf(text.data(), static_cast<int>(text.size())));
-}
-
-Result<std::string> Written(const Bio& bio) {
-  char* data = nullptr;
-  const long size = BIO_get_mem_data(bio.get(), &data);
-  if (size <= 0) return CryptoError("write PEM");
-  return std::string(data, static_cast<size_t>(size));
-}
-
-Result<Key> ReadKey(const std::string& text) {
-  const Bio bio = Reading(text);
-  Key key(bio ? PEM_read_bio_PrivateKey(bio.get(), nullptr, NoPassword, nullptr) : nullptr);
-  if (!key) return NotA("private key");
-  return key;
-}
-
-Result<Certificate> ReadCertificate(const std::string& text) {
-  const Bio bio = Reading(text);
-  Certificate certificate(bio ? PEM_read_bio_X509(bio.get(), nullptr, NoPassword, nullptr)
-                              : nullptr);
-  if (!certificate) return NotA("certificate");
-  return certificate;
-}
-
-Result<std::string> ToPem(const Key& key) {
-  const Bio bio(BIO_new(BIO_s_secmem()));
-  if (!bio || PEM_write_bio_PKCS8PrivateKey(bio.get(), key.get(), nullptr, nullptr, 0, nullptr,
-                                            nullptr) != 1) {
-    return CryptoError("write private key");
-  }
-  return Written(bio);
-}
-
-Result<std::string> ToPem(const Certificate& certificate) {
-  const Bio bio(BIO_new(BIO_s_mem()));
-  if (!bio || PEM_write_bio_X509(bio.get(), certificate.get()) != 1) {
-    return CryptoError("write certificate");
-  }
-  return Written(bio);
-}
 
 // ---- Digests -----------------------------------------------------------------------------------
 
@@ -138,7 +59,7 @@ Status SetNameAndTimes(X509* certificate, const std::string& name) {
 Status Extend(X509* certificate, X509* issuer, int kind, const char* value) {
   X509V3_CTX context;
   X509V3_set_ctx(&context, issuer, certificate, nullptr, nullptr, 0);
-  const Extension extension(X509V3_EXT_conf_nid(nullptr, &context, kind, value));
+  const CertificateExtension extension(X509V3_EXT_conf_nid(nullptr, &context, kind, value));
   if (!extension || X509_add_ext(certificate, extension.get(), -1) != 1) {
     return CryptoError(std::string("set certificate extension ") + value);
   }
@@ -193,10 +114,8 @@ Result<Key> NewKey() {
 }
 
 Result<Key> CheckedKeyOf(const std::string& request) {
-  const Bio bio = Reading(request);
-  const Request read(bio ? PEM_read_bio_X509_REQ(bio.get(), nullptr, NoPassword, nullptr)
-                         : nullptr);
-  Key key(read ? X509_REQ_get_pubkey(read.get()) : nullptr);
+  ASSIGN_OR_RETURN(const CertificateRequest read, ReadRequest(request));
+  Key key(X509_REQ_get_pubkey(read.get()));
   if (!key) return NotA("certificate request");
   char group[32] = "";
   if (EVP_PKEY_is_a(key.get(), "EC") != 1 ||
@@ -240,15 +159,13 @@ Result<std::string> MakePrivateKey() {
 
 Result<std::string> MakeCertificateRequest(const std::string& private_key) {
   ASSIGN_OR_RETURN(const Key key, ReadKey(private_key));
-  const Request request(X509_REQ_new());
-  const Bio bio(BIO_new(BIO_s_mem()));
-  if (!request || !bio || X509_REQ_set_version(request.get(), X509_REQ_VERSION_1) != 1 ||
+  const CertificateRequest request(X509_REQ_new());
+  if (!request || X509_REQ_set_version(request.get(), X509_REQ_VERSION_1) != 1 ||
       X509_REQ_set_pubkey(request.get(), key.get()) != 1 ||
-      X509_REQ_sign(request.get(), key.get(), EVP_sha256()) == 0 ||
-      PEM_write_bio_X509_REQ(bio.get(), request.get()) != 1) {
+      X509_REQ_sign(request.get(), key.get(), EVP_sha256()) == 0) {
     return CryptoError("make certificate request");
   }
-  return Written(bio);
+  return ToPem(request);
 }
 
 Result<std::string> KeyOfRequest(const std::string& request) {

@@ -92,6 +92,7 @@ class StreamRequestSocket final : public RequestSocket {
     MutexLock lock(mutex_);
     return ready_ ? "" : why_;
   }
+  void Reconnect() override { EndLine(Error(ErrorKind::kCancelled, ECANCELED, "connecting anew")); }
   uint64_t sent_bytes() const override { return sent_bytes_; }
   uint64_t received_bytes() const override { return received_bytes_; }
   void Close() override;
@@ -118,6 +119,7 @@ class StreamRequestSocket final : public RequestSocket {
   bool Dial();
   bool Carry(NngStream stream, std::shared_ptr<const TlsContext> tls);
   void EndIfSilent(milliseconds patience) EXCLUDES(mutex_);
+  void EndLine(const Error& why);
 
   const std::string url_;
   const StreamUrl target_;
@@ -201,13 +203,16 @@ Result<std::string> StreamRequestSocket::WaitFor(uint32_t id, Clock::time_point 
 // itself would need a quarter of an hour to notice).
 void StreamRequestSocket::EndIfSilent(milliseconds patience) {
   if (patience < kConnectionSilence || silence() < kConnectionSilence) return;
+  EndLine(Error(ErrorKind::kUnreachable, ETIMEDOUT, "the connection is silent"));
+}
+
+void StreamRequestSocket::EndLine(const Error& why) {
   std::shared_ptr<Line> line;
   {
     MutexLock lock(mutex_);
     line = line_;
   }
-  if (line == nullptr) return;
-  line->channel().End(Error(ErrorKind::kUnreachable, ETIMEDOUT, "the connection is silent"));
+  if (line != nullptr) line->channel().End(why);
 }
 
 void StreamRequestSocket::Close() {
@@ -363,8 +368,8 @@ void Line::OnEnd(const Error& why) {
 Result<std::unique_ptr<RequestSocket>> RequestSocket::Dial(const std::string& url,
                                                            FindCredentials find_credentials) {
   ASSIGN_OR_RETURN(StreamUrl target, StreamUrl::Parse(url));
-  auto socket = std::make_unique<StreamRequestSocket>(url, std::move(target),
-                                                      std::move(find_credentials));
+  auto socket =
+      std::make_unique<StreamRequestSocket>(url, std::move(target), std::move(find_credentials));
   RETURN_IF_ERROR(socket->Start());
   return socket;
 }

@@ -52,6 +52,9 @@ class RequestSocket {
   // Returns, for people, why there is no connection; an empty string if there is one, or if the
   // first attempt has not ended yet.
   virtual std::string WhyNotConnected() const = 0;
+  // Ends the current connection and makes another, with credentials that are found anew. Calls
+  // under way are sent again.
+  virtual void Reconnect() = 0;
   // Bytes of messages, without the overhead of TCP and nng.
   virtual uint64_t sent_bytes() const = 0;
   virtual uint64_t received_bytes() const = 0;

@@ -3,6 +3,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
@@ -27,7 +28,7 @@ class AccountCommands : public ::testing::Test {
     words.insert(words.begin(), Program("tandemd"));
     words.insert(words.end(), {"--store", store_});
     words.insert(words.end(), more.begin(), more.end());
-    return Execute({words});
+    return Execute(std::move(words));
   }
   Token Invite(const std::string& account, std::vector<std::string> more = {}) {
     const Outcome outcome = Tandemd({"invite", account}, std::move(more));
@@ -129,9 +130,11 @@ TEST_F(AccountCommands, MistakesAreNamed) {
   const Outcome unknown = Tandemd({"account", "revoke", "nobody"});
   EXPECT_EQ(unknown.code, 2);
   EXPECT_THAT(unknown.err, AllOf(HasSubstr("nobody"), HasSubstr("account list")));
-  EXPECT_THAT(Execute({{Program("tandemd"), "invite", "a", "--store", store_ + "/none"}}).err,
+  EXPECT_THAT(Execute(std::vector<std::string>{Program("tandemd"), "invite", "a", "--store",
+                                               store_ + "/none"})
+                  .err,
               HasSubstr(store_ + "/none"));
-  EXPECT_EQ(Execute({{Program("tandemd"), "invite", "a"}}).code, 2);
+  EXPECT_EQ(Execute(std::vector<std::string>{Program("tandemd"), "invite", "a"}).code, 2);
   EXPECT_FALSE(std::filesystem::exists(store_ + "/.tandemd/accounts.json"));
 }
 

@@ -5,7 +5,9 @@
 
 #include <filesystem>
 
+#include "tests/process.h"
 #include "tests/unit/registry_fixture.h"
+#include "tools/key_renewal.h"
 
 namespace tandem::tools {
 namespace {
@@ -47,7 +49,7 @@ class Enrolment : public replica::RegistryTest {
     };
   }
   Result<std::string> Enrolled(const replica::Token& token) {
-    return Enrol(token, keys_, Daemon());
+    return tools::Enrol(token, keys_, Daemon());
   }
   PeerIdentity Peer() {
     const auto with = CredentialsFor("tls://daemon:7447", keys_);
@@ -68,7 +70,7 @@ class Enrolment : public replica::RegistryTest {
 
   const std::string keys_directory_ = scratch_.Path("config/tandemfs/keys");
   const HostKeys keys_{keys_directory_};
-  int asked_ = 0;
+  std::atomic<int> asked_{0};
   bool loses_answers_ = false;
 };
 
@@ -87,10 +89,10 @@ TEST_F(Enrolment, GivesCredentialsForTheUrlAlone) {
 TEST_F(Enrolment, IsDoneOnce) {
   const auto token = TokenFor("alice");
   ASSERT_TRUE(Enrolled(token));
-  const int before = asked_;
+  const int before = asked_.load();
   now_ = now_ + 1'000'000;  // the token has long expired
   EXPECT_EQ(Enrolled(token).value(), "tls://daemon:7447");
-  EXPECT_EQ(asked_, before);
+  EXPECT_EQ(asked_.load(), before);
 }
 
 TEST_F(Enrolment, ThatLostItsAnswerIsCompletedByAnother) {
@@ -121,7 +123,7 @@ TEST_F(Enrolment, ThatDiedBeforeItForgotTheInvitationIsComplete) {
 TEST_F(Enrolment, OfAnotherHostWithTheSameTokenIsRefused) {
   const auto token = TokenFor("alice");
   ASSERT_TRUE(Enrolled(token));
-  const auto thief = Enrol(token, HostKeys(scratch_.Path("thief")), Daemon());
+  const auto thief = tools::Enrol(token, HostKeys(scratch_.Path("thief")), Daemon());
   ASSERT_FALSE(thief);
   EXPECT_THAT(thief.error().ToString(),
               AllOf(HasSubstr("tls://daemon:7447"), HasSubstr("a different host has used this")));
@@ -205,6 +207,22 @@ TEST_F(Enrolment, ARenewalIsCompletedWhereverItDied) {
       registry_.Renew({replica::MakeCertificateRequest(key.next_private_key).value()}, Peer()));
   ASSERT_TRUE(RenewIfAsked("tls://daemon:7447", keys_, Daemon()).value());
   EXPECT_EQ(CredentialsFor("tls://daemon:7447", keys_)->private_key, key.next_private_key);
+  EXPECT_TRUE(registry_.RightsOf(Peer()));
+}
+
+TEST_F(Enrolment, AMountRenewsItsKeysByItself) {
+  ASSERT_TRUE(Enrolled(TokenFor("alice")));
+  const PeerIdentity former = Peer();
+  std::atomic<int> renewed{0};
+  const KeyRenewal renewal({{"tcp://127.0.0.1:1", "tls://daemon:7447"},
+                            keys_,
+                            Daemon(),
+                            [] {},
+                            [&](const std::string& url) { renewed += url == "tls://daemon:7447"; },
+                            std::chrono::milliseconds(10)});
+  Change([](replica::Accounts& all) { all.identities.front().must_renew = true; });
+  EXPECT_TRUE(test::WaitFor([&] { return renewed == 1; }));
+  EXPECT_NE(Peer().key, former.key);
   EXPECT_TRUE(registry_.RightsOf(Peer()));
 }
 

@@ -58,7 +58,7 @@ TEST_F(FileRegistries, StrangersMayOnlyEnrol) {
 TEST_F(FileRegistries, ARevocationCountsFromTheNextRequestOn) {
   const std::string name = Enrol(Invite("alice"), key_)->name;
   const PeerIdentity host = HostWith(key_, name);
-  for (int round = 0; round < 20; ++round) {
+  for (int round = 0; round < 5; ++round) {
     EXPECT_TRUE(registry_.RightsOf(host));
     Change([&](Accounts& all) { all.FindIdentity(name)->revoked = true; });
     EXPECT_THAT(WhyNoRights(host), AllOf(HasSubstr("revoked"), HasSubstr("ask for an invitation")));
@@ -187,10 +187,11 @@ TEST_F(FileRegistries, SecretsAreNotInTheFiles) {
 }
 
 TEST(AccountNames, AreShortAndPlain) {
-  for (const std::string name : {"a", "alice", "0", "web-1.example_2", std::string(32, 'x')}) {
+  for (const std::string& name :
+       std::vector<std::string>{"a", "alice", "0", "web-1.example_2", std::string(32, 'x')}) {
     EXPECT_TRUE(IsAccountName(name)) << name;
   }
-  for (const std::string name :
+  for (const std::string& name :
        {std::string(""), std::string("local"), std::string(".a"), std::string("-a"),
         std::string("A"), std::string("a/b"), std::string("a b"), std::string(33, 'x'),
         std::string("\xc3\xa4"), std::string("a\0", 2), std::string("..")}) {

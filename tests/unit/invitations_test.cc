@@ -37,9 +37,10 @@ TEST_F(Invitations, RefuseAnotherKeyAndBothSidesLearnOfIt) {
   const std::string secret = Invite("alice");
   const std::string name = Enrol(secret, key_)->name;
   testing::internal::CaptureStderr();
+  testing::internal::CaptureStdout();  // where the log goes before it is set up
   EXPECT_THAT(WhyNot(Enrol(secret, other_)),
               HasSubstr("a different host has used this invitation"));
-  EXPECT_THAT(testing::internal::GetCapturedStderr(),
+  EXPECT_THAT(testing::internal::GetCapturedStdout() + testing::internal::GetCapturedStderr(),
               AllOf(HasSubstr("192.0.2.9"), HasSubstr("the invitation of " + name)));
   EXPECT_TRUE(files_.Read()->invitations.front().misused);
   EXPECT_TRUE(Enrol(secret, key_)) << "the first goes on";

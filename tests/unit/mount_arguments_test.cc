@@ -51,5 +51,26 @@ TEST(MountArguments, AnUnknownOptimizationIsRefusedAndTheKnownAreNamed) {
   }
 }
 
+TEST(MountArguments, AReplicaMayBeTheFileOfAnInvitation) {
+  const auto parsed =
+      Parse({"--replica", "backup=@/run/token", "--replica", "@-", "-o", "replica=x=@y"});
+  ASSERT_TRUE(parsed) << parsed.error().ToString();
+  ASSERT_EQ(parsed->replicas.size(), 3u);
+  EXPECT_EQ(parsed->replicas[0].name, "backup");
+  EXPECT_EQ(parsed->replicas[0].url, "@/run/token");
+  EXPECT_EQ(parsed->replicas[1].name, "");
+  EXPECT_EQ(parsed->replicas[1].url, "@-");
+  EXPECT_EQ(parsed->replicas[2].url, "@y");
+}
+
+TEST(MountArguments, ATokenItselfIsRefusedAndNotRepeated) {
+  for (const std::string token : {"tandem-invite-1.c2VjcmV0", "backup=tandem-invite-1.c2VjcmV0"}) {
+    const auto parsed = Parse({"--replica", token});
+    ASSERT_FALSE(parsed);
+    EXPECT_THAT(parsed.error().ToString(), HasSubstr("--replica [NAME=]@FILE"));
+    EXPECT_THAT(parsed.error().ToString(), testing::Not(HasSubstr("c2VjcmV0")));
+  }
+}
+
 }  // namespace
 }  // namespace tandem::tools
