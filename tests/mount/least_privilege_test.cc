@@ -1,5 +1,6 @@
 // What the daemons keep of root's rights, and that replication needs no more.
 #include <linux/capability.h>
+#include <pwd.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <sys/xattr.h>
@@ -101,6 +102,23 @@ TEST_F(LeastPrivilege, OfTandemdIsAFilterOfSystemCalls) {
   GTEST_SKIP() << "sanitizers use other system calls";
 #endif
   EXPECT_EQ(FieldOf(replica_.process().pid(), "Seccomp"), std::set<std::string>{"2"}) << text;
+}
+
+TEST_F(LeastPrivilege, TandemdMayRunAsAnotherUser) {
+  stdfs::create_directories(replica_.store());
+  ASSERT_EQ(0, chmod(scratch_.path().c_str(), 0755));
+  const passwd* const nobody = getpwnam("nobody");
+  ASSERT_NE(nobody, nullptr);
+  ASSERT_EQ(0, chown(replica_.store().c_str(), nobody->pw_uid, nobody->pw_gid));
+  replica_.more() = {"--user", "nobody"};
+  ASSERT_TRUE(StartBoth());
+  Write(In("file"), "content");
+  ASSERT_TRUE(mount_.Sync());
+  EXPECT_EQ(Read(replica_.tree() + "/file"), "content");
+  const pid_t tandemd = replica_.process().pid();
+  EXPECT_EQ(FieldOf(tandemd, "CapPrm"), std::set{Hex(0)});
+  const std::string uid = std::to_string(nobody->pw_uid);
+  EXPECT_EQ(FieldOf(tandemd, "Uid"), std::set{uid + "\t" + uid + "\t" + uid + "\t" + uid});
 }
 
 TEST_F(LeastPrivilege, TrustedAttributesTakeAnOption) {
