@@ -53,7 +53,8 @@ void Declare(CLI::App& app, Settings& settings) {
       "...],\n"
       "store-mode = \"MODE\", insecure-plaintext = true. The command line overrides it.\n"
       "Run as root, so that owners and devices can be set as they are on the source.\n"
-      "TANDEM_LOG=debug logs more.");
+      "TANDEM_LOG=debug logs more.\n"
+      "tandemd relay --help: for replicas that are reached through ssh.");
   app.add_option("--store", settings.store,
                  "Directory of the replicas; created if its parent exists")
       ->type_name("DIR");
