@@ -56,8 +56,10 @@ std::vector<pid_t> Descendants(pid_t root) {
 
 }  // namespace
 
-SshServer::SshServer(const Scratch& scratch)
+SshServer::SshServer(const Scratch& scratch, std::string address, std::vector<std::string> within)
     : directory_(scratch.Directory("ssh")),
+      address_(std::move(address)),
+      within_(std::move(within)),
       port_(FreePort()),
       path_(std::string(TANDEM_BIN_DIR) + ":/usr/bin:/bin") {
   if (!IsInstalled()) return;
@@ -77,7 +79,7 @@ void SshServer::MakeKey(const std::string& name) {
 
 void SshServer::WriteConfiguration() {
   std::ostringstream server;
-  server << "ListenAddress 127.0.0.1:" << port_ << "\nHostKey " << At("host_key")
+  server << "ListenAddress " << address_ << ":" << port_ << "\nHostKey " << At("host_key")
          << "\nAuthorizedKeysFile " << At("authorized_keys") << "\nPidFile none\n"
          << "StrictModes no\nUsePAM no\nPasswordAuthentication no\n"
          << "KbdInteractiveAuthentication no\nPermitRootLogin prohibit-password\n"
@@ -85,10 +87,11 @@ void SshServer::WriteConfiguration() {
   Write(At("sshd_config"), server.str());
   if (!stdfs::exists(At("known_hosts"))) {
     std::string key = ReadFile(At("host_key.pub"));
-    Write(At("known_hosts"), "[127.0.0.1]:" + std::to_string(port_) + " " + key);
+    Write(At("known_hosts"), "[" + address_ + "]:" + std::to_string(port_) + " " + key);
   }
   std::ostringstream client;
-  client << "Host backup\n  HostName 127.0.0.1\n  Port " << port_ << "\n  User root\nHost *\n"
+  client << "Host backup\n  HostName " << address_ << "\n  Port " << port_
+         << "\n  User root\nHost *\n"
          << "  UserKnownHostsFile " << At("known_hosts") << "\n  GlobalKnownHostsFile /dev/null\n"
          << "  IdentityFile " << At("user_key") << "\n  IdentitiesOnly yes\n"
          << "  StrictHostKeyChecking yes\n";
@@ -99,7 +102,9 @@ void SshServer::WriteConfiguration() {
 
 ::testing::AssertionResult SshServer::Start() {
   mkdir("/run/sshd", 0755);  // where sshd's unprivileged part is confined
-  process_ = std::make_unique<Process>(Launch{{kSshd, "-D", "-e", "-f", At("sshd_config")}});
+  std::vector<std::string> command = within_;
+  command.insert(command.end(), {kSshd, "-D", "-e", "-f", At("sshd_config")});
+  process_ = std::make_unique<Process>(Launch{command});
   const bool ready = WaitFor([this] {
     return process_->err().find("Server listening") != std::string::npos || !process_->running();
   });

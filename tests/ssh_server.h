@@ -1,6 +1,6 @@
-// A private sshd on the loopback interface, with keys and a configuration of its own, and an ssh
-// client that knows it as host "backup". Nothing of the machine's own configuration is used or
-// changed. Needs root and openssh-server.
+// A private sshd, on the loopback interface unless told otherwise, with keys and a configuration of
+// its own, and an ssh client that knows it as host "backup". Nothing of the machine's own
+// configuration is used or changed. Needs root and openssh-server.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -17,7 +17,9 @@ namespace tandem::test {
 
 class SshServer {
  public:
-  explicit SshServer(const Scratch& scratch);
+  // Listens on this address, run by the command `within` ("nsenter --net=...") if there is one.
+  explicit SshServer(const Scratch& scratch, std::string address = "127.0.0.1",
+                     std::vector<std::string> within = {});
 
   static bool IsInstalled();
   // Returns when it accepts connections.
@@ -45,6 +47,8 @@ class SshServer {
   void WriteConfiguration();
 
   const std::string directory_;
+  const std::string address_;
+  const std::vector<std::string> within_;
   const uint16_t port_;
   std::string path_;
   std::unique_ptr<Process> process_;

@@ -69,7 +69,7 @@ void Declare(CLI::App& app, Settings& settings) {
       "trusted-attributes = true,\n"
       "user = \"NAME\". The command line overrides it.\n"
       "tandemd invite and tandemd account keep accounts and keys: see tandemd invite --help,\n"
-      "tandemd account --help.\n"
+      "tandemd account --help; tandemd relay serves those that come by ssh.\n"
       "Run as root, so that owners and devices can be set as they are on the source. It keeps no\n"
       "more of root's rights than that takes.\n"
       "TANDEM_LOG=debug logs more.");

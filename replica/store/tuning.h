@@ -77,8 +77,6 @@ inline constexpr uint64_t kMostWithoutContent = 64 << 20;
 
 // Refusals of one cause are logged once in this time.
 inline constexpr std::chrono::seconds kRefusalsLogged{60};
-// The largest request of a peer that may only enrol.
-inline constexpr size_t kMaxStrangersBytes = 64 << 10;
 
 // ---- Listings: copied_tree.h, inspect.h ---------------------------------------------------------
 

@@ -63,6 +63,12 @@ std::string MakeDirectory(const std::string& base, UniqueFd& lock) {
   return "";
 }
 
+std::string Joined(const std::vector<std::string>& paths) {
+  std::string text;
+  for (const std::string& path : paths) text += (text.empty() ? "" : ", ") + path;
+  return text;
+}
+
 bool IsOurOwn(const UniqueFd& connection) {
   ucred peer = {};
   socklen_t size = sizeof peer;
@@ -72,24 +78,28 @@ bool IsOurOwn(const UniqueFd& connection) {
 
 }  // namespace
 
-Result<PrivateListener> PrivateListener::Make() {
-  std::vector<std::string> bases;
-  if (const char* base = std::getenv("XDG_RUNTIME_DIR"); base != nullptr && *base == '/') {
-    bases.emplace_back(base);
-  }
-  bases.insert(bases.end(), {"/run", "/tmp"});
+std::vector<std::string> PrivateListener::UsualParents() {
+  std::vector<std::string> parents;
+  // Root may have it from a user, whose directory goes when the user logs out.
+  const char* const given = std::getenv("XDG_RUNTIME_DIR");
+  if (given != nullptr && *given == '/' && geteuid() != 0) parents.emplace_back(given);
+  parents.insert(parents.end(), {"/run", "/tmp"});
+  return parents;
+}
+
+Result<PrivateListener> PrivateListener::Make(const std::vector<std::string>& parents) {
   PrivateListener listener;
   sockaddr_un address = {};
   address.sun_family = AF_UNIX;
-  for (const std::string& base : bases) {
-    const size_t size = base.size() + std::strlen("/") + sizeof kPrefix + std::strlen("XXXXXX") +
+  for (const std::string& parent : parents) {
+    const size_t size = parent.size() + std::strlen("/") + sizeof kPrefix + std::strlen("XXXXXX") +
                         sizeof kSocketName;
     if (size > sizeof address.sun_path) continue;
-    listener.directory_ = MakeDirectory(base, listener.lock_);
+    listener.directory_ = MakeDirectory(parent, listener.lock_);
     if (!listener.directory_.empty()) break;
   }
   if (listener.directory_.empty()) {
-    return ErrnoError("make a private directory in $XDG_RUNTIME_DIR, /run or /tmp");
+    return ErrnoError("make a private directory in one of " + Joined(parents));
   }
   listener.path_ = listener.directory_ + kSocketName;
   std::strncpy(address.sun_path, listener.path_.c_str(), sizeof address.sun_path - 1);

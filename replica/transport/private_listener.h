@@ -2,12 +2,12 @@
 // whoever connects is asked for its process id (SO_PEERCRED). For libraries that can dial a path,
 // but cannot be given a descriptor.
 //
-// The directory is in $XDG_RUNTIME_DIR, /run or /tmp: whichever of them can be written to first. It
-// is locked with flock(2) for as long as it is used. What a killed process left behind is removed
-// by the next that makes one. Used by one thread.
+// The directory is locked with flock(2) for as long as it is used. What a killed process left
+// behind is removed by the next that makes one beside it. Used by one thread.
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "meta/base/result.h"
 #include "meta/base/unique_fd.h"
@@ -16,7 +16,10 @@ namespace tandem::replica {
 
 class PrivateListener {
  public:
-  static Result<PrivateListener> Make();
+  // Makes the directory in the first of `parents` that can be written to.
+  static Result<PrivateListener> Make(const std::vector<std::string>& parents = UsualParents());
+  // $XDG_RUNTIME_DIR (not for root), /run and /tmp.
+  static std::vector<std::string> UsualParents();
   // Removes the socket and its directory.
   ~PrivateListener();
   PrivateListener(PrivateListener&& other) noexcept;

@@ -9,6 +9,7 @@
 #include "tests/files.h"
 #include "tests/mount_fixture.h"
 #include "tests/namespaces.h"
+#include "tests/ssh_server.h"
 
 namespace tandem::test {
 namespace {
@@ -138,6 +139,44 @@ TEST_F(BetweenHosts, ASlowLinkCarriesItAllAndIsNotCalledCurrentMeanwhile) {
     return objects == 0;
   }));
   EXPECT_GT(Clock::now() - since, seconds(3)) << "8 MiB at 16 Mbit/s";
+  ExpectBack();
+}
+
+class BetweenHostsThroughSsh : public BetweenHosts {
+ protected:
+  void SetUp() override {
+    if (!SshServer::IsInstalled()) GTEST_SKIP() << "sshd is not there: install openssh-server";
+    BetweenHosts::SetUp();
+    if (IsSkipped() || HasFatalFailure()) return;
+    const std::string socket = scratch_.Path("tandemd.sock");
+    server_ = std::make_unique<SshServer>(scratch_, Cable::kFar, cable_->far().Within());
+    ASSERT_TRUE(server_->Start());
+    ASSERT_TRUE(mount_.Unmount());
+    ASSERT_TRUE(replica_.Stop());
+    replica_.more() = {"--insecure-plaintext", "--listen", "ipc://" + socket};
+    ASSERT_TRUE(replica_.Start());
+    mount_.options().replicas = {"one=ssh://backup" + socket};
+    mount_.options().environment = server_->ClientEnvironment();
+    ASSERT_TRUE(mount_.Start());
+    ASSERT_TRUE(mount_.Sync());
+    ASSERT_TRUE(mount_.WaitForState("current"));
+  }
+
+  std::unique_ptr<SshServer> server_;
+};
+
+TEST_F(BetweenHostsThroughSsh, ACableIsPulledAndPluggedIn) {
+  cable_->Pull();
+  BeCutOff(Outage());
+  cable_->PlugIn();
+  ExpectBack();
+}
+
+TEST_F(BetweenHostsThroughSsh, ASlowLinkCarriesItAll) {
+  cable_->SetRate("16mbit");
+  Write(mount_.path() + "/large", RandomBytes(8 << 20, ++changes_));
+  EXPECT_TRUE(WaitFor(
+      [&] { return mount_.ReplicaStatus()["pending"].value("objects", uint64_t{1}) == 0; }));
   ExpectBack();
 }
 

@@ -54,14 +54,10 @@ class SshTunnelTest : public testing::Test {
  protected:
   SshTunnelTest() {
     setenv("TANDEM_SSH", program_.c_str(), 1);
-    setenv("XDG_RUNTIME_DIR", run_.c_str(), 1);
     StandIn("exec cat");
     tunnel_ = SshTunnel::Open(ParseSshUrl("ssh://user@host:1/run/x.sock").value()).value();
   }
-  ~SshTunnelTest() override {
-    unsetenv("TANDEM_SSH");
-    unsetenv("XDG_RUNTIME_DIR");
-  }
+  ~SshTunnelTest() override { unsetenv("TANDEM_SSH"); }
 
   void StandIn(const std::string& script) {
     // Another file each time: one that runs cannot be written to.
@@ -81,7 +77,6 @@ class SshTunnelTest : public testing::Test {
   const test::Scratch scratch_;
   const std::string program_ = scratch_.Path("ssh");
   const std::string pids_ = scratch_.Path("pids");
-  const std::string run_ = scratch_.Directory("run");
   std::unique_ptr<SshTunnel> tunnel_;
 };
 
@@ -167,29 +162,38 @@ TEST_F(SshTunnelTest, NothingIsLeftAtTheEnd) {
   ASSERT_TRUE(test::WaitFor([this] { return !Started().empty(); }));
   const pid_t pid = Started()[0];
   ASSERT_TRUE(IsRunning(pid));
+  const std::filesystem::path directory =
+      std::filesystem::path(tunnel_->local_url().substr(6)).parent_path();
+  EXPECT_TRUE(std::filesystem::exists(directory));
   tunnel_.reset();
   EXPECT_FALSE(IsRunning(pid));
   EXPECT_TRUE(test::WaitFor([pid] { return !IsRunning(-pid); })) << "its group";
-  EXPECT_TRUE(std::filesystem::is_empty(run_));
+  EXPECT_FALSE(std::filesystem::exists(directory));
 }
 
-TEST_F(SshTunnelTest, WhatAKilledProcessLeftBehindIsRemoved) {
+TEST(PrivateListener, RemovesWhatAKilledProcessLeftBehindAndNothingElse) {
+  const test::Scratch scratch;
+  const std::vector<std::string> parents = {scratch.Path("not-there"), scratch.path()};
+  const auto first = PrivateListener::Make(parents);
+  ASSERT_TRUE(first);
   const pid_t child = fork();
   if (child == 0) {
-    const auto listener = PrivateListener::Make();
+    const auto listener = PrivateListener::Make(parents);
     _exit(listener ? 0 : 1);  // without the destructor
   }
   int status = -1;
   waitpid(child, &status, 0);
   ASSERT_EQ(status, 0);
-  const auto names = [this] {
-    return std::distance(std::filesystem::directory_iterator(run_),
+  std::filesystem::create_directory(scratch.Path("another"));
+  const auto names = [&scratch] {
+    return std::distance(std::filesystem::directory_iterator(scratch.path()),
                          std::filesystem::directory_iterator());
   };
-  EXPECT_EQ(names(), 2) << "ours, and that of the child";
-  const auto other = PrivateListener::Make();
-  EXPECT_EQ(names(), 2) << "ours, and the new one";
-  EXPECT_TRUE(Connect(tunnel_->local_url()).valid());
+  EXPECT_EQ(names(), 3);
+  const auto second = PrivateListener::Make(parents);
+  EXPECT_EQ(names(), 3) << "that of the child has given way to the second";
+  EXPECT_TRUE(Connect("ipc://" + first->path()).valid());
+  EXPECT_TRUE(Connect("ipc://" + second->path()).valid());
 }
 
 TEST(SshArguments, AreFixedExceptForWhatTheUrlSays) {
