@@ -95,6 +95,10 @@ Result<std::string> CheckIpc(const std::string& url, const std::string& path, Ur
   if (!path.starts_with('/') || path.ends_with('/')) {
     return BadUrl(url, use, "it needs the whole path of a socket, from /");
   }
+  // A NUL would end the path before its end.
+  if (std::ranges::any_of(path, [](unsigned char c) { return std::iscntrl(c) != 0; })) {
+    return BadUrl(url, use, "it has a control character");
+  }
   if (path.size() > kLongestSocket) {
     return BadUrl(url, use,
                   "the path of a socket has at most " + std::to_string(kLongestSocket) + " bytes");
