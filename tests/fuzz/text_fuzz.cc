@@ -1,5 +1,6 @@
-// Everything that reads what people type or write into files: URLs, lengths of time, words, and
-// what of it is printed again. The first byte of an input says which reader the rest is for.
+// Everything that reads what people type or write into files: URLs, lengths of time, words,
+// tandemd's configuration, tokens, account files, and what of it is printed again. The first byte
+// of an input says which reader the rest is for.
 #include <string>
 #include <vector>
 
@@ -9,6 +10,24 @@
 #include "tools/duration.h"
 #include "tools/replica_url.h"
 #include "tools/spelling.h"
+
+// Its configuration reader is in an unnamed namespace, and stands where its settings do.
+#define main TandemdMain
+#include "tools/tandemd.cc"
+#undef main
+
+#if __has_include("replica/transport/token.h")
+#include "replica/transport/token.h"
+#define TANDEM_FUZZ_TOKEN
+#endif
+#if __has_include("replica/transport/ssh_url.h")
+#include "replica/transport/ssh_url.h"
+#define TANDEM_FUZZ_SSH_URL
+#endif
+#if __has_include("replica/store/accounts.h")
+#include "replica/store/accounts.h"
+#define TANDEM_FUZZ_ACCOUNTS
+#endif
 
 namespace tandem::tools {
 namespace {
@@ -56,8 +75,57 @@ void TryIds(const std::string& text) {
   }
 }
 
+void TryConfig(const std::string& text) {
+  Settings settings;
+  settings.config = fuzz::ScratchPath() + "/config";
+  fuzz::PutFile(settings.config, text);
+  if (!ReadConfig(settings)) return;
+  Require(CheckUrls(settings).has_value() || !settings.urls.empty(), "no URL is never wrong");
+  const auto mode = StoreMode(settings);
+  Require(!mode || (*mode & ~mode_t{0755}) == 0, "nobody but its owner writes to a store");
+}
+
+void TryToken([[maybe_unused]] const std::string& text) {
+#ifdef TANDEM_FUZZ_TOKEN
+  const auto token = replica::ParseToken(text);
+  if (!token) {
+    Require(token.error().kind() == ErrorKind::kUsage, "a wrong token is a matter of usage");
+    return;
+  }
+  Require(!token->addresses.empty(), "a token leads somewhere");
+  const auto again = replica::ParseToken(replica::FormatToken(*token));
+  Require(again && again->addresses == token->addresses && again->secret == token->secret &&
+              again->authority_digest == token->authority_digest,
+          "a token is what it prints");
+#endif
+}
+
+void TrySshUrl([[maybe_unused]] const std::string& text) {
+#ifdef TANDEM_FUZZ_SSH_URL
+  const auto url = replica::ParseSshUrl(text);
+  if (!url) return;
+  Require(
+      !url->host.starts_with('-') && !url->user.starts_with('-') && !url->socket.starts_with('-'),
+      "no part of a URL is an option");
+  const auto again = replica::ParseSshUrl(url->ToString());
+  Require(again && again->ToString() == url->ToString(), "a URL is what it prints");
+#endif
+}
+
+void TryAccounts([[maybe_unused]] const std::string& text) {
+#ifdef TANDEM_FUZZ_ACCOUNTS
+  (void)replica::IsAccountName(text);
+  (void)replica::IsVolumePattern(text);
+  const auto accounts = replica::ParseAccounts(text, "accounts");
+  if (!accounts) return;
+  const std::string formatted = replica::FormatAccounts(*accounts);
+  const auto again = replica::ParseAccounts(formatted, "accounts");
+  Require(again && replica::FormatAccounts(*again) == formatted, "accounts are what is written");
+#endif
+}
+
 void Try(uint8_t which, const std::string& text) {
-  switch (which % 8) {
+  switch (which % 10) {
     case 0:
       return TryUrl(text, UrlUse::kListen);
     case 1:
@@ -70,8 +138,14 @@ void Try(uint8_t which, const std::string& text) {
       return TryEscape(text);
     case 5:
       return TryIds(text);
+    case 6:
+      return TryConfig(text);
+    case 7:
+      return TryToken(text);
+    case 8:
+      return TrySshUrl(text);
     default:
-      return;  // tokens: replica/transport/token.h; tandemd's configuration
+      return TryAccounts(text);
   }
 }
 

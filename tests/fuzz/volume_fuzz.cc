@@ -40,6 +40,7 @@ class Sequence {
 
   void Run() {
     Greet(true);
+    if (data_.ConsumeBool()) Ship({SmallTree()});
     while (data_.remaining_bytes() > 0 && steps_++ < kMaxSteps) Step();
     Finish();
   }
@@ -91,8 +92,43 @@ class Sequence {
     (void)Ask(Begin{stage_, Seldom() ? OddCut() : base_, Seldom() ? NumberFrom(data_) : 0});
   }
 
+  // As a source does it: in one stage, and what the replica lacks goes with it.
+  void Ship(const std::vector<std::vector<Record>>& chunks) {
+    stage_ = CutId(4, ++stages_);
+    checksums_.clear();
+    if (Ask(Begin{stage_, base_, 0}).code != ReplyCode::kOk) return;
+    for (const auto& records : chunks) SendHonestly(records);
+    const CutName cut = NextCut();
+    Reply reply = Ask(CommitOf(cut));
+    for (int i = 0; i < 3 && reply.code == ReplyCode::kMissingObjects; ++i) {
+      std::vector<Record> missing;
+      for (const ObjectId& object : reply.missing) missing.push_back(WholeObject(object));
+      SendHonestly(missing);
+      reply = Ask(CommitOf(cut));
+    }
+    if (reply.code == ReplyCode::kOk) Settle(cut);
+  }
+
+  void SendHonestly(const std::vector<Record>& records) {
+    const std::string payload = EncodeRecords(records);
+    const uint64_t checksum = ChecksumOf(payload);
+    if (Ask(Chunk{stage_, checksums_.size(), 0, checksum, payload}).code == ReplyCode::kOk) {
+      checksums_.push_back(checksum);
+    }
+  }
+
+  CutName NextCut() {
+    newest_ = std::max(base_.epoch.number(), newest_) + 1;
+    return {Epoch(newest_), CutId(6, newest_)};
+  }
+
+  Commit CommitOf(const CutName& cut) const {
+    return {stage_, base_, cut, 1, checksums_.size(), DigestOf(checksums_)};
+  }
+
   void SendChunk() {
-    Chunk chunk{stage_, checksums_.size(), 0, 0, EncodeRecords(RecordsFrom(data_))};
+    const bool odd = data_.ConsumeBool();
+    Chunk chunk{stage_, checksums_.size(), 0, 0, EncodeRecords(RecordsFrom(data_, odd))};
     if (Seldom()) chunk.sequence = NumberFrom(data_);
     if (Seldom()) {
       std::string packed(ZSTD_compressBound(chunk.payload.size()), '\0');
@@ -107,16 +143,11 @@ class Sequence {
   }
 
   void CommitStage() {
-    const uint64_t next = std::max<uint64_t>(base_.epoch.number() + 1, ++newest_);
-    CutName cut{Epoch(next), CutId(6, next)};
+    CutName cut = NextCut();
     if (Seldom()) cut = OddCut();
     newest_ = std::max(newest_, std::min(cut.epoch.number(), uint64_t{1} << 40));
-    const Commit commit{stage_,
-                        base_,
-                        cut,
-                        1,
-                        checksums_.size() + static_cast<uint64_t>(Seldom()),
-                        DigestOf(checksums_)};
+    Commit commit = CommitOf(cut);
+    commit.chunk_count += static_cast<uint64_t>(Seldom());
     const Reply reply = Ask(commit);
     if (reply.code != ReplyCode::kOk) return;
     Settle(cut);
@@ -186,9 +217,11 @@ class Sequence {
       case 0:
         return Greet(!data_.ConsumeBool());
       case 1:
-      case 2:
-      case 3:
         return BeginStage();
+      case 2:
+        return Ship({RecordsFrom(data_, false)});
+      case 3:
+        return Ship({RecordsFrom(data_, false), RecordsFrom(data_, false)});
       case 4:
         (void)Ask(WaitApplied{OddCut(), 1});
         return;
@@ -218,11 +251,11 @@ class Sequence {
     box_.Reopen();
     session_ = {};
     Greet(true);
-    const uint64_t next = std::max(base_.epoch.number(), newest_) + 1;
     stage_ = CutId(8, 8);
+    checksums_.clear();
     Require(Ask(Begin{stage_, base_, 0}).code == ReplyCode::kOk, "a stage can be begun");
-    const CutName cut{Epoch(next), CutId(7, 7)};
-    Require(Ask(Commit{stage_, base_, cut, 1, 0, DigestOf({})}).code == ReplyCode::kOk,
+    const CutName cut = NextCut();
+    Require(Ask(CommitOf(cut)).code == ReplyCode::kOk,
             "a change set without changes can be committed");
     Settle(cut);
     box_.CheckContained();

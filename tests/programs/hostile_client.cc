@@ -139,14 +139,16 @@ void IdleOnceGreeted(Attack& attack) {
       attack, [](HostileLink& link) { (void)link.Greet(); }, Nothing);
 }
 
-// Announces as much as a message may have, and sends half of it, or nothing.
+// Announces as much as a message may have, or could once, and sends half of it, or nothing.
 void HalfFrames(Attack& attack) {
-  const std::string half(kMaxMessageBytes / 2, 'h');
+  static constexpr uint64_t kLengths[] = {4 << 20, kMaxMessageBytes};
+  const std::string bytes(kMaxMessageBytes / 2, 'h');
   Hold(
       attack,
       [&](HostileLink& link) {
-        if (!link.Greet() || !link.Send(link.Header(kMaxMessageBytes))) return;
-        if (attack.random.OneIn(2)) (void)link.Send(half);
+        const uint64_t length = attack.random.Choose(kLengths);
+        if (!link.Greet() || !link.Send(link.Header(length))) return;
+        if (attack.random.OneIn(2)) (void)link.Send(std::string_view(bytes).substr(0, length / 2));
       },
       Nothing);
 }

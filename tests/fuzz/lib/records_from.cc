@@ -48,13 +48,27 @@ void AddXattrs(FuzzedDataProvider& data, meta::Xattrs& xattrs) {
   }
 }
 
-meta::Attributes AttributesFrom(FuzzedDataProvider& data) {
+// The kinds of the objects that ObjectFrom returns, by the number.
+constexpr meta::Kind kUsualKinds[] = {
+    meta::Kind::kFile, meta::Kind::kDirectory, meta::Kind::kDirectory, meta::Kind::kDirectory,
+    meta::Kind::kFile, meta::Kind::kFile,      meta::Kind::kSymlink,   meta::Kind::kFifo};
+constexpr char kWayOut[] = "../../../outside";
+
+meta::Kind UsualKind(ObjectId object) {
+  return object.high() == 0 && object.low() < std::size(kUsualKinds) ? kUsualKinds[object.low()]
+                                                                     : meta::Kind::kFile;
+}
+
+meta::Attributes AttributesFrom(FuzzedDataProvider& data, ObjectId object, bool odd) {
   static const std::string kTargets[] = {
       "../../../outside",    "../../../outside/canary", "/proc/self/root", "name", ".",
       std::string(4095, 't')};
   meta::Attributes attributes;
-  attributes.kind = static_cast<meta::Kind>(data.ConsumeIntegralInRange(0, 8));
-  if (Rarely(data)) {
+  attributes.kind = UsualKind(object);
+  if (object != kRootObject && Rarely(data)) {
+    attributes.kind = static_cast<meta::Kind>(data.ConsumeIntegralInRange(1, odd ? 8 : 7));
+  }
+  if (odd && Rarely(data)) {
     attributes.permissions = data.ConsumeIntegral<uint16_t>();
     attributes.uid = data.ConsumeIntegral<uint32_t>();
     attributes.gid = data.ConsumeIntegral<uint32_t>();
@@ -65,7 +79,7 @@ meta::Attributes AttributesFrom(FuzzedDataProvider& data) {
   }
   switch (attributes.kind) {
     case meta::Kind::kFile:
-      attributes.size = NumberFrom(data);
+      attributes.size = odd ? NumberFrom(data) : data.ConsumeIntegral<uint16_t>();
       break;
     case meta::Kind::kSymlink:
       attributes.link_target = OneOf(data, kTargets);
@@ -83,20 +97,21 @@ meta::Attributes AttributesFrom(FuzzedDataProvider& data) {
   return attributes;
 }
 
-DataRecord DataFrom(FuzzedDataProvider& data) {
+DataRecord DataFrom(FuzzedDataProvider& data, bool odd) {
   DataRecord record;
   record.object = ObjectFrom(data);
-  record.offset = NumberFrom(data);
+  record.offset = odd ? NumberFrom(data) : data.ConsumeIntegral<uint16_t>();
   record.fresh = data.ConsumeBool();
-  record.encoding = static_cast<Encoding>(Rarely(data) ? data.ConsumeIntegralInRange(0, 4)
-                                                       : data.ConsumeIntegralInRange(0, 1));
+  record.encoding = static_cast<Encoding>(odd ? data.ConsumeIntegralInRange(0, 4)
+                                              : data.ConsumeIntegralInRange(0, 1));
   if (record.encoding == Encoding::kLiteral) {
     constexpr size_t kLarge = 200 << 10;  // goes to a file of its own
     record.bytes = Rarely(data) ? std::string(kLarge, 'd') : data.ConsumeRandomLengthString(64);
+    if (!odd && record.bytes.empty()) record.bytes = "d";
     record.length = record.bytes.size();
     return record;
   }
-  record.length = NumberFrom(data);
+  record.length = odd ? NumberFrom(data) : data.ConsumeIntegral<uint16_t>() + 1;
   if (record.encoding == Encoding::kHole) return record;
   record.bytes = data.ConsumeRandomLengthString(64);
   record.basis = ObjectFrom(data);
@@ -106,10 +121,29 @@ DataRecord DataFrom(FuzzedDataProvider& data) {
   return record;
 }
 
+ObjectId KnownObjectFrom(FuzzedDataProvider& data) {
+  return ObjectId(0, data.ConsumeIntegralInRange<uint64_t>(1, std::size(kUsualKinds)));
+}
+
+std::string UsualNameFrom(FuzzedDataProvider& data) {
+  static const std::string kNames[] = {"a", "b", "c", "name"};
+  return OneOf(data, kNames);
+}
+
+EntryRecord EntryFrom(FuzzedDataProvider& data, bool odd) {
+  if (odd) {
+    return {ObjectFrom(data), NameFrom(data), Rarely(data) ? ObjectId() : ObjectFrom(data)};
+  }
+  const ObjectId parent(0, data.ConsumeIntegralInRange<uint64_t>(1, 3));
+  const std::string name = UsualNameFrom(data);
+  const ObjectId child(0, data.ConsumeIntegralInRange<uint64_t>(2, std::size(kUsualKinds)));
+  return {parent, name, child == parent || Rarely(data) ? ObjectId() : child};
+}
+
 }  // namespace
 
 ObjectId ObjectFrom(FuzzedDataProvider& data) {
-  constexpr uint64_t kKnown = 7;  // 1 is the root
+  constexpr uint64_t kKnown = std::size(kUsualKinds);  // 1 is the root
   const auto number = data.ConsumeIntegralInRange<uint64_t>(0, 31);
   if (number == 31) return ObjectId(data.ConsumeIntegralInRange<uint64_t>(0, 9), 99);
   if (number == 30) return {};
@@ -117,7 +151,6 @@ ObjectId ObjectFrom(FuzzedDataProvider& data) {
 }
 
 std::string NameFrom(FuzzedDataProvider& data) {
-  static const std::string kUsual[] = {"a", "b", "c", "name"};
   static const std::string kOdd[] = {"..",
                                      ".",
                                      "",
@@ -132,7 +165,7 @@ std::string NameFrom(FuzzedDataProvider& data) {
                                      "applied",
                                      "00000000000000000000000000000002",
                                      "\n"};
-  if (!Rarely(data)) return OneOf(data, kUsual);
+  if (!Rarely(data)) return UsualNameFrom(data);
   return data.ConsumeBool() ? OneOf(data, kOdd) : data.ConsumeRandomLengthString(16);
 }
 
@@ -144,24 +177,56 @@ uint64_t NumberFrom(FuzzedDataProvider& data) {
   return Rarely(data) ? OneOf(data, kOdd) : data.ConsumeIntegral<uint8_t>();
 }
 
-std::vector<replica::Record> RecordsFrom(FuzzedDataProvider& data) {
+std::vector<replica::Record> RecordsFrom(FuzzedDataProvider& data, bool odd) {
   std::vector<replica::Record> records;
   const int count = data.ConsumeIntegralInRange(0, 8);
   for (int i = 0; i < count && data.remaining_bytes() > 0; ++i) {
-    switch (data.ConsumeIntegralInRange(0, 4)) {
+    switch (data.ConsumeIntegralInRange(0, 5)) {
       case 0:
-      case 1:
-        records.push_back(ObjectRecord{ObjectFrom(data), data.ConsumeBool(), data.ConsumeBool(),
-                                       AttributesFrom(data)});
+      case 1: {
+        const ObjectId object = odd ? ObjectFrom(data) : KnownObjectFrom(data);
+        const bool whole = data.ConsumeBool();
+        const bool with_xattrs = data.ConsumeBool();
+        records.push_back(
+            ObjectRecord{object, whole, with_xattrs, AttributesFrom(data, object, odd)});
         break;
+      }
       case 2:
-        records.push_back(DataFrom(data));
+      case 3:
+        records.push_back(DataFrom(data, odd));
         break;
       default:
-        records.push_back(EntryRecord{ObjectFrom(data), NameFrom(data),
-                                      Rarely(data) ? ObjectId() : ObjectFrom(data)});
+        records.push_back(EntryFrom(data, odd));
     }
   }
+  return records;
+}
+
+ObjectRecord WholeObject(ObjectId object) {
+  ObjectRecord record{object, true, true, {}};
+  record.attributes.kind = UsualKind(object);
+  record.attributes.permissions = 0755;
+  if (record.attributes.kind == meta::Kind::kSymlink) record.attributes.link_target = kWayOut;
+  return record;
+}
+
+std::vector<replica::Record> SmallTree() {
+  std::vector<replica::Record> records;
+  for (uint64_t number = 1; number <= std::size(kUsualKinds); ++number) {
+    records.push_back(WholeObject(ObjectId(0, number)));
+  }
+  records.push_back(DataRecord{ObjectId(0, 4), 0, 4, Encoding::kLiteral, "four"});
+  const auto name = [&records](uint64_t parent, const char* text, uint64_t child) {
+    records.push_back(EntryRecord{ObjectId(0, parent), text, ObjectId(0, child)});
+  };
+  name(1, "a", 2);
+  name(1, "c", 3);
+  name(1, "b", 4);
+  name(2, "b", 5);
+  name(3, "a", 4);
+  name(1, "name", 6);
+  name(3, "name", 7);
+  name(3, "c", 8);
   return records;
 }
 

@@ -18,6 +18,12 @@ std::string NameFrom(FuzzedDataProvider& data);
 // An offset or a length: mostly small, sometimes near a power of two or the end of all files.
 uint64_t NumberFrom(FuzzedDataProvider& data);
 
-std::vector<replica::Record> RecordsFrom(FuzzedDataProvider& data);
+// If not `odd`, the records are ones that a source may send, though what they say together may make
+// no sense.
+std::vector<replica::Record> RecordsFrom(FuzzedDataProvider& data, bool odd);
+// The whole object, without content.
+replica::ObjectRecord WholeObject(ObjectId object);
+// A tree with directories, files, one of them with two names, a symlink that leads out, and a FIFO.
+std::vector<replica::Record> SmallTree();
 
 }  // namespace tandem::fuzz
