@@ -119,7 +119,9 @@ Status Plan::Collect(const Outline& outline, uint64_t first, const Stage& stage,
   }
   for (const Outline::Data& record : outline.data) {
     ASSIGN_OR_RETURN(Object* const object, BeginUnlessIgnored(record.object, false, too_large));
-    if (object != nullptr) object->last = std::max(object->last, first + record.index);
+    if (object == nullptr) continue;
+    object->last = std::max(object->last, first + record.index);
+    object->last_data = std::max(object->last_data, first + record.index);
   }
   for (const Outline::File& record : outline.files) {
     ASSIGN_OR_RETURN(Object* const object, BeginUnlessIgnored(record.object, false, too_large));
@@ -323,6 +325,10 @@ Status Plan::CheckDirectories() {
 Status Plan::DecideFates() {
   for (auto& [object, planned] : objects_) {
     ASSIGN_OR_RETURN(planned.fate, DecideFate(object, planned));
+    if (planned.fate != Fate::kDrop && planned.last_data > planned.whole) {
+      ASSIGN_OR_RETURN(const auto kind, FinalKind(object));
+      if (kind != meta::Kind::kFile) return Contradiction("content of what is no file", object);
+    }
     // In the other cases the staged file's content is copied to the object where it is, or no
     // longer needed.
     if (planned.fate == Fate::kDrop || !IsAllInAFile(planned)) planned.file_stage = nullptr;

@@ -40,6 +40,7 @@ class Plan {
     // short (0: all are).
     uint64_t whole = 0;
     uint64_t last = 0;
+    uint64_t last_data = 0;               // of a data record; 0: there is none
     meta::Kind kind = meta::Kind::kFile;  // of the last record
     bool has_record = false;
     Fate fate = Fate::kDrop;
@@ -53,8 +54,8 @@ class Plan {
   };
 
   // Returns kProtocol if the stages contradict themselves (a directory with two names, or inside
-  // itself; an object of another kind without a whole record). `largest_file` is the largest file,
-  // in bytes, that the replica's filesystem allows.
+  // itself; an object of another kind without a whole record; content of what is no file).
+  // `largest_file` is the largest file, in bytes, that the replica's filesystem allows.
   static Result<std::unique_ptr<Plan>> Make(
       const std::vector<std::shared_ptr<Stage>>& stages, Catalog& catalog,
       uint64_t largest_file = std::numeric_limits<int64_t>::max());
