@@ -108,6 +108,7 @@ void Link::Accept() {
     Pair& pair = pairs_.emplace_back();
     pair.near = std::move(near);
     pair.far = std::move(far);
+    pair.is_first = accepted_ == 1;
     pair.forth = std::thread([this, &pair] { Carry(pair, true); });
     pair.back = std::thread([this, &pair] { Carry(pair, false); });
   }
@@ -123,6 +124,17 @@ void Link::Reap() {
     pair->back.join();
     pair = pairs_.erase(pair);
   }
+}
+
+void Link::Record(std::string_view bytes) {
+  constexpr size_t kMost = 4 << 20;
+  MutexLock lock(mutex_);
+  if (recorded_.size() < kMost) recorded_ += bytes;
+}
+
+std::string Link::recorded() const {
+  MutexLock lock(mutex_);
+  return recorded_;
 }
 
 void Link::Carry(Pair& pair, bool forth) {
@@ -146,6 +158,7 @@ void Link::Carry(Pair& pair, bool forth) {
       done += sent;
     }
     if (!forth) continue;
+    if (pair.is_first) Record({buffer.data(), static_cast<size_t>(got)});
     carried_ += static_cast<uint64_t>(got);
     const uint64_t rate = rate_;
     if (rate == 0) continue;

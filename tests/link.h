@@ -5,6 +5,7 @@
 #include <atomic>
 #include <list>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <vector>
 
@@ -33,6 +34,8 @@ class Link {
   int accepted() const { return accepted_; }
   // Bytes carried towards the replica so far.
   uint64_t carried() const { return carried_; }
+  // The same bytes, of the first connection, up to a few MiB.
+  std::string recorded() const EXCLUDES(mutex_);
 
  private:
   struct Pair {
@@ -41,10 +44,12 @@ class Link {
     std::atomic<int> ended{0};  // of its two threads
     std::thread forth;
     std::thread back;
+    bool is_first = false;
   };
 
   void Accept() EXCLUDES(mutex_);
-  void Carry(Pair& pair, bool forth);
+  void Carry(Pair& pair, bool forth) EXCLUDES(mutex_);
+  void Record(std::string_view bytes) EXCLUDES(mutex_);
   void Reap() REQUIRES(mutex_);
 
   std::string url_;
@@ -56,7 +61,8 @@ class Link {
   std::atomic<bool> stopping_{false};
   std::atomic<int> accepted_{0};
   std::atomic<uint64_t> carried_{0};
-  Mutex mutex_;
+  mutable Mutex mutex_;
+  std::string recorded_ GUARDED_BY(mutex_);
   std::list<Pair> pairs_ GUARDED_BY(mutex_);
   std::thread thread_;
 };

@@ -96,20 +96,26 @@ Result<std::string> CheckTcp(const std::string& url, const std::string& scheme,
 }
 
 Result<std::string> CheckIpc(const std::string& url, const std::string& path, UrlUse use) {
-  if (!path.starts_with('/') || path.ends_with('/')) {
+  // A path that ends in . or .. ends in a slash once that is resolved.
+  const std::string resolved = std::filesystem::path(path).lexically_normal().string();
+  if (!path.starts_with('/') || resolved.ends_with('/')) {
     return BadUrl(url, use, "it needs the whole path of a socket, from /");
   }
   if (path.size() > kLongestSocket) {
     return BadUrl(url, use,
                   "the path of a socket has at most " + std::to_string(kLongestSocket) + " bytes");
   }
-  return "ipc://" + std::filesystem::path(path).lexically_normal().string();
+  return "ipc://" + resolved;
 }
 
 }  // namespace
 
 Result<std::string> CheckUrl(const std::string& url, UrlUse use) {
   constexpr std::string_view kAfterScheme = "://";
+  // What system calls are given would end at a NUL.
+  if (std::ranges::any_of(url, [](unsigned char c) { return std::iscntrl(c) != 0; })) {
+    return BadUrl(url, use, "it has a control character");
+  }
   const size_t at = url.find(kAfterScheme);
   if (at == std::string::npos) return BadUrl(url, use, "it has no scheme");
   const std::string scheme = url.substr(0, at);

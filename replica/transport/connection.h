@@ -22,7 +22,7 @@ class Connection {
   void NoteClosed() { open_ = false; }
 
  private:
-  const PeerIdentity peer_;
+  const PeerIdentity peer_ = {};
   std::atomic<bool> open_{true};
 };
 using ConnectionRef = std::shared_ptr<const Connection>;

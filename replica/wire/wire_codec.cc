@@ -120,7 +120,8 @@ Result<std::string> WireReader::Name(const WireBytes* bytes) {
 
 Result<std::vector<ObjectId>> WireReader::Objects(const flatbuffers::Vector<const wire::Id*>* ids) {
   std::vector<ObjectId> objects;
-  if (ids == nullptr) return objects;
+  // FlatBuffers aligns a vector of nothing to no more than its length.
+  if (ids == nullptr || ids->size() == 0) return objects;
   if (ids->size() > kMaxFindObjects) return Malformed("too many objects");
   // The verifier checks the alignment of a vector's length only, not of its elements.
   if (reinterpret_cast<uintptr_t>(ids->Data()) % alignof(wire::Id) != 0) {

@@ -176,6 +176,17 @@ TEST(OddMessages, ObjectsOutOfAlignmentAreRefused) {
   }
 }
 
+TEST(OddMessages, AFindOfNothingIsTaken) {
+  // A session moves the vector to every alignment that FlatBuffers gives it.
+  for (const SessionId session : {SessionId(), SessionId(1, 1)}) {
+    for (const Origin origin : {Origin::kDatabase, Origin::kDisk}) {
+      const auto request = DecodeRequest(EncodeRequest({session, Find{{}, origin, true}}));
+      ASSERT_TRUE(request) << request.error().ToString();
+      EXPECT_TRUE(std::get<Find>(request->body).objects.empty());
+    }
+  }
+}
+
 TEST(OddMessages, MoreMissingObjectsThanOneAnswerNamesAreRefused) {
   const std::vector<ObjectId> most(kMaxFindObjects, kA);
   EXPECT_TRUE(DecodeReply(EncodeReply({ReplyCode::kMissingObjects, "", most, {}})));

@@ -46,6 +46,21 @@ TEST(ReplicaUrl, OneAddressHasOneSpelling) {
   EXPECT_EQ(InFull("ipc:///run/./tandemd//x/../sock"), "ipc:///run/tandemd/sock");
 }
 
+TEST(ReplicaUrl, OfASocketThatIsADirectoryIsRefused) {
+  for (const std::string path : {"/run/", "/run/.", "/run/tandemd/..", "/."}) {
+    ExpectRefused("ipc://" + path, "it needs the whole path of a socket");
+  }
+}
+
+TEST(ReplicaUrl, WithAControlCharacterIsRefused) {
+  using namespace std::string_literals;
+  for (const std::string& url : {"ipc:///run/s\0ocket"s, "ipc:///run/s\nocket"s,
+                                 "tcp://[::\0beyond]:1"s, "tcp://host\x1b[31m"s}) {
+    ExpectRefused(url, "it has a control character");
+    ExpectRefused(url, "it has a control character", UrlUse::kListen);
+  }
+}
+
 TEST(ReplicaUrl, WithAPortThatCannotBeIsRefused) {
   for (const std::string port :
        {"99999", "65536", "abc", "-1", "1x", "", "99999999999999", "1/x"}) {
