@@ -10,8 +10,13 @@
 
 namespace tandem::tools {
 
+// Asks like AskOverNetwork, from a process of its own: nng allows no fork in a process that has
+// used it, and tandemfs forks to go to the background. Call it while there is one thread only.
+Result<std::string> AskInChild(const std::string& url, const replica::Credentials& credentials,
+                               std::string request);
+
 // Enrols where that has not been done; waits for the network then.
 Status EnrolReplicas(std::vector<ReplicaArgument>& replicas, const HostKeys& keys = HostKeys(),
-                     const AskDaemon& ask = AskOverNetwork);
+                     const AskDaemon& ask = AskInChild);
 
 }  // namespace tandem::tools
