@@ -163,6 +163,12 @@ Status CheckUrls(Settings& settings) {
   return {};
 }
 
+// Returns whether listening there takes a right of root's.
+bool HasLowPort(const std::string& url) {
+  const int port = std::atoi(url.c_str() + url.rfind(':') + 1);  // 0 for ipc://
+  return port > 0 && port < 1024;
+}
+
 // Parses --store-mode. Only the owner may ever write to a store.
 tandem::Result<mode_t> StoreMode(const Settings& settings) {
   constexpr mode_t kMost = 0755;
@@ -245,9 +251,9 @@ int Run(Settings settings) {
       return Fail(became.error());
     }
   }
-  if (const auto reduced = tandem::tools::ReduceToReplica(settings.trusted_attributes); !reduced) {
-    return Fail(reduced.error());
-  }
+  const auto reduced = tandem::tools::ReduceToReplica(
+      {settings.trusted_attributes, std::ranges::any_of(settings.urls, HasLowPort)});
+  if (!reduced) return Fail(reduced.error());
   const auto served = Serve(settings, *store_mode, signals);
   return served ? EXIT_SUCCESS : Fail(served.error());
 }
