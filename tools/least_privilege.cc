@@ -50,11 +50,12 @@ Status KeepOnly(const std::vector<unsigned>& wanted) {
 
 }  // namespace
 
-Status ReduceToReplica(bool trusted_attributes) {
+Status ReduceToReplica(const ReplicaNeeds& needs) {
   if (geteuid() == 0) {
     std::vector<unsigned> wanted = {CAP_CHOWN,  CAP_DAC_OVERRIDE, CAP_FOWNER,
                                     CAP_FSETID, CAP_MKNOD,        CAP_SETFCAP};
-    if (trusted_attributes) wanted.push_back(CAP_SYS_ADMIN);
+    if (needs.trusted_attributes) wanted.push_back(CAP_SYS_ADMIN);
+    if (needs.low_ports) wanted.push_back(CAP_NET_BIND_SERVICE);
     RETURN_IF_ERROR(KeepOnly(wanted));
   }
   return ForbidNewPrivileges();

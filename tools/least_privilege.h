@@ -11,11 +11,16 @@
 
 namespace tandem::tools {
 
+struct ReplicaNeeds {
+  bool trusted_attributes = false;  // trusted.*, and security.* other than file capabilities
+  bool low_ports = false;           // below 1024
+};
+
 // For tandemd. Of root's capabilities leaves CHOWN, DAC_OVERRIDE, FOWNER, FSETID, MKNOD and
-// SETFCAP; and SYS_ADMIN, if `trusted_attributes`: the kernel takes it for trusted.* and for
-// security.* other than file capabilities. Empties the bounding and ambient sets of all else, and
-// sets no_new_privs. Without root it only does the latter.
-Status ReduceToReplica(bool trusted_attributes);
+// SETFCAP; SYS_ADMIN and NET_BIND_SERVICE only if needed. Takes all others from the bounding and
+// ambient sets too, and sets no_new_privs. Without root it only does the latter. To raise a limit
+// takes SYS_RESOURCE: do so before.
+Status ReduceToReplica(const ReplicaNeeds& needs);
 
 // For tandemfs, which acts for all users, and so keeps what file operations can take. Gives up what
 // concerns devices, networks, the clock, other processes, and security modules. Root also sets

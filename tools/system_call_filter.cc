@@ -10,6 +10,8 @@
 #include <unistd.h>
 
 #include <memory>
+#include <sstream>
+#include <string>
 #include <vector>
 
 namespace tandem::tools {
@@ -29,291 +31,61 @@ constexpr bool kSanitized = false;
 
 // Names of older and newer kernels, and of other machines, may be among them: what is unknown to
 // libseccomp is left out.
-constexpr const char* kAllowed[] = {
+constexpr char kAllowed[] =
     // Threads, time, memory, signals.
-    "arch_prctl",
-    "brk",
-    "clock_getres",
-    "clock_gettime",
-    "clock_nanosleep",
-    "exit",
-    "exit_group",
-    "futex",
-    "futex_requeue",
-    "futex_wait",
-    "futex_waitv",
-    "futex_wake",
-    "get_robust_list",
-    "getcpu",
-    "getpid",
-    "getppid",
-    "getrandom",
-    "getrusage",
-    "gettid",
-    "gettimeofday",
-    "madvise",
-    "membarrier",
-    "mincore",
-    "mlock",
-    "mlock2",
-    "mmap",
-    "mmap2",
-    "mprotect",
-    "mremap",
-    "munlock",
-    "munmap",
-    "nanosleep",
-    "restart_syscall",
-    "rseq",
-    "rt_sigaction",
-    "rt_sigpending",
-    "rt_sigprocmask",
-    "rt_sigreturn",
-    "rt_sigsuspend",
-    "rt_sigtimedwait",
-    "sched_get_priority_max",
-    "sched_get_priority_min",
-    "sched_getaffinity",
-    "sched_getparam",
-    "sched_getscheduler",
-    "sched_yield",
-    "set_robust_list",
-    "set_tid_address",
-    "sigaltstack",
-    "sysinfo",
-    "time",
-    "times",
-    "uname",
+    "arch_prctl brk clock_getres clock_gettime clock_nanosleep exit exit_group futex "
+    "futex_requeue futex_wait futex_waitv futex_wake get_robust_list getcpu getpid getppid "
+    "getrandom getrusage gettid gettimeofday madvise membarrier mincore mlock mlock2 mmap "
+    "mmap2 mprotect mremap munlock munmap nanosleep restart_syscall rseq rt_sigaction "
+    "rt_sigpending rt_sigprocmask rt_sigreturn rt_sigsuspend rt_sigtimedwait "
+    "sched_get_priority_max sched_get_priority_min sched_getaffinity sched_getparam "
+    "sched_getscheduler sched_yield set_robust_list set_tid_address sigaltstack sysinfo time "
+    "times uname "
     // Who the process is.
-    "capget",
-    "getegid",
-    "geteuid",
-    "getgid",
-    "getgroups",
-    "getpgrp",
-    "getresgid",
-    "getresuid",
-    "getuid",
-    "umask",
+    "capget getegid geteuid getgid getgroups getpgrp getresgid getresuid getuid umask "
     // Descriptors, waiting.
-    "close",
-    "close_range",
-    "dup",
-    "dup2",
-    "dup3",
-    "epoll_create",
-    "epoll_create1",
-    "epoll_ctl",
-    "epoll_pwait",
-    "epoll_pwait2",
-    "epoll_wait",
-    "eventfd",
-    "eventfd2",
-    "fcntl",
-    "fcntl64",
-    "inotify_add_watch",
-    "inotify_init",
-    "inotify_init1",
-    "inotify_rm_watch",
-    "pipe",
-    "pipe2",
-    "poll",
-    "ppoll",
-    "pselect6",
-    "select",
-    "signalfd",
-    "signalfd4",
-    "timerfd_create",
-    "timerfd_gettime",
-    "timerfd_settime",
+    "close close_range dup dup2 dup3 epoll_create epoll_create1 epoll_ctl epoll_pwait "
+    "epoll_pwait2 epoll_wait eventfd eventfd2 fcntl fcntl64 inotify_add_watch inotify_init "
+    "inotify_init1 inotify_rm_watch pipe pipe2 poll ppoll pselect6 select signalfd signalfd4 "
+    "timerfd_create timerfd_gettime timerfd_settime "
     // Connections (socket itself: below).
-    "accept",
-    "accept4",
-    "bind",
-    "connect",
-    "getpeername",
-    "getsockname",
-    "getsockopt",
-    "listen",
-    "recvfrom",
-    "recvmmsg",
-    "recvmsg",
-    "sendmmsg",
-    "sendmsg",
-    "sendto",
-    "setsockopt",
-    "shutdown",
+    "accept accept4 bind connect getpeername getsockname getsockopt listen recvfrom recvmmsg "
+    "recvmsg sendmmsg sendmsg sendto setsockopt shutdown "
     // Content.
-    "copy_file_range",
-    "fadvise64",
-    "fadvise64_64",
-    "fallocate",
-    "fdatasync",
-    "flock",
-    "fsync",
-    "ftruncate",
-    "ftruncate64",
-    "_llseek",
-    "lseek",
-    "msync",
-    "pread64",
-    "preadv",
-    "preadv2",
-    "pwrite64",
-    "pwritev",
-    "pwritev2",
-    "read",
-    "readahead",
-    "readv",
-    "sendfile",
-    "sendfile64",
-    "sync_file_range",
-    "syncfs",
-    "truncate",
-    "truncate64",
-    "write",
-    "writev",
+    "copy_file_range fadvise64 fadvise64_64 fallocate fdatasync flock fsync ftruncate "
+    "ftruncate64 _llseek lseek msync pread64 preadv preadv2 pwrite64 pwritev pwritev2 read "
+    "readahead readv sendfile sendfile64 sync_file_range syncfs truncate truncate64 write "
+    "writev "
     // Names.
-    "access",
-    "chdir",
-    "creat",
-    "faccessat",
-    "faccessat2",
-    "fchdir",
-    "getcwd",
-    "getdents",
-    "getdents64",
-    "link",
-    "linkat",
-    "mkdir",
-    "mkdirat",
-    "mknod",
-    "mknodat",
-    "name_to_handle_at",
-    "open",
-    "openat",
-    "openat2",
-    "readlink",
-    "readlinkat",
-    "rename",
-    "renameat",
-    "renameat2",
-    "rmdir",
-    "symlink",
-    "symlinkat",
-    "unlink",
-    "unlinkat",
+    "access chdir creat faccessat faccessat2 fchdir getcwd getdents getdents64 link linkat "
+    "mkdir mkdirat mknod mknodat name_to_handle_at open openat openat2 readlink readlinkat "
+    "rename renameat renameat2 rmdir symlink symlinkat unlink unlinkat "
     // Attributes.
-    "chmod",
-    "chown",
-    "chown32",
-    "fchmod",
-    "fchmodat",
-    "fchmodat2",
-    "fchown",
-    "fchown32",
-    "fchownat",
-    "fgetxattr",
-    "flistxattr",
-    "fremovexattr",
-    "fsetxattr",
-    "fstat",
-    "fstat64",
-    "fstatat64",
-    "fstatfs",
-    "fstatfs64",
-    "futimesat",
-    "getxattr",
-    "getxattrat",
-    "lchown",
-    "lchown32",
-    "lgetxattr",
-    "listmount",
-    "listxattr",
-    "listxattrat",
-    "llistxattr",
-    "lremovexattr",
-    "lsetxattr",
-    "lstat",
-    "lstat64",
-    "newfstatat",
-    "quotactl_fd",
-    "removexattr",
-    "removexattrat",
-    "setxattr",
-    "setxattrat",
-    "stat",
-    "stat64",
-    "statfs",
-    "statfs64",
-    "statmount",
-    "statx",
-    "utime",
-    "utimensat",
-    "utimes",
-};
+    "chmod chown chown32 fchmod fchmodat fchmodat2 fchown fchown32 fchownat fgetxattr "
+    "flistxattr fremovexattr fsetxattr fstat fstat64 fstatat64 fstatfs fstatfs64 futimesat "
+    "getxattr getxattrat lchown lchown32 lgetxattr listmount listxattr listxattrat "
+    "llistxattr lremovexattr lsetxattr lstat lstat64 newfstatat quotactl_fd removexattr "
+    "removexattrat setxattr setxattrat stat stat64 statfs statfs64 statmount statx utime "
+    "utimensat utimes";
 
-constexpr const char* kDeadly[] = {
-    "acct",
-    "add_key",
-    "bpf",
-    "capset",
-    "chroot",
-    "clock_adjtime",
-    "clock_settime",
-    "delete_module",
-    "execve",
-    "execveat",
-    "finit_module",
-    "fork",
-    "fsconfig",
-    "fsmount",
-    "fsopen",
-    "fspick",
-    "init_module",
-    "ioperm",
-    "iopl",
-    "kcmp",
-    "kexec_file_load",
-    "kexec_load",
-    "keyctl",
-    "mount",
-    "mount_setattr",
-    "move_mount",
-    "open_by_handle_at",
-    "open_tree",
-    "perf_event_open",
-    "pidfd_getfd",
-    "pivot_root",
-    "process_vm_readv",
-    "process_vm_writev",
-    "ptrace",
-    "reboot",
-    "request_key",
-    "setdomainname",
-    "setgid",
-    "setgroups",
-    "sethostname",
-    "setns",
-    "setregid",
-    "setresgid",
-    "setresuid",
-    "setreuid",
-    "settimeofday",
-    "setuid",
-    "swapoff",
-    "swapon",
-    "umount",
-    "umount2",
-    "unshare",
-    "userfaultfd",
-    "vfork",
-};
+constexpr char kDeadly[] =
+    "acct add_key bpf capset chroot clock_adjtime clock_settime delete_module execve "
+    "execveat finit_module fork fsconfig fsmount fsopen fspick init_module ioperm iopl kcmp "
+    "kexec_file_load kexec_load keyctl mount mount_setattr move_mount open_by_handle_at "
+    "open_tree perf_event_open pidfd_getfd pivot_root process_vm_readv process_vm_writev "
+    "ptrace reboot request_key setdomainname setgid setgroups sethostname setns setregid "
+    "setresgid setresuid setreuid settimeofday setuid swapoff swapon umount umount2 unshare "
+    "userfaultfd vfork";
 
 class Filter {
  public:
   Filter() : context_(seccomp_init(SCMP_ACT_ERRNO(ENOSYS)), &seccomp_release) {}
 
+  // `names` are separated by blanks.
+  void AddAll(uint32_t action, const char* names) {
+    std::istringstream words(names);
+    for (std::string name; words >> name;) Add(action, name.c_str());
+  }
   // Only if the arguments are as `conditions` says.
   void Add(uint32_t action, const char* name, const std::vector<scmp_arg_cmp>& conditions = {}) {
     const int number = seccomp_syscall_resolve_name(name);
@@ -371,11 +143,13 @@ void AddByArgument(Filter& filter) {
 
 }  // namespace
 
+bool FiltersSystemCalls() { return !kSanitized; }
+
 Status FilterSystemCalls() {
   if (kSanitized) return {};
   Filter filter;
-  for (const char* name : kAllowed) filter.Add(SCMP_ACT_ALLOW, name);
-  for (const char* name : kDeadly) filter.Add(SCMP_ACT_KILL_PROCESS, name);
+  filter.AddAll(SCMP_ACT_ALLOW, kAllowed);
+  filter.AddAll(SCMP_ACT_KILL_PROCESS, kDeadly);
   AddByArgument(filter);
   return filter.Load();
 }

@@ -11,8 +11,10 @@
 namespace tandem::tools {
 
 // For all threads of the process, those that already run too, and for good. Sets no_new_privs. Does
-// nothing in a build with sanitizers, which use other calls. Fails with EINVAL on a kernel that has
-// no filters.
+// nothing in a build with sanitizers. Fails with EINVAL on a kernel that has no filters.
 Status FilterSystemCalls();
+
+// Returns false in a build with sanitizers, which use other calls.
+bool FiltersSystemCalls();
 
 }  // namespace tandem::tools

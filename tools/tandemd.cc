@@ -190,6 +190,12 @@ Status CheckUrls(Settings& settings) {
   return {};
 }
 
+// Returns whether listening there takes a right of root's.
+bool HasLowPort(const std::string& url) {
+  const int port = std::atoi(url.c_str() + url.rfind(':') + 1);  // 0 for ipc://
+  return port > 0 && port < 1024;
+}
+
 // Parses --store-mode. Only the owner may ever write to a store.
 tandem::Result<mode_t> StoreMode(const Settings& settings) {
   constexpr mode_t kMost = 0755;
@@ -293,9 +299,9 @@ int Run(Settings settings) {
   // Account local, which has all rights in the tree, can be reached by these.
   const auto is_local = [](const std::string& url) { return !url.starts_with("tls://"); };
   settings.trusted_attributes |= std::ranges::any_of(settings.urls, is_local);
-  if (const auto reduced = tandem::tools::ReduceToReplica(settings.trusted_attributes); !reduced) {
-    return Fail(reduced.error());
-  }
+  const auto reduced = tandem::tools::ReduceToReplica(
+      {settings.trusted_attributes, std::ranges::any_of(settings.urls, HasLowPort)});
+  if (!reduced) return Fail(reduced.error());
   const auto served = Serve(settings, *store_mode, signals);
   return served ? EXIT_SUCCESS : Fail(served.error());
 }

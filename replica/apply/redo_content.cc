@@ -202,9 +202,17 @@ Result<InodeId> ContentWriter::MakeNode(const std::string& name,
       }
   }
   if (result != 0) return ErrnoError("make hold/" + name);
-  ASSIGN_OR_RETURN(const auto inode, InodeAt(hold_fd, name));
-  if (!inode) return ErrnoError(ENOENT, "find hold/" + name);
-  return *inode;
+  return FindMade(hold_fd, name, attributes.kind);
+}
+
+// Another kind of object would never become right: it would stand for this one, and be kept.
+Result<InodeId> ContentWriter::FindMade(int hold_fd, const std::string& name, meta::Kind kind) {
+  ASSIGN_OR_RETURN(const UniqueFd fd, OpenBeneath(hold_fd, name, O_PATH));
+  struct stat made;
+  if (fstat(fd.get(), &made) != 0) return ErrnoError("stat hold/" + name);
+  ASSIGN_OR_RETURN(const auto inode, InodeAt(fd.get(), ""));
+  if (inode && meta::KindOf(made.st_mode) == kind) return *inode;
+  return ErrnoError(ESTALE, "find hold/" + name + " (another program has put something there)");
 }
 
 Status ContentWriter::Make(ObjectId object, const meta::Attributes& attributes) {

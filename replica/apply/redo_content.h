@@ -47,6 +47,7 @@ class ContentWriter {
   // Returns the inode that was made, in hold/.
   Result<InodeId> MakeNode(const std::string& name, const meta::Attributes& attributes);
   static Result<InodeId> MakeFile(int hold_fd, const std::string& name);
+  static Result<InodeId> FindMade(int hold_fd, const std::string& name, meta::Kind kind);
   Status Truncate(ObjectId object);
   Status Shrink(ObjectId object, uint64_t size);
   Result<UniqueFd> OpenPath(ObjectId object);
