@@ -49,9 +49,8 @@ void LinkWatch::Run() {
 }
 
 void LinkWatch::WatchConnection() {
-  const auto now = Clock::now();
   without_since_ = {};
-  if (now - dialed_ > kRedialPauseLongest) dial_pause_ = kRedialPauseFirst;
+  if (Clock::now() - dialed_ > kRedialPauseLongest) dial_pause_ = kRedialPauseFirst;
   const auto silence = peer_.silence();
   if (silence < kLinkAskAfter) {
     if (std::exchange(quiet_, false)) LogInfo("replica {}: {} is heard again", name_, peer_.url());
@@ -60,7 +59,13 @@ void LinkWatch::WatchConnection() {
   if (silence >= kLinkQuiet && !std::exchange(quiet_, true)) {
     LogInfo("replica {}: nothing heard from {} for {}", name_, peer_.url(), SecondsOf(silence));
   }
+  if (silence >= kLinkQuiet) probe_.Look();
   peer_.SeeWhetherThere(kLinkAnswerWithin);
+  // The kernel sends again ever more seldom what got lost, so the connection may stay silent for as
+  // long again as the network was away. A new one does not.
+  const auto now = Clock::now();
+  const auto silent_for = peer_.silence();
+  if (silent_for >= kLinkQuiet && probe_.reached() > now - silent_for) DialAnew(now);
 }
 
 void LinkWatch::AwaitConnection() {
@@ -70,9 +75,13 @@ void LinkWatch::AwaitConnection() {
   probe_.Look();
   const auto reached = probe_.reached();
   if (reached < without_since_ + kLinkSoonConnected) return;
-  if (now < std::max(without_since_, dialed_) + dial_pause_) return;
   // nng may wait for a pause to end, or for the kernel's next attempt, and those come less and less
   // often; or it may never dial again.
+  if (now >= without_since_ + dial_pause_) DialAnew(now);
+}
+
+void LinkWatch::DialAnew(Clock::time_point now) {
+  if (now < dialed_ + dial_pause_) return;
   LogInfo("replica {}: {} can be reached; connecting anew", name_, peer_.url());
   peer_.DialAnew();
   dialed_ = now;

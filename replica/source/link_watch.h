@@ -1,6 +1,6 @@
 // Watches the link to one replica on a thread of its own, while the sender's thread waits for
 // answers. It finds out whether anything is heard over the link, why no connection comes about, and
-// whether nng stays without a connection although one can be made.
+// whether the link stays silent, or without a connection, although another connection can be made.
 #pragma once
 
 #include <chrono>
@@ -29,6 +29,8 @@ class LinkWatch {
   void Run();
   void WatchConnection();
   void AwaitConnection();
+  // Does it unless that was done a short time ago.
+  void DialAnew(CondVar::Clock::time_point now);
   bool WaitUnlessStopped(std::chrono::milliseconds time) EXCLUDES(mutex_);
 
   const std::string name_;
