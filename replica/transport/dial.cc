@@ -52,8 +52,8 @@ Status DialedSocket::Start(const std::string& url) {
   int code = nng_dialer_create(&dialer, socket_.handle, url.c_str());
   if (code != 0) return BadUrl(code, url);
   nng_dialer_set_ms(dialer, NNG_OPT_RECONNMINT, kReconnectFirstMs);
-  nng_dialer_set_ms(dialer, NNG_OPT_RECONNMAXT,
-                    NngIsStuck() ? kReconnectLastIfStuckMs : kReconnectLastMs);
+  const int32_t longest = url.starts_with("ipc://") ? kReconnectLastHereMs : kReconnectLastMs;
+  nng_dialer_set_ms(dialer, NNG_OPT_RECONNMAXT, NngIsStuck() ? kReconnectLastIfStuckMs : longest);
   // Transports without this option refuse it, and do not need it.
   (void)nng_dialer_set_bool(dialer, NNG_OPT_TCP_KEEPALIVE, true);
   code = nng_dialer_start(dialer, NNG_FLAG_NONBLOCK);

@@ -9,10 +9,12 @@ namespace tandem::replica {
 
 // ---- Dialing: dial.h ----------------------------------------------------------------------------
 
-// Pause between attempts to connect, in milliseconds: at first, at most, and at most while nng is
-// stuck, since then it leaks a descriptor each attempt.
+// Pause between attempts to connect, in milliseconds: at first, at most, at most on this machine
+// (what leads through ssh has pauses of its own), and at most while nng is stuck, since then it
+// leaks a descriptor each attempt.
 inline constexpr int32_t kReconnectFirstMs = 100;
 inline constexpr int32_t kReconnectLastMs = 5000;
+inline constexpr int32_t kReconnectLastHereMs = 500;
 inline constexpr int32_t kReconnectLastIfStuckMs = 60'000;
 // nng sends a request again when its connection ends. This timer only covers replies that are lost
 // on an open connection, which REP does not do. If it were short, a slow link would carry every
@@ -24,11 +26,12 @@ inline constexpr std::chrono::milliseconds kConnectionSilence{5000};
 // requests prove nothing: a proxy, or the kernel of a host whose tandemd is stuck, takes them in.
 inline constexpr uint64_t kLeastProgressBytes = 4096;
 
-// ---- Through ssh: ssh_tunnel.h -------------------------------------------------------------------
+// ---- Through ssh: ssh_tunnel.h
+// -------------------------------------------------------------------
 
 // Pause before ssh is started again: at first, at most, and at most if a person has to help.
 inline constexpr std::chrono::seconds kSshPauseFirst{1};
-inline constexpr std::chrono::seconds kSshPauseLongest{4};
+inline constexpr std::chrono::seconds kSshPauseLongest{2};
 inline constexpr std::chrono::seconds kSshPauseIfRefused{30};
 // An ssh that has run for this long had a connection.
 inline constexpr std::chrono::seconds kSshHasWorked{15};
