@@ -56,14 +56,22 @@ bool Cable::IsPossible() {
          works({"unshare", "--net", "nft", "add", "table", "inet", "fault"});
 }
 
-void Cable::Filter(const std::string& chain, const std::string& rule) {
-  far_.Run({"nft", "add table inet fault; add chain inet fault f { " + chain + " }" +
-                       (rule.empty() ? "" : "; add rule inet fault f " + rule)});
+void Cable::LoseAnswers() {
+  near_.Run({"nft",
+             "add table netdev fault; add chain netdev fault f { type filter hook ingress device "
+             "eth0 priority 0; policy drop; }"});
 }
 
 void Cable::Reset(int port) {
-  Filter("type filter hook input priority 0;",
-         "tcp dport " + std::to_string(port) + " reject with tcp reset");
+  far_.Run({"nft",
+            "add table inet fault; add chain inet fault f { type filter hook input priority 0; }; "
+            "add rule inet fault f tcp dport " +
+                std::to_string(port) + " reject with tcp reset"});
+}
+
+void Cable::Heal() {
+  near_.Run({"nft", "flush ruleset"});
+  far_.Run({"nft", "flush ruleset"});
 }
 
 void Cable::SetRate(const std::string& rate) {

@@ -112,14 +112,16 @@ Result<std::string> CheckIpc(const std::string& url, const std::string& path, Ur
 
 Result<std::string> CheckUrl(const std::string& url, UrlUse use) {
   constexpr std::string_view kAfterScheme = "://";
-  // What system calls are given would end at a NUL.
-  if (std::ranges::any_of(url, [](unsigned char c) { return std::iscntrl(c) != 0; })) {
-    return BadUrl(url, use, "it has a control character");
-  }
   const size_t at = url.find(kAfterScheme);
   if (at == std::string::npos) return BadUrl(url, use, "it has no scheme");
   const std::string scheme = url.substr(0, at);
   const std::string rest = url.substr(at + kAfterScheme.size());
+  // ssh:// has rules of its own, which are stricter. Of others, what system calls are given would
+  // end at a NUL.
+  if (scheme != "ssh" &&
+      std::ranges::any_of(url, [](unsigned char c) { return std::iscntrl(c) != 0; })) {
+    return BadUrl(url, use, "it has a control character");
+  }
   if (scheme == "tcp" || scheme == "tls") return CheckTcp(url, scheme, rest, use);
   if (scheme == "ipc") return CheckIpc(url, rest, use);
   if (scheme == "ssh" && use == UrlUse::kReplica) {

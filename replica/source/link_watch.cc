@@ -15,8 +15,7 @@ std::string SecondsOf(milliseconds time) { return std::to_string(time.count() / 
 
 }  // namespace
 
-LinkWatch::LinkWatch(std::string name, Peer& peer)
-    : name_(std::move(name)), peer_(peer) {
+LinkWatch::LinkWatch(std::string name, Peer& peer) : name_(std::move(name)), peer_(peer) {
   thread_ = std::thread([this] { Run(); });
 }
 

@@ -117,7 +117,11 @@ class StreamRequestSocket final : public RequestSocket {
   void Run();
   Result<std::shared_ptr<const TlsContext>> TlsForNext();
   bool Dial();
+  Result<NngStream> Connect();
   bool Carry(NngStream stream, std::shared_ptr<const TlsContext> tls);
+  std::shared_ptr<Line> MakeLine(NngStream stream, std::shared_ptr<const TlsContext> tls);
+  bool IsSilent() { return silence() >= kTryAnotherAfter; }
+  std::shared_ptr<Line> TryAnother(const Line& present);
   void EndIfSilent(milliseconds patience) EXCLUDES(mutex_);
   void EndLine(const Error& why);
 
@@ -139,8 +143,11 @@ class StreamRequestSocket final : public RequestSocket {
   bool stopping_ GUARDED_BY(mutex_) = false;
   bool closed_ GUARDED_BY(mutex_) = false;
   std::shared_ptr<Line> line_ GUARDED_BY(mutex_);
-  bool ready_ GUARDED_BY(mutex_) = false;       // the line has been greeted
-  bool line_ended_ GUARDED_BY(mutex_) = false;  // and waits to be destroyed
+  bool ready_ GUARDED_BY(mutex_) = false;           // the line has been greeted
+  bool line_ended_ GUARDED_BY(mutex_) = false;      // and waits to be destroyed
+  const Line* spare_ GUARDED_BY(mutex_) = nullptr;  // is tried while the line is silent
+  bool spare_ready_ GUARDED_BY(mutex_) = false;
+  bool spare_ended_ GUARDED_BY(mutex_) = false;
   std::string why_ GUARDED_BY(mutex_);
   uint32_t last_id_ GUARDED_BY(mutex_) = kFirstId;
   std::map<uint32_t, Request> requests_ GUARDED_BY(mutex_);
@@ -247,7 +254,8 @@ void StreamRequestSocket::Run() {
     while (!stopping_ && wake_.WaitUntil(mutex_, until)) {
     }
     if (stopping_) return;
-    pause = std::min(2 * pause, kRedialLast);
+    pause = std::min(2 * pause,
+                     target_.scheme == StreamUrl::Scheme::kIpc ? kRedialHereLast : kRedialLast);
   }
 }
 
@@ -259,16 +267,23 @@ bool StreamRequestSocket::Dial() {
     why_ = tls.error().ToString();
     return false;
   }
+  auto stream = Connect();
+  if (!stream) {
+    MutexLock lock(mutex_);
+    why_ = stream.error().context();
+    return false;
+  }
+  return Carry(std::move(*stream), std::move(*tls));
+}
+
+// The error's context says why for people.
+Result<NngStream> StreamRequestSocket::Connect() {
   dial_.SetTimeout(kDialTimeout);
   nng_stream_dialer_dial(dialer_, dial_.handle);
   nng_aio_wait(dial_.handle);
-  if (const int code = nng_aio_result(dial_.handle); code != 0) {
-    std::string why = WhyNotDialed(code, url_, target_);
-    MutexLock lock(mutex_);
-    why_ = std::move(why);
-    return false;
-  }
-  return Carry(NngStream(nng_aio_get_output(dial_.handle, 0)), std::move(*tls));
+  const int code = nng_aio_result(dial_.handle);
+  if (code == 0) return NngStream(nng_aio_get_output(dial_.handle, 0));
+  return MakeError(KindOfNng(code), WhyNotDialed(code, url_, target_));
 }
 
 // Returns null unless the URL is tls://.
@@ -278,16 +293,22 @@ Result<std::shared_ptr<const TlsContext>> StreamRequestSocket::TlsForNext() {
   return TlsContext::Make(TlsSide::kAsking, credentials);
 }
 
-// Carries calls over a connection until it ends. Returns true if it was greeted.
-bool StreamRequestSocket::Carry(NngStream stream, std::shared_ptr<const TlsContext> tls) {
+std::shared_ptr<Line> StreamRequestSocket::MakeLine(NngStream stream,
+                                                    std::shared_ptr<const TlsContext> tls) {
   Channel::Options options;
   options.asks = true;
   options.is_ipc = target_.scheme == StreamUrl::Scheme::kIpc;
   options.max_frame_bytes = kMaxMessageBytes + Frame::kIdBytes;
   options.tls = std::move(tls);
-  options.greeting_timeout = kAskingGreetingTimeout;
+  options.greeting_timeout = options.is_ipc ? kAskingHereGreetingTimeout : kAskingGreetingTimeout;
   options.frame_timeout = kFrameTimeout;
-  const auto line = std::make_shared<Line>(*this, std::move(stream), std::move(options));
+  return std::make_shared<Line>(*this, std::move(stream), std::move(options));
+}
+
+// Carries calls over a connection until it ends, or over another that takes its place while it is
+// silent. Returns true if it was greeted.
+bool StreamRequestSocket::Carry(NngStream stream, std::shared_ptr<const TlsContext> tls) {
+  std::shared_ptr<Line> line = MakeLine(std::move(stream), std::move(tls));
   {
     MutexLock lock(mutex_);
     line_ = line;
@@ -297,21 +318,69 @@ bool StreamRequestSocket::Carry(NngStream stream, std::shared_ptr<const TlsConte
   if (const auto started = line->channel().Start(); !started) {
     line->channel().End(started.error());
   }
-  bool stopped = false;
-  {
-    MutexLock lock(mutex_);
-    while (!line_ended_ && !stopping_) wake_.Wait(mutex_);
-    stopped = !line_ended_;
+  for (;;) {
+    {
+      MutexLock lock(mutex_);
+      if (!line_ended_ && !stopping_) wake_.WaitFor(mutex_, kTryAnotherPause);
+      if (line_ended_ || stopping_) break;
+    }
+    if (target_.scheme == StreamUrl::Scheme::kIpc || !IsSilent()) continue;
+    std::shared_ptr<Line> another = TryAnother(*line);
+    if (another == nullptr) continue;
+    line->channel().End(Error(ErrorKind::kUnreachable, ETIMEDOUT, "another connection is used"));
+    line = std::move(another);
   }
-  if (stopped) line->channel().End(Error(ErrorKind::kCancelled, ECANCELED, "stopping"));
+  line->channel().End(Error(ErrorKind::kCancelled, ECANCELED, "stopping"));
   MutexLock lock(mutex_);
   line_.reset();
   return connections_ != before;
 }
 
+// Makes another connection. Puts it in place of the present one, and returns it, if it is greeted
+// while the present one is still silent.
+std::shared_ptr<Line> StreamRequestSocket::TryAnother(const Line& present) {
+  auto tls = TlsForNext();
+  if (!tls) return nullptr;
+  auto stream = Connect();
+  if (!stream) return nullptr;
+  std::shared_ptr<Line> spare = MakeLine(std::move(*stream), std::move(*tls));
+  {
+    MutexLock lock(mutex_);
+    spare_ = spare.get();
+    spare_ready_ = spare_ended_ = false;
+  }
+  if (const auto started = spare->channel().Start(); !started) {
+    spare->channel().End(started.error());
+  }
+  bool taken = false;
+  {
+    MutexLock lock(mutex_);
+    while (!spare_ready_ && !spare_ended_ && !line_ended_ && !stopping_) wake_.Wait(mutex_);
+    spare_ = nullptr;
+    taken = spare_ready_ && !spare_ended_ && !line_ended_ && !stopping_ && line_.get() == &present;
+    if (taken) {
+      line_ = spare;
+      ready_ = false;
+    }
+  }
+  if (!taken) {
+    spare->channel().End(Error(ErrorKind::kCancelled, ECANCELED, "not needed"));
+    return nullptr;
+  }
+  LogInfo("{} was silent; another connection takes its place", url_);
+  Ready(*spare);
+  return spare;
+}
+
 void StreamRequestSocket::Ready(Line& line) {
   const auto [local, remote] = line.channel().Ports();
   MutexLock lock(mutex_);
+  if (&line == spare_) {
+    spare_ready_ = true;
+    wake_.NotifyAll();
+    return;
+  }
+  if (&line != line_.get()) return;
   progress_.Follow(local, remote);
   counted_ = 0;
   Heard();
@@ -338,12 +407,13 @@ void StreamRequestSocket::Answer(Frame frame) {
 
 void StreamRequestSocket::Ended(Line& line, const Error& why) {
   MutexLock lock(mutex_);
-  if (line_ == nullptr || &line != line_.get()) return;
+  if (&line == spare_) spare_ended_ = true;
+  wake_.NotifyAll();
+  if (&line != line_.get()) return;
   if (!ready_ && why.kind() != ErrorKind::kCancelled) why_ = WhyNotGreeted(why, url_);
   ready_ = false;
   line_ended_ = true;
   progress_.Follow(0, 0);
-  wake_.NotifyAll();
 }
 
 void Line::OnReady() { socket_.Ready(*this); }

@@ -3,7 +3,7 @@
 // is handed to an ssh of its own; this process copies nothing. There is one connection at a time: a
 // new one ends the one before it.
 //
-// If ssh ends, the next one waits for 1, 2, 4 ... seconds: up to 4 if the network or the other host
+// If ssh ends, the next one waits for 1, 2, 4 ... seconds: up to 2 if the network or the other host
 // may come back by itself, up to 30 if a person has to help. Any thread may call it.
 #pragma once
 

@@ -10,8 +10,10 @@ namespace tandem::replica {
 
 // ---- Both sides: channel.h ----------------------------------------------------------------------
 
-// From the connection to the end of the greetings: of the side that asks, and that answers.
+// From the connection to the end of the greetings: of the side that asks (a socket of this host may
+// lead to ssh, which connects meanwhile), and of the side that answers.
 inline constexpr std::chrono::milliseconds kAskingGreetingTimeout{5000};
+inline constexpr std::chrono::milliseconds kAskingHereGreetingTimeout{15'000};
 inline constexpr std::chrono::milliseconds kGreetingTimeout{10'000};
 // A message of a peer that may only enrol has at most so many bytes.
 inline constexpr size_t kMaxStrangerBytes = 64 << 10;
@@ -25,17 +27,24 @@ inline constexpr std::chrono::milliseconds kDialTimeout{3000};
 // Pause between attempts: at first, and at most.
 inline constexpr std::chrono::milliseconds kRedialFirst{100};
 inline constexpr std::chrono::milliseconds kRedialLast{2000};
+inline constexpr std::chrono::milliseconds kRedialHereLast{500};
+// When the connection has been silent for so long, another is tried, and again after the pause. The
+// kernel sends again ever more seldom what got lost, so a connection may stay silent for as long
+// again as the network was away.
+inline constexpr std::chrono::milliseconds kTryAnotherAfter{4000};
+inline constexpr std::chrono::milliseconds kTryAnotherPause{1000};
 // A connection on which nothing makes progress for this long is given up.
 inline constexpr std::chrono::milliseconds kConnectionSilence{5000};
 // The peer must take in this many bytes of what is sent for the connection to count as alive. Small
 // requests prove nothing: a proxy, or the kernel of a host whose tandemd is stuck, takes them in.
 inline constexpr uint64_t kLeastProgressBytes = 4096;
 
-// ---- Through ssh: ssh_tunnel.h -------------------------------------------------------------------
+// ---- Through ssh: ssh_tunnel.h
+// -------------------------------------------------------------------
 
 // Pause before ssh is started again: at first, at most, and at most if a person has to help.
 inline constexpr std::chrono::seconds kSshPauseFirst{1};
-inline constexpr std::chrono::seconds kSshPauseLongest{4};
+inline constexpr std::chrono::seconds kSshPauseLongest{2};
 inline constexpr std::chrono::seconds kSshPauseIfRefused{30};
 // An ssh that has run for this long had a connection.
 inline constexpr std::chrono::seconds kSshHasWorked{15};

@@ -48,7 +48,7 @@ inline ConnectionRef ConnectionOf(const std::string& identity) {
   return std::make_shared<Connection>(peer);
 }
 
-class Accounts : public testing::Test {
+class StoreAccounts : public testing::Test {
  protected:
   Accounts() {
     for (const char* identity : {"alice/web", "alice/mail", "bob/web", "local"}) Admit(identity);

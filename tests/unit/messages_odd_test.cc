@@ -131,7 +131,7 @@ TEST(OddMessages, ATypeWithoutABodyIsRefused) {
 
 TEST(OddMessages, ABodyWithoutAKnownTypeIsRefused) {
   EXPECT_TRUE(IsRefused(ReplyWith(0, SomeSignature)));
-  EXPECT_TRUE(IsRefused(ReplyWith(6, SomeSignature)));
+  EXPECT_TRUE(IsRefused(ReplyWith(7, SomeSignature)));
   EXPECT_TRUE(IsRefused(ReplyWith(255, SomeSignature)));
   EXPECT_FALSE(IsRefused(ReplyWith(2, SomeSignature)));
 }

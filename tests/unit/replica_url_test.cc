@@ -89,7 +89,6 @@ TEST(ReplicaUrl, OfAnotherSchemeIsRefused) {
   ExpectRefused("htp://x", "the scheme \"htp\" is unknown");
   ExpectRefused("://x", "the scheme \"\" is unknown");
   ExpectRefused("inproc://x", "the scheme \"inproc\" is unknown");
-  ExpectRefused("tls://x", "not implemented yet");
 }
 
 TEST(ReplicaUrl, OfASocketHasAWholePathThatFits) {

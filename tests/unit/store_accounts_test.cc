@@ -18,7 +18,7 @@ std::string BytesOf(Reply reply) {
   return EncodeReply(reply);
 }
 
-TEST_F(Accounts, EachHasItsOwnVolumeOfOneNameAndId) {
+TEST_F(StoreAccounts, EachHasItsOwnVolumeOfOneNameAndId) {
   auto alice = ClientOf("alice/web");
   auto bob = ClientOf("bob/web");
   auto local = ClientOf("local");
@@ -39,7 +39,7 @@ TEST_F(Accounts, EachHasItsOwnVolumeOfOneNameAndId) {
 
 // The replies to Hello are the same bytes whether or not another account has the volume, and
 // nothing of that volume is touched.
-TEST_F(Accounts, Invariant12AnAccountCannotTellWhetherAnothersVolumeExists) {
+TEST_F(StoreAccounts, Invariant12AnAccountCannotTellWhetherAnothersVolumeExists) {
   auto alice = ClientOf("alice/web", "secret");
   ASSERT_EQ(alice.Greet().code, ReplyCode::kOk);
   ASSERT_EQ(alice.Ship(NewFile(1, "secret")).code, ReplyCode::kOk);
@@ -72,7 +72,7 @@ TEST_F(Accounts, Invariant12AnAccountCannotTellWhetherAnothersVolumeExists) {
   EXPECT_EQ(alice.Ship(NewFile(2, "more")).code, ReplyCode::kOk) << "its session goes on";
 }
 
-TEST_F(Accounts, ASessionBelongsToTheIdentityThatOpenedIt) {
+TEST_F(StoreAccounts, ASessionBelongsToTheIdentityThatOpenedIt) {
   auto alice = ClientOf("alice/web");
   ASSERT_EQ(alice.Greet().code, ReplyCode::kOk);
   const Reply never = ClientOf("bob/web").Ask(WaitApplied{});
@@ -86,7 +86,7 @@ TEST_F(Accounts, ASessionBelongsToTheIdentityThatOpenedIt) {
   EXPECT_EQ(alice.Begin().code, ReplyCode::kOk);
 }
 
-TEST_F(Accounts, AnotherIdentityThatNamesTheSameRunIsAnotherSource) {
+TEST_F(StoreAccounts, AnotherIdentityThatNamesTheSameRunIsAnotherSource) {
   auto alice = ClientOf("alice/web");
   const Hello hello{1, 1, "data", VolumeId(1, 1), "host:/data", RunId(7, 7)};
   EXPECT_EQ(alice.Ask(hello).code, ReplyCode::kOk);
@@ -94,7 +94,7 @@ TEST_F(Accounts, AnotherIdentityThatNamesTheSameRunIsAnotherSource) {
   EXPECT_EQ(ClientOf("alice/mail").Ask(hello).code, ReplyCode::kRefused);
 }
 
-TEST_F(Accounts, ARevocationBitesAtTheNextRequest) {
+TEST_F(StoreAccounts, ARevocationBitesAtTheNextRequest) {
   auto alice = ClientOf("alice/web");
   ASSERT_EQ(alice.Greet().code, ReplyCode::kOk);
   ASSERT_EQ(alice.Begin().code, ReplyCode::kOk);
@@ -104,7 +104,7 @@ TEST_F(Accounts, ARevocationBitesAtTheNextRequest) {
   EXPECT_THAT(reply.message, HasSubstr("revoked"));
 }
 
-TEST_F(Accounts, AReadOnlyIdentityOpensNoWritingSession) {
+TEST_F(StoreAccounts, AReadOnlyIdentityOpensNoWritingSession) {
   Rights reader = Admit("alice/mail");
   reader.may_write = false;
   registry_->Set(reader);
@@ -114,7 +114,7 @@ TEST_F(Accounts, AReadOnlyIdentityOpensNoWritingSession) {
   EXPECT_FALSE(stdfs::exists(At("alice")));
 }
 
-TEST_F(Accounts, AStrangerMayOnlyEnrol) {
+TEST_F(StoreAccounts, AStrangerMayOnlyEnrol) {
   Rights stranger = Admit("alice/mail");
   stranger.may_only_enrol = true;
   registry_->Set(stranger);
@@ -123,7 +123,7 @@ TEST_F(Accounts, AStrangerMayOnlyEnrol) {
   EXPECT_THAT(reply.message, HasSubstr("enrol with a token"));
 }
 
-TEST_F(Accounts, AnAccountWhoseNameAVolumeHasIsToldNothingOfIt) {
+TEST_F(StoreAccounts, AnAccountWhoseNameAVolumeHasIsToldNothingOfIt) {
   ASSERT_EQ(ClientOf("local", "alice").Greet().code, ReplyCode::kOk);
   const Reply reply = ClientOf("alice/web").Greet();
   EXPECT_EQ(reply.code, ReplyCode::kRefused);
@@ -132,7 +132,7 @@ TEST_F(Accounts, AnAccountWhoseNameAVolumeHasIsToldNothingOfIt) {
   EXPECT_FALSE(stdfs::exists(At("alice/data")));
 }
 
-TEST_F(Accounts, NamesThatLeadElsewhereMakeNoAccount) {
+TEST_F(StoreAccounts, NamesThatLeadElsewhereMakeNoAccount) {
   for (const char* account : {"..", ".tandemd", "a\nb/c"}) {
     Rights rights;
     rights.account = account;
@@ -146,7 +146,7 @@ TEST_F(Accounts, NamesThatLeadElsewhereMakeNoAccount) {
 
 // ---- Adopting ----------------------------------------------------------------------------------
 
-TEST_F(Accounts, AVolumeIsAdoptedWhereItStands) {
+TEST_F(StoreAccounts, AVolumeIsAdoptedWhereItStands) {
   auto local = ClientOf("local");
   ASSERT_EQ(local.Greet().code, ReplyCode::kOk);
   ASSERT_EQ(local.Ship(NewFile(1, "kept")).code, ReplyCode::kOk);
@@ -172,7 +172,7 @@ TEST_F(Accounts, AVolumeIsAdoptedWhereItStands) {
   EXPECT_EQ(alice.Ship(NewFile(2, "more")).code, ReplyCode::kOk);
 }
 
-TEST_F(Accounts, AnAdoptionThatWasKilledIsFinished) {
+TEST_F(StoreAccounts, AnAdoptionThatWasKilledIsFinished) {
   ASSERT_EQ(ClientOf("local").Greet().code, ReplyCode::kOk);
   ASSERT_EQ(ClientOf("alice/web", "other").Greet().code, ReplyCode::kOk);
   store_.reset();
@@ -187,7 +187,7 @@ TEST_F(Accounts, AnAdoptionThatWasKilledIsFinished) {
             (std::vector<VolumeKey>{{"alice", "data"}, {"alice", "other"}}));
 }
 
-TEST_F(Accounts, AdoptingRefusesWhatIsInUseOrTaken) {
+TEST_F(StoreAccounts, AdoptingRefusesWhatIsInUseOrTaken) {
   auto local = ClientOf("local");
   ASSERT_EQ(local.Greet().code, ReplyCode::kOk);
   ASSERT_EQ(ClientOf("alice/web").Greet().code, ReplyCode::kOk);

@@ -33,7 +33,7 @@ bool Eventually(const Condition& condition) {
   return true;
 }
 
-TEST_F(Accounts, AnIdleVolumeIsClosedAndItsSourceGoesOn) {
+TEST_F(StoreAccounts, AnIdleVolumeIsClosedAndItsSourceGoesOn) {
   auto client = ClientOf("alice/web");
   const size_t before = OpenFiles();
   ASSERT_EQ(client.Greet().code, ReplyCode::kOk);
@@ -52,7 +52,7 @@ TEST_F(Accounts, AnIdleVolumeIsClosedAndItsSourceGoesOn) {
   EXPECT_EQ(client.Ship(NewFile(2, "more")).code, ReplyCode::kOk);
 }
 
-TEST_F(Accounts, ManyVolumesAtAStartTakeFewDescriptors) {
+TEST_F(StoreAccounts, ManyVolumesAtAStartTakeFewDescriptors) {
   constexpr int kVolumes = 20;
   const size_t empty = OpenFiles();
   for (int i = 0; i < kVolumes; ++i) {
@@ -148,7 +148,7 @@ TEST(Decoding, AnAccountThatFillsItsShareHoldsUpNoOther) {
 }
 
 // A few megabytes of the smallest records would take half a gigabyte.
-TEST_F(Accounts, AChunkOfTooManyRecordsIsRefused) {
+TEST_F(StoreAccounts, AChunkOfTooManyRecordsIsRefused) {
   auto client = ClientOf("alice/web");
   ASSERT_EQ(client.Greet().code, ReplyCode::kOk);
   ASSERT_EQ(client.Begin().code, ReplyCode::kOk);

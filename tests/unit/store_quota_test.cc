@@ -21,7 +21,7 @@ std::string Random(size_t size) {
   return text;
 }
 
-class Quotas : public Accounts {
+class Quotas : public StoreAccounts {
  protected:
   void Limit(const std::string& identity, const Quota& quota) {
     Rights rights = Admit(identity);
