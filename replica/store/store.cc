@@ -132,9 +132,11 @@ Status Store::MakeVolume(const Hello& hello, const VolumeKey& key) {
   return {};
 }
 
-Status Store::Adopt(const std::string& volume, const std::string& account) {
+Status Store::Adopt(const std::string& volume, const std::string& account,
+                    CondVar::Clock::duration silence) {
   const VolumeKey key{kLocalAccount, volume};
-  RETURN_IF_ERROR(volumes_.CloseFor(key, [&] { return layout_->Adopt(volume, account); }));
+  const auto since = CondVar::Clock::now() - silence;
+  RETURN_IF_ERROR(volumes_.CloseFor(key, since, [&] { return layout_->Adopt(volume, account); }));
   const VolumeKey moved{account, volume};
   UsageOf(kLocalAccount)->Forget(volume);
   volumes_.Note(moved);
@@ -226,7 +228,11 @@ Reply Store::Greet(const Hello& hello, const Rights& rights, const ConnectionRef
   const auto volume = VolumeFor(hello, key);
   if (!volume) {
     const Reply refusal = Refuse(CodeFor(volume.error()), volume.error().ToString());
-    NoteRefusal(rights.account + "/" + rights.identity, refusal.message);
+    const bool is_taken = volume.error().code() == EEXIST;
+    NoteRefusal(rights.account + "/" + rights.identity,
+                is_taken ? refusal.message + ": something else is called " + layout_->path() + "/" +
+                               key.ToString() + ", or the directory above it is not the account's"
+                         : refusal.message);
     return refusal;
   }
   Reply reply = (*volume)->Greet(hello, connection, rights.identity);

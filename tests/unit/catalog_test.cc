@@ -61,8 +61,9 @@ class CatalogTotalsTest : public testing::Test {
     return file;
   }
   void Put(uint64_t number, const CatalogObject& value, bool release = true) {
-    Change([&](Catalog& catalog) { ASSERT_TRUE(catalog.Put(ObjectId(1, number), value, Epoch(1))); },
-           release);
+    Change(
+        [&](Catalog& catalog) { ASSERT_TRUE(catalog.Put(ObjectId(1, number), value, Epoch(1))); },
+        release);
   }
   CatalogTotals Totals() { return catalog_->Totals().value(); }
   // Lets a new start count all rows, as it does for an older database.
