@@ -118,7 +118,7 @@ TEST_F(Quotas, AStageOfEndlessRecordsIsRefused) {
     reply = client.Ask(client.MakeChunk(records));
   }
   EXPECT_EQ(reply.code, ReplyCode::kNoSpace) << reply.message;
-  EXPECT_EQ(chunks, kRecordsOfObject + 2);
+  EXPECT_EQ(chunks, kRecordsOfObject + 1);
 }
 
 TEST_F(Quotas, WhatMakesAVolumeSmallerPassesAboveTheQuota) {
