@@ -196,9 +196,12 @@ Reply Store::Dispatch(const Request& request, const Rights& rights,
   if (auto refusal = RefuseForRights(key.name, rights)) return *refusal;
   UsageOf(key.account)->SetQuota(rights.quota);
   const auto* chunk = std::get_if<Chunk>(&request.body);
-  if (chunk == nullptr) return volume->Handle(request, connection);
-  const DecodeBudget::Share share(decoding_, key.account, DecodedBytes(*chunk));
-  return volume->Handle(request, connection);
+  std::optional<DecodeBudget::Share> share;
+  if (chunk != nullptr) share.emplace(decoding_, key.account, DecodedBytes(*chunk));
+  Reply reply = volume->Handle(request, connection);
+  // The source says it, too; here it is for the administrator, who can raise a quota.
+  if (reply.code == ReplyCode::kNoSpace) NoteRefusal("room for " + key.ToString(), reply.message);
+  return reply;
 }
 
 // Asked before it is known whether the volume exists.
