@@ -4,6 +4,7 @@
 #include <chrono>
 
 #include "replica/store/tuning.h"
+#include "replica/wire/chunk_payload.h"
 
 namespace tandem::replica {
 namespace {
@@ -78,6 +79,16 @@ std::optional<std::string> AccountUsage::RefuseStaged(const std::string& volume,
     return std::nullopt;
   }
   return InWords("", taken, added, quota_.bytes, true);
+}
+
+std::optional<std::string> AccountUsage::RefuseRecords(uint64_t records) {
+  MutexLock lock(mutex_);
+  if (quota_.objects == 0 || records / kRecordsOfObject <= quota_.objects + kMaxChunkRecords) {
+    return std::nullopt;
+  }
+  return "the change set has " + std::to_string(records) + " records, which is too much for " +
+         std::to_string(quota_.objects) + " files and directories, the quota of account " +
+         account_ + ": raise it with `tandemd account`";
 }
 
 std::optional<std::string> AccountUsage::RefuseVolume(uint64_t count, Time now) {

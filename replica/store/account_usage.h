@@ -48,6 +48,8 @@ class AccountUsage {
   // `bytes`: the content that a stage of the volume has, or will have.
   std::optional<std::string> RefuseStaged(const std::string& volume, uint64_t bytes)
       EXCLUDES(mutex_);
+  // `records`: those of a stage. They are remembered until it is committed.
+  std::optional<std::string> RefuseRecords(uint64_t records) EXCLUDES(mutex_);
   // `count`: of the volumes with the one that is to be made. Takes a volume from those that may be
   // made by now, unless refused.
   std::optional<std::string> RefuseVolume(uint64_t count, Time now) EXCLUDES(mutex_);

@@ -103,8 +103,10 @@ Position ApplyQueue::OpenSession(const Hello& hello, const ConnectionRef& connec
   MutexLock lock(mutex_);
   session_.Open(hello, connection, peer);
   changed_.NotifyAll();
-  LogInfo("volume {}: session with {}, at cut {}", place_.name(), hello.source,
-          applied_.name.epoch.number());
+  if (const auto more = sessions_.Suffix(hello.source)) {
+    LogInfo("volume {}: session with {}, at cut {}{}", place_.name(), hello.source,
+            applied_.name.epoch.number(), *more);
+  }
   return PositionLocked();
 }
 

@@ -16,11 +16,13 @@
 #include <string>
 #include <vector>
 
+#include "meta/base/log_limit.h"
 #include "meta/base/mutex.h"
 #include "meta/base/result.h"
 #include "replica/apply/attributes_writer.h"
 #include "replica/apply/catalog.h"
 #include "replica/apply/stage.h"
+#include "replica/store/tuning.h"
 #include "replica/store/volume_place.h"
 #include "replica/store/volume_report.h"
 #include "replica/store/write_session.h"
@@ -129,6 +131,7 @@ class ApplyQueue {
   bool MustHurry() REQUIRES(mutex_);
 
   const VolumePlace& place_;
+  LogLimit sessions_{kRefusalsLogged};  // a source may say Hello as often as it likes
   WriteSession& session_;
   VolumeReport& report_;
 

@@ -10,7 +10,7 @@ namespace tandem::replica {
 inline constexpr char kLocalAccount[] = "local";
 
 struct Quota {
-  uint64_t bytes = 0;    // of all the account's volumes, as allocated on the disk; 0: no limit
+  uint64_t bytes = 0;    // of all the account's volumes, as CatalogTotals counts; 0: no limit
   uint64_t objects = 0;  // likewise
   uint64_t volumes = 0;  // likewise
 };

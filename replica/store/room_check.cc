@@ -99,6 +99,12 @@ std::optional<Reply> RefuseChunk(const VolumePlace& place, const Stage& stage, u
                                          Where(place));
 }
 
+std::optional<Reply> RefuseRecords(const VolumePlace& place, uint64_t records) {
+  const auto& usage = place.terms().usage;
+  const auto why = usage == nullptr ? std::nullopt : usage->RefuseRecords(records);
+  return why ? std::optional(RefuseForQuota(place, *why)) : std::nullopt;
+}
+
 Reply RefuseForQuota(const VolumePlace& place, const std::string& why) {
   return Refuse(ReplyCode::kNoSpace, "volume " + place.name() + " of the replica: " + why);
 }

@@ -34,6 +34,8 @@ std::optional<Reply> RefuseUnlessFree(const VolumePlace& place, uint64_t bytes);
 // and is let in.
 std::optional<Reply> RefuseChunk(const VolumePlace& place, const Stage& stage, uint64_t staged,
                                  uint64_t bytes);
+// Returns the refusal of a stage of so many records.
+std::optional<Reply> RefuseRecords(const VolumePlace& place, uint64_t records);
 // `why` is that of an AccountUsage.
 Reply RefuseForQuota(const VolumePlace& place, const std::string& why);
 

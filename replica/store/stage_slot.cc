@@ -12,6 +12,11 @@ std::shared_ptr<Stage> StageSlot::Find(CutId id) {
   return stage_ != nullptr && stage_->id() == id ? stage_ : nullptr;
 }
 
+bool StageSlot::IsOpen() {
+  MutexLock lock(mutex_);
+  return stage_ != nullptr;
+}
+
 bool StageSlot::HasEnded(CutId id) {
   MutexLock lock(mutex_);
   return std::ranges::find(ended_, id) != ended_.end();

@@ -17,6 +17,7 @@ class StageSlot {
  public:
   // Returns null if the stage is not open.
   std::shared_ptr<Stage> Find(CutId id) EXCLUDES(mutex_);
+  bool IsOpen() EXCLUDES(mutex_);
   // Returns whether the stage is one of the last kMaxEndedStages that have ended.
   bool HasEnded(CutId id) EXCLUDES(mutex_);
   // Opens `stage`. Called if none is open.

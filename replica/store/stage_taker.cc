@@ -55,7 +55,7 @@ Reply StageTaker::Take(const Begin& begin) {
   auto stage = Stage::Create(place_.stage_fd(), place_.identity().volume, begin.stage, begin.base);
   if (!stage) return place_.Failure(stage.error());
   FAULT_POINT("replica.stage.begun");
-  content_ = 0;
+  content_ = records_ = 0;
   slot_.Put(std::move(*stage));
   return Ok();
 }
@@ -83,6 +83,7 @@ Reply StageTaker::Take(const Chunk& chunk) {
   }
   const uint64_t content = Stage::LiteralBytesIn(*records);
   if (auto refusal = RefuseChunk(place_, *stage, content_, content)) return *refusal;
+  if (auto refusal = RefuseRecords(place_, records_ + records->size())) return *refusal;
   const auto taken_out = stage->files().Take(*records, chunk.sequence);
   if (!taken_out) return place_.Failure(taken_out.error());
   ResolvedChunk resolved{chunk.sequence, chunk.raw_size, chunk.checksum, chunk.payload};
@@ -97,6 +98,7 @@ Reply StageTaker::Take(const Chunk& chunk) {
       stage->Append(resolved, OutlineOf(*records), Stage::LiteralBytesIn(*records));
   if (!appended) return place_.Failure(appended.error());
   content_ += content;
+  records_ += records->size();
   return Ok();
 }
 

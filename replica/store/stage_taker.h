@@ -44,6 +44,7 @@ class StageTaker {
   Reply Take(const Begin& begin) EXCLUDES(mutex_);
   Reply Take(const Chunk& chunk) EXCLUDES(mutex_);
   Reply Take(const Commit& commit) EXCLUDES(mutex_);
+  bool HasStage() { return slot_.IsOpen(); }
   // Ends the stage that is open, if there is one, and removes it. Called within a Turn.
   void CloseStage() REQUIRES(mutex_);
 
@@ -77,6 +78,7 @@ class StageTaker {
   Growth growth_ GUARDED_BY(mutex_);
   // Of the open stage: bytes of content, as sent.
   std::atomic<uint64_t> content_{0};
+  std::atomic<uint64_t> records_{0};
   // The last Commit that was refused, and why. It may have taken so long to find that out that the
   // source has given up waiting: if the Commit is repeated, the reply is, too.
   struct RefusedCommit {

@@ -132,9 +132,11 @@ Status Store::MakeVolume(const Hello& hello, const VolumeKey& key) {
   return {};
 }
 
-Status Store::Adopt(const std::string& volume, const std::string& account) {
+Status Store::Adopt(const std::string& volume, const std::string& account,
+                    CondVar::Clock::duration silence) {
   const VolumeKey key{kLocalAccount, volume};
-  RETURN_IF_ERROR(volumes_.CloseFor(key, [&] { return layout_->Adopt(volume, account); }));
+  const auto since = CondVar::Clock::now() - silence;
+  RETURN_IF_ERROR(volumes_.CloseFor(key, since, [&] { return layout_->Adopt(volume, account); }));
   const VolumeKey moved{account, volume};
   UsageOf(kLocalAccount)->Forget(volume);
   volumes_.Note(moved);
@@ -195,9 +197,12 @@ Reply Store::Dispatch(const Request& request, const Rights& rights,
   if (auto refusal = RefuseForRights(key.name, rights)) return *refusal;
   UsageOf(key.account)->SetQuota(rights.quota);
   const auto* chunk = std::get_if<Chunk>(&request.body);
-  if (chunk == nullptr) return volume->Handle(request, connection);
-  const DecodeBudget::Share share(decoding_, key.account, DecodedBytes(*chunk));
-  return volume->Handle(request, connection);
+  std::optional<DecodeBudget::Share> share;
+  if (chunk != nullptr) share.emplace(decoding_, key.account, DecodedBytes(*chunk));
+  Reply reply = volume->Handle(request, connection);
+  // The source says it, too; here it is for the administrator, who can raise a quota.
+  if (reply.code == ReplyCode::kNoSpace) NoteRefusal("room for " + key.ToString(), reply.message);
+  return reply;
 }
 
 // Asked before it is known whether the volume exists.
@@ -227,7 +232,11 @@ Reply Store::Greet(const Hello& hello, const Rights& rights, const ConnectionRef
   const auto volume = VolumeFor(hello, key);
   if (!volume) {
     const Reply refusal = Refuse(CodeFor(volume.error()), volume.error().ToString());
-    NoteRefusal(rights.account + "/" + rights.identity, refusal.message);
+    const bool is_taken = volume.error().code() == EEXIST;
+    NoteRefusal(rights.account + "/" + rights.identity,
+                is_taken ? refusal.message + ": something else is called " + layout_->path() + "/" +
+                               key.ToString() + ", or the directory above it is not the account's"
+                         : refusal.message);
     return refusal;
   }
   if (const auto set = (*volume)->SetPolicy({rights.may_set_special}); !set) {

@@ -53,9 +53,10 @@ class Store {
   // Answers an encoded Request with an encoded Reply. May wait. `connection` is null if unknown:
   // then nothing is proved about the peer.
   std::string Answer(std::string_view request, const ConnectionRef& connection = nullptr);
-  // Moves a volume of account local to another account. Returns EBUSY while its source is
-  // connected.
-  Status Adopt(const std::string& volume, const std::string& account);
+  // Moves a volume of account local to another account. Returns EBUSY if something has been heard
+  // of its source within `silence`.
+  Status Adopt(const std::string& volume, const std::string& account,
+               CondVar::Clock::duration silence = kHolderSilence);
   // Closes the volumes of which nothing has been heard for `silence`. Their sources say Hello
   // again.
   void CloseIdle(CondVar::Clock::duration silence);

@@ -165,8 +165,6 @@ Result<UniqueFd> StoreLayout::OpenAccount(const std::string& account) const {
   if (!fd && fd.error().code() == ENOENT) return UniqueFd();
   if (fd && IsAccountDirectory(fd->get())) return fd;
   // The reason is not the peer's to know: a volume of another account may have the name.
-  LogError("account {} cannot have volumes: {}/{} is not an account's directory; rename it",
-           account, path_, account);
   return MakeError(ErrorKind::kRefused,
                    "use the directory of account " + account +
                        " (it cannot be used; the log of tandemd says why)",
@@ -191,6 +189,15 @@ Result<UniqueFd> StoreLayout::MakeAccount(const std::string& account) const {
   if (!made && made.error().code() != EEXIST) return tl::unexpected<Error>(made.error());
   if (made) LogInfo("account {}: directory made", account);
   return OpenAccount(account);
+}
+
+Status AdoptVolume(const std::string& store, const std::string& volume,
+                   const std::string& account) {
+  struct stat found;
+  if (stat(store.c_str(), &found) != 0) return ErrnoError("open store directory " + store);
+  // It keeps its mode, and the account's directory gets the same.
+  ASSIGN_OR_RETURN(const auto layout, StoreLayout::Open(store, found.st_mode & 0777));
+  return layout->Adopt(volume, account);
 }
 
 // ---- Volumes -----------------------------------------------------------------------------------

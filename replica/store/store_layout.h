@@ -71,6 +71,10 @@ class StoreLayout {
   UniqueFd lock_fd_;
 };
 
+// Does what StoreLayout::Adopt does, in a store that no daemon uses. Returns kUsage if `store` is
+// no directory or a daemon uses it.
+Status AdoptVolume(const std::string& store, const std::string& volume, const std::string& account);
+
 // Returns whether the directory holds the volumes of an account.
 bool IsAccountDirectory(int directory_fd);
 

@@ -51,6 +51,8 @@ inline constexpr std::chrono::milliseconds kMaxOpenWait{2000};
 // A volume of which nothing is heard for this long is closed: it costs about ten descriptors and
 // two threads.
 inline constexpr std::chrono::seconds kIdleVolume{60};
+// With a stage that is open, after so much longer.
+inline constexpr std::chrono::hours kIdleStage{1};
 // How often the store looks for idle volumes.
 inline constexpr std::chrono::seconds kLookForIdle{10};
 // A store with more volumes than this closes each again at the start, once it is in order.
@@ -69,6 +71,8 @@ inline constexpr size_t kMaxDecodingOfAccount = 96 << 20;
 // Memory is returned to the system when so many bytes have been decoded and nothing is.
 inline constexpr size_t kTrimAfter = 32 << 20;
 
+// The records that a stage may have for each object of a quota: about 100 bytes of memory each.
+inline constexpr uint64_t kRecordsOfObject = 8;
 // A stage whose records carry no content may take so much beside a quota or a reserve: what makes
 // room must get in.
 inline constexpr uint64_t kMostWithoutContent = 64 << 20;

@@ -57,6 +57,8 @@ class Volume {
 
   // Returns whether every cut is applied and kept, so that the volume can be closed at once.
   bool HasNothingToDo() { return queue_.IsAtRest(); }
+  // Returns whether a stage is open, which is lost when the volume is closed.
+  bool HasStage() { return taker_.HasStage(); }
 
   const VolumeIdentity& identity() const { return place_->identity(); }
   // What a redo may set in the tree from now on; lasts over restarts (volume_policy.h). To be

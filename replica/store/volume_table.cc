@@ -74,6 +74,8 @@ void VolumeTable::CloseIdle(Time since) {
     MutexLock lock(mutex_);
     for (auto& [key, slot] : slots_) {
       if (slot.used > since || !IsIdle(slot)) continue;
+      // A source may be long in reading before it sends on.
+      if (slot.volume->HasStage() && slot.used > since - kIdleStage) continue;
       slot.busy = true;
       closing.emplace_back(key, std::move(slot.volume));
       slot.volume = nullptr;
@@ -87,13 +89,14 @@ void VolumeTable::CloseIdle(Time since) {
   }
 }
 
-Status VolumeTable::CloseFor(const VolumeKey& key, const std::function<Status()>& work) {
+Status VolumeTable::CloseFor(const VolumeKey& key, Time since,
+                             const std::function<Status()>& work) {
   std::shared_ptr<Volume> closing;
   {
     MutexLock lock(mutex_);
     Slot& slot = slots_[key];
     const bool is_open = slot.volume != nullptr;
-    if (slot.busy || (is_open && !IsIdle(slot))) {
+    if (slot.busy || (is_open && (slot.used > since || !IsIdle(slot)))) {
       return MakeError(ErrorKind::kRefused, "close volume " + key.ToString() + " (it is in use)",
                        EBUSY);
     }

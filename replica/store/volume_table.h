@@ -32,12 +32,13 @@ class VolumeTable {
   std::shared_ptr<Volume> Find(const VolumeKey& key) EXCLUDES(mutex_);
   // Returns how many volumes the account has, with those that are being made.
   size_t CountOf(const std::string& account) EXCLUDES(mutex_);
-  // Closes the volumes that nobody has used since `since`, and that have nothing left to do. Waits
-  // for their disks.
+  // Closes the volumes that nobody has used since `since`, and that have nothing left to do; those
+  // with an open stage only after a further kIdleStage. Waits for their disks.
   void CloseIdle(Time since) EXCLUDES(mutex_);
   // Closes the volume if it is open, calls `work`, and forgets the volume if that succeeded. Nobody
-  // can open it meanwhile. Returns EBUSY if a request uses it, or it has something left to do.
-  Status CloseFor(const VolumeKey& key, const std::function<Status()>& work) EXCLUDES(mutex_);
+  // can open it meanwhile. Returns EBUSY if it was used since `since`, or has something left to do.
+  Status CloseFor(const VolumeKey& key, Time since, const std::function<Status()>& work)
+      EXCLUDES(mutex_);
   // Ends waiting requests of all volumes. None is opened from then on.
   void Stop() EXCLUDES(mutex_);
 

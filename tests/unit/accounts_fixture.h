@@ -50,7 +50,7 @@ inline ConnectionRef ConnectionOf(const std::string& identity) {
 
 class StoreAccounts : public testing::Test {
  protected:
-  Accounts() {
+  StoreAccounts() {
     for (const char* identity : {"alice/web", "alice/mail", "bob/web", "local"}) Admit(identity);
     Start();
   }

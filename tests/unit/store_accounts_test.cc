@@ -1,5 +1,6 @@
 // Each account reaches its own volumes, and learns nothing of others'.
 #include <gmock/gmock.h>
+#include <sys/stat.h>
 
 #include <fstream>
 
@@ -152,14 +153,17 @@ TEST_F(StoreAccounts, AVolumeIsAdoptedWhereItStands) {
   ASSERT_EQ(local.Ship(NewFile(1, "kept")).code, ReplyCode::kOk);
   struct stat before;
   ASSERT_EQ(stat(At("data/tree/file1").c_str(), &before), 0);
+  EXPECT_EQ(AdoptVolume(scratch_.path(), "data", "alice").error().code(), EBUSY);
   store_.reset();
-  {
-    const auto layout = StoreLayout::Open(scratch_.path()).value();
-    for (int i = 0; i < 2; ++i) {  // as after a crash behind the move
-      const auto adopted = layout->Adopt("data", "alice");
-      EXPECT_TRUE(adopted) << adopted.error().ToString();
-    }
-    EXPECT_EQ(layout->Adopt("absent", "alice").error().kind(), ErrorKind::kUsage);
+  ASSERT_EQ(chmod(scratch_.path().c_str(), 0755), 0);
+  for (int i = 0; i < 2; ++i) {  // as after a crash behind the move
+    const auto adopted = AdoptVolume(scratch_.path(), "data", "alice");
+    EXPECT_TRUE(adopted) << adopted.error().ToString();
+  }
+  EXPECT_EQ(AdoptVolume(scratch_.path(), "absent", "alice").error().kind(), ErrorKind::kUsage);
+  EXPECT_EQ(AdoptVolume(At("absent"), "data", "alice").error().code(), ENOENT);
+  for (const std::string& directory : {scratch_.path(), At("alice")}) {
+    EXPECT_EQ(stdfs::status(directory).permissions(), stdfs::perms(0755)) << directory;
   }
   struct stat after;
   ASSERT_EQ(stat(At("alice/data/tree/file1").c_str(), &after), 0);
@@ -191,14 +195,15 @@ TEST_F(StoreAccounts, AdoptingRefusesWhatIsInUseOrTaken) {
   auto local = ClientOf("local");
   ASSERT_EQ(local.Greet().code, ReplyCode::kOk);
   ASSERT_EQ(ClientOf("alice/web").Greet().code, ReplyCode::kOk);
-  EXPECT_EQ(store_->Adopt("data", "alice").error().code(), EEXIST);
-  EXPECT_EQ(store_->Adopt("data", "data").error().code(), EEXIST);
-  EXPECT_FALSE(store_->Adopt("data", "local"));
+  EXPECT_EQ(store_->Adopt("data", "bob").error().code(), EBUSY) << "its source is there";
+  EXPECT_EQ(store_->Adopt("data", "alice", {}).error().code(), EEXIST);
+  EXPECT_EQ(store_->Adopt("data", "data", {}).error().code(), EEXIST);
+  EXPECT_FALSE(store_->Adopt("data", "local", {}));
   EXPECT_EQ(StoreLayout::Open(scratch_.path()).error().code(), EBUSY) << "a daemon has the store";
   ASSERT_EQ(local.Greet().code, ReplyCode::kOk);
   ASSERT_EQ(local.Ship(NewFile(1, "x")).code, ReplyCode::kOk);
   while (!StagesIn(scratch_.path(), "data").empty()) usleep(10'000);
-  const auto adopted = store_->Adopt("data", "bob");
+  const auto adopted = store_->Adopt("data", "bob", {});
   EXPECT_TRUE(adopted) << adopted.error().ToString();
   EXPECT_EQ(local.Begin().code, ReplyCode::kUnknownSession);
   auto bob = ClientOf("bob/web");

@@ -41,7 +41,10 @@ TEST_F(StoreAccounts, AnIdleVolumeIsClosedAndItsSourceGoesOn) {
   EXPECT_GT(OpenFiles(), before);
   store_->CloseIdle(1h);
   EXPECT_EQ(client.Begin().code, ReplyCode::kOk) << "it was heard of within the hour";
-  EXPECT_TRUE(Eventually([&] {  // once it has kept what was applied
+  store_->CloseIdle({});
+  EXPECT_EQ(client.Ask(client.MakeChunk({})).code, ReplyCode::kOk) << "its stage is open";
+  ASSERT_EQ(client.Greet().code, ReplyCode::kOk);  // which ends the stage
+  EXPECT_TRUE(Eventually([&] {                     // once it has kept what was applied
     store_->CloseIdle({});
     return OpenFiles() == before;
   }));

@@ -7,6 +7,7 @@
 #include <sys/mount.h>
 
 #include <filesystem>
+#include <fstream>
 
 #include "meta/base/unique_fd.h"
 #include "replica/store/store.h"
@@ -57,6 +58,19 @@ TEST_F(StoreGuard, StoresVolumesAndWhatIsInThemAreRefused) {
   }
 }
 
+TEST_F(StoreGuard, DirectoriesOfAccountsAreRefused) {
+  store_.reset();
+  ASSERT_TRUE(replica::AdoptVolume(At("store"), "vol", "alice"));
+  for (const bool live : {false, true}) {
+    if (live) store_ = replica::Store::Open(At("store")).value();
+    for (const char* inside :
+         {"store", "store/alice", "store/alice/vol", "store/alice/vol/tree/deep/down"}) {
+      EXPECT_THAT(Refusal(At(inside), At("mountpoint")),
+                  HasSubstr("source " + At(inside) + " is inside " + At("store") + ","));
+    }
+  }
+}
+
 TEST_F(StoreGuard, OtherDirectoriesAreNot) {
   EXPECT_EQ(Refusal(At("source"), At("source")), "");
   EXPECT_EQ(Refusal(At("elsewhere"), At("elsewhere/deep")), "");
@@ -65,6 +79,7 @@ TEST_F(StoreGuard, OtherDirectoriesAreNot) {
   for (const char* name : {"source/tree", "source/.lock", "source/volume"}) {
     stdfs::create_directories(At(name));
   }
+  std::ofstream(At("source/tree/account")) << "mine";
   EXPECT_EQ(Refusal(At("source/tree"), At("mountpoint")), "");
 }
 

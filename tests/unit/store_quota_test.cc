@@ -105,6 +105,22 @@ TEST_F(Quotas, ObjectsAreCounted) {
   EXPECT_EQ(client.Ship(NewFile(4, "x")).code, ReplyCode::kOk);
 }
 
+TEST_F(Quotas, AStageOfEndlessRecordsIsRefused) {
+  Limit("alice/web", {.objects = 3});
+  auto client = ClientOf("alice/web");
+  ASSERT_EQ(client.Greet().code, ReplyCode::kOk);
+  ASSERT_EQ(client.Begin().code, ReplyCode::kOk);
+  const std::vector<Record> records(kMaxChunkRecords,
+                                    EntryRecord{kRootObject, "n", ObjectId(1, 1)});
+  Reply reply;
+  uint64_t chunks = 0;
+  for (; reply.code == ReplyCode::kOk && chunks < 20; ++chunks) {
+    reply = client.Ask(client.MakeChunk(records));
+  }
+  EXPECT_EQ(reply.code, ReplyCode::kNoSpace) << reply.message;
+  EXPECT_EQ(chunks, kRecordsOfObject + 1);
+}
+
 TEST_F(Quotas, WhatMakesAVolumeSmallerPassesAboveTheQuota) {
   auto client = ClientOf("alice/web");
   ASSERT_EQ(client.Greet().code, ReplyCode::kOk);
