@@ -47,7 +47,7 @@ wrappers=(
   'spdlog/.*|fmt/.*:meta/base/log\.(h|cc)'
   'sqlite3\.h:meta/base/database\.(h|cc)'
   'librsync\.h:replica/delta\.(h|cc)'
-  'openssl/.*:replica/(hash|transport/(tls|certificates)[a-z_]*)\.(h|cc)'
+  'openssl/.*:(replica/(hash|transport/(tls|certificates)[a-z_]*)|tests/programs/lib/hostile_link)\.(h|cc)'
   'nng/.*:replica/transport/[a-z_]+\.(h|cc)'
   'fuse[a-z_0-9]*\.h|fuse3/.*:fs/([a-z]+/)?[a-z0-9_]+\.(h|cc)'
 )

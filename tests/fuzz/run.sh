@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Runs the fuzz targets, whose programs are in BUILD/bin/tests of the build --asan --faults.
 set -euo pipefail
+# shellcheck source=scripts/common.sh
 source "$(dirname "$0")/../../scripts/common.sh"
 
 usage() {
@@ -60,7 +61,9 @@ if [[ $once ]]; then
   exit 0
 fi
 
-((${#targets[@]})) || mapfile -t targets < <(cd "$here" && ls ./*_fuzz.cc | sed 's|^./||; s|_fuzz.cc$||')
+if ((${#targets[@]} == 0)); then
+  for source in "$here"/*_fuzz.cc; do targets+=("$(basename "$source" _fuzz.cc)"); done
+fi
 seconds=$(awk -v h="$hours" 'BEGIN { printf "%d", h * 3600 }')
 summary=""
 status=0
