@@ -41,14 +41,15 @@ trap 'rm -rf "$TANDEM_FUZZ_DIR"' EXIT
 export ASAN_OPTIONS=${ASAN_OPTIONS:-detect_leaks=1:abort_on_error=1}
 export UBSAN_OPTIONS=${UBSAN_OPTIONS:-print_stacktrace=1}
 
-# search PROGRAM CORPUS LIBFUZZER-ARGUMENT...: what it finds goes to BUILD/fuzz/.
+# search PROGRAM CORPUS ARGUMENT...: new inputs go to CORPUS, findings to BUILD/fuzz/. Arguments are
+# libFuzzer's, and other corpora, which are only read.
 search() {
   local program=$1 corpus=$2 found
   shift 2
   found=$(dirname "$program")/../../fuzz
   mkdir -p "$found" "$corpus"
-  "$program" "$@" -timeout=10 -rss_limit_mb=2048 -max_len=8192 -print_final_stats=1 \
-    -artifact_prefix="$found/$(basename "$program")-" "$corpus"
+  "$program" "$corpus" "$@" -timeout=10 -rss_limit_mb=2048 -max_len=8192 -print_final_stats=1 \
+    -artifact_prefix="$found/$(basename "$program")-"
 }
 
 if [[ $once ]]; then
