@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Runs the fuzz targets, whose programs are in BUILD/bin/tests of the build --asan --faults.
 set -euo pipefail
+# shellcheck source=scripts/common.sh
 source "$(dirname "$0")/../../scripts/common.sh"
 
 usage() {
@@ -40,14 +41,15 @@ trap 'rm -rf "$TANDEM_FUZZ_DIR"' EXIT
 export ASAN_OPTIONS=${ASAN_OPTIONS:-detect_leaks=1:abort_on_error=1}
 export UBSAN_OPTIONS=${UBSAN_OPTIONS:-print_stacktrace=1}
 
-# search PROGRAM CORPUS LIBFUZZER-ARGUMENT...: what it finds goes to BUILD/fuzz/.
+# search PROGRAM CORPUS ARGUMENT...: new inputs go to CORPUS, findings to BUILD/fuzz/. Arguments are
+# libFuzzer's, and other corpora, which are only read.
 search() {
   local program=$1 corpus=$2 found
   shift 2
   found=$(dirname "$program")/../../fuzz
   mkdir -p "$found" "$corpus"
-  "$program" "$@" -timeout=10 -rss_limit_mb=2048 -max_len=8192 -print_final_stats=1 \
-    -artifact_prefix="$found/$(basename "$program")-" "$corpus"
+  "$program" "$corpus" "$@" -timeout=10 -rss_limit_mb=2048 -max_len=8192 -print_final_stats=1 \
+    -artifact_prefix="$found/$(basename "$program")-"
 }
 
 if [[ $once ]]; then
@@ -60,7 +62,9 @@ if [[ $once ]]; then
   exit 0
 fi
 
-((${#targets[@]})) || mapfile -t targets < <(cd "$here" && ls ./*_fuzz.cc | sed 's|^./||; s|_fuzz.cc$||')
+if ((${#targets[@]} == 0)); then
+  for source in "$here"/*_fuzz.cc; do targets+=("$(basename "$source" _fuzz.cc)"); done
+fi
 seconds=$(awk -v h="$hours" 'BEGIN { printf "%d", h * 3600 }')
 summary=""
 status=0

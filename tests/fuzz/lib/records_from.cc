@@ -215,7 +215,7 @@ std::vector<replica::Record> SmallTree() {
   for (uint64_t number = 1; number <= std::size(kUsualKinds); ++number) {
     records.push_back(WholeObject(ObjectId(0, number)));
   }
-  records.push_back(DataRecord{ObjectId(0, 4), 0, 4, Encoding::kLiteral, "four"});
+  records.push_back(DataRecord{ObjectId(0, 4), 0, 4, Encoding::kLiteral, "four", {}, 0, 0, 0});
   const auto name = [&records](uint64_t parent, const char* text, uint64_t child) {
     records.push_back(EntryRecord{ObjectId(0, parent), text, ObjectId(0, child)});
   };

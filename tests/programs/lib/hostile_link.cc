@@ -4,6 +4,7 @@
 #include <endian.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <poll.h>
 #include <sys/socket.h>
@@ -99,6 +100,7 @@ bool HostileLink::Ended() {
 
 size_t HostileLink::SendSome(std::string_view bytes) {
   if (!ok() || bytes.empty()) return 0;
+  ERR_clear_error();
   if (ssl_) {
     const int sent = SSL_write(ssl_.get(), bytes.data(),
                                static_cast<int>(std::min<size_t>(bytes.size(), 1 << 20)));
@@ -125,6 +127,7 @@ bool HostileLink::Send(std::string_view bytes) {
 bool HostileLink::ReadAll(char* bytes, size_t size, int ms) {
   while (size > 0 && ok()) {
     ssize_t got = 0;
+    ERR_clear_error();
     if (ssl_) {
       got = SSL_read(ssl_.get(), bytes, static_cast<int>(std::min<size_t>(size, 1 << 20)));
       const int why = got > 0 ? 0 : SSL_get_error(ssl_.get(), static_cast<int>(got));
