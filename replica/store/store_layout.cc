@@ -44,8 +44,11 @@ Status CheckNotOnTandemfs(int fd, const std::string& path) {
   return {};
 }
 
+// A directory of that name is none: it is a volume called so.
 bool HasFile(int directory_fd, const std::string& path) {
-  return faccessat(directory_fd, path.c_str(), F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+  struct stat found;
+  return fstatat(directory_fd, path.c_str(), &found, AT_SYMLINK_NOFOLLOW) == 0 &&
+         S_ISREG(found.st_mode);
 }
 
 // Says the same whatever has the name: a volume and an account must not tell of each other.
@@ -145,9 +148,8 @@ Status StoreLayout::EnsureModeOfStore() const {
   bool is_ours = (found.st_mode & S_ISVTX) == 0;
   for (const std::string& name : names) {
     is_ours &= name == kLockName || name == kDaemonDirectory || name == "lost+found" ||
-               name.starts_with(kNewPrefix) ||
-               faccessat(fd_.get(), (name + "/" + kVolumeMarker).c_str(), F_OK, 0) == 0 ||
-               faccessat(fd_.get(), (name + "/" + kAccountMarker).c_str(), F_OK, 0) == 0;
+               name.starts_with(kNewPrefix) || HasFile(fd_.get(), name + "/" + kVolumeMarker) ||
+               HasFile(fd_.get(), name + "/" + kAccountMarker);
   }
   if (is_ours) {
     EnsureMode(path_, mode_);
@@ -213,7 +215,7 @@ Result<std::vector<VolumeKey>> StoreLayout::FindVolumes() const {
         RETURN_IF_ERROR(RemoveAll(directory_fd, directory_fd, name, {}));
       }
       if (name.starts_with('.')) continue;
-      if (faccessat(directory_fd, (name + "/" + kVolumeMarker).c_str(), F_OK, 0) == 0) {
+      if (HasFile(directory_fd, name + "/" + kVolumeMarker)) {
         found.push_back({account, name});
         continue;
       }

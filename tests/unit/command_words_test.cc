@@ -10,10 +10,19 @@ namespace {
 using std::chrono::milliseconds;
 
 TEST(Duration, HasUnits) {
-  const std::pair<std::string, int64_t> lengths[] = {
-      {"0", 0},          {"30", 30'000},  {"0.2", 200},   {"120.000000", 120'000},
-      {"500ms", 500},    {"30s", 30'000}, {"1.5s", 1500}, {"5m", 300'000},
-      {"2h", 7'200'000}, {"7d", 604'800'000}, {"0.0001s", 1},  {"0.4ms", 1},   {"8760h", 31'536'000'000}};
+  const std::pair<std::string, int64_t> lengths[] = {{"0", 0},
+                                                     {"30", 30'000},
+                                                     {"0.2", 200},
+                                                     {"120.000000", 120'000},
+                                                     {"500ms", 500},
+                                                     {"30s", 30'000},
+                                                     {"1.5s", 1500},
+                                                     {"5m", 300'000},
+                                                     {"2h", 7'200'000},
+                                                     {"7d", 604'800'000},
+                                                     {"0.0001s", 1},
+                                                     {"0.4ms", 1},
+                                                     {"8760h", 31'536'000'000}};
   for (const auto& [text, ms] : lengths) {
     const auto parsed = ParseDuration(text);
     ASSERT_TRUE(parsed) << parsed.error().ToString();
