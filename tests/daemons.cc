@@ -78,8 +78,9 @@ ReplicaDaemon::ReplicaDaemon(const Scratch& scratch, const std::string& name, st
 
 AssertionResult ReplicaDaemon::Start(const Environment& environment) {
   std::vector<std::string> command = under_;
-  command.insert(command.end(), {Program("tandemd"), "--store", store_, "--listen", url_, "--insecure-plaintext"});
-  if (trusted_attributes_) command.push_back("--trusted-attributes");
+  command.insert(command.end(),
+                 {Program("tandemd"), "--store", store_, "--listen", url_, "--insecure-plaintext"});
+  if (!trusted_attributes_) command.push_back("--no-trusted-attributes");
   command.insert(command.end(), more_.begin(), more_.end());
   Launch launch{command, environment};
   if (user_) launch.user = *user_;

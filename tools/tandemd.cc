@@ -9,6 +9,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -49,7 +50,7 @@ struct Settings {
   std::string reserve;
   std::string user;
   bool insecure_plaintext = false;
-  bool trusted_attributes = false;
+  std::optional<bool> trusted_attributes;  // if local URLs are listened at, unless said
   bool no_sandbox = false;
   bool list_fault_points = false;
 };
@@ -96,10 +97,11 @@ void Declare(CLI::App& app, Settings& settings) {
       "--insecure-plaintext", settings.insecure_plaintext,
       "Allow tcp://: every user of this host, and everybody else who can reach the port, can\n"
       "then read and replace the replicas of account local");
-  app.add_flag("--trusted-attributes", settings.trusted_attributes,
-               "Keep the right to set trusted.* and security.* attributes (CAP_SYS_ADMIN), which\n"
-               "are otherwise kept in replica.db only; file capabilities are set in any case.\n"
-               "Implied by --listen ipc:// and tcp://, over which account local is reached");
+  app.add_flag(
+      "--trusted-attributes,!--no-trusted-attributes", settings.trusted_attributes,
+      "Keep the right to set trusted.* and security.* attributes (CAP_SYS_ADMIN), which\n"
+      "are otherwise kept in replica.db only; file capabilities are set in any case.\n"
+      "The default if --listen names ipc:// or tcp://, over which account local is reached");
   app.add_option("--user", settings.user,
                  "Run as this user, who owns STORE, once started as root. Owners and devices are\n"
                  "then kept in replica.db only")
@@ -162,8 +164,11 @@ Status ReadConfig(Settings& settings) {
     } else if (name == "insecure-plaintext" || name == "trusted-attributes") {
       const auto value = node.value<bool>();
       if (!value) return BadConfig(settings, name + " must be true or false");
-      (name == "insecure-plaintext" ? settings.insecure_plaintext : settings.trusted_attributes) |=
-          *value;
+      if (name == "insecure-plaintext") {
+        settings.insecure_plaintext |= *value;
+      } else if (!settings.trusted_attributes) {
+        settings.trusted_attributes = value;
+      }
     } else {
       return BadConfig(settings, "unknown setting " + name +
                                      "; there are store, store-mode, reserve, listen, user, "
@@ -298,9 +303,10 @@ int Run(Settings settings) {
   }
   // Account local, which has all rights in the tree, can be reached by these.
   const auto is_local = [](const std::string& url) { return !url.starts_with("tls://"); };
-  settings.trusted_attributes |= std::ranges::any_of(settings.urls, is_local);
-  const auto reduced = tandem::tools::ReduceToReplica(
-      {settings.trusted_attributes, std::ranges::any_of(settings.urls, HasLowPort)});
+  const bool trusted =
+      settings.trusted_attributes.value_or(std::ranges::any_of(settings.urls, is_local));
+  const auto reduced =
+      tandem::tools::ReduceToReplica({trusted, std::ranges::any_of(settings.urls, HasLowPort)});
   if (!reduced) return Fail(reduced.error());
   const auto served = Serve(settings, *store_mode, signals);
   return served ? EXIT_SUCCESS : Fail(served.error());

@@ -50,11 +50,11 @@ inline constexpr size_t kMaxEndedStages = 64;
 inline constexpr std::chrono::milliseconds kMaxOpenWait{2000};
 // A volume of which nothing is heard for this long is closed: it costs about ten descriptors and
 // two threads.
-inline constexpr std::chrono::seconds kIdleVolume{60};
+inline constexpr std::chrono::seconds kIdleVolume{10};
 // With a stage that is open, after so much longer.
 inline constexpr std::chrono::hours kIdleStage{1};
 // How often the store looks for idle volumes.
-inline constexpr std::chrono::seconds kLookForIdle{10};
+inline constexpr std::chrono::seconds kLookForIdle{2};
 // A store with more volumes than this closes each again at the start, once it is in order.
 inline constexpr size_t kMostOpenAtStart = 256;
 // The most volumes of an account that has no quota for them.

@@ -40,6 +40,7 @@ class Guest final : public Channel::Events, public std::enable_shared_from_this<
   size_t frame_bytes = 0;  // that arrive, wait or are being answered
   bool paused = false;     // too many requests, or answers that the peer does not take
   bool wants_memory = false;
+  bool may_exceed = false;  // its frame is received though memory is short, so that one is complete
   bool ended = false;
   Clock::time_point begun = Clock::now();
   Clock::time_point last_bytes = Clock::now();  // of a frame
@@ -94,6 +95,8 @@ class StreamReplySocket final : public ReplySocket {
   void Accept(Listener& listener);
   void Welcome(Listener& listener, NngStream stream) EXCLUDES(mutex_);
   GuestRef ChooseWhoGoes(bool ungreeted_only) REQUIRES(mutex_);
+  GuestRef ChooseWhoMayExceed() REQUIRES(mutex_);
+  std::vector<GuestRef> ChooseWhoGivesWay(Clock::time_point now) REQUIRES(mutex_);
 
   static bool IsFull(const Guest& guest);
   GuestRef NextGuest() REQUIRES(mutex_);
@@ -259,9 +262,27 @@ bool StreamReplySocket::TakeBytes(Guest& guest, size_t bytes) {
   guest.last_bytes = Clock::now();
   guest.frame_bytes += bytes;
   frame_bytes_ += bytes;
-  guest.wants_memory = frame_bytes_ > kMaxFrameBytes;
+  guest.wants_memory = frame_bytes_ > kMaxFrameBytes && !guest.may_exceed;
   if (guest.wants_memory) sweep_.NotifyAll();
   return !guest.wants_memory;
+}
+
+// Returns the connections that give way when memory is short: those of the peers that hold most of
+// it, in frames that do not get on.
+std::vector<GuestRef> StreamReplySocket::ChooseWhoGivesWay(Clock::time_point now) {
+  std::vector<GuestRef> stale;
+  for (const auto& [key, guest] : guests_) {
+    const bool incomplete = !guest->ended && guest->frame_bytes > 0 && guest->running == 0 &&
+                            guest->waiting.empty() && !guest->wants_memory;
+    if (incomplete && now - guest->last_bytes > kStaleFrame) stale.push_back(guest);
+  }
+  std::ranges::sort(stale, {}, [](const GuestRef& guest) { return guest->last_bytes; });
+  size_t freed = 0;
+  const auto enough = std::ranges::find_if(stale, [&freed](const GuestRef& guest) {
+    return std::exchange(freed, freed + guest->frame_bytes) > kMaxFrameBytes / 2;
+  });
+  stale.erase(enough, stale.end());
+  return stale;
 }
 
 // Returns true if nothing more of it may be received now.
@@ -273,6 +294,7 @@ bool StreamReplySocket::IsFull(const Guest& guest) {
 bool StreamReplySocket::TakeFrame(Guest& guest, Frame frame) {
   MutexLock lock(mutex_);
   if (guest.ended || closing_) return true;
+  guest.may_exceed = false;
   if (guest.waiting.empty()) queue_.push_back(guest.shared_from_this());
   guest.waiting.push_back(std::move(frame));
   work_.NotifyOne();
@@ -308,19 +330,36 @@ void StreamReplySocket::Release(Guest& guest, size_t bytes) {
   frame_bytes_ -= bytes;
 }
 
+// Returns the connection whose frame is nearest to being complete, if all that memory is held by
+// frames that wait for more of it. It does not wait from now on.
+GuestRef StreamReplySocket::ChooseWhoMayExceed() {
+  GuestRef chosen;
+  for (const auto& [key, guest] : guests_) {
+    if (guest->ended) continue;
+    const bool gets_on = guest->running > 0 || !guest->waiting.empty() || guest->may_exceed ||
+                         (guest->frame_bytes > 0 && !guest->wants_memory);
+    if (gets_on) return nullptr;
+    if (!guest->wants_memory) continue;
+    if (chosen == nullptr || chosen->frame_bytes < guest->frame_bytes) chosen = guest;
+  }
+  if (chosen == nullptr) return nullptr;
+  chosen->wants_memory = false;
+  chosen->may_exceed = true;
+  return chosen;
+}
+
 // Clears ended connections away, lets those go on that waited for memory, and takes memory from
 // frames that do not get on.
 void StreamReplySocket::Sweep() {
   for (;;) {
     std::vector<GuestRef> gone;
     std::vector<GuestRef> resumed;
-    GuestRef stale;
+    std::vector<GuestRef> stale;
     {
       MutexLock lock(mutex_);
       if (closing_) return;
       sweep_.WaitFor(mutex_, kSweepEvery);
       if (closing_) return;
-      const auto now = Clock::now();
       size_t free = kMaxFrameBytes - std::min(kMaxFrameBytes, frame_bytes_);
       for (auto at = guests_.begin(); at != guests_.end();) {
         const GuestRef guest = at->second;
@@ -334,20 +373,19 @@ void StreamReplySocket::Sweep() {
           guest->wants_memory = false;
           free -= std::min(free, kFrameShareBytes);
           resumed.push_back(guest);
-        } else if (free == 0 && guest->frame_bytes > 0 && guest->running == 0 &&
-                   guest->waiting.empty() && now - guest->last_bytes > kStaleFrame &&
-                   !guest->wants_memory &&
-                   (stale == nullptr || guest->last_bytes < stale->last_bytes)) {
-          stale = guest;
         }
+      }
+      if (free == 0) stale = ChooseWhoGivesWay(Clock::now());
+      if (free == 0 && stale.empty()) {
+        if (const GuestRef guest = ChooseWhoMayExceed()) resumed.push_back(guest);
       }
     }
     for (const auto& listener : listeners_) {
       if (listener->stalled.exchange(false)) Accept(*listener);
     }
     for (const GuestRef& guest : resumed) guest->channel().Resume();
-    if (stale != nullptr) {
-      stale->channel().End(
+    for (const GuestRef& guest : stale) {
+      guest->channel().End(
           Error(ErrorKind::kRefused, ENOMEM, "no memory is left for a message that does not come"));
     }
   }

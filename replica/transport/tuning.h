@@ -68,11 +68,11 @@ inline constexpr int kMaxRequestsOfOne = 32;
 // Answers of one connection that its peer has not taken.
 inline constexpr size_t kMaxUnsentOfOne = size_t{8} << 20;
 // Frames that arrive, wait or are being answered, of all connections.
-inline constexpr size_t kMaxFrameBytes = size_t{192} << 20;
+inline constexpr size_t kMaxFrameBytes = size_t{64} << 20;
 // What one connection may be given at a time of what is free of it.
 inline constexpr size_t kFrameShareBytes = size_t{4} << 20;
-// Beyond that limit, a frame that got no byte for this long is given up.
-inline constexpr std::chrono::milliseconds kStaleFrame{2000};
+// Beyond that limit, frames that got no byte for this long are given up.
+inline constexpr std::chrono::milliseconds kStaleFrame{500};
 // How often ended connections are cleared away, and what waits for memory is looked at.
 inline constexpr std::chrono::milliseconds kSweepEvery{200};
 
