@@ -98,7 +98,8 @@ void Declare(CLI::App& app, Settings& settings) {
       "Allow tcp://: every user of this host, and everybody else who can reach the port, can\n"
       "then read and replace the replicas of account local");
   app.add_flag(
-      "--trusted-attributes,!--no-trusted-attributes", settings.trusted_attributes,
+      "--trusted-attributes{true},--no-trusted-attributes{false}",
+      [&settings](int64_t count) { settings.trusted_attributes = count > 0; },
       "Keep the right to set trusted.* and security.* attributes (CAP_SYS_ADMIN), which\n"
       "are otherwise kept in replica.db only; file capabilities are set in any case.\n"
       "The default if --listen names ipc:// or tcp://, over which account local is reached");
