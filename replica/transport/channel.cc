@@ -22,8 +22,8 @@ constexpr char kIpcMessage = 1;  // precedes the length over ipc
 constexpr uint32_t kIdBit = 0x8000'0000;
 // Records are made of so much at a time, and one piece after the other is encrypted and sent.
 constexpr size_t kTlsPieceBytes = 64 << 10;
-constexpr size_t kTlsBatchBytes = 256 << 10;
-constexpr size_t kCipherBytes = 128 << 10;
+constexpr size_t kTlsBatchBytes = 512 << 10;
+constexpr size_t kCipherBytes = 512 << 10;
 
 constexpr milliseconds kForEver{std::numeric_limits<int32_t>::max()};
 
@@ -339,7 +339,7 @@ Status Channel::Encrypt() {
 
 void Channel::BeginSend() {
   if (sending_ || ended_) return;
-  if (tls_ != nullptr && greeted_ && !queue_.empty()) {
+  if (tls_ != nullptr && greeted_ && raw_.empty()) {
     // What cannot be encrypted ends the connection when the next bytes come, or are awaited in
     // vain.
     if (const auto encrypted = Encrypt(); !encrypted) return;

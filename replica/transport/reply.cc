@@ -95,7 +95,8 @@ class StreamReplySocket final : public ReplySocket {
   void Accept(Listener& listener);
   void Welcome(Listener& listener, NngStream stream) EXCLUDES(mutex_);
   GuestRef ChooseWhoGoes(bool ungreeted_only) REQUIRES(mutex_);
-  GuestRef ChooseWhoMayExceed() REQUIRES(mutex_);
+  bool IsMemoryShort(const Guest& guest) REQUIRES(mutex_);
+  std::vector<GuestRef> ChooseWhoMayExceed() REQUIRES(mutex_);
   std::vector<GuestRef> ChooseWhoGivesWay(Clock::time_point now) REQUIRES(mutex_);
 
   static bool IsFull(const Guest& guest);
@@ -119,6 +120,7 @@ class StreamReplySocket final : public ReplySocket {
   std::unordered_map<Guest*, GuestRef> guests_ GUARDED_BY(mutex_);
   std::deque<GuestRef> queue_ GUARDED_BY(mutex_);  // those with requests waiting, once each
   std::unordered_map<std::string, int> running_ GUARDED_BY(mutex_);  // requests of each identity
+  std::unordered_map<std::string, size_t> held_ GUARDED_BY(mutex_);  // bytes of frames, likewise
   size_t frame_bytes_ GUARDED_BY(mutex_) = 0;
   size_t ungreeted_ GUARDED_BY(mutex_) = 0;
   int idle_ GUARDED_BY(mutex_) = 0;
@@ -261,20 +263,28 @@ bool StreamReplySocket::TakeBytes(Guest& guest, size_t bytes) {
   if (guest.ended) return true;
   guest.last_bytes = Clock::now();
   guest.frame_bytes += bytes;
+  held_[guest.identity] += bytes;
   frame_bytes_ += bytes;
-  guest.wants_memory = frame_bytes_ > kMaxFrameBytes && !guest.may_exceed;
+  guest.wants_memory = IsMemoryShort(guest) && !guest.may_exceed;
   if (guest.wants_memory) sweep_.NotifyAll();
   return !guest.wants_memory;
 }
 
-// Returns the connections that give way when memory is short: those of the peers that hold most of
-// it, in frames that do not get on.
+// Returns true if all memory for frames is used, or this peer uses what one peer may.
+bool StreamReplySocket::IsMemoryShort(const Guest& guest) {
+  return frame_bytes_ > kMaxFrameBytes || held_[guest.identity] > kMaxFrameBytesOfOne;
+}
+
+// Returns the connections that give way where memory is short: those of frames that do not get on,
+// the stalest first, until half of it would be free.
 std::vector<GuestRef> StreamReplySocket::ChooseWhoGivesWay(Clock::time_point now) {
   std::vector<GuestRef> stale;
   for (const auto& [key, guest] : guests_) {
     const bool incomplete = !guest->ended && guest->frame_bytes > 0 && guest->running == 0 &&
                             guest->waiting.empty() && !guest->wants_memory;
-    if (incomplete && now - guest->last_bytes > kStaleFrame) stale.push_back(guest);
+    if (incomplete && now - guest->last_bytes > kStaleFrame && IsMemoryShort(*guest)) {
+      stale.push_back(guest);
+    }
   }
   std::ranges::sort(stale, {}, [](const GuestRef& guest) { return guest->last_bytes; });
   size_t freed = 0;
@@ -328,24 +338,32 @@ void StreamReplySocket::Ended(Guest& guest) {
 void StreamReplySocket::Release(Guest& guest, size_t bytes) {
   guest.frame_bytes -= bytes;
   frame_bytes_ -= bytes;
+  const auto held = held_.find(guest.identity);
+  if (held != held_.end() && (held->second -= bytes) == 0) held_.erase(held);
 }
 
-// Returns the connection whose frame is nearest to being complete, if all that memory is held by
-// frames that wait for more of it. It does not wait from now on.
-GuestRef StreamReplySocket::ChooseWhoMayExceed() {
-  GuestRef chosen;
+// Returns, of each peer whose frames all wait for memory, the connection whose frame is nearest to
+// being complete. It does not wait from now on.
+std::vector<GuestRef> StreamReplySocket::ChooseWhoMayExceed() {
+  std::unordered_map<std::string, GuestRef> chosen;  // null: one of the peer's frames gets on
   for (const auto& [key, guest] : guests_) {
-    if (guest->ended) continue;
-    const bool gets_on = guest->running > 0 || !guest->waiting.empty() || guest->may_exceed ||
-                         (guest->frame_bytes > 0 && !guest->wants_memory);
-    if (gets_on) return nullptr;
-    if (!guest->wants_memory) continue;
-    if (chosen == nullptr || chosen->frame_bytes < guest->frame_bytes) chosen = guest;
+    if (guest->ended || guest->frame_bytes == 0) continue;
+    const bool gets_on = !guest->wants_memory;
+    const auto [of_peer, is_first] = chosen.try_emplace(guest->identity, guest);
+    if (gets_on) {
+      of_peer->second = nullptr;
+    } else if (of_peer->second != nullptr && of_peer->second->frame_bytes < guest->frame_bytes) {
+      of_peer->second = guest;
+    }
   }
-  if (chosen == nullptr) return nullptr;
-  chosen->wants_memory = false;
-  chosen->may_exceed = true;
-  return chosen;
+  std::vector<GuestRef> exceed;
+  for (const auto& [identity, guest] : chosen) {
+    if (guest == nullptr || !guest->wants_memory) continue;
+    guest->wants_memory = false;
+    guest->may_exceed = true;
+    exceed.push_back(guest);
+  }
+  return exceed;
 }
 
 // Clears ended connections away, lets those go on that waited for memory, and takes memory from
@@ -360,7 +378,6 @@ void StreamReplySocket::Sweep() {
       if (closing_) return;
       sweep_.WaitFor(mutex_, kSweepEvery);
       if (closing_) return;
-      size_t free = kMaxFrameBytes - std::min(kMaxFrameBytes, frame_bytes_);
       for (auto at = guests_.begin(); at != guests_.end();) {
         const GuestRef guest = at->second;
         ++at;
@@ -369,16 +386,13 @@ void StreamReplySocket::Sweep() {
           guests_.erase(guest.get());
         } else if (guest->ended) {
           continue;
-        } else if (guest->wants_memory && free > 0) {
+        } else if (guest->wants_memory && !IsMemoryShort(*guest)) {
           guest->wants_memory = false;
-          free -= std::min(free, kFrameShareBytes);
           resumed.push_back(guest);
         }
       }
-      if (free == 0) stale = ChooseWhoGivesWay(Clock::now());
-      if (free == 0 && stale.empty()) {
-        if (const GuestRef guest = ChooseWhoMayExceed()) resumed.push_back(guest);
-      }
+      stale = ChooseWhoGivesWay(Clock::now());
+      std::ranges::copy(ChooseWhoMayExceed(), std::back_inserter(resumed));
     }
     for (const auto& listener : listeners_) {
       if (listener->stalled.exchange(false)) Accept(*listener);

@@ -69,8 +69,8 @@ inline constexpr int kMaxRequestsOfOne = 32;
 inline constexpr size_t kMaxUnsentOfOne = size_t{8} << 20;
 // Frames that arrive, wait or are being answered, of all connections.
 inline constexpr size_t kMaxFrameBytes = size_t{64} << 20;
-// What one connection may be given at a time of what is free of it.
-inline constexpr size_t kFrameShareBytes = size_t{4} << 20;
+// Those of one peer: a key, a user, an address.
+inline constexpr size_t kMaxFrameBytesOfOne = kMaxFrameBytes / 2;
 // Beyond that limit, frames that got no byte for this long are given up.
 inline constexpr std::chrono::milliseconds kStaleFrame{500};
 // How often ended connections are cleared away, and what waits for memory is looked at.
