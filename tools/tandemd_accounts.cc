@@ -9,6 +9,7 @@
 
 #include "meta/base/log.h"
 #include "replica/store/account_files.h"
+#include "replica/store/store_layout.h"
 #include "tools/account_list.h"
 #include "tools/invite.h"
 #include "tools/print.h"
@@ -24,7 +25,9 @@ constexpr int kUsageExit = 2;
 
 struct Settings {
   std::string store;
-  std::string name;  // of an account or an identity
+  std::string name;     // of an account or an identity
+  std::string volume;   // adopt: of account local
+  std::string account;  // adopt: which is to have it
   bool json = false;
   InviteSettings invite;
 };
@@ -112,6 +115,20 @@ Status Remove(const Settings& settings) {
   return {};
 }
 
+// Needs the store for itself: a volume that is in use cannot be moved.
+Status Adopt(const Settings& settings) {
+  if (!replica::IsAccountName(settings.account)) {
+    return MakeError(ErrorKind::kUsage,
+                     "give volume " + settings.volume + " to \"" + settings.account +
+                         "\" (that cannot be the name of an account)",
+                     EINVAL);
+  }
+  RETURN_IF_ERROR(replica::AdoptVolume(settings.store, settings.volume, settings.account));
+  PrintLine("{}/{}: volume {} belongs to account {} from now on", settings.account,
+            settings.volume, settings.volume, settings.account);
+  return {};
+}
+
 Status CheckStore(const std::string& store) {
   struct stat found;
   if (stat(store.c_str(), &found) == 0 && S_ISDIR(found.st_mode)) return {};
@@ -141,6 +158,7 @@ Status Run(CLI::App& app, const Settings& settings) {
   if (account->got_subcommand("list")) return List(settings);
   if (account->got_subcommand("revoke")) return Revoke(settings);
   if (account->got_subcommand("rotate")) return Rotate(settings);
+  if (account->got_subcommand("adopt")) return Adopt(settings);
   return Remove(settings);
 }
 
@@ -156,7 +174,7 @@ std::optional<int> RunAccountCommand(int argc, char** argv) {
                             "Print a token that lets one host enrol in ACCOUNT, which is made if "
                             "there is none"),
                 settings.invite);
-  CLI::App* const account = app.add_subcommand("account", "List, revoke, rotate and remove keys");
+  CLI::App* const account = app.add_subcommand("account", "List, revoke, rotate and remove keys; adopt volumes");
   account->require_subcommand(1);
   AddCommand(*account, settings, "list", "List accounts, their keys with last use, invitations")
       ->add_flag("--json", settings.json, "As JSON");
@@ -165,6 +183,12 @@ std::optional<int> RunAccountCommand(int argc, char** argv) {
   AddNamed(*account, settings, "rotate", "Have hosts renew their keys; replication goes on");
   AddNamed(*account, settings, "remove",
            "Forget a key, or an account with all its keys; its volumes stay");
+  CLI::App* const adopt =
+      AddCommand(*account, settings, "adopt",
+                 "Give a volume of account local to ACCOUNT without copying it; stop tandemd first");
+  adopt->add_option("VOLUME", settings.volume, "The volume, STORE/VOLUME")->required();
+  adopt->add_option("ACCOUNT", settings.account, "Has it at STORE/ACCOUNT/VOLUME afterwards")
+      ->required();
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {
