@@ -114,18 +114,22 @@ class Filter {
   int error_ = 0;
 };
 
+scmp_arg_cmp Equals(unsigned argument, scmp_datum_t value) {
+  return {argument, SCMP_CMP_EQ, value, 0};
+}
+
 void AddByArgument(Filter& filter) {
   const auto self = static_cast<scmp_datum_t>(getpid());
   // New threads, no new processes. clone3 keeps its flags in memory, where no filter sees them: it
   // fails with ENOSYS, and the C library takes clone.
   filter.Add(SCMP_ACT_ALLOW, "clone", {SCMP_A0_64(SCMP_CMP_MASKED_EQ, CLONE_THREAD, CLONE_THREAD)});
-  filter.Add(SCMP_ACT_ALLOW, "kill", {SCMP_A0_64(SCMP_CMP_EQ, self)});
-  filter.Add(SCMP_ACT_ALLOW, "tgkill", {SCMP_A0_64(SCMP_CMP_EQ, self)});
+  filter.Add(SCMP_ACT_ALLOW, "kill", {Equals(0, self)});
+  filter.Add(SCMP_ACT_ALLOW, "tgkill", {Equals(0, self)});
   // Limits of this process, to be read.
-  filter.Add(SCMP_ACT_ALLOW, "prlimit64", {SCMP_A2_64(SCMP_CMP_EQ, 0)});
+  filter.Add(SCMP_ACT_ALLOW, "prlimit64", {Equals(2, 0)});
   filter.Add(SCMP_ACT_ALLOW, "getrlimit");
   for (const int domain : {AF_UNIX, AF_INET, AF_INET6, AF_NETLINK}) {
-    const auto is = SCMP_A0_64(SCMP_CMP_EQ, static_cast<scmp_datum_t>(domain));
+    const auto is = Equals(0, static_cast<scmp_datum_t>(domain));
     filter.Add(SCMP_ACT_ALLOW, "socket", {is});
     filter.Add(SCMP_ACT_ALLOW, "socketpair", {is});
   }
@@ -133,11 +137,10 @@ void AddByArgument(Filter& filter) {
        {FICLONE, FICLONERANGE, FS_IOC_FIEMAP, static_cast<unsigned long>(FIONREAD),
         static_cast<unsigned long>(FIONBIO), static_cast<unsigned long>(TCGETS),
         static_cast<unsigned long>(TIOCGWINSZ)}) {
-    filter.Add(SCMP_ACT_ALLOW, "ioctl", {SCMP_A1_64(SCMP_CMP_EQ, request)});
+    filter.Add(SCMP_ACT_ALLOW, "ioctl", {Equals(1, request)});
   }
   for (const int option : {PR_SET_NAME, PR_GET_NAME, PR_GET_DUMPABLE, PR_CAPBSET_READ}) {
-    filter.Add(SCMP_ACT_ALLOW, "prctl",
-               {SCMP_A0_64(SCMP_CMP_EQ, static_cast<scmp_datum_t>(option))});
+    filter.Add(SCMP_ACT_ALLOW, "prctl", {Equals(0, static_cast<scmp_datum_t>(option))});
   }
 }
 

@@ -124,8 +124,8 @@ Status Adopt(const Settings& settings) {
                      EINVAL);
   }
   RETURN_IF_ERROR(replica::AdoptVolume(settings.store, settings.volume, settings.account));
-  PrintLine("{}/{}: volume {} belongs to account {} from now on", settings.account,
-            settings.volume, settings.volume, settings.account);
+  PrintLine("{}/{}: volume {} belongs to account {} from now on", settings.account, settings.volume,
+            settings.volume, settings.account);
   return {};
 }
 
@@ -174,7 +174,8 @@ std::optional<int> RunAccountCommand(int argc, char** argv) {
                             "Print a token that lets one host enrol in ACCOUNT, which is made if "
                             "there is none"),
                 settings.invite);
-  CLI::App* const account = app.add_subcommand("account", "List, revoke, rotate and remove keys; adopt volumes");
+  CLI::App* const account =
+      app.add_subcommand("account", "List, revoke, rotate and remove keys; adopt volumes");
   account->require_subcommand(1);
   AddCommand(*account, settings, "list", "List accounts, their keys with last use, invitations")
       ->add_flag("--json", settings.json, "As JSON");
@@ -183,9 +184,9 @@ std::optional<int> RunAccountCommand(int argc, char** argv) {
   AddNamed(*account, settings, "rotate", "Have hosts renew their keys; replication goes on");
   AddNamed(*account, settings, "remove",
            "Forget a key, or an account with all its keys; its volumes stay");
-  CLI::App* const adopt =
-      AddCommand(*account, settings, "adopt",
-                 "Give a volume of account local to ACCOUNT without copying it; stop tandemd first");
+  CLI::App* const adopt = AddCommand(
+      *account, settings, "adopt",
+      "Give a volume of account local to ACCOUNT without copying it; stop tandemd first");
   adopt->add_option("VOLUME", settings.volume, "The volume, STORE/VOLUME")->required();
   adopt->add_option("ACCOUNT", settings.account, "Has it at STORE/ACCOUNT/VOLUME afterwards")
       ->required();

@@ -12,7 +12,6 @@ namespace tandem::replica {
 namespace {
 
 constexpr std::chrono::seconds kWriteDownEvery{60};
-constexpr int64_t kLogRefusalsEvery = 60;
 
 tl::unexpected<Error> Refuse(std::string what) {
   return MakeError(ErrorKind::kRefused, std::move(what), EPERM);

@@ -339,14 +339,14 @@ Status Channel::Encrypt() {
 
 void Channel::BeginSend() {
   if (sending_ || ended_) return;
-  if (tls_ != nullptr && greeted_ && raw_.empty()) {
-    // What cannot be encrypted ends the connection when the next bytes come, or are awaited in
-    // vain.
-    if (const auto encrypted = Encrypt(); !encrypted) return;
+  const bool has_rest = !sending_raw_.empty();  // the kernel took a part
+  if (tls_ != nullptr && greeted_ && !has_rest && raw_.empty()) {
+    // The end is reported by the operation that is receiving.
+    if (!Encrypt()) return nng_stream_close(stream_.handle);
   }
   nng_iov pieces[2];
   unsigned count = 0;
-  if (!raw_.empty()) {
+  if (!has_rest && !raw_.empty()) {
     std::swap(sending_raw_, raw_);
     sending_content_ = std::exchange(raw_content_, 0);
     sending_raw_at_ = 0;

@@ -217,9 +217,10 @@ void StreamReplySocket::Welcome(Listener& listener, NngStream stream) {
 // for longest goes.
 GuestRef StreamReplySocket::ChooseWhoGoes(bool ungreeted_only) {
   std::unordered_map<std::string, int> counts;
-  const auto may_go = [this, ungreeted_only](const Guest& guest) {
+  const bool greeted_too = !ungreeted_only && ungreeted_ == 0;
+  const auto may_go = [greeted_too](const Guest& guest) {
     if (guest.ended || guest.running > 0) return false;
-    return guest.connection == nullptr || (!ungreeted_only && ungreeted_ == 0);
+    return guest.connection == nullptr || greeted_too;
   };
   for (const auto& [key, guest] : guests_) {
     if (may_go(*guest)) ++counts[guest->address];

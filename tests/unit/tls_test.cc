@@ -133,6 +133,18 @@ TEST_F(Tls, WhatSpeaksNoTlsIsTold) {
   EXPECT_EQ(requests_, 0);
 }
 
+TEST_F(Tls, RecordsThatTheKernelTakesInPartsArriveWhole) {
+  test::Link link(url_);
+  link.SetRate(32 << 20);
+  const auto socket =
+      RequestSocket::Dial("tls" + link.url().substr(3), realm_.Host("alice/web-1")).value();
+  const std::string large(3 << 20, 'x');
+  std::vector<std::unique_ptr<RequestSocket::Call>> calls;
+  for (int i = 0; i < 8; ++i) calls.push_back(socket->Send(large, kPatience).value());
+  for (const auto& call : calls) EXPECT_EQ(call->Wait().value(), "echo " + large);
+  EXPECT_EQ(socket->connections(), 1u);
+}
+
 TEST_F(Tls, ConnectionsThatAreCutAreMadeAgainAndCallsAreAnswered) {
   test::Link link(url_);
   const std::string url = "tls" + link.url().substr(3);
