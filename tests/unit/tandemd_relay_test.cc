@@ -171,7 +171,7 @@ TEST_F(TandemdRelay, NeedsNoMoreThanTheSocketsGroup) {
 }
 
 TEST_F(TandemdRelay, SaysInOneLineWhyNot) {
-  const auto run = [this](std::vector<std::string> arguments) {
+  const auto run = [](std::vector<std::string> arguments) {
     std::vector<std::string> command = {Program("tandemd"), "relay"};
     command.insert(command.end(), arguments.begin(), arguments.end());
     Outcome outcome = Execute(command);

@@ -56,7 +56,7 @@ class Tls : public testing::Test {
     return socket->WhyNotConnected();
   }
 
-  const Realm realm_;
+  const Realm realm_ = {};
   PeerIdentity seen_;
   std::atomic<int> requests_{0};
   std::unique_ptr<ReplySocket> server_ = Listen(realm_.Daemon());
