@@ -47,7 +47,7 @@ wrappers=(
   'spdlog/.*|fmt/.*:meta/base/log\.(h|cc)'
   'sqlite3\.h:meta/base/database\.(h|cc)'
   'librsync\.h:replica/delta\.(h|cc)'
-  'openssl/.*:(replica/(hash|transport/(tls|certificates)[a-z_]*)|tests/programs/lib/hostile_link)\.(h|cc)'
+  'openssl/.*:(replica/(hash|transport/(tls|certificates)[a-z_]*)|tests/(programs/lib/hostile_link|bench/transport))\.(h|cc)'
   'seccomp\.h:tools/system_call_filter\.cc'
   'cap-ng\.h:tools/least_privilege\.cc'
   'nng/.*:replica/transport/[a-z_]+\.(h|cc)'
