@@ -231,7 +231,7 @@ Reply Store::Greet(const Hello& hello, const Rights& rights, const ConnectionRef
   UsageOf(key.account)->SetQuota(rights.quota);
   const auto volume = VolumeFor(hello, key);
   if (!volume) {
-    const Reply refusal = Refuse(CodeFor(volume.error()), volume.error().ToString());
+    Reply refusal = Refuse(CodeFor(volume.error()), volume.error().ToString());
     const bool is_taken = volume.error().code() == EEXIST;
     NoteRefusal(rights.account + "/" + rights.identity,
                 is_taken ? refusal.message + ": something else is called " + layout_->path() + "/" +

@@ -73,7 +73,7 @@ Status Channel::Start() {
   return {};
 }
 
-void Channel::End(Error why) {
+void Channel::End(const Error& why) {
   {
     MutexLock lock(mutex_);
     if (std::exchange(ended_, true)) return;
@@ -159,7 +159,9 @@ milliseconds Channel::Patience() const {
   if (phase_ != Phase::kFrame) {
     return std::chrono::duration_cast<milliseconds>(greeted_by_ - Clock::now());
   }
-  return in_frame_ || inbox_end_ != inbox_begin_ ? options_.frame_timeout : kForEver;
+  const bool waits_for_more = in_frame_ || inbox_end_ != inbox_begin_;
+  const bool is_stranger = peer_.kind == PeerIdentity::Kind::kStranger;
+  return waits_for_more || is_stranger ? options_.frame_timeout : kForEver;
 }
 
 // Large bodies are read where they belong, all else by way of the inbox.

@@ -67,7 +67,7 @@ class Channel {
   // Goes on receiving after an event returned false.
   void Resume();
   // Ends the connection. OnEnd comes before this returns, unless it has come already.
-  void End(Error why) EXCLUDES(mutex_);
+  void End(const Error& why) EXCLUDES(mutex_);
 
   // Bytes of frames that have not gone to the kernel.
   size_t unsent_bytes() const { return unsent_bytes_; }

@@ -33,6 +33,7 @@ class Guest final : public Channel::Events, public std::enable_shared_from_this<
 
   // Guarded by the socket's mutex.
   std::shared_ptr<Connection> connection;  // null before the greeting
+  bool proved = false;                     // has been greeted, and its peer is no stranger
   std::string address;
   std::string identity;  // of those whose requests share the workers that one peer may have
   std::deque<Frame> waiting;
@@ -94,7 +95,7 @@ class StreamReplySocket final : public ReplySocket {
   static void OnAccepted(void* listener);
   void Accept(Listener& listener);
   void Welcome(Listener& listener, NngStream stream) EXCLUDES(mutex_);
-  GuestRef ChooseWhoGoes(bool ungreeted_only) REQUIRES(mutex_);
+  GuestRef ChooseWhoGoes(bool unproved_only) REQUIRES(mutex_);
   bool IsMemoryShort(const Guest& guest) REQUIRES(mutex_);
   std::vector<GuestRef> ChooseWhoMayExceed() REQUIRES(mutex_);
   std::vector<GuestRef> ChooseWhoGivesWay(Clock::time_point now) REQUIRES(mutex_);
@@ -122,7 +123,7 @@ class StreamReplySocket final : public ReplySocket {
   std::unordered_map<std::string, int> running_ GUARDED_BY(mutex_);  // requests of each identity
   std::unordered_map<std::string, size_t> held_ GUARDED_BY(mutex_);  // bytes of frames, likewise
   size_t frame_bytes_ GUARDED_BY(mutex_) = 0;
-  size_t ungreeted_ GUARDED_BY(mutex_) = 0;
+  size_t unproved_ GUARDED_BY(mutex_) = 0;
   int idle_ GUARDED_BY(mutex_) = 0;
   std::vector<std::thread> workers_ GUARDED_BY(mutex_);
   std::thread sweeper_;
@@ -196,13 +197,13 @@ void StreamReplySocket::Welcome(Listener& listener, NngStream stream) {
   {
     MutexLock lock(mutex_);
     if (closing_) return;
-    if (ungreeted_ >= kMaxUngreeted) {
-      goes = ChooseWhoGoes(/*ungreeted_only=*/true);
+    if (unproved_ >= kMaxUnproved) {
+      goes = ChooseWhoGoes(/*unproved_only=*/true);
     } else if (guests_.size() >= kMaxConnections) {
-      goes = ChooseWhoGoes(/*ungreeted_only=*/false);
+      goes = ChooseWhoGoes(/*unproved_only=*/false);
     }
     guests_.emplace(guest.get(), guest);
-    ++ungreeted_;
+    ++unproved_;
   }
   if (goes != nullptr) {
     goes->channel().End(Error(ErrorKind::kRefused, EBUSY, "too many connections"));
@@ -212,15 +213,15 @@ void StreamReplySocket::Welcome(Listener& listener, NngStream stream) {
   }
 }
 
-// Chooses among those that have not been greeted, or if there are none, and others may go as well,
-// among those that do nothing. Of the address that has most of them, the one that has been silent
-// for longest goes.
-GuestRef StreamReplySocket::ChooseWhoGoes(bool ungreeted_only) {
+// Chooses among those that have proved nothing yet, or if there are none, and others may go as
+// well, among those that do nothing. Of the address that has most of them, the one that has been
+// silent for longest goes.
+GuestRef StreamReplySocket::ChooseWhoGoes(bool unproved_only) {
   std::unordered_map<std::string, int> counts;
-  const bool greeted_too = !ungreeted_only && ungreeted_ == 0;
-  const auto may_go = [greeted_too](const Guest& guest) {
+  const bool proved_too = !unproved_only && unproved_ == 0;
+  const auto may_go = [proved_too](const Guest& guest) {
     if (guest.ended || guest.running > 0) return false;
-    return guest.connection == nullptr || greeted_too;
+    return !guest.proved || proved_too;
   };
   for (const auto& [key, guest] : guests_) {
     if (may_go(*guest)) ++counts[guest->address];
@@ -256,7 +257,8 @@ void StreamReplySocket::Ready(Guest& guest) {
   guest.identity = peer.kind == PeerIdentity::Kind::kKey    ? peer.key
                    : peer.kind == PeerIdentity::Kind::kUser ? std::to_string(peer.user)
                                                             : peer.address;
-  --ungreeted_;
+  guest.proved = peer.kind != PeerIdentity::Kind::kStranger;
+  if (guest.proved) --unproved_;
 }
 
 bool StreamReplySocket::TakeBytes(Guest& guest, size_t bytes) {
@@ -325,11 +327,8 @@ void StreamReplySocket::Sent(Guest& guest) {
 void StreamReplySocket::Ended(Guest& guest) {
   MutexLock lock(mutex_);
   guest.ended = true;
-  if (guest.connection != nullptr) {
-    guest.connection->NoteClosed();
-  } else {
-    --ungreeted_;
-  }
+  if (guest.connection != nullptr) guest.connection->NoteClosed();
+  if (!guest.proved) --unproved_;
   std::erase_if(queue_, [&guest](const GuestRef& queued) { return queued.get() == &guest; });
   guest.waiting.clear();
   if (guest.running == 0) Release(guest, guest.frame_bytes);

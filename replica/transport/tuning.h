@@ -59,10 +59,10 @@ inline constexpr std::chrono::seconds kAcceptPause{1};
 inline constexpr int kFirstWorkers = 2;
 // One peer may occupy three quarters of the workers, if there are at least so many.
 inline constexpr int kWorkersToShare = 64;
-// Connections in all, and those that have not been greeted yet. One more, and the oldest of those
-// that were not greeted, or the one that has been of no use for longest, ends.
+// Connections in all, and those that have not been greeted yet or whose peer may only enrol. One
+// more, and the one of them that has been silent for longest ends, of the address that has most.
 inline constexpr size_t kMaxConnections = 2048;
-inline constexpr size_t kMaxUngreeted = 128;
+inline constexpr size_t kMaxUnproved = 128;
 // Requests of one connection that wait or are being answered. A source has ten at most.
 inline constexpr int kMaxRequestsOfOne = 32;
 // Answers of one connection that its peer has not taken.

@@ -127,7 +127,7 @@ constexpr ObjectId kDirectory(5, 6);
 // The bytes of a catalog with a file and a directory.
 const std::string& SoundCatalog() {
   static const std::string path = [] {
-    const std::string made = ScratchPath() + "/sound.db";
+    std::string made = ScratchPath() + "/sound.db";
     auto catalog = Catalog::Open(made).value();
     auto part = catalog->Begin().value();
     meta::Attributes directory;

@@ -132,7 +132,9 @@ void MakeText(Corpus corpus) {
 }  // namespace tandem::replica
 
 int main(int argc, char** argv) {
-  using namespace tandem::replica;
+  using tandem::replica::MakeFiles;
+  using tandem::replica::MakeText;
+  using tandem::replica::MakeWire;
   if (argc != 2) {
     std::fputs("usage: make_fuzz_seeds CORPUS\n", stderr);
     return 2;

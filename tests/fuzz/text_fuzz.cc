@@ -13,7 +13,7 @@
 
 // Its configuration reader is in an unnamed namespace, and stands where its settings do.
 #define main TandemdMain
-#include "tools/tandemd.cc"
+#include "tools/tandemd.cc"  // NOLINT(bugprone-suspicious-include)
 #undef main
 
 #if __has_include("replica/transport/token.h")

@@ -23,7 +23,7 @@ class RegistryTest : public ::testing::Test {
   // Invites as `tandemd invite` does; returns the secret.
   std::string Invite(const std::string& account, int64_t seconds = 3600,
                      const std::string& volumes = "*", bool read_only = false) {
-    const std::string secret = RandomBytes(kInvitationSecretBytes).value();
+    std::string secret = RandomBytes(kInvitationSecretBytes).value();
     Invitation invitation;
     invitation.secret_digest = Sha256Hex(secret);
     invitation.account = account;

@@ -10,6 +10,7 @@
 #include <sys/xattr.h>
 
 #include <cstring>
+#include <fstream>
 
 #include "replica/store/volume.h"
 #include "tests/unit/replica_client.h"

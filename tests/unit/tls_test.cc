@@ -87,6 +87,21 @@ TEST_F(Tls, WithoutACertificateAPeerIsAStrangerAndMaySayLittle) {
   EXPECT_EQ(requests_, 1);
 }
 
+TEST_F(Tls, StrangersMakeRoomForOneAnotherAndForHosts) {
+  const std::string digest = DigestOfCertificate(realm_.authority.certificate).value();
+  const Credentials stranger{"", "", "", digest};
+  const auto first = RequestSocket::Dial(url_, stranger).value();
+  ASSERT_TRUE(first->Ask("hello", kPatience));
+  std::vector<std::unique_ptr<RequestSocket>> others;
+  for (int i = 0; i < 130; ++i) {
+    others.push_back(RequestSocket::Dial(url_, stranger).value());
+    ASSERT_TRUE(others.back()->Ask("hello", kPatience));
+  }
+  EXPECT_TRUE(test::WaitFor([&] { return first->connections() > 1; })) << "the first had to go";
+  const auto host = RequestSocket::Dial(url_, realm_.Host("alice/web-1")).value();
+  EXPECT_TRUE(host->Ask("hello", kPatience));
+}
+
 // Its certificate says what it likes.
 TEST_F(Tls, ACertificateOfAnotherAuthorityProvesNothing) {
   Credentials forged = Realm().Host("alice/web-1");
