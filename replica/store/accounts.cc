@@ -217,8 +217,14 @@ Result<Accounts> ParseAccounts(const std::string& text, const std::string& path)
   };
   Accounts all;
   try {
-    const Json json = Json::parse(text);
-    const int format = json.at("format");
+    // The library would convert a fraction to any type of integer, whether it fits or not.
+    bool has_fractions = false;
+    const Json json = Json::parse(text, [&has_fractions](int, Json::parse_event_t, Json& value) {
+      has_fractions |= value.is_number_float();
+      return true;
+    });
+    if (has_fractions) return corrupt("it has numbers that are not whole");
+    const auto format = json.at("format").get<int64_t>();
     if (format > kFormat) {
       return MakeError(ErrorKind::kCorrupt,
                        "read account file " + path + " (its format is " + std::to_string(format) +
