@@ -5,6 +5,7 @@
 
 #include <atomic>
 
+#include "meta/base/mutex.h"
 #include "replica/transport/certificates.h"
 #include "replica/transport/transport.h"
 #include "tests/link.h"
@@ -43,11 +44,18 @@ class Tls : public testing::Test {
     options.credentials = credentials;
     return ReplySocket::Listen({"tls://127.0.0.1:0"}, options,
                                [this](std::string_view request, const ConnectionRef& connection) {
-                                 seen_ = connection->peer();
+                                 {
+                                   MutexLock lock(mutex_);
+                                   seen_ = connection->peer();
+                                 }
                                  ++requests_;
                                  return "echo " + std::string(request);
                                })
         .value();
+  }
+  PeerIdentity Seen() {
+    MutexLock lock(mutex_);
+    return seen_;
   }
   std::string WhyNot(const std::string& url, const Credentials& credentials) {
     const auto socket = RequestSocket::Dial(url, credentials).value();
@@ -57,7 +65,8 @@ class Tls : public testing::Test {
   }
 
   const Realm realm_ = {};
-  PeerIdentity seen_;
+  Mutex mutex_;
+  PeerIdentity seen_ GUARDED_BY(mutex_);
   std::atomic<int> requests_{0};
   std::unique_ptr<ReplySocket> server_ = Listen(realm_.Daemon());
   const std::string url_ = server_->urls()[0];
@@ -68,10 +77,10 @@ TEST_F(Tls, AHostIsKnownByItsCertificateAndKey) {
   const Credentials host = realm_.Host("alice/web-1");
   const auto socket = RequestSocket::Dial(url_, host).value();
   EXPECT_EQ(socket->Ask("hello", kPatience).value(), "echo hello");
-  EXPECT_EQ(seen_.kind, PeerIdentity::Kind::kKey);
-  EXPECT_EQ(seen_.name, "alice/web-1");
-  EXPECT_EQ(seen_.key, KeyOfPrivateKey(host.private_key).value());
-  EXPECT_EQ(seen_.address, "127.0.0.1");
+  EXPECT_EQ(Seen().kind, PeerIdentity::Kind::kKey);
+  EXPECT_EQ(Seen().name, "alice/web-1");
+  EXPECT_EQ(Seen().key, KeyOfPrivateKey(host.private_key).value());
+  EXPECT_EQ(Seen().address, "127.0.0.1");
   const std::string large(kMaxBytes - 5, 'x');
   for (int i = 0; i < 8; ++i) EXPECT_EQ(socket->Ask(large, kPatience).value(), "echo " + large);
 }
@@ -80,9 +89,9 @@ TEST_F(Tls, WithoutACertificateAPeerIsAStrangerAndMaySayLittle) {
   const std::string digest = DigestOfCertificate(realm_.authority.certificate).value();
   const auto socket = RequestSocket::Dial(url_, Credentials{"", "", "", digest}).value();
   EXPECT_EQ(socket->Ask("hello", kPatience).value(), "echo hello");
-  EXPECT_EQ(seen_.kind, PeerIdentity::Kind::kStranger);
-  EXPECT_EQ(seen_.key, "");
-  EXPECT_EQ(seen_.name, "");
+  EXPECT_EQ(Seen().kind, PeerIdentity::Kind::kStranger);
+  EXPECT_EQ(Seen().key, "");
+  EXPECT_EQ(Seen().name, "");
   EXPECT_FALSE(socket->Ask(std::string(1 << 20, 'x'), milliseconds(500)));
   EXPECT_EQ(requests_, 1);
 }
@@ -108,14 +117,14 @@ TEST_F(Tls, ACertificateOfAnotherAuthorityProvesNothing) {
   forged.authority = realm_.authority.certificate;
   const auto socket = RequestSocket::Dial(url_, forged).value();
   EXPECT_TRUE(socket->Ask("hello", kPatience));
-  EXPECT_EQ(seen_.kind, PeerIdentity::Kind::kStranger);
-  EXPECT_EQ(seen_.name, "");
+  EXPECT_EQ(Seen().kind, PeerIdentity::Kind::kStranger);
+  EXPECT_EQ(Seen().name, "");
 }
 
 TEST_F(Tls, ADaemonsOwnCertificateMakesNoHost) {
   const auto socket = RequestSocket::Dial(url_, realm_.Daemon()).value();
   EXPECT_TRUE(socket->Ask("hello", kPatience));
-  EXPECT_EQ(seen_.kind, PeerIdentity::Kind::kStranger);
+  EXPECT_EQ(Seen().kind, PeerIdentity::Kind::kStranger);
 }
 
 TEST_F(Tls, ADaemonOfAnotherAuthorityIsToldNothing) {
