@@ -1,5 +1,5 @@
-// Small files with keys in them, which only one user may read. Any thread; whoever writes a file
-// excludes other writers of it (a LockedFile beside it).
+// Small files with keys in them, which only one user may read. Any thread; a writer of a file must
+// exclude other writers of it (with a LockedFile beside it).
 #pragma once
 
 #include <string>

@@ -1,7 +1,7 @@
 // The files of STORE/.tandemd: the keys of the authority and of the daemon, and accounts.json.
 // replica/store/ACCOUNTS.md describes them. The running daemon and the commands `tandemd invite`
-// and `tandemd account` use them at the same time: who changes one holds STORE/.tandemd/lock, who
-// reads one sees it whole.
+// and `tandemd account` use them at the same time: a change is made with STORE/.tandemd/lock held,
+// and a reader sees each file whole.
 //
 // Any thread.
 #pragma once

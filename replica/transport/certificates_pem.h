@@ -1,5 +1,5 @@
-// Keys and certificates as libcrypto's objects, and their PEM texts. Only certificates*.cc include
-// it.
+// Keys and certificates as libcrypto's objects, and their PEM texts. Only certificates*.cc
+// and tls.cc include it.
 //
 // Any thread. A text that is not what it should be is kCorrupt; what libcrypto fails at is kSystem.
 #pragma once

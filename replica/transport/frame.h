@@ -13,7 +13,7 @@ namespace tandem::replica {
 
 class Frame {
  public:
-  // Bytes that a request's number takes, at the start of a message of REQ and REP: 32 bits, big
+  // Bytes of a request's number, with which a message of nng's REQ and REP begins: 32 bits, big
   // endian, with the highest bit set.
   static constexpr size_t kIdBytes = 4;
 

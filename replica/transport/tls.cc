@@ -1,28 +1,18 @@
 #include "replica/transport/tls.h"
 
 #include <openssl/err.h>
-#include <openssl/pem.h>
 #include <openssl/x509v3.h>
 
 #include <algorithm>
-#include <array>
+
+#include "replica/transport/certificates.h"
+#include "replica/transport/certificates_pem.h"
 
 namespace tandem::replica {
 namespace {
 
 // A chain of two certificates of elliptic-curve keys has less than a tenth of it.
 constexpr long kMaxCertificateBytes = 16 << 10;
-
-template <auto Free>
-struct Freed {
-  template <typename T>
-  void operator()(T* object) const {
-    Free(object);
-  }
-};
-using BioPtr = std::unique_ptr<BIO, Freed<BIO_free>>;
-using X509Ptr = std::unique_ptr<X509, Freed<X509_free>>;
-using KeyPtr = std::unique_ptr<EVP_PKEY, Freed<EVP_PKEY_free>>;
 
 std::string LastError() {
   const unsigned long code = ERR_get_error();
@@ -31,37 +21,23 @@ std::string LastError() {
   return reason != nullptr ? reason : "no reason given";
 }
 
+// What cannot be read, whose error says why.
+tl::unexpected<Error> Unreadable(const char* whose, const Error& error) {
+  return MakeError(ErrorKind::kUsage, std::string(whose) + ": " + error.ToString(), EINVAL);
+}
+
 tl::unexpected<Error> TlsError(const std::string& what) {
   return MakeError(ErrorKind::kUsage, what + " (" + LastError() + ")", EINVAL);
 }
 
-BioPtr Memory(const std::string& text) {
-  return BioPtr(BIO_new_mem_buf(text.data(), static_cast<int>(text.size())));
-}
-
-X509Ptr ParseCertificate(const std::string& pem) {
-  return X509Ptr(PEM_read_bio_X509(Memory(pem).get(), nullptr, nullptr, nullptr));
-}
-
-std::string Hex(const unsigned char* bytes, size_t size) {
-  constexpr char kDigits[] = "0123456789abcdef";
-  std::string text;
-  for (size_t i = 0; i < size; ++i) {
-    text += kDigits[bytes[i] >> 4];
-    text += kDigits[bytes[i] & 15];
-  }
-  return text;
-}
-
+// Frees `der`.
 std::string DigestOfDer(unsigned char* der, int size) {
-  std::array<unsigned char, EVP_MAX_MD_SIZE> digest;
-  unsigned length = 0;
-  if (size > 0 && EVP_Digest(der, static_cast<size_t>(size), digest.data(), &length, EVP_sha256(),
-                             nullptr) != 1) {
-    length = 0;
+  std::string digest;
+  if (size > 0) {
+    digest = Sha256Hex({reinterpret_cast<const char*>(der), static_cast<size_t>(size)});
   }
   OPENSSL_free(der);
-  return Hex(digest.data(), length);
+  return digest;
 }
 
 std::string DigestOfCertificate(X509* certificate) {
@@ -115,20 +91,22 @@ Status TlsContext::Load(const Credentials& credentials) {
 
   authority_digest_ = credentials.authority_digest;
   if (!credentials.authority.empty()) {
-    authority_ = ParseCertificate(credentials.authority).release();
-    if (authority_ == nullptr) return TlsError("read the certificate of the authority");
+    auto authority = ReadCertificate(credentials.authority);
+    if (!authority) return Unreadable("the authority's", authority.error());
+    authority_ = authority->release();
   } else if (authority_digest_.empty()) {
     return MakeError(ErrorKind::kUsage, "set up TLS (no authority is known)", EINVAL);
   }
   if (credentials.certificate.empty()) return {};
-  const X509Ptr own = ParseCertificate(credentials.certificate);
-  if (own == nullptr || SSL_CTX_use_certificate(context_, own.get()) != 1) {
-    return TlsError("read this host's certificate");
+  const auto own = ReadCertificate(credentials.certificate);
+  if (!own) return Unreadable("this host's", own.error());
+  if (SSL_CTX_use_certificate(context_, own->get()) != 1) {
+    return TlsError("use this host's certificate");
   }
-  const KeyPtr key(
-      PEM_read_bio_PrivateKey(Memory(credentials.private_key).get(), nullptr, nullptr, nullptr));
-  if (key == nullptr || SSL_CTX_use_PrivateKey(context_, key.get()) != 1) {
-    return TlsError("read this host's private key");
+  const auto key = ReadKey(credentials.private_key);
+  if (!key) return Unreadable("this host's", key.error());
+  if (SSL_CTX_use_PrivateKey(context_, key->get()) != 1) {
+    return TlsError("use this host's private key");
   }
   if (SSL_CTX_check_private_key(context_) != 1) {
     return TlsError("use this host's certificate with its private key");
@@ -148,8 +126,9 @@ bool TlsContext::IsSigned(X509* certificate, STACK_OF(X509) * shown) const {
     if (DigestOfCertificate(candidate) == authority_digest_) authority = candidate;
   }
   if (authority == nullptr || certificate == nullptr) return false;
-  const std::unique_ptr<X509_STORE, Freed<X509_STORE_free>> trusted(X509_STORE_new());
-  const std::unique_ptr<X509_STORE_CTX, Freed<X509_STORE_CTX_free>> check(X509_STORE_CTX_new());
+  const std::unique_ptr<X509_STORE, CryptoFreer<X509_STORE_free>> trusted(X509_STORE_new());
+  const std::unique_ptr<X509_STORE_CTX, CryptoFreer<X509_STORE_CTX_free>> check(
+      X509_STORE_CTX_new());
   if (trusted == nullptr || check == nullptr ||
       X509_STORE_add_cert(trusted.get(), authority) != 1 ||
       X509_STORE_CTX_init(check.get(), trusted.get(), certificate, nullptr) != 1) {
