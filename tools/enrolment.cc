@@ -83,9 +83,12 @@ bool HasLine(const std::string& text) {
   return begin != std::string::npos && text.find('\n', begin) != std::string::npos;
 }
 
-Status Keep(const replica::Token& token, const std::string& address, Enrolled enrolled,
-            std::string private_key, const std::string& invitation, const HostKeys& keys) {
+// Stores the key, and returns the URL that stands for it.
+Result<std::string> Keep(const replica::Token& token, const std::string& address, Enrolled enrolled,
+                         std::string private_key, const std::string& invitation,
+                         const HostKeys& keys) {
   HostKey key;
+  key.place = address;
   key.addresses = WithFirst(token.addresses, address);
   key.identity = std::move(enrolled.name);
   key.credentials.certificate = std::move(enrolled.certificate);
@@ -93,14 +96,18 @@ Status Keep(const replica::Token& token, const std::string& address, Enrolled en
   key.credentials.authority = std::move(enrolled.authority);
   key.invitation = invitation;
   ASSIGN_OR_RETURN(const LockedFile lock, keys.Lock());
-  if (const auto former = keys.Find(address); former && *former) {
+  // A key of the same account is replaced. One of another account stays, for volumes of that one.
+  const auto former = keys.Find(address);
+  if (!former || (*former && AccountOf(**former) != AccountOf(key))) {
+    key.place = AccountOf(key) + "@" + address;
+  } else if (*former) {
     LogInfo("the key for {} as {} takes the place of the one as {}", address, key.identity,
             (*former)->identity);
   }
   RETURN_IF_ERROR(keys.Store(key));
   RETURN_IF_ERROR(keys.ForgetInvitation(invitation));
-  LogInfo("enrolled at {} as {}", address, key.identity);
-  return {};
+  LogInfo("enrolled at {} as {}", key.place, key.identity);
+  return std::string(kTls) + key.place;
 }
 
 }  // namespace
@@ -142,7 +149,7 @@ Result<std::string> Enrol(const replica::Token& token, const HostKeys& keys, con
     ASSIGN_OR_RETURN(const auto known, keys.FindInvited(invitation));
     if (known) {
       RETURN_IF_ERROR(keys.ForgetInvitation(invitation));
-      return std::string(kTls) + known->addresses.front();
+      return std::string(kTls) + known->place;
     }
     ASSIGN_OR_RETURN(private_key, keys.KeyForInvitation(invitation));
   }
@@ -162,8 +169,7 @@ Result<std::string> Enrol(const replica::Token& token, const HostKeys& keys, con
       continue;
     }
     RETURN_IF_ERROR(CheckCertificate(*enrolled, url, private_key, token.authority_digest));
-    RETURN_IF_ERROR(Keep(token, address, std::move(*enrolled), private_key, invitation, keys));
-    return url;
+    return Keep(token, address, std::move(*enrolled), private_key, invitation, keys);
   }
   return MakeError(ErrorKind::kUnreachable,
                    "enrol with the invitation (its daemon is at none of its addresses: " + tried +
@@ -174,14 +180,14 @@ Result<std::string> Enrol(const replica::Token& token, const HostKeys& keys, con
 
 Result<bool> RenewIfAsked(const std::string& url, const HostKeys& keys, const AskDaemon& ask) {
   if (!url.starts_with(kTls)) return false;
-  const std::string address = url.substr(kTls.size());
-  ASSIGN_OR_RETURN(auto known, keys.Find(address));
+  const std::string place = url.substr(kTls.size());
+  ASSIGN_OR_RETURN(auto known, keys.Find(place));
   if (!known) return false;
   if (known->next_private_key.empty()) {
     ASSIGN_OR_RETURN(const Enrolled asked, AskFor(url, known->credentials, replica::Renew{}, ask));
     if (!asked.must_renew) return false;
     ASSIGN_OR_RETURN(const LockedFile lock, keys.Lock());
-    ASSIGN_OR_RETURN(known, keys.Find(address));  // another process may have begun
+    ASSIGN_OR_RETURN(known, keys.Find(place));  // another process may have begun
     if (!known) return false;
     if (known->next_private_key.empty()) {
       ASSIGN_OR_RETURN(known->next_private_key, replica::MakePrivateKey());
@@ -197,13 +203,13 @@ Result<bool> RenewIfAsked(const std::string& url, const HostKeys& keys, const As
   RETURN_IF_ERROR(CheckCertificate(enrolled, url, known->next_private_key, authority));
 
   ASSIGN_OR_RETURN(const LockedFile lock, keys.Lock());
-  ASSIGN_OR_RETURN(auto now, keys.Find(address));
+  ASSIGN_OR_RETURN(auto now, keys.Find(place));
   if (!now || now->next_private_key != known->next_private_key) return true;  // it is done
   now->credentials.private_key = std::move(now->next_private_key);
   now->next_private_key.clear();
   now->credentials.certificate = std::move(enrolled.certificate);
   RETURN_IF_ERROR(keys.Store(*now));
-  LogInfo("the key for {} as {} is renewed", address, now->identity);
+  LogInfo("the key for {} as {} is renewed", place, now->identity);
   return true;
 }
 

@@ -69,6 +69,8 @@ std::string HostKeys::DefaultDirectory() {
 Result<HostKey> HostKeys::Read(const std::string& path) const {
   ASSIGN_OR_RETURN(const Json json, ReadJson(path));
   HostKey key;
+  key.place = path.substr(directory_.size() + 1);
+  key.place.resize(key.place.size() - kSuffix.size());
   try {
     json.at("addresses").get_to(key.addresses);
     json.at("identity").get_to(key.identity);
@@ -88,34 +90,55 @@ Result<HostKey> HostKeys::Read(const std::string& path) const {
   return key;
 }
 
-Result<std::optional<HostKey>> HostKeys::FindIf(auto matches) const {
+std::vector<HostKey> HostKeys::FindIf(auto matches) const {
   std::error_code error;
   std::vector<std::string> paths;
   for (const auto& entry : std::filesystem::directory_iterator(directory_, error)) {
     const std::string name = entry.path().filename().string();
-    if (name.ends_with(kSuffix) && !name.starts_with(kInvited)) paths.push_back(entry.path());
+    if (name.ends_with(kSuffix) && !name.starts_with(kInvited)) {
+      paths.push_back(directory_ + "/" + name);
+    }
   }
   std::ranges::sort(paths);
+  std::vector<HostKey> found;
   for (const std::string& path : paths) {
     auto key = Read(path);  // another file's trouble is not this one's
-    if (key && matches(*key)) return std::optional<HostKey>(std::move(*key));
+    if (key && matches(*key)) found.push_back(std::move(*key));
   }
-  return std::optional<HostKey>();
+  return found;
 }
 
-Result<std::optional<HostKey>> HostKeys::Find(const std::string& address) const {
-  if (address.find('/') != std::string::npos) return std::optional<HostKey>();
-  auto key = Read(PathOf(address));
+Result<std::optional<HostKey>> HostKeys::Find(const std::string& place) const {
+  if (place.find('/') != std::string::npos) return std::optional<HostKey>();
+  auto key = Read(PathOf(place));
   if (key) return std::optional<HostKey>(std::move(*key));
   if (!IsMissing(key.error())) return tl::unexpected<Error>(key.error());
-  return FindIf([&address](const HostKey& other) {
-    return std::ranges::find(other.addresses, address) != other.addresses.end();
+  const size_t at = place.find('@');
+  const std::string account = at == std::string::npos ? "" : place.substr(0, at);
+  const std::string address = place.substr(at + 1);  // npos + 1 is 0
+  std::vector<HostKey> fitting = FindIf([&](const HostKey& other) {
+    return std::ranges::find(other.addresses, address) != other.addresses.end() &&
+           (account.empty() || AccountOf(other) == account);
   });
+  if (fitting.empty()) return std::optional<HostKey>();
+  if (fitting.size() > 1) {
+    std::string places;
+    for (const HostKey& fits : fitting) places += " tls://" + AccountOf(fits) + "@" + address;
+    return MakeError(
+        ErrorKind::kUsage,
+        "choose a key for tls://" + place + " (there are several: name one of" + places + ")",
+        EINVAL);
+  }
+  return std::optional<HostKey>(std::move(fitting.front()));
 }
 
 Result<std::optional<HostKey>> HostKeys::FindInvited(const std::string& invitation) const {
-  return FindIf([&invitation](const HostKey& key) { return key.invitation == invitation; });
+  auto found = FindIf([&invitation](const HostKey& key) { return key.invitation == invitation; });
+  if (found.empty()) return std::optional<HostKey>();
+  return std::optional<HostKey>(std::move(found.front()));
 }
+
+std::string AccountOf(const HostKey& key) { return key.identity.substr(0, key.identity.find('/')); }
 
 std::string HostKeys::PathOfInvitation(const std::string& invitation) const {
   return directory_ + "/" + std::string(kInvited) + invitation.substr(0, kInvitationDigits) +
@@ -128,14 +151,14 @@ Result<LockedFile> HostKeys::Lock() const {
 }
 
 Status HostKeys::Store(const HostKey& key) const {
-  return WriteJson(PathOf(key.addresses.front()), {{"format", kFormat},
-                                                   {"addresses", key.addresses},
-                                                   {"identity", key.identity},
-                                                   {"certificate", key.credentials.certificate},
-                                                   {"private_key", key.credentials.private_key},
-                                                   {"authority", key.credentials.authority},
-                                                   {"invitation", key.invitation},
-                                                   {"next_private_key", key.next_private_key}});
+  return WriteJson(PathOf(key.place), {{"format", kFormat},
+                                       {"addresses", key.addresses},
+                                       {"identity", key.identity},
+                                       {"certificate", key.credentials.certificate},
+                                       {"private_key", key.credentials.private_key},
+                                       {"authority", key.credentials.authority},
+                                       {"invitation", key.invitation},
+                                       {"next_private_key", key.next_private_key}});
 }
 
 Result<std::string> HostKeys::KeyForInvitation(const std::string& invitation) const {

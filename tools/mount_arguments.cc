@@ -233,10 +233,11 @@ Result<MountArguments> ParseMountArguments(int argc, char** argv) {
   app.add_option("MOUNTPOINT", arguments.mountpoint, "the directory to show it at");
   app.add_option(
          "--replica", replicas,
-         "[NAME=]URL of a replica daemon: tls://HOST[:PORT] (7447), ssh://[USER@]HOST[:PORT]\n"
-         "[/SOCKET] (TANDEM_SSH names another program than ssh), ipc:///PATH, or plain\n"
-         "tcp://HOST[:PORT]; may be repeated. [NAME=]@FILE: what `tandemd invite` printed, to\n"
-         "enrol with, once; @- reads it from stdin")
+         "[NAME=]URL of a replica daemon: tls://[ACCOUNT@]HOST[:PORT] (7447; ACCOUNT chooses\n"
+         "between keys of several), ssh://[USER@]HOST[:PORT][/SOCKET] (TANDEM_SSH names another\n"
+         "program than ssh), ipc:///PATH, or plain tcp://HOST[:PORT]; may be repeated.\n"
+         "[NAME=]@FILE: what `tandemd invite` printed, to enrol with, once; @- reads it from\n"
+         "stdin")
       ->type_name("[NAME=]URL|@FILE|@-")
       ->allow_extra_args(false);
   app.add_option("--volume", arguments.volume,

@@ -17,6 +17,7 @@ namespace {
 
 constexpr int kHighestPort = 65535;
 constexpr size_t kLongestHost = 253;
+constexpr size_t kLongestAccount = 64;
 constexpr size_t kLongestSocket = sizeof(sockaddr_un{}.sun_path) - 1;
 
 struct Address {
@@ -28,7 +29,7 @@ tl::unexpected<Error> BadUrl(const std::string& url, UrlUse use, const std::stri
   return MakeError(ErrorKind::kUsage,
                    (use == UrlUse::kListen ? "listen on \"" : "use replica \"") + url +
                        "\": " + why +
-                       " (tls://HOST[:PORT], ssh://[USER@]HOST[:PORT], ipc:///PATH or "
+                       " (tls://[ACCOUNT@]HOST[:PORT], ssh://[USER@]HOST[:PORT], ipc:///PATH or "
                        "tcp://HOST[:PORT] is expected)",
                    EINVAL);
 }
@@ -66,8 +67,16 @@ std::string HostError(const std::string& host, UrlUse use) {
   return is_name && host.size() <= kLongestHost ? "" : host + " is not a host name or address";
 }
 
-Result<std::string> CheckTcp(const std::string& url, const std::string& scheme,
-                             const std::string& rest, UrlUse use) {
+bool CanNameAnAccount(const std::string& text) {
+  return !text.empty() && text.size() <= kLongestAccount &&
+         std::ranges::all_of(text, [](unsigned char c) {
+           return (c < 0x80 && std::isalnum(c) != 0) || c == '.' || c == '-' || c == '_';
+         });
+}
+
+// Checks HOST[:PORT], and completes it.
+Result<std::string> CheckAddress(const std::string& url, const std::string& scheme,
+                                 const std::string& rest, UrlUse use) {
   const std::string expected = "a port is a number from " +
                                std::string(use == UrlUse::kListen ? "0" : "1") + " to " +
                                std::to_string(kHighestPort);
@@ -85,14 +94,30 @@ Result<std::string> CheckTcp(const std::string& url, const std::string& scheme,
                   "several daemons may listen on this machine: say which by its port, as in " +
                       scheme + "://" + host + ":" + std::to_string(kDefaultPort));
   }
-  if (!port) return scheme + "://" + host + ":" + std::to_string(kDefaultPort);
+  if (!port) return host + ":" + std::to_string(kDefaultPort);
   int number = -1;
   const char* const end = port->data() + port->size();
   const auto read = std::from_chars(port->data(), end, number);
   const bool fits = read.ec == std::errc() && read.ptr == end && number <= kHighestPort &&
                     number >= (use == UrlUse::kListen ? 0 : 1);
   if (!fits) return BadUrl(url, use, "\"" + *port + "\" is not a valid port: " + expected);
-  return scheme + "://" + host + ":" + std::to_string(number);
+  return host + ":" + std::to_string(number);
+}
+
+Result<std::string> CheckNetwork(const std::string& url, const std::string& scheme,
+                                 const std::string& rest, UrlUse use) {
+  const size_t at = rest.find('@');
+  if (at == std::string::npos) {
+    ASSIGN_OR_RETURN(const std::string address, CheckAddress(url, scheme, rest, use));
+    return scheme + "://" + address;
+  }
+  const std::string account = rest.substr(0, at);
+  if (use != UrlUse::kReplica || scheme != "tls") {
+    return BadUrl(url, use, "only the URL of a replica over tls:// may have an account");
+  }
+  if (!CanNameAnAccount(account)) return BadUrl(url, use, "\"" + account + "\" is no account");
+  ASSIGN_OR_RETURN(const std::string address, CheckAddress(url, scheme, rest.substr(at + 1), use));
+  return scheme + "://" + account + "@" + address;
 }
 
 Result<std::string> CheckIpc(const std::string& url, const std::string& path, UrlUse use) {
@@ -122,7 +147,7 @@ Result<std::string> CheckUrl(const std::string& url, UrlUse use) {
       std::ranges::any_of(url, [](unsigned char c) { return std::iscntrl(c) != 0; })) {
     return BadUrl(url, use, "it has a control character");
   }
-  if (scheme == "tcp" || scheme == "tls") return CheckTcp(url, scheme, rest, use);
+  if (scheme == "tcp" || scheme == "tls") return CheckNetwork(url, scheme, rest, use);
   if (scheme == "ipc") return CheckIpc(url, rest, use);
   if (scheme == "ssh" && use == UrlUse::kReplica) {
     ASSIGN_OR_RETURN(const replica::SshUrl parsed, replica::ParseSshUrl(url));

@@ -1,5 +1,7 @@
 // The URLs at which replica daemons listen and are reached:
 //   tcp://HOST[:PORT]   HOST is a name, an IPv4 address, or an IPv6 address in brackets
+//   tls://[ACCOUNT@]HOST[:PORT]   likewise; ACCOUNT, of replicas only, chooses between several keys
+//                       that this host has for one daemon (tools/host_keys.h)
 //   ipc:///PATH         a socket of this machine
 //   ssh://[USER@]HOST[:PORT][/SOCKET]   through ssh (replica/transport/ssh_url.h); replicas only
 // Any thread.

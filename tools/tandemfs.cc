@@ -236,9 +236,21 @@ Result<fs::SourceDirectory> OpenExposed(const MountArguments& arguments,
   return fs::OpenSource(arguments.source, mountpoint);
 }
 
+// The mount is usable whatever its replicas are. On a terminal the user learns at once what would
+// otherwise stand in status and log alone.
+void WarnOfMissingKeys(const std::vector<ReplicaArgument>& replicas) {
+  for (const ReplicaArgument& replica : replicas) {
+    if (const auto found = CredentialsFor(replica.url); !found) {
+      tandem::Complain("tandemfs", "notice: nothing goes to replica " + replica.name +
+                                       " for now: " + found.error().ToString());
+    }
+  }
+}
+
 Status Main(int argc, char** argv) {
   ASSIGN_OR_RETURN(MountArguments arguments, ParseMountArguments(argc, argv));
   RETURN_IF_ERROR(EnrolReplicas(arguments.replicas));
+  WarnOfMissingKeys(arguments.replicas);
   ASSIGN_OR_RETURN(const std::string mountpoint, fs::ResolveMountpoint(arguments.mountpoint));
   ASSIGN_OR_RETURN(const fs::Occupant occupant, fs::OccupantOf(mountpoint));
   const bool takes_over = occupant == fs::Occupant::kLive;

@@ -8,7 +8,7 @@ Result<StreamUrl> StreamUrl::Parse(const std::string& url) {
   constexpr std::string_view kAfterScheme = "://";
   const size_t at = url.find(kAfterScheme);
   const std::string scheme = url.substr(0, at);
-  const std::string rest = at == std::string::npos ? "" : url.substr(at + kAfterScheme.size());
+  std::string rest = at == std::string::npos ? "" : url.substr(at + kAfterScheme.size());
   StreamUrl parsed;
   if (scheme == "ipc") {
     parsed.scheme = Scheme::kIpc;
@@ -21,6 +21,8 @@ Result<StreamUrl> StreamUrl::Parse(const std::string& url) {
         EINVAL);
   }
   const bool is_ipc = parsed.scheme == Scheme::kIpc;
+  // The account chooses the key, which the caller has looked up.
+  if (parsed.scheme == Scheme::kTls) rest.erase(0, rest.find('@') + 1);
   parsed.host = is_ipc ? rest : rest.substr(0, rest.rfind(':'));
   if (parsed.host.starts_with('[') && parsed.host.ends_with(']')) {
     parsed.host = parsed.host.substr(1, parsed.host.size() - 2);

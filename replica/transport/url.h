@@ -1,4 +1,5 @@
-// The URLs that the transport connects to and listens at. Plain values. What users may write is
+// The URLs that the transport connects to and listens at; of tls://ACCOUNT@HOST:PORT the account
+// does not matter here. Plain values. What users may write is
 // checked before (tools/replica_url.h).
 #pragma once
 

@@ -129,9 +129,26 @@ TEST_F(EnrolledMount, WithAStolenTokenIsRefusedAndBothSidesLearnOfIt) {
   EXPECT_TRUE(IsSame()) << "the first goes on";
 }
 
+TEST_F(EnrolledMount, MayHaveAReplicaUnderEachOfTwoAccounts) {
+  Invite();
+  ASSERT_TRUE(mount_.Start());
+  ASSERT_TRUE(mount_.Unmount());
+  const std::string address = "127.0.0.1:" + std::to_string(port_);
+  const Outcome invited = Tandemd({"invite", "bob", "--address", address});
+  ASSERT_EQ(invited.code, 0) << invited;
+  Write(token_file_, invited.out);
+  mount_.options().replicas = {"backup=tls://" + address, "other=@" + token_file_};
+  ASSERT_TRUE(mount_.Start());
+  EXPECT_TRUE(IsSame());
+  EXPECT_TRUE(SameTrees(source_, replica_.store() + "/bob/" + kVolume + "/tree"));
+  EXPECT_EQ(mount_.Status()["replicas"][1]["url"], "tls://bob@" + address);
+}
+
 TEST_F(EnrolledMount, WithoutAKeySaysWhatToDo) {
   mount_.options().replicas = {"backup=tls://127.0.0.1:" + std::to_string(port_)};
   ASSERT_TRUE(mount_.Start()) << "a mount is usable whatever its replicas are";
+  EXPECT_THAT(mount_.process().err(),
+              AllOf(HasSubstr("nothing goes to replica backup"), HasSubstr("tandemd invite")));
   EXPECT_TRUE(WaitFor([&] { return mount_.ReplicaError() != ""; }));
   EXPECT_THAT(mount_.ReplicaError(), AllOf(HasSubstr("tandemd invite"), HasSubstr("@FILE")));
 }

@@ -5,6 +5,7 @@
 
 #include <filesystem>
 
+#include "replica/transport/url.h"
 #include "tests/process.h"
 #include "tests/unit/registry_fixture.h"
 #include "tools/key_renewal.h"
@@ -32,7 +33,8 @@ class Enrolment : public replica::RegistryTest {
     return [this](const std::string& url, const Credentials& with,
                   const std::string& bytes) -> Result<std::string> {
       ++asked_;
-      if (url != "tls://daemon:7447") {
+      const auto parsed = replica::StreamUrl::Parse(url);
+      if (!parsed || parsed->address != "tcp://daemon:7447") {
         return MakeError(ErrorKind::kUnreachable, "connect to " + url, ECONNREFUSED);
       }
       PeerIdentity peer = Stranger();
@@ -145,6 +147,27 @@ TEST_F(Enrolment, AfterARevocationWorksWithANewInvitation) {
   ASSERT_TRUE(Enrolled(TokenFor("alice")));
   EXPECT_TRUE(registry_.RightsOf(Peer()));
   EXPECT_FALSE(registry_.RightsOf(former));
+}
+
+TEST_F(Enrolment, AsAnotherAccountLeavesTheFirstKeyAlone) {
+  ASSERT_EQ(Enrolled(TokenFor("alice")).value(), "tls://daemon:7447");
+  const auto of = [this](const std::string& url) {
+    const auto with = CredentialsFor(url, keys_);
+    if (!with) return with.error().ToString();
+    const std::string name = replica::NameOfCertificate(with->certificate).value();
+    return name.substr(0, name.find('/'));
+  };
+  EXPECT_EQ(of("tls://alice@daemon:7447"), "alice");
+  const auto token = TokenFor("bob");
+  EXPECT_EQ(Enrolled(token).value(), "tls://bob@daemon:7447");
+  EXPECT_EQ(Enrolled(token).value(), "tls://bob@daemon:7447") << "again";
+  EXPECT_EQ(of("tls://daemon:7447"), "alice");
+  EXPECT_EQ(of("tls://bob@daemon:7447"), "bob");
+  EXPECT_EQ(of("tls://bob@also.daemon:7447"), "bob");
+  EXPECT_THAT(of("tls://also.daemon:7447"),
+              AllOf(HasSubstr("tls://alice@also.daemon:7447"), HasSubstr("tls://bob@also")));
+  EXPECT_THAT(of("tls://carol@daemon:7447"), HasSubstr("no key for it"));
+  EXPECT_FALSE(RenewIfAsked("tls://bob@daemon:7447", keys_, Daemon()).value());
 }
 
 TEST_F(Enrolment, IsNeededForTls) {

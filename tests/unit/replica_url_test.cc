@@ -76,7 +76,7 @@ TEST(ReplicaUrl, WithoutAHostIsRefused) {
     ExpectRefused(url, "it has no host");
     ExpectRefused(url, "it has no host", UrlUse::kListen);
   }
-  for (const std::string host : {"a b", "a/b", "user@host", "*", "[1.2.3.4]", "[::1", "[::1]x"}) {
+  for (const std::string host : {"a b", "a/b", "*", "[1.2.3.4]", "[::1", "[::1]x"}) {
     ExpectRefused("tcp://" + host, "is not a");
   }
   ExpectRefused("tcp://2001:db8::1", "in brackets");
@@ -149,6 +149,12 @@ TEST(ReplicaUrl, ThroughSshThatCannotBeIsRefused) {
 TEST(ReplicaUrl, OfTlsIsCompletedLikeThatOfTcp) {
   EXPECT_EQ(InFull("tls://Backup"), "tls://backup:7447");
   EXPECT_EQ(InFull("tls://*", UrlUse::kListen), "tls://*:7447");
+  EXPECT_EQ(InFull("tls://Al-ice@Backup"), "tls://Al-ice@backup:7447");
+  ExpectRefused("tls://@host", "is no account");
+  ExpectRefused("tls://a/b@host", "is no account");
+  ExpectRefused("tls://a@b@host", "is not a host name");
+  ExpectRefused("tcp://a@host", "only the URL of a replica over tls://");
+  ExpectRefused("tls://a@*", "only the URL of a replica over tls://", UrlUse::kListen);
   ExpectRefused("tls://host:99999", "is not a valid port");
   ExpectRefused("tls://", "it has no host");
 }
