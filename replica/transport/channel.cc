@@ -20,8 +20,9 @@ constexpr std::string_view kReplier("\0SP\0\0\x31\0\0", kGreetingBytes);
 constexpr size_t kLengthBytes = 8;
 constexpr char kIpcMessage = 1;  // precedes the length over ipc
 constexpr uint32_t kIdBit = 0x8000'0000;
-// Records are made of so much at a time, and one piece after the other is encrypted and sent.
-constexpr size_t kTlsPieceBytes = 64 << 10;
+// The most that one record carries.
+constexpr size_t kTlsRecordBytes = 16 << 10;
+// So much at a time is encrypted and sent.
 constexpr size_t kTlsBatchBytes = 512 << 10;
 constexpr size_t kCipherBytes = 512 << 10;
 
@@ -62,7 +63,7 @@ Status Channel::Start() {
     phase_ = Phase::kHandshake;
     cipher_.resize(kInboxBytes);  // more once the peer has proved something
     MutexLock lock(mutex_);
-    ASSIGN_OR_RETURN(tls_, TlsSession::Begin(options_.tls));
+    ASSIGN_OR_RETURN(tls_, TlsSession::Begin(options_.tls, &raw_));
   } else {
     LearnPeer();
     MutexLock lock(mutex_);
@@ -92,12 +93,8 @@ void Channel::OnReceived(void* channel) {
   if (self.options_.tls == nullptr) {
     self.Take(bytes);
   } else {
-    Status taken;
-    {
-      MutexLock lock(self.mutex_);
-      taken = self.tls_->Take(self.cipher_.data(), bytes);
-    }
-    if (!taken) return self.End(taken.error());
+    MutexLock lock(self.mutex_);
+    self.tls_->Take({self.cipher_.data(), bytes});
   }
   self.Receive();
 }
@@ -139,7 +136,6 @@ bool Channel::ReceiveTls(Target target) {
         more = true;
       }
     }
-    tls_->MoveOutputTo(raw_);
     BeginSend();
   }
   if (!failed) return End(failed.error()), false;
@@ -313,30 +309,45 @@ void Channel::Send(uint32_t id, std::shared_ptr<const std::string> body) {
   BeginSend();
 }
 
-// Encrypts the next of the queue into raw_.
+// Encrypts the next of the queue into raw_. Headers and small frames share a record; of a large
+// frame only its first record is copied before.
 Status Channel::Encrypt() {
-  std::string piece;
+  std::string record;
   while (!queue_.empty() && raw_content_ < kTlsBatchBytes) {
-    piece.clear();
-    while (!queue_.empty() && piece.size() < kTlsPieceBytes) {
+    const size_t sent = front_sent_;
+    const Outgoing& large = queue_.front();
+    if (sent >= large.header.size() && large.size() - sent >= kTlsRecordBytes) {
+      const size_t bytes = std::min(large.size() - sent, kTlsBatchBytes - raw_content_);
+      RETURN_IF_ERROR(tls_->Write(large.body->data() + (sent - large.header.size()), bytes));
+      raw_content_ += bytes;
+      FrontSent(bytes);
+      continue;
+    }
+    record.clear();
+    while (!queue_.empty() && record.size() < kTlsRecordBytes) {
       const Outgoing& front = queue_.front();
       if (front_sent_ < front.header.size()) {
-        piece += front.header;
+        record.append(front.header, front_sent_);
         front_sent_ = front.header.size();
       }
       const size_t at = front_sent_ - front.header.size();
-      const size_t bytes = std::min(front.body->size() - at, kTlsPieceBytes - piece.size());
-      piece.append(*front.body, at, bytes);
-      front_sent_ += bytes;
-      if (front_sent_ < front.size()) break;
-      queue_.pop_front();
-      front_sent_ = 0;
+      const size_t bytes = std::min(front.body->size() - at,
+                                    kTlsRecordBytes - std::min(record.size(), kTlsRecordBytes));
+      record.append(*front.body, at, bytes);
+      FrontSent(bytes);
     }
-    RETURN_IF_ERROR(tls_->Write(piece.data(), piece.size()));
-    raw_content_ += piece.size();
+    RETURN_IF_ERROR(tls_->Write(record.data(), record.size()));
+    raw_content_ += record.size();
   }
-  tls_->MoveOutputTo(raw_);
   return {};
+}
+
+// So much more of the front of the queue is sent, or encrypted.
+void Channel::FrontSent(size_t bytes) {
+  front_sent_ += bytes;
+  if (front_sent_ < queue_.front().size()) return;
+  queue_.pop_front();
+  front_sent_ = 0;
 }
 
 void Channel::BeginSend() {
@@ -384,10 +395,7 @@ void Channel::Sent(size_t bytes) {
     return;
   }
   unsent_bytes_ -= bytes;
-  front_sent_ += bytes;
-  if (front_sent_ < queue_.front().size()) return;
-  queue_.pop_front();
-  front_sent_ = 0;
+  FrontSent(bytes);
 }
 
 void Channel::OnSendDone(void* channel) {

@@ -114,6 +114,7 @@ class Channel {
   void BeginSend() REQUIRES(mutex_);
   Status Encrypt() REQUIRES(mutex_);
   void Sent(size_t bytes) REQUIRES(mutex_);
+  void FrontSent(size_t bytes) REQUIRES(mutex_);
 
   const Options options_;
   Events& events_;
@@ -138,11 +139,11 @@ class Channel {
   bool paused_ GUARDED_BY(mutex_) = false;
   bool resumed_early_ GUARDED_BY(mutex_) = false;
   bool sending_ GUARDED_BY(mutex_) = false;
+  std::string raw_ GUARDED_BY(mutex_);  // goes before the queue: greeting, TLS records
   std::unique_ptr<TlsSession> tls_ GUARDED_BY(mutex_);
   bool greeted_ GUARDED_BY(mutex_) = false;  // OnReady has come: the queue may be sent
   std::deque<Outgoing> queue_ GUARDED_BY(mutex_);
   size_t front_sent_ GUARDED_BY(mutex_) = 0;   // bytes of the front that are sent, or encrypted
-  std::string raw_ GUARDED_BY(mutex_);         // goes before the queue: greeting, TLS records
   size_t raw_content_ GUARDED_BY(mutex_) = 0;  // bytes of frames in raw_
   std::string sending_raw_ GUARDED_BY(mutex_);
   size_t sending_content_ GUARDED_BY(mutex_) = 0;

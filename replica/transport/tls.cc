@@ -161,25 +161,58 @@ int TlsContext::Verify(X509_STORE_CTX* shown, void* context) {
 
 // ---- TlsSession --------------------------------------------------------------------------------
 
-Result<std::unique_ptr<TlsSession>> TlsSession::Begin(std::shared_ptr<const TlsContext> context) {
-  SSL* const ssl = SSL_new(context->context_);
-  BIO* const in = BIO_new(BIO_s_mem());
-  BIO* const out = BIO_new(BIO_s_mem());
-  if (ssl == nullptr || in == nullptr || out == nullptr) {
-    SSL_free(ssl);
-    BIO_free(in);
-    BIO_free(out);
+int TlsSession::ReadRecords(BIO* bio, char* to, size_t size, size_t* read) {
+  auto& input = static_cast<TlsSession*>(BIO_get_data(bio))->input_;
+  BIO_clear_retry_flags(bio);
+  if (input.empty()) {
+    BIO_set_retry_read(bio);  // more may come
+    return 0;
+  }
+  *read = input.copy(to, size);
+  input.remove_prefix(*read);
+  return 1;
+}
+
+int TlsSession::WriteRecords(BIO* bio, const char* from, size_t size, size_t* written) {
+  static_cast<TlsSession*>(BIO_get_data(bio))->output_->append(from, size);
+  *written = size;
+  return 1;
+}
+
+long TlsSession::Control(BIO*, int command, long, void*) {
+  return command == BIO_CTRL_FLUSH ? 1 : 0;
+}
+
+const BIO_METHOD* TlsSession::Records() {
+  static BIO_METHOD* const kMethod = [] {
+    BIO_METHOD* const method = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "records");
+    if (method == nullptr) return method;
+    BIO_meth_set_read_ex(method, &TlsSession::ReadRecords);
+    BIO_meth_set_write_ex(method, &TlsSession::WriteRecords);
+    BIO_meth_set_ctrl(method, &TlsSession::Control);
+    return method;
+  }();
+  return kMethod;
+}
+
+Result<std::unique_ptr<TlsSession>> TlsSession::Begin(std::shared_ptr<const TlsContext> context,
+                                                      std::string* output) {
+  const BIO_METHOD* const method = Records();
+  BIO* const records = method != nullptr ? BIO_new(method) : nullptr;
+  SSL* const ssl = records != nullptr ? SSL_new(context->context_) : nullptr;
+  if (ssl == nullptr) {
+    BIO_free(records);
     return MakeError(ErrorKind::kSystem, "begin a TLS connection", ENOMEM);
   }
-  // No bytes: come again, rather than the end.
-  BIO_set_mem_eof_return(in, -1);
-  SSL_set_bio(ssl, in, out);
+  SSL_set_bio(ssl, records, records);
   if (context->side_ == TlsSide::kAsking) {
     SSL_set_connect_state(ssl);
   } else {
     SSL_set_accept_state(ssl);
   }
-  std::unique_ptr<TlsSession> session(new TlsSession(std::move(context), ssl));
+  std::unique_ptr<TlsSession> session(new TlsSession(std::move(context), ssl, output));
+  BIO_set_data(records, session.get());
+  BIO_set_init(records, 1);
   SSL_set_app_data(ssl, session.get());
   return session;
 }
@@ -196,12 +229,6 @@ Error TlsSession::WhyNot(const char* what) const {
   return Error(ErrorKind::kUnreachable, EPROTO, std::string(what) + " (" + LastError() + ")");
 }
 
-Status TlsSession::Take(const char* bytes, size_t size) {
-  const int taken = BIO_write(SSL_get_rbio(ssl_), bytes, static_cast<int>(size));
-  if (taken == static_cast<int>(size)) return {};
-  return MakeError(ErrorKind::kSystem, "take in a TLS record", ENOMEM);
-}
-
 Result<bool> TlsSession::Handshake() {
   ERR_clear_error();
   const int result = SSL_do_handshake(ssl_);
@@ -212,9 +239,12 @@ Result<bool> TlsSession::Handshake() {
 
 Result<size_t> TlsSession::Read(char* to, size_t size) {
   ERR_clear_error();
+  size_t all = 0;
   size_t got = 0;
-  const int result = SSL_read_ex(ssl_, to, size, &got);
-  if (result == 1) return got;
+  int result = 1;
+  // OpenSSL reads a record at a time. An error comes again if it is asked again.
+  while (all < size && (result = SSL_read_ex(ssl_, to + all, size - all, &got)) == 1) all += got;
+  if (all > 0) return all;
   const int code = SSL_get_error(ssl_, result);
   if (code == SSL_ERROR_WANT_READ) return 0;
   if (code == SSL_ERROR_ZERO_RETURN) {
@@ -229,16 +259,6 @@ Status TlsSession::Write(const char* bytes, size_t size) {
   const int result = SSL_write_ex(ssl_, bytes, size, &written);
   if (result == 1 && written == size) return {};
   return tl::unexpected<Error>(WhyNot("a TLS record cannot be written"));
-}
-
-void TlsSession::MoveOutputTo(std::string& output) {
-  BIO* const out = SSL_get_wbio(ssl_);
-  const size_t waiting = BIO_ctrl_pending(out);
-  if (waiting == 0) return;
-  const size_t before = output.size();
-  output.resize(before + waiting);
-  const int got = BIO_read(out, output.data() + before, static_cast<int>(waiting));
-  output.resize(before + static_cast<size_t>(std::max(got, 0)));
 }
 
 std::string TlsSession::PeerKey() const {

@@ -42,20 +42,23 @@ class TlsContext {
 // One connection. One thread at a time.
 class TlsSession {
  public:
-  static Result<std::unique_ptr<TlsSession>> Begin(std::shared_ptr<const TlsContext> context);
+  // Every function below appends to `output` what has to be carried to the peer. `output` must
+  // outlive the session.
+  static Result<std::unique_ptr<TlsSession>> Begin(std::shared_ptr<const TlsContext> context,
+                                                   std::string* output);
   TlsSession(const TlsSession&) = delete;
   ~TlsSession();
 
-  // Takes bytes that came from the peer.
-  Status Take(const char* bytes, size_t size);
+  // Takes bytes that came from the peer. They must stay until Handshake returns false or Read
+  // returns 0: then all of them have been used.
+  void Take(std::string_view bytes) { input_ = bytes; }
   // Goes on with the handshake. Returns true when it is complete. An error says, for people, what
   // the other end fails to prove or does not speak.
   Result<bool> Handshake();
-  // Reads what the peer said. Returns 0 if more bytes have to be taken first.
+  // Reads what the peer said, as much as there is and fits. Returns 0 if more bytes have to be
+  // taken first.
   Result<size_t> Read(char* to, size_t size);
   Status Write(const char* bytes, size_t size);
-  // Appends what has to be carried to the peer.
-  void MoveOutputTo(std::string& output);
 
   // Valid once the handshake is complete. See PeerIdentity.
   bool is_verified() const { return verified_; }
@@ -64,12 +67,19 @@ class TlsSession {
 
  private:
   friend class TlsContext;
-  TlsSession(std::shared_ptr<const TlsContext> context, SSL* ssl)
-      : context_(std::move(context)), ssl_(ssl) {}
+  TlsSession(std::shared_ptr<const TlsContext> context, SSL* ssl, std::string* output)
+      : context_(std::move(context)), ssl_(ssl), output_(output) {}
   Error WhyNot(const char* what) const;
+  // What OpenSSL reads and writes the records with: input_ and output_, without a copy between.
+  static const BIO_METHOD* Records();
+  static int ReadRecords(BIO* bio, char* to, size_t size, size_t* read);
+  static int WriteRecords(BIO* bio, const char* from, size_t size, size_t* written);
+  static long Control(BIO* bio, int command, long number, void* pointer);
 
   const std::shared_ptr<const TlsContext> context_;
   SSL* const ssl_;
+  std::string_view input_;
+  std::string* const output_;
   bool verified_ = false;
   bool shown_another_ = false;  // the peer's certificate is not of the authority
 };
