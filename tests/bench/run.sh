@@ -10,5 +10,6 @@ export TANDEM_BENCH_TABLE=begun
 "$folder/capture.sh" "$rounds"
 "$folder/preserve.sh" "$rounds"
 "$folder/lag.sh"
+"$folder/connections.sh"
 "$folder/travel.sh"
 "$folder/catch_up.sh"
