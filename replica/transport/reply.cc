@@ -10,7 +10,8 @@
 
 #include "meta/base/log.h"
 #include "meta/base/mutex.h"
-#include "replica/transport/channel.h"
+#include "replica/transport/frame_memory.h"
+#include "replica/transport/guest.h"
 #include "replica/transport/transport.h"
 #include "replica/transport/tuning.h"
 #include "replica/transport/url.h"
@@ -20,45 +21,7 @@ namespace {
 
 using Clock = CondVar::Clock;
 
-class StreamReplySocket;
-
-// One connection.
-class Guest final : public Channel::Events, public std::enable_shared_from_this<Guest> {
- public:
-  Guest(StreamReplySocket& socket, NngStream stream, Channel::Options options)
-      : socket_(socket), channel_(std::move(stream), std::move(options), *this) {}
-
-  Channel& channel() { return channel_; }
-  size_t unsent_bytes() const { return channel_.unsent_bytes(); }
-
-  // Guarded by the socket's mutex.
-  std::shared_ptr<Connection> connection;  // null before the greeting
-  bool proved = false;                     // has been greeted, and its peer is no stranger
-  std::string address;
-  std::string identity;  // of those whose requests share the workers that one peer may have
-  std::deque<Frame> waiting;
-  int running = 0;
-  size_t frame_bytes = 0;  // that arrive, wait or are being answered
-  bool paused = false;     // too many requests, or answers that the peer does not take
-  bool wants_memory = false;
-  bool may_exceed = false;  // its frame is received though memory is short, so that one is complete
-  bool ended = false;
-  Clock::time_point begun = Clock::now();
-  Clock::time_point last_bytes = Clock::now();  // of a frame
-
- private:
-  void OnReady() override;
-  bool OnBytes(size_t bytes) override;
-  bool OnFrame(Frame frame) override;
-  void OnSent() override;
-  void OnEnd(const Error& why) override;
-
-  StreamReplySocket& socket_;
-  Channel channel_;
-};
-using GuestRef = std::shared_ptr<Guest>;
-
-class StreamReplySocket final : public ReplySocket {
+class StreamReplySocket final : public ReplySocket, private Guest::Host {
  public:
   StreamReplySocket(Options options, ConnectionHandler handler)
       : options_(std::move(options)), handler_(std::move(handler)) {}
@@ -66,13 +29,6 @@ class StreamReplySocket final : public ReplySocket {
 
   Status Start(const std::vector<std::string>& urls);
   std::vector<std::string> urls() const override { return urls_; }
-
-  // Of a guest, on threads of nng or of workers.
-  void Ready(Guest& guest) EXCLUDES(mutex_);
-  bool TakeBytes(Guest& guest, size_t bytes) EXCLUDES(mutex_);
-  bool TakeFrame(Guest& guest, Frame frame) EXCLUDES(mutex_);
-  void Sent(Guest& guest) EXCLUDES(mutex_);
-  void Ended(Guest& guest) EXCLUDES(mutex_);
 
  private:
   struct Listener {
@@ -91,14 +47,16 @@ class StreamReplySocket final : public ReplySocket {
     NngAio aio;
   };
 
+  void Ready(Guest& guest) override EXCLUDES(mutex_);
+  bool TakeBytes(Guest& guest, size_t bytes) override EXCLUDES(mutex_);
+  bool TakeFrame(Guest& guest, Frame frame) override EXCLUDES(mutex_);
+  void Sent(Guest& guest) override EXCLUDES(mutex_);
+  void Ended(Guest& guest) override EXCLUDES(mutex_);
+
   Status ListenOn(const std::string& url);
   static void OnAccepted(void* listener);
   void Accept(Listener& listener);
   void Welcome(Listener& listener, NngStream stream) EXCLUDES(mutex_);
-  GuestRef ChooseWhoGoes(bool unproved_only) REQUIRES(mutex_);
-  bool IsMemoryShort(const Guest& guest) REQUIRES(mutex_);
-  std::vector<GuestRef> ChooseWhoMayExceed() REQUIRES(mutex_);
-  std::vector<GuestRef> ChooseWhoGivesWay(Clock::time_point now) REQUIRES(mutex_);
 
   static bool IsFull(const Guest& guest);
   GuestRef NextGuest() REQUIRES(mutex_);
@@ -106,7 +64,6 @@ class StreamReplySocket final : public ReplySocket {
   void Work() EXCLUDES(mutex_);
   void Answer(Guest& guest, const Frame& frame) EXCLUDES(mutex_);
   void Sweep() EXCLUDES(mutex_);
-  void Release(Guest& guest, size_t bytes) REQUIRES(mutex_);
 
   const Options options_;
   const ConnectionHandler handler_;
@@ -118,12 +75,11 @@ class StreamReplySocket final : public ReplySocket {
   CondVar work_;
   CondVar sweep_;
   bool closing_ GUARDED_BY(mutex_) = false;
-  std::unordered_map<Guest*, GuestRef> guests_ GUARDED_BY(mutex_);
+  Guests guests_ GUARDED_BY(mutex_);
+  size_t unproved_ GUARDED_BY(mutex_) = 0;  // of them
+  FrameMemory memory_ GUARDED_BY(mutex_);
   std::deque<GuestRef> queue_ GUARDED_BY(mutex_);  // those with requests waiting, once each
   std::unordered_map<std::string, int> running_ GUARDED_BY(mutex_);  // requests of each identity
-  std::unordered_map<std::string, size_t> held_ GUARDED_BY(mutex_);  // bytes of frames, likewise
-  size_t frame_bytes_ GUARDED_BY(mutex_) = 0;
-  size_t unproved_ GUARDED_BY(mutex_) = 0;
   int idle_ GUARDED_BY(mutex_) = 0;
   std::vector<std::thread> workers_ GUARDED_BY(mutex_);
   std::thread sweeper_;
@@ -191,16 +147,17 @@ void StreamReplySocket::Welcome(Listener& listener, NngStream stream) {
   if (listener.url.scheme == StreamUrl::Scheme::kTls) options.tls = tls_;
   options.greeting_timeout = kGreetingTimeout;
   options.frame_timeout = kFrameTimeout;
-  const auto guest = std::make_shared<Guest>(*this, std::move(stream), std::move(options));
+  const auto guest = std::make_shared<Guest>(static_cast<Guest::Host&>(*this), std::move(stream),
+                                             std::move(options));
   guest->address = guest->channel().Address();
   GuestRef goes;
   {
     MutexLock lock(mutex_);
     if (closing_) return;
     if (unproved_ >= kMaxUnproved) {
-      goes = ChooseWhoGoes(/*unproved_only=*/true);
+      goes = ChooseToEnd(guests_, /*proved_too=*/false);
     } else if (guests_.size() >= kMaxConnections) {
-      goes = ChooseWhoGoes(/*unproved_only=*/false);
+      goes = ChooseToEnd(guests_, /*proved_too=*/unproved_ == 0);
     }
     guests_.emplace(guest.get(), guest);
     ++unproved_;
@@ -213,41 +170,7 @@ void StreamReplySocket::Welcome(Listener& listener, NngStream stream) {
   }
 }
 
-// Chooses among those that have proved nothing yet, or if there are none, and others may go as
-// well, among those that do nothing. Of the address that has most of them, the one that has been
-// silent for longest goes.
-GuestRef StreamReplySocket::ChooseWhoGoes(bool unproved_only) {
-  std::unordered_map<std::string, int> counts;
-  const bool proved_too = !unproved_only && unproved_ == 0;
-  const auto may_go = [proved_too](const Guest& guest) {
-    if (guest.ended || guest.running > 0) return false;
-    return !guest.proved || proved_too;
-  };
-  for (const auto& [key, guest] : guests_) {
-    if (may_go(*guest)) ++counts[guest->address];
-  }
-  GuestRef chosen;
-  for (const auto& [key, guest] : guests_) {
-    if (!may_go(*guest)) continue;
-    if (chosen != nullptr) {
-      const int more = counts[guest->address] - counts[chosen->address];
-      if (more < 0 || (more == 0 && guest->last_bytes >= chosen->last_bytes)) continue;
-    }
-    chosen = guest;
-  }
-  return chosen;
-}
-
 // ---- Connections -------------------------------------------------------------------------------
-
-void Guest::OnReady() { socket_.Ready(*this); }
-bool Guest::OnBytes(size_t bytes) { return socket_.TakeBytes(*this, bytes); }
-bool Guest::OnFrame(Frame frame) { return socket_.TakeFrame(*this, std::move(frame)); }
-void Guest::OnSent() { socket_.Sent(*this); }
-void Guest::OnEnd(const Error& why) {
-  LogDebug("connection of {} ended: {}", channel_.Address(), why.ToString());
-  socket_.Ended(*this);
-}
 
 void StreamReplySocket::Ready(Guest& guest) {
   MutexLock lock(mutex_);
@@ -265,37 +188,9 @@ bool StreamReplySocket::TakeBytes(Guest& guest, size_t bytes) {
   MutexLock lock(mutex_);
   if (guest.ended) return true;
   guest.last_bytes = Clock::now();
-  guest.frame_bytes += bytes;
-  held_[guest.identity] += bytes;
-  frame_bytes_ += bytes;
-  guest.wants_memory = IsMemoryShort(guest) && !guest.may_exceed;
-  if (guest.wants_memory) sweep_.NotifyAll();
-  return !guest.wants_memory;
-}
-
-// Returns true if all memory for frames is used, or this peer uses what one peer may.
-bool StreamReplySocket::IsMemoryShort(const Guest& guest) {
-  return frame_bytes_ > kMaxFrameBytes || held_[guest.identity] > kMaxFrameBytesOfOne;
-}
-
-// Returns the connections that give way where memory is short: those of frames that do not get on,
-// the stalest first, until half of it would be free.
-std::vector<GuestRef> StreamReplySocket::ChooseWhoGivesWay(Clock::time_point now) {
-  std::vector<GuestRef> stale;
-  for (const auto& [key, guest] : guests_) {
-    const bool incomplete = !guest->ended && guest->frame_bytes > 0 && guest->running == 0 &&
-                            guest->waiting.empty() && !guest->wants_memory;
-    if (incomplete && now - guest->last_bytes > kStaleFrame && IsMemoryShort(*guest)) {
-      stale.push_back(guest);
-    }
-  }
-  std::ranges::sort(stale, {}, [](const GuestRef& guest) { return guest->last_bytes; });
-  size_t freed = 0;
-  const auto enough = std::ranges::find_if(stale, [&freed](const GuestRef& guest) {
-    return std::exchange(freed, freed + guest->frame_bytes) > kMaxFrameBytes / 2;
-  });
-  stale.erase(enough, stale.end());
-  return stale;
+  if (memory_.Take(guest, bytes)) return true;
+  sweep_.NotifyAll();
+  return false;
 }
 
 // Returns true if nothing more of it may be received now.
@@ -331,39 +226,8 @@ void StreamReplySocket::Ended(Guest& guest) {
   if (!guest.proved) --unproved_;
   std::erase_if(queue_, [&guest](const GuestRef& queued) { return queued.get() == &guest; });
   guest.waiting.clear();
-  if (guest.running == 0) Release(guest, guest.frame_bytes);
+  if (guest.running == 0) memory_.Release(guest, guest.frame_bytes);
   sweep_.NotifyAll();
-}
-
-void StreamReplySocket::Release(Guest& guest, size_t bytes) {
-  guest.frame_bytes -= bytes;
-  frame_bytes_ -= bytes;
-  const auto held = held_.find(guest.identity);
-  if (held != held_.end() && (held->second -= bytes) == 0) held_.erase(held);
-}
-
-// Returns, of each peer whose frames all wait for memory, the connection whose frame is nearest to
-// being complete. It does not wait from now on.
-std::vector<GuestRef> StreamReplySocket::ChooseWhoMayExceed() {
-  std::unordered_map<std::string, GuestRef> chosen;  // null: one of the peer's frames gets on
-  for (const auto& [key, guest] : guests_) {
-    if (guest->ended || guest->frame_bytes == 0) continue;
-    const bool gets_on = !guest->wants_memory;
-    const auto [of_peer, is_first] = chosen.try_emplace(guest->identity, guest);
-    if (gets_on) {
-      of_peer->second = nullptr;
-    } else if (of_peer->second != nullptr && of_peer->second->frame_bytes < guest->frame_bytes) {
-      of_peer->second = guest;
-    }
-  }
-  std::vector<GuestRef> exceed;
-  for (const auto& [identity, guest] : chosen) {
-    if (guest == nullptr || !guest->wants_memory) continue;
-    guest->wants_memory = false;
-    guest->may_exceed = true;
-    exceed.push_back(guest);
-  }
-  return exceed;
 }
 
 // Clears ended connections away, lets those go on that waited for memory, and takes memory from
@@ -384,15 +248,11 @@ void StreamReplySocket::Sweep() {
         if (guest->ended && guest->running == 0) {
           gone.push_back(guest);
           guests_.erase(guest.get());
-        } else if (guest->ended) {
-          continue;
-        } else if (guest->wants_memory && !IsMemoryShort(*guest)) {
-          guest->wants_memory = false;
-          resumed.push_back(guest);
         }
       }
-      stale = ChooseWhoGivesWay(Clock::now());
-      std::ranges::copy(ChooseWhoMayExceed(), std::back_inserter(resumed));
+      // In this order: one that has waited is not stale for it.
+      stale = memory_.ChooseToEnd(guests_, Clock::now());
+      resumed = memory_.ChooseToResume(guests_);
     }
     for (const auto& listener : listeners_) {
       if (listener->stalled.exchange(false)) Accept(*listener);
@@ -459,7 +319,7 @@ void StreamReplySocket::Work() {
       // Some may wait for this one of their identity.
       if (--running_[guest->identity] == 0) running_.erase(guest->identity);
       if (!queue_.empty()) work_.NotifyOne();
-      Release(*guest, guest->ended && guest->running == 0 ? guest->frame_bytes : bytes);
+      memory_.Release(*guest, guest->ended && guest->running == 0 ? guest->frame_bytes : bytes);
       resume = guest->paused && !guest->ended && !IsFull(*guest);
       if (resume) guest->paused = false;
     }
@@ -486,7 +346,7 @@ void StreamReplySocket::Answer(Guest& guest, const Frame& frame) {
 
 StreamReplySocket::~StreamReplySocket() {
   std::vector<std::thread> workers;
-  std::unordered_map<Guest*, GuestRef> guests;
+  Guests guests;
   {
     // Workers start other workers with mutex_ held, and only while this is not set.
     MutexLock lock(mutex_);
