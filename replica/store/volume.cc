@@ -39,9 +39,15 @@ Result<std::unique_ptr<Volume>> Volume::Open(UniqueFd fd, const std::string& pat
 
 Reply Volume::Greet(const Hello& hello, const ConnectionRef& connection, const std::string& peer) {
   if (hello.protocol_oldest > kProtocolNewest || hello.protocol_newest < kProtocolOldest) {
+    const bool is_source_older = hello.protocol_newest < kProtocolOldest;
+    const auto range = [](uint32_t oldest, uint32_t newest) {
+      return std::to_string(oldest) + " to " + std::to_string(newest);
+    };
     return Refuse(ReplyCode::kVersion,
-                  "this tandemd speaks protocol " + std::to_string(kProtocolOldest) + " to " +
-                      std::to_string(kProtocolNewest) + "; update the older side");
+                  "this tandemd speaks protocol " + range(kProtocolOldest, kProtocolNewest) +
+                      ", the source " + range(hello.protocol_oldest, hello.protocol_newest) +
+                      (is_source_older ? ": upgrade tandemfs on the source"
+                                       : ": upgrade tandemd on the replica's host"));
   }
   if (hello.volume != identity().volume) {
     return Refuse(ReplyCode::kRefused,

@@ -1,5 +1,5 @@
 // Who may write a volume, and which volumes there are.
-#include <gtest/gtest.h>
+#include <gmock/gmock.h>
 
 #include <memory>
 
@@ -23,7 +23,12 @@ TEST_F(Protocol, AnotherSourceOfTheVolumeIsRefused) {
 }
 
 TEST_F(Protocol, VersionsWithoutOverlapAreRefused) {
-  EXPECT_EQ(client_.Ask(Hello{7, 9, "vol", VolumeId(1, 1), ""}).code, ReplyCode::kVersion);
+  const Reply newer = client_.Ask(Hello{7, 9, "vol", VolumeId(1, 1), ""});
+  EXPECT_EQ(newer.code, ReplyCode::kVersion);
+  EXPECT_THAT(newer.message, ::testing::HasSubstr("the source 7 to 9: upgrade tandemd"));
+  const Reply older = client_.Ask(Hello{0, 0, "vol", VolumeId(1, 1), ""});
+  EXPECT_EQ(older.code, ReplyCode::kVersion);
+  EXPECT_THAT(older.message, ::testing::HasSubstr("the source 0 to 0: upgrade tandemfs"));
 }
 
 TEST_F(Protocol, AnotherSourceIsRefusedWhileOneIsThere) {
