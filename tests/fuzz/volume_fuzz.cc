@@ -195,6 +195,10 @@ class Sequence {
     const std::string path =
         box_.tree() + names[data_.ConsumeIntegralInRange<size_t>(1, names.size() - 1)];
     std::error_code ignored;
+    // Not through a link that was planted before: what this does outside would be held against the
+    // volume.
+    const auto parent = std::filesystem::path(path).parent_path();
+    if (std::filesystem::canonical(parent, ignored) != parent) return;
     if (data_.ConsumeBool()) std::filesystem::remove_all(path, ignored);
     switch (data_.ConsumeIntegralInRange(0, 3)) {
       case 0:
