@@ -1,5 +1,7 @@
 #include "replica/store/replica_reader.h"
 
+#include <algorithm>
+
 #include "replica/apply/file_data.h"
 #include "replica/apply/tree.h"
 #include "replica/delta.h"
@@ -30,7 +32,14 @@ std::optional<Reply> ReplicaReader::OpenForReading(ObjectId object, UniqueFd& fd
   return std::nullopt;
 }
 
+std::unique_ptr<MemoryBudget::Share> ReplicaReader::MemoryFor(size_t bytes) {
+  const VolumeTerms& terms = place_.terms();
+  if (terms.reading == nullptr) return nullptr;
+  return std::make_unique<MemoryBudget::Share>(*terms.reading, terms.account, bytes);
+}
+
 Reply ReplicaReader::Take(const GetSignature& get) {
+  const auto memory = MemoryFor(get.length);
   const RedoPause pause(queue_);
   if (pause.refusal()) return *pause.refusal();
   UniqueFd fd;
@@ -74,14 +83,17 @@ Reply ReplicaReader::Take(const Find& find) {
 
 std::optional<Reply> ReplicaReader::ResolveDeltas(std::vector<Record>& records) {
   uint64_t total = 0;
+  uint64_t largest_basis = 0;  // one is read at a time
   for (const Record& record : records) {
     const auto* data = std::get_if<DataRecord>(&record);
     if (data == nullptr || data->encoding == Encoding::kHole) continue;
     total += data->length;
+    largest_basis = std::max(largest_basis, data->basis_length);
     if (total > kMaxMessageBytes) {
       return Refuse(ReplyCode::kBadRequest, "the deltas of a chunk come to more than its limit");
     }
   }
+  const auto memory = MemoryFor(total + largest_basis);
   const RedoPause pause(queue_);
   if (pause.refusal()) return pause.refusal();
   for (Record& record : records) {

@@ -5,6 +5,7 @@
 // outlives it.
 #pragma once
 
+#include <memory>
 #include <optional>
 #include <vector>
 
@@ -32,6 +33,8 @@ class ReplicaReader {
 
  private:
   std::optional<Reply> ResolveDelta(DataRecord& record);
+  // Waits for the memory if others use it. Call it before redos are held off.
+  std::unique_ptr<MemoryBudget::Share> MemoryFor(size_t bytes);
   // Called with a RedoPause held. Returns a refusal if there is no such file.
   std::optional<Reply> OpenForReading(ObjectId object, UniqueFd& fd);
 

@@ -109,7 +109,7 @@ std::shared_ptr<AccountUsage> Store::UsageOf(const std::string& account) {
 Result<std::shared_ptr<Volume>> Store::OpenVolume(const VolumeKey& key) {
   ASSIGN_OR_RETURN(auto found, layout_->OpenVolume(key));
   // All that the volume's parts know of its account.
-  VolumeTerms terms{key.ToString(), UsageOf(key.account), reserve_};
+  VolumeTerms terms{key.ToString(), UsageOf(key.account), reserve_, reading_, key.account};
   return Volume::Open(std::move(found.fd), found.path, found.identity, std::move(terms));
 }
 
@@ -197,7 +197,7 @@ Reply Store::Dispatch(const Request& request, const Rights& rights,
   if (auto refusal = RefuseForRights(key.name, rights)) return *refusal;
   UsageOf(key.account)->SetQuota(rights.quota);
   const auto* chunk = std::get_if<Chunk>(&request.body);
-  std::optional<DecodeBudget::Share> share;
+  std::optional<MemoryBudget::Share> share;
   if (chunk != nullptr) share.emplace(decoding_, key.account, DecodedBytes(*chunk));
   Reply reply = volume->Handle(request, connection);
   // The source says it, too; here it is for the administrator, who can raise a quota.

@@ -7,7 +7,7 @@
 //   StoreLayout   what stands where on disk
 //   VolumeTable   the volumes by name, opened and closed as needed
 //   AccountUsage  what the volumes of an account take, and its quota
-//   DecodeBudget  memory for chunks that are being decoded
+//   MemoryBudget  memory for chunks that are being decoded, and for content that is read
 //
 // Any thread. Format: replica/STORE.md.
 #pragma once
@@ -26,7 +26,7 @@
 #include "meta/base/result.h"
 #include "replica/store/account_registry.h"
 #include "replica/store/account_usage.h"
-#include "replica/store/decode_budget.h"
+#include "replica/store/memory_budget.h"
 #include "replica/store/reserve.h"
 #include "replica/store/store_layout.h"
 #include "replica/store/tuning.h"
@@ -90,7 +90,9 @@ class Store {
   const std::shared_ptr<AccountRegistry> registry_;
   const Reserve reserve_;
   LogLimit refusals_{kRefusalsLogged};
-  DecodeBudget decoding_{kMaxDecoding, kMaxDecodingOfAccount};
+  MemoryBudget decoding_{kMaxDecoding, kMaxDecodingOfAccount};
+  const std::shared_ptr<MemoryBudget> reading_ =
+      std::make_shared<MemoryBudget>(kMaxReading, kMaxReadingOfAccount);
   VolumeTable volumes_;
 
   Mutex mutex_;

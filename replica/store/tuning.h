@@ -63,11 +63,14 @@ inline constexpr uint64_t kMostVolumes = 10'000;
 inline constexpr int kVolumesAtOnce = 200;
 inline constexpr int kVolumesASecond = 2;
 
-// ---- Memory: decode_budget.h --------------------------------------------------------------------
+// ---- Memory: memory_budget.h --------------------------------------------------------------------
 
 // The most bytes that the chunks being decoded take at a time, in total and for one account.
 inline constexpr size_t kMaxDecoding = 192 << 20;
 inline constexpr size_t kMaxDecodingOfAccount = 96 << 20;
+// Likewise for content that is read for signatures and deltas, and what deltas come to.
+inline constexpr size_t kMaxReading = 192 << 20;
+inline constexpr size_t kMaxReadingOfAccount = 96 << 20;
 // Memory is returned to the system when so many bytes have been decoded and nothing is.
 inline constexpr size_t kTrimAfter = 32 << 20;
 

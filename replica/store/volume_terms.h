@@ -1,9 +1,11 @@
 // What the store and the account allow a volume, set when it is opened. Plain values.
 #pragma once
 
+#include <memory>
 #include <string>
 
 #include "replica/store/account_usage.h"
+#include "replica/store/memory_budget.h"
 #include "replica/store/reserve.h"
 
 namespace tandem::replica {
@@ -14,6 +16,10 @@ struct VolumeTerms {
   // Null: nothing is counted.
   std::shared_ptr<AccountUsage> usage = nullptr;
   Reserve reserve = {};
+  // For content that is read for signatures and deltas, and the account that is charged. Null:
+  // there is no bound.
+  std::shared_ptr<MemoryBudget> reading = nullptr;
+  std::string account = {};
 };
 
 }  // namespace tandem::replica

@@ -1,5 +1,6 @@
 // What peers can make the store take: descriptors, memory, log lines; and that they hold up only
 // themselves.
+#include <fcntl.h>
 #include <gmock/gmock.h>
 
 #include <atomic>
@@ -9,7 +10,7 @@
 #include <thread>
 
 #include "meta/base/log_limit.h"
-#include "replica/store/decode_budget.h"
+#include "replica/store/memory_budget.h"
 #include "replica/store/volume_table.h"
 #include "tests/unit/accounts_fixture.h"
 
@@ -108,14 +109,14 @@ TEST(VolumesInATable, OneThatIsSlowToOpenHoldsUpNoOther) {
 // ---- Memory ------------------------------------------------------------------------------------
 
 TEST(Decoding, NoMoreThanTheBudgetIsTakenAtATime) {
-  DecodeBudget budget(100, 60);
+  MemoryBudget budget(100, 60);
   std::atomic<int> most = 0;
   std::atomic<int> now = 0;
   std::vector<std::thread> threads;
   for (int i = 0; i < 16; ++i) {
     threads.emplace_back([&, i] {
       for (int round = 0; round < 50; ++round) {
-        const DecodeBudget::Share share(budget, "account" + std::to_string(i % 4), 30);
+        const MemoryBudget::Share share(budget, "account" + std::to_string(i % 4), 30);
         const int here = now += 30;
         int seen = most;
         while (here > seen && !most.compare_exchange_weak(seen, here)) {
@@ -132,22 +133,58 @@ TEST(Decoding, NoMoreThanTheBudgetIsTakenAtATime) {
 }
 
 TEST(Decoding, AnAccountThatFillsItsShareHoldsUpNoOther) {
-  DecodeBudget budget(100, 60);
-  std::optional<DecodeBudget::Share> first;
+  MemoryBudget budget(100, 60);
+  std::optional<MemoryBudget::Share> first;
   first.emplace(budget, "greedy", 1000);  // all that one account may have
   std::atomic<bool> served = false;
   std::thread second([&] {
-    const DecodeBudget::Share share(budget, "greedy", 10);
+    const MemoryBudget::Share share(budget, "greedy", 10);
     served = true;
   });
   {
-    const DecodeBudget::Share other(budget, "modest", 40);
+    const MemoryBudget::Share other(budget, "modest", 40);
     EXPECT_EQ(budget.taken(), 100u);
     EXPECT_FALSE(served);
   }
   first.reset();
   second.join();
   EXPECT_TRUE(served);
+}
+
+TEST(Reading, WaitsForMemoryThatOthersUse) {
+  const ScratchDirectory scratch;
+  const VolumeIdentity identity{VolumeId(1, 1), "vol"};
+  UniqueFd fd(open(scratch.path().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  ASSERT_TRUE(Volume::Prepare(fd.get(), identity));
+  VolumeTerms terms;
+  terms.account = "alice";
+  terms.reading = std::make_shared<MemoryBudget>(100, 100);
+  const auto volume = Volume::Open(std::move(fd), scratch.path(), identity, terms).value();
+  const Reply greeted = volume->Greet({1, 1, "vol", VolumeId(1, 1), "test"}, nullptr);
+  const SessionId session = std::get<Position>(greeted.body).session;
+  const std::vector<RequestBody> requests = {
+      GetSignature{ObjectId(3, 3), 0, 50},
+      Chunk{.stage = CutId(4, 4),
+            .payload = EncodeRecords({DataRecord{ObjectId(3, 3), 0, 50, Encoding::kDelta, "delta",
+                                                 ObjectId(3, 3), 0, 50, 7}})}};
+  ASSERT_EQ(volume->Handle({session, Begin{CutId(4, 4), {}}}, nullptr).code, ReplyCode::kOk);
+  for (RequestBody body : requests) {
+    if (auto* chunk = std::get_if<Chunk>(&body)) chunk->checksum = ChecksumOf(chunk->payload);
+    std::optional<MemoryBudget::Share> taken;
+    taken.emplace(*terms.reading, "bob", 60);
+    std::atomic<bool> answered = false;
+    ReplyCode code = ReplyCode::kOk;
+    std::thread asks([&] {
+      code = volume->Handle({session, body}, nullptr).code;
+      answered = true;
+    });
+    EXPECT_TRUE(Eventually([&] { return terms.reading->waiting() == 1; }));
+    EXPECT_FALSE(answered);
+    taken.reset();
+    asks.join();
+    EXPECT_TRUE(code == ReplyCode::kNotFound || code == ReplyCode::kBasisChanged) << int(code);
+    EXPECT_EQ(terms.reading->taken(), 0u);
+  }
 }
 
 // A few megabytes of the smallest records would take half a gigabyte.

@@ -1,6 +1,9 @@
-// Bounds the memory of the chunks that are being decoded, whatever the number of peers. A request
-// waits for its share; among those that wait, the account that holds least goes first, and none
-// holds more than kMaxDecodingOfAccount.
+// Bounds the memory that requests take while they are handled, whatever the number of peers. A
+// request waits for its share; among those that wait, the account that holds least goes first, and
+// none holds more than one account may.
+//
+// There are two: of chunks that are being decoded, and of content that is read for signatures and
+// deltas. A request that needs a share of both takes the former first.
 //
 // Any thread. Takes no other lock.
 #pragma once
@@ -14,25 +17,26 @@
 
 namespace tandem::replica {
 
-class DecodeBudget {
+class MemoryBudget {
  public:
-  DecodeBudget(size_t total, size_t of_account) : total_(total), of_account_(of_account) {}
+  MemoryBudget(size_t total, size_t of_account) : total_(total), of_account_(of_account) {}
 
-  // Held while a chunk is decoded and staged. `bytes` is cut off at the limit of an account.
+  // Held while the memory is in use. `bytes` is cut off at the limit of an account.
   class Share {
    public:
-    Share(DecodeBudget& budget, const std::string& account, size_t bytes);
+    Share(MemoryBudget& budget, const std::string& account, size_t bytes);
     ~Share();
     Share(const Share&) = delete;
     Share& operator=(const Share&) = delete;
 
    private:
-    DecodeBudget& budget_;
+    MemoryBudget& budget_;
     const std::string account_;
     const size_t bytes_;
   };
 
   size_t taken() EXCLUDES(mutex_);
+  size_t waiting() EXCLUDES(mutex_);  // requests
   // Returns true, once, if so much has been decoded that memory should go back to the system, and
   // nothing is being decoded.
   bool ShouldTrim(size_t after) EXCLUDES(mutex_);

@@ -1,17 +1,17 @@
-#include "replica/store/decode_budget.h"
+#include "replica/store/memory_budget.h"
 
 #include <algorithm>
 
 namespace tandem::replica {
 
-DecodeBudget::Share::Share(DecodeBudget& budget, const std::string& account, size_t bytes)
+MemoryBudget::Share::Share(MemoryBudget& budget, const std::string& account, size_t bytes)
     : budget_(budget), account_(account), bytes_(std::min(bytes, budget.of_account_)) {
   budget_.Take(account_, bytes_);
 }
 
-DecodeBudget::Share::~Share() { budget_.Return(account_, bytes_); }
+MemoryBudget::Share::~Share() { budget_.Return(account_, bytes_); }
 
-void DecodeBudget::Take(const std::string& account, size_t bytes) {
+void MemoryBudget::Take(const std::string& account, size_t bytes) {
   MutexLock lock(mutex_);
   Waiter waiter{account, bytes};
   waiting_.push_back(&waiter);
@@ -19,7 +19,7 @@ void DecodeBudget::Take(const std::string& account, size_t bytes) {
   while (!waiter.admitted) admitted_.Wait(mutex_);
 }
 
-void DecodeBudget::Return(const std::string& account, size_t bytes) {
+void MemoryBudget::Return(const std::string& account, size_t bytes) {
   MutexLock lock(mutex_);
   taken_ -= bytes;
   decoded_ += bytes;
@@ -30,7 +30,7 @@ void DecodeBudget::Return(const std::string& account, size_t bytes) {
 }
 
 // The next one in turn is waited for if it does not fit yet: smaller ones must not keep passing it.
-void DecodeBudget::Admit() {
+void MemoryBudget::Admit() {
   const auto held = [this](const Waiter* waiter) REQUIRES(mutex_) {
     const auto found = by_account_.find(waiter->account);
     return found == by_account_.end() ? size_t{0} : found->second;
@@ -51,12 +51,17 @@ void DecodeBudget::Admit() {
   }
 }
 
-size_t DecodeBudget::taken() {
+size_t MemoryBudget::taken() {
   MutexLock lock(mutex_);
   return taken_;
 }
 
-bool DecodeBudget::ShouldTrim(size_t after) {
+size_t MemoryBudget::waiting() {
+  MutexLock lock(mutex_);
+  return waiting_.size();
+}
+
+bool MemoryBudget::ShouldTrim(size_t after) {
   MutexLock lock(mutex_);
   if (taken_ != 0 || decoded_ < after) return false;
   decoded_ = 0;
