@@ -6,13 +6,12 @@
 #include <algorithm>
 
 #include "replica/apply/catalog_rows.h"
+#include "replica/apply/catalog_schema.h"
 #include "replica/apply/tuning.h"
 #include "replica/wire/xattr_codec.h"
 
 namespace tandem::replica {
 namespace {
-
-constexpr int kSchemaVersion = 5;
 
 // The log is checkpointed into the database file when it has 1,000 pages. It always starts afresh
 // afterwards, because no other program reads it. Pages that a savepoint overwrites are kept in
@@ -25,62 +24,12 @@ void ClaimUpTo(int fd, uint64_t bytes) {
 
 uint64_t BlocksOf(const struct stat& file) { return static_cast<uint64_t>(file.st_blocks) * 512; }
 
-// `inode` is an InodeId. Times are split into seconds and nanoseconds so that nothing is lost.
-// `cut` is the epoch of the cut that last changed the row. Blobs of ids are 16 bytes, big endian.
-constexpr char kSchema[] =
-    "CREATE TABLE object ("
-    "  id BLOB PRIMARY KEY, kind INTEGER, inode BLOB, permissions INTEGER, uid INTEGER,"
-    "  gid INTEGER, size INTEGER, device INTEGER, link_count INTEGER,"
-    "  access_s INTEGER, access_ns INTEGER, modify_s INTEGER, modify_ns INTEGER,"
-    "  change_s INTEGER, change_ns INTEGER, link_target BLOB, xattrs BLOB, cut INTEGER"
-    ") WITHOUT ROWID;"
-    "CREATE INDEX object_inode ON object (inode);"
-    "CREATE TABLE entry ("
-    "  parent BLOB, name BLOB, child BLOB, cut INTEGER, PRIMARY KEY (parent, name)"
-    ") WITHOUT ROWID;"
-    "CREATE INDEX entry_child ON entry (child);"
-    "CREATE TABLE applied (one INTEGER PRIMARY KEY CHECK (one = 1), epoch INTEGER, cut BLOB,"
-    "  wall_time_ns INTEGER);"
-    "INSERT INTO applied VALUES (1, 0, zeroblob(16), 0);";
-
-// Since version 2: the names, separated by blanks, of the extended attributes that an object lacks
-// in the tree.
-constexpr char kLackingSchema[] =
-    "CREATE TABLE lacking (object BLOB PRIMARY KEY, xattrs BLOB) WITHOUT ROWID;";
-
-// Since version 4: likewise, what was withheld of it (special_attributes.h).
-constexpr char kWithheldSchema[] =
-    "ALTER TABLE lacking ADD COLUMN withheld BLOB DEFAULT x'';"
-    "CREATE INDEX lacking_withheld ON lacking (object) WHERE withheld != x'';";
-
-// Since version 5: one row, the CatalogTotals. Older databases are counted once.
-constexpr char kTotalSchema[] =
-    "CREATE TABLE total (one INTEGER PRIMARY KEY CHECK (one = 1), objects INTEGER, bytes INTEGER);"
-    "INSERT INTO total SELECT 1, count(*), CAST(min(total("
-    "  CASE kind WHEN 1 THEN min((size + 4095) / 4096 * 4096, 1 << 46) WHEN 2 THEN 4096 ELSE 0 END"
-    "  + length(link_target) + length(xattrs)), 4e18) AS INTEGER) FROM object;";
 // An object counts for at most so much, so that sums stay exact.
 constexpr uint64_t kMostBytesOfObject = uint64_t{1} << 46;
 constexpr int64_t kMostBytes = int64_t{1} << 62;
 constexpr uint64_t kBlock = 4096;
 static_assert(static_cast<int>(meta::Kind::kFile) == 1 &&
               static_cast<int>(meta::Kind::kDirectory) == 2);
-
-// A schema without these tables and columns is damaged.
-constexpr Database::Table kAppliedTable = {"applied", "one*,epoch,cut,wall_time_ns"};
-constexpr auto kTables = {
-    kAppliedTable,
-    Database::Table{"object",
-                    "id*,kind,inode,permissions,uid,gid,size,device,link_count,access_s,access_ns,"
-                    "modify_s,modify_ns,change_s,change_ns,link_target,xattrs,cut"},
-    Database::Table{"entry", "parent*,name*,child,cut"},
-};
-constexpr Database::Table kLackingTable = {"lacking", "object*,xattrs,withheld"};
-constexpr Database::Table kOldLackingTable = {"lacking", "object*,xattrs"};
-constexpr Database::Table kTotalTable = {"total", "one*,objects,bytes"};
-constexpr Database::Table kNoTotalTable = {"total", ""};
-constexpr Database::Table kNoLackingTable = {"lacking", ""};
-constexpr Database::Table kNoShortTable = {ShortObjects::kTable.name, ""};
 
 constexpr char kFind[] =
     "SELECT kind, inode, permissions, uid, gid, size, device, link_count, access_s, access_ns,"
@@ -93,15 +42,6 @@ constexpr char kEntriesOf[] =
     "SELECT name, child FROM entry WHERE parent = ? AND name > ? ORDER BY name LIMIT ?";
 constexpr char kApplied[] = "SELECT epoch, cut, wall_time_ns FROM applied";
 constexpr char kAny[] = "SELECT 1 FROM entry LIMIT 1";
-constexpr char kCountLacking[] =
-    "SELECT count(*), ifnull(sum(xattrs != x''), 0), max(xattrs),"
-    " ifnull(sum(withheld != x''), 0), max(withheld)"
-    " FROM (SELECT xattrs, withheld FROM lacking LIMIT ?)";
-constexpr char kListWithheld[] =
-    "SELECT object, withheld FROM lacking WHERE withheld != x'' LIMIT ?";
-constexpr char kIsWithheld[] = "SELECT 1 FROM lacking WHERE object = ? AND withheld != x''";
-constexpr char kLacks[] = "INSERT OR REPLACE INTO lacking VALUES (?, ?, ?)";
-constexpr char kLacksNothing[] = "DELETE FROM lacking WHERE object = ?";
 constexpr char kPut[] =
     "INSERT OR REPLACE INTO object VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
 constexpr char kRemove[] = "DELETE FROM object WHERE id = ?";
@@ -121,57 +61,14 @@ meta::Timestamp TimeAt(const Statement& row, int column) {
   return {row.Int(column), static_cast<uint32_t>(row.Int(column + 1))};
 }
 
-// Newer versions leave the table `applied` as it is, which distinguishes their schema numbers from
-// a damaged number.
-Status Migrate(Database& database) {
-  ASSIGN_OR_RETURN(const int version, database.UserVersion());
-  if (version > kSchemaVersion) {
-    RETURN_IF_ERROR(database.CheckTables({kAppliedTable}));
-    const std::string number = std::to_string(version);
-    return MakeError(ErrorKind::kUsage, "open " + database.path() +
-                                            " (a newer tandemd wrote it, with schema " + number +
-                                            "; this one knows schemas up to " +
-                                            std::to_string(kSchemaVersion) +
-                                            ": use a tandemd that knows schema " + number + ")");
-  }
-  ASSIGN_OR_RETURN(const bool is_new, database.HasNoTables());
-  if (version < 0 || (version == 0 && !is_new)) {
-    return MakeError(ErrorKind::kCorrupt, "check database " + database.path() +
-                                              " (the number of its schema cannot be " +
-                                              std::to_string(version) + ")");
-  }
-  if (version > 0 && version < kSchemaVersion) {
-    RETURN_IF_ERROR(database.CheckTables(kTables));
-    RETURN_IF_ERROR(database.CheckTables({version == 1  ? kNoLackingTable
-                                          : version < 4 ? kOldLackingTable
-                                                        : kLackingTable}));
-    RETURN_IF_ERROR(database.CheckTables({version < 3 ? kNoShortTable : ShortObjects::kTable}));
-  }
-  if (version > 0 && version < kSchemaVersion) {
-    RETURN_IF_ERROR(database.CheckTables({kNoTotalTable}));
-  }
-  if (version < kSchemaVersion) {
-    ASSIGN_OR_RETURN(Transaction transaction, Transaction::Begin(database));
-    if (version < 1) RETURN_IF_ERROR(database.Execute(kSchema));
-    if (version < 2) RETURN_IF_ERROR(database.Execute(kLackingSchema));
-    if (version < 3) RETURN_IF_ERROR(database.Execute(ShortObjects::kSchema));
-    if (version < 4) RETURN_IF_ERROR(database.Execute(kWithheldSchema));
-    RETURN_IF_ERROR(database.Execute(kTotalSchema));
-    RETURN_IF_ERROR(database.SetUserVersion(kSchemaVersion));
-    RETURN_IF_ERROR(transaction.Commit());
-  }
-  RETURN_IF_ERROR(database.CheckTables(kTables));
-  return database.CheckTables({kLackingTable, ShortObjects::kTable, kTotalTable});
-}
-
 }  // namespace
 
 struct Catalog::Statements {
   Statement find, find_kind, find_inode, child_of, names_of, entries_of, applied, any;
   Statement put, remove, remove_names, set_entry, remove_entry, set_applied;
-  Statement count_lacking, list_withheld, is_withheld, lacks, lacks_nothing;
   Statement totals, set_totals, bytes_of;
   ShortObjects short_objects;
+  LackingObjects lacking;
 };
 
 Catalog::Catalog(Database database, std::unique_ptr<Statements> statements)
@@ -187,7 +84,7 @@ Result<std::unique_ptr<Catalog>> Catalog::Open(const std::string& path) {
   ASSIGN_OR_RETURN(Database database, Database::Open(path, Database::Sync::kFull));
   RETURN_IF_ERROR(database.Execute(kSettings));
   RETURN_IF_ERROR(database.KeepLogFile());
-  RETURN_IF_ERROR(Migrate(database));
+  RETURN_IF_ERROR(PrepareCatalogSchema(database));
   auto statements = std::make_unique<Statements>();
   const std::pair<Statement*, const char*> all[] = {
       {&statements->find, kFind},
@@ -198,11 +95,6 @@ Result<std::unique_ptr<Catalog>> Catalog::Open(const std::string& path) {
       {&statements->entries_of, kEntriesOf},
       {&statements->applied, kApplied},
       {&statements->any, kAny},
-      {&statements->count_lacking, kCountLacking},
-      {&statements->list_withheld, kListWithheld},
-      {&statements->is_withheld, kIsWithheld},
-      {&statements->lacks, kLacks},
-      {&statements->lacks_nothing, kLacksNothing},
       {&statements->put, kPut},
       {&statements->remove, kRemove},
       {&statements->remove_names, kRemoveNames},
@@ -217,6 +109,7 @@ Result<std::unique_ptr<Catalog>> Catalog::Open(const std::string& path) {
     ASSIGN_OR_RETURN(*statement, database.Prepare(sql));
   }
   ASSIGN_OR_RETURN(statements->short_objects, ShortObjects::Open(database));
+  ASSIGN_OR_RETURN(statements->lacking, LackingObjects::Open(database));
   std::unique_ptr<Catalog> catalog(new Catalog(std::move(database), std::move(statements)));
   RETURN_IF_ERROR(catalog->Applied());
   catalog->file_.Reset(open(path.c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW));
@@ -224,6 +117,7 @@ Result<std::unique_ptr<Catalog>> Catalog::Open(const std::string& path) {
 }
 
 ShortObjects& Catalog::short_objects() { return statements_->short_objects; }
+LackingObjects& Catalog::lacking() { return statements_->lacking; }
 
 Result<std::optional<CatalogObject>> Catalog::Find(ObjectId object) {
   Statement& row = statements_->find;
@@ -338,24 +232,6 @@ Result<bool> Catalog::IsEmpty() {
   return !found;
 }
 
-Result<LackingAttributes> Catalog::CountLacking() {
-  Statement& row = statements_->count_lacking;
-  row.Bind(1, static_cast<int64_t>(kMaxCountedLacking + 1));
-  ASSIGN_OR_RETURN(const bool found, row.Step());
-  if (!found) return LackingAttributes();
-  LackingAttributes lacking;
-  lacking.unset = {Unsigned(row.Int(1)), std::string(row.Bytes(2))};
-  lacking.withheld = {Unsigned(row.Int(3)), std::string(row.Bytes(4))};
-  // The rest is not counted: it may be of either sort.
-  if (Unsigned(row.Int(0)) > kMaxCountedLacking) {
-    for (LackingNames* names : {&lacking.unset, &lacking.withheld}) {
-      if (names->objects > 0) names->objects = kMaxCountedLacking + 1;
-    }
-  }
-  row.Reset();
-  return lacking;
-}
-
 Result<CatalogTotals> Catalog::Totals() {
   Statement& row = statements_->totals;
   ASSIGN_OR_RETURN(const bool found, row.Step());
@@ -383,29 +259,6 @@ Result<std::optional<Catalog::ObjectBytes>> Catalog::FindBytes(ObjectId object) 
                           Unsigned(row.Int(2))};
   row.Reset();
   return bytes;
-}
-
-Result<std::vector<std::pair<ObjectId, std::string>>> Catalog::ListWithheld(size_t limit) {
-  Statement& row = statements_->list_withheld;
-  row.Bind(1, static_cast<int64_t>(limit));
-  std::vector<std::pair<ObjectId, std::string>> objects;
-  while (true) {
-    ASSIGN_OR_RETURN(const bool more, row.Step());
-    if (!more) return objects;
-    objects.emplace_back(row.Id<ObjectId>(0), row.Bytes(1));
-  }
-}
-
-Result<bool> Catalog::IsWithheld(ObjectId object) {
-  ASSIGN_OR_RETURN(const bool found, statements_->is_withheld.Bind(1, object).Step());
-  statements_->is_withheld.Reset();
-  return found;
-}
-
-Status Catalog::NoteLacking(ObjectId object, const std::string& unset,
-                            const std::string& withheld) {
-  if (unset.empty() && withheld.empty()) return statements_->lacks_nothing.Bind(1, object).Run();
-  return statements_->lacks.Bind(1, object).BindBlob(2, unset).BindBlob(3, withheld).Run();
 }
 
 Result<Savepoint> Catalog::Begin() {
@@ -472,7 +325,7 @@ Status Catalog::Remove(ObjectId object) {
     added_bytes_ -= Signed(before->content + before->beside);
   }
   RETURN_IF_ERROR(statements_->remove.Bind(1, object).Run());
-  RETURN_IF_ERROR(NoteLacking(object, {}, {}));
+  RETURN_IF_ERROR(lacking().Note(object, {}, {}));
   RETURN_IF_ERROR(short_objects().Clear(object));
   return RemoveNamesIn(object);
 }

@@ -8,7 +8,7 @@
 // is at a cut that the tree on the disk has reached, and the stages since then lead to the last
 // cut.
 //
-// One thread at a time. The schema is in replica/STORE.md and in catalog.cc.
+// One thread at a time. The schema is in replica/STORE.md and in catalog_schema.cc.
 #pragma once
 
 #include <deque>
@@ -25,6 +25,7 @@
 #include "meta/base/result.h"
 #include "meta/base/unique_fd.h"
 #include "meta/source/attributes.h"
+#include "replica/apply/lacking_objects.h"
 #include "replica/apply/short_objects.h"
 #include "replica/apply/tuning.h"
 
@@ -46,18 +47,6 @@ struct CatalogObject {
 struct CatalogEntry {
   std::string name;
   ObjectId child;
-};
-
-// What objects lack of one sort.
-struct LackingNames {
-  uint64_t objects = 0;  // more than kMaxCountedLacking if there are more
-  std::string names;     // what one of them lacks
-};
-
-// What objects lack in the tree, by why they do.
-struct LackingAttributes {
-  LackingNames unset;     // extended attributes that cannot be set here
-  LackingNames withheld;  // what the account may not have set (special_attributes.h)
 };
 
 // What all objects of a catalog take: a file its length in blocks of 4 KiB, holes included, a
@@ -110,13 +99,9 @@ class Catalog {
   Result<std::optional<ObjectBytes>> FindBytes(ObjectId object);
   // Returns ObjectBytes::content of such an object.
   static uint64_t BytesOf(meta::Kind kind, uint64_t size);
-  Result<LackingAttributes> CountLacking();
-  // Returns the first `limit` objects of which something was withheld, with what.
-  Result<std::vector<std::pair<ObjectId, std::string>>> ListWithheld(size_t limit);
-  // Returns true if something of the object was withheld.
-  Result<bool> IsWithheld(ObjectId object);
   // Changed within a savepoint, like everything else.
   ShortObjects& short_objects();
+  LackingObjects& lacking();
 
   // Opens the transaction if none is open, and a savepoint in it. All calls that change something
   // are made within a savepoint; `cut` is recorded as the cut that last changed the row. An error
@@ -124,10 +109,6 @@ class Catalog {
   // returns the cut that is left.
   Result<Savepoint> Begin();
   Status Put(ObjectId object, const CatalogObject& value, Epoch cut);
-  // Records what the object has on the source and not in the tree: the extended attributes that
-  // cannot be set here, and what was withheld (special_attributes.h), names separated by blanks. If
-  // both are empty, clears the record.
-  Status NoteLacking(ObjectId object, const std::string& unset, const std::string& withheld);
   // Removes the object and the names in it.
   Status Remove(ObjectId object);
   Status RemoveNamesIn(ObjectId directory);

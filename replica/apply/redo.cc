@@ -129,7 +129,7 @@ Status RedoState::WriteAttributes(ObjectId object, int fd, const meta::Attribute
                    replica::WriteAttributes(fd, permitted ? *permitted : attributes, notices));
   std::string names;
   for (const std::string& name : unset) names += (names.empty() ? "" : " ") + name;
-  return place.catalog.NoteLacking(object, names, withheld);
+  return place.catalog.lacking().Note(object, names, withheld);
 }
 
 Status RedoState::FallShort(ObjectId object, Error error, bool by_name) {
@@ -189,7 +189,7 @@ Result<AppliedCut> Redo(const RedoPlace& place, const std::vector<std::shared_pt
   const AppliedCut applied =
       whole ? AppliedCut{commit.cut, commit.wall_time_ns} : AppliedCut::Nowhere();
   RETURN_IF_ERROR(place.catalog.SetApplied(applied));
-  ASSIGN_OR_RETURN(notices.lacking, place.catalog.CountLacking());
+  ASSIGN_OR_RETURN(notices.lacking, place.catalog.lacking().Count());
   marker.state = applied.IsNowhere() ? TreeState::kSeeding : TreeState::kApplied;
   marker.cut = applied;
   RETURN_IF_ERROR(WriteMarker(place.volume_fd, marker));

@@ -5,7 +5,7 @@
 // all else in the namespaces security.* and trusted.*. Any thread.
 //
 // Without the right the object is there without them: a device as an empty file. The catalog has
-// the true values, and lists what was withheld of which object (Catalog::NoteLacking).
+// the true values, and lists what was withheld of which object (LackingObjects::Note).
 #pragma once
 
 #include <string>

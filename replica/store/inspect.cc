@@ -130,7 +130,7 @@ Result<bool> IsAsItWas(ObjectId object, const meta::Attributes& left, Catalog& c
   if (fd >= 0) {
     struct stat now;
     if (fstatat(fd, "", &now, AT_EMPTY_PATH) != 0) return ErrnoError("stat");
-    ASSIGN_OR_RETURN(const bool withheld, catalog.IsWithheld(object));
+    ASSIGN_OR_RETURN(const bool withheld, catalog.lacking().IsWithheld(object));
     meta::Attributes permitted = left;
     if (withheld) (void)WithholdSpecial(permitted);
     edit = FindForeignEdit(withheld ? permitted : left, now);

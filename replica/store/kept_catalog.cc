@@ -101,7 +101,8 @@ Status KeptCatalog::ReportShortObjects() {
     }
   }
   if (policy_.may_set_special) {
-    ASSIGN_OR_RETURN(const auto withheld, catalog_->ListWithheld(kMaxShortListed - listed.size()));
+    ASSIGN_OR_RETURN(const auto withheld,
+                     catalog_->lacking().ListWithheld(kMaxShortListed - listed.size()));
     for (const auto& [object, what] : withheld) {
       ASSIGN_OR_RETURN(const auto also_short, table.Find(object));
       if (also_short && !also_short->by_name) continue;

@@ -63,7 +63,7 @@ Status StartVolume(const VolumePlace& place, VolumeReport& report, ApplyQueue& q
   ASSIGN_OR_RETURN(cuts.applied, catalog.Applied());
   ASSIGN_OR_RETURN(cuts.empty, catalog.IsEmpty());
   Notices notices;
-  ASSIGN_OR_RETURN(notices.lacking, catalog.CountLacking());
+  ASSIGN_OR_RETURN(notices.lacking, catalog.lacking().Count());
   report.SetNotices(notices);
   ASSIGN_OR_RETURN(const bool usable, AdoptCopiedTree(place, catalog, report, cuts.applied));
   RecoveredStages stages;

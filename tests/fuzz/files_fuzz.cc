@@ -136,7 +136,7 @@ const std::string& SoundCatalog() {
                 catalog->Put(kDirectory, {{ObjectId(9, 9)}, directory}, Epoch(1)).has_value() &&
                 catalog->SetEntry({kRootObject, "d"}, kDirectory, Epoch(1)).has_value() &&
                 catalog->SetEntry({kDirectory, "f"}, kFile, Epoch(1)).has_value() &&
-                catalog->NoteLacking(kFile, "user.a", "setuid").has_value() &&
+                catalog->lacking().Note(kFile, "user.a", "setuid").has_value() &&
                 catalog->short_objects().Note({kFile, false, "why"}).has_value() &&
                 part.Release().has_value() && catalog->Keep().has_value(),
             "a catalog can be made");
@@ -214,8 +214,8 @@ void TryCatalog(FuzzedDataProvider& data) {
   }
   (void)catalog.ChildOf({kRootObject, "d"});
   (void)catalog.FindInode({ObjectId(8, 8)});
-  (void)catalog.CountLacking();
-  (void)catalog.ListWithheld(10);
+  (void)catalog.lacking().Count();
+  (void)catalog.lacking().ListWithheld(10);
   (void)catalog.Totals();
   (void)catalog.short_objects().List(10);
   (void)catalog.short_objects().ListByName();

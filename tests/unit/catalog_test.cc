@@ -38,15 +38,15 @@ TEST_P(OlderCatalog, IsBroughtUpToDate) {
   auto catalog = Catalog::Open(path);
   ASSERT_TRUE(catalog) << catalog.error().ToString();
   const ObjectId object(1, 2);
-  ASSERT_TRUE((*catalog)->NoteLacking(object, "user.a user.b", "setuid"));
-  const LackingAttributes lacking = (*catalog)->CountLacking().value();
+  ASSERT_TRUE((*catalog)->lacking().Note(object, "user.a user.b", "setuid"));
+  const LackingAttributes lacking = (*catalog)->lacking().Count().value();
   EXPECT_EQ(lacking.unset.objects, 1u);
   EXPECT_EQ(lacking.unset.names, "user.a user.b");
   EXPECT_EQ(lacking.withheld.objects, 1u);
   EXPECT_EQ(lacking.withheld.names, "setuid");
   ASSERT_TRUE((*catalog)->Remove(object));
-  EXPECT_EQ((*catalog)->CountLacking()->unset.objects, 0u);
-  EXPECT_EQ((*catalog)->CountLacking()->withheld.objects, 0u);
+  EXPECT_EQ((*catalog)->lacking().Count()->unset.objects, 0u);
+  EXPECT_EQ((*catalog)->lacking().Count()->withheld.objects, 0u);
   EXPECT_EQ(*(*catalog)->short_objects().Count(), 0u);
 }
 
