@@ -13,8 +13,6 @@
 namespace tandem::replica {
 namespace {
 
-constexpr uint8_t kEstablished = 1;  // TCP_ESTABLISHED, which linux/tcp.h does not define
-
 // Returns 0 if the address has no port.
 uint16_t PortOf(const sockaddr_storage& address) {
   if (address.ss_family == AF_INET) {
@@ -33,13 +31,6 @@ void TcpProgress::Follow(uint16_t local_port, uint16_t remote_port) {
   local_port_ = local_port;
   remote_port_ = remote_port;
   fd_ = -1;
-  seen_ = false;
-  ended_ = false;
-}
-
-bool TcpProgress::ended() {
-  MutexLock lock(mutex_);
-  return ended_;
 }
 
 std::optional<uint64_t> TcpProgress::Bytes() {
@@ -48,12 +39,7 @@ std::optional<uint64_t> TcpProgress::Bytes() {
   if (fd_ < 0 || !IsOurConnection(fd_)) fd_ = Find();
   tcp_info info = {};
   socklen_t size = sizeof info;
-  if (fd_ < 0 || getsockopt(fd_, IPPROTO_TCP, TCP_INFO, &info, &size) != 0) {
-    ended_ = seen_;
-    return std::nullopt;
-  }
-  seen_ = true;
-  ended_ = info.tcpi_state != kEstablished;
+  if (fd_ < 0 || getsockopt(fd_, IPPROTO_TCP, TCP_INFO, &info, &size) != 0) return std::nullopt;
   // Kernels before 4.1 do not count bytes.
   if (size < offsetof(tcp_info, tcpi_bytes_received) + sizeof info.tcpi_bytes_received) {
     return std::nullopt;

@@ -1,5 +1,5 @@
-// Watches a TCP connection that a library made in this process: whether it is open, and how many
-// bytes its peer has acknowledged and sent. Any thread may call it.
+// Watches a TCP connection that a library made in this process: how many bytes its peer has
+// acknowledged and sent. Any thread may call it.
 //
 // The descriptor belongs to the library. It is found by its ports, and its ports are checked again
 // before each use. It is only queried, so no harm is done if it is closed meanwhile and its number
@@ -20,8 +20,6 @@ class TcpProgress {
   void Follow(uint16_t local_port, uint16_t remote_port) EXCLUDES(mutex_);
   // Returns the bytes in both directions so far, or nullopt if they cannot be known.
   std::optional<uint64_t> Bytes() EXCLUDES(mutex_);
-  // Returns true if the last call of Bytes() found that the connection has ended.
-  bool ended() EXCLUDES(mutex_);
 
  private:
   bool IsOurConnection(int fd) const REQUIRES(mutex_);
@@ -31,9 +29,7 @@ class TcpProgress {
   Mutex mutex_;
   uint16_t local_port_ GUARDED_BY(mutex_) = 0;
   uint16_t remote_port_ GUARDED_BY(mutex_) = 0;
-  int fd_ GUARDED_BY(mutex_) = -1;        // where it was found last
-  bool seen_ GUARDED_BY(mutex_) = false;  // found at least once
-  bool ended_ GUARDED_BY(mutex_) = false;
+  int fd_ GUARDED_BY(mutex_) = -1;  // where it was found last
 };
 
 }  // namespace tandem::replica

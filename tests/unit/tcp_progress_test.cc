@@ -54,29 +54,15 @@ TEST(TcpProgress, BytesOfBothDirectionsCount) {
   EXPECT_TRUE(test::WaitFor([&] { return progress.Bytes().value() >= before + 1000; }));
   ASSERT_EQ(1000, send(connection.far().get(), text.data(), text.size(), 0));
   EXPECT_TRUE(test::WaitFor([&] { return progress.Bytes().value() >= before + 2000; }));
-  EXPECT_FALSE(progress.ended());
+  connection.near().Reset();
+  EXPECT_FALSE(progress.Bytes()) << "it is closed";
 }
 
-TEST(TcpProgress, TheEndIsSeen) {
-  for (const bool by_peer : {true, false}) {
-    Connection connection;
-    TcpProgress progress;
-    connection.FollowIn(progress);
-    ASSERT_TRUE(progress.Bytes());
-    (by_peer ? connection.far() : connection.near()).Reset();
-    EXPECT_TRUE(test::WaitFor([&] {
-      (void)progress.Bytes();
-      return progress.ended();
-    }));
-  }
-}
-
-TEST(TcpProgress, WhatWasNeverSeenHasNotEnded) {
+TEST(TcpProgress, OfNoConnectionIsUnknown) {
   TcpProgress progress;
   EXPECT_FALSE(progress.Bytes());
   progress.Follow(1, 1);
   EXPECT_FALSE(progress.Bytes());
-  EXPECT_FALSE(progress.ended());
 }
 
 }  // namespace
