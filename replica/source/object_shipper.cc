@@ -114,8 +114,8 @@ Status ObjectShipper::ShipData(const Content& content, ByteRange range, ObjectId
       compare_ != Compare::kNot && !basis.is_null() && range.length() >= kCompareFrom;
   const bool skip_same =
       compare && basis == content.file.id && !content.staged && range.start % kCompareBlock == 0;
-  const uint64_t step = compare ? kDeltaBytes : kLiteralBytes;
   while (!range.empty()) {
+    const uint64_t step = compare ? kDeltaBytes : stage_.most_content();
     const ByteRange piece{range.start, std::min(range.end, range.start + step)};
     std::string bytes(piece.length(), '\0');
     auto read = content.object.Read(piece.start, bytes);
@@ -222,9 +222,10 @@ Status ObjectShipper::ShipLiteral(const Content& content, uint64_t offset, std::
     record.bytes = std::move(part);
     return stage_.Add(std::move(record));
   };
-  if (bytes.size() <= kLiteralBytes) return add(offset, std::move(bytes));
-  for (size_t at = 0; at < bytes.size(); at += kLiteralBytes) {
-    RETURN_IF_ERROR(add(offset + at, bytes.substr(at, kLiteralBytes)));
+  const size_t step = stage_.most_content();
+  if (bytes.size() <= step) return add(offset, std::move(bytes));
+  for (size_t at = 0; at < bytes.size(); at += step) {
+    RETURN_IF_ERROR(add(offset + at, bytes.substr(at, step)));
   }
   return {};
 }

@@ -10,6 +10,7 @@
 #include <memory>
 #include <string>
 
+#include "replica/source/pace.h"
 #include "replica/source/tuning.h"
 #include "replica/transport/ssh_tunnel.h"
 #include "replica/transport/transport.h"
@@ -51,6 +52,8 @@ class Peer {
   class Pending {
    public:
     Result<Reply> Wait();
+    // Returns the time from the sending of the request to the answer, once Wait has returned it.
+    std::chrono::steady_clock::duration took() const { return call_->took(); }
 
    private:
     friend class Peer;
@@ -79,6 +82,9 @@ class Peer {
   // heard.
   void SeeWhetherThere(std::chrono::milliseconds timeout);
   void Reconnect() { socket_->Reconnect(); }
+  // Of the change sets that are sent to it.
+  Pace& pace() { return pace_; }
+  const Pace& pace() const { return pace_; }
   uint64_t sent_bytes() const { return socket_->sent_bytes(); }
   uint64_t received_bytes() const { return socket_->received_bytes(); }
   void Close() { socket_->Close(); }
@@ -97,6 +103,7 @@ class Peer {
   const std::unique_ptr<RequestSocket> socket_;
   const std::chrono::milliseconds answer_timeout_;
   SessionId session_;
+  Pace pace_;
 };
 
 }  // namespace tandem::replica

@@ -67,13 +67,12 @@ Status StageWriter::Add(Record record) {
   progress_->unanswered_bytes += content_bytes;
   pending_.push_back(std::move(record));
   ++records_;
-  if (pending_bytes_ < kChunkBytes && pending_.size() < kChunkRecords) return {};
+  if (pending_bytes_ < peer_->pace().chunk_bytes() && pending_.size() < kChunkRecords) return {};
   return SendChunk();
 }
 
 Status StageWriter::SendChunk() {
   if (pending_.empty()) return {};
-  if (in_flight_.size() >= kChunksInFlight) RETURN_IF_ERROR(WaitForOldest());
   std::string raw = EncodeRecords(pending_);
   pending_.clear();
   pending_bytes_ = 0;
@@ -88,8 +87,16 @@ Status StageWriter::SendChunk() {
   }
   chunk.checksum = XXH3_64bits(chunk.payload.data(), chunk.payload.size());
   checksums_.push_back(chunk.checksum);
+  const size_t bytes = chunk.payload.size();
+  while (!in_flight_.empty() && (in_flight_.size() >= kChunksInFlight ||
+                                 in_flight_bytes_ + bytes > peer_->pace().window())) {
+    RETURN_IF_ERROR(WaitForOldest());
+  }
+  in_flight_bytes_ += bytes;
+  const auto now = Pace::Clock::now();
   ASSIGN_OR_RETURN(Peer::Pending pending, peer_->Send(std::move(chunk)));
-  in_flight_.push_back({std::move(pending), std::exchange(pending_content_bytes_, 0)});
+  in_flight_.push_back(
+      {std::move(pending), std::exchange(pending_content_bytes_, 0), bytes, in_flight_bytes_, now});
   FAULT_POINT("source.ship.chunk_sent");
   return {};
 }
@@ -97,9 +104,15 @@ Status StageWriter::SendChunk() {
 Status StageWriter::WaitForOldest() {
   InFlight oldest = std::move(in_flight_.front());
   in_flight_.pop_front();
-  ASSIGN_OR_RETURN(const Reply reply, oldest.answer.Wait());
+  const auto reply = oldest.answer.Wait();
+  in_flight_bytes_ -= oldest.bytes;
+  if (!reply) {
+    if (reply.error().kind() == ErrorKind::kUnreachable) peer_->pace().Lost(Pace::Clock::now());
+    return tl::unexpected<Error>(reply.error());
+  }
+  peer_->pace().Answered(oldest.sent, oldest.answer.took(), oldest.under_way);
   progress_->unanswered_bytes -= oldest.content_bytes;
-  return Peer::ToStatus(reply);
+  return Peer::ToStatus(*reply);
 }
 
 Status StageWriter::Flush() {

@@ -1,14 +1,17 @@
-// Sends the records of one change set as numbered, compressed chunks, several of them in flight.
+// Sends the records of one change set as numbered, compressed chunks, several of them in flight, as
+// many as the link carries (pace.h).
 //
 // One thread.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <deque>
 #include <vector>
 
 #include "replica/source/cut_progress.h"
 #include "replica/source/peer.h"
+#include "replica/source/tuning.h"
 #include "replica/wire/messages.h"
 
 namespace tandem::replica {
@@ -29,11 +32,18 @@ class StageWriter {
   Result<Reply> Commit(const CutName& cut, int64_t wall_time_ns);
 
   uint64_t records() const { return records_; }
+  // Content of one record, at most, so that a chunk does not outgrow what the link carries.
+  uint64_t most_content() const {
+    return std::min<uint64_t>(kLiteralBytes, peer_->pace().chunk_bytes());
+  }
 
  private:
   struct InFlight {
     Peer::Pending answer;
     uint64_t content_bytes;
+    size_t bytes;
+    size_t under_way;  // with all that was in flight when it was sent
+    Pace::Clock::time_point sent;
   };
 
   StageWriter(Peer& peer, ShipProgress& progress, CutId stage, const CutName& base)
@@ -49,6 +59,7 @@ class StageWriter {
   size_t pending_bytes_ = 0;
   uint64_t pending_content_bytes_ = 0;
   std::deque<InFlight> in_flight_;
+  size_t in_flight_bytes_ = 0;
   std::vector<uint64_t> checksums_;
   uint64_t records_ = 0;
 };

@@ -97,10 +97,20 @@ inline constexpr int kMaxBadBlocksInARow = 16;
 
 // ---- Stages: stage_writer.h ---------------------------------------------------------------------
 
-// A chunk ends with the record that reaches either; so many chunks are in flight.
+// A chunk ends with the record that reaches either; so many chunks are in flight at most.
 inline constexpr size_t kChunkBytes = 1 << 20;
 inline constexpr size_t kChunkRecords = 4096;
 inline constexpr size_t kChunksInFlight = 8;
+// On a slow link chunks are smaller, and fewer bytes under way: pace.h. The least window still fills
+// a link of 128 kbit/s in the time that an answer may take.
+inline constexpr size_t kLeastChunkBytes = 16 << 10;
+inline constexpr size_t kLeastWindow = 64 << 10;
+inline constexpr size_t kFirstWindow = 256 << 10;
+inline constexpr size_t kLargestWindow = kChunksInFlight * kChunkBytes;
+// Answers are awaited for so long before less is sent at a time, and come so soon before more is.
+// The former is less than status takes to say that nothing is heard.
+inline constexpr std::chrono::milliseconds kAnswerIsLate{3000};
+inline constexpr std::chrono::milliseconds kAnswerIsQuick{1000};
 // What a record costs beside its bytes, roughly.
 inline constexpr size_t kRecordOverhead = 160;
 // Smaller chunks are sent as they are.

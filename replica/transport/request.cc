@@ -26,7 +26,8 @@ constexpr uint32_t kFirstId = 0x8000'0000;
 struct Request {
   std::shared_ptr<const std::string> body;
   bool done = false;
-  Result<std::string> answer;  // valid if done
+  Result<std::string> answer;       // valid if done
+  Clock::time_point answered_at{};  // likewise
 };
 
 class StreamRequestSocket;
@@ -98,7 +99,8 @@ class StreamRequestSocket final : public RequestSocket {
   void Close() override;
 
   // Of calls.
-  Result<std::string> WaitFor(uint32_t id, Clock::time_point deadline, milliseconds patience);
+  Result<std::string> WaitFor(uint32_t id, Clock::time_point deadline, milliseconds patience,
+                              Clock::time_point& answered_at);
   void Forget(uint32_t id) {
     MutexLock lock(mutex_);
     requests_.erase(id);
@@ -157,15 +159,19 @@ class StreamRequestSocket final : public RequestSocket {
 class StreamCall final : public RequestSocket::Call {
  public:
   StreamCall(StreamRequestSocket& socket, uint32_t id, milliseconds timeout)
-      : socket_(socket), id_(id), patience_(timeout), deadline_(Clock::now() + timeout) {}
+      : socket_(socket), id_(id), patience_(timeout), sent_at_(Clock::now()) {}
   ~StreamCall() override { socket_.Forget(id_); }
-  Result<std::string> Wait() override { return socket_.WaitFor(id_, deadline_, patience_); }
+  Result<std::string> Wait() override {
+    return socket_.WaitFor(id_, sent_at_ + patience_, patience_, answered_at_);
+  }
+  Clock::duration took() const override { return answered_at_ - sent_at_; }
 
  private:
   StreamRequestSocket& socket_;
   const uint32_t id_;
   const milliseconds patience_;
-  const Clock::time_point deadline_;
+  const Clock::time_point sent_at_;
+  Clock::time_point answered_at_;
 };
 
 // ---- Calls -------------------------------------------------------------------------------------
@@ -192,12 +198,14 @@ Result<std::unique_ptr<RequestSocket::Call>> StreamRequestSocket::Send(std::stri
 }
 
 Result<std::string> StreamRequestSocket::WaitFor(uint32_t id, Clock::time_point deadline,
-                                                 milliseconds patience) {
+                                                 milliseconds patience,
+                                                 Clock::time_point& answered_at) {
   {
     MutexLock lock(mutex_);
     Request& request = requests_[id];
     bool in_time = true;
     while (!request.done && in_time) in_time = answered_.WaitUntil(mutex_, deadline);
+    answered_at = request.answered_at;
     if (request.done) return std::move(request.answer);
     requests_.erase(id);
   }
@@ -402,6 +410,7 @@ void StreamRequestSocket::Answer(Frame frame) {
   if (found == requests_.end() || found->second.done) return;  // of a call that has been given up
   found->second.answer = std::string(frame.body());
   found->second.done = true;
+  found->second.answered_at = Clock::now();
   answered_.NotifyAll();
 }
 

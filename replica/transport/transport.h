@@ -67,6 +67,8 @@ class RequestSocket::Call {
   virtual ~Call() = default;  // cancels the call if it is under way
   // Waits for the answer. Returns kUnreachable after the time-out, and kCancelled after Close.
   virtual Result<std::string> Wait() = 0;
+  // Returns the time from Send to the answer, which Wait has returned.
+  virtual std::chrono::steady_clock::duration took() const = 0;
 };
 
 // Answers requests, each on a thread of its own, at most `workers` at once, so the handler may

@@ -1,0 +1,43 @@
+// How many bytes of a change set may be under way to the replica at a time: what the link carries
+// in about two seconds. With more, a slow link would carry them for longer than an answer may take,
+// and nothing would be heard of the replica meanwhile.
+//
+// The window doubles when an answer comes quickly, and halves when it comes late, as that of TCP
+// does; it counts in powers of two. Where the connection is TCP's own its state would tell as much,
+// but what ssh has taken in is seen by nobody.
+//
+// One thread at a time.
+#pragma once
+
+#include <algorithm>
+#include <chrono>
+#include <cstddef>
+
+#include "replica/source/tuning.h"
+
+namespace tandem::replica {
+
+class Pace {
+ public:
+  using Clock = std::chrono::steady_clock;
+
+  // Bytes that may be sent and not answered. A single chunk may exceed it.
+  size_t window() const { return window_; }
+  // Bytes at which a chunk ends; several fit into the window, so that answers come steadily.
+  size_t chunk_bytes() const { return std::clamp(window_ / 4, kLeastChunkBytes, kChunkBytes); }
+
+  // The answer to a chunk came `took` after it was sent. `under_way` is what had no answer when it
+  // was sent, itself included.
+  void Answered(Clock::time_point sent, Clock::duration took, size_t under_way);
+  // No answer came.
+  void Lost(Clock::time_point now);
+
+ private:
+  void Set(size_t window, Clock::time_point now);
+
+  size_t window_ = kFirstWindow;
+  // What was sent before tells nothing of the present window.
+  Clock::time_point since_ = Clock::time_point::min();
+};
+
+}  // namespace tandem::replica
