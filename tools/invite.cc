@@ -122,7 +122,7 @@ void DeclareInvite(CLI::App& command, InviteSettings& settings) {
           "--volume", settings.volumes,
           "The volumes the host may reach, a pattern as of a shell. Default: all of ACCOUNT")
       ->type_name("PATTERN");
-  command.add_flag("--read-only", settings.read_only, "The host may read and verify, not write");
+  command.add_flag("--read-only", settings.read_only, "The host may connect, but not write");
   command.add_option("--expires", settings.expires, "How long it is good: 30s, 15m, 1h, 7d")
       ->type_name("TIME")
       ->capture_default_str();

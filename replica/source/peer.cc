@@ -122,28 +122,33 @@ Result<Reply> Peer::Pending::Wait() {
   return tl::unexpected<Error>(std::move(reply.error()).Within("replica at " + *url_));
 }
 
-Result<bool> Peer::ForEachName(List ask, const std::function<Status(Listed&)>& take) {
-  const auto endless = [this] {
+Result<std::optional<Listing>> Peer::ListPage(const List& ask, size_t& so_far) {
+  ASSIGN_OR_RETURN(Reply reply, Ask(ask));
+  if (reply.code == ReplyCode::kNotFound) return std::nullopt;
+  RETURN_IF_ERROR(ToStatus(reply));
+  auto* listing = std::get_if<Listing>(&reply.body);
+  if (listing == nullptr) {
+    return MakeError(ErrorKind::kProtocol,
+                     "replica at " + url_ + " answered a list with something else");
+  }
+  // Within one answer the names go forward, which decoding has checked.
+  const bool leads_nowhere =
+      listing->entries.empty() ? listing->more : listing->entries.front().name <= ask.after;
+  so_far += listing->entries.size();
+  if (leads_nowhere || so_far > kMaxNamesListed) {
     return MakeError(ErrorKind::kProtocol,
                      "replica at " + url_ + " lists a directory that does not end");
-  };
+  }
+  return std::move(*listing);
+}
+
+Result<bool> Peer::ForEachName(List ask, const std::function<Status(Listed&)>& take) {
   for (size_t names = 0;;) {
-    ASSIGN_OR_RETURN(Reply reply, Ask(ask));
-    if (reply.code == ReplyCode::kNotFound) return false;
-    RETURN_IF_ERROR(ToStatus(reply));
-    auto* listing = std::get_if<Listing>(&reply.body);
-    if (listing == nullptr) {
-      return MakeError(ErrorKind::kProtocol,
-                       "replica at " + url_ + " answered a list with something else");
-    }
-    std::vector<Listed>& entries = listing->entries;
-    if (entries.empty()) return listing->more ? Result<bool>(endless()) : true;
-    // Within one answer they go forward, which decoding has checked.
-    names += entries.size();
-    if (entries.front().name <= ask.after || names > kMaxNamesListed) return endless();
-    ask.after = entries.back().name;
-    for (Listed& listed : entries) RETURN_IF_ERROR(take(listed));
-    if (!listing->more) return true;
+    ASSIGN_OR_RETURN(auto page, ListPage(ask, names));
+    if (!page) return false;
+    if (page->more) ask.after = page->entries.back().name;
+    for (Listed& listed : page->entries) RETURN_IF_ERROR(take(listed));
+    if (!page->more) return true;
   }
 }
 

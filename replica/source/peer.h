@@ -8,6 +8,7 @@
 #include <chrono>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "replica/source/pace.h"
@@ -44,6 +45,10 @@ class Peer {
     return std::move(*answer);
   }
 
+  // Returns one page of the names the replica lists, those after `ask.after`, in byte order, and
+  // whether there are more. `so_far` counts the names of all pages. Returns nullopt if it has no
+  // such directory, and kProtocol if the list does not end.
+  Result<std::optional<Listing>> ListPage(const List& ask, size_t& so_far);
   // Calls `take` for each name the replica lists, in byte order, page after page from `ask.after`.
   // Returns false if it has no such directory, and kProtocol if the list does not end.
   Result<bool> ForEachName(List ask, const std::function<Status(Listed&)>& take);

@@ -57,11 +57,10 @@ Status Verifier::VerifyAll() {
   RETURN_IF_ERROR(AddRoots());
   RETURN_IF_ERROR(Drain());
   MutexLock lock(mutex_);
+  std::unordered_set<std::string> left;
+  for (const Difference& difference : report_.differences) left.insert(difference.path);
   for (Difference& difference : before) {
-    const bool still_there =
-        std::any_of(report_.differences.begin(), report_.differences.end(),
-                    [&difference](const Difference& left) { return left.path == difference.path; });
-    if (still_there) continue;
+    if (left.contains(difference.path)) continue;
     difference.repaired = true;
     report_.differences.push_back(std::move(difference));
   }

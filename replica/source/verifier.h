@@ -4,7 +4,8 @@
 //
 // The tree may be in use: what has changed since the replica's cut is not judged before it has
 // landed there. Work is done in slices on the sender's thread, while nothing is being applied, so
-// that verifying never holds up a cut for long.
+// that verifying never holds up a cut for long: a slice ends after kVerifySlice, and with a page of
+// the names of a large directory, or a window of a large file.
 //
 // Run is called on one thread; any thread may call report.
 #pragma once
@@ -12,7 +13,9 @@
 #include <cstdint>
 #include <deque>
 #include <functional>
+#include <memory>
 #include <string>
+#include <unordered_set>
 #include <vector>
 
 #include "meta/base/mutex.h"
@@ -61,6 +64,11 @@ class Verifier {
   VerifyReport report(size_t skip, size_t limit) EXCLUDES(mutex_);
 
  private:
+  // A directory of the source as it was listed once. A name that differs is looked up again.
+  struct Names {
+    std::vector<meta::SourceEntry> entries;  // in byte order
+    std::unordered_set<std::string> unreadable;
+  };
   struct Item {
     // An object: its attributes, then its names or its content.
     enum class What { kObject, kAttributes, kNames, kContent } what;
@@ -68,8 +76,11 @@ class Verifier {
     std::string path;
     meta::ObjectRef parent;  // and name: how the object was met; null for roots of the walk
     std::string name;
-    std::string only;     // of names: just this one; empty: all
-    uint64_t offset = 0;  // of content
+    std::string only;   // of names: just this one; empty: all
+    std::string after;  // of names: those up to this one have been judged
+    std::shared_ptr<const Names> names = nullptr;  // then not null: our side, as it was listed
+    size_t listed = 0;                             // of names: so many has the replica listed
+    uint64_t offset = 0;                           // of content
     int tries = 0;
   };
 
@@ -84,8 +95,13 @@ class Verifier {
   Status JudgeListed(const Position& position, const Item& item, meta::SourceObject& object,
                      const Listed& theirs);
   Status JudgeNames(Peer& peer, const Position& position, const Item& item);
+  Result<std::shared_ptr<const Names>> ListOurs(const Item& item,
+                                                const meta::SourceObject& directory);
   Status JudgeName(const Position& position, const Item& directory, const meta::SourceEntry* ours,
                    const Listed* theirs);
+  // Both sides have the name, and it leads to the same object.
+  Status JudgeCommon(const Position& position, const Item& directory, const meta::SourceEntry& ours,
+                     const Listed& theirs);
   Status JudgeContent(Peer& peer, const Position& position, const Item& item);
   struct Comparison {
     std::vector<ByteRange> differing;  // whole blocks; adjacent ones come as one range

@@ -1,7 +1,6 @@
 // What the verifier compares, object by object.
 #include <algorithm>
 #include <string_view>
-#include <unordered_set>
 
 #include "replica/hash.h"
 #include "replica/source/tuning.h"
@@ -149,67 +148,104 @@ Status Verifier::JudgeListed(const Position& position, const Item& item, meta::S
   return {};
 }
 
+Result<std::shared_ptr<const Verifier::Names>> Verifier::ListOurs(
+    const Item& item, const meta::SourceObject& directory) {
+  if (item.names != nullptr) return item.names;
+  auto names = std::make_shared<Names>();
+  if (!item.only.empty()) {
+    ASSIGN_OR_RETURN(auto found, tree_.LookupIn(item.object, item.only));
+    if (found) names->entries.push_back({item.only, std::move(*found)});
+    return std::shared_ptr<const Names>(std::move(names));
+  }
+  ASSIGN_OR_RETURN(meta::SourceListing listed, tree_.List(directory));
+  names->entries = std::move(listed.entries);
+  for (const auto& [name, error] : listed.unreadable) {
+    names->unreadable.insert(name);
+    Report({"unreadable", item.path == "." ? name : item.path + "/" + name, error.ToString()});
+  }
+  return std::shared_ptr<const Names>(std::move(names));
+}
+
+// Judges a page of names: both sides are in byte order and are merged.
 Status Verifier::JudgeNames(Peer& peer, const Position& position, const Item& item) {
   ASSIGN_OR_RETURN(const std::optional<meta::SourceObject> directory, tree_.Open(item.object));
   if (!directory) return {};
   ASSIGN_OR_RETURN(const meta::Attributes attributes,
                    directory->ReadAttributes(meta::WithXattrs::kNo));
   if (attributes.link_count == 0) return {};  // removed since it was met, but in use
-  ASSIGN_OR_RETURN(meta::SourceListing listed, tree_.List(*directory));
-  std::vector<meta::SourceEntry>& ours = listed.entries;
-  std::unordered_set<std::string_view> unreadable;
-  for (const auto& [name, error] : listed.unreadable) {
-    unreadable.insert(name);
-    Report({"unreadable", item.path == "." ? name : item.path + "/" + name, error.ToString()});
+  ASSIGN_OR_RETURN(const std::shared_ptr<const Names> names, ListOurs(item, *directory));
+  List ask;
+  ask.directory = item.object.id;
+  ask.origin = Origin::kDisk;
+  ask.with_xattrs = true;
+  // A single name is not looked for from the beginning.
+  ask.after = item.only.empty() || !item.after.empty() ? item.after
+                                                       : item.only.substr(0, item.only.size() - 1);
+  size_t listed = item.listed;
+  ASSIGN_OR_RETURN(const std::optional<Listing> page, peer.ListPage(ask, listed));
+  if (!page) {
+    return MakeError(ErrorKind::kSystem, "list " + item.path + " on the replica: not found",
+                     ENOENT);
   }
-  if (!item.only.empty()) {
-    std::erase_if(ours, [&item](const auto& entry) { return entry.name != item.only; });
+  const bool more = page->more && (item.only.empty() || page->entries.back().name < item.only);
+  if (more) {  // comes after what this page leads to
+    Item next = item;
+    next.listed = listed;
+    next.after = page->entries.back().name;
+    next.names = names;
+    items_.push_front(std::move(next));
   }
-  // Both are in byte order: merge them.
-  auto our = ours.begin();
-  const auto judge_ours_before = [&](const Listed* theirs) -> Status {
-    for (; our != ours.end() && (theirs == nullptr || our->name < theirs->name); ++our) {
+  const auto& ours = names->entries;
+  auto our = std::ranges::upper_bound(ours, item.after, {}, &meta::SourceEntry::name);
+  const auto judge_ours_before = [&](const std::string* name) -> Status {
+    for (; our != ours.end() && (name == nullptr || our->name < *name); ++our) {
       if (stopping_) return MakeError(ErrorKind::kCancelled, "verify: stopped");
       RETURN_IF_ERROR(JudgeName(position, item, &*our, nullptr));
     }
     return {};
   };
-  List ask;
-  ask.directory = item.object.id;
-  ask.origin = Origin::kDisk;
-  ask.with_xattrs = true;
-  ASSIGN_OR_RETURN(const bool exists, peer.ForEachName(ask, [&](const Listed& theirs) -> Status {
+  for (const Listed& theirs : page->entries) {
     if (stopping_) return MakeError(ErrorKind::kCancelled, "verify: stopped");
-    if (unreadable.contains(theirs.name)) return {};
-    if (!item.only.empty() && theirs.name != item.only) return {};
-    RETURN_IF_ERROR(judge_ours_before(&theirs));
+    if (names->unreadable.contains(theirs.name)) continue;
+    if (!item.only.empty() && theirs.name != item.only) continue;
+    RETURN_IF_ERROR(judge_ours_before(&theirs.name));
     const bool both = our != ours.end() && our->name == theirs.name;
-    return JudgeName(position, item, both ? &*our++ : nullptr, &theirs);
-  }));
-  if (!exists) {
-    return MakeError(ErrorKind::kSystem, "list " + item.path + " on the replica: not found",
-                     ENOENT);
+    RETURN_IF_ERROR(JudgeName(position, item, both ? &*our++ : nullptr, &theirs));
   }
-  return judge_ours_before(nullptr);
+  return more ? Status() : judge_ours_before(nullptr);
+}
+
+Status Verifier::JudgeCommon(const Position& position, const Item& directory,
+                             const meta::SourceEntry& ours, const Listed& theirs) {
+  const std::string path = directory.path == "." ? ours.name : directory.path + "/" + ours.name;
+  Item child{Item::What::kObject, ours.object, path, directory.object, ours.name};
+  tree_.NoteNameIfForgotten(ours.object.id, directory.object.id, ours.name);
+  ASSIGN_OR_RETURN(std::optional<meta::SourceObject> object, tree_.Open(ours.object));
+  if (!object) return {};
+  return JudgeListed(position, child, *object, theirs);
 }
 
 Status Verifier::JudgeName(const Position& position, const Item& directory,
-                           const meta::SourceEntry* ours, const Listed* theirs) {
-  const std::string& name = ours != nullptr ? ours->name : theirs->name;
+                           const meta::SourceEntry* listed, const Listed* theirs) {
+  if (listed != nullptr && theirs != nullptr && listed->object.id == theirs->object) {
+    return JudgeCommon(position, directory, *listed, *theirs);
+  }
+  const std::string& name = listed != nullptr ? listed->name : theirs->name;
   const std::string path = directory.path == "." ? name : directory.path + "/" + name;
-  if (ours != nullptr && theirs != nullptr && ours->object.id == theirs->object) {
-    Item child{Item::What::kObject, ours->object, path, directory.object, name, {}};
-    tree_.NoteNameIfForgotten(ours->object.id, directory.object.id, name);
-    ASSIGN_OR_RETURN(std::optional<meta::SourceObject> object, tree_.Open(ours->object));
-    if (!object) return {};
-    return JudgeListed(position, child, *object, *theirs);
+  // Our side may have been listed some time ago.
+  std::optional<meta::SourceEntry> ours;
+  ASSIGN_OR_RETURN(std::optional<meta::ObjectRef> found, tree_.LookupIn(directory.object, name));
+  if (found) ours = meta::SourceEntry{name, std::move(*found)};
+  if (!ours && theirs == nullptr) return {};
+  if (ours && theirs != nullptr && ours->object.id == theirs->object) {
+    return JudgeCommon(position, directory, *ours, *theirs);
   }
   ASSIGN_OR_RETURN(
       const bool pending,
       Pending(position, directory.object.id, [&name](const meta::ObjectChange& change) {
         return change.listing || change.entries.contains(name);
       }));
-  const bool has_other_id = ours != nullptr && theirs != nullptr && !theirs->object.is_null();
+  const bool has_other_id = ours && theirs != nullptr && !theirs->object.is_null();
   const bool renews = !pending && has_other_id && tree_.ids_may_change() && directory.tries == 0;
   if (renews) RETURN_IF_ERROR(RenewIdentity(directory, *ours, theirs->object));
   if (pending || renews) {
@@ -217,13 +253,16 @@ Status Verifier::JudgeName(const Position& position, const Item& directory,
     Item again = directory;
     again.what = Item::What::kNames;
     again.only = name;
+    again.after.clear();
+    again.listed = 0;
+    again.names = nullptr;
     if (directory.only.empty()) again.tries = 0;
     Postpone(std::move(again));
     return {};
   }
   if (theirs == nullptr) {
     Report({"name", path, "is missing on the replica"});
-  } else if (ours == nullptr) {
+  } else if (!ours) {
     Report({"name", path, "is only on the replica"});
   } else {
     Report({"link", path, "leads to another object on the replica"});
