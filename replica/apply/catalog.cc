@@ -37,7 +37,7 @@ constexpr char kFind[] =
 constexpr char kFindKind[] = "SELECT kind FROM object WHERE id = ?";
 constexpr char kFindInode[] = "SELECT id FROM object WHERE inode = ?";
 constexpr char kChildOf[] = "SELECT child FROM entry WHERE parent = ? AND name = ?";
-constexpr char kNamesOf[] = "SELECT parent, name FROM entry WHERE child = ?";
+constexpr char kNamesOf[] = "SELECT parent, name FROM entry WHERE child = ? LIMIT ?";
 constexpr char kEntriesOf[] =
     "SELECT name, child FROM entry WHERE parent = ? AND name > ? ORDER BY name LIMIT ?";
 constexpr char kApplied[] = "SELECT epoch, cut, wall_time_ns FROM applied";
@@ -184,9 +184,9 @@ Result<ObjectId> Catalog::ChildOf(const EntryKey& key) {
   return child;
 }
 
-Result<std::vector<EntryKey>> Catalog::NamesOf(ObjectId object) {
+Result<std::vector<EntryKey>> Catalog::NamesOf(ObjectId object, size_t limit) {
   Statement& row = statements_->names_of;
-  row.Bind(1, object);
+  row.Bind(1, object).Bind(2, static_cast<int64_t>(limit));
   std::vector<EntryKey> names;
   while (true) {
     ASSIGN_OR_RETURN(const bool found, row.Step());

@@ -81,7 +81,8 @@ class Catalog {
   Result<std::optional<ObjectId>> FindInode(InodeId inode);
   // Returns a null id if the name leads to nothing.
   Result<ObjectId> ChildOf(const EntryKey& key);
-  Result<std::vector<EntryKey>> NamesOf(ObjectId object);
+  Result<std::vector<EntryKey>> NamesOf(ObjectId object,
+                                        size_t limit = std::numeric_limits<int64_t>::max());
   // Returns at most `limit` entries in byte order of names, from the first one after `after`.
   Result<std::vector<CatalogEntry>> EntriesOf(ObjectId directory, const std::string& after = {},
                                               size_t limit = std::numeric_limits<int64_t>::max());

@@ -205,15 +205,27 @@ Result<UniqueFd> Tree::OpenObject(ObjectId object) {
     if (moved->second.held) return OpenAt(hold_fd_, HoldName(object), object, 0);
     names.push_back(moved->second.key);
   } else {
-    ASSIGN_OR_RETURN(names, catalog_.NamesOf(object));
+    // There may be tens of thousands, and the first one usually leads to it.
+    ASSIGN_OR_RETURN(names, catalog_.NamesOf(object, 1));
   }
+  ASSIGN_OR_RETURN(UniqueFd fd, OpenAtOneOf(names, object));
+  if (fd.valid()) return fd;
+  if (names.size() == 1 && !moved_.contains(object)) {
+    ASSIGN_OR_RETURN(names, catalog_.NamesOf(object));
+    ASSIGN_OR_RETURN(fd, OpenAtOneOf(names, object));
+    if (fd.valid()) return fd;
+  }
+  return OpenAt(hold_fd_, HoldName(object), object, 0);
+}
+
+Result<UniqueFd> Tree::OpenAtOneOf(const std::vector<EntryKey>& names, ObjectId object) {
   for (const EntryKey& key : names) {
     ASSIGN_OR_RETURN(const Directory parent, OpenDirectory(key.parent));
     if (parent == nullptr) continue;
     ASSIGN_OR_RETURN(UniqueFd fd, OpenAt(parent->get(), key.name, object, 0));
     if (fd.valid()) return fd;
   }
-  return OpenAt(hold_fd_, HoldName(object), object, 0);
+  return UniqueFd();
 }
 
 void Tree::Held(ObjectId object, InodeId inode) {

@@ -77,6 +77,7 @@ class Tree {
   Status Loosen(const Directory& directory, ObjectId object);
   Result<Directory> Enter(const Directory& parent, const std::string& name, ObjectId object);
   Result<UniqueFd> OpenAt(int directory_fd, const std::string& name, ObjectId object, int flags);
+  Result<UniqueFd> OpenAtOneOf(const std::vector<EntryKey>& names, ObjectId object);
 
   const int hold_fd_;
   Catalog& catalog_;

@@ -54,6 +54,7 @@ Status Verifier::VerifyAll() {
     before = std::exchange(report_.differences, {});
   }
   confirming_ = true;
+  judged_.clear();
   RETURN_IF_ERROR(AddRoots());
   RETURN_IF_ERROR(Drain());
   MutexLock lock(mutex_);

@@ -133,6 +133,8 @@ class Verifier {
   std::atomic<bool> stopping_{false};
   std::deque<Item> items_;
   std::vector<Item> postponed_;
+  // Objects with several names whose content has been judged by one of them.
+  std::unordered_set<ObjectId> judged_;
   bool repaired_something_ = false;
   bool confirming_ = false;  // the pass after a repair: nothing is repaired any more
 

@@ -141,7 +141,8 @@ Status Verifier::JudgeListed(const Position& position, const Item& item, meta::S
   if (ours.kind == meta::Kind::kDirectory) {
     next.what = Item::What::kNames;
     items_.push_front(std::move(next));
-  } else if (ours.kind == meta::Kind::kFile && ours.size > 0) {
+  } else if (ours.kind == meta::Kind::kFile && ours.size > 0 &&
+             (ours.link_count == 1 || judged_.insert(item.object.id).second)) {
     next.what = Item::What::kContent;
     items_.push_front(std::move(next));
   }

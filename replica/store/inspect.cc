@@ -99,7 +99,7 @@ Result<Listed> FindOne(Catalog& catalog, Tree& tree, ObjectId object, const Find
   Listed listed;
   listed.object = object;
   listed.changed = row->changed;
-  ASSIGN_OR_RETURN(const auto names, catalog.NamesOf(object));
+  ASSIGN_OR_RETURN(const auto names, catalog.NamesOf(object, 1));
   if (!names.empty()) listed.name = names.front().name;
   if (request.origin == Origin::kDatabase) {
     listed.attributes = std::move(row->attributes);
@@ -207,7 +207,7 @@ Result<std::vector<ObjectId>> FindAbsent(Plan& plan, Catalog& catalog, Tree& tre
   std::vector<std::pair<ObjectId, ObjectId>> by_parent;
   by_parent.reserve(needed.size());
   for (const ObjectId object : needed) {
-    ASSIGN_OR_RETURN(const auto names, catalog.NamesOf(object));
+    ASSIGN_OR_RETURN(const auto names, catalog.NamesOf(object, 1));
     by_parent.emplace_back(names.empty() ? ObjectId() : names.front().parent, object);
   }
   std::ranges::sort(by_parent);

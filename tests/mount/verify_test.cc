@@ -193,6 +193,64 @@ TEST_F(Verify, OfPathsTakesNamesOfAnyBytes) {
   EXPECT_EQ(mount_.Verify({"../" + names[0]}).code, 16);
 }
 
+// Names of one file, which are quickly made: several pages of them.
+class VerifyOfALargeDirectory : public MountTest {
+ protected:
+  static constexpr int kNames = 20'000;
+  static std::string Name(int number) {
+    const std::string digits = std::to_string(number);
+    return "large/n" + std::string(5 - digits.size(), '0') + digits;
+  }
+  void SetUp() override {
+    MountTest::SetUp();
+    if (IsSkipped()) return;
+    stdfs::create_directory(source_ + "/large");
+    Write(source_ + "/large/n00000", "content");
+    for (int i = 1; i < kNames; ++i) {
+      ASSERT_EQ(0, link((source_ + "/large/n00000").c_str(), (source_ + "/" + Name(i)).c_str()));
+    }
+    ASSERT_TRUE(StartBoth());
+    ASSERT_TRUE(mount_.Sync());
+  }
+};
+
+TEST_F(VerifyOfALargeDirectory, CutsGoBetweenItsPages) {
+  Process verify({{Program("tandem"), "verify", mount_.path()}});
+  int arrived = 0;
+  while (verify.running() && arrived < 2) {
+    Write(mount_.path() + "/large/small", std::to_string(arrived));
+    ASSERT_TRUE(mount_.Sync());
+    if (verify.running()) ++arrived;
+  }
+  EXPECT_EQ(arrived, 2) << "changes that arrived while it ran";
+  EXPECT_EQ(verify.Wait(), 0) << verify.out() << verify.err();
+}
+
+TEST_F(VerifyOfALargeDirectory, FindsWhatDiffersOnEachPageAndNothingElse) {
+  InDirectory(replica_.tree() + "/large", [&] {
+    for (const int number : {0, 4095, 4096, 12'345, kNames - 1}) {
+      stdfs::remove(replica_.tree() + "/" + Name(number));
+    }
+    Write(replica_.tree() + "/large/n08191.extra", "extra");
+    Write(replica_.tree() + "/large/z", "extra");
+  });
+  const Outcome found = mount_.Verify();
+  EXPECT_EQ(found.code, 4);
+  for (const std::string name : {"n00000", "n04095", "n04096", "n12345", "n19999"}) {
+    EXPECT_NE(found.out.find("name: large/" + name + ": is missing"), std::string::npos) << name;
+  }
+  for (const std::string name : {"n08191.extra", "z"}) {
+    EXPECT_NE(found.out.find("name: large/" + name + ": is only"), std::string::npos) << name;
+  }
+  // Each name that is left tells that links are missing.
+  size_t names = 0;
+  for (size_t at = 0; (at = found.out.find("name: ", at)) != std::string::npos; ++at) ++names;
+  EXPECT_EQ(names, 7u);
+  EXPECT_EQ(mount_.Verify({"--repair"}).code, 1);
+  EXPECT_EQ(mount_.Verify().code, 0);
+  EXPECT_TRUE(Converges());
+}
+
 TEST_F(Verify, OfALargeSparseFileReadsWhatIsThere) {
   constexpr off_t kSize = off_t{100} << 30;
   Write(source_ + "/sparse", "start");
