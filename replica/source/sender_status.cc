@@ -29,6 +29,8 @@ ReplicaStatus Sender::status() {
     if (silent) status.state = ReplicaState::kConnecting;
     if (status.state == ReplicaState::kConnecting && (silent || !connected)) {
       if (std::string why = watch_->Trouble(); !why.empty()) status.error = std::move(why);
+      // That does not pass by itself.
+      if (!connected && peer_->IsUntrusted()) status.state = ReplicaState::kBlocked;
     }
   }
   if (status.state == ReplicaState::kConnecting && status.error.empty()) {

@@ -132,7 +132,7 @@ TEST_F(EnrolledMount, WithAStolenTokenIsRefusedAndBothSidesLearnOfIt) {
 TEST_F(EnrolledMount, WithoutAKeySaysWhatToDo) {
   mount_.options().replicas = {"backup=tls://127.0.0.1:" + std::to_string(port_)};
   ASSERT_TRUE(mount_.Start()) << "a mount is usable whatever its replicas are";
-  EXPECT_TRUE(WaitFor([&] { return mount_.ReplicaError() != ""; }));
+  EXPECT_TRUE(mount_.WaitForState("blocked"));
   EXPECT_THAT(mount_.ReplicaError(), AllOf(HasSubstr("tandemd invite"), HasSubstr("@FILE")));
 }
 
