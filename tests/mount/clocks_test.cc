@@ -129,8 +129,14 @@ TEST_P(AYearOff, SetWhileEverythingRunsChangesNothing) {
   ASSERT_TRUE(IsSame());
   for (WrongClock* clock : {&source_clock_, &replica_clock_}) {
     for (const int64_t wrong_by : {GetParam(), int64_t{0}}) {
-      clock->Set(wrong_by);
+      ASSERT_EQ(mount_.Tandem("pause").code, 0);
+      ASSERT_TRUE(mount_.WaitForState("paused"));
       Write(mount_.path() + "/file", RandomBytes(100'000, ++changes_));
+      clock->Set(wrong_by);
+      const double lag = mount_.ReplicaStatus()["lag_seconds"];
+      EXPECT_GT(lag, 0);
+      EXPECT_LT(lag, 60);
+      ASSERT_EQ(mount_.Tandem("resume").code, 0);
       const auto begun = Clock::now();
       EXPECT_TRUE(mount_.Sync());
       EXPECT_LT(Clock::now() - begun, seconds(5));

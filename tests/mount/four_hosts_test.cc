@@ -26,46 +26,62 @@ constexpr seconds kQuick{4};
 
 using LinkState = StatusWatch::LinkState;
 
+struct BackupHost {
+  Cable cable;
+  ReplicaDaemon daemon;
+};
+
 struct Trouble {
   const char* name;
   LinkState leaves;
-  std::function<void(Cable&)> begin;
-  std::function<void(Cable&)> end;
-  std::function<void(Cable&, int second)> each_second = {};
+  std::function<void(BackupHost&)> begin;
+  std::function<void(BackupHost&)> end;
+  std::function<void(BackupHost&, int second)> each_second = {};
 };
 
-const Trouble kPulled = {"pulled", LinkState::kDown, [](Cable& cable) { cable.Pull(); },
-                         [](Cable& cable) { cable.PlugIn(); }};
+const Trouble kPulled = {"pulled", LinkState::kDown, [](BackupHost& host) { host.cable.Pull(); },
+                         [](BackupHost& host) { host.cable.PlugIn(); }};
 const Trouble kAnswersLost = {"answers lost", LinkState::kDown,
-                              [](Cable& cable) { cable.LoseAnswers(); },
-                              [](Cable& cable) { cable.Heal(); }};
+                              [](BackupHost& host) { host.cable.LoseAnswers(); },
+                              [](BackupHost& host) { host.cable.Heal(); }};
 const Trouble kRequestsLost = {"requests lost", LinkState::kDown,
-                               [](Cable& cable) { cable.LoseRequests(); },
-                               [](Cable& cable) { cable.Heal(); }};
-const Trouble kSlow = {"slow", LinkState::kUp, [](Cable& cable) { cable.SetRate("2mbit"); },
-                       [](Cable& cable) { cable.EndRate(); }};
-const Trouble kNone = {"nothing", LinkState::kUp, [](Cable&) {}, [](Cable&) {}};
+                               [](BackupHost& host) { host.cable.LoseRequests(); },
+                               [](BackupHost& host) { host.cable.Heal(); }};
+const Trouble kSlow = {"slow", LinkState::kUp,
+                       [](BackupHost& host) { host.cable.SetRate("2mbit"); },
+                       [](BackupHost& host) { host.cable.EndRate(); }};
+const Trouble kNone = {"nothing", LinkState::kUp, [](BackupHost&) {}, [](BackupHost&) {}};
 const Trouble kMoved = {
     "another address", LinkState::kDown,
-    [](Cable& cable) { cable.SetFarAddress(cable.far_address(), "10.77.99.2"); },
-    [](Cable& cable) { cable.SetFarAddress("10.77.99.2", cable.far_address()); }};
-const Trouble kFlapping = {"flapping", LinkState::kUnsteady, [](Cable&) {},
-                           [](Cable& cable) { cable.PlugIn(); },
-                           [](Cable& cable, int second) {
+    [](BackupHost& host) { host.cable.SetFarAddress(host.cable.far_address(), "10.77.99.2"); },
+    [](BackupHost& host) { host.cable.SetFarAddress("10.77.99.2", host.cable.far_address()); }};
+const Trouble kFlapping = {"flapping", LinkState::kUnsteady, [](BackupHost&) {},
+                           [](BackupHost& host) { host.cable.PlugIn(); },
+                           [](BackupHost& host, int second) {
                              if (second % 2 == 0) {
-                               cable.Pull();
+                               host.cable.Pull();
                              } else {
-                               cable.PlugIn();
+                               host.cable.PlugIn();
                              }
                            }};
-const Trouble kResets = {"resets", LinkState::kUnsteady, [](Cable&) {},
-                         [](Cable& cable) { cable.Heal(); },
-                         [](Cable& cable, int second) {
+const Trouble kResets = {"resets", LinkState::kUnsteady, [](BackupHost&) {},
+                         [](BackupHost& host) { host.cable.Heal(); },
+                         [](BackupHost& host, int second) {
                            if (second % 2 == 0) {
-                             cable.Reset(kPort);
+                             host.cable.Reset(kPort);
                            } else {
-                             cable.Heal();
+                             host.cable.Heal();
                            }
+                         }};
+const Trouble kKilled = {"daemon killed", LinkState::kUnsteady, [](BackupHost&) {},
+                         [](BackupHost& host) {
+                           host.daemon.Kill();
+                           EXPECT_TRUE(host.daemon.Start());
+                         },
+                         [](BackupHost& host, int second) {
+                           host.daemon.Kill();
+                           if (second % 3 == 0) return;
+                           EXPECT_TRUE(host.daemon.Start());
                          }};
 
 class FourHosts : public MountTest {
@@ -81,8 +97,8 @@ class FourHosts : public MountTest {
     mount_.options().replicas.clear();
     Write(source_ + "/file", "content");
     for (size_t i = 0; i < kReplicas; ++i) {
-      cables_.push_back(std::make_unique<Cable>(source_host_, static_cast<int>(i) + 1));
-      daemons_.push_back(std::make_unique<ReplicaDaemon>(scratch_, kNames[i]));
+      hosts_.push_back(std::unique_ptr<BackupHost>(new BackupHost{
+          Cable(source_host_, static_cast<int>(i) + 1), ReplicaDaemon(scratch_, kNames[i])}));
       ASSERT_TRUE(StartDaemon(i));
       mount_.options().replicas.push_back(std::string(kNames[i]) + "=@" + Invite(i));
     }
@@ -91,17 +107,18 @@ class FourHosts : public MountTest {
   }
 
   ::testing::AssertionResult StartDaemon(size_t i) {
-    daemons_[i]->more() = {"--trusted-attributes"};
-    daemons_[i]->Move(cables_[i]->far().Within(), "tls://" + AddressOf(i));
-    return daemons_[i]->Start();
+    hosts_[i]->daemon.more() = {"--trusted-attributes"};
+    hosts_[i]->daemon.Move(hosts_[i]->cable.far().Within(), "tls://" + AddressOf(i));
+    return hosts_[i]->daemon.Start();
   }
   std::string AddressOf(size_t i) const {
-    return cables_[i]->far_address() + ":" + std::to_string(kPort);
+    return hosts_[i]->cable.far_address() + ":" + std::to_string(kPort);
   }
   // Returns the file with the token.
   std::string Invite(size_t i) {
-    const Outcome invited = Execute({Program("tandemd"), "invite", "alice", "--allow-special",
-                                     "--address", AddressOf(i), "--store", daemons_[i]->store()});
+    const Outcome invited =
+        Execute({Program("tandemd"), "invite", "alice", "--allow-special", "--address",
+                 AddressOf(i), "--store", hosts_[i]->daemon.store()});
     EXPECT_EQ(invited.code, 0) << invited;
     std::string file = scratch_.Path(std::string("token-") + kNames[i]);
     Write(file, invited.out);
@@ -111,7 +128,7 @@ class FourHosts : public MountTest {
   static std::string Volume() { return std::string("alice/") + kVolume; }
   std::vector<std::string> Volumes() const {
     std::vector<std::string> volumes;
-    for (const auto& daemon : daemons_) volumes.push_back(daemon->store() + "/" + Volume());
+    for (const auto& host : hosts_) volumes.push_back(host->daemon.store() + "/" + Volume());
     return volumes;
   }
 
@@ -121,12 +138,12 @@ class FourHosts : public MountTest {
     for (size_t i = 0; i < kReplicas; ++i) {
       std::cout << kNames[i] << ": " << troubles[i]->name << "\n";
       if (troubles[i]->leaves != LinkState::kUp) watch.SetLink(i, troubles[i]->leaves);
-      troubles[i]->begin(*cables_[i]);
+      troubles[i]->begin(*hosts_[i]);
     }
     const auto begun = Clock::now();
     for (int second = 0; Clock::now() - begun < time; ++second) {
       for (size_t i = 0; i < kReplicas; ++i) {
-        if (troubles[i]->each_second) troubles[i]->each_second(*cables_[i], second);
+        if (troubles[i]->each_second) troubles[i]->each_second(*hosts_[i], second);
       }
       for (size_t i = 0; i < kReplicas; ++i) {
         if (troubles[i] == &kNone) ExpectQuickSync(i);
@@ -134,7 +151,7 @@ class FourHosts : public MountTest {
       std::this_thread::sleep_until(begun + seconds(second + 1));
     }
     for (size_t i = 0; i < kReplicas; ++i) {
-      troubles[i]->end(*cables_[i]);
+      troubles[i]->end(*hosts_[i]);
       watch.SetLink(i, LinkState::kUp);
     }
     for (size_t i = 0; i < kReplicas; ++i) ExpectBack(i);
@@ -159,7 +176,7 @@ class FourHosts : public MountTest {
   }
   void ExpectAllSame() {
     ASSERT_TRUE(mount_.Sync());
-    for (const auto& daemon : daemons_) EXPECT_TRUE(SameTrees(source_, daemon->tree(Volume())));
+    for (const auto& host : hosts_) EXPECT_TRUE(SameTrees(source_, host->daemon.tree(Volume())));
     const Outcome verified = mount_.Verify({"--full"});
     EXPECT_EQ(verified.code, 0) << verified;
     for (size_t i = 0; i < kReplicas; ++i) EXPECT_TRUE(mount_.WaitForState("current", i));
@@ -184,8 +201,7 @@ class FourHosts : public MountTest {
   }
 
   const std::shared_ptr<const Host> source_host_ = std::make_shared<const Host>();
-  std::vector<std::unique_ptr<Cable>> cables_;
-  std::vector<std::unique_ptr<ReplicaDaemon>> daemons_;
+  std::vector<std::unique_ptr<BackupHost>> hosts_;
   milliseconds longest_sync_{0};
 };
 
@@ -194,6 +210,7 @@ TEST_F(FourHosts, OneIsCutOffOneIsNotHeardAndTheThirdIsAsQuickAsEver) {
   if (LongTests()) {
     rounds.push_back({&kNone, &kRequestsLost, &kPulled});
     rounds.push_back({&kAnswersLost, &kNone, &kMoved});
+    rounds.push_back({&kNone, &kKilled, &kKilled});
   }
   SufferThrough(rounds, seconds(Times(6, 40)));
 }
@@ -202,7 +219,7 @@ TEST_F(FourHosts, OneIsSlowOneFlapsAndOneIsReset) {
   std::vector<std::array<const Trouble*, kReplicas>> rounds = {{&kSlow, &kFlapping, &kResets}};
   if (LongTests()) {
     rounds.push_back({&kResets, &kSlow, &kFlapping});
-    rounds.push_back({&kMoved, &kFlapping, &kSlow});
+    rounds.push_back({&kKilled, &kFlapping, &kSlow});
   }
   SufferThrough(rounds, seconds(Times(6, 120)));
 }
