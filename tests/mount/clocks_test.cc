@@ -150,6 +150,30 @@ TEST_P(AYearOff, SetWhileEverythingRunsChangesNothing) {
 INSTANTIATE_TEST_SUITE_P(Clock, AYearOff, ::testing::Values(kYear, -kYear),
                          [](const auto& one) { return one.param > 0 ? "Ahead" : "Behind"; });
 
+// Cuts are counted, not dated, so that clocks that differ by years are no matter. Only a count that
+// a lying replica has driven up, to what the source's clock let it believe, can be too high for a
+// replica whose clock is behind (meta/change/epoch_limit.h).
+TEST_F(Clocks, ACountOfCutsThatIsTooHighByTheBackupHostsClockIsRefusedUntilThatIsSet) {
+  ASSERT_TRUE(StartReplica());
+  Invite();
+  ASSERT_TRUE(StartMount());
+  ASSERT_TRUE(IsSame());
+  ASSERT_TRUE(mount_.Unmount());
+  const int64_t half_a_year_on = (time(nullptr) + kYear / 2) * 1'000'000;
+  const Outcome counted = Execute({"sqlite3", mount_.options().state + "/state.db",
+                                   "UPDATE epoch SET number=" + std::to_string(half_a_year_on)});
+  ASSERT_EQ(counted.code, 0) << counted;
+  source_clock_.Set(kYear);
+  mount_.options().replicas = {"one=" + url_};
+  ASSERT_TRUE(StartMount());
+  ChangeEveryKind(mount_.path());
+  EXPECT_TRUE(mount_.WaitForState("blocked")) << mount_.Status().dump(2);
+  EXPECT_THAT(mount_.ReplicaError(), HasSubstr("is that clock behind?"));
+  replica_clock_.Set(kYear);
+  EXPECT_TRUE(IsSame());
+  ExpectCurrentAndTrue();
+}
+
 TEST_F(Clocks, AnInvitationHasExpiredByABackupHostThatIsAYearAhead) {
   replica_clock_.Set(kYear);
   ASSERT_TRUE(StartReplica());
