@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <iostream>
 
+#include "meta/base/unique_fd.h"
 #include "tests/files.h"
 
 namespace tandem::test {
@@ -21,19 +22,23 @@ constexpr milliseconds kRounding{2};
 constexpr double kCurrentLagSeconds = 3;
 constexpr size_t kLiesTold = 5;
 
-// Eight bytes in one page, which a write replaces at once.
-uint64_t CounterIn(int fd) {
+// Eight bytes in one page, which a write replaces at once. The file may be another after the daemon
+// was killed, and out of the tree for a moment while that is brought forward again.
+uint64_t CounterIn(const std::string& tree) {
+  const std::string path = tree + kCounter;
   uint64_t value = 0;
-  EXPECT_EQ(pread(fd, &value, sizeof value, 0), static_cast<ssize_t>(sizeof value))
-      << strerror(errno);
+  const bool read = WaitFor([&] {
+    const UniqueFd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+    return pread(fd.get(), &value, sizeof value, 0) == static_cast<ssize_t>(sizeof value);
+  });
+  EXPECT_TRUE(read) << path << ": " << strerror(errno);
   return value;
 }
 
 }  // namespace
 
 StatusWatch::StatusWatch(Mount& mount, std::vector<std::string> volumes)
-    : mount_(mount), links_(volumes.size()) {
-  for (std::string& volume : volumes) replicas_.push_back({std::move(volume), {}});
+    : mount_(mount), volumes_(std::move(volumes)), links_(volumes_.size()) {
   test::Write(mount_.path() + kCounter, std::string(sizeof(uint64_t), '\0'));
 }
 
@@ -44,15 +49,10 @@ StatusWatch::~StatusWatch() {
 }
 
 void StatusWatch::Begin() {
-  for (Replica& replica : replicas_) {
-    const std::string path = replica.volume + "/tree" + kCounter;
-    replica.counter.Reset(open(path.c_str(), O_RDONLY | O_CLOEXEC));
-    ASSERT_TRUE(replica.counter.valid()) << path << ": " << strerror(errno);
-  }
   {
     MutexLock lock(mutex_);
     written_.push_back({Clock::now(), 0});
-    for (Link& link : links_) link = {LinkState::kUp, Clock::now()};
+    for (Link& link : links_) link.since = Clock::now();
   }
   writer_ = std::thread([this] { Write(); });
   sampler_ = std::thread([this] { Sample(); });
@@ -74,7 +74,8 @@ void StatusWatch::End() {
 
 void StatusWatch::SetLink(size_t replica, LinkState state) {
   MutexLock lock(mutex_);
-  links_[replica] = {state, Clock::now()};
+  const bool killed = links_[replica].killed || state == LinkState::kKilled;
+  links_[replica] = {state, Clock::now(), killed};
 }
 
 void StatusWatch::Write() {
@@ -103,11 +104,11 @@ void StatusWatch::Sample() {
   while (!stopping_) {
     const auto asked = Clock::now();
     const Json status = mount_.Status();
-    if (!status.is_object() || status["replicas"].size() != replicas_.size()) {
+    if (!status.is_object() || status["replicas"].size() != volumes_.size()) {
       ADD_FAILURE() << "status: " << status.dump(2);
       return;
     }
-    for (size_t i = 0; i < replicas_.size(); ++i) Check(i, status["replicas"][i], asked);
+    for (size_t i = 0; i < volumes_.size(); ++i) Check(i, status["replicas"][i], asked);
     ++samples_;
     std::this_thread::sleep_for(kSampleEvery);
   }
@@ -116,10 +117,29 @@ void StatusWatch::Sample() {
 // The answer was made after `asked`, and the disks are read after it has come: a replica that was
 // as near as status says has at least what had been written when it was asked.
 void StatusWatch::Check(size_t i, const Json& said, Clock::time_point asked) {
-  const std::string state = said.value("state", "");
-  const double lag = said.value("lag_seconds", -1.0);
-  ++states_[state];
-  const uint64_t has = CounterIn(replicas_[i].counter.get());
+  Link link;
+  {
+    MutexLock lock(mutex_);
+    link = links_[i];
+  }
+  ++states_[said.value("state", "")];
+  CheckProgress(i, said, asked, link.killed);
+  if (link.since < asked) CheckState(i, said, link, asked - link.since);
+}
+
+// A daemon that was killed first applies once more what it had applied and not synced. Meanwhile
+// its marker says so, and its tree may show older content than status has known it to have.
+void StatusWatch::CheckProgress(size_t i, const Json& said, Clock::time_point asked, bool killed) {
+  const auto is_before = [&] {
+    const Json applied = Json::parse(Read(volumes_[i] + "/applied"), nullptr, false);
+    return applied.value("epoch", uint64_t{0}) < said.value("applied_cut", uint64_t{0});
+  };
+  const bool was_before = is_before();
+  const uint64_t has = CounterIn(volumes_[i] + "/tree");
+  if (was_before || is_before()) {
+    if (!killed) Lie(i, said, "its disk is at " + Read(volumes_[i] + "/applied"));
+    return;
+  }
   const auto expect = [&](Clock::time_point written, const std::string& claim) {
     const uint64_t least = WrittenBy(written - kRounding);
     if (has >= least) return;
@@ -127,32 +147,29 @@ void StatusWatch::Check(size_t i, const Json& said, Clock::time_point asked) {
         claim + ", but its disk has " + std::to_string(has) + " where " + std::to_string(least) +
             " had been written by then");
   };
-  expect(asked - std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(lag)),
-         "it lags " + std::to_string(lag) + " s behind");
+  const std::chrono::duration<double> lag(said.value("lag_seconds", -1.0));
+  expect(asked - std::chrono::duration_cast<Clock::duration>(lag),
+         "it lags " + std::to_string(lag.count()) + " s behind");
   const Json pending = said.value("pending", Json::object());
   if (pending.value("objects", 1) + pending.value("ranges", 1) + pending.value("entries", 1) == 0) {
     expect(asked, "nothing is pending");
   }
-  if (state == "current" && lag > kCurrentLagSeconds) Lie(i, said, "current, and behind");
+}
+
+void StatusWatch::CheckState(size_t i, const Json& said, const Link& link, Clock::duration time) {
+  const std::string state = said.value("state", "");
+  const std::string before =
+      std::to_string(std::chrono::duration_cast<milliseconds>(time).count()) + " ms ago";
+  if (state == "current" && said.value("lag_seconds", -1.0) > kCurrentLagSeconds) {
+    Lie(i, said, "current, and behind");
+  }
   if (state == "connecting" && said.value("error", "").empty()) Lie(i, said, "it does not say why");
-  // Its marker may have moved on meanwhile, but never back.
-  const Json applied = Json::parse(Read(replicas_[i].volume + "/applied"), nullptr, false);
-  if (said.value("applied_cut", uint64_t{0}) > applied.value("epoch", uint64_t{0})) {
-    Lie(i, said, "its disk is at " + applied.dump());
-  }
-  Link link;
-  {
-    MutexLock lock(mutex_);
-    link = links_[i];
-  }
-  if (link.since >= asked) return;  // it is just being changed
-  const auto time = std::chrono::duration_cast<milliseconds>(asked - link.since);
   if (link.state == LinkState::kDown && time > kNoticedWithin && state != "connecting") {
-    Lie(i, said, "its link failed " + std::to_string(time.count()) + " ms ago");
+    Lie(i, said, "its link failed " + before);
   }
   const bool off = state == "connecting" || state == "blocked";
   if (link.state == LinkState::kUp && time > kBackWithin && off) {
-    Lie(i, said, "its link is back since " + std::to_string(time.count()) + " ms");
+    Lie(i, said, "its link came back " + before);
   }
 }
 

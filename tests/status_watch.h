@@ -14,7 +14,6 @@
 #include <vector>
 
 #include "meta/base/mutex.h"
-#include "meta/base/unique_fd.h"
 #include "tests/daemons.h"
 #include "tests/process.h"
 
@@ -37,19 +36,16 @@ class StatusWatch {
   // Stops, and expects that status has told no lie.
   void End();
 
-  // What the test is about to do to a link, or has just undone. Of an unsteady one nothing is
-  // expected but that the rest is true.
-  enum class LinkState { kUp, kUnsteady, kDown };
+  // What the test is about to do to a link, or has just undone. Of one that is
+  // unsteady, or whose daemon is killed, no state is expected.
+  enum class LinkState { kUp, kUnsteady, kKilled, kDown };
   void SetLink(size_t replica, LinkState state) EXCLUDES(mutex_);
 
  private:
   struct Link {
     LinkState state = LinkState::kUp;
     Clock::time_point since = {};
-  };
-  struct Replica {
-    std::string volume;
-    UniqueFd counter;
+    bool killed = false;  // its daemon, at some time
   };
   struct Written {
     Clock::time_point at;  // had returned by then
@@ -59,11 +55,15 @@ class StatusWatch {
   void Write() EXCLUDES(mutex_);
   void Sample() EXCLUDES(mutex_);
   void Check(size_t replica, const Json& said, Clock::time_point asked) EXCLUDES(mutex_);
+  void CheckProgress(size_t replica, const Json& said, Clock::time_point asked, bool killed)
+      EXCLUDES(mutex_);
+  void CheckState(size_t replica, const Json& said, const Link& link, Clock::duration time)
+      EXCLUDES(mutex_);
   uint64_t WrittenBy(Clock::time_point time) EXCLUDES(mutex_);
   void Lie(size_t replica, const Json& said, const std::string& why) EXCLUDES(mutex_);
 
   Mount& mount_;
-  std::vector<Replica> replicas_;
+  const std::vector<std::string> volumes_;
   std::atomic<bool> stopping_{false};
   uint64_t samples_ = 0;               // the sampling thread's, until it has ended
   std::map<std::string, int> states_;  // likewise: how often each was seen

@@ -43,7 +43,7 @@ ReplicaStatus Sender::status() {
     status.objects_walked = progress_.objects;
     status.bytes_walked = progress_.content_bytes;
   }
-  status.pending = cut_progress_.Remaining(tracker_, view_.applied());
+  status.pending.RaiseTo(cut_progress_.Remaining(tracker_, view_.applied()));
   if (status.state == ReplicaState::kCurrent &&
       IsFarBehind(status.lag_seconds, status.pending.bytes)) {
     status.state = ReplicaState::kCatchingUp;
