@@ -232,9 +232,12 @@ TEST_F(Invariant9Truthful, MoreChangesThanAreRememberedAreNotCalledNone) {
   ASSERT_TRUE(mount_.WaitForState("current"));
   EXPECT_GT(mount_.ReplicaStatus(1)["pending"]["objects"], 0);
   EXPECT_GT(mount_.Status()["pending"]["objects"], 0);
+  EXPECT_NE(mount_.ReplicaStatus(1).value("notice", "").find("its whole tree is compared"),
+            std::string::npos);
   ASSERT_TRUE(second.Start());
   EXPECT_TRUE(test::Converges(mount_, second));
   EXPECT_TRUE(WaitFor([&] { return mount_.Status()["pending"]["objects"] == 0; }));
+  EXPECT_EQ(mount_.ReplicaStatus(1).value("notice", ""), "");
 }
 
 }  // namespace
