@@ -20,7 +20,7 @@ build_packages=(
   libzstd-dev libxxhash-dev libb2-dev libssl-dev libgtest-dev libgmock-dev)
 # Used by tests and the quickstart: extended attributes, ACLs, loop-mounted filesystems, programs at
 # work on the mount, ssh, networks with faults.
-test_packages=(acl attr btrfs-progs e2fsprogs faketime xfsprogs git iproute2 nftables openssh-client
+test_packages=(acl attr btrfs-progs e2fsprogs xfsprogs git iproute2 nftables openssh-client
   sqlite3)
 # Needed to build libfuse from its source package; uring and numa for its io_uring transport.
 fuse_packages=(dpkg-dev meson patch liburing-dev libnuma-dev)

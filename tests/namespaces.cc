@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <filesystem>
+#include <utility>
 
 namespace tandem::test {
 namespace {
@@ -37,13 +38,24 @@ void Host::Run(std::vector<std::string> command) const {
   EXPECT_EQ(outcome.code, 0) << testing::PrintToString(command) << " " << outcome;
 }
 
-Cable::Cable() {
-  near_.Run({"ip", "link", "add", "name", "eth0", "type", "veth", "peer", "name", "eth0", "netns",
-             std::to_string(far_.pid())});
-  near_.Run({"ip", "address", "add", std::string(kNear) + "/24", "dev", "eth0"});
-  far_.Run({"ip", "address", "add", std::string(kFar) + "/24", "dev", "eth0"});
-  near_.Run({"ip", "link", "set", "eth0", "up"});
-  far_.Run({"ip", "link", "set", "eth0", "up"});
+Cable::Cable(std::shared_ptr<const Host> near, int number)
+    : near_(std::move(near)), number_(number) {
+  Connect();
+}
+
+void Cable::Connect() {
+  far_ = std::make_unique<const Host>();
+  near_->Run({"ip", "link", "add", "name", NearDevice(), "type", "veth", "peer", "name", "eth0",
+              "netns", std::to_string(far_->pid())});
+  near_->Run({"ip", "address", "add", Address(1) + "/24", "dev", NearDevice()});
+  far_->Run({"ip", "address", "add", Address(2) + "/24", "dev", "eth0"});
+  near_->Run({"ip", "link", "set", NearDevice(), "up"});
+  far_->Run({"ip", "link", "set", "eth0", "up"});
+}
+
+void Cable::ReplaceFar() {
+  near_->Run({"ip", "link", "del", NearDevice()});
+  Connect();
 }
 
 bool Cable::IsPossible() {
@@ -57,31 +69,39 @@ bool Cable::IsPossible() {
 }
 
 void Cable::LoseAnswers() {
-  near_.Run({"nft",
+  near_->Run({"nft", "add table " + NearTable() + "; add chain " + NearTable() +
+                         " f { type filter hook ingress device " + NearDevice() +
+                         " priority 0; policy drop; }"});
+}
+
+void Cable::LoseRequests() {
+  far_->Run({"nft",
              "add table netdev fault; add chain netdev fault f { type filter hook ingress device "
              "eth0 priority 0; policy drop; }"});
 }
 
 void Cable::Reset(int port) {
-  far_.Run({"nft",
-            "add table inet fault; add chain inet fault f { type filter hook input priority 0; }; "
-            "add rule inet fault f tcp dport " +
-                std::to_string(port) + " reject with tcp reset"});
+  far_->Run({"nft",
+             "add table inet fault; add chain inet fault f { type filter hook input priority 0; }; "
+             "add rule inet fault f tcp dport " +
+                 std::to_string(port) + " reject with tcp reset"});
 }
 
 void Cable::Heal() {
-  near_.Run({"nft", "flush ruleset"});
-  far_.Run({"nft", "flush ruleset"});
+  near_->Run({"nft", "add table " + NearTable() + "; delete table " + NearTable()});
+  far_->Run({"nft", "flush ruleset"});
 }
 
 void Cable::SetRate(const std::string& rate) {
-  near_.Run({"tc", "qdisc", "add", "dev", "eth0", "root", "tbf", "rate", rate, "burst", "32k",
-             "latency", "400ms"});
+  near_->Run({"tc", "qdisc", "add", "dev", NearDevice(), "root", "tbf", "rate", rate, "burst",
+              "32k", "latency", "400ms"});
 }
 
+void Cable::EndRate() { near_->Run({"tc", "qdisc", "del", "dev", NearDevice(), "root"}); }
+
 void Cable::SetFarAddress(const std::string& from, const std::string& to) {
-  far_.Run({"ip", "address", "del", from + "/24", "dev", "eth0"});
-  far_.Run({"ip", "address", "add", to + "/24", "dev", "eth0"});
+  far_->Run({"ip", "address", "del", from + "/24", "dev", "eth0"});
+  far_->Run({"ip", "address", "add", to + "/24", "dev", "eth0"});
 }
 
 }  // namespace tandem::test

@@ -25,34 +25,55 @@ class Host {
   std::unique_ptr<Process> holder_;
 };
 
-// A cable between two hosts. Used by the test's own thread.
+// A cable between two hosts, a network of its own. Used by the test's own thread.
 class Cable {
  public:
+  // The addresses of the cable with number 0.
   static constexpr char kNear[] = "10.77.0.1";
   static constexpr char kFar[] = "10.77.0.2";
 
-  Cable();
+  // Between two new hosts.
+  Cable() : Cable(std::make_shared<const Host>(), 0) {}
+  // From a host that may have other cables, with other numbers, to a new one.
+  Cable(std::shared_ptr<const Host> near, int number);
   // Whether this machine has what that takes.
   static bool IsPossible();
 
-  const Host& near() const { return near_; }
-  const Host& far() const { return far_; }
+  const Host& near() const { return *near_; }
+  const Host& far() const { return *far_; }
+  std::string far_address() const { return Address(2); }
 
   // Pulled out at the far end, as the near end sees it.
-  void Pull() { far_.Run({"ip", "link", "set", "eth0", "down"}); }
-  void PlugIn() { far_.Run({"ip", "link", "set", "eth0", "up"}); }
+  void Pull() { far_->Run({"ip", "link", "set", "eth0", "down"}); }
+  void PlugIn() { far_->Run({"ip", "link", "set", "eth0", "up"}); }
   // What the far host sends is lost on the way, which neither kernel notices.
   void LoseAnswers();
+  // The same of what the near host sends.
+  void LoseRequests();
   // Every packet to this port of the far host is answered by a reset.
   void Reset(int port);
+  // Ends the three above.
   void Heal();
-  // Towards the far host. Once.
+  // Towards the far host.
   void SetRate(const std::string& rate);
+  void EndRate();
   void SetFarAddress(const std::string& from, const std::string& to);
+  // Takes the far host away and puts a new one in its place, with its address. Whatever runs there
+  // must have ended.
+  void ReplaceFar();
 
  private:
-  const Host near_;
-  const Host far_;
+  std::string Address(int host) const {
+    return "10.77." + std::to_string(number_) + "." + std::to_string(host);
+  }
+  std::string NearDevice() const { return "eth" + std::to_string(number_); }
+  // The table of this cable's rules at the near host.
+  std::string NearTable() const { return "netdev fault" + std::to_string(number_); }
+  void Connect();
+
+  const std::shared_ptr<const Host> near_;
+  const int number_;
+  std::unique_ptr<const Host> far_;
 };
 
 }  // namespace tandem::test

@@ -109,17 +109,29 @@ Status ReplaceHotRows(StateDatabase& database, const std::vector<HotRow>& rows,
   return {};
 }
 
+// The database does not record when the pending changes were made. All were made after the oldest
+// cut that is still known, so taking that time never understates the lag, unless the clock was set
+// back.
+int64_t AgeOfChanges(const std::vector<CutRecord>& cuts) {
+  if (cuts.empty()) return 0;
+  const int64_t oldest = cuts.front().wall_time_ns;
+  const int64_t newest = cuts.back().wall_time_ns;
+  const int64_t now = WallTimeNs();
+  if (now < newest) {
+    LogWarning(
+        "the clock of this host shows a time before the newest cut was taken: it was set back. "
+        "How long tandemfs has been away is not known, and lag does not count it");
+  }
+  return std::max({int64_t{0}, now - oldest, newest - oldest});
+}
+
 }  // namespace
 
 Result<Tracker::Recovered> Recover(StateDatabase& database, const SourceTree& tree) {
   Tracker::Recovered recovered;
   RETURN_IF_ERROR(RememberPlaces(database, tree));
   ASSIGN_OR_RETURN(recovered.cuts, database.LoadCuts());
-  // The database does not record when the pending changes were made. All were made after the oldest
-  // cut that is still known, so taking that time never understates the lag.
-  const int64_t age_ns =
-      recovered.cuts.empty() ? 0 : WallTimeNs() - recovered.cuts.front().wall_time_ns;
-  const int64_t oldest_ns = BootTimeNs() - std::max(int64_t{0}, age_ns);
+  const int64_t oldest_ns = BootTimeNs() - AgeOfChanges(recovered.cuts);
   ChangeSet deferred;
   ASSIGN_OR_RETURN(recovered.layers, LoadLayers(database, tree, oldest_ns, deferred));
 

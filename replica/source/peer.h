@@ -83,6 +83,7 @@ class Peer {
   std::string WhyNotConnected() {
     return tunnel_ == nullptr ? socket_->WhyNotConnected() : tunnel_->Trouble();
   }
+  bool IsUntrusted() const { return socket_->IsUntrusted(); }
   // Sends a request that no replica can grant, and waits for the refusal: then something has been
   // heard.
   void SeeWhetherThere(std::chrono::milliseconds timeout);

@@ -145,7 +145,17 @@ uint64_t ReplicaView::Describe(ReplicaStatus& status) {
   note_missing(short_debts_.Summarize());
   // After a set of no moment it is as far behind as before.
   const bool at_a_cut = behind_since == status.applied;
-  if (!tracker_.Knows(behind_since) || (!in_step && at_a_cut)) {
+  const bool known = tracker_.Knows(behind_since);
+  // What has changed since then is not remembered one by one. It cannot be counted, and is not
+  // nothing.
+  if (!known) status.pending.objects = 1;
+  if (!known && behind_since.epoch != Epoch() && status.notice.empty()) {
+    status.notice =
+        "what has changed since its cut is not remembered one by one: its whole tree is compared "
+        "when it is there. It may be further behind than the lag, which counts from the start of "
+        "this tandemfs";
+  }
+  if (!known || (!in_step && at_a_cut)) {
     // Never in step in this run: it is at least that far behind.
     status.lag_seconds = std::max(status.lag_seconds, SecondsSince(started_ns_));
   }

@@ -80,7 +80,8 @@ class ReplicaView {
 
   // "STATE" or "STATE: ERROR", for messages.
   std::string StateText() EXCLUDES(mutex_);
-  // Fills in state, cuts, lag, error and notice, as far as they are known here. Returns the
+  // Fills in state, cuts, lag, error and notice, and that something is pending if it cannot be
+  // counted, as far as they are known here. Returns the
   // connection over which the replica was heard when it was as described; 0: none.
   uint64_t Describe(ReplicaStatus& status) EXCLUDES(mutex_);
 

@@ -29,6 +29,8 @@ ReplicaStatus Sender::status() {
     if (silent) status.state = ReplicaState::kConnecting;
     if (status.state == ReplicaState::kConnecting && (silent || !connected)) {
       if (std::string why = watch_->Trouble(); !why.empty()) status.error = std::move(why);
+      // That does not pass by itself.
+      if (!connected && peer_->IsUntrusted()) status.state = ReplicaState::kBlocked;
     }
   }
   if (status.state == ReplicaState::kConnecting && status.error.empty()) {
@@ -41,7 +43,7 @@ ReplicaStatus Sender::status() {
     status.objects_walked = progress_.objects;
     status.bytes_walked = progress_.content_bytes;
   }
-  status.pending = cut_progress_.Remaining(tracker_, view_.applied());
+  status.pending.RaiseTo(cut_progress_.Remaining(tracker_, view_.applied()));
   if (status.state == ReplicaState::kCurrent &&
       IsFarBehind(status.lag_seconds, status.pending.bytes)) {
     status.state = ReplicaState::kCatchingUp;

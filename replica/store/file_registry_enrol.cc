@@ -22,12 +22,10 @@ tl::unexpected<Error> Conceal(const Error& error) {
 }
 
 // Compares with every invitation, so that the time it takes tells nothing of the secret.
-Invitation* FindInvitation(Accounts& accounts, const std::string& digest, int64_t now) {
+Invitation* FindInvitation(Accounts& accounts, const std::string& digest) {
   Invitation* found = nullptr;
   for (Invitation& invitation : accounts.invitations) {
-    if (SameSecret(invitation.secret_digest, digest) && IsOpen(invitation, now)) {
-      found = &invitation;
-    }
+    if (SameSecret(invitation.secret_digest, digest)) found = &invitation;
   }
   return found;
 }
@@ -36,6 +34,20 @@ Error NoInvitation() {
   return Refusal(std::string("enrol (this invitation is unknown here, has expired or was "
                              "withdrawn; ") +
                  kAskAgain + ")");
+}
+
+// Returns why the invitation, null if there is none, cannot be used. Only a peer that knows its
+// secret learns more than that.
+std::optional<Error> WhyNotOpen(const Invitation* invitation, int64_t now) {
+  if (invitation == nullptr) return NoInvitation();
+  if (IsOpen(*invitation, now)) return std::nullopt;
+  if (now >= invitation->expires) {
+    return Refusal(std::string("enrol (by that host's clock this invitation has expired; ") +
+                   kAskAgain + ")");
+  }
+  return Refusal(
+      "enrol (this invitation was made at a later time than that host's clock shows now: set that "
+      "clock, and try again)");
 }
 
 struct Outcome {
@@ -93,8 +105,9 @@ Status FileRegistry::FitsOpenInvitation(const std::string& secret_digest) {
     return tl::unexpected<Error>(
         Refusal("enrol (tandemd cannot read its accounts; its log on the backup host says why)"));
   }
-  if (FindInvitation(accounts_, secret_digest, clock_()) != nullptr) return {};
-  return tl::unexpected<Error>(NoInvitation());
+  const auto why_not = WhyNotOpen(FindInvitation(accounts_, secret_digest), clock_());
+  if (!why_not) return {};
+  return tl::unexpected<Error>(*why_not);
 }
 
 void FileRegistry::NoteRefusedEnrolment(const PeerIdentity& peer) {
@@ -120,12 +133,13 @@ Result<Enrolled> FileRegistry::Enrol(const replica::Enrol& request, const PeerId
   const auto key = KeyOfRequest(request.certificate_request);
   if (!key) return tl::unexpected<Error>(Refusal("enrol: " + key.error().ToString()));
 
-  Outcome outcome{NoInvitation(), {}};
+  Outcome outcome;
   bool is_first_misuse = false;
   const auto changed = files_.Change([&](Accounts& all) -> Result<bool> {
     const int64_t now = clock_();
-    Invitation* const invitation = FindInvitation(all, digest, now);
-    if (invitation == nullptr) return false;
+    Invitation* const invitation = FindInvitation(all, digest);
+    outcome.refusal = WhyNotOpen(invitation, now);
+    if (outcome.refusal) return false;
     outcome = UseInvitation(all, *invitation, *key, request.host, now);
     is_first_misuse = !invitation->key.empty() && invitation->key != *key && !invitation->misused;
     invitation->misused |= is_first_misuse;

@@ -110,7 +110,8 @@ Reply StageTaker::Take(const Commit& commit) {
   if (commit.cut.epoch > meta::NewestPlausible(meta::kClocksDiffer)) {
     return Refuse(ReplyCode::kBadRequest,
                   "commit cut " + std::to_string(commit.cut.epoch.number()) +
-                      ", which no source can have reached by now (is a clock wrong?)");
+                      ", which by the clock of the backup host no source can have reached yet (is "
+                      "that clock behind?)");
   }
   // A Commit that is repeated after it was done.
   if (const Position now = queue_.PositionNow(); commit.cut == now.durable) return Ok(now);

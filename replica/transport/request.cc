@@ -93,6 +93,10 @@ class StreamRequestSocket final : public RequestSocket {
     MutexLock lock(mutex_);
     return ready_ ? "" : why_;
   }
+  bool IsUntrusted() const override {
+    MutexLock lock(mutex_);
+    return !ready_ && untrusted_;
+  }
   void Reconnect() override { EndLine(Error(ErrorKind::kCancelled, ECANCELED, "connecting anew")); }
   uint64_t sent_bytes() const override { return sent_bytes_; }
   uint64_t received_bytes() const override { return received_bytes_; }
@@ -151,6 +155,7 @@ class StreamRequestSocket final : public RequestSocket {
   bool spare_ready_ GUARDED_BY(mutex_) = false;
   bool spare_ended_ GUARDED_BY(mutex_) = false;
   std::string why_ GUARDED_BY(mutex_);
+  bool untrusted_ GUARDED_BY(mutex_) = false;
   uint32_t last_id_ GUARDED_BY(mutex_) = kFirstId;
   std::map<uint32_t, Request> requests_ GUARDED_BY(mutex_);
   std::thread thread_;
@@ -273,12 +278,14 @@ bool StreamRequestSocket::Dial() {
   if (!tls) {
     MutexLock lock(mutex_);
     why_ = tls.error().ToString();
+    untrusted_ = true;
     return false;
   }
   auto stream = Connect();
   if (!stream) {
     MutexLock lock(mutex_);
     why_ = stream.error().context();
+    untrusted_ = false;
     return false;
   }
   return Carry(std::move(*stream), std::move(*tls));
@@ -395,6 +402,7 @@ void StreamRequestSocket::Ready(Line& line) {
   ++connections_;
   ready_ = true;
   why_.clear();
+  untrusted_ = false;
   for (const auto& [id, request] : requests_) {
     if (request.done) continue;
     sent_bytes_ += request.body->size();
@@ -419,7 +427,10 @@ void StreamRequestSocket::Ended(Line& line, const Error& why) {
   if (&line == spare_) spare_ended_ = true;
   wake_.NotifyAll();
   if (&line != line_.get()) return;
-  if (!ready_ && why.kind() != ErrorKind::kCancelled) why_ = WhyNotGreeted(why, url_);
+  if (!ready_ && why.kind() != ErrorKind::kCancelled) {
+    why_ = WhyNotGreeted(why, url_);
+    untrusted_ = why.kind() == ErrorKind::kRefused;
+  }
   ready_ = false;
   line_ended_ = true;
   progress_.Follow(0, 0);

@@ -223,8 +223,8 @@ Error TlsSession::WhyNot(const char* what) const {
   if (shown_another_) {
     return Error(ErrorKind::kRefused, EACCES,
                  "its certificate is not the one this host was paired with: either something on "
-                 "the way pretends to be that host, or the host has been set up anew (then invite "
-                 "this host again)");
+                 "the way pretends to be that host, or the host has been set up anew (then run "
+                 "tandemd invite ACCOUNT --store DIR there, and mount with --replica NAME=@FILE)");
   }
   return Error(ErrorKind::kUnreachable, EPROTO, std::string(what) + " (" + LastError() + ")");
 }

@@ -52,6 +52,9 @@ class RequestSocket {
   // Returns, for people, why there is no connection; an empty string if there is one, or if the
   // first attempt has not ended yet.
   virtual std::string WhyNotConnected() const = 0;
+  // Returns true if there is no connection because this host has no key for the peer, or the peer
+  // shows a certificate that is not trusted. A person has to do something about either.
+  virtual bool IsUntrusted() const = 0;
   // Ends the current connection and makes another, with credentials that are found anew. Calls
   // under way are sent again.
   virtual void Reconnect() = 0;

@@ -149,7 +149,7 @@ TEST_F(EnrolledMount, WithoutAKeySaysWhatToDo) {
   ASSERT_TRUE(mount_.Start()) << "a mount is usable whatever its replicas are";
   EXPECT_THAT(mount_.process().err(),
               AllOf(HasSubstr("nothing goes to replica backup"), HasSubstr("tandemd invite")));
-  EXPECT_TRUE(WaitFor([&] { return mount_.ReplicaError() != ""; }));
+  EXPECT_TRUE(mount_.WaitForState("blocked"));
   EXPECT_THAT(mount_.ReplicaError(), AllOf(HasSubstr("tandemd invite"), HasSubstr("@FILE")));
 }
 

@@ -1,5 +1,5 @@
-// Backups put back, volumes mixed up, clocks set back: what a replica holds is known by ids, never
-// by numbers or times, and nothing is ever built on the wrong base.
+// Backups put back, volumes mixed up: what a replica holds is known by ids, never by numbers or
+// times, and nothing is ever built on the wrong base.
 #include <gmock/gmock.h>
 
 #include <filesystem>
@@ -211,59 +211,6 @@ TEST_F(BackupPutBack, StoresOfTwoVolumesMixedUpAreRefused) {
   ASSERT_TRUE(replica_.Start());
   EXPECT_TRUE(Converges());
   EXPECT_TRUE(second.Sync());
-}
-
-// ---- Clocks ------------------------------------------------------------------------------------
-
-class ClockSetBack : public MountTest {
- protected:
-  void SetUp() override {
-    MountTest::SetUp();
-    if (IsSkipped()) return;
-    for (const auto& found : stdfs::recursive_directory_iterator("/usr/lib")) {
-      if (found.path().filename() == "libfaketimeMT.so.1") library_ = found.path();
-    }
-    if (library_.empty()) GTEST_SKIP() << "no libfaketime on this machine";
-  }
-  // The system's clock as the daemon sees it; what measures durations goes on.
-  Environment AYearBack() const {
-    return {{"LD_PRELOAD", library_},
-            {"FAKETIME", "-365d"},
-            {"FAKETIME_DONT_FAKE_MONOTONIC", "1"},
-            {"FAKETIME_DONT_RESET", "1"}};
-  }
-  std::string library_;
-};
-
-TEST_F(ClockSetBack, OnTheSourceChangesNothing) {
-  MakeEveryKind(source_);
-  ASSERT_TRUE(StartBoth());
-  ASSERT_TRUE(mount_.Sync());
-  const uint64_t before = mount_.ReplicaStatus()["applied_cut"];
-  replica_.Kill();
-  Write(mount_.path() + "/while-away", "before the clock was set back");
-  ASSERT_TRUE(mount_.Unmount());
-  ASSERT_TRUE(mount_.Start(AYearBack()));
-  ChangeEveryKind(mount_.path());
-  // Away: its lag grows, whatever the clock says about when the changes were made.
-  EXPECT_TRUE(WaitFor([&] { return mount_.ReplicaStatus()["lag_seconds"] > 1.0; }));
-  EXPECT_NE(mount_.State(), "current");
-  ASSERT_TRUE(replica_.Start());
-  EXPECT_TRUE(Converges());
-  EXPECT_GT(mount_.ReplicaStatus()["applied_cut"], before);
-  EXPECT_TRUE(mount_.WaitForState("current"));
-  EXPECT_LT(mount_.ReplicaStatus()["lag_seconds"], 60.0);
-}
-
-TEST_F(ClockSetBack, OnTheReplicaChangesNothing) {
-  MakeEveryKind(source_);
-  ASSERT_TRUE(StartBoth());
-  ASSERT_TRUE(mount_.Sync());
-  ASSERT_TRUE(replica_.Stop());
-  ASSERT_TRUE(replica_.Start(AYearBack()));
-  ChangeEveryKind(mount_.path());
-  EXPECT_TRUE(Converges());
-  EXPECT_EQ(mount_.Verify().code, 0);
 }
 
 }  // namespace

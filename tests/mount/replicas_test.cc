@@ -217,5 +217,28 @@ TEST_F(Invariant9Truthful, WhileAReplicaIsAwayNothingIsCalledSafe) {
   EXPECT_TRUE(WaitFor([&] { return mount_.ReplicaStatus()["lag_seconds"] == 0.0; }));
 }
 
+TEST_F(Invariant9Truthful, MoreChangesThanAreRememberedAreNotCalledNone) {
+  ReplicaDaemon second(scratch_, "second");
+  mount_.options().replicas = {"one=" + replica_.url(), "two=" + second.url()};
+  mount_.options().more = {"--max-changes", "1000"};
+  ASSERT_TRUE(second.Start());
+  ASSERT_TRUE(StartBoth());
+  ASSERT_TRUE(mount_.Sync());
+  second.Kill();
+  for (int i = 0; i < 1100; ++i) Write(mount_.path() + "/file" + std::to_string(i), "");
+  ASSERT_TRUE(mount_.Sync(60, "one"));
+  EXPECT_TRUE(WaitFor(
+      [&] { return mount_.process().err().find("two: more than 1000") != std::string::npos; }));
+  ASSERT_TRUE(mount_.WaitForState("current"));
+  EXPECT_GT(mount_.ReplicaStatus(1)["pending"]["objects"], 0);
+  EXPECT_GT(mount_.Status()["pending"]["objects"], 0);
+  EXPECT_NE(mount_.ReplicaStatus(1).value("notice", "").find("its whole tree is compared"),
+            std::string::npos);
+  ASSERT_TRUE(second.Start());
+  EXPECT_TRUE(test::Converges(mount_, second));
+  EXPECT_TRUE(WaitFor([&] { return mount_.Status()["pending"]["objects"] == 0; }));
+  EXPECT_EQ(mount_.ReplicaStatus(1).value("notice", ""), "");
+}
+
 }  // namespace
 }  // namespace tandem::test
