@@ -3,8 +3,10 @@
 #include <arpa/inet.h>
 
 #include <algorithm>
+#include <bit>
 #include <cstring>
 #include <limits>
+#include <new>
 
 #include "replica/transport/tuning.h"
 
@@ -21,9 +23,13 @@ constexpr size_t kLengthBytes = 8;
 constexpr char kIpcMessage = 1;  // precedes the length over ipc
 constexpr uint32_t kIdBit = 0x8000'0000;
 // Records are made of so much at a time, and one piece after the other is encrypted and sent.
-constexpr size_t kTlsPieceBytes = 64 << 10;
+constexpr size_t kTlsPieceBytes = 16 << 10;
 constexpr size_t kTlsBatchBytes = 512 << 10;
-constexpr size_t kCipherBytes = 512 << 10;
+// Received at a time: at least, and at most.
+constexpr size_t kLeastCipherBytes = 4096;
+constexpr size_t kMostCipherBytes = 512 << 10;
+// What TLS itself has to say (its part of a handshake, new keys) and the peer does not take.
+constexpr size_t kMostTlsUntaken = 64 << 10;
 
 constexpr milliseconds kForEver{std::numeric_limits<int32_t>::max()};
 
@@ -60,7 +66,7 @@ Status Channel::Start() {
   }
   if (options_.tls != nullptr) {
     phase_ = Phase::kHandshake;
-    cipher_.resize(kInboxBytes);  // more once the peer has proved something
+    FitCipher();
     MutexLock lock(mutex_);
     ASSIGN_OR_RETURN(tls_, TlsSession::Begin(options_.tls));
   } else {
@@ -95,7 +101,7 @@ void Channel::OnReceived(void* channel) {
     Status taken;
     {
       MutexLock lock(self.mutex_);
-      taken = self.tls_->Take(self.cipher_.data(), bytes);
+      taken = self.tls_->Take(self.cipher_.get(), bytes);
     }
     if (!taken) return self.End(taken.error());
   }
@@ -141,10 +147,29 @@ bool Channel::ReceiveTls(Target target) {
     }
     tls_->MoveOutputTo(raw_);
     BeginSend();
+    if (raw_.size() > kMostTlsUntaken && failed) {
+      failed =
+          MakeError(ErrorKind::kProtocol, "the peer takes nothing of what TLS answers", EPROTO);
+    }
   }
   if (!failed) return End(failed.error()), false;
-  if (!more) return BeginReceive(cipher_.data(), cipher_.size()), false;
-  return true;
+  if (more) return true;
+  FitCipher();
+  BeginReceive(cipher_.get(), cipher_size_);
+  return false;
+}
+
+// Makes the buffer for what TLS reads as large as what has arrived of the frame, within limits: a
+// connection on which nothing arrives takes little, and one in a frame no more than that frame,
+// whose bytes are counted. If memory is short, the buffer stays as it is.
+void Channel::FitCipher() {
+  const size_t arrived = in_frame_ ? frame_.filled() : 0;
+  const size_t wanted = std::bit_floor(std::clamp(arrived, kLeastCipherBytes, kMostCipherBytes));
+  if (wanted <= cipher_size_ && cipher_size_ <= 2 * wanted) return;
+  std::unique_ptr<char[]> buffer(new (std::nothrow) char[wanted]);
+  if (buffer == nullptr) return;
+  cipher_ = std::move(buffer);
+  cipher_size_ = wanted;
 }
 
 void Channel::BeginReceive(char* data, size_t size) {
@@ -214,10 +239,7 @@ Channel::Step Channel::ParseGreeting() {
   if (said.size() < kGreetingBytes) return Step::kWait;
   inbox_begin_ += kGreetingBytes;
   phase_ = Phase::kFrame;
-  if (options_.tls != nullptr) {
-    LearnPeer();
-    if (peer_.kind == PeerIdentity::Kind::kKey) cipher_.resize(kCipherBytes);
-  }
+  if (options_.tls != nullptr) LearnPeer();
   {
     MutexLock lock(mutex_);
     greeted_ = true;
@@ -333,9 +355,9 @@ Status Channel::Encrypt() {
       front_sent_ = 0;
     }
     RETURN_IF_ERROR(tls_->Write(piece.data(), piece.size()));
+    tls_->MoveOutputTo(raw_);  // which would keep the memory of all
     raw_content_ += piece.size();
   }
-  tls_->MoveOutputTo(raw_);
   return {};
 }
 
@@ -380,6 +402,10 @@ void Channel::Sent(size_t bytes) {
     sending_raw_at_ += bytes;
     if (sending_raw_at_ < sending_raw_.size()) return;
     sending_raw_.clear();
+    if (raw_.empty() && queue_.empty()) {  // nothing is kept for what may never come
+      sending_raw_ = {};
+      raw_ = {};
+    }
     unsent_bytes_ -= std::exchange(sending_content_, 0);
     return;
   }

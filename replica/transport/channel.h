@@ -97,6 +97,7 @@ class Channel {
   // ---- Receiving: on one thread at a time ----
   void Receive();
   bool ReceiveTls(Target target) EXCLUDES(mutex_);
+  void FitCipher();
   Step Parse();
   Step ParseGreeting();
   Step ParseFrame();
@@ -127,7 +128,8 @@ class Channel {
   bool is_frames_ = false;  // the next bytes go into the frame itself
   size_t bytes_taken_ = 0;  // of the frame, not yet told by OnBytes
   Frame frame_;
-  std::string cipher_;  // a buffer for what TLS reads
+  std::unique_ptr<char[]> cipher_;  // a buffer for what TLS reads
+  size_t cipher_size_ = 0;
   static constexpr size_t kInboxBytes = 4096;
   char inbox_[kInboxBytes];  // headers, and what came with them
   size_t inbox_begin_ = 0;

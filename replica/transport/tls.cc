@@ -196,10 +196,13 @@ Error TlsSession::WhyNot(const char* what) const {
   return Error(ErrorKind::kUnreachable, EPROTO, std::string(what) + " (" + LastError() + ")");
 }
 
+// A BIO that copied them would keep as much memory as it ever held.
 Status TlsSession::Take(const char* bytes, size_t size) {
-  const int taken = BIO_write(SSL_get_rbio(ssl_), bytes, static_cast<int>(size));
-  if (taken == static_cast<int>(size)) return {};
-  return MakeError(ErrorKind::kSystem, "take in a TLS record", ENOMEM);
+  BIO* const in = BIO_new_mem_buf(bytes, static_cast<int>(size));
+  if (in == nullptr) return MakeError(ErrorKind::kSystem, "take in a TLS record", ENOMEM);
+  BIO_set_mem_eof_return(in, -1);
+  SSL_set0_rbio(ssl_, in);
+  return {};
 }
 
 Result<bool> TlsSession::Handshake() {

@@ -46,7 +46,8 @@ class TlsSession {
   TlsSession(const TlsSession&) = delete;
   ~TlsSession();
 
-  // Takes bytes that came from the peer.
+  // Takes bytes that came from the peer. They must live until Handshake or Read has asked for more,
+  // and Take may not be called before that.
   Status Take(const char* bytes, size_t size);
   // Goes on with the handshake. Returns true when it is complete. An error says, for people, what
   // the other end fails to prove or does not speak.

@@ -1,9 +1,9 @@
 // hostile_client MODE URL [NAME=VALUE]...: speaks to a daemon as nobody should, until it is
-// ended. Says "attacking" on stdout once it has begun, and at the end of each second how many
+// ended. Says "attacking" on stdout once it has begun, and four times a second how many
 // connections, requests and answers there were.
 //   count=N     connections at once (default 40)
 //   from=IP     own address of tcp and tls connections
-//   cert=FILE key=FILE   what it proves itself with over tls; nothing by default
+//   cert=FILE key=FILE   what it shows over tls (PEM); nothing by default: it is a stranger
 //   bytes=FILE  what mode replay sends
 // Modes: see kModes.
 #include <signal.h>
@@ -22,15 +22,22 @@
 #include "replica/wire/messages.h"
 #include "tests/programs/lib/hostile_attack.h"
 #include "tests/programs/lib/hostile_link.h"
+#include "tests/programs/lib/hostile_tls_modes.h"
 
 namespace {
 
 using namespace tandem;           // NOLINT: ids
 using namespace tandem::replica;  // NOLINT: every message is named here
 using programs::Attack;
+using programs::HalfHandshakes;
+using programs::HandshakeFlood;
 using programs::Hold;
 using programs::HostileLink;
+using programs::KeyUpdateFlood;
+using programs::LargeThenIdle;
 using programs::Nothing;
+using programs::Refused;
+using programs::StrangerFrames;
 using std::chrono::milliseconds;
 
 // ---- Modes -------------------------------------------------------------------------------------
@@ -233,7 +240,13 @@ const std::map<std::string, void (*)(Attack&)> kModes = {{"garbage", Garbage},
                                                          {"old", OldProtocol},
                                                          {"odd", OddNumbers},
                                                          {"bombs", Bombs},
-                                                         {"replay", Replay}};
+                                                         {"replay", Replay},
+                                                         {"half-handshakes", HalfHandshakes},
+                                                         {"handshakes", HandshakeFlood},
+                                                         {"key-updates", KeyUpdateFlood},
+                                                         {"large-then-idle", LargeThenIdle},
+                                                         {"stranger-frames", StrangerFrames},
+                                                         {"refused", Refused}};
 
 void Set(Attack& attack, const std::string& argument) {
   const size_t at = argument.find('=');

@@ -91,6 +91,34 @@ bool HostileLink::ShakeHands(const HostileTarget& target) {
   return SSL_connect(ssl_.get()) == 1;
 }
 
+std::string HostileLink::ClientHello() {
+  const std::unique_ptr<ssl_ctx_st, Free> context(SSL_CTX_new(TLS_client_method()));
+  const std::unique_ptr<ssl_st, Free> ssl(SSL_new(context.get()));
+  BIO* const out = BIO_new(BIO_s_mem());
+  SSL_set_bio(ssl.get(), BIO_new(BIO_s_mem()), out);
+  (void)SSL_connect(ssl.get());  // gets as far as waiting for the answer
+  std::string hello(BIO_ctrl_pending(out), '\0');
+  BIO_read(out, hello.data(), static_cast<int>(hello.size()));
+  return hello;
+}
+
+bool HostileLink::HearsWithin(int ms) const { return ok() && WaitFor(fd_.get(), POLLIN, ms); }
+
+bool HostileLink::UpdateKeys() {
+  if (!ok()) return false;
+  ERR_clear_error();
+  // An update that waits for room is sent first.
+  if (SSL_get_key_update_type(ssl_.get()) == SSL_KEY_UPDATE_NONE &&
+      SSL_key_update(ssl_.get(), SSL_KEY_UPDATE_REQUESTED) != 1) {
+    return false;
+  }
+  const int sent = SSL_do_handshake(ssl_.get());
+  if (sent == 1) return true;
+  const int why = SSL_get_error(ssl_.get(), sent);
+  if (why != SSL_ERROR_WANT_WRITE && why != SSL_ERROR_WANT_READ) Close();
+  return false;
+}
+
 bool HostileLink::Ended() {
   if (!ok()) return true;
   pollfd polled{fd_.get(), POLLRDHUP, 0};
