@@ -1,6 +1,10 @@
 // Hostile peers at the daemon's tls:// port, and an honest source of another account beside them:
 // strangers, impostors, and hosts with a good key of their own (tests/programs/hostile_client.cc).
+#include <gmock/gmock.h>
+
+#include <algorithm>
 #include <filesystem>
+#include <memory>
 
 #include "replica/transport/certificates.h"
 #include "tests/endurance.h"
@@ -40,6 +44,23 @@ class HostileOverTls : public EnrolledMount {
   void EndureRaw(const std::string& mode, std::vector<std::string> options = {}) {
     endurance_.Endure(AttackOn(raw_url_, mode, std::move(options)));
   }
+  // Everything it asks is refused.
+  void ExpectRefused(const std::vector<std::string>& options) {
+    Process client(AttackOn(tls_url_, "refused", options));
+    EXPECT_TRUE(WaitFor([&] { return std::ranges::count(client.out(), '\n') > 2; }));
+    EXPECT_THAT(client.out(), ::testing::Not(::testing::HasSubstr("WRONG")));
+    EXPECT_THAT(client.out(), ::testing::Not(::testing::EndsWith(" 0 answers\n")));
+  }
+  // Mounts anew, with the daemon at the other end of link_.
+  ::testing::AssertionResult GoByALink() {
+    link_ = std::make_unique<Link>(tls_url_);
+    if (auto unmounted = mount_.Unmount(); !unmounted) return unmounted;
+    const std::string address = link_->url().substr(link_->url().find("127."));
+    std::filesystem::copy_file(keys_ + "/" + address_ + ".json", keys_ + "/" + address + ".json");
+    mount_.options().replicas = {"backup=tls://" + address};
+    if (auto started = mount_.Start(); !started) return started;
+    return IsSame();
+  }
   void TearDown() override {
     if (IsSkipped() || HasFatalFailure()) return;
     EXPECT_TRUE(IsSame());
@@ -47,6 +68,7 @@ class HostileOverTls : public EnrolledMount {
   }
 
   const std::string raw_url_ = "tcp://127.0.0.1:" + std::to_string(port_);
+  std::unique_ptr<Link> link_;
   Endurance endurance_{mount_, replica_};
   int shown_ = 0;
 };
@@ -76,6 +98,55 @@ TEST_F(HostileOverTls, StrangersLargeFramesAreNotTaken) {
 }
 
 TEST_F(HostileOverTls, StrangersMayOnlyEnrol) { Endure("refused"); }
+
+// ---- Impostors ---------------------------------------------------------------------------------
+
+// The name in it is that of a host that may do everything.
+TEST_F(HostileOverTls, SelfMadeCertificatesMayOnlyEnrol) {
+  const std::string name = Identity()["name"];
+  const std::string key = replica::MakePrivateKey().value();
+  const std::string request = replica::MakeCertificateRequest(key).value();
+  const auto certified_by = [&](const KeyedCertificate& authority) {
+    return KeyedCertificate{replica::SignRequest(authority, request, name).value(), key};
+  };
+  const KeyedCertificate forged = certified_by(replica::MakeAuthority().value());
+  Endure("refused", Showing(forged));
+  // Beside it the certificate of the true authority, which everybody can have; or a host as the
+  // authority.
+  const replica::Credentials bob = EnrolHost("bob");
+  ExpectRefused(Showing(forged, bob.authority));
+  ExpectRefused(Showing(certified_by({bob.certificate, bob.private_key}), bob.certificate));
+}
+
+TEST_F(HostileOverTls, RevokedKeysAreRefusedEverything) {
+  const auto bob = AsBob();
+  ASSERT_EQ(Tandemd({"account", "revoke", "bob"}).code, 0);
+  ExpectRefused(bob);
+}
+
+// ---- What goes by ------------------------------------------------------------------------------
+
+TEST_F(HostileOverTls, AConnectionThatIsReplayedChangesNothing) {
+  ASSERT_TRUE(GoByALink());
+  (void)endurance_.SlowestSync(milliseconds(200));
+  const std::string bytes = scratch_.Path("recorded");
+  Write(bytes, link_->Recorded(true)[0]);
+  ASSERT_GT(std::filesystem::file_size(bytes), 1000u);
+  EndureRaw("replay", {"bytes=" + bytes});
+}
+
+// From its own address, as from behind one router.
+TEST_F(HostileOverTls, AnHonestSourceComesBackDuringAFlood) {
+  ASSERT_TRUE(GoByALink());
+  for (const char* mode : {"handshakes", "half-handshakes"}) {
+    Process client{Launch{{Program("tests/hostile_client"), mode, raw_url_, "count=200"}}};
+    ASSERT_TRUE(WaitFor([&] { return client.out().starts_with("attacking"); })) << client.err();
+    for (int i = 0; i < 5; ++i) {
+      link_->Cut();
+      EXPECT_LT(endurance_.SlowestSync(milliseconds(1)), seconds(2)) << mode;
+    }
+  }
+}
 
 TEST_F(HostileOverTls, FloodsOfKeyUpdatesTakeNoMemory) {
   Endure("key-updates");
@@ -110,7 +181,11 @@ TEST_F(HostileOverTls, AnotherAccountsStagesAndBombsDelayNobody) {
   Endure("odd", bob);
 }
 
-TEST_F(HostileOverTls, AnotherAccountsVolumesDelayNobody) { Endure("hellos", AsBob()); }
+// What it has opened is closed when nothing has been heard of it for long: hostile_test waits for
+// that.
+TEST_F(HostileOverTls, AnotherAccountsVolumesDelayNobody) {
+  endurance_.Endure(AttackOn(tls_url_, "hellos", AsBob()), LongTests());
+}
 
 }  // namespace
 }  // namespace tandem::test
