@@ -74,12 +74,12 @@ milliseconds Endurance::SlowestSync(milliseconds time) {
   return slowest;
 }
 
-void Endurance::Endure(const Launch& attack, bool until_given_back) {
+void Endurance::Endure(const Launch& attack, bool until_given_back, milliseconds time) {
   SCOPED_TRACE(attack.command[1] + " at " + attack.command[2]);
   Process client(attack);
   ASSERT_TRUE(WaitFor([&] { return client.out().starts_with("attacking") || !client.running(); }));
   ASSERT_TRUE(client.running()) << client.err();
-  const milliseconds slowest = SlowestSync(seconds(1));
+  const milliseconds slowest = SlowestSync(time);
   // On a machine that is slow just now everything is: it was so before the attack.
   EXPECT_LE(slowest, std::max(kLongestSync, 4 * usual_)) << "without the attack " << usual_.count();
   ASSERT_TRUE(replica_.process().running()) << replica_.process().err();

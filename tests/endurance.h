@@ -32,9 +32,8 @@ class Endurance {
 
   // Notes how things are without an attack.
   void Begin();
-  // Runs the attack for about a second while the source writes, then waits until what it took is
-  // given back.
-  void Endure(const Launch& attack, bool until_given_back = true);
+  // Runs the attack while the source writes, then waits until what it took is given back.
+  void Endure(const Launch& attack, bool until_given_back = true, milliseconds time = seconds(1));
   // Writes a little and syncs, again and again. Returns how long the slowest sync took.
   milliseconds SlowestSync(milliseconds time);
 

@@ -83,6 +83,9 @@ void Channel::End(const Error& why) {
   {
     MutexLock lock(mutex_);
     if (std::exchange(ended_, true)) return;
+    // The owner may keep the channel for as long as a request takes. The kernel may still be given
+    // the first.
+    while (queue_.size() > (sending_ ? 1u : 0u)) queue_.pop_back();
   }
   nng_stream_close(stream_.handle);
   events_.OnEnd(why);
@@ -338,7 +341,7 @@ void Channel::Send(uint32_t id, std::shared_ptr<const std::string> body) {
 // Encrypts the next of the queue into raw_.
 Status Channel::Encrypt() {
   std::string piece;
-  while (!queue_.empty() && raw_content_ < kTlsBatchBytes) {
+  while (!queue_.empty() && raw_.size() < kTlsBatchBytes) {
     piece.clear();
     while (!queue_.empty() && piece.size() < kTlsPieceBytes) {
       const Outgoing& front = queue_.front();
@@ -351,12 +354,12 @@ Status Channel::Encrypt() {
       piece.append(*front.body, at, bytes);
       front_sent_ += bytes;
       if (front_sent_ < front.size()) break;
+      raw_content_ += front.size();
       queue_.pop_front();
       front_sent_ = 0;
     }
     RETURN_IF_ERROR(tls_->Write(piece.data(), piece.size()));
     tls_->MoveOutputTo(raw_);  // which would keep the memory of all
-    raw_content_ += piece.size();
   }
   return {};
 }
@@ -409,9 +412,9 @@ void Channel::Sent(size_t bytes) {
     unsent_bytes_ -= std::exchange(sending_content_, 0);
     return;
   }
-  unsent_bytes_ -= bytes;
   front_sent_ += bytes;
   if (front_sent_ < queue_.front().size()) return;
+  unsent_bytes_ -= queue_.front().size();
   queue_.pop_front();
   front_sent_ = 0;
 }

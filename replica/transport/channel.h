@@ -69,7 +69,7 @@ class Channel {
   // Ends the connection. OnEnd comes before this returns, unless it has come already.
   void End(const Error& why) EXCLUDES(mutex_);
 
-  // Bytes of frames that have not gone to the kernel.
+  // Bytes of frames that have not gone to the kernel as a whole: they are kept until they have.
   size_t unsent_bytes() const { return unsent_bytes_; }
   // Valid from OnReady on.
   const PeerIdentity& peer() const { return peer_; }
@@ -145,7 +145,7 @@ class Channel {
   std::deque<Outgoing> queue_ GUARDED_BY(mutex_);
   size_t front_sent_ GUARDED_BY(mutex_) = 0;   // bytes of the front that are sent, or encrypted
   std::string raw_ GUARDED_BY(mutex_);         // goes before the queue: greeting, TLS records
-  size_t raw_content_ GUARDED_BY(mutex_) = 0;  // bytes of frames in raw_
+  size_t raw_content_ GUARDED_BY(mutex_) = 0;  // bytes of frames that end in raw_
   std::string sending_raw_ GUARDED_BY(mutex_);
   size_t sending_content_ GUARDED_BY(mutex_) = 0;
   size_t sending_raw_at_ GUARDED_BY(mutex_) = 0;

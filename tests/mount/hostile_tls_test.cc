@@ -174,6 +174,12 @@ TEST_F(HostileOverTls, AnotherAccountsConnectionsTakeLittleMemory) {
   Endure("large-then-idle", bob);
 }
 
+TEST_F(HostileOverTls, AnotherAccountsAnswersThatAreNotReadTakeNoMemory) {
+  auto bob = AsBob();
+  bob.insert(bob.end(), {"count=100", "window=4096"});
+  endurance_.Endure(AttackOn(tls_url_, "greedy", bob), LongTests(), seconds(Times(1, 10)));
+}
+
 TEST_F(HostileOverTls, AnotherAccountsStagesAndBombsDelayNobody) {
   const auto bob = AsBob();
   Endure("begins", bob);

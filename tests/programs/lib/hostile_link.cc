@@ -21,17 +21,20 @@ namespace {
 constexpr int kHandshakeMs = 10'000;
 constexpr uint64_t kLongestAnswer = 64 << 20;
 
-Fd ConnectTcp(const std::string& address, const std::string& from) {
+Fd ConnectTcp(const std::string& address, const HostileTarget& target) {
   const size_t colon = address.rfind(':');
   sockaddr_in peer{};
   peer.sin_family = AF_INET;
   peer.sin_port = htons(static_cast<uint16_t>(std::atoi(address.c_str() + colon + 1)));
   inet_pton(AF_INET, address.substr(0, colon).c_str(), &peer.sin_addr);
   Fd fd(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  if (!from.empty()) {
+  if (target.window != 0) {
+    setsockopt(fd.get(), SOL_SOCKET, SO_RCVBUF, &target.window, sizeof target.window);
+  }
+  if (!target.from.empty()) {
     sockaddr_in own{};
     own.sin_family = AF_INET;
-    inet_pton(AF_INET, from.c_str(), &own.sin_addr);
+    inet_pton(AF_INET, target.from.c_str(), &own.sin_addr);
     (void)bind(fd.get(), reinterpret_cast<const sockaddr*>(&own), sizeof own);
   }
   if (connect(fd.get(), reinterpret_cast<const sockaddr*>(&peer), sizeof peer) != 0) return Fd();
@@ -62,7 +65,7 @@ HostileLink::HostileLink(const HostileTarget& target) {
   const std::string scheme = target.url.substr(0, at);
   const std::string rest = target.url.substr(at + 3);
   is_ipc_ = scheme == "ipc";
-  fd_ = is_ipc_ ? ConnectIpc(rest) : ConnectTcp(rest, target.from);
+  fd_ = is_ipc_ ? ConnectIpc(rest) : ConnectTcp(rest, target);
   if (fd_.ok() && scheme == "tls" && !ShakeHands(target)) Close();
   if (fd_.ok()) fcntl(fd_.get(), F_SETFL, O_NONBLOCK);
 }

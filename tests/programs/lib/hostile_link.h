@@ -22,6 +22,7 @@ namespace tandem::programs {
 struct HostileTarget {
   std::string url;   // tcp://ADDRESS:PORT, ipc:///PATH or tls://ADDRESS:PORT
   std::string from;  // the own address of a tcp connection; any if empty
+  int window = 0;    // how much the kernel takes in of what is not read; 0: as it likes
   // PEM files of the tls client: its certificate and those above it; none is shown if empty.
   std::string certificate;
   std::string key;
