@@ -138,9 +138,13 @@ void Link::Record(size_t connection, bool forth, std::string_view bytes) {
   if (recorded[connection].size() < kMost) recorded[connection] += bytes;
 }
 
-std::vector<std::string> Link::Recorded(bool forth) const {
+std::string Link::Recorded(bool forth) const {
   MutexLock lock(mutex_);
-  return recorded_[forth ? 1 : 0];
+  std::string longest;
+  for (const std::string& recorded : recorded_[forth ? 1 : 0]) {
+    if (recorded.size() > longest.size()) longest = recorded;
+  }
+  return longest;
 }
 
 void Link::SetFault(std::optional<Fault> fault) {

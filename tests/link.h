@@ -49,8 +49,8 @@ class Link {
   int accepted() const { return accepted_; }
   // Bytes carried towards the replica so far.
   uint64_t carried() const { return carried_; }
-  // What the first few connections have carried in one direction, up to a few MiB each.
-  std::vector<std::string> Recorded(bool forth) const EXCLUDES(mutex_);
+  // What the longest of the first few connections has carried in one direction, up to a few MiB.
+  std::string Recorded(bool forth) const EXCLUDES(mutex_);
 
  private:
   struct Pair {

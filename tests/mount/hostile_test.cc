@@ -76,7 +76,7 @@ TEST_F(Hostile, ASessionThatIsReplayedChangesNothing) {
   ASSERT_TRUE(mount_.Start());
   (void)endurance_.SlowestSync(milliseconds(200));
   const std::string bytes = scratch_.Path("recorded");
-  Write(bytes, link.Recorded(true)[0]);
+  Write(bytes, link.Recorded(true));
   ASSERT_GT(std::filesystem::file_size(bytes), 1000u);
   Endure("replay", replica_.url(), {"bytes=" + bytes});
   EXPECT_TRUE(Converges());

@@ -54,11 +54,9 @@ class Tampering : public EnrolledMount {
     Write(name, RandomBytes(20'000, changes_));
     std::filesystem::remove(mount_.path() + "/round" + std::to_string(changes_ - 1));
   }
-  // Where the TLS records begin that the longest of the first connections carried.
+  // Where the TLS records of a connection begin.
   std::vector<uint64_t> RecordsOf(bool forth) {
-    const auto all = link_.Recorded(forth);
-    const std::string bytes = *std::ranges::max_element(
-        all, {}, [](const std::string& carried) { return carried.size(); });
+    const std::string bytes = link_.Recorded(forth);
     std::vector<uint64_t> begins;
     constexpr size_t kHeader = 5;
     for (size_t at = 0; at + kHeader <= bytes.size();) {
