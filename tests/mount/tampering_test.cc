@@ -123,7 +123,8 @@ TEST_F(Tampering, IsSaidWhileItLastsAndOverWhenItEnds) {
       {{Kind::kFlip, false, back[2] + 20, 1, true}, "the TLS handshake failed"},
       {{Kind::kCut, false, back[1], 1, true}, "hangs up"},
       {{Kind::kFlip, true, forth[6] + 20, 1, true}, "has ended"}};
-  for (const auto& [fault, says] : faults) {
+  for (const auto& [fault, reason] : faults) {
+    const std::string& says = reason;
     const std::string before = Read(Tree() + "/file");
     link_.SetFault(fault);
     link_.Cut();
