@@ -177,7 +177,7 @@ TEST_F(HostileOverTls, AnotherAccountsConnectionsTakeLittleMemory) {
 
 TEST_F(HostileOverTls, AnotherAccountsAnswersThatAreNotReadTakeNoMemory) {
   auto bob = AsBob();
-  bob.insert(bob.end(), {"count=100", "window=4096"});
+  bob.insert(bob.end(), {"count=60", "window=4096"});
   endurance_.Endure(AttackOn(tls_url_, "greedy", bob), LongTests(), seconds(Times(1, 10)));
 }
 

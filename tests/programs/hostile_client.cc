@@ -7,7 +7,6 @@
 //   cert=FILE key=FILE   what it shows over tls (PEM); nothing by default: it is a stranger
 //   bytes=FILE  what mode replay sends
 // Modes: see kModes.
-#include <endian.h>
 #include <signal.h>
 #include <sys/resource.h>
 
@@ -19,11 +18,11 @@
 #include <map>
 #include <string>
 #include <thread>
-#include <vector>
 
 #include "replica/wire/chunk_payload.h"
 #include "replica/wire/messages.h"
 #include "tests/programs/lib/hostile_attack.h"
+#include "tests/programs/lib/hostile_greedy.h"
 #include "tests/programs/lib/hostile_link.h"
 #include "tests/programs/lib/hostile_tls_modes.h"
 
@@ -32,6 +31,7 @@ namespace {
 using namespace tandem;           // NOLINT: ids
 using namespace tandem::replica;  // NOLINT: every message is named here
 using programs::Attack;
+using programs::Greedy;
 using programs::HalfHandshakes;
 using programs::HandshakeFlood;
 using programs::Hold;
@@ -112,50 +112,6 @@ void NeverRead(Attack& attack) {
         attack.requests += 500;
         // What does not fit is lost, and what comes after it is noise.
         (void)link.SendSome(frames);
-      });
-}
-
-// Makes a directory of many long names in a volume of its own. Returns the session.
-SessionId MakeLongNames(Attack& attack) {
-  constexpr int kNames = 4000;
-  HostileLink link = attack.ConnectAndGreet();
-  const SessionId session = attack.Hello(link, "greedy");
-  const ObjectId file(9, 1);
-  meta::Attributes attributes;
-  attributes.kind = meta::Kind::kFile;
-  std::vector<Record> records = {ObjectRecord{file, true, true, attributes}};
-  for (int i = 0; i < kNames; ++i) {
-    records.push_back(EntryRecord{kRootObject, std::to_string(i) + std::string(240, 'n'), file});
-  }
-  const std::string payload = EncodeRecords(records);
-  const CutId stage = CutId::Random();
-  const CutName cut{Epoch(1), CutId(1, 1)};
-  const uint64_t checksum = htole64(ChecksumOf(payload));
-  const uint64_t digest = ChecksumOf({reinterpret_cast<const char*>(&checksum), sizeof checksum});
-  for (const RequestBody& body : std::initializer_list<RequestBody>{
-           Begin{stage, {}, 0}, Chunk{stage, 0, 0, ChecksumOf(payload), payload},
-           Commit{stage, {}, cut, 0, 1, digest}, WaitApplied{cut, 4000}}) {
-    const auto reply = attack.Ask(link, {session, body});
-    if (!reply || reply->code != ReplyCode::kOk) {
-      std::fprintf(stderr, "no names: %s\n", reply ? reply->message.c_str() : "no answer");
-      std::exit(1);
-    }
-  }
-  return session;
-}
-
-// Asks for large answers all the time, on each connection, and reads none.
-void Greedy(Attack& attack) {
-  const std::string ask =
-      EncodeRequest({MakeLongNames(attack), List{kRootObject, Origin::kDatabase, "", false}});
-  Hold(
-      attack,
-      [](HostileLink& link) {
-        (void)link.Send({HostileLink::kGreeting, 8});
-      },
-      [&](HostileLink& link) {
-        ++attack.requests;
-        (void)link.SendSome(link.Frame(ask));
       });
 }
 
