@@ -104,7 +104,7 @@ TEST_F(Tampering, NothingIsAppliedThatWasAlteredOrCutOff) {
   }
   std::mt19937_64 random(FreshSeed());
   std::ranges::shuffle(faults, random);
-  const int rounds = Times(14, static_cast<int>(faults.size()));
+  const int rounds = Times(10, static_cast<int>(faults.size()));
   for (int i = 0; i < rounds; ++i) Strike(faults[static_cast<size_t>(i)]);
   link_.SetFault(std::nullopt);
   std::cout << link_.struck() << " of " << rounds << " faults struck, " << link_.accepted()

@@ -42,7 +42,7 @@ inline void HandshakeFlood(Attack& attack) {
 
 // Asks for new keys all the time, which the daemon has to answer, and never reads.
 inline void KeyUpdateFlood(Attack& attack) {
-  constexpr int kAtOnce = 1000;
+  constexpr int kAtOnce = 200;
   Hold(
       attack,
       [](HostileLink& link) {
