@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdlib>
+#include <utility>
 
 namespace tandem::test {
 namespace {
@@ -41,9 +42,11 @@ void Pause() { std::this_thread::sleep_for(std::chrono::milliseconds(kLookEveryM
 
 }  // namespace
 
-Link::Link(const std::string& target)
-    : target_port_(static_cast<uint16_t>(std::atoi(target.substr(target.rfind(':') + 1).c_str()))),
-      listener_(Socket()) {
+uint16_t Link::PortOf(const std::string& url) {
+  return static_cast<uint16_t>(std::atoi(url.substr(url.rfind(':') + 1).c_str()));
+}
+
+Link::Link(const std::string& target) : target_port_(PortOf(target)), listener_(Socket()) {
   sockaddr_in address = AddressOf(0);
   socklen_t size = sizeof address;
   if (bind(listener_.get(), reinterpret_cast<const sockaddr*>(&address), size) != 0 ||
@@ -73,8 +76,7 @@ void Link::SetSilent(bool silent) {
   // More than fit, should one be accepted just now.
   for (int i = 0; silent && i < 4; ++i) {
     UniqueFd fd(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-    const sockaddr_in own =
-        AddressOf(static_cast<uint16_t>(std::atoi(url_.substr(url_.rfind(':') + 1).c_str())));
+    const sockaddr_in own = AddressOf(PortOf(url_));
     (void)connect(fd.get(), reinterpret_cast<const sockaddr*>(&own), sizeof own);
     waiting_.push_back(std::move(fd));
   }
@@ -108,7 +110,7 @@ void Link::Accept() {
     Pair& pair = pairs_.emplace_back();
     pair.near = std::move(near);
     pair.far = std::move(far);
-    pair.is_first = accepted_ == 1;
+    pair.number = static_cast<size_t>(accepted_ - 1);
     pair.forth = std::thread([this, &pair] { Carry(pair, true); });
     pair.back = std::thread([this, &pair] { Carry(pair, false); });
   }
@@ -126,15 +128,42 @@ void Link::Reap() {
   }
 }
 
-void Link::Record(std::string_view bytes) {
+void Link::Record(size_t connection, bool forth, std::string_view bytes) {
+  constexpr size_t kMostConnections = 8;
   constexpr size_t kMost = 4 << 20;
+  if (connection >= kMostConnections) return;
   MutexLock lock(mutex_);
-  if (recorded_.size() < kMost) recorded_ += bytes;
+  auto& recorded = recorded_[forth ? 1 : 0];
+  if (recorded.size() <= connection) recorded.resize(connection + 1);
+  if (recorded[connection].size() < kMost) recorded[connection] += bytes;
 }
 
-std::string Link::recorded() const {
+std::string Link::Recorded(bool forth) const {
   MutexLock lock(mutex_);
-  return recorded_;
+  std::string longest;
+  for (const std::string& recorded : recorded_[forth ? 1 : 0]) {
+    if (recorded.size() > longest.size()) longest = recorded;
+  }
+  return longest;
+}
+
+void Link::SetFault(std::optional<Fault> fault) {
+  MutexLock lock(mutex_);
+  fault_ = fault;
+}
+
+size_t Link::Tamper(bool forth, uint64_t begin, char* bytes, size_t size) {
+  MutexLock lock(mutex_);
+  if (!fault_ || fault_->forth != forth || fault_->at < begin || fault_->at >= begin + size) {
+    return size;
+  }
+  const Fault fault = *fault_;
+  const size_t at = fault.at - begin;
+  if (!fault.always) fault_.reset();
+  ++struck_;
+  if (fault.kind == Fault::Kind::kCut) return at;
+  bytes[at] = static_cast<char>(bytes[at] ^ fault.mask);
+  return size;
 }
 
 void Link::Carry(Pair& pair, bool forth) {
@@ -142,6 +171,7 @@ void Link::Carry(Pair& pair, bool forth) {
   const int to = forth ? pair.far.get() : pair.near.get();
   std::vector<char> buffer(16 << 10);
   auto free_at = Clock::now();
+  uint64_t passed = 0;
   while (!stopping_) {
     if (silent_) {
       Pause();
@@ -151,14 +181,16 @@ void Link::Carry(Pair& pair, bool forth) {
     if (silent_) continue;
     const ssize_t got = recv(from, buffer.data(), buffer.size(), 0);
     if (got <= 0) break;
-    for (ssize_t done = 0; done < got;) {
-      const ssize_t sent =
-          send(to, buffer.data() + done, static_cast<size_t>(got - done), MSG_NOSIGNAL);
+    const size_t size = static_cast<size_t>(got);
+    const size_t passes = Tamper(forth, std::exchange(passed, passed + size), buffer.data(), size);
+    for (size_t done = 0; done < passes;) {
+      const ssize_t sent = send(to, buffer.data() + done, passes - done, MSG_NOSIGNAL);
       if (sent <= 0) break;
-      done += sent;
+      done += static_cast<size_t>(sent);
     }
+    if (passes < size) break;
+    Record(pair.number, forth, {buffer.data(), size});
     if (!forth) continue;
-    if (pair.is_first) Record({buffer.data(), static_cast<size_t>(got)});
     carried_ += static_cast<uint64_t>(got);
     const uint64_t rate = rate_;
     if (rate == 0) continue;

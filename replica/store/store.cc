@@ -25,6 +25,13 @@ size_t DecodedBytes(const Chunk& chunk) {
   return chunk.payload.size() + 2 * raw + records * sizeof(Record);
 }
 
+// Returns about how much memory a request takes while it is answered, of those that take much.
+size_t MemoryFor(const RequestBody& request) {
+  if (const auto* chunk = std::get_if<Chunk>(&request)) return DecodedBytes(*chunk);
+  const bool lists = std::holds_alternative<List>(request) || std::holds_alternative<Find>(request);
+  return lists ? 2 * kMaxListedBytes : 0;  // as records, and as a message
+}
+
 ReplyCode CodeFor(const Error& error) {
   if (error.kind() == ErrorKind::kRefused) return ReplyCode::kRefused;
   if (error.kind() == ErrorKind::kUnreachable) return ReplyCode::kBusy;
@@ -196,9 +203,10 @@ Reply Store::Dispatch(const Request& request, const Rights& rights,
   if (volume == nullptr) return UnknownSession();
   if (auto refusal = RefuseForRights(key.name, rights)) return *refusal;
   UsageOf(key.account)->SetQuota(rights.quota);
-  const auto* chunk = std::get_if<Chunk>(&request.body);
   std::optional<MemoryBudget::Share> share;
-  if (chunk != nullptr) share.emplace(decoding_, key.account, DecodedBytes(*chunk));
+  if (const size_t bytes = MemoryFor(request.body); bytes != 0) {
+    share.emplace(decoding_, key.account, bytes);
+  }
   Reply reply = volume->Handle(request, connection);
   // The source says it, too; here it is for the administrator, who can raise a quota.
   if (reply.code == ReplyCode::kNoSpace) NoteRefusal("room for " + key.ToString(), reply.message);

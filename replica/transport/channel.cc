@@ -3,8 +3,10 @@
 #include <arpa/inet.h>
 
 #include <algorithm>
+#include <bit>
 #include <cstring>
 #include <limits>
+#include <new>
 
 #include "replica/transport/tuning.h"
 
@@ -24,7 +26,11 @@ constexpr uint32_t kIdBit = 0x8000'0000;
 constexpr size_t kTlsRecordBytes = 16 << 10;
 // So much at a time is encrypted and sent.
 constexpr size_t kTlsBatchBytes = 512 << 10;
-constexpr size_t kCipherBytes = 512 << 10;
+// Received at a time: at least, and at most.
+constexpr size_t kLeastCipherBytes = 4096;
+constexpr size_t kMostCipherBytes = 512 << 10;
+// What TLS itself has to say (its part of a handshake, new keys) and the peer does not take.
+constexpr size_t kMostTlsUntaken = 64 << 10;
 
 constexpr milliseconds kForEver{std::numeric_limits<int32_t>::max()};
 
@@ -61,7 +67,7 @@ Status Channel::Start() {
   }
   if (options_.tls != nullptr) {
     phase_ = Phase::kHandshake;
-    cipher_.resize(kInboxBytes);  // more once the peer has proved something
+    FitCipher();
     MutexLock lock(mutex_);
     ASSIGN_OR_RETURN(tls_, TlsSession::Begin(options_.tls, &raw_));
   } else {
@@ -78,6 +84,9 @@ void Channel::End(const Error& why) {
   {
     MutexLock lock(mutex_);
     if (std::exchange(ended_, true)) return;
+    // The owner may keep the channel for as long as a request takes. The kernel may still be given
+    // the first.
+    while (queue_.size() > (sending_ ? 1u : 0u)) queue_.pop_back();
   }
   nng_stream_close(stream_.handle);
   events_.OnEnd(why);
@@ -94,7 +103,7 @@ void Channel::OnReceived(void* channel) {
     self.Take(bytes);
   } else {
     MutexLock lock(self.mutex_);
-    self.tls_->Take({self.cipher_.data(), bytes});
+    self.tls_->Take({self.cipher_.get(), bytes});
   }
   self.Receive();
 }
@@ -137,10 +146,29 @@ bool Channel::ReceiveTls(Target target) {
       }
     }
     BeginSend();
+    if (raw_.size() > kMostTlsUntaken && failed) {
+      failed =
+          MakeError(ErrorKind::kProtocol, "the peer takes nothing of what TLS answers", EPROTO);
+    }
   }
   if (!failed) return End(failed.error()), false;
-  if (!more) return BeginReceive(cipher_.data(), cipher_.size()), false;
-  return true;
+  if (more) return true;
+  FitCipher();
+  BeginReceive(cipher_.get(), cipher_size_);
+  return false;
+}
+
+// Makes the buffer for what TLS reads as large as what has arrived of the frame, within limits: a
+// connection on which nothing arrives takes little, and one in a frame no more than that frame,
+// whose bytes are counted. If memory is short, the buffer stays as it is.
+void Channel::FitCipher() {
+  const size_t arrived = in_frame_ ? frame_.filled() : 0;
+  const size_t wanted = std::bit_floor(std::clamp(arrived, kLeastCipherBytes, kMostCipherBytes));
+  if (wanted <= cipher_size_ && cipher_size_ <= 2 * wanted) return;
+  std::unique_ptr<char[]> buffer(new (std::nothrow) char[wanted]);
+  if (buffer == nullptr) return;
+  cipher_ = std::move(buffer);
+  cipher_size_ = wanted;
 }
 
 void Channel::BeginReceive(char* data, size_t size) {
@@ -210,10 +238,7 @@ Channel::Step Channel::ParseGreeting() {
   if (said.size() < kGreetingBytes) return Step::kWait;
   inbox_begin_ += kGreetingBytes;
   phase_ = Phase::kFrame;
-  if (options_.tls != nullptr) {
-    LearnPeer();
-    if (peer_.kind == PeerIdentity::Kind::kKey) cipher_.resize(kCipherBytes);
-  }
+  if (options_.tls != nullptr) LearnPeer();
   {
     MutexLock lock(mutex_);
     greeted_ = true;
@@ -313,14 +338,13 @@ void Channel::Send(uint32_t id, std::shared_ptr<const std::string> body) {
 // frame only its first record is copied before.
 Status Channel::Encrypt() {
   std::string record;
-  while (!queue_.empty() && raw_content_ < kTlsBatchBytes) {
+  while (!queue_.empty() && raw_.size() < kTlsBatchBytes) {
     const size_t sent = front_sent_;
     const Outgoing& large = queue_.front();
     if (sent >= large.header.size() && large.size() - sent >= kTlsRecordBytes) {
-      const size_t bytes = std::min(large.size() - sent, kTlsBatchBytes - raw_content_);
+      const size_t bytes = std::min(large.size() - sent, kTlsBatchBytes - raw_.size());
       RETURN_IF_ERROR(tls_->Write(large.body->data() + (sent - large.header.size()), bytes));
-      raw_content_ += bytes;
-      FrontSent(bytes);
+      raw_content_ += FrontSent(bytes);
       continue;
     }
     record.clear();
@@ -334,20 +358,22 @@ Status Channel::Encrypt() {
       const size_t bytes = std::min(front.body->size() - at,
                                     kTlsRecordBytes - std::min(record.size(), kTlsRecordBytes));
       record.append(*front.body, at, bytes);
-      FrontSent(bytes);
+      raw_content_ += FrontSent(bytes);
     }
     RETURN_IF_ERROR(tls_->Write(record.data(), record.size()));
-    raw_content_ += record.size();
   }
   return {};
 }
 
-// So much more of the front of the queue is sent, or encrypted.
-void Channel::FrontSent(size_t bytes) {
+// So much more of the front of the queue is sent, or encrypted. Returns the size of the frame if
+// that was the rest of it, otherwise 0.
+size_t Channel::FrontSent(size_t bytes) {
   front_sent_ += bytes;
-  if (front_sent_ < queue_.front().size()) return;
+  const size_t size = queue_.front().size();
+  if (front_sent_ < size) return 0;
   queue_.pop_front();
   front_sent_ = 0;
+  return size;
 }
 
 void Channel::BeginSend() {
@@ -391,11 +417,14 @@ void Channel::Sent(size_t bytes) {
     sending_raw_at_ += bytes;
     if (sending_raw_at_ < sending_raw_.size()) return;
     sending_raw_.clear();
+    if (raw_.empty() && queue_.empty()) {  // nothing is kept for what may never come
+      sending_raw_ = {};
+      raw_ = {};
+    }
     unsent_bytes_ -= std::exchange(sending_content_, 0);
     return;
   }
-  unsent_bytes_ -= bytes;
-  FrontSent(bytes);
+  unsent_bytes_ -= FrontSent(bytes);
 }
 
 void Channel::OnSendDone(void* channel) {

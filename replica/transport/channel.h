@@ -69,7 +69,7 @@ class Channel {
   // Ends the connection. OnEnd comes before this returns, unless it has come already.
   void End(const Error& why) EXCLUDES(mutex_);
 
-  // Bytes of frames that have not gone to the kernel.
+  // Bytes of frames that have not gone to the kernel as a whole: they are kept until they have.
   size_t unsent_bytes() const { return unsent_bytes_; }
   // Valid from OnReady on.
   const PeerIdentity& peer() const { return peer_; }
@@ -97,6 +97,7 @@ class Channel {
   // ---- Receiving: on one thread at a time ----
   void Receive();
   bool ReceiveTls(Target target) EXCLUDES(mutex_);
+  void FitCipher();
   Step Parse();
   Step ParseGreeting();
   Step ParseFrame();
@@ -114,7 +115,7 @@ class Channel {
   void BeginSend() REQUIRES(mutex_);
   Status Encrypt() REQUIRES(mutex_);
   void Sent(size_t bytes) REQUIRES(mutex_);
-  void FrontSent(size_t bytes) REQUIRES(mutex_);
+  size_t FrontSent(size_t bytes) REQUIRES(mutex_);
 
   const Options options_;
   Events& events_;
@@ -128,7 +129,8 @@ class Channel {
   bool is_frames_ = false;  // the next bytes go into the frame itself
   size_t bytes_taken_ = 0;  // of the frame, not yet told by OnBytes
   Frame frame_;
-  std::string cipher_;  // a buffer for what TLS reads
+  std::unique_ptr<char[]> cipher_;  // a buffer for what TLS reads
+  size_t cipher_size_ = 0;
   static constexpr size_t kInboxBytes = 4096;
   char inbox_[kInboxBytes];  // headers, and what came with them
   size_t inbox_begin_ = 0;
@@ -144,7 +146,7 @@ class Channel {
   bool greeted_ GUARDED_BY(mutex_) = false;  // OnReady has come: the queue may be sent
   std::deque<Outgoing> queue_ GUARDED_BY(mutex_);
   size_t front_sent_ GUARDED_BY(mutex_) = 0;   // bytes of the front that are sent, or encrypted
-  size_t raw_content_ GUARDED_BY(mutex_) = 0;  // bytes of frames in raw_
+  size_t raw_content_ GUARDED_BY(mutex_) = 0;  // bytes of frames that end in raw_
   std::string sending_raw_ GUARDED_BY(mutex_);
   size_t sending_content_ GUARDED_BY(mutex_) = 0;
   size_t sending_raw_at_ GUARDED_BY(mutex_) = 0;

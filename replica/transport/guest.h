@@ -42,6 +42,7 @@ class Guest final : public Channel::Events, public std::enable_shared_from_this<
   std::string identity;  // one peer's: its connections share memory and workers
   std::deque<Frame> waiting;
   int running = 0;
+  size_t owed = 0;      // of unsent_bytes(), what is counted among its peer's
   bool paused = false;  // too many requests, or answers that the peer does not take
   bool ended = false;
   Clock::time_point last_bytes = Clock::now();  // of a frame

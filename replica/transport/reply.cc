@@ -59,10 +59,13 @@ class StreamReplySocket final : public ReplySocket, private Guest::Host {
   void Welcome(Listener& listener, NngStream stream) EXCLUDES(mutex_);
 
   static bool IsFull(const Guest& guest);
+  void CountUnsent(Guest& guest) REQUIRES(mutex_);
+  bool OwesMuch(const Guest& guest) REQUIRES(mutex_);
   GuestRef NextGuest() REQUIRES(mutex_);
   void AddWorker() REQUIRES(mutex_);
   void Work() EXCLUDES(mutex_);
   void Answer(Guest& guest, const Frame& frame) EXCLUDES(mutex_);
+  void Send(Guest& guest, uint32_t id, std::shared_ptr<const std::string> reply) EXCLUDES(mutex_);
   void Sweep() EXCLUDES(mutex_);
 
   const Options options_;
@@ -80,6 +83,7 @@ class StreamReplySocket final : public ReplySocket, private Guest::Host {
   FrameMemory memory_ GUARDED_BY(mutex_);
   std::deque<GuestRef> queue_ GUARDED_BY(mutex_);  // those with requests waiting, once each
   std::unordered_map<std::string, int> running_ GUARDED_BY(mutex_);  // requests of each identity
+  std::unordered_map<std::string, size_t> owed_ GUARDED_BY(mutex_);  // bytes of answers, likewise
   int idle_ GUARDED_BY(mutex_) = 0;
   std::vector<std::thread> workers_ GUARDED_BY(mutex_);
   std::thread sweeper_;
@@ -199,6 +203,26 @@ bool StreamReplySocket::IsFull(const Guest& guest) {
          guest.unsent_bytes() > kMaxUnsentOfOne;
 }
 
+// Counts answers that the guest has not taken among its peer's. If they kept requests waiting,
+// these are looked at again.
+void StreamReplySocket::CountUnsent(Guest& guest) {
+  const size_t now = guest.ended ? 0 : guest.unsent_bytes();
+  if (now == guest.owed) return;
+  const bool owed_much = OwesMuch(guest);
+  const auto owed = owed_.try_emplace(guest.identity).first;
+  owed->second = owed->second - std::exchange(guest.owed, now) + now;
+  if (owed->second == 0) owed_.erase(owed);
+  if (owed_much && !queue_.empty()) work_.NotifyAll();
+}
+
+// Returns true if it, or its peer on all its connections, has so many answers to take that it gets
+// no more.
+bool StreamReplySocket::OwesMuch(const Guest& guest) {
+  if (guest.owed > kMaxUnsentOfOne) return true;
+  const auto owed = owed_.find(guest.identity);
+  return owed != owed_.end() && owed->second > kMaxUnsentOfPeer;
+}
+
 bool StreamReplySocket::TakeFrame(Guest& guest, Frame frame) {
   MutexLock lock(mutex_);
   if (guest.ended || closing_) return true;
@@ -213,6 +237,7 @@ bool StreamReplySocket::TakeFrame(Guest& guest, Frame frame) {
 void StreamReplySocket::Sent(Guest& guest) {
   {
     MutexLock lock(mutex_);
+    CountUnsent(guest);
     if (!guest.paused || IsFull(guest)) return;
     guest.paused = false;
   }
@@ -224,6 +249,7 @@ void StreamReplySocket::Ended(Guest& guest) {
   guest.ended = true;
   if (guest.connection != nullptr) guest.connection->NoteClosed();
   if (!guest.proved) --unproved_;
+  CountUnsent(guest);
   std::erase_if(queue_, [&guest](const GuestRef& queued) { return queued.get() == &guest; });
   guest.waiting.clear();
   if (guest.running == 0) memory_.Release(guest, guest.frame_bytes);
@@ -245,6 +271,7 @@ void StreamReplySocket::Sweep() {
       for (auto at = guests_.begin(); at != guests_.end();) {
         const GuestRef guest = at->second;
         ++at;
+        CountUnsent(*guest);
         if (guest->ended && guest->running == 0) {
           gone.push_back(guest);
           guests_.erase(guest.get());
@@ -286,6 +313,7 @@ GuestRef StreamReplySocket::NextGuest() {
   for (auto at = queue_.begin(); at != queue_.end(); ++at) {
     const auto running = running_.find((*at)->identity);
     if (running != running_.end() && running->second >= share) continue;
+    if (OwesMuch(**at)) continue;
     GuestRef guest = std::move(*at);
     queue_.erase(at);
     return guest;
@@ -336,12 +364,27 @@ void StreamReplySocket::Answer(Guest& guest, const Frame& frame) {
   try {
     auto reply = std::make_shared<const std::string>(handler_(frame.body(), connection));
     if (reply->size() <= options_.max_message_bytes) {
-      return guest.channel().Send(frame.id(), std::move(reply));
+      return Send(guest, frame.id(), std::move(reply));
     }
     LogError("drop a reply: it is larger than a message may be");
   } catch (const std::exception& e) {
     LogError("drop a request: the handler threw: {}", e.what());
   }
+}
+
+void StreamReplySocket::Send(Guest& guest, uint32_t id, std::shared_ptr<const std::string> reply) {
+  bool too_much = false;
+  {
+    MutexLock lock(mutex_);
+    const auto owed = owed_.find(guest.identity);
+    too_much = owed != owed_.end() && owed->second + reply->size() > kMostUnsentOfPeer;
+  }
+  if (too_much) {
+    return guest.channel().End(Error(ErrorKind::kRefused, EBUSY, "the peer takes no answers"));
+  }
+  guest.channel().Send(id, std::move(reply));
+  MutexLock lock(mutex_);
+  CountUnsent(guest);
 }
 
 StreamReplySocket::~StreamReplySocket() {

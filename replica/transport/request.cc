@@ -427,9 +427,9 @@ void StreamRequestSocket::Ended(Line& line, const Error& why) {
   if (&line == spare_) spare_ended_ = true;
   wake_.NotifyAll();
   if (&line != line_.get()) return;
-  if (!ready_ && why.kind() != ErrorKind::kCancelled) {
-    why_ = WhyNotGreeted(why, url_);
-    untrusted_ = why.kind() == ErrorKind::kRefused;
+  if (why.kind() != ErrorKind::kCancelled) {
+    why_ = ready_ ? WhyEnded(why, url_) : WhyNotGreeted(why, url_);
+    untrusted_ = !ready_ && why.kind() == ErrorKind::kRefused;
   }
   ready_ = false;
   line_ended_ = true;

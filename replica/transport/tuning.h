@@ -67,6 +67,10 @@ inline constexpr size_t kMaxUnproved = 128;
 inline constexpr int kMaxRequestsOfOne = 32;
 // Answers of one connection that its peer has not taken.
 inline constexpr size_t kMaxUnsentOfOne = size_t{8} << 20;
+// Those of all connections of one peer: beyond the first limit none of its requests is begun; an
+// answer of one that had begun, and that comes beyond the second, ends its connection.
+inline constexpr size_t kMaxUnsentOfPeer = size_t{32} << 20;
+inline constexpr size_t kMostUnsentOfPeer = 2 * kMaxUnsentOfPeer;
 // Frames that arrive, wait or are being answered, of all connections.
 inline constexpr size_t kMaxFrameBytes = size_t{64} << 20;
 // Those of one peer: a key, a user, an address.

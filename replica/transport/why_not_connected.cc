@@ -53,4 +53,11 @@ std::string WhyNotGreeted(const Error& why, const std::string& url) {
   return wrong + ": it hangs up";
 }
 
+std::string WhyEnded(const Error& why, const std::string& url) {
+  const std::string ended = "the connection to " + url + " has ended: ";
+  const bool has_reason =
+      why.kind() == ErrorKind::kProtocol || why.code() == EPROTO || why.code() == ETIMEDOUT;
+  return ended + (has_reason ? why.context() : "tandemd, or something on the way, hung up");
+}
+
 }  // namespace tandem::replica

@@ -13,5 +13,7 @@ namespace tandem::replica {
 std::string WhyNotDialed(int code, const std::string& url, const StreamUrl& target);
 // There was a connection, and it ended for this reason before a tandemd had answered.
 std::string WhyNotGreeted(const Error& why, const std::string& url);
+// A tandemd had answered, and then the connection ended for this reason.
+std::string WhyEnded(const Error& why, const std::string& url);
 
 }  // namespace tandem::replica

@@ -1,12 +1,11 @@
 // Two hosts are joined by two commands: tandemd invite, and tandemfs --replica @FILE. Over a real
 // connection, with TLS.
 #include <gmock/gmock.h>
-#include <sys/stat.h>
 
 #include <filesystem>
 
+#include "tests/enrolled_mount.h"
 #include "tests/files.h"
-#include "tests/mount_fixture.h"
 
 namespace tandem::test {
 namespace {
@@ -15,49 +14,11 @@ using ::testing::AllOf;
 using ::testing::HasSubstr;
 using ::testing::Not;
 
-class EnrolledMount : public MountTest {
- protected:
-  void SetUp() override {
-    MountTest::SetUp();
-    if (IsSkipped()) return;
-    replica_.more() = {"--listen", "tls://127.0.0.1:" + std::to_string(port_)};
-    ASSERT_TRUE(replica_.Start());
-    mount_.options().environment["TANDEM_KEYS"] = keys_;
-    mount_.options().replicas = {"backup=@" + token_file_};
-    Write(source_ + "/file", "content");
-  }
-  Outcome Tandemd(std::vector<std::string> words) {
-    words.insert(words.begin(), Program("tandemd"));
-    words.insert(words.end(), {"--store", replica_.store()});
-    return Execute(std::move(words));
-  }
-  std::string Invite() {
-    const Outcome invited = Tandemd({"invite", "alice", "--address", "127.0.0.1:1", "--address",
-                                     "127.0.0.1:" + std::to_string(port_)});
-    EXPECT_EQ(invited.code, 0) << invited;
-    Write(token_file_, invited.out);
-    chmod(token_file_.c_str(), 0600);
-    return invited.out.substr(0, invited.out.find('\n'));
-  }
-  ::testing::AssertionResult IsSame() {
-    if (auto synced = mount_.Sync(); !synced) return synced;
-    return SameTrees(source_, replica_.store() + "/alice/" + kVolume + "/tree");
-  }
-  Json Identity() {
-    return Json::parse(Tandemd({"account", "list", "--json"}).out)["accounts"][0]["identities"][0];
-  }
-
-  const uint16_t port_ = FreePort();
-  const std::string keys_ = scratch_.Path("keys");
-  const std::string token_file_ = scratch_.Path("token");
-};
-
 TEST_F(EnrolledMount, ReplicatesAndLaterNeedsTheUrlAlone) {
   const std::string token = Invite();
   ASSERT_TRUE(mount_.Start());
   EXPECT_TRUE(IsSame());
-  const std::string url = "tls://127.0.0.1:" + std::to_string(port_);
-  EXPECT_EQ(mount_.ReplicaStatus()["url"], url);
+  EXPECT_EQ(mount_.ReplicaStatus()["url"], tls_url_);
   const std::string secret = token.substr(token.find('.') + 1);
   EXPECT_THAT(mount_.Status().dump() + mount_.process().err() + replica_.process().err(),
               Not(HasSubstr(secret)));
@@ -66,12 +27,12 @@ TEST_F(EnrolledMount, ReplicatesAndLaterNeedsTheUrlAlone) {
   ASSERT_TRUE(mount_.Unmount());
 
   std::filesystem::remove(token_file_);
-  mount_.options().replicas = {"backup=" + url};
+  mount_.options().replicas = {"backup=" + tls_url_};
   Write(source_ + "/another", "while it was not mounted");
   ASSERT_TRUE(mount_.Start());
   Write(mount_.path() + "/file", "changed");
   EXPECT_TRUE(mount_.Sync());
-  EXPECT_EQ(Read(replica_.store() + "/alice/" + kVolume + "/tree/file"), "changed");
+  EXPECT_EQ(Read(Tree() + "/file"), "changed");
 }
 
 TEST_F(EnrolledMount, EnrolsBeforeItGoesToTheBackground) {
@@ -86,22 +47,18 @@ TEST_F(EnrolledMount, EnrolsBeforeItGoesToTheBackground) {
 }
 
 TEST_F(EnrolledMount, IsToldOfARevocationAtOnce) {
-  Invite();
-  ASSERT_TRUE(mount_.Start());
-  ASSERT_TRUE(IsSame());
+  ASSERT_TRUE(StartEnrolled());
   const std::string name = Identity()["name"];
   ASSERT_EQ(Tandemd({"account", "revoke", name}).code, 0);
   EXPECT_TRUE(mount_.WaitForState("blocked")) << mount_.Status().dump(2);
   EXPECT_THAT(mount_.ReplicaError(), AllOf(HasSubstr(name), HasSubstr("revoked")));
   Write(mount_.path() + "/file", "after the revocation");
   EXPECT_EQ(mount_.Tandem("sync", {"--timeout", "1"}).code, 1);
-  EXPECT_EQ(Read(replica_.store() + "/alice/" + kVolume + "/tree/file"), "content");
+  EXPECT_EQ(Read(Tree() + "/file"), "content");
 }
 
 TEST_F(EnrolledMount, RenewsItsKeyWithoutABreak) {
-  Invite();
-  ASSERT_TRUE(mount_.Start());
-  ASSERT_TRUE(IsSame());
+  ASSERT_TRUE(StartEnrolled());
   ASSERT_TRUE(mount_.Unmount());
   ASSERT_EQ(Tandemd({"account", "rotate", "alice"}).code, 0);
   const std::string former = Identity()["key"];
@@ -145,7 +102,7 @@ TEST_F(EnrolledMount, MayHaveAReplicaUnderEachOfTwoAccounts) {
 }
 
 TEST_F(EnrolledMount, WithoutAKeySaysWhatToDo) {
-  mount_.options().replicas = {"backup=tls://127.0.0.1:" + std::to_string(port_)};
+  mount_.options().replicas = {"backup=" + tls_url_};
   ASSERT_TRUE(mount_.Start()) << "a mount is usable whatever its replicas are";
   EXPECT_THAT(mount_.process().err(),
               AllOf(HasSubstr("nothing goes to replica backup"), HasSubstr("tandemd invite")));

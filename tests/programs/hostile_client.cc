@@ -1,9 +1,10 @@
 // hostile_client MODE URL [NAME=VALUE]...: speaks to a daemon as nobody should, until it is
-// ended. Says "attacking" on stdout once it has begun, and at the end of each second how many
+// ended. Says "attacking" on stdout once it has begun, and four times a second how many
 // connections, requests and answers there were.
 //   count=N     connections at once (default 40)
 //   from=IP     own address of tcp and tls connections
-//   cert=FILE key=FILE   what it proves itself with over tls; nothing by default
+//   window=N    bytes that the kernel takes in for what is not read, over tcp and tls
+//   cert=FILE key=FILE   what it shows over tls (PEM); nothing by default: it is a stranger
 //   bytes=FILE  what mode replay sends
 // Modes: see kModes.
 #include <signal.h>
@@ -21,16 +22,25 @@
 #include "replica/wire/chunk_payload.h"
 #include "replica/wire/messages.h"
 #include "tests/programs/lib/hostile_attack.h"
+#include "tests/programs/lib/hostile_greedy.h"
 #include "tests/programs/lib/hostile_link.h"
+#include "tests/programs/lib/hostile_tls_modes.h"
 
 namespace {
 
 using namespace tandem;           // NOLINT: ids
 using namespace tandem::replica;  // NOLINT: every message is named here
 using programs::Attack;
+using programs::Greedy;
+using programs::HalfHandshakes;
+using programs::HandshakeFlood;
 using programs::Hold;
 using programs::HostileLink;
+using programs::KeyUpdateFlood;
+using programs::LargeThenIdle;
 using programs::Nothing;
+using programs::Refused;
+using programs::StrangerFrames;
 using std::chrono::milliseconds;
 
 // ---- Modes -------------------------------------------------------------------------------------
@@ -227,13 +237,20 @@ const std::map<std::string, void (*)(Attack&)> kModes = {{"garbage", Garbage},
                                                          {"half", HalfFrames},
                                                          {"huge", HugeFrames},
                                                          {"never-read", NeverRead},
+                                                         {"greedy", Greedy},
                                                          {"slow", Slow},
                                                          {"hellos", HelloFlood},
                                                          {"begins", BeginFlood},
                                                          {"old", OldProtocol},
                                                          {"odd", OddNumbers},
                                                          {"bombs", Bombs},
-                                                         {"replay", Replay}};
+                                                         {"replay", Replay},
+                                                         {"half-handshakes", HalfHandshakes},
+                                                         {"handshakes", HandshakeFlood},
+                                                         {"key-updates", KeyUpdateFlood},
+                                                         {"large-then-idle", LargeThenIdle},
+                                                         {"stranger-frames", StrangerFrames},
+                                                         {"refused", Refused}};
 
 void Set(Attack& attack, const std::string& argument) {
   const size_t at = argument.find('=');
@@ -241,6 +258,7 @@ void Set(Attack& attack, const std::string& argument) {
   const std::string value = at == std::string::npos ? "" : argument.substr(at + 1);
   if (name == "count") attack.count = std::strtoul(value.c_str(), nullptr, 10);
   if (name == "from") attack.target.from = value;
+  if (name == "window") attack.target.window = std::atoi(value.c_str());
   if (name == "cert") attack.target.certificate = value;
   if (name == "key") attack.target.key = value;
   if (name != "bytes") return;

@@ -9,6 +9,7 @@
 
 #include "meta/base/unique_fd.h"
 #include "replica/transport/transport.h"
+#include "replica/transport/tuning.h"
 #include "tests/process.h"
 
 namespace tandem::replica {
@@ -22,9 +23,15 @@ constexpr std::string_view kGreeting("\0SP\0\0\x30\0\0", 8);
 // A connection without any library: it says what it is told to.
 class RawPeer {
  public:
-  explicit RawPeer(const std::string& url) : fd_(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+  // From another address of this host it is another peer.
+  explicit RawPeer(const std::string& url, const char* from = "127.0.0.1")
+      : fd_(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
     sockaddr_in address = {};
     address.sin_family = AF_INET;
+    EXPECT_EQ(inet_pton(AF_INET, from, &address.sin_addr), 1);
+    EXPECT_EQ(bind(fd_.get(), reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
+    const int window = 4096;  // what it does not read waits on the other side
+    EXPECT_EQ(setsockopt(fd_.get(), SOL_SOCKET, SO_RCVBUF, &window, sizeof window), 0);
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     address.sin_port = htons(static_cast<uint16_t>(std::stoi(url.substr(url.rfind(':') + 1))));
     EXPECT_EQ(connect(fd_.get(), reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
@@ -122,6 +129,38 @@ TEST_F(TransportLimits, ThoseThatSayNothingMakeRoomForThoseThatGreet) {
   const auto late = RequestSocket::Dial(url_).value();
   EXPECT_EQ(late->Ask("late", milliseconds(10'000)).value(), "late");
   EXPECT_TRUE(silent.front()->EndedBy(milliseconds(10'000)));
+}
+
+TEST_F(TransportLimits, AnswersThatOnePeerDoesNotReadAreBoundedOnAllItsConnections) {
+  constexpr size_t kAnswerBytes = 1 << 20;
+  constexpr size_t kPeers = 40;
+  constexpr size_t kRequests = 8;
+  constexpr int kWorkers = 16;
+  std::atomic<size_t> answers{0};
+  const auto server =
+      ReplySocket::Listen({"tcp://127.0.0.1:0"}, kWorkers, kMaxBytes, [&](std::string_view) {
+        ++answers;
+        return std::string(kAnswerBytes, 'a');
+      }).value();
+  std::vector<std::unique_ptr<RawPeer>> peers;
+  for (size_t i = 0; i < kPeers; ++i) {
+    peers.push_back(std::make_unique<RawPeer>(server->urls()[0], "127.0.0.2"));
+    ASSERT_TRUE(peers.back()->Say(kGreeting));
+    for (size_t j = 0; j < kRequests; ++j) ASSERT_TRUE(peers.back()->SayFrame(16, 16));
+  }
+  size_t before = ~size_t{0};
+  EXPECT_TRUE(test::WaitFor([&] {
+    std::this_thread::sleep_for(milliseconds(300));
+    return std::exchange(before, answers.load()) == answers;
+  }));
+  // The kernel takes in some of it, and the workers have begun some more.
+  EXPECT_LE(answers, kMostUnsentOfPeer / kAnswerBytes + kPeers + 2 * kWorkers);
+  const auto honest = RequestSocket::Dial(server->urls()[0]).value();
+  EXPECT_TRUE(honest->Ask("still", milliseconds(10'000)));
+  // Those that read in the end have their answers, or an end.
+  const size_t so_far = answers;
+  for (const auto& peer : peers) peer->EndedBy(milliseconds(20));
+  EXPECT_TRUE(test::WaitFor([&] { return answers > so_far + 1; }));
 }
 
 TEST_F(TransportLimits, APeerThatReadsNoAnswersIsReadNoFurther) {

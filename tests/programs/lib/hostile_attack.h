@@ -58,7 +58,7 @@ struct Attack {
   }
   void Tell() {
     const auto now = std::chrono::steady_clock::now();
-    if (now - told < std::chrono::seconds(1)) return;
+    if (now - told < std::chrono::milliseconds(250)) return;
     if (told.time_since_epoch().count() == 0) std::puts("attacking");
     told = now;
     std::printf("%lu connections, %lu requests, %lu answers\n", connections, requests, answers);

@@ -21,17 +21,20 @@ namespace {
 constexpr int kHandshakeMs = 10'000;
 constexpr uint64_t kLongestAnswer = 64 << 20;
 
-Fd ConnectTcp(const std::string& address, const std::string& from) {
+Fd ConnectTcp(const std::string& address, const HostileTarget& target) {
   const size_t colon = address.rfind(':');
   sockaddr_in peer{};
   peer.sin_family = AF_INET;
   peer.sin_port = htons(static_cast<uint16_t>(std::atoi(address.c_str() + colon + 1)));
   inet_pton(AF_INET, address.substr(0, colon).c_str(), &peer.sin_addr);
   Fd fd(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  if (!from.empty()) {
+  if (target.window != 0) {
+    setsockopt(fd.get(), SOL_SOCKET, SO_RCVBUF, &target.window, sizeof target.window);
+  }
+  if (!target.from.empty()) {
     sockaddr_in own{};
     own.sin_family = AF_INET;
-    inet_pton(AF_INET, from.c_str(), &own.sin_addr);
+    inet_pton(AF_INET, target.from.c_str(), &own.sin_addr);
     (void)bind(fd.get(), reinterpret_cast<const sockaddr*>(&own), sizeof own);
   }
   if (connect(fd.get(), reinterpret_cast<const sockaddr*>(&peer), sizeof peer) != 0) return Fd();
@@ -62,7 +65,7 @@ HostileLink::HostileLink(const HostileTarget& target) {
   const std::string scheme = target.url.substr(0, at);
   const std::string rest = target.url.substr(at + 3);
   is_ipc_ = scheme == "ipc";
-  fd_ = is_ipc_ ? ConnectIpc(rest) : ConnectTcp(rest, target.from);
+  fd_ = is_ipc_ ? ConnectIpc(rest) : ConnectTcp(rest, target);
   if (fd_.ok() && scheme == "tls" && !ShakeHands(target)) Close();
   if (fd_.ok()) fcntl(fd_.get(), F_SETFL, O_NONBLOCK);
 }
@@ -89,6 +92,34 @@ bool HostileLink::ShakeHands(const HostileTarget& target) {
   ssl_.reset(SSL_new(context_.get()));
   SSL_set_fd(ssl_.get(), fd_.get());
   return SSL_connect(ssl_.get()) == 1;
+}
+
+std::string HostileLink::ClientHello() {
+  const std::unique_ptr<ssl_ctx_st, Free> context(SSL_CTX_new(TLS_client_method()));
+  const std::unique_ptr<ssl_st, Free> ssl(SSL_new(context.get()));
+  BIO* const out = BIO_new(BIO_s_mem());
+  SSL_set_bio(ssl.get(), BIO_new(BIO_s_mem()), out);
+  (void)SSL_connect(ssl.get());  // gets as far as waiting for the answer
+  std::string hello(BIO_ctrl_pending(out), '\0');
+  BIO_read(out, hello.data(), static_cast<int>(hello.size()));
+  return hello;
+}
+
+bool HostileLink::HearsWithin(int ms) const { return ok() && WaitFor(fd_.get(), POLLIN, ms); }
+
+bool HostileLink::UpdateKeys() {
+  if (!ok()) return false;
+  ERR_clear_error();
+  // An update that waits for room is sent first.
+  if (SSL_get_key_update_type(ssl_.get()) == SSL_KEY_UPDATE_NONE &&
+      SSL_key_update(ssl_.get(), SSL_KEY_UPDATE_REQUESTED) != 1) {
+    return false;
+  }
+  const int sent = SSL_do_handshake(ssl_.get());
+  if (sent == 1) return true;
+  const int why = SSL_get_error(ssl_.get(), sent);
+  if (why != SSL_ERROR_WANT_WRITE && why != SSL_ERROR_WANT_READ) Close();
+  return false;
 }
 
 bool HostileLink::Ended() {

@@ -20,9 +20,11 @@ struct ssl_ctx_st;
 namespace tandem::programs {
 
 struct HostileTarget {
-  std::string url;          // tcp://ADDRESS:PORT, ipc:///PATH or tls://ADDRESS:PORT
-  std::string from;         // the own address of a tcp connection; any if empty
-  std::string certificate;  // PEM files of the tls client; none is shown if empty
+  std::string url;   // tcp://ADDRESS:PORT, ipc:///PATH or tls://ADDRESS:PORT
+  std::string from;  // the own address of a tcp connection; any if empty
+  int window = 0;    // how much the kernel takes in of what is not read; 0: as it likes
+  // PEM files of the tls client: its certificate and those above it; none is shown if empty.
+  std::string certificate;
   std::string key;
 };
 
@@ -39,6 +41,9 @@ class HostileLink {
 
   bool ok() const { return fd_.ok(); }
   int fd() const { return fd_.get(); }
+  // The first message of a TLS handshake, for a connection that does the rest differently.
+  static std::string ClientHello();
+
   // Looks whether the peer has closed it.
   bool Ended();
   // Waits for room; false if the connection has ended.
@@ -47,6 +52,11 @@ class HostileLink {
   size_t SendSome(std::string_view bytes);
   // Greets and reads the peer's greeting.
   bool Greet();
+  // Waits for a byte from the peer, or its end.
+  bool HearsWithin(int ms) const;
+  // Over tls: sends a request for new keys, which the peer has to answer. False if it does not fit
+  // now.
+  bool UpdateKeys();
   // The header of a frame that announces a body of so many bytes.
   std::string Header(uint64_t body_bytes) const;
   // The frame of a request.
