@@ -26,8 +26,9 @@ constexpr uint32_t kIdBit = 0x8000'0000;
 constexpr size_t kTlsRecordBytes = 16 << 10;
 // So much at a time is encrypted and sent.
 constexpr size_t kTlsBatchBytes = 512 << 10;
-// Received at a time: at least, and at most.
+// Received at a time: at least (of a peer that has proved itself a whole record), and at most.
 constexpr size_t kLeastCipherBytes = 4096;
+constexpr size_t kLeastProvedCipherBytes = kTlsRecordBytes + 512;
 constexpr size_t kMostCipherBytes = 512 << 10;
 // What TLS itself has to say (its part of a handshake, new keys) and the peer does not take.
 constexpr size_t kMostTlsUntaken = 64 << 10;
@@ -158,12 +159,14 @@ bool Channel::ReceiveTls(Target target) {
   return false;
 }
 
-// Makes the buffer for what TLS reads as large as what has arrived of the frame, within limits: a
-// connection on which nothing arrives takes little, and one in a frame no more than that frame,
-// whose bytes are counted. If memory is short, the buffer stays as it is.
+// Makes the buffer for what TLS reads twice as large as what has arrived of the frame, within
+// limits: a connection on which nothing arrives takes little, and one in a frame no more than is in
+// proportion to that frame, whose bytes are counted. If memory is short, the buffer stays as it is.
 void Channel::FitCipher() {
   const size_t arrived = in_frame_ ? frame_.filled() : 0;
-  const size_t wanted = std::bit_floor(std::clamp(arrived, kLeastCipherBytes, kMostCipherBytes));
+  const size_t least =
+      peer_.kind == PeerIdentity::Kind::kKey ? kLeastProvedCipherBytes : kLeastCipherBytes;
+  const size_t wanted = std::max(least, std::min(std::bit_floor(2 * arrived), kMostCipherBytes));
   if (wanted <= cipher_size_ && cipher_size_ <= 2 * wanted) return;
   std::unique_ptr<char[]> buffer(new (std::nothrow) char[wanted]);
   if (buffer == nullptr) return;

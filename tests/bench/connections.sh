@@ -81,6 +81,7 @@ start_sshd
 mkdir "$(store_of 1)"
 background "$bin/tandemd" --store "$(store_of 1)" --insecure-plaintext --listen "$(url_of 1)" \
   --listen "ipc://$socket" --listen "$(url tls)"
+until (: <"/dev/tcp/127.0.0.1/$tls_port") 2>/dev/null; do sleep 0.1; done
 until "$bin/tandemd" invite bench --store "$(store_of 1)" --address "127.0.0.1:$tls_port" \
   >"$scratch/token" 2>/dev/null; do sleep 0.1; done
 chmod 600 "$scratch/token"

@@ -1,5 +1,5 @@
 // How fast requests go over each kind of connection, beside what the TLS library's own cipher does
-// on one core, in turns; medians. usage: bench_transport [ROUNDS]
+// on one core, in turns; medians. usage: transport [ROUNDS [tcp|tls|ipc]]
 #include "replica/transport/transport.h"
 
 #include <openssl/evp.h>
@@ -105,6 +105,7 @@ int main(int argc, char** argv) {
   std::map<std::string, std::vector<double>> measured;
   for (int round = 0; round < rounds; ++round) {
     for (const std::string& url : server->urls()) {
+      if (argc > 2 && !url.starts_with(argv[2])) continue;
       const auto socket = RequestSocket::Dial(url, host).value();
       const std::string kind = url.substr(0, 3);
       measured[kind + " MiB/s"].push_back(MiBPerSecond(*socket));
