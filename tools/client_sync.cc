@@ -8,6 +8,7 @@
 #include "tools/client_commands.h"
 #include "tools/control.h"
 #include "tools/flush_files.h"
+#include "tools/mount_survey.h"
 
 namespace tandem::tools {
 namespace {
@@ -74,7 +75,7 @@ Status FlushMount(const std::string& socket, Clock::time_point deadline) {
 Result<int> RunSync(const SyncOptions& options) {
   const bool limited = options.timeout > std::chrono::milliseconds(0);
   const auto deadline = limited ? Clock::now() + options.timeout : Clock::time_point::max();
-  ASSIGN_OR_RETURN(const std::string socket, FindControlSocket(options.mountpoint));
+  ASSIGN_OR_RETURN(const std::string socket, FindServedSocket(options.mountpoint));
   RETURN_IF_ERROR(FlushMount(socket, deadline));
   ASSIGN_OR_RETURN(const Json newest, AskControl(socket, {{"op", "newest"}}, kAnswerMs));
   WaitReporter reporter(socket, options.replica);

@@ -10,6 +10,7 @@
 #include "meta/base/log.h"
 #include "tools/client_commands.h"
 #include "tools/control.h"
+#include "tools/mount_survey.h"
 #include "tools/print.h"
 
 namespace tandem::tools {
@@ -130,7 +131,7 @@ void Print(const std::string& replica, const Outcome& outcome) {
 }  // namespace
 
 Result<int> RunVerify(const VerifyOptions& options) {
-  ASSIGN_OR_RETURN(const std::string socket, FindControlSocket(options.mountpoint));
+  ASSIGN_OR_RETURN(const std::string socket, FindServedSocket(options.mountpoint));
   ASSIGN_OR_RETURN(const Json status, AskControl(socket, {{"op", "status"}}, kAnswerMs));
   ASSIGN_OR_RETURN(const auto paths, PathsBelow(status.value("mountpoint", ""), options.paths));
   RETURN_IF_ERROR(FlushMount(socket, std::chrono::steady_clock::time_point::max()));

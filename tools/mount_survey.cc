@@ -17,8 +17,10 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-// During a takeover neither tandemfs holds the lock for a moment.
+// During a takeover neither tandemfs holds the lock for a moment. Status shows what it finds then;
+// other commands are for the one that comes.
 constexpr std::chrono::milliseconds kTakeoverTimeout{1000};
+constexpr std::chrono::milliseconds kPatienceOfCommands{5000};
 
 bool IsOurs(const MountedFilesystem& mount) {
   constexpr std::string_view kOwner = "user_id=";
@@ -58,9 +60,9 @@ std::vector<SurveyedMount> OnePerFilesystem(const std::vector<MountedFilesystem>
   return mounts;
 }
 
-// Waits until a tandemfs serves the mount. Returns false after kTakeoverTimeout.
-bool ComesToBeServed(const SurveyedMount& mount) {
-  const auto deadline = Clock::now() + kTakeoverTimeout;
+// Waits until a tandemfs serves the mount. Returns false after `timeout`.
+bool ComesToBeServed(const SurveyedMount& mount, std::chrono::milliseconds timeout) {
+  const auto deadline = Clock::now() + timeout;
   const timespec pause{0, 20'000'000};
   while (!ControlIsServed(mount.socket)) {
     if (Clock::now() >= deadline) return false;
@@ -123,8 +125,14 @@ Result<SurveyedMount> FindMount(const std::string& path) {
   return found != mounts.end() ? *found : SurveyedMount{"", "", *socket, true};
 }
 
+Result<std::string> FindServedSocket(const std::string& path) {
+  ASSIGN_OR_RETURN(const SurveyedMount mount, FindMount(path));
+  if (!mount.served) (void)ComesToBeServed(mount, kPatienceOfCommands);
+  return mount.socket;  // to ask there tells what is wrong
+}
+
 Result<Json> AskStatus(const SurveyedMount& mount, int timeout_ms) {
-  if (!mount.served && !ComesToBeServed(mount)) {
+  if (!mount.served && !ComesToBeServed(mount, kTakeoverTimeout)) {
     return IsStillMounted(mount) ? WithoutAnswer(mount, "dead") : Json();
   }
   auto status = AskControl(mount.socket, {{"op", "status"}}, timeout_ms);

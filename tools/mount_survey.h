@@ -24,6 +24,10 @@ Result<std::vector<SurveyedMount>> SurveyMounts();
 // Returns the mount that contains `path`, dead or alive. Fails with kUsage if there is none.
 Result<SurveyedMount> FindMount(const std::string& path);
 
+// Returns the control socket of the mount that contains `path`. If nobody serves it, waits a few
+// seconds: during a takeover one tandemfs has ended and the other does not listen yet.
+Result<std::string> FindServedSocket(const std::string& path);
+
 // Asks a mount for its status. Returns the reply with "mount": "live" added; or only "mountpoint",
 // "source", "socket" and "mount", which is "dead" (no tandemfs serves it) or "stuck" (its tandemfs
 // does not answer in time). Returns null if the mount was unmounted meanwhile.

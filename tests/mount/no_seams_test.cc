@@ -273,6 +273,8 @@ TEST_F(Invariant11NoSeams, StartedAgainWhileItRunsItTakesOver) {
     ASSERT_TRUE(WaitFor([&] { return held.out() == "dirty\n"; }));
     ASSERT_TRUE(second.Start());
     EXPECT_EQ(mount_.process().Wait(), 0) << mount_.process().err();
+    // Between the two there is a moment at which neither can be asked.
+    EXPECT_TRUE(second.Sync()) << second.process().err();
     ASSERT_TRUE(WaitFor([&] { return second.Tandem("status").code == 0; }))
         << second.process().err();
   }
