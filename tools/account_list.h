@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <string>
 
-#include "replica/store/accounts.h"
+#include "replica/accounts/accounts.h"
 
 namespace tandem::tools {
 

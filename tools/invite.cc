@@ -7,7 +7,7 @@
 #include <ctime>
 
 #include "meta/base/log.h"
-#include "replica/store/account_files.h"
+#include "replica/accounts/account_files.h"
 #include "replica/transport/token.h"
 #include "replica/wire/messages.h"
 #include "tools/account_list.h"

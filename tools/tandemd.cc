@@ -17,7 +17,7 @@
 #include "meta/base/fault_point.h"
 #include "meta/base/log.h"
 #include "meta/base/private_files.h"
-#include "replica/store/file_registry.h"
+#include "replica/accounts/file_registry.h"
 #include "replica/store/store.h"
 #include "replica/transport/transport.h"
 #include "replica/wire/messages.h"

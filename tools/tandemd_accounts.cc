@@ -8,7 +8,7 @@
 #include <string_view>
 
 #include "meta/base/log.h"
-#include "replica/store/account_files.h"
+#include "replica/accounts/account_files.h"
 #include "replica/store/store_layout.h"
 #include "tools/account_list.h"
 #include "tools/invite.h"

@@ -1,4 +1,4 @@
-// The commands of tandemd that keep the account files of a store (replica/store/ACCOUNTS.md):
+// The commands of tandemd that keep the account files of a store (replica/accounts/ACCOUNTS.md):
 //   tandemd invite ACCOUNT --store DIR    prints a token that lets one host enrol
 //   tandemd account list|revoke|rotate|remove --store DIR
 // They work while the daemon runs, and take effect at its next request. Single-threaded.

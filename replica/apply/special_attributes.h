@@ -1,5 +1,5 @@
 // What an object may have in the tree only if its volume's account has the right to it
-// (Rights::may_set_special in replica/store/rights.h), since it would give a user of this host
+// (Rights::may_set_special in replica/accounts/rights.h), since it would give a user of this host
 // power over the host: setuid and setgid bits (of anything but a directory, where they give none),
 // device nodes, and the attributes that only a privileged process can set: file capabilities and
 // all else in the namespaces security.* and trusted.*. Any thread.

@@ -101,8 +101,8 @@ inline constexpr int kMaxBadBlocksInARow = 16;
 inline constexpr size_t kChunkBytes = 1 << 20;
 inline constexpr size_t kChunkRecords = 4096;
 inline constexpr size_t kChunksInFlight = 8;
-// On a slow link chunks are smaller, and fewer bytes under way: pace.h. The least window still fills
-// a link of 128 kbit/s in the time that an answer may take.
+// On a slow link chunks are smaller, and fewer bytes under way: pace.h. The least window still
+// fills a link of 128 kbit/s in the time that an answer may take.
 inline constexpr size_t kLeastChunkBytes = 16 << 10;
 inline constexpr size_t kLeastWindow = 64 << 10;
 inline constexpr size_t kFirstWindow = 256 << 10;

@@ -17,8 +17,8 @@
 #include <utility>
 
 #include "meta/base/mutex.h"
+#include "replica/accounts/rights.h"
 #include "replica/apply/catalog.h"
-#include "replica/store/rights.h"
 
 namespace tandem::replica {
 

@@ -24,7 +24,7 @@
 #include "meta/base/mutex.h"
 #include "meta/base/private_files.h"
 #include "meta/base/result.h"
-#include "replica/store/account_registry.h"
+#include "replica/accounts/account_registry.h"
 #include "replica/store/account_usage.h"
 #include "replica/store/memory_budget.h"
 #include "replica/store/reserve.h"

@@ -14,10 +14,10 @@
 #include "meta/base/log.h"
 #include "meta/base/mount_table.h"
 #include "meta/base/replace_file.h"
+#include "replica/accounts/rights.h"
 #include "replica/apply/file_data.h"
 #include "replica/apply/removal.h"
 #include "replica/apply/tree.h"
-#include "replica/store/rights.h"
 #include "replica/store/volume_place.h"
 
 namespace tandem::replica {

@@ -1,5 +1,5 @@
 // Who is at the other end of a connection, as far as the transport has proof of it. What that peer
-// may do is the store's to decide (replica/store/rights.h). Plain values.
+// may do is the store's to decide (replica/accounts/rights.h). Plain values.
 #pragma once
 
 #include <sys/types.h>

@@ -24,8 +24,8 @@
 #include "replica/transport/ssh_url.h"
 #define TANDEM_FUZZ_SSH_URL
 #endif
-#if __has_include("replica/store/accounts.h")
-#include "replica/store/accounts.h"
+#if __has_include("replica/accounts/accounts.h")
+#include "replica/accounts/accounts.h"
 #define TANDEM_FUZZ_ACCOUNTS
 #endif
 

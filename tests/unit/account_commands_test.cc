@@ -7,7 +7,7 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
-#include "replica/store/file_registry.h"
+#include "replica/accounts/file_registry.h"
 #include "replica/transport/token.h"
 #include "tests/files.h"
 #include "tests/process.h"

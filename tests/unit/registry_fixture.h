@@ -7,7 +7,7 @@
 #include <functional>
 
 #include "meta/base/hex.h"
-#include "replica/store/file_registry.h"
+#include "replica/accounts/file_registry.h"
 #include "replica/transport/token.h"
 #include "tests/files.h"
 #include "tests/scratch.h"

@@ -1,4 +1,4 @@
-#include "replica/store/account_files.h"
+#include "replica/accounts/account_files.h"
 
 #include <nlohmann/json.hpp>
 

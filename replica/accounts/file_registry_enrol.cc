@@ -4,7 +4,7 @@
 
 #include "meta/base/log.h"
 #include "meta/base/printable.h"
-#include "replica/store/file_registry.h"
+#include "replica/accounts/file_registry.h"
 
 namespace tandem::replica {
 namespace {

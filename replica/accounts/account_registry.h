@@ -4,7 +4,7 @@
 #include <optional>
 
 #include "meta/base/result.h"
-#include "replica/store/rights.h"
+#include "replica/accounts/rights.h"
 #include "replica/transport/peer_identity.h"
 #include "replica/wire/messages.h"
 

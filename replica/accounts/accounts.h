@@ -1,6 +1,6 @@
 // The accounts of a store, the identities (hosts) that belong to them, and the open invitations:
-// the content of STORE/.tandemd/accounts.json (replica/store/ACCOUNTS.md). Plain values; the file
-// is read and written by replica/store/account_files.h.
+// the content of STORE/.tandemd/accounts.json (replica/accounts/ACCOUNTS.md). Plain values; the
+// file is read and written by replica/accounts/account_files.h.
 #pragma once
 
 #include <cstdint>
@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "meta/base/result.h"
-#include "replica/store/rights.h"
+#include "replica/accounts/rights.h"
 
 namespace tandem::replica {
 

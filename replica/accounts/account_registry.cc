@@ -1,4 +1,4 @@
-#include "replica/store/account_registry.h"
+#include "replica/accounts/account_registry.h"
 
 #include <pwd.h>
 #include <unistd.h>

@@ -1,5 +1,5 @@
 // The files of STORE/.tandemd: the keys of the authority and of the daemon, and accounts.json.
-// replica/store/ACCOUNTS.md describes them. The running daemon and the commands `tandemd invite`
+// replica/accounts/ACCOUNTS.md describes them. The running daemon and the commands `tandemd invite`
 // and `tandemd account` use them at the same time: a change is made with STORE/.tandemd/lock held,
 // and a reader sees each file whole.
 //
@@ -12,7 +12,7 @@
 #include <string>
 
 #include "meta/base/result.h"
-#include "replica/store/accounts.h"
+#include "replica/accounts/accounts.h"
 #include "replica/transport/certificates.h"
 
 namespace tandem::replica {

@@ -1,7 +1,7 @@
-// Decides what peers may do by STORE/.tandemd/accounts.json (replica/store/ACCOUNTS.md). Notices at
-// the next request what `tandemd invite` and `tandemd account` have changed. While the file cannot
-// be read, hosts with keys are refused, and so are users of this host who have an account of their
-// own, because their quota is unknown; account local goes on.
+// Decides what peers may do by STORE/.tandemd/accounts.json (replica/accounts/ACCOUNTS.md). Notices
+// at the next request what `tandemd invite` and `tandemd account` have changed. While the file
+// cannot be read, hosts with keys are refused, and so are users of this host who have an account of
+// their own, because their quota is unknown; account local goes on.
 //
 // Any thread. A request costs one stat(2); only Enrol and Renew wait for the disk. A thread of its
 // own writes down, about once a minute, when each identity was last used.
@@ -18,8 +18,8 @@
 #include "meta/base/mutex.h"
 #include "meta/base/result.h"
 #include "meta/base/unique_fd.h"
-#include "replica/store/account_files.h"
-#include "replica/store/account_registry.h"
+#include "replica/accounts/account_files.h"
+#include "replica/accounts/account_registry.h"
 #include "replica/transport/credentials.h"
 
 namespace tandem::replica {

@@ -1,4 +1,4 @@
-#include "replica/store/accounts.h"
+#include "replica/accounts/accounts.h"
 
 #include <algorithm>
 #include <cctype>

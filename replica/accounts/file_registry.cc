@@ -1,4 +1,4 @@
-#include "replica/store/file_registry.h"
+#include "replica/accounts/file_registry.h"
 
 #include <fcntl.h>
 
