@@ -130,29 +130,26 @@ Status Verifier::Drain() {
 Status Verifier::RunSlice(Peer& peer, const Position& position) {
   const auto end = CondVar::Clock::now() + kVerifySlice;
   while (!items_.empty() && CondVar::Clock::now() < end && !stopping_) {
-    const Item item = std::move(items_.front());
-    items_.pop_front();
-    const Status judged = Judge(peer, position, item);
-    if (!judged && meta::IsUnreadable(judged.error())) {
-      Report({"unreadable", item.path, judged.error().ToString()});
+    if (items_.front().what == Item::What::kContent) {
+      RETURN_IF_ERROR(JudgeContents(peer, position));
       continue;
     }
-    RETURN_IF_ERROR(judged);
+    const Item item = std::move(items_.front());
+    items_.pop_front();
+    RETURN_IF_ERROR(ReportIfUnreadable(item, Judge(peer, position, item)));
   }
   return {};
 }
 
 Status Verifier::Judge(Peer& peer, const Position& position, const Item& item) {
   tree_.NoteNameIfForgotten(item.object.id, item.parent.id, item.name);
-  switch (item.what) {
-    case Item::What::kObject:
-    case Item::What::kAttributes:
-      return JudgeObject(peer, position, item);
-    case Item::What::kNames:
-      return JudgeNames(peer, position, item);
-    case Item::What::kContent:
-      return JudgeContent(peer, position, item);
-  }
+  return item.what == Item::What::kNames ? JudgeNames(peer, position, item)
+                                         : JudgeObject(peer, position, item);
+}
+
+Status Verifier::ReportIfUnreadable(const Item& item, const Status& judged) {
+  if (judged || !meta::IsUnreadable(judged.error())) return judged;
+  Report({"unreadable", item.path, judged.error().ToString()});
   return {};
 }
 

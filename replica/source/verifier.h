@@ -14,6 +14,7 @@
 #include <deque>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <unordered_set>
 #include <vector>
@@ -90,6 +91,8 @@ class Verifier {
   Status Drain();
   Status RunSlice(Peer& peer, const Position& position);
   Status Judge(Peer& peer, const Position& position, const Item& item);
+  // Reports the error of a judgement if it concerns the item alone; returns any other.
+  Status ReportIfUnreadable(const Item& item, const Status& judged);
 
   Status JudgeObject(Peer& peer, const Position& position, const Item& item);
   Status JudgeListed(const Position& position, const Item& item, meta::SourceObject& object,
@@ -102,14 +105,25 @@ class Verifier {
   // Both sides have the name, and it leads to the same object.
   Status JudgeCommon(const Position& position, const Item& directory, const meta::SourceEntry& ours,
                      const Listed& theirs);
-  Status JudgeContent(Peer& peer, const Position& position, const Item& item);
+  // Content that the replica has been asked about.
+  struct Asked {
+    Item item;
+    meta::SourceObject object;
+    ByteRange window;
+    uint64_t size = 0;  // of the file
+    Peer::Pending answer;
+  };
+  // Judges the content of the first items, several small files at a time.
+  Status JudgeContents(Peer& peer, const Position& position);
+  // Returns nullopt if there is nothing to compare.
+  Result<std::optional<Asked>> AskAboutContent(Peer& peer, const Item& item);
+  Status JudgeContent(const Position& position, Asked& asked);
   struct Comparison {
     std::vector<ByteRange> differing;  // whole blocks; adjacent ones come as one range
     bool same_size = true;
     bool nothing_there = false;  // from the window on, the replica has no content
   };
-  Result<Comparison> Compare(Peer& peer, const Item& item, meta::SourceObject& object,
-                             ByteRange window);
+  Result<Comparison> Compare(Asked& asked);
 
   // Returns whether the difference just seen may be a change that has not landed yet.
   using IsPending = std::function<bool(const meta::ObjectChange&)>;
