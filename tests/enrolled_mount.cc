@@ -34,7 +34,7 @@ std::string EnrolledMount::InviteTo(const std::string& account, std::vector<std:
 }
 
 std::string EnrolledMount::Invite(std::vector<std::string> more) {
-  const std::string token = InviteTo("alice", std::move(more));
+  std::string token = InviteTo("alice", std::move(more));
   Write(token_file_, token + "\n");
   EXPECT_EQ(0, chmod(token_file_.c_str(), 0600));
   return token;

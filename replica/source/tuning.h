@@ -137,8 +137,8 @@ inline constexpr std::chrono::seconds kVerifyPatience{60};
 inline constexpr int kMaxJudgements = 40;
 // Content of which digests are compared at a time.
 inline constexpr uint64_t kVerifyWindow = 32 << 20;
-// Files of which digests are asked for at the same time, and up to which size. (A replica answers 32
-// requests of a connection at a time, and others are under way.)
+// Files of which digests are asked for at the same time, and up to which size. (A replica answers
+// 32 requests of a connection at a time, and others are under way.)
 inline constexpr size_t kContentsInFlight = 16;
 inline constexpr uint64_t kSmallContent = 1 << 20;
 

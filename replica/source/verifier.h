@@ -77,8 +77,8 @@ class Verifier {
     std::string path;
     meta::ObjectRef parent;  // and name: how the object was met; null for roots of the walk
     std::string name;
-    std::string only;   // of names: just this one; empty: all
-    std::string after;  // of names: those up to this one have been judged
+    std::string only = {};   // of names: just this one; empty: all
+    std::string after = {};  // of names: those up to this one have been judged
     std::shared_ptr<const Names> names = nullptr;  // then not null: our side, as it was listed
     size_t listed = 0;                             // of names: so many has the replica listed
     uint64_t offset = 0;                           // of content

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <atomic>
 #include <iostream>
+#include <random>
 
 #include "replica/transport/certificates.h"
 #include "replica/transport/transport.h"
