@@ -23,8 +23,17 @@ class Pace {
 
   // Bytes that may be sent and not answered. A single chunk may exceed it.
   size_t window() const { return window_; }
-  // Bytes at which a chunk ends; several fit into the window, so that answers come steadily.
-  size_t chunk_bytes() const { return std::clamp(window_ / 4, kLeastChunkBytes, kChunkBytes); }
+  // Bytes at which a chunk ends, before it is compressed; several fit into the window, so that
+  // answers come steadily.
+  size_t chunk_bytes() const {
+    return std::clamp(static_cast<size_t>(static_cast<double>(window_) / kChunksInWindow / ratio_),
+                      kLeastChunkBytes, kChunkBytes);
+  }
+
+  // A chunk of `raw` bytes was sent as so many. The next is taken to compress as well.
+  void Compressed(size_t raw, size_t sent) {
+    ratio_ = std::clamp(static_cast<double>(sent) / static_cast<double>(raw), kLeastRatio, 1.0);
+  }
 
   // The answer to a chunk came `took` after it was sent. `under_way` is what had no answer when it
   // was sent, itself included.
@@ -35,7 +44,11 @@ class Pace {
  private:
   void Set(size_t window, Clock::time_point now);
 
+  static constexpr double kChunksInWindow = 4;
+  static constexpr double kLeastRatio = 1.0 / 64;
+
   size_t window_ = kFirstWindow;
+  double ratio_ = 1;  // of what is sent to what it was before it was compressed
   // What was sent before tells nothing of the present window.
   Clock::time_point since_ = Clock::time_point::min();
 };

@@ -79,6 +79,7 @@ Status StageWriter::SendChunk() {
   Chunk chunk;
   chunk.stage = stage_;
   chunk.sequence = checksums_.size();
+  const size_t raw_size = raw.size();
   chunk.payload = Compress(raw);
   if (chunk.payload.empty()) {
     chunk.payload = std::move(raw);
@@ -88,6 +89,7 @@ Status StageWriter::SendChunk() {
   chunk.checksum = XXH3_64bits(chunk.payload.data(), chunk.payload.size());
   checksums_.push_back(chunk.checksum);
   const size_t bytes = chunk.payload.size();
+  peer_->pace().Compressed(raw_size, bytes);
   while (!in_flight_.empty() && (in_flight_.size() >= kChunksInFlight ||
                                  in_flight_bytes_ + bytes > peer_->pace().window())) {
     RETURN_IF_ERROR(WaitForOldest());

@@ -92,6 +92,15 @@ TEST(Pace, SmallChangesProveNothingOfTheLink) {
   EXPECT_EQ(pace.window(), kFirstWindow);
 }
 
+TEST(Pace, WhatCompressesWellGoesInLargeChunks) {
+  Pace pace;
+  EXPECT_EQ(pace.chunk_bytes(), kFirstWindow / 4);
+  pace.Compressed(64 << 10, 64);
+  EXPECT_EQ(pace.chunk_bytes(), kChunkBytes);
+  pace.Compressed(kChunkBytes, kChunkBytes);
+  EXPECT_EQ(pace.chunk_bytes(), kFirstWindow / 4);
+}
+
 TEST(Pace, WithoutAnswersTheLeastIsSent) {
   Pace pace;
   for (int i = 0; i < 10; ++i) pace.Lost(Pace::Clock::now());
