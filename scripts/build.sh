@@ -17,6 +17,8 @@ Each kind of build has a tree of its own; options combine (--asan --faults: buil
   --werror         warnings as errors (the default where CI=true)
   --dir DIR        build there instead
   --print-dir      only print the directory
+TANDEM_MOUNT_TESTS='a|b' builds, of the tests in tests/mount, only a_test.cc and b_test.cc: a third
+of a build for the sanitizers is those that never run there.
 USAGE
 }
 
@@ -66,5 +68,6 @@ must "Configuring $dir" cmake -S "$root" -B "$dir" -G Ninja \
   -DCMAKE_CXX_COMPILER="$compiler" -DCMAKE_BUILD_TYPE="$build_type" \
   -DTANDEM_SANITIZE="$sanitize" -DTANDEM_FAULT_POINTS="$faults" \
   -DTANDEM_PACKAGED_FUSE="$packaged" -DTANDEM_WERROR="$werror" \
+  -DTANDEM_MOUNT_TESTS="${TANDEM_MOUNT_TESTS:-}" \
   -DCMAKE_DISABLE_PRECOMPILE_HEADERS="$precompile_off"
 exec ninja -C "$dir" -j "$jobs" "$@"

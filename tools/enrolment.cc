@@ -83,6 +83,13 @@ bool HasLine(const std::string& text) {
   return begin != std::string::npos && text.find('\n', begin) != std::string::npos;
 }
 
+// Returns the URL of the daemon at the address that answered, for this key.
+std::string UrlOf(const HostKey& key) {
+  const size_t at = key.place.find('@');
+  const std::string account = at == std::string::npos ? "" : key.place.substr(0, at + 1);
+  return std::string(kTls) + account + key.addresses.front();
+}
+
 // Stores the key, and returns the URL that stands for it.
 Result<std::string> Keep(const replica::Token& token, const std::string& address, Enrolled enrolled,
                          std::string private_key, const std::string& invitation,
@@ -101,13 +108,14 @@ Result<std::string> Keep(const replica::Token& token, const std::string& address
   if (!former || (*former && AccountOf(**former) != AccountOf(key))) {
     key.place = AccountOf(key) + "@" + address;
   } else if (*former) {
-    LogInfo("the key for {} as {} takes the place of the one as {}", address, key.identity,
+    key.place = (*former)->place;
+    LogInfo("the key for {} as {} takes the place of the one as {}", key.place, key.identity,
             (*former)->identity);
   }
   RETURN_IF_ERROR(keys.Store(key));
   RETURN_IF_ERROR(keys.ForgetInvitation(invitation));
   LogInfo("enrolled at {} as {}", key.place, key.identity);
-  return std::string(kTls) + key.place;
+  return UrlOf(key);
 }
 
 }  // namespace
@@ -149,7 +157,7 @@ Result<std::string> Enrol(const replica::Token& token, const HostKeys& keys, con
     ASSIGN_OR_RETURN(const auto known, keys.FindInvited(invitation));
     if (known) {
       RETURN_IF_ERROR(keys.ForgetInvitation(invitation));
-      return std::string(kTls) + known->place;
+      return UrlOf(*known);
     }
     ASSIGN_OR_RETURN(private_key, keys.KeyForInvitation(invitation));
   }

@@ -121,7 +121,10 @@ Result<std::optional<HostKey>> HostKeys::Find(const std::string& place) const {
            (account.empty() || AccountOf(other) == account);
   });
   if (fitting.empty()) return std::optional<HostKey>();
-  if (fitting.size() > 1) {
+  const bool is_one_account = std::ranges::all_of(fitting, [&fitting](const HostKey& fits) {
+    return AccountOf(fits) == AccountOf(fitting.front());
+  });
+  if (!is_one_account) {
     std::string places;
     for (const HostKey& fits : fitting) places += " tls://" + AccountOf(fits) + "@" + address;
     return MakeError(

@@ -115,7 +115,7 @@ Status ObjectShipper::ShipData(const Content& content, ByteRange range, ObjectId
   const bool skip_same =
       compare && basis == content.file.id && !content.staged && range.start % kCompareBlock == 0;
   while (!range.empty()) {
-    const uint64_t step = compare ? kDeltaBytes : stage_.most_content();
+    const uint64_t step = compare ? stage_.most_compared() : stage_.most_content();
     const ByteRange piece{range.start, std::min(range.end, range.start + step)};
     std::string bytes(piece.length(), '\0');
     auto read = content.object.Read(piece.start, bytes);

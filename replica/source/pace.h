@@ -12,6 +12,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 
 #include "replica/source/tuning.h"
 
@@ -26,8 +27,14 @@ class Pace {
   // Bytes at which a chunk ends, before it is compressed; several fit into the window, so that
   // answers come steadily.
   size_t chunk_bytes() const {
-    return std::clamp(static_cast<size_t>(static_cast<double>(window_) / kChunksInWindow / ratio_),
-                      kLeastChunkBytes, kChunkBytes);
+    const auto bytes = static_cast<size_t>(static_cast<double>(window_) / kChunksInWindow / ratio_);
+    // The next may not compress at all, and has to be answered in time, too.
+    return std::clamp(bytes / kBlock * kBlock, kLeastChunkBytes,
+                      std::min(kChunkBytes, kMostWindows * window_));
+  }
+  // Content that is compared for one delta, which is one record, whatever it comes to.
+  uint64_t delta_bytes() const {
+    return window_ < kFirstWindow ? kMostWindows * window_ : kDeltaBytes;
   }
 
   // A chunk of `raw` bytes was sent as so many. The next is taken to compress as well.
@@ -45,6 +52,8 @@ class Pace {
   void Set(size_t window, Clock::time_point now);
 
   static constexpr double kChunksInWindow = 4;
+  static constexpr size_t kMostWindows = 4;
+  static constexpr size_t kBlock = 4096;  // pieces of files begin at one
   static constexpr double kLeastRatio = 1.0 / 64;
 
   size_t window_ = kFirstWindow;

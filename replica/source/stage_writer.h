@@ -36,6 +36,7 @@ class StageWriter {
   uint64_t most_content() const {
     return std::min<uint64_t>(kLiteralBytes, peer_->pace().chunk_bytes());
   }
+  uint64_t most_compared() const { return peer_->pace().delta_bytes(); }
 
  private:
   struct InFlight {

@@ -196,10 +196,18 @@ Status Verifier::JudgeNames(Peer& peer, const Position& position, const Item& it
   }
   const auto& ours = names->entries;
   auto our = std::ranges::upper_bound(ours, item.after, {}, &meta::SourceEntry::name);
+  const auto judge = [&](const meta::SourceEntry* one, const Listed* theirs) -> Status {
+    const Status judged = JudgeName(position, item, one, theirs);
+    if (judged || !meta::IsUnreadable(judged.error())) return judged;
+    const std::string& name = one != nullptr ? one->name : theirs->name;
+    Report({"unreadable", item.path == "." ? name : item.path + "/" + name,
+            judged.error().ToString()});
+    return {};
+  };
   const auto judge_ours_before = [&](const std::string* name) -> Status {
     for (; our != ours.end() && (name == nullptr || our->name < *name); ++our) {
       if (stopping_) return MakeError(ErrorKind::kCancelled, "verify: stopped");
-      RETURN_IF_ERROR(JudgeName(position, item, &*our, nullptr));
+      RETURN_IF_ERROR(judge(&*our, nullptr));
     }
     return {};
   };
@@ -209,7 +217,7 @@ Status Verifier::JudgeNames(Peer& peer, const Position& position, const Item& it
     if (!item.only.empty() && theirs.name != item.only) continue;
     RETURN_IF_ERROR(judge_ours_before(&theirs.name));
     const bool both = our != ours.end() && our->name == theirs.name;
-    RETURN_IF_ERROR(JudgeName(position, item, both ? &*our++ : nullptr, &theirs));
+    RETURN_IF_ERROR(judge(both ? &*our++ : nullptr, &theirs));
   }
   return more ? Status() : judge_ours_before(nullptr);
 }
@@ -226,12 +234,14 @@ Status Verifier::JudgeCommon(const Position& position, const Item& directory,
 
 Status Verifier::JudgeName(const Position& position, const Item& directory,
                            const meta::SourceEntry* listed, const Listed* theirs) {
-  if (listed != nullptr && theirs != nullptr && listed->object.id == theirs->object) {
+  // Our side of the first page has just been listed. Since then others may have been renamed over
+  // what is on the later ones.
+  const bool is_fresh = directory.after.empty();
+  if (is_fresh && listed != nullptr && theirs != nullptr && listed->object.id == theirs->object) {
     return JudgeCommon(position, directory, *listed, *theirs);
   }
   const std::string& name = listed != nullptr ? listed->name : theirs->name;
   const std::string path = directory.path == "." ? name : directory.path + "/" + name;
-  // Our side may have been listed some time ago.
   std::optional<meta::SourceEntry> ours;
   ASSIGN_OR_RETURN(std::optional<meta::ObjectRef> found, tree_.LookupIn(directory.object, name));
   if (found) ours = meta::SourceEntry{name, std::move(*found)};

@@ -31,6 +31,7 @@ std::vector<GuestRef> FrameMemory::ChooseToResume(const Guests& guests) {
   for (const auto& [key, guest] : guests) {
     if (guest->ended || !guest->wants_memory || IsShortFor(*guest)) continue;
     guest->wants_memory = false;
+    guest->last_bytes = Guest::Clock::now();  // that it waited was not its fault
     resumed.push_back(guest);
   }
   std::unordered_map<std::string, GuestRef> nearest;  // null: one of the peer's frames gets on
@@ -47,6 +48,7 @@ std::vector<GuestRef> FrameMemory::ChooseToResume(const Guests& guests) {
     if (guest == nullptr) continue;
     guest->wants_memory = false;
     guest->may_exceed = true;
+    guest->last_bytes = Guest::Clock::now();
     resumed.push_back(guest);
   }
   return resumed;

@@ -82,13 +82,16 @@ TEST_F(FullStore, BlocksTheLinkWhileStagingAndNothingIsLost) {
 TEST_F(FullStore, BlocksTheLinkWhileApplyingAndNothingIsLost) {
   MakeStore(45 * kMiB);
   ASSERT_TRUE(full_->Start());
-  mount_.options().more = {"--interval", "2000"};
   ASSERT_TRUE(mount_.Start());
   ASSERT_TRUE(mount_.Sync());
-  // Small files are written twice: to the stage, and to the tree.
+  // Small files are written twice: to the stage, and to the tree. In one cut: of two, the stage of
+  // the first makes room for the second.
+  ASSERT_EQ(mount_.Tandem("pause").code, 0);
+  ASSERT_TRUE(mount_.WaitForState("paused"));
   for (uint64_t i = 0; i < 300; ++i) {
     Write(mount_.path() + "/" + std::to_string(i), RandomBytes(100 << 10, i));
   }
+  ASSERT_EQ(mount_.Tandem("resume").code, 0);
   ExpectBlockedUntilThereIsSpace();
 }
 

@@ -34,7 +34,7 @@ class Enrolment : public replica::RegistryTest {
                   const std::string& bytes) -> Result<std::string> {
       ++asked_;
       const auto parsed = replica::StreamUrl::Parse(url);
-      if (!parsed || parsed->address != "tcp://daemon:7447") {
+      if (!parsed || parsed->address != "tcp://" + address_) {
         return MakeError(ErrorKind::kUnreachable, "connect to " + url, ECONNREFUSED);
       }
       PeerIdentity peer = Stranger();
@@ -72,6 +72,7 @@ class Enrolment : public replica::RegistryTest {
 
   const std::string keys_directory_ = scratch_.Path("config/tandemfs/keys");
   const HostKeys keys_{keys_directory_};
+  std::string address_ = "daemon:7447";  // where the daemon answers
   std::atomic<int> asked_{0};
   bool loses_answers_ = false;
 };
@@ -168,6 +169,19 @@ TEST_F(Enrolment, AsAnotherAccountLeavesTheFirstKeyAlone) {
               AllOf(HasSubstr("tls://alice@also.daemon:7447"), HasSubstr("tls://bob@also")));
   EXPECT_THAT(of("tls://carol@daemon:7447"), HasSubstr("no key for it"));
   EXPECT_FALSE(RenewIfAsked("tls://bob@daemon:7447", keys_, Daemon()).value());
+}
+
+TEST_F(Enrolment, AtAnotherAddressReplacesTheKeyOfTheSameAccount) {
+  ASSERT_EQ(Enrolled(TokenFor("alice")).value(), "tls://daemon:7447");
+  const std::string former = CredentialsFor("tls://daemon:7447", keys_)->private_key;
+  address_ = "also.daemon:7447";
+  EXPECT_EQ(Enrolled(TokenFor("alice")).value(), "tls://also.daemon:7447");
+  EXPECT_EQ(FilesLeft(), 1u);
+  const std::string key = CredentialsFor("tls://also.daemon:7447", keys_)->private_key;
+  EXPECT_NE(key, former);
+  for (const std::string place : {"daemon:7447", "alice@daemon:7447", "unreachable:1"}) {
+    EXPECT_EQ(CredentialsFor("tls://" + place, keys_)->private_key, key) << place;
+  }
 }
 
 TEST_F(Enrolment, IsNeededForTls) {

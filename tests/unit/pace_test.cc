@@ -106,6 +106,11 @@ TEST(Pace, WithoutAnswersTheLeastIsSent) {
   for (int i = 0; i < 10; ++i) pace.Lost(Pace::Clock::now());
   EXPECT_EQ(pace.window(), kLeastWindow);
   EXPECT_EQ(pace.chunk_bytes(), kLeastChunkBytes);
+  // Whatever comes next arrives over 128 kbit/s before the answer is given up.
+  constexpr uint64_t kInTime = 16'000 * kAnswerTimeout / seconds(1);
+  EXPECT_LE(pace.delta_bytes(), kInTime);
+  pace.Compressed(64 << 10, 64);
+  EXPECT_LE(pace.chunk_bytes(), kInTime);
 }
 
 }  // namespace
