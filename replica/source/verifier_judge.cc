@@ -197,7 +197,7 @@ Status Verifier::JudgeNames(Peer& peer, const Position& position, const Item& it
   const auto& ours = names->entries;
   auto our = std::ranges::upper_bound(ours, item.after, {}, &meta::SourceEntry::name);
   const auto judge = [&](const meta::SourceEntry* one, const Listed* theirs) -> Status {
-    const Status judged = JudgeName(position, item, one, theirs);
+    Status judged = JudgeName(position, item, one, theirs);
     if (judged || !meta::IsUnreadable(judged.error())) return judged;
     const std::string& name = one != nullptr ? one->name : theirs->name;
     Report({"unreadable", item.path == "." ? name : item.path + "/" + name,
