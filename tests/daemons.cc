@@ -4,11 +4,14 @@
 #include <signal.h>
 #include <sys/mount.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 #include <filesystem>
 #include <random>
+
+#include "tests/files.h"
 
 namespace tandem::test {
 namespace {
@@ -97,6 +100,19 @@ void ReplicaDaemon::Kill() { KillAndReap(process_); }
 AssertionResult ReplicaDaemon::Stop() {
   process_->Signal(SIGTERM);
   return Ended(*process_, "tandemd");
+}
+
+AssertionResult ReplicaDaemon::Invite(const std::string& address, const std::string& file,
+                                      const std::vector<std::string>& more,
+                                      const Environment& environment) const {
+  std::vector<std::string> command = {Program("tandemd"), "invite", "alice",   "--allow-special",
+                                      "--address",        address,  "--store", store_};
+  command.insert(command.end(), more.begin(), more.end());
+  const Outcome invited = Execute(Launch{command, environment});
+  if (invited.code != 0) return AssertionFailure() << invited;
+  Write(file, invited.out);
+  chmod(file.c_str(), 0600);
+  return AssertionSuccess();
 }
 
 // ---- Mount -------------------------------------------------------------------------------------

@@ -35,6 +35,11 @@ class ReplicaDaemon {
   ::testing::AssertionResult Start(const Environment& environment = {});
   void Kill();                        // SIGKILL
   ::testing::AssertionResult Stop();  // SIGTERM
+  // Runs `tandemd invite alice --allow-special --address ADDRESS MORE...` for its store, and puts
+  // the token in `file`, which others cannot read.
+  ::testing::AssertionResult Invite(const std::string& address, const std::string& file,
+                                    const std::vector<std::string>& more = {},
+                                    const Environment& environment = {}) const;
 
   // Runs it as this user, from the next start on; who owns the store.
   void set_user(uid_t user) { user_ = user; }

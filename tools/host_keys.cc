@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
+#include "replica/accounts/accounts.h"
 #include "replica/transport/certificates.h"
 
 namespace tandem::tools {
@@ -141,7 +142,7 @@ Result<std::optional<HostKey>> HostKeys::FindInvited(const std::string& invitati
   return std::optional<HostKey>(std::move(found.front()));
 }
 
-std::string AccountOf(const HostKey& key) { return key.identity.substr(0, key.identity.find('/')); }
+std::string AccountOf(const HostKey& key) { return std::string(replica::AccountOf(key.identity)); }
 
 std::string HostKeys::PathOfInvitation(const std::string& invitation) const {
   return directory_ + "/" + std::string(kInvited) + invitation.substr(0, kInvitationDigits) +

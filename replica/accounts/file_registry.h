@@ -1,6 +1,6 @@
 // Decides what peers may do by STORE/.tandemd/accounts.json (replica/accounts/ACCOUNTS.md). Notices
 // at the next request what `tandemd invite` and `tandemd account` have changed. While the file
-// cannot be read, hosts with keys are refused, and so are users of this host who have an account of
+// cannot be read, hosts with keys are refused, and so are users of this host with an account of
 // their own, because their quota is unknown; account local goes on.
 //
 // Any thread. A request costs one stat(2); only Enrol and Renew wait for the disk. A thread of its

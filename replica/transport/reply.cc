@@ -64,7 +64,7 @@ class StreamReplySocket final : public ReplySocket, private Guest::Host {
   GuestRef NextGuest() REQUIRES(mutex_);
   void AddWorker() REQUIRES(mutex_);
   void Work() EXCLUDES(mutex_);
-  void Answer(Guest& guest, const Frame& frame) EXCLUDES(mutex_);
+  void Answer(Guest& guest, const ConnectionRef& connection, const Frame& frame) EXCLUDES(mutex_);
   void Send(Guest& guest, uint32_t id, std::shared_ptr<const std::string> reply) EXCLUDES(mutex_);
   void Sweep() EXCLUDES(mutex_);
 
@@ -324,11 +324,13 @@ GuestRef StreamReplySocket::NextGuest() {
 void StreamReplySocket::Work() {
   for (;;) {
     GuestRef guest;
+    ConnectionRef connection;
     Frame frame;
     {
       MutexLock lock(mutex_);
       while (!closing_ && (guest = NextGuest()) == nullptr) work_.Wait(mutex_);
       if (closing_) return;
+      connection = guest->connection;
       frame = std::move(guest->waiting.front());
       guest->waiting.pop_front();
       ++guest->running;
@@ -336,7 +338,7 @@ void StreamReplySocket::Work() {
       if (!guest->waiting.empty()) queue_.push_back(guest);  // the others come first
       if (--idle_ == 0 && static_cast<int>(workers_.size()) < options_.workers) AddWorker();
     }
-    Answer(*guest, frame);
+    Answer(*guest, connection, frame);
     const size_t bytes = frame.size();
     frame = Frame();
     bool resume = false;
@@ -347,6 +349,7 @@ void StreamReplySocket::Work() {
       // Some may wait for this one of their identity.
       if (--running_[guest->identity] == 0) running_.erase(guest->identity);
       if (!queue_.empty()) work_.NotifyOne();
+      CountUnsent(*guest);
       memory_.Release(*guest, guest->ended && guest->running == 0 ? guest->frame_bytes : bytes);
       resume = guest->paused && !guest->ended && !IsFull(*guest);
       if (resume) guest->paused = false;
@@ -355,12 +358,7 @@ void StreamReplySocket::Work() {
   }
 }
 
-void StreamReplySocket::Answer(Guest& guest, const Frame& frame) {
-  ConnectionRef connection;
-  {
-    MutexLock lock(mutex_);
-    connection = guest.connection;
-  }
+void StreamReplySocket::Answer(Guest& guest, const ConnectionRef& connection, const Frame& frame) {
   try {
     auto reply = std::make_shared<const std::string>(handler_(frame.body(), connection));
     if (reply->size() <= options_.max_message_bytes) {
@@ -383,8 +381,6 @@ void StreamReplySocket::Send(Guest& guest, uint32_t id, std::shared_ptr<const st
     return guest.channel().End(Error(ErrorKind::kRefused, EBUSY, "the peer takes no answers"));
   }
   guest.channel().Send(id, std::move(reply));
-  MutexLock lock(mutex_);
-  CountUnsent(guest);
 }
 
 StreamReplySocket::~StreamReplySocket() {

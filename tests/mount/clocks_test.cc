@@ -30,21 +30,12 @@ class Clocks : public MountTest {
     Write(source_ + "/of-the-future", "later");
     SetTimes(source_ + "/of-the-future", {now + 2 * kYear, 5}, {now + 2 * kYear, 123'456'789});
   }
-  Outcome Tandemd(std::vector<std::string> words, const Environment& environment) {
-    words.insert(words.begin(), Program("tandemd"));
-    words.insert(words.end(), {"--store", replica_.store()});
-    return Execute(Launch{std::move(words), environment});
-  }
   // By the backup host's clock.
   void Invite() { InviteBy(replica_clock_.environment()); }
   void InviteBy(const Environment& environment) {
-    const Outcome invited = Tandemd({"invite", "alice", "--allow-special", "--expires", "1h",
-                                     "--address", "127.0.0.1:" + std::to_string(port_)},
-                                    environment);
-    ASSERT_EQ(invited.code, 0) << invited;
     const std::string token = scratch_.Path("token");
-    Write(token, invited.out);
-    chmod(token.c_str(), 0600);
+    ASSERT_TRUE(replica_.Invite("127.0.0.1:" + std::to_string(port_), token, {"--expires", "1h"},
+                                environment));
     mount_.options().replicas = {"one=@" + token};
     mount_.options().environment["TANDEM_KEYS"] = scratch_.Path("keys");
   }

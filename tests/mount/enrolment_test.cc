@@ -91,9 +91,7 @@ TEST_F(EnrolledMount, MayHaveAReplicaUnderEachOfTwoAccounts) {
   ASSERT_TRUE(mount_.Start());
   ASSERT_TRUE(mount_.Unmount());
   const std::string address = "127.0.0.1:" + std::to_string(port_);
-  const Outcome invited = Tandemd({"invite", "bob", "--address", address});
-  ASSERT_EQ(invited.code, 0) << invited;
-  Write(token_file_, invited.out);
+  Write(token_file_, InviteTo("bob") + "\n");
   mount_.options().replicas = {"backup=tls://" + address, "other=@" + token_file_};
   ASSERT_TRUE(mount_.Start());
   EXPECT_TRUE(IsSame());

@@ -2,7 +2,6 @@
 // on each link at the same time. What status says is held against the replicas' disks throughout;
 // what one link meets delays no other; when the links are back, so are the replicas, and the same.
 #include <gmock/gmock.h>
-#include <sys/stat.h>
 
 #include <algorithm>
 #include <array>
@@ -11,14 +10,12 @@
 #include <thread>
 
 #include "tests/files.h"
-#include "tests/mount_fixture.h"
-#include "tests/namespaces.h"
+#include "tests/network_fixture.h"
 #include "tests/status_watch.h"
 
 namespace tandem::test {
 namespace {
 
-constexpr int kPort = 7447;
 constexpr size_t kReplicas = 3;
 constexpr std::array<const char*, kReplicas> kNames = {"one", "two", "three"};
 // A sync with a replica that nothing is wrong with. It takes some tens of milliseconds.
@@ -84,14 +81,11 @@ const Trouble kKilled = {"daemon killed", LinkState::kKilled, [](BackupHost&) {}
                            EXPECT_TRUE(host.daemon.Start());
                          }};
 
-class FourHosts : public MountTest {
+class FourHosts : public NetworkTest {
  protected:
   void SetUp() override {
-    MountTest::SetUp();
+    NetworkTest::SetUp();
     if (IsSkipped()) return;
-    if (!Cable::IsPossible()) {
-      GTEST_SKIP() << "makes networks: needs root, iproute2 and nftables";
-    }
     mount_.options().under = source_host_->Within();
     mount_.options().environment["TANDEM_KEYS"] = scratch_.Path("keys");
     mount_.options().replicas.clear();
@@ -116,13 +110,8 @@ class FourHosts : public MountTest {
   }
   // Returns the file with the token.
   std::string Invite(size_t i) {
-    const Outcome invited =
-        Execute({Program("tandemd"), "invite", "alice", "--allow-special", "--address",
-                 AddressOf(i), "--store", hosts_[i]->daemon.store()});
-    EXPECT_EQ(invited.code, 0) << invited;
     std::string file = scratch_.Path(std::string("token-") + kNames[i]);
-    Write(file, invited.out);
-    chmod(file.c_str(), 0600);
+    EXPECT_TRUE(hosts_[i]->daemon.Invite(AddressOf(i), file));
     return file;
   }
   static std::string Volume() { return std::string("alice/") + kVolume; }

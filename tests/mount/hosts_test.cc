@@ -7,27 +7,22 @@
 #include <thread>
 
 #include "tests/files.h"
-#include "tests/mount_fixture.h"
-#include "tests/namespaces.h"
+#include "tests/network_fixture.h"
 #include "tests/ssh_server.h"
 
 namespace tandem::test {
 namespace {
 
-constexpr int kPort = 7447;
 // From the end of a fault to `current`.
 constexpr seconds kBackWithin{5};
 // A replica that cannot be reached for longer is not called current.
 constexpr seconds kNoticedWithin{6};
 
-class BetweenHosts : public MountTest {
+class BetweenHosts : public NetworkTest {
  protected:
   void SetUp() override {
-    MountTest::SetUp();
+    NetworkTest::SetUp();
     if (IsSkipped()) return;
-    if (!Cable::IsPossible()) {
-      GTEST_SKIP() << "makes networks: needs root, iproute2 and nftables";
-    }
     cable_ = std::make_unique<Cable>();
     replica_.Move(cable_->far().Within(),
                   "tcp://" + std::string(Cable::kFar) + ":" + std::to_string(kPort));

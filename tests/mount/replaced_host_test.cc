@@ -1,13 +1,11 @@
 // A backup host that is replaced by an empty machine with its address: what it held is sent again,
 // once it is trusted.
 #include <gmock/gmock.h>
-#include <sys/stat.h>
 
 #include <filesystem>
 
 #include "tests/files.h"
-#include "tests/mount_fixture.h"
-#include "tests/namespaces.h"
+#include "tests/network_fixture.h"
 
 namespace tandem::test {
 namespace {
@@ -16,17 +14,13 @@ namespace stdfs = std::filesystem;
 using ::testing::AllOf;
 using ::testing::HasSubstr;
 
-constexpr int kPort = 7447;
 constexpr int kReplicaIsBlocked = 3;  // tandem status --help
 
-class ReplacedHost : public MountTest {
+class ReplacedHost : public NetworkTest {
  protected:
   void SetUp() override {
-    MountTest::SetUp();
+    NetworkTest::SetUp();
     if (IsSkipped()) return;
-    if (!Cable::IsPossible()) {
-      GTEST_SKIP() << "makes networks: needs root, iproute2 and nftables";
-    }
     cable_ = std::make_unique<Cable>();
     mount_.options().under = cable_->near().Within();
     mount_.options().environment["TANDEM_KEYS"] = scratch_.Path("keys");
@@ -40,12 +34,8 @@ class ReplacedHost : public MountTest {
   }
   // Returns what --replica is to be told.
   std::string Invite() {
-    const Outcome invited = Execute({Program("tandemd"), "invite", "alice", "--allow-special",
-                                     "--address", Address(), "--store", replica_.store()});
-    EXPECT_EQ(invited.code, 0) << invited;
     const std::string file = scratch_.Path("token");
-    Write(file, invited.out);
-    chmod(file.c_str(), 0600);
+    EXPECT_TRUE(replica_.Invite(Address(), file));
     return "one=@" + file;
   }
   // The machine and its disk.
