@@ -9,6 +9,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <cerrno>
 #include <cstdlib>
 #include <filesystem>
 #include <sstream>
@@ -44,8 +46,10 @@ std::string ReadToTheEnd(const UniqueFd& fd) {
   std::string text;
   char bytes[256];
   ssize_t count = 0;
-  while ((count = read(fd.get(), bytes, sizeof bytes)) > 0) {
-    text.append(bytes, static_cast<size_t>(count));
+  // The end of a child that posix_spawn has not yet returned for interrupts a read with a timeout,
+  // although nothing handles SIGCHLD: the thread that is its parent still blocks all signals.
+  while ((count = read(fd.get(), bytes, sizeof bytes)) > 0 || (count < 0 && errno == EINTR)) {
+    text.append(bytes, static_cast<size_t>(std::max<ssize_t>(count, 0)));
   }
   return count == 0 ? text : text + " and no end";
 }
