@@ -15,7 +15,9 @@
 namespace tandem::replica {
 namespace {
 
-constexpr size_t kReadBytes = 1 << 20;
+constexpr size_t kReadBytes = 256 << 10;
+// Holes are not looked for in smaller files, unless they are to be marked: reading takes less time.
+constexpr uint64_t kHolesFrom = 64 << 10;
 constexpr size_t kBlake2Bytes = 32;
 
 class Xxh3Hasher final : public Hasher {
@@ -161,22 +163,30 @@ Result<std::unique_ptr<Hasher>> Hasher::Create(HashAlgorithm algorithm) {
   return hasher;
 }
 
-Result<Digests> DigestBlocks(int fd, uint64_t offset, uint64_t length, uint32_t block_size,
-                             HashAlgorithm algorithm, Cache cache) {
-  ASSIGN_OR_RETURN(const std::unique_ptr<Hasher> hasher, Hasher::Create(algorithm));
+Result<Digests> DigestBlocks(int fd, uint64_t offset, uint64_t length,
+                             const DigestOptions& options) {
+  const uint32_t block_size = options.block_size;
+  ASSIGN_OR_RETURN(const std::unique_ptr<Hasher> hasher, Hasher::Create(options.algorithm));
   struct stat stat_buffer;
   if (fstat(fd, &stat_buffer) != 0) return ErrnoError("stat");
   Digests digests;
   digests.file_size = static_cast<uint64_t>(stat_buffer.st_size);
-  digests.digest_size = DigestSize(algorithm);
+  digests.digest_size = DigestSize(options.algorithm);
   const uint64_t end = std::min(offset + length, digests.file_size);
-  if (cache == Cache::kDrop && offset < end) DropCache(fd, offset, end - offset);
+  if (offset >= end) return digests;
+  if (options.drop_cache) DropCache(fd, offset, end - offset);
 
-  BlockReader reader(fd, *hasher, std::min<size_t>(kReadBytes, block_size));
+  const bool finds_holes = options.mark_holes || digests.file_size >= kHolesFrom;
+  const uint64_t at_a_time = std::min<uint64_t>({kReadBytes, block_size, end - offset});
+  BlockReader reader(fd, *hasher, at_a_time);
   std::string of_zeros;  // the digest of a whole block that is a hole
   for (uint64_t block = offset; block < end; block += block_size) {
     const uint64_t block_end = std::min(block + block_size, end);
-    if (reader.IsHole(block, block_end)) {
+    if (finds_holes && reader.IsHole(block, block_end)) {
+      if (options.mark_holes) {
+        digests.digests.append(digests.digest_size, '\0');
+        continue;
+      }
       const bool whole = block_end - block == block_size;
       if (!whole || of_zeros.empty()) {
         reader.HashZeros(block_end - block);

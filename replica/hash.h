@@ -26,15 +26,10 @@ class Hasher {
   virtual std::string Finish() = 0;
 };
 
-enum class Cache {
-  kUse,
-  kDrop,  // write the range back and drop it from the page cache first, to read from the device
-};
-
 // Returns the digests of the blocks of `fd` in [offset, offset+length), in the form of Digests.
 // Requires `fd` to be open for reading.
-Result<Digests> DigestBlocks(int fd, uint64_t offset, uint64_t length, uint32_t block_size,
-                             HashAlgorithm algorithm, Cache cache);
+Result<Digests> DigestBlocks(int fd, uint64_t offset, uint64_t length,
+                             const DigestOptions& options);
 
 // Like DigestBlocks, for bytes in memory.
 Result<std::string> DigestBytes(std::string_view bytes, uint32_t block_size,

@@ -242,6 +242,18 @@ Result<std::optional<SourceObject>> SourceTree::OpenListed(const SourceObject& d
   return Open(entry.object);  // it was renamed meanwhile
 }
 
+Result<std::optional<SourceTree::Named>> SourceTree::OpenName(const SourceObject& directory,
+                                                              const ObjectId& parent,
+                                                              const std::string& name) const {
+  UniqueFd fd(openat(directory.path_fd(), name.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC));
+  if (!fd.valid() && (errno == ENOENT || errno == ENOTDIR)) return std::nullopt;
+  if (!fd.valid()) return ErrnoError("open " + name);
+  ASSIGN_OR_RETURN(IdentifiedObject found, Identify(fd.get(), ""));
+  if (found.mount_id != mount_id_) return std::nullopt;
+  NoteNameIfForgotten(found.id, parent, name);
+  return Named{{found.id, std::move(found.handle)}, SourceObject(std::move(fd))};
+}
+
 Result<std::optional<ObjectRef>> SourceTree::Lookup(int directory_fd, const char* name) const {
   auto found = Identify(directory_fd, name);
   if (!found) {

@@ -82,6 +82,14 @@ class SourceTree {
   Result<std::optional<SourceObject>> OpenListed(const SourceObject& directory,
                                                  const ObjectId& parent,
                                                  const SourceEntry& entry) const;
+  struct Named {
+    ObjectRef ref;
+    SourceObject object;
+  };
+  // Opens the object that `name` leads to in `directory`, whose id is `parent`. Returns nullopt if
+  // there is no such name, or if it is the root of a nested mount.
+  Result<std::optional<Named>> OpenName(const SourceObject& directory, const ObjectId& parent,
+                                        const std::string& name) const;
   // Returns the object that `name` leads to. Returns nullopt if there is no such name, or if it is
   // the root of a nested mount, which is not replicated.
   Result<std::optional<ObjectRef>> Lookup(int directory_fd, const char* name) const;

@@ -160,15 +160,17 @@ Result<std::vector<ByteRange>> ObjectShipper::FindDiffering(const Content& conte
   ask.object = content.file.id;
   ask.offset = window.start;
   ask.length = window.length();
-  ask.block_size = kCompareBlock;
+  ask.digests.block_size = kCompareBlock;
   ASSIGN_OR_RETURN(Peer::Pending answer, peer_.Send(ask));
-  ASSIGN_OR_RETURN(const std::string ours, DigestBytes(bytes, kCompareBlock, ask.algorithm));
+  ASSIGN_OR_RETURN(const std::string ours,
+                   DigestBytes(bytes, kCompareBlock, ask.digests.algorithm));
   ASSIGN_OR_RETURN(const Reply reply, answer.Wait());
   if (reply.code == ReplyCode::kNotFound) return std::vector{window};
   RETURN_IF_ERROR(Peer::ToStatus(reply));
   const auto* theirs = std::get_if<Digests>(&reply.body);
   if (theirs == nullptr) return MakeError(ErrorKind::kProtocol, "digests: answer of another kind");
-  return DifferingBlocks(ours, theirs->digests, DigestSize(ask.algorithm), window, kCompareBlock);
+  return DifferingBlocks(ours, theirs->digests, DigestSize(ask.digests.algorithm), window,
+                         kCompareBlock);
 }
 
 Status ObjectShipper::ShipReadable(const Content& content, ByteRange range, const Error& error) {

@@ -103,13 +103,13 @@ void Peer::SeeWhetherThere(std::chrono::milliseconds timeout) {
   if (!answer) LogDebug("no answer from {}: {}", url_, answer.error().ToString());
 }
 
-Result<Peer::Pending> Peer::Send(RequestBody body) {
+Result<PeerSession::Pending> PeerSession::Send(RequestBody body) const {
   ASSIGN_OR_RETURN(auto call,
                    socket_->Send(EncodeRequest({session_, std::move(body)}), answer_timeout_));
-  return Pending(url_, std::move(call));
+  return Pending(*url_, std::move(call));
 }
 
-Result<Reply> Peer::Pending::Wait() {
+Result<Reply> PeerSession::Pending::Wait() {
   const auto bytes = call_->Wait();
   if (!bytes && bytes.error().kind() == ErrorKind::kUnreachable) {
     return MakeError(ErrorKind::kUnreachable,

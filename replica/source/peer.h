@@ -1,8 +1,8 @@
 // A replica daemon as tandemfs sees it: typed requests over a RequestSocket, with the session they
 // belong to.
 //
-// One thread. Others may call only Close, Reconnect, SeeWhetherThere and the functions that tell of
-// connections, silence and bytes.
+// One thread. Others may use a PeerSession, and call only Close, Reconnect, SeeWhetherThere and the
+// functions that tell of connections, silence and bytes.
 #pragma once
 
 #include <chrono>
@@ -18,6 +18,38 @@
 #include "replica/wire/messages.h"
 
 namespace tandem::replica {
+
+// Sends requests of one session. They fail once the session has ended, and Peer::Open begins
+// another. Any thread may use it; the peer must outlive it.
+class PeerSession {
+ public:
+  // One request under way.
+  class Pending {
+   public:
+    Result<Reply> Wait();
+    // Returns the time from the sending of the request to the answer, once Wait has returned it.
+    std::chrono::steady_clock::duration took() const { return call_->took(); }
+
+   private:
+    friend class PeerSession;
+    Pending(const std::string& url, std::unique_ptr<RequestSocket::Call> call)
+        : url_(&url), call_(std::move(call)) {}
+    const std::string* url_;  // the peer's
+    std::unique_ptr<RequestSocket::Call> call_;
+  };
+  Result<Pending> Send(RequestBody body) const;
+
+ private:
+  friend class Peer;
+  PeerSession(const std::string& url, RequestSocket& socket,
+              std::chrono::milliseconds answer_timeout, SessionId session)
+      : url_(&url), socket_(&socket), answer_timeout_(answer_timeout), session_(session) {}
+
+  const std::string* url_;
+  RequestSocket* socket_;
+  std::chrono::milliseconds answer_timeout_;
+  SessionId session_;
+};
 
 class Peer {
  public:
@@ -53,21 +85,10 @@ class Peer {
   // Returns false if it has no such directory, and kProtocol if the list does not end.
   Result<bool> ForEachName(List ask, const std::function<Status(Listed&)>& take);
 
-  // One request under way.
-  class Pending {
-   public:
-    Result<Reply> Wait();
-    // Returns the time from the sending of the request to the answer, once Wait has returned it.
-    std::chrono::steady_clock::duration took() const { return call_->took(); }
-
-   private:
-    friend class Peer;
-    Pending(const std::string& url, std::unique_ptr<RequestSocket::Call> call)
-        : url_(&url), call_(std::move(call)) {}
-    const std::string* url_;  // the peer's
-    std::unique_ptr<RequestSocket::Call> call_;
-  };
-  Result<Pending> Send(RequestBody body);
+  using Pending = PeerSession::Pending;
+  Result<Pending> Send(RequestBody body) { return session().Send(std::move(body)); }
+  // Returns the current session, for requests that other threads send.
+  PeerSession session() const { return {url_, *socket_, answer_timeout_, session_}; }
 
   // kOk is no error. kUnknownSession, kWrongBase and kBusy become kUnreachable: the caller opens
   // another session.

@@ -135,11 +135,12 @@ inline constexpr std::chrono::milliseconds kVerifySlice{25};
 inline constexpr std::chrono::seconds kVerifyPatience{60};
 // How often an object is judged that goes on changing.
 inline constexpr int kMaxJudgements = 40;
-// Content of which digests are compared at a time.
-inline constexpr uint64_t kVerifyWindow = 32 << 20;
-// Files of which digests are asked for at the same time, and up to which size. (A replica answers
-// 32 requests of a connection at a time, and others are under way.)
-inline constexpr size_t kContentsInFlight = 16;
-inline constexpr uint64_t kSmallContent = 1 << 20;
+// Content and names that are compared at a time: redoes wait while the replica reads them.
+inline constexpr uint64_t kVerifyWindow = 8 << 20;
+inline constexpr ptrdiff_t kNamesInAPage = 512;
+// Threads of a survey: each has a request under way.
+inline constexpr int kSurveyThreads = 4;
+// How often in a row a replica may answer a survey that it is busy.
+inline constexpr int kMaxSurveysInVain = 60;
 
 }  // namespace tandem::replica

@@ -11,16 +11,11 @@
 #include "replica/apply/special_attributes.h"
 #include "replica/apply/tree_path.h"
 #include "replica/delta.h"
+#include "replica/store/listing_builder.h"
 #include "replica/store/tuning.h"
 
 namespace tandem::replica {
 namespace {
-
-size_t SizeOf(const Listed& listed) {
-  size_t size = 160 + listed.name.size() + listed.attributes.link_target.size();
-  for (const auto& [name, value] : listed.attributes.xattrs) size += name.size() + value.size();
-  return size;
-}
 
 meta::WithXattrs Xattrs(bool wanted) {
   return wanted ? meta::WithXattrs::kYes : meta::WithXattrs::kNo;
@@ -39,24 +34,6 @@ Result<meta::Attributes> ReadFromDisk(Catalog& catalog, std::optional<ObjectId> 
   return attributes;
 }
 
-// Collects entries until the limits are reached.
-class ListingBuilder {
- public:
-  bool full() const { return listing_.entries.size() >= kMaxListed || bytes_ >= kMaxListedBytes; }
-  void Add(Listed listed) {
-    bytes_ += SizeOf(listed);
-    listing_.entries.push_back(std::move(listed));
-  }
-  Listing Take(bool more) {
-    listing_.more = more;
-    return std::move(listing_);
-  }
-
- private:
-  Listing listing_;
-  size_t bytes_ = 0;
-};
-
 Result<Listing> ListFromDatabase(Catalog& catalog, const List& request) {
   ASSIGN_OR_RETURN(auto entries,
                    catalog.EntriesOf(request.directory, request.after, kMaxListed + 1));
@@ -70,25 +47,6 @@ Result<Listing> ListFromDatabase(Catalog& catalog, const List& request) {
     }
     if (!request.with_xattrs) row->attributes.xattrs.clear();
     builder.Add({std::move(entry.name), entry.child, std::move(row->attributes), row->changed});
-  }
-  return builder.Take(false);
-}
-
-Result<Listing> ListFromDisk(Catalog& catalog, int directory_fd, const List& request) {
-  ASSIGN_OR_RETURN(std::vector<std::string> names, NamesIn(directory_fd));
-  std::erase_if(names, [&](const std::string& name) { return name <= request.after; });
-  std::ranges::sort(names);
-  ListingBuilder builder;
-  for (std::string& name : names) {
-    if (builder.full()) return builder.Take(true);
-    auto fd = OpenBeneath(directory_fd, name, O_PATH);
-    if (!fd && MeansAbsent(fd.error())) continue;
-    if (!fd) return tl::unexpected<Error>(std::move(fd.error()));
-    ASSIGN_OR_RETURN(const auto inode, InodeAt(fd->get(), ""));
-    ASSIGN_OR_RETURN(const auto object, catalog.FindInode(inode.value_or(InodeId())));
-    ASSIGN_OR_RETURN(auto attributes,
-                     ReadFromDisk(catalog, object, fd->get(), request.with_xattrs));
-    builder.Add({std::move(name), object.value_or(ObjectId()), std::move(attributes), {}});
   }
   return builder.Take(false);
 }
@@ -143,12 +101,7 @@ Result<bool> IsAsItWas(ObjectId object, const meta::Attributes& left, Catalog& c
 
 }  // namespace
 
-Result<std::optional<Listing>> ListNames(Catalog& catalog, Tree& tree, const List& request) {
-  if (request.origin == Origin::kDisk) {
-    ASSIGN_OR_RETURN(const Tree::Directory fd, tree.OpenDirectory(request.directory));
-    if (fd == nullptr) return std::nullopt;
-    return ListFromDisk(catalog, fd->get(), request);
-  }
+Result<std::optional<Listing>> ListNames(Catalog& catalog, const List& request) {
   if (request.directory != kRootObject) {
     ASSIGN_OR_RETURN(const auto kind, catalog.FindKind(request.directory));
     if (kind != meta::Kind::kDirectory) return std::nullopt;

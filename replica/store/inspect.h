@@ -1,5 +1,5 @@
-// Answers List, Find, GetSignature and GetDigests from the catalog or from the disk. Called only
-// while no redo runs, when the tree and the catalog agree.
+// Answers List from the catalog (disk_listing.h does it from the disk), Find, and GetSignature.
+// Called only while no redo runs, when the tree and the catalog agree.
 //
 // One thread for one Catalog.
 #pragma once
@@ -14,8 +14,8 @@
 
 namespace tandem::replica {
 
-// Returns nullopt if the replica has no such directory.
-Result<std::optional<Listing>> ListNames(Catalog& catalog, Tree& tree, const List& request);
+// Lists names from the catalog. Returns nullopt if the replica has no such directory.
+Result<std::optional<Listing>> ListNames(Catalog& catalog, const List& request);
 Result<Found> FindObjects(Catalog& catalog, Tree& tree, const Find& request);
 
 // Opens the file for reading. Returns an invalid descriptor if there is no such regular file. The

@@ -1,11 +1,14 @@
 #include "replica/store/replica_reader.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 
 #include "replica/apply/file_data.h"
 #include "replica/apply/tree.h"
 #include "replica/delta.h"
 #include "replica/hash.h"
+#include "replica/store/disk_listing.h"
 #include "replica/store/inspect.h"
 #include "replica/store/redo_pause.h"
 #include "replica/store/volume_replies.h"
@@ -53,20 +56,48 @@ Reply ReplicaReader::Take(const GetDigests& get) {
   if (pause.refusal()) return *pause.refusal();
   UniqueFd fd;
   if (auto refusal = OpenForReading(get.object, fd)) return *refusal;
-  auto digests = DigestBlocks(fd.get(), get.offset, get.length, get.block_size, get.algorithm,
-                              get.drop_cache ? Cache::kDrop : Cache::kUse);
+  auto digests = DigestBlocks(fd.get(), get.offset, get.length, get.digests);
   return digests ? Ok(std::move(*digests)) : place_.Failure(digests.error());
 }
 
 Reply ReplicaReader::Take(const List& list) {
   const RedoPause pause(queue_);
   if (pause.refusal()) return *pause.refusal();
+  if (list.origin == Origin::kDisk) return ListDisk(list);
   const KeptCatalog::Lock lock(catalog_);
   if (auto refusal = catalog_.RefuseUnlessCurrent()) return *refusal;
-  Tree tree(place_.root_fd(), place_.hold_fd(), catalog_.catalog());
-  auto listing = ListNames(catalog_.catalog(), tree, list);
+  auto listing = ListNames(catalog_.catalog(), list);
   if (!listing) return place_.Failure(listing.error());
   return *listing ? Ok(std::move(**listing)) : NotFound(list.directory);
+}
+
+Reply ReplicaReader::ListDisk(const List& list) {
+  const auto answer = [&](Result<Listing> listing) {
+    return listing ? Ok(std::move(*listing)) : place_.Failure(listing.error());
+  };
+  DiskListing listing(list, names_listed_);
+  if (geteuid() != 0) {
+    // Modes that deny something are changed meanwhile: by one request at a time.
+    const KeptCatalog::Lock lock(catalog_);
+    if (auto refusal = catalog_.RefuseUnlessCurrent()) return *refusal;
+    Tree tree(place_.root_fd(), place_.hold_fd(), catalog_.catalog());
+    const auto found = listing.Open(tree);
+    if (!found) return place_.Failure(found.error());
+    if (!*found) return NotFound(list.directory);
+    if (const auto read = listing.Read(); !read) return place_.Failure(read.error());
+    return answer(listing.Finish(catalog_.catalog()));
+  }
+  {
+    const KeptCatalog::Lock lock(catalog_);
+    if (auto refusal = catalog_.RefuseUnlessCurrent()) return *refusal;
+    Tree tree(place_.root_fd(), place_.hold_fd(), catalog_.catalog());
+    const auto found = listing.Open(tree);
+    if (!found) return place_.Failure(found.error());
+    if (!*found) return NotFound(list.directory);
+  }
+  if (const auto read = listing.Read(); !read) return place_.Failure(read.error());
+  const KeptCatalog::Lock lock(catalog_);
+  return answer(listing.Finish(catalog_.catalog()));
 }
 
 Reply ReplicaReader::Take(const Find& find) {

@@ -12,6 +12,7 @@
 #include "meta/base/unique_fd.h"
 #include "replica/store/apply_queue.h"
 #include "replica/store/kept_catalog.h"
+#include "replica/store/names_listed.h"
 #include "replica/store/volume_place.h"
 #include "replica/wire/messages.h"
 
@@ -35,12 +36,15 @@ class ReplicaReader {
   std::optional<Reply> ResolveDelta(DataRecord& record);
   // Waits for the memory if others use it. Call it before redos are held off.
   std::unique_ptr<MemoryBudget::Share> MemoryFor(size_t bytes);
+  // Called with a RedoPause held.
+  Reply ListDisk(const List& list);
   // Called with a RedoPause held. Returns a refusal if there is no such file.
   std::optional<Reply> OpenForReading(ObjectId object, UniqueFd& fd);
 
   const VolumePlace& place_;
   ApplyQueue& queue_;
   KeptCatalog& catalog_;
+  NamesListed names_listed_;
 };
 
 }  // namespace tandem::replica

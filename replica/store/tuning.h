@@ -92,5 +92,14 @@ inline constexpr size_t kEntriesAtATime = 1000;
 // Names and bytes in one answer; the caller asks on from the last name.
 inline constexpr size_t kMaxListed = 4096;
 inline constexpr size_t kMaxListedBytes = 4 << 20;
+// How long the listing of names on the disk goes on: redoes wait meanwhile.
+inline constexpr std::chrono::milliseconds kListingTime{15};
+// The names of directories that are listed in pages: from how many and up to how many on they are
+// kept from one page to the next, and of how many directories.
+inline constexpr size_t kNamesKeptFrom = 2000;
+inline constexpr size_t kMostNamesKept = 2'000'000;
+inline constexpr size_t kDirectoriesListed = 4;
+// Longer than a tick of the clock that filesystems take times from.
+inline constexpr int64_t kTickNs = 20'000'000;
 
 }  // namespace tandem::replica

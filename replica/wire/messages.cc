@@ -55,9 +55,12 @@ struct BodyWriter {
   }
   auto operator()(const List& list) const {
     const auto after = WriteBytes(builder, list.after);
+    const auto up_to = WriteBytes(builder, list.up_to);
     const auto directory = ToWire(list.directory);
     return wire::CreateList(builder, &directory, static_cast<wire::Origin>(list.origin), after,
-                            list.with_xattrs)
+                            list.with_xattrs, up_to, list.digests_up_to, list.digests.block_size,
+                            static_cast<wire::HashAlgorithm>(list.digests.algorithm),
+                            list.digests.drop_cache, list.digests.mark_holes)
         .Union();
   }
   auto operator()(const Find& find) const {
@@ -70,8 +73,9 @@ struct BodyWriter {
   }
   auto operator()(const GetDigests& get) const {
     const auto object = ToWire(get.object);
-    return wire::CreateGetDigests(builder, &object, get.offset, get.length, get.block_size,
-                                  static_cast<wire::HashAlgorithm>(get.algorithm), get.drop_cache)
+    return wire::CreateGetDigests(builder, &object, get.offset, get.length, get.digests.block_size,
+                                  static_cast<wire::HashAlgorithm>(get.digests.algorithm),
+                                  get.digests.drop_cache, get.digests.mark_holes)
         .Union();
   }
   auto operator()(const Enrol& enrol) const {
@@ -171,12 +175,34 @@ Result<RequestBody> Read(WireReader&, const wire::GetSignature& table) {
   return get;
 }
 
+bool IsPossibleBlock(uint32_t block_size) {
+  return block_size >= kMinDigestBlock && block_size <= kMaxDigestBlock;
+}
+
+// Of a List or a GetDigests.
+template <typename Table>
+Result<DigestOptions> ReadDigestOptions(WireReader& reader, const Table& table) {
+  DigestOptions options;
+  options.block_size = table.block_size();
+  ASSIGN_OR_RETURN(options.algorithm, reader.Enum<HashAlgorithm>(table.algorithm(), "algorithm"));
+  options.drop_cache = table.drop_cache();
+  options.mark_holes = table.mark_holes();
+  return options;
+}
+
 Result<RequestBody> Read(WireReader& reader, const wire::List& table) {
   List list;
   list.directory = FromWire<ObjectId>(table.directory());
   ASSIGN_OR_RETURN(list.origin, reader.Enum<Origin>(table.origin(), "origin"));
   ASSIGN_OR_RETURN(list.after, reader.Bytes(table.after(), kMaxNameBytes, "a name"));
   list.with_xattrs = table.with_xattrs();
+  ASSIGN_OR_RETURN(list.up_to, reader.Bytes(table.up_to(), kMaxNameBytes, "a name"));
+  list.digests_up_to = table.digests_up_to();
+  ASSIGN_OR_RETURN(list.digests, ReadDigestOptions(reader, table));
+  const bool impossible = list.digests_up_to > kMaxListedContent ||
+                          !IsPossibleBlock(list.digests.block_size) ||
+                          list.digests_up_to / list.digests.block_size >= kMaxListedDigests;
+  if (list.digests_up_to != 0 && impossible) return Malformed("a listing with impossible digests");
   return list;
 }
 
@@ -193,15 +219,13 @@ Result<RequestBody> Read(WireReader& reader, const wire::GetDigests& table) {
   get.object = FromWire<ObjectId>(table.object());
   get.offset = table.offset();
   get.length = table.length();
-  get.block_size = table.block_size();
   RETURN_IF_ERROR(CheckRange(get.offset, get.length));
-  if (get.block_size < kMinDigestBlock || get.block_size > kMaxDigestBlock ||
-      get.offset % get.block_size != 0 || get.length > kMaxDigestWindow ||
-      get.length / get.block_size > kMaxDigestBlocks) {
+  ASSIGN_OR_RETURN(get.digests, ReadDigestOptions(reader, table));
+  const uint32_t block_size = get.digests.block_size;
+  if (!IsPossibleBlock(block_size) || get.offset % block_size != 0 ||
+      get.length > kMaxDigestWindow || get.length / block_size > kMaxDigestBlocks) {
     return Malformed("digests over impossible blocks");
   }
-  ASSIGN_OR_RETURN(get.algorithm, reader.Enum<HashAlgorithm>(table.algorithm(), "algorithm"));
-  get.drop_cache = table.drop_cache();
   return get;
 }
 

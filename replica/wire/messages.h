@@ -40,6 +40,10 @@ inline constexpr uint32_t kMinDigestBlock = 512;
 inline constexpr uint32_t kMaxDigestBlock = 64 << 20;
 inline constexpr uint64_t kMaxDigestWindow = 256 << 20;
 inline constexpr uint64_t kMaxDigestBlocks = 65536;
+// The largest file whose digests come with a listing, and how many there may be of one file.
+inline constexpr uint64_t kMaxListedContent = 1 << 20;
+inline constexpr uint64_t kMaxListedDigests = 2048;
+inline constexpr size_t kMaxDigestBytes = 32;
 // Limits of Enrol and Renew.
 inline constexpr size_t kInvitationSecretBytes = 32;
 inline constexpr size_t kMaxCertificateBytes = 8192;
@@ -168,12 +172,29 @@ enum class Origin : uint8_t {
   kDisk = 1,      // what is on the replica's disk now
 };
 
-// Requests the names in a directory, in byte order, from the first one after `after`.
+enum class HashAlgorithm : uint8_t { kXxh3 = 0, kBlake2b = 1, kSha256 = 2, kMd5 = 3 };
+
+// How the digests of blocks of content are computed.
+struct DigestOptions {
+  uint32_t block_size = 0;
+  HashAlgorithm algorithm = HashAlgorithm::kXxh3;
+  bool drop_cache = false;  // read from the device, not from the page cache
+  // The digest of a block that is a hole as a whole is zeros, which tells it from zeros that were
+  // written.
+  bool mark_holes = false;
+};
+
+// Requests the names in a directory, in byte order, from the first one after `after` to `up_to`,
+// which may be empty: then to the last one. Fewer may be returned: see Listing::more.
 struct List {
   ObjectId directory;
   Origin origin = Origin::kDatabase;
   std::string after;
   bool with_xattrs = false;
+  std::string up_to = {};
+  // kDisk: if not 0, files of up to so many bytes are listed with the digests of their content.
+  uint64_t digests_up_to = 0;
+  DigestOptions digests = {};
 };
 
 // Asks which of these objects the replica has, and requests their attributes; extended attributes
@@ -184,16 +205,12 @@ struct Find {
   bool with_xattrs = false;
 };
 
-enum class HashAlgorithm : uint8_t { kXxh3 = 0, kBlake2b = 1, kSha256 = 2, kMd5 = 3 };
-
 // Requests the digests of blocks of content on the replica's disk.
 struct GetDigests {
   ObjectId object;
-  uint64_t offset = 0;  // a multiple of block_size
+  uint64_t offset = 0;  // a multiple of the block size
   uint64_t length = 0;
-  uint32_t block_size = 0;
-  HashAlgorithm algorithm = HashAlgorithm::kXxh3;
-  bool drop_cache = false;  // read from the device, not from the page cache
+  DigestOptions digests = {};
 };
 
 // Asks for a certificate in exchange for the secret of an invitation. The only request that a host
@@ -272,6 +289,9 @@ struct Listed {
   meta::Attributes attributes;
   // The cut that last changed the object on the replica.
   Epoch changed = {};
+  // If they were requested, the digests of all blocks of the content, concatenated. Empty if they
+  // were not computed.
+  std::string digests = {};
 };
 
 struct Listing {

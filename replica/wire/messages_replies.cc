@@ -31,9 +31,11 @@ flatbuffers::Offset<ListedVector> WriteListed(WireBuilder& builder,
     if (!(null_means_nothing && item.object.is_null())) {
       attributes = WriteAttributes(builder, item.attributes);
     }
+    flatbuffers::Offset<WireBytes> digests;
+    if (!item.digests.empty()) digests = WriteBytes(builder, item.digests);
     const auto object = ToWire(item.object);
     offsets.push_back(wire::CreateListed(builder, name, item.object.is_null() ? nullptr : &object,
-                                         attributes, item.changed.number()));
+                                         attributes, item.changed.number(), digests));
   }
   return builder.CreateVector(offsets);
 }
@@ -136,6 +138,8 @@ Result<Listed> Read(WireReader& reader, const wire::Listed& table) {
   ASSIGN_OR_RETURN(listed.name, reader.Bytes(table.name(), kMaxNameBytes, "a name"));
   listed.object = FromWire<ObjectId>(table.object());
   ASSIGN_OR_RETURN(listed.changed, EpochFromWire(table.changed()));
+  ASSIGN_OR_RETURN(listed.digests,
+                   reader.Bytes(table.digests(), kMaxListedDigests * kMaxDigestBytes, "digests"));
   if (table.attributes() != nullptr) {
     ASSIGN_OR_RETURN(listed.attributes, reader.Attributes(*table.attributes()));
   } else if (!listed.object.is_null()) {

@@ -124,8 +124,8 @@ TEST(Messages, RequestsSurviveTheWire) {
   EXPECT_TRUE(list.with_xattrs);
   EXPECT_EQ(RoundTrip(Find{{kA, kB}, Origin::kDisk, true}).objects.size(), 2u);
   const auto digests = RoundTrip(GetDigests{kA, 8192, 1 << 20, 4096, HashAlgorithm::kSha256, true});
-  EXPECT_EQ(digests.algorithm, HashAlgorithm::kSha256);
-  EXPECT_TRUE(digests.drop_cache);
+  EXPECT_EQ(digests.digests.algorithm, HashAlgorithm::kSha256);
+  EXPECT_TRUE(digests.digests.drop_cache);
   const auto enrol = RoundTrip(Enrol{std::string(32, '\xfe'), "request", "host"});
   EXPECT_EQ(enrol.secret, std::string(32, '\xfe'));
   EXPECT_EQ(enrol.certificate_request, "request");

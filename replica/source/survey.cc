@@ -1,0 +1,366 @@
+#include "replica/source/survey.h"
+
+#include <linux/ioprio.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <thread>
+
+#include "meta/source/directory_names.h"
+#include "replica/hash.h"
+#include "replica/source/tuning.h"
+#include "replica/source/verify_compare.h"
+
+namespace tandem::replica {
+namespace {
+
+using What = VerifyItem::What;
+
+// Of the calling thread. Best effort.
+void UseIdleIo() {
+  (void)syscall(SYS_ioprio_set, IOPRIO_WHO_PROCESS, 0, IOPRIO_PRIO_VALUE(IOPRIO_CLASS_IDLE, 0));
+}
+
+}  // namespace
+
+// ---- The stack ---------------------------------------------------------------------------------
+
+void Survey::Add(VerifyItem item) {
+  MutexLock lock(mutex_);
+  todo_.push_back(std::move(item));
+  changed_.NotifyAll();
+}
+
+bool Survey::empty() {
+  MutexLock lock(mutex_);
+  return todo_.empty();
+}
+
+std::vector<VerifyItem> Survey::TakeSuspects() {
+  MutexLock lock(mutex_);
+  return std::exchange(suspects_, {});
+}
+
+void Survey::Suspect(VerifyItem item) {
+  MutexLock lock(mutex_);
+  suspects_.push_back(std::move(item));
+}
+
+std::vector<VerifyItem> Survey::Left() {
+  MutexLock lock(mutex_);
+  std::vector<VerifyItem> left = todo_;
+  left.insert(left.end(), suspects_.begin(), suspects_.end());
+  return left;
+}
+
+bool Survey::IsFirstName(const ObjectId& object) {
+  MutexLock lock(mutex_);
+  return met_.insert(object).second;
+}
+
+void Survey::ForgetNames() {
+  MutexLock lock(mutex_);
+  met_.clear();
+}
+
+Status Survey::Run(const PeerSession& session) {
+  {
+    MutexLock lock(mutex_);
+    failed_ = {};
+  }
+  std::vector<std::thread> threads;
+  for (int i = 0; i < kSurveyThreads; ++i) threads.emplace_back([&] { Work(session); });
+  for (std::thread& thread : threads) thread.join();
+  MutexLock lock(mutex_);
+  return std::exchange(failed_, {});
+}
+
+void Survey::Work(const PeerSession& session) {
+  if (options_.idle_io) UseIdleIo();
+  while (auto item = Next()) {
+    const Status status =
+        item->what == What::kNames ? CompareNames(session, *item) : CompareContent(session, *item);
+    Done(std::move(*item), status);
+  }
+}
+
+std::optional<VerifyItem> Survey::Next() {
+  MutexLock lock(mutex_);
+  while (todo_.empty() && working_ > 0 && !MustEnd()) changed_.Wait(mutex_);
+  if (todo_.empty() || MustEnd()) {
+    changed_.NotifyAll();
+    return std::nullopt;
+  }
+  std::optional<VerifyItem> item = std::move(todo_.back());
+  todo_.pop_back();
+  ++working_;
+  return item;
+}
+
+void Survey::Done(VerifyItem item, const Status& status) {
+  if (!status && meta::IsUnreadable(status.error())) {
+    tally_.Report({"unreadable", item.path, status.error().ToString()});
+  }
+  MutexLock lock(mutex_);
+  --working_;
+  if (!status && !meta::IsUnreadable(status.error())) {
+    todo_.push_back(std::move(item));
+    if (failed_) failed_ = status;
+  }
+  changed_.NotifyAll();
+}
+
+// ---- Names -------------------------------------------------------------------------------------
+
+bool Survey::IsSmall(uint64_t size) const {
+  return size <= kMaxListedContent && size / options_.digests.block_size < kMaxListedDigests;
+}
+
+Result<Survey::Ours> Survey::ReadOurs(const VerifyItem& directory, const meta::SourceObject& opened,
+                                      const std::string& name) {
+  Ours ours;
+  ours.name = name;
+  const Status read = [&]() -> Status {
+    ASSIGN_OR_RETURN(auto named, tree_.OpenName(opened, directory.object.id, name));
+    if (!named) return {};
+    ours.object = std::move(named->ref);
+    ASSIGN_OR_RETURN(ours.attributes, named->object.ReadAttributes(meta::WithXattrs::kYes));
+    const meta::Attributes& attributes = ours.attributes;
+    const bool listed_with_digests = options_.content && attributes.kind == meta::Kind::kFile &&
+                                     attributes.size > 0 && attributes.link_count == 1 &&
+                                     IsSmall(attributes.size);
+    if (!listed_with_digests) return {};
+    rate_.Take(attributes.size, 1, stopping_);
+    ASSIGN_OR_RETURN(const int fd, named->object.ContentFd());
+    ASSIGN_OR_RETURN(Digests digests, DigestBlocks(fd, 0, attributes.size, options_.digests));
+    ours.digests = std::move(digests.digests);
+    return {};
+  }();
+  if (!read && !meta::IsUnreadable(read.error())) return tl::unexpected<Error>(read.error());
+  if (!read) ours.unreadable = read.error();
+  return ours;
+}
+
+// A page of our names, which are read while the replica reads the same ones.
+class Survey::Page {
+ public:
+  using Names = std::vector<std::string>;
+  Page(Survey& survey, const VerifyItem& directory, const meta::SourceObject& opened,
+       Names::const_iterator begin, Names::const_iterator end)
+      : survey_(survey), directory_(directory), opened_(opened), next_(begin), end_(end) {}
+
+  // Reads ahead, until about kReadAhead bytes of content have been read.
+  Status ReadAhead() {
+    uint64_t bytes = 0;
+    while (next_ != end_ && bytes < kReadAhead && !survey_.stopping_) {
+      ASSIGN_OR_RETURN(Ours ours, survey_.ReadOurs(directory_, opened_, *next_++));
+      if (!ours.digests.empty()) bytes += ours.attributes.size;
+      ready_.push_back(std::move(ours));
+    }
+    return {};
+  }
+  // Returns the first name that has not been popped; null at the end.
+  Result<const Ours*> Front() {
+    if (first_ == ready_.size()) {
+      ready_.clear();
+      first_ = 0;
+      if (next_ == end_) return nullptr;
+      ASSIGN_OR_RETURN(Ours ours, survey_.ReadOurs(directory_, opened_, *next_++));
+      ready_.push_back(std::move(ours));
+    }
+    return &ready_[first_];
+  }
+  void Pop() { ++first_; }
+
+ private:
+  static constexpr uint64_t kReadAhead = 8 << 20;
+
+  Survey& survey_;
+  const VerifyItem& directory_;
+  const meta::SourceObject& opened_;
+  Names::const_iterator next_;
+  const Names::const_iterator end_;
+  std::vector<Ours> ready_;
+  size_t first_ = 0;
+};
+
+Status Survey::CompareNames(const PeerSession& session, VerifyItem& item) {
+  tree_.NoteNameIfForgotten(item.object.id, item.parent.id, item.name);
+  ASSIGN_OR_RETURN(const std::optional<meta::SourceObject> directory, tree_.Open(item.object));
+  if (!directory) return {};
+  ASSIGN_OR_RETURN(const meta::Attributes attributes,
+                   directory->ReadAttributes(meta::WithXattrs::kNo));
+  if (attributes.link_count == 0) return {};  // removed since it was met, but in use
+  if (item.names == nullptr) {
+    ASSIGN_OR_RETURN(auto names, meta::ReadNames(directory->path_fd()));
+    item.names = std::make_shared<const std::vector<std::string>>(std::move(names));
+  }
+  const auto& names = *item.names;
+  const auto begin = std::ranges::upper_bound(names, item.after);
+  auto end = item.up_to.empty() ? names.end() : std::ranges::upper_bound(names, item.up_to);
+  if (end - begin > kNamesInAPage) {
+    end = begin + kNamesInAPage;
+    VerifyItem rest = item;
+    rest.after = item.up_to = *std::prev(end);
+    Add(std::move(rest));
+  }
+  Page ours(*this, item, *directory, begin, end);
+  for (bool more = true; more;) {
+    List ask;
+    ask.directory = item.object.id;
+    ask.origin = Origin::kDisk;
+    ask.with_xattrs = true;
+    ask.after = item.after;
+    ask.up_to = item.up_to;
+    if (options_.content) {
+      const uint64_t most = uint64_t{options_.digests.block_size} * (kMaxListedDigests - 1);
+      ask.digests_up_to = std::min(kMaxListedContent, most);
+    }
+    ask.digests = options_.digests;
+    ASSIGN_OR_RETURN(PeerSession::Pending answer, session.Send(std::move(ask)));
+    RETURN_IF_ERROR(ours.ReadAhead());
+    ASSIGN_OR_RETURN(const Reply reply, answer.Wait());
+    if (reply.code == ReplyCode::kNotFound) {
+      item.what = What::kObject;
+      Suspect(item);
+      return {};
+    }
+    RETURN_IF_ERROR(Peer::ToStatus(reply));
+    const auto* theirs = std::get_if<Listing>(&reply.body);
+    const bool leads_nowhere =
+        theirs == nullptr ||
+        (theirs->entries.empty() ? theirs->more : theirs->entries.front().name <= item.after);
+    if (leads_nowhere) {
+      return MakeError(ErrorKind::kProtocol, "list: the replica's answer does not go on");
+    }
+    more = theirs->more;
+    // Ours before `name`, or all that are left, the replica has not listed.
+    const auto only_ours = [&](const std::string* name) -> Status {
+      while (true) {
+        ASSIGN_OR_RETURN(const Ours* front, ours.Front());
+        if (front == nullptr || (name != nullptr && front->name >= *name)) return {};
+        CompareListed(item, front, nullptr);
+        ours.Pop();
+      }
+    };
+    for (const Listed& listed : theirs->entries) {
+      if (stopping_) return MakeError(ErrorKind::kCancelled, "verify: stopped");
+      if (!item.up_to.empty() && listed.name > item.up_to) break;  // it was not asked for
+      RETURN_IF_ERROR(only_ours(&listed.name));
+      ASSIGN_OR_RETURN(const Ours* front, ours.Front());
+      const bool both = front != nullptr && front->name == listed.name;
+      CompareListed(item, both ? front : nullptr, &listed);
+      if (both) ours.Pop();
+      item.after = listed.name;
+    }
+    if (!more) RETURN_IF_ERROR(only_ours(nullptr));
+  }
+  return {};
+}
+
+void Survey::CompareListed(const VerifyItem& directory, const Ours* ours, const Listed* theirs) {
+  const std::string& name = ours != nullptr ? ours->name : theirs->name;
+  if (ours != nullptr && ours->unreadable) {
+    tally_.Report({"unreadable", directory.PathOf(name), ours->unreadable->ToString()});
+    return;
+  }
+  const bool exists = ours != nullptr && ours->object;
+  if (!exists && theirs == nullptr) return;
+  const bool equal = exists && theirs != nullptr && ours->object->id == theirs->object &&
+                     ours->attributes.kind == theirs->attributes.kind &&
+                     AttributeDifference(ours->attributes, theirs->attributes).empty() &&
+                     ours->attributes.xattrs == theirs->attributes.xattrs;
+  if (!equal) {
+    VerifyItem suspect{What::kName, directory.object, directory.path, directory.parent, name};
+    Suspect(std::move(suspect));
+    return;
+  }
+  tally_.AddObject();
+  const meta::Attributes& attributes = ours->attributes;
+  VerifyItem next{What::kNames, *ours->object, directory.PathOf(name), directory.object, name};
+  if (attributes.kind == meta::Kind::kDirectory) {
+    Add(std::move(next));
+    return;
+  }
+  if (attributes.kind != meta::Kind::kFile || attributes.size == 0 || !options_.content) return;
+  next.what = What::kContent;
+  if (ours->digests.empty() || theirs->digests.empty()) {
+    if (attributes.link_count == 1 || IsFirstName(ours->object->id)) Add(std::move(next));
+    return;
+  }
+  if (ours->digests == theirs->digests) {
+    tally_.AddBytes(attributes.size);
+    return;
+  }
+  next.end = attributes.size;
+  Suspect(std::move(next));
+}
+
+// ---- Content -----------------------------------------------------------------------------------
+
+// Returns the part that is compared at a time: a hole may be larger than data.
+ByteRange Survey::WindowAt(int fd, uint64_t offset, uint64_t end) const {
+  const uint64_t block = options_.digests.block_size;
+  const auto whole_blocks = [block](uint64_t bytes) { return bytes / block * block; };
+  uint64_t length = std::max(whole_blocks(kVerifyWindow), block);
+  length = std::min(length, block * kMaxDigestBlocks);
+  const off_t data = lseek(fd, static_cast<off_t>(offset), SEEK_DATA);
+  const uint64_t next_data =
+      data >= 0 ? static_cast<uint64_t>(data) : (errno == ENXIO ? end : offset);
+  if (next_data - offset > length) {
+    const uint64_t most = whole_blocks(std::min(kMaxDigestWindow, block * kMaxDigestBlocks));
+    length = std::max(length, std::min(most, whole_blocks(next_data - offset)));
+  }
+  return {offset, std::min(end, offset + length)};
+}
+
+Status Survey::CompareContent(const PeerSession& session, VerifyItem& item) {
+  if (item.nothing_there != nullptr && *item.nothing_there) return {};
+  tree_.NoteNameIfForgotten(item.object.id, item.parent.id, item.name);
+  ASSIGN_OR_RETURN(std::optional<meta::SourceObject> object, tree_.Open(item.object));
+  if (!object) return {};
+  ASSIGN_OR_RETURN(const meta::Attributes attributes,
+                   object->ReadAttributes(meta::WithXattrs::kNo));
+  const uint64_t end = item.end == 0 ? attributes.size : std::min(item.end, attributes.size);
+  // Removed since it was met, but in use: the replica may have removed it.
+  if (item.offset >= end || attributes.link_count == 0) return {};
+  ASSIGN_OR_RETURN(const int fd, object->ContentFd());
+  const ByteRange window = WindowAt(fd, item.offset, end);
+  if (window.end < end) {
+    if (item.nothing_there == nullptr) {
+      item.nothing_there = std::make_shared<std::atomic<bool>>(false);
+    }
+    VerifyItem rest = item;
+    rest.offset = window.end;
+    Add(std::move(rest));
+  }
+  item.end = window.end;
+  rate_.Take(window.length(), item.offset == 0 ? 1 : 0, stopping_);
+  ASSIGN_OR_RETURN(
+      PeerSession::Pending answer,
+      session.Send(GetDigests{item.object.id, window.start, window.length(), options_.digests}));
+  ASSIGN_OR_RETURN(const Digests ours,
+                   DigestBlocks(fd, window.start, window.length(), options_.digests));
+  ASSIGN_OR_RETURN(const Reply reply, answer.Wait());
+  if (reply.code == ReplyCode::kNotFound) {
+    item.what = What::kObject;
+    Suspect(item);
+    return {};
+  }
+  RETURN_IF_ERROR(Peer::ToStatus(reply));
+  const auto* theirs = std::get_if<Digests>(&reply.body);
+  if (theirs == nullptr) return MakeError(ErrorKind::kProtocol, "digests: answer of another kind");
+  const bool same_size = ours.file_size == theirs->file_size;
+  if (!same_size && theirs->file_size <= window.start && item.nothing_there != nullptr) {
+    if (item.nothing_there->exchange(true)) return {};
+  }
+  if (ours.digests == theirs->digests) {
+    tally_.AddBytes(window.length());
+  } else {
+    Suspect(item);
+  }
+  return {};
+}
+
+}  // namespace tandem::replica

@@ -1,0 +1,71 @@
+#include "replica/source/verify_compare.h"
+
+#include <cstdio>
+
+#include "meta/base/printable.h"
+
+namespace tandem::replica {
+namespace {
+
+std::string Octal(uint32_t mode) {
+  char text[16];
+  snprintf(text, sizeof text, "%04o", mode);
+  return text;
+}
+
+std::string Show(const meta::Timestamp& time) {
+  char text[48];
+  snprintf(text, sizeof text, "%lld.%09u", static_cast<long long>(time.seconds), time.nanoseconds);
+  return text;
+}
+
+}  // namespace
+
+std::string Versus(const std::string& what, const std::string& ours, const std::string& theirs) {
+  return what + " " + ours + ", replica " + theirs;
+}
+
+std::string AttributeDifference(const meta::Attributes& ours, const meta::Attributes& theirs) {
+  if (ours.permissions != theirs.permissions) {
+    return Versus("mode", Octal(ours.permissions), Octal(theirs.permissions));
+  }
+  if (ours.uid != theirs.uid || ours.gid != theirs.gid) {
+    return Versus("owner", std::to_string(ours.uid) + ":" + std::to_string(ours.gid),
+                  std::to_string(theirs.uid) + ":" + std::to_string(theirs.gid));
+  }
+  if (ours.size != theirs.size) {
+    return Versus("size", std::to_string(ours.size), std::to_string(theirs.size));
+  }
+  if (ours.device != theirs.device) {
+    return Versus("device", std::to_string(ours.device), std::to_string(theirs.device));
+  }
+  if (ours.link_target != theirs.link_target) {
+    return Versus("target", Printable(ours.link_target), Printable(theirs.link_target));
+  }
+  if (ours.modify_time != theirs.modify_time) {
+    return Versus("mtime", Show(ours.modify_time), Show(theirs.modify_time));
+  }
+  const bool has_links = ours.kind != meta::Kind::kDirectory;
+  if (has_links && ours.link_count != theirs.link_count) {
+    return Versus("links", std::to_string(ours.link_count), std::to_string(theirs.link_count));
+  }
+  return {};
+}
+
+std::vector<std::string> XattrDifferences(const meta::Xattrs& ours, const meta::Xattrs& theirs) {
+  std::vector<std::string> differences;
+  for (const auto& [name, value] : ours) {
+    const auto found = theirs.find(name);
+    if (found == theirs.end()) {
+      differences.push_back(Printable(name) + " is missing on the replica");
+    } else if (found->second != value) {
+      differences.push_back(Printable(name) + " has another value on the replica");
+    }
+  }
+  for (const auto& [name, value] : theirs) {
+    if (!ours.contains(name)) differences.push_back(Printable(name) + " is only on the replica");
+  }
+  return differences;
+}
+
+}  // namespace tandem::replica

@@ -1,0 +1,43 @@
+// One thing that a verify has still to look at.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "meta/change/change_set.h"
+
+namespace tandem::replica {
+
+struct VerifyItem {
+  // An object is its attributes, and then its names or its content.
+  enum class What { kObject, kAttributes, kNames, kName, kContent } what;
+  // Of kName: the directory. All else: the object itself.
+  meta::ObjectRef object;
+  std::string path;        // of `object`
+  meta::ObjectRef parent;  // and name: how the object was met; null for roots of the walk
+  std::string name = {};   // of kName: the name in `object`
+
+  // ---- kNames
+  std::string after = {};  // those up to this one have been compared
+  std::string up_to = {};  // those after this one are another item's; empty: none is
+  // Our side, as it was listed once; null: not yet.
+  std::shared_ptr<const std::vector<std::string>> names = nullptr;
+
+  // ---- kContent
+  uint64_t offset = 0;
+  uint64_t end = 0;  // 0: to the end of the file
+  // Shared by all items of one file: nothing of it is on the replica from some offset on, which has
+  // been reported.
+  std::shared_ptr<std::atomic<bool>> nothing_there = nullptr;
+
+  int tries = 0;  // judgements so far
+
+  std::string PathOf(const std::string& child) const {
+    return path == "." ? child : path + "/" + child;
+  }
+};
+
+}  // namespace tandem::replica

@@ -1,0 +1,74 @@
+#include "replica/store/disk_listing.h"
+
+#include <fcntl.h>
+
+#include <algorithm>
+#include <chrono>
+
+#include "replica/apply/own_labels.h"
+#include "replica/hash.h"
+#include "replica/store/tuning.h"
+
+namespace tandem::replica {
+
+Result<bool> DiskListing::Open(Tree& tree) {
+  ASSIGN_OR_RETURN(directory_, tree.OpenDirectory(request_.directory));
+  return directory_ != nullptr;
+}
+
+Status DiskListing::Read() {
+  const auto until = std::chrono::steady_clock::now() + kListingTime;
+  ASSIGN_OR_RETURN(const NamesListed::Names names, listed_.Of(directory_->get()));
+  auto name = std::ranges::upper_bound(*names, request_.after);
+  const auto end =
+      request_.up_to.empty() ? names->end() : std::ranges::upper_bound(*names, request_.up_to);
+  for (; name < end; ++name) {
+    more_ = builder_.full() || (!builder_.empty() && std::chrono::steady_clock::now() > until);
+    if (more_) return {};
+    RETURN_IF_ERROR(ReadName(*name));
+  }
+  if (request_.up_to.empty()) listed_.Forget(names);
+  return {};
+}
+
+Status DiskListing::ReadName(const std::string& name) {
+  auto fd = OpenBeneath(directory_->get(), name, O_PATH);
+  if (!fd && MeansAbsent(fd.error())) return {};
+  if (!fd) return tl::unexpected<Error>(std::move(fd.error()));
+  ASSIGN_OR_RETURN(const auto inode, InodeAt(fd->get(), ""));
+  const auto xattrs = request_.with_xattrs ? meta::WithXattrs::kYes : meta::WithXattrs::kNo;
+  Listed listed;
+  listed.name = name;
+  ASSIGN_OR_RETURN(listed.attributes, ReadWithRights(fd->get(), xattrs));
+  // Digests are an offer: a file that cannot be read is listed without them.
+  if (auto digests = DigestsOf(fd->get(), listed.attributes)) listed.digests = std::move(*digests);
+  inodes_.push_back(inode.value_or(InodeId()));
+  builder_.Add(std::move(listed));
+  return {};
+}
+
+Result<std::string> DiskListing::DigestsOf(int path_fd, const meta::Attributes& attributes) const {
+  const bool wanted = attributes.kind == meta::Kind::kFile && attributes.size > 0 &&
+                      attributes.size <= request_.digests_up_to;
+  if (!wanted) return std::string();
+  ASSIGN_OR_RETURN(const UniqueFd fd, Reopen(path_fd, O_RDONLY));
+  ASSIGN_OR_RETURN(Digests digests, DigestBlocks(fd.get(), 0, attributes.size, request_.digests));
+  return std::move(digests.digests);
+}
+
+Result<Listing> DiskListing::Finish(Catalog& catalog) {
+  for (size_t i = 0; i < inodes_.size(); ++i) {
+    Listed& listed = builder_.entries()[i];
+    ASSIGN_OR_RETURN(const auto object, catalog.FindInode(inodes_[i]));
+    listed.object = object.value_or(ObjectId());
+    if (listed.attributes.xattrs.empty()) continue;
+    std::optional<CatalogObject> row;
+    if (object) {
+      ASSIGN_OR_RETURN(row, catalog.Find(*object));
+    }
+    LeaveOutOwnLabels(listed.attributes.xattrs, row ? row->attributes.xattrs : meta::Xattrs());
+  }
+  return builder_.Take(more_);
+}
+
+}  // namespace tandem::replica
