@@ -46,7 +46,11 @@ struct VerifyOptions {
   bool repair = false;
   std::string hash = "xxh3";
   uint32_t block_size = 128 << 10;
-  bool json = false;
+  bool allocation = false;
+  bool resume = false;     // goes on with what was interrupted; paths and what is compared are its
+  uint64_t rate = 0;       // bytes of content a second; 0: no limit
+  uint64_t file_rate = 0;  // files a second; 0: no limit
+  bool json = false;       // one JSON object a line
 };
 Result<int> RunVerify(const VerifyOptions& options);
 

@@ -6,7 +6,6 @@
 
 #include <optional>
 
-#include "meta/base/hex.h"
 #include "meta/base/log.h"
 #include "meta/base/mount_table.h"
 #include "tools/flush_files.h"
@@ -47,20 +46,16 @@ Json ToJson(const replica::ReplicaStatus& status) {
   return json;
 }
 
-Result<replica::HashAlgorithm> AlgorithmOf(const std::string& name) {
-  if (name == "xxh3") return replica::HashAlgorithm::kXxh3;
-  if (name == "blake2b") return replica::HashAlgorithm::kBlake2b;
-  if (name == "sha256") return replica::HashAlgorithm::kSha256;
-  if (name == "md5") return replica::HashAlgorithm::kMd5;
-  return MakeError(ErrorKind::kUsage,
-                   "verify with hash " + name + ": use xxh3, blake2b, sha256 or md5");
-}
-
 }  // namespace
 
 Result<std::unique_ptr<ControlServer>> ControlServer::Start(Served served) {
   ASSIGN_OR_RETURN(const std::string directory, ControlDirectory(/*create=*/true));
   std::unique_ptr<ControlServer> server(new ControlServer(std::move(served)));
+  const Served& to_serve = server->served_;
+  if (to_serve.tracker != nullptr) {
+    server->verifies_ = std::make_unique<VerifyJobs>(
+        *to_serve.tracker, *to_serve.tree, *to_serve.replication, to_serve.state_directory);
+  }
   server->socket_path_ = ControlSocket(directory, server->served_.mountpoint);
   const std::string lock = ControlLock(server->socket_path_);
   server->lock_.Reset(open(lock.c_str(), O_RDONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600));
@@ -78,13 +73,7 @@ Result<std::unique_ptr<ControlServer>> ControlServer::Start(Served served) {
 
 ControlServer::~ControlServer() {
   socket_.reset();
-  std::map<int64_t, VerifyJob> jobs;
-  {
-    MutexLock lock(mutex_);
-    std::swap(jobs, jobs_);
-  }
-  for (auto& [id, job] : jobs) job.verifier->Stop();
-  for (auto& [id, job] : jobs) job.thread.join();
+  verifies_.reset();
   unlink(socket_path_.c_str());
   unlink(ControlLock(socket_path_).c_str());
 }
@@ -123,9 +112,9 @@ Result<Json> ControlServer::Dispatch(const Json& request) {
   if (op == "sync") return Sync(request);
   if (op == "pause") return SetPaused(request, true);
   if (op == "resume") return SetPaused(request, false);
-  if (op == "verify") return StartVerify(request);
-  if (op == "verify-poll") return PollVerify(request);
-  if (op == "verify-stop") return StopVerify(request);
+  if (op == "verify") return verifies_->Start(request);
+  if (op == "verify-poll") return verifies_->Poll(request);
+  if (op == "verify-stop") return verifies_->Stop(request);
   return MakeError(ErrorKind::kProtocol, "no such operation: " + op);
 }
 
@@ -171,69 +160,6 @@ Result<Json> ControlServer::Sync(const Json& request) {
 
 Result<Json> ControlServer::SetPaused(const Json& request, bool paused) {
   RETURN_IF_ERROR(served_.replication->SetPaused(ReplicaOf(request), paused));
-  return Json{{"ok", true}};
-}
-
-Result<Json> ControlServer::StartVerify(const Json& request) {
-  ASSIGN_OR_RETURN(const auto senders, served_.replication->Find(ReplicaOf(request)));
-  replica::Verifier::Options options;
-  for (const std::string& path : request.value("paths", std::vector<std::string>())) {
-    auto bytes = FromHex(path);
-    if (!bytes) return MakeError(ErrorKind::kProtocol, "a path that is not in hexadecimal");
-    options.paths.push_back(std::move(*bytes));
-  }
-  options.full = request.value("full", false);
-  options.repair = request.value("repair", false);
-  options.block_size = request.value("block_size", options.block_size);
-  ASSIGN_OR_RETURN(options.algorithm, AlgorithmOf(request.value("hash", "xxh3")));
-  Json jobs = Json::array();
-  MutexLock lock(mutex_);
-  for (replica::Sender* sender : senders) {
-    VerifyJob job;
-    job.verifier =
-        std::make_unique<replica::Verifier>(options, *served_.tracker, *served_.tree, *sender);
-    job.thread = std::thread([verifier = job.verifier.get()] { verifier->Run(); });
-    const int64_t id = next_job_++;
-    jobs_.emplace(id, std::move(job));
-    jobs.push_back({{"job", id}, {"replica", sender->name()}});
-  }
-  return Json{{"jobs", jobs}};
-}
-
-Result<Json> ControlServer::PollVerify(const Json& request) {
-  replica::VerifyReport report;
-  {
-    MutexLock lock(mutex_);
-    const auto job = jobs_.find(request.value("job", int64_t{0}));
-    if (job == jobs_.end()) return MakeError(ErrorKind::kProtocol, "no such verify job");
-    report = job->second.verifier->report(request.value("skip", size_t{0}),
-                                          request.value("limit", size_t{0}));
-  }
-  Json differences = Json::array();
-  for (const replica::Difference& difference : report.differences) {
-    differences.push_back({{"kind", difference.kind},
-                           {"path", replica::Printable(difference.path)},
-                           {"what", difference.what},
-                           {"repaired", difference.repaired}});
-  }
-  Json unjudged = Json::array();
-  for (const std::string& path : report.unjudged) unjudged.push_back(replica::Printable(path));
-  Json reply = {{"objects", report.objects},   {"bytes", report.bytes},
-                {"finished", report.finished}, {"failure", report.error},
-                {"differences", differences},  {"unjudged", unjudged}};
-  return reply;
-}
-
-Result<Json> ControlServer::StopVerify(const Json& request) {
-  VerifyJob job;
-  {
-    MutexLock lock(mutex_);
-    auto found = jobs_.extract(request.value("job", int64_t{0}));
-    if (found.empty()) return MakeError(ErrorKind::kProtocol, "no such verify job");
-    job = std::move(found.mapped());
-  }
-  job.verifier->Stop();
-  job.thread.join();
   return Json{{"ok", true}};
 }
 

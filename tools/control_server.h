@@ -4,20 +4,17 @@
 #pragma once
 
 #include <functional>
-#include <map>
 #include <memory>
 #include <string>
-#include <thread>
 
 #include "fs/writable_files.h"
-#include "meta/base/mutex.h"
 #include "meta/base/unique_fd.h"
 #include "meta/capture/tracker.h"
 #include "meta/source/source_tree.h"
 #include "replica/source/replication.h"
-#include "replica/source/verifier.h"
 #include "tools/control.h"
 #include "tools/unix_server.h"
+#include "tools/verify_jobs.h"
 
 namespace tandem::tools {
 
@@ -32,6 +29,7 @@ class ControlServer {
     meta::Tracker* tracker = nullptr;
     const meta::SourceTree* tree = nullptr;
     replica::Replication* replication = nullptr;
+    std::string state_directory;
     std::function<bool()> over_io_uring;
     std::function<fs::WritableFiles()> writable_files;
     // Starts a clean end of this tandemfs. Returns at once.
@@ -42,27 +40,17 @@ class ControlServer {
   ~ControlServer();
 
  private:
-  struct VerifyJob {
-    std::unique_ptr<replica::Verifier> verifier;
-    std::thread thread;
-  };
-
   explicit ControlServer(Served served) : served_(std::move(served)) {}
   std::string Answer(std::string_view request);
   Result<Json> Dispatch(const Json& request);
   Json Status();
   Result<Json> Sync(const Json& request);
   Result<Json> SetPaused(const Json& request, bool paused);
-  Result<Json> StartVerify(const Json& request) EXCLUDES(mutex_);
-  Result<Json> PollVerify(const Json& request) EXCLUDES(mutex_);
-  Result<Json> StopVerify(const Json& request) EXCLUDES(mutex_);
 
   const Served served_;
   std::string socket_path_;
   UniqueFd lock_;
-  Mutex mutex_;
-  int64_t next_job_ GUARDED_BY(mutex_) = 1;
-  std::map<int64_t, VerifyJob> jobs_ GUARDED_BY(mutex_);
+  std::unique_ptr<VerifyJobs> verifies_;  // null without capture
   std::unique_ptr<UnixServer> socket_;
 };
 

@@ -83,7 +83,21 @@ Subcommands Declare(CLI::App& app, StatusOptions& status, SyncOptions& sync, Pau
       ->check(CLI::IsMember({"xxh3", "blake2b", "sha256", "md5"}));
   commands.verify->add_option("--block-size", verify.block_size, "bytes compared at a time")
       ->check(CLI::Range(4096, 4 << 20));
-  commands.verify->add_flag("--json", verify.json, "print JSON, for programs");
+  commands.verify->add_flag("--allocation", verify.allocation,
+                            "holes, and zeros that were written, count as a difference");
+  commands.verify
+      ->add_option("--rate", verify.rate,
+                   "read at most so many bytes a second of each side (K, M, G), with idle priority")
+      ->transform(CLI::AsSizeValue(/*kb_is_1000=*/false))
+      ->type_name("BYTES");
+  commands.verify
+      ->add_option("--file-rate", verify.file_rate, "read at most so many files a second")
+      ->type_name("FILES");
+  commands.verify
+      ->add_flag("--resume", verify.resume, "go on with the verify that was interrupted last")
+      ->excludes("PATH", "--full", "--hash", "--block-size", "--allocation");
+  commands.verify->add_flag("--json", verify.json,
+                            "print one JSON object a line: differences, then a summary");
   commands.verify->footer(
       "Exit codes: 0 identical, 1 differences found and repaired, 4 differences left,\n"
       "8 could not run, 16 usage.");

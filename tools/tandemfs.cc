@@ -191,6 +191,7 @@ Status RunMounted(const MountArguments& arguments, const fs::SourceDirectory& so
                                engine.tracker.get(),
                                engine.tree.get(),
                                replication.get(),
+                               engine.state == nullptr ? "" : engine.state->path(),
                                [&mount] { return mount->OverIoUring(); },
                                [&mount] { return mount->ListWritableFiles(); },
                                [&mount] { mount->Stop(); }};

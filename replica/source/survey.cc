@@ -49,9 +49,7 @@ void Survey::Suspect(VerifyItem item) {
 
 std::vector<VerifyItem> Survey::Left() {
   MutexLock lock(mutex_);
-  std::vector<VerifyItem> left = todo_;
-  left.insert(left.end(), suspects_.begin(), suspects_.end());
-  return left;
+  return todo_;
 }
 
 bool Survey::IsFirstName(const ObjectId& object) {
@@ -64,10 +62,11 @@ void Survey::ForgetNames() {
   met_.clear();
 }
 
-Status Survey::Run(const PeerSession& session) {
+Status Survey::Run(const PeerSession& session, CondVar::Clock::time_point deadline) {
   {
     MutexLock lock(mutex_);
     failed_ = {};
+    deadline_ = deadline;
   }
   std::vector<std::thread> threads;
   for (int i = 0; i < kSurveyThreads; ++i) threads.emplace_back([&] { Work(session); });

@@ -41,13 +41,14 @@ class Survey {
 
   // Adds names of a directory, or content.
   void Add(VerifyItem item) EXCLUDES(mutex_);
-  // Works until nothing is left to compare, many items are suspect, or `stopping`. After an error
-  // the items that were not compared are left; kUnreachable: another session is needed.
-  Status Run(const PeerSession& session) EXCLUDES(mutex_);
+  // Works until nothing is left to compare, many items are suspect, the deadline, or `stopping`.
+  // After an error the items that were not compared are left; kUnreachable: another session is
+  // needed.
+  Status Run(const PeerSession& session, CondVar::Clock::time_point deadline) EXCLUDES(mutex_);
   bool empty() EXCLUDES(mutex_);
   // Returns what has to be judged.
   std::vector<VerifyItem> TakeSuspects() EXCLUDES(mutex_);
-  // Returns what has not been compared or judged yet.
+  // Returns what has not been compared yet. Not while Run runs.
   std::vector<VerifyItem> Left() EXCLUDES(mutex_);
   // Returns true for the first name at which an object of several is met: its content is compared
   // once.
@@ -69,7 +70,8 @@ class Survey {
   std::optional<VerifyItem> Next() EXCLUDES(mutex_);
   void Done(VerifyItem item, const Status& status) EXCLUDES(mutex_);
   bool MustEnd() const REQUIRES(mutex_) {
-    return stopping_ || !failed_ || suspects_.size() >= kMostSuspects;
+    return stopping_ || !failed_ || suspects_.size() >= kMostSuspects ||
+           CondVar::Clock::now() >= deadline_;
   }
   void Suspect(VerifyItem item) EXCLUDES(mutex_);
 
@@ -93,6 +95,7 @@ class Survey {
   CondVar changed_;
   std::vector<VerifyItem> todo_ GUARDED_BY(mutex_);
   int working_ GUARDED_BY(mutex_) = 0;
+  CondVar::Clock::time_point deadline_ GUARDED_BY(mutex_);
   Status failed_ GUARDED_BY(mutex_);
   std::vector<VerifyItem> suspects_ GUARDED_BY(mutex_);
   std::unordered_set<ObjectId> met_ GUARDED_BY(mutex_);

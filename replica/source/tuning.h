@@ -140,6 +140,8 @@ inline constexpr uint64_t kVerifyWindow = 8 << 20;
 inline constexpr ptrdiff_t kNamesInAPage = 512;
 // Threads of a survey: each has a request under way.
 inline constexpr int kSurveyThreads = 4;
+// How often a verify says what is left.
+inline constexpr std::chrono::seconds kVerifyCheckpoint{5};
 // How often in a row a replica may answer a survey that it is busy.
 inline constexpr int kMaxSurveysInVain = 60;
 

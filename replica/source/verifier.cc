@@ -17,6 +17,7 @@ Verifier::Verifier(Options options, meta::Tracker& tracker, const meta::SourceTr
       tracker_(tracker),
       tree_(tree),
       sender_(sender),
+      tally_(std::move(options_.found_before)),
       rate_(options_.bytes_a_second, options_.files_a_second),
       survey_({/*content=*/true, Digesting(),
                options_.bytes_a_second != 0 || options_.files_a_second != 0},
@@ -28,6 +29,7 @@ DigestOptions Verifier::Digesting() const {
 
 void Verifier::Run() {
   const Status status = VerifyAll();
+  Checkpoint();
   tally_.Finish(status ? "" : status.error().ToString());
 }
 
@@ -67,7 +69,43 @@ Status Verifier::Confirm() {
   return {};
 }
 
+void Verifier::Checkpoint() {
+  next_checkpoint_ = CondVar::Clock::now() + kVerifyCheckpoint;
+  // The pass that confirms repairs is short: it is not gone on with.
+  if (options_.checkpoint == nullptr || confirming_) return;
+  std::vector<VerifyLeft> left;
+  for (const Item& item : survey_.Left()) left.push_back(LeftOf(item));
+  for (const Item& item : items_) left.push_back(LeftOf(item));
+  for (const Item& item : postponed_) left.push_back(LeftOf(item));
+  options_.checkpoint(left);
+}
+
+Status Verifier::AddLeft(const VerifyLeft& left) {
+  auto item = Resolve(left.path);
+  // It has been removed since.
+  if (!item && item.error().kind() == ErrorKind::kUsage) return {};
+  RETURN_IF_ERROR(item);
+  item->what = left.what;
+  if (left.what == Item::What::kName) item->name = left.name;
+  item->after = left.after;
+  item->up_to = left.up_to;
+  item->offset = left.offset;
+  item->end = left.end;
+  const bool for_survey =
+      left.what == Item::What::kNames || (left.what == Item::What::kContent && left.end == 0);
+  if (for_survey) {
+    survey_.Add(std::move(*item));
+  } else {
+    items_.push_back(std::move(*item));
+  }
+  return {};
+}
+
 Status Verifier::AddRoots() {
+  if (!options_.left_before.empty()) {
+    for (const VerifyLeft& left : options_.left_before) RETURN_IF_ERROR(AddLeft(left));
+    return {};
+  }
   if (options_.paths.empty()) {
     items_.push_back({Item::What::kObject, tree_.root(), ".", {}});
     return {};
@@ -115,6 +153,7 @@ Status Verifier::RefuseIfStuck(bool waits_for_changes) {
 Status Verifier::Drain() {
   while (true) {
     if (stopping_) return MakeError(ErrorKind::kCancelled, "verify: stopped");
+    if (CondVar::Clock::now() >= next_checkpoint_) Checkpoint();
     RETURN_IF_ERROR(RepairAll());
     const bool surveys = !survey_.empty();
     const bool waits_for_changes = items_.empty() && !surveys;
@@ -145,7 +184,7 @@ Status Verifier::RunSurvey() {
   };
   RETURN_IF_ERROR(sender_.RunTask(find_session, deadline));
   const VerifyReport before = tally_.report(0, 0);
-  const Status done = survey_.Run(*session);
+  const Status done = survey_.Run(*session, next_checkpoint_);
   for (Item& suspect : survey_.TakeSuspects()) items_.push_back(std::move(suspect));
   // The replica may have been applying a cut for long, or the session may have ended: again.
   if (done || done.error().kind() != ErrorKind::kUnreachable) return done;

@@ -10,7 +10,7 @@
 // A repair only marks what differs as changed; the next cut sends it. What was marked is judged
 // once more when it has landed.
 //
-// Run is called on one thread; any thread may call report, Stop and Left.
+// Run is called on one thread; any thread may call report and Stop.
 #pragma once
 
 #include <atomic>
@@ -48,6 +48,12 @@ class Verifier {
     // the source's disk is read with the I/O priority "idle".
     uint64_t bytes_a_second = 0;
     uint64_t files_a_second = 0;
+    // What an interrupted verify had found and left; then only that is compared.
+    VerifyReport found_before = {};
+    std::vector<VerifyLeft> left_before = {};
+    // Is called every few seconds on the thread of Run, and at its end, with what is left. Nothing
+    // is left in the end unless there was an error.
+    std::function<void(const std::vector<VerifyLeft>& left)> checkpoint = {};
   };
 
   Verifier(Options options, meta::Tracker& tracker, const meta::SourceTree& tree, Sender& sender);
@@ -67,6 +73,8 @@ class Verifier {
   DigestOptions Digesting() const;
   Status VerifyAll();
   Status AddRoots();
+  Status AddLeft(const VerifyLeft& left);
+  void Checkpoint();
   Result<Item> Resolve(const std::string& path);
   Status Drain();
   // Compares what is left for the survey.
@@ -119,6 +127,7 @@ class Verifier {
   VerifyRate rate_;
   Survey survey_;
 
+  CondVar::Clock::time_point next_checkpoint_{};
   // To be judged, or judged again after changes have landed.
   std::deque<Item> items_;
   std::vector<Item> postponed_;

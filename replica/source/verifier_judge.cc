@@ -25,6 +25,7 @@ Status Verifier::JudgeObject(Peer& peer, const Position& position, const Item& i
   ask.origin = Origin::kDisk;
   ask.with_xattrs = true;
   ASSIGN_OR_RETURN(const Found found, peer.AskFor<Found>(std::move(ask)));
+  if (item.object.id == kRootObject) tally_.SetTotals(found.total_objects, found.total_bytes);
   if (found.objects.size() != 1) {
     return MakeError(ErrorKind::kProtocol, "find: replica answered for another number of objects");
   }

@@ -40,4 +40,21 @@ struct VerifyItem {
   }
 };
 
+// What is stored of an item, so that an interrupted verify can go on: paths instead of objects.
+struct VerifyLeft {
+  VerifyItem::What what = VerifyItem::What::kObject;
+  std::string path;
+  std::string name = {};
+  std::string after = {};
+  std::string up_to = {};
+  uint64_t offset = 0;
+  uint64_t end = 0;
+};
+
+inline VerifyLeft LeftOf(const VerifyItem& item) {
+  VerifyLeft left{item.what, item.path, {}, item.after, item.up_to, item.offset, item.end};
+  if (item.what == VerifyItem::What::kName) left.name = item.name;
+  return left;
+}
+
 }  // namespace tandem::replica

@@ -24,6 +24,9 @@ struct Difference {
 struct VerifyReport {
   uint64_t objects = 0;
   uint64_t bytes = 0;  // of content
+  // About how many there are if everything is compared; 0: unknown.
+  uint64_t total_objects = 0;
+  uint64_t total_bytes = 0;
   // How many differences there are, and those that were requested.
   size_t difference_count = 0;
   std::vector<Difference> differences;
@@ -35,6 +38,9 @@ struct VerifyReport {
 
 class VerifyTally {
  public:
+  // Begins with what an interrupted verify had found.
+  explicit VerifyTally(VerifyReport before = {}) : report_(std::move(before)) {}
+
   void AddObject() EXCLUDES(mutex_) {
     MutexLock lock(mutex_);
     ++report_.objects;
@@ -61,12 +67,21 @@ class VerifyTally {
     report_.finished = true;
   }
 
+  // What the replica has in total, to estimate how long it takes; 0: unknown.
+  void SetTotals(uint64_t objects, uint64_t bytes) EXCLUDES(mutex_) {
+    MutexLock lock(mutex_);
+    report_.total_objects = objects;
+    report_.total_bytes = bytes;
+  }
+
   // Returns a copy, with `limit` of the differences from `skip` on.
   VerifyReport report(size_t skip, size_t limit) EXCLUDES(mutex_) {
     MutexLock lock(mutex_);
     VerifyReport copy;
     copy.objects = report_.objects;
     copy.bytes = report_.bytes;
+    copy.total_objects = report_.total_objects;
+    copy.total_bytes = report_.total_bytes;
     copy.difference_count = report_.differences.size();
     copy.unjudged = report_.unjudged;
     copy.finished = report_.finished;

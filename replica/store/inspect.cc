@@ -114,6 +114,10 @@ Result<Found> FindObjects(Catalog& catalog, Tree& tree, const Find& request) {
   for (const ObjectId object : request.objects) {
     ASSIGN_OR_RETURN(Listed listed, FindOne(catalog, tree, object, request));
     found.objects.push_back(std::move(listed));
+    if (object != kRootObject) continue;
+    ASSIGN_OR_RETURN(const CatalogTotals totals, catalog.Totals());
+    found.total_objects = totals.objects;
+    found.total_bytes = totals.bytes;
   }
   return found;
 }

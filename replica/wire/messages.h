@@ -302,6 +302,9 @@ struct Listing {
 struct Found {
   // One for each requested object, in the same order. The id is null if the object is not there.
   std::vector<Listed> objects;
+  // If the root is among them: what the replica has in total, as its quota counts it.
+  uint64_t total_objects = 0;
+  uint64_t total_bytes = 0;
 };
 
 struct Digests {

@@ -72,7 +72,9 @@ struct BodyWriter {
     return wire::CreateListing(builder, entries, listing.more).Union();
   }
   flatbuffers::Offset<void> operator()(const Found& found) const {
-    return wire::CreateFound(builder, WriteListed(builder, found.objects, true)).Union();
+    return wire::CreateFound(builder, WriteListed(builder, found.objects, true),
+                             found.total_objects, found.total_bytes)
+        .Union();
   }
   flatbuffers::Offset<void> operator()(const Digests& digests) const {
     const auto bytes = WriteBytes(builder, digests.digests);
@@ -167,6 +169,8 @@ Result<ReplyBody> Read(WireReader& reader, const wire::Listing& table) {
 
 Result<ReplyBody> Read(WireReader& reader, const wire::Found& table) {
   Found found;
+  found.total_objects = table.total_objects();
+  found.total_bytes = table.total_bytes();
   if (table.objects() == nullptr) return found;
   for (const wire::Listed* item : *table.objects()) {
     ASSIGN_OR_RETURN(Listed listed, Read(reader, *item));

@@ -1,0 +1,306 @@
+#include "tools/verify_jobs.h"
+
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <fstream>
+#include <limits>
+#include <sstream>
+#include <utility>
+
+#include "meta/base/hex.h"
+#include "meta/base/log.h"
+#include "meta/base/replace_file.h"
+
+namespace tandem::tools {
+namespace {
+
+using replica::Difference;
+using replica::Verifier;
+using replica::VerifyLeft;
+using replica::VerifyReport;
+
+constexpr int kFormat = 1;
+// A client polls several times a second.
+constexpr std::chrono::seconds kAbandonedAfter{30};
+// The options that decide what is compared: an interrupted verify goes on with its own.
+constexpr const char* kStoredOptions[] = {"paths", "full", "allocation", "hash", "block_size"};
+
+Result<replica::HashAlgorithm> AlgorithmOf(const std::string& name) {
+  if (name == "xxh3") return replica::HashAlgorithm::kXxh3;
+  if (name == "blake2b") return replica::HashAlgorithm::kBlake2b;
+  if (name == "sha256") return replica::HashAlgorithm::kSha256;
+  if (name == "md5") return replica::HashAlgorithm::kMd5;
+  return MakeError(ErrorKind::kUsage,
+                   "verify with hash " + name + ": use xxh3, blake2b, sha256 or md5");
+}
+
+Result<std::string> Bytes(const Json& json, const char* key) {
+  auto bytes = FromHex(json.value(key, ""));
+  if (!bytes) return MakeError(ErrorKind::kProtocol, "a path that is not in hexadecimal");
+  return std::move(*bytes);
+}
+
+Json Store(const VerifyReport& report, const std::vector<VerifyLeft>& left, const Json& options) {
+  Json differences = Json::array();
+  for (const Difference& difference : report.differences) {
+    differences.push_back({{"kind", difference.kind},
+                           {"path", ToHex(difference.path)},
+                           {"what", ToHex(difference.what)},
+                           {"cut", difference.cut.number()}});
+  }
+  Json rest = Json::array();
+  for (const VerifyLeft& one : left) {
+    rest.push_back({{"is", static_cast<int>(one.what)},
+                    {"path", ToHex(one.path)},
+                    {"name", ToHex(one.name)},
+                    {"after", ToHex(one.after)},
+                    {"up_to", ToHex(one.up_to)},
+                    {"offset", one.offset},
+                    {"end", one.end}});
+  }
+  return {{"format", kFormat},
+          {"options", options},
+          {"objects", report.objects},
+          {"bytes", report.bytes},
+          {"total_objects", report.total_objects},
+          {"total_bytes", report.total_bytes},
+          {"differences", differences},
+          {"left", rest}};
+}
+
+// What has to be looked at again to see whether the difference is still there.
+VerifyLeft AgainOf(const Difference& difference) {
+  using What = replica::VerifyItem::What;
+  VerifyLeft left{What::kAttributes, difference.path};
+  if (difference.kind == "content" || difference.kind == "allocation") {
+    left.what = What::kContent;
+  } else if (difference.kind == "name" || difference.kind == "link") {
+    const size_t slash = difference.path.rfind('/');
+    const bool in_root = slash == std::string::npos;
+    left = {What::kName, in_root ? "." : difference.path.substr(0, slash),
+            in_root ? difference.path : difference.path.substr(slash + 1)};
+  }
+  return left;
+}
+
+// With `again`, what had been found is looked at again instead.
+Status Restore(const Json& stored, bool again, Verifier::Options& options) {
+  VerifyReport& report = options.found_before;
+  report.objects = stored.value("objects", uint64_t{0});
+  report.bytes = stored.value("bytes", uint64_t{0});
+  report.total_objects = stored.value("total_objects", uint64_t{0});
+  report.total_bytes = stored.value("total_bytes", uint64_t{0});
+  for (const Json& one : stored.value("differences", Json::array())) {
+    Difference difference;
+    difference.kind = one.value("kind", "");
+    ASSIGN_OR_RETURN(difference.path, Bytes(one, "path"));
+    ASSIGN_OR_RETURN(difference.what, Bytes(one, "what"));
+    difference.cut = Epoch(one.value("cut", uint64_t{0}));
+    if (again) {
+      options.left_before.push_back(AgainOf(difference));
+    } else {
+      report.differences.push_back(std::move(difference));
+    }
+  }
+  for (const Json& one : stored.value("left", Json::array())) {
+    VerifyLeft left;
+    const int what = one.value("is", 0);
+    if (what < 0 || what > static_cast<int>(replica::VerifyItem::What::kContent)) {
+      return MakeError(ErrorKind::kCorrupt, "an item of an unknown kind");
+    }
+    left.what = static_cast<replica::VerifyItem::What>(what);
+    ASSIGN_OR_RETURN(left.path, Bytes(one, "path"));
+    ASSIGN_OR_RETURN(left.name, Bytes(one, "name"));
+    ASSIGN_OR_RETURN(left.after, Bytes(one, "after"));
+    ASSIGN_OR_RETURN(left.up_to, Bytes(one, "up_to"));
+    left.offset = one.value("offset", uint64_t{0});
+    left.end = one.value("end", uint64_t{0});
+    options.left_before.push_back(std::move(left));
+  }
+  return {};
+}
+
+CondVar::Clock::duration::rep Now() { return CondVar::Clock::now().time_since_epoch().count(); }
+
+}  // namespace
+
+VerifyJobs::~VerifyJobs() {
+  std::map<int64_t, Job> jobs;
+  {
+    MutexLock lock(mutex_);
+    std::swap(jobs, jobs_);
+  }
+  for (auto& [id, job] : jobs) job.verifier->Stop();
+  for (auto& [id, job] : jobs) job.thread.join();
+}
+
+std::string VerifyJobs::StoredAt(const std::string& replica) const {
+  return state_directory_ + "/verify-" + ToHex(replica) + ".json";
+}
+
+Result<Json> VerifyJobs::Load(const std::string& replica) const {
+  const std::string path = StoredAt(replica);
+  std::ifstream file(path, std::ios::binary);
+  if (!file) {
+    if (errno != ENOENT) return ErrnoError("open " + path);
+    return MakeError(ErrorKind::kUsage, "verify --resume: no verify of replica " + replica +
+                                            " was interrupted: begin one without --resume");
+  }
+  std::ostringstream text;
+  text << file.rdbuf();
+  Json stored = Json::parse(text.str(), nullptr, /*allow_exceptions=*/false);
+  if (stored.is_object() && stored.value("format", 0) == kFormat) return stored;
+  return MakeError(ErrorKind::kUsage,
+                   "verify --resume: " + path + " cannot be read: begin a verify without --resume");
+}
+
+Result<Verifier::Options> VerifyJobs::OptionsFor(const Json& request,
+                                                 const std::string& replica) const {
+  Verifier::Options options;
+  Json what = request;
+  if (request.value("resume", false)) {
+    ASSIGN_OR_RETURN(const Json stored, Load(replica));
+    what = stored.value("options", Json::object());
+    const bool repairs = request.value("repair", false);
+    if (const auto restored = Restore(stored, repairs, options); !restored) {
+      return MakeError(ErrorKind::kUsage, "verify --resume: " + StoredAt(replica) + ": " +
+                                              restored.error().ToString() +
+                                              ": begin a verify without --resume");
+    }
+  }
+  for (const std::string& path : what.value("paths", std::vector<std::string>())) {
+    auto bytes = FromHex(path);
+    if (!bytes) return MakeError(ErrorKind::kProtocol, "a path that is not in hexadecimal");
+    options.paths.push_back(std::move(*bytes));
+  }
+  options.full = what.value("full", false);
+  options.allocation = what.value("allocation", false);
+  options.block_size = what.value("block_size", options.block_size);
+  ASSIGN_OR_RETURN(options.algorithm, AlgorithmOf(what.value("hash", "xxh3")));
+  options.repair = request.value("repair", false);
+  options.bytes_a_second = request.value("rate", uint64_t{0});
+  options.files_a_second = request.value("file_rate", uint64_t{0});
+  return options;
+}
+
+// Replies with a "job" for each "replica".
+Result<Json> VerifyJobs::Start(const Json& request) {
+  std::optional<std::string> name;
+  if (const auto found = request.find("replica"); found != request.end() && found->is_string()) {
+    name = found->get<std::string>();
+  }
+  ASSIGN_OR_RETURN(const auto senders, replication_.Find(name));
+  std::vector<Verifier::Options> options;
+  for (replica::Sender* sender : senders) {
+    ASSIGN_OR_RETURN(options.emplace_back(), OptionsFor(request, sender->name()));
+  }
+  Json started = Json::array();
+  MutexLock lock(mutex_);
+  EndAbandoned();
+  for (size_t i = 0; i < senders.size(); ++i) {
+    Begin(std::move(options[i]), request, *senders[i], started);
+  }
+  return Json{{"jobs", started}};
+}
+
+void VerifyJobs::Begin(Verifier::Options options, const Json& request, replica::Sender& sender,
+                       Json& started) {
+  Job job;
+  job.polled = std::make_shared<std::atomic<CondVar::Clock::duration::rep>>(Now());
+  Json stored_options = Json::object();
+  for (const char* key : kStoredOptions) {
+    if (const auto found = request.find(key); found != request.end()) stored_options[key] = *found;
+  }
+  if (request.value("resume", false)) {
+    if (const auto before = Load(sender.name())) stored_options = before->at("options");
+  }
+  // The verifier exists before its thread, and so before the first checkpoint.
+  auto verifier = std::make_shared<Verifier*>(nullptr);
+  options.checkpoint = [verifier, polled = job.polled, path = StoredAt(sender.name()),
+                        stored_options](const std::vector<VerifyLeft>& left) {
+    const auto idle = CondVar::Clock::duration(Now() - polled->load());
+    if (idle > kAbandonedAfter) (*verifier)->Stop();
+    if (left.empty()) {
+      (void)unlink(path.c_str());
+      return;
+    }
+    const VerifyReport report = (*verifier)->report(0, std::numeric_limits<size_t>::max());
+    const auto written = ReplaceFile(path, Dump(Store(report, left, stored_options)), 0600, false);
+    if (!written) LogWarning("verify: store what is left: {}", written.error().ToString());
+  };
+  job.verifier = std::make_unique<Verifier>(std::move(options), tracker_, tree_, sender);
+  *verifier = job.verifier.get();
+  job.thread = std::thread([running = job.verifier.get()] { running->Run(); });
+  const int64_t id = next_++;
+  started.push_back({{"job", id}, {"replica", sender.name()}});
+  jobs_.emplace(id, std::move(job));
+}
+
+void VerifyJobs::EndAbandoned() {
+  for (auto job = jobs_.begin(); job != jobs_.end();) {
+    const auto idle = CondVar::Clock::duration(Now() - job->second.polled->load());
+    if (idle <= kAbandonedAfter) {
+      ++job;
+      continue;
+    }
+    job->second.verifier->Stop();
+    job->second.thread.join();
+    job = jobs_.erase(job);
+  }
+}
+
+// Replies with the counts, and "limit" of the "differences" from "skip" on. "jobs" are all that the
+// client has begun.
+Result<Json> VerifyJobs::Poll(const Json& request) {
+  VerifyReport report;
+  {
+    MutexLock lock(mutex_);
+    const auto job = jobs_.find(request.value("job", int64_t{0}));
+    if (job == jobs_.end()) return MakeError(ErrorKind::kProtocol, "no such verify job");
+    // A client awaits one after the other.
+    for (const int64_t id : request.value("jobs", std::vector<int64_t>())) {
+      if (const auto one = jobs_.find(id); one != jobs_.end()) one->second.polled->store(Now());
+    }
+    job->second.polled->store(Now());
+    report = job->second.verifier->report(request.value("skip", size_t{0}),
+                                          request.value("limit", size_t{0}));
+  }
+  Json differences = Json::array();
+  for (const Difference& difference : report.differences) {
+    Json one = {{"kind", difference.kind},
+                {"path", replica::Printable(difference.path)},
+                {"what", difference.what},
+                {"repaired", difference.repaired}};
+    if (difference.cut != Epoch()) one["cut"] = difference.cut.number();
+    differences.push_back(std::move(one));
+  }
+  Json unjudged = Json::array();
+  for (const std::string& path : report.unjudged) unjudged.push_back(replica::Printable(path));
+  return Json{{"objects", report.objects},
+              {"bytes", report.bytes},
+              {"total_objects", report.total_objects},
+              {"total_bytes", report.total_bytes},
+              {"finished", report.finished},
+              {"failure", report.error},
+              {"difference_count", report.difference_count},
+              {"differences", differences},
+              {"unjudged", unjudged}};
+}
+
+// Ends the job, if it is not at its end, and forgets it.
+Result<Json> VerifyJobs::Stop(const Json& request) {
+  Job job;
+  {
+    MutexLock lock(mutex_);
+    auto found = jobs_.extract(request.value("job", int64_t{0}));
+    if (found.empty()) return MakeError(ErrorKind::kProtocol, "no such verify job");
+    job = std::move(found.mapped());
+  }
+  job.verifier->Stop();
+  job.thread.join();
+  return Json{{"ok", true}};
+}
+
+}  // namespace tandem::tools
