@@ -70,6 +70,21 @@ Result<Operation> Tracker::Begin(const Intent& intent, TouchPredictor* predictor
   }
 }
 
+Status Tracker::MarkAhead(const std::vector<Intent>& intents) {
+  std::vector<Pins> pinned(intents.size());
+  Marks::Requests missing;
+  for (size_t i = 0; i < intents.size(); ++i) {
+    for (const Intent::Item& item : intents[i]) {
+      (void)marks_.PinAndTouch(item, /*may_rely_on_birth=*/true, pinned[i], missing);
+    }
+  }
+  const Status made = missing.empty() ? Status() : marks_.Make(missing);
+  for (const Pins& pins : pinned) {
+    for (int i = 0; i < pins.count; ++i) marks_.Unpin(pins.items[i]);
+  }
+  return made;
+}
+
 Result<UniqueFd> Tracker::Open(const ObjectRef& object) {
   ASSIGN_OR_RETURN(std::optional<UniqueFd> fd, tree_.OpenPath(object));
   if (!fd) return ErrnoError(ESTALE, "open an object that is gone");

@@ -67,6 +67,10 @@ class Tracker : public Capture {
     return Begin(intent, predictor, /*alters=*/true);
   }
 
+  // Makes the marks that these operations will need in one commit. Only saves time: each of them
+  // still begins with Begin, which makes a mark that has cooled meanwhile.
+  Status MarkAhead(const std::vector<Intent>& intents);
+
   using CutMode = Epochs::CutMode;
   // Ends the open epoch and returns what a replica at `after` needs to reach the newest cut (an
   // empty change set if nothing changed since). From this instant on operations keep for it what

@@ -65,9 +65,14 @@ class Verifier {
 
  private:
   using Item = VerifyItem;
-  struct Repair {
+  struct WrongName {
     meta::ObjectRef directory;
     std::string name;
+  };
+  struct WrongObject {
+    meta::ObjectRef object;
+    bool whole;                     // all of it is to be sent
+    std::vector<ByteRange> blocks;  // otherwise these, in order, and the attributes
   };
 
   DigestOptions Digesting() const;
@@ -108,10 +113,11 @@ class Verifier {
               std::string what);
   // ---- Repairs. Marks are made between the slices: they may wait for a commit.
   Status RepairAll();
-  Status RepairObject(const meta::ObjectRef& object, bool whole);
-  // Repairs the name, what it leads to, and everything below that.
-  Status RepairName(Repair repair);
-  Result<std::optional<meta::ObjectRef>> RepairEntry(const Repair& repair);
+  static meta::Intent IntentOf(const WrongObject& wrong);
+  // Repairs some objects.
+  Status RepairObjects();
+  // Repairs the name, and adds what it leads to, and everything below that.
+  Status RepairName(const WrongName& wrong);
   // Judges once more what was repaired, when it has landed.
   Status Confirm();
   // Where objects get other ids without an operation, makes the replica use the new id for what
@@ -132,12 +138,8 @@ class Verifier {
   std::deque<Item> items_;
   std::vector<Item> postponed_;
   // What is to be repaired, and what was: to be judged once more.
-  struct WrongObject {
-    meta::ObjectRef object;
-    bool whole;
-  };
   std::deque<WrongObject> wrong_objects_;
-  std::deque<Repair> wrong_names_;
+  std::deque<WrongName> wrong_names_;
   std::vector<Item> to_confirm_;
   bool confirming_ = false;  // nothing is repaired any more
   int in_vain_ = 0;          // surveys in a row that the replica has not answered

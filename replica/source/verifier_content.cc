@@ -53,7 +53,9 @@ Status Verifier::JudgeContent(Peer& peer, const Position& position, const Item& 
   } else {
     ReportContent(position, item, comparison.differing);
   }
-  if (options_.repair && !confirming_) wrong_objects_.push_back({item.object, !holes.empty()});
+  if (options_.repair && !confirming_) {
+    wrong_objects_.push_back({item.object, !holes.empty(), comparison.differing});
+  }
   tally_.AddBytes(window.length());
   return {};
 }

@@ -83,7 +83,7 @@ Status Verifier::JudgeListed(const Position& position, const Item& item, meta::S
       for (auto& [kind, what] : differences) {
         Report(position, again, kind, item.path, std::move(what));
       }
-      if (options_.repair && !confirming_) wrong_objects_.push_back({item.object, !same_kind});
+      if (options_.repair && !confirming_) wrong_objects_.push_back({item.object, !same_kind, {}});
     }
   }
   if (item.what == Item::What::kAttributes || !same_kind) return {};

@@ -1,65 +1,82 @@
 // How the verifier repairs: it marks what differs as changed, so that the next cut carries it.
+#include <algorithm>
+
+#include "meta/source/directory_names.h"
 #include "replica/source/verifier.h"
 
 namespace tandem::replica {
 
+namespace {
+
+// Marks that are made in one commit.
+constexpr size_t kMarksAtATime = 512;
+
+}  // namespace
+
 Status Verifier::RepairAll() {
-  while (!wrong_objects_.empty() && !stopping_) {
-    RETURN_IF_ERROR(RepairObject(wrong_objects_.front().object, wrong_objects_.front().whole));
+  while (!(wrong_objects_.empty() && wrong_names_.empty()) && !stopping_) {
+    // Names first: they lead to objects, whose marks are then made together.
+    if (!wrong_names_.empty() && wrong_objects_.size() < kMarksAtATime) {
+      const WrongName wrong = std::move(wrong_names_.front());
+      wrong_names_.pop_front();
+      RETURN_IF_ERROR(RepairName(wrong));
+    } else {
+      RETURN_IF_ERROR(RepairObjects());
+    }
+  }
+  return {};
+}
+
+meta::Intent Verifier::IntentOf(const WrongObject& wrong) {
+  meta::Intent intent;
+  if (wrong.whole) {
+    intent.Data(wrong.object, ByteRange::Whole());
+  } else if (!wrong.blocks.empty()) {
+    intent.Data(wrong.object, {wrong.blocks.front().start, wrong.blocks.back().end});
+  }
+  return intent.Attributes(wrong.object);
+}
+
+Status Verifier::RepairObjects() {
+  const size_t count = std::min(wrong_objects_.size(), kMarksAtATime);
+  std::vector<meta::Intent> intents;
+  for (size_t i = 0; i < count; ++i) intents.push_back(IntentOf(wrong_objects_[i]));
+  RETURN_IF_ERROR(tracker_.MarkAhead(intents));
+  for (size_t i = 0; i < count && !stopping_; ++i) {
+    const WrongObject& wrong = wrong_objects_.front();
+    ASSIGN_OR_RETURN(meta::Operation operation, tracker_.Begin(IntentOf(wrong)));
+    if (wrong.whole) {
+      operation.ChangedWholly(wrong.object);
+    } else {
+      for (const ByteRange& block : wrong.blocks) operation.Wrote(wrong.object, block);
+      operation.ChangedAttributes(wrong.object, meta::kAllAttributes);
+    }
+    operation.End();
     wrong_objects_.pop_front();
   }
-  while (!wrong_names_.empty() && !stopping_) {
-    Repair repair = std::move(wrong_names_.front());
-    wrong_names_.pop_front();
-    RETURN_IF_ERROR(RepairName(std::move(repair)));
-  }
   return {};
 }
 
-Status Verifier::RepairObject(const meta::ObjectRef& object, bool whole) {
-  ASSIGN_OR_RETURN(
-      meta::Operation operation,
-      tracker_.Begin(meta::Intent().Data(object, ByteRange::Whole()).Attributes(object)));
-  if (whole) {
-    operation.ChangedWholly(object);
-  } else {
-    operation.Wrote(object, ByteRange::Whole());
-    operation.ChangedAttributes(object, meta::kAllAttributes);
-  }
-  return {};
-}
-
-Status Verifier::RepairName(Repair repair) {
-  std::deque<Repair> left;
-  left.push_back(std::move(repair));
-  while (!left.empty() && !stopping_) {
-    const Repair one = std::move(left.front());
-    left.pop_front();
-    ASSIGN_OR_RETURN(const std::optional<meta::ObjectRef> child, RepairEntry(one));
-    if (!child) continue;
-    ASSIGN_OR_RETURN(const std::optional<meta::SourceObject> object, tree_.Open(*child));
-    if (!object) continue;
-    ASSIGN_OR_RETURN(const meta::Attributes attributes,
-                     object->ReadAttributes(meta::WithXattrs::kNo));
-    if (attributes.kind != meta::Kind::kDirectory) continue;
-    ASSIGN_OR_RETURN(meta::SourceListing below, tree_.List(*object));
-    for (meta::SourceEntry& entry : below.entries) left.push_back({*child, std::move(entry.name)});
-  }
-  return {};
-}
-
-Result<std::optional<meta::ObjectRef>> Verifier::RepairEntry(const Repair& repair) {
+Status Verifier::RepairName(const WrongName& wrong) {
   // Before the gate: the object may have to be searched for.
-  ASSIGN_OR_RETURN(const std::optional<UniqueFd> opened, tree_.OpenPath(repair.directory));
-  if (!opened) return std::nullopt;
+  ASSIGN_OR_RETURN(const std::optional<UniqueFd> opened, tree_.OpenPath(wrong.directory));
+  if (!opened) return {};
   ASSIGN_OR_RETURN(meta::Operation operation,
-                   tracker_.Begin(meta::Intent().Entries(repair.directory)));
+                   tracker_.Begin(meta::Intent().Entries(wrong.directory)));
   ASSIGN_OR_RETURN(std::optional<meta::ObjectRef> child,
-                   tree_.Lookup(opened->get(), repair.name.c_str()));
-  operation.SetEntry(repair.directory, repair.name, child ? child->id : ObjectId(), ObjectId());
+                   tree_.Lookup(opened->get(), wrong.name.c_str()));
+  operation.SetEntry(wrong.directory, wrong.name, child ? child->id : ObjectId(), ObjectId());
   operation.End();
-  if (child) RETURN_IF_ERROR(RepairObject(*child, /*whole=*/true));
-  return child;
+  if (!child) return {};
+  wrong_objects_.push_back({*child, /*whole=*/true, {}});
+  ASSIGN_OR_RETURN(const std::optional<meta::SourceObject> object, tree_.Open(*child));
+  if (!object) return {};
+  ASSIGN_OR_RETURN(const meta::Attributes attributes,
+                   object->ReadAttributes(meta::WithXattrs::kNo));
+  if (attributes.kind != meta::Kind::kDirectory) return {};
+  ASSIGN_OR_RETURN(std::vector<std::string> below, meta::ReadNames(object->path_fd()));
+  for (std::string& name : below) wrong_names_.push_front({*child, std::move(name)});
+  return {};
 }
 
 Status Verifier::RenewIdentity(const Item& directory, const meta::SourceEntry& ours,
