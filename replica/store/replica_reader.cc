@@ -71,6 +71,15 @@ Reply ReplicaReader::Take(const List& list) {
   return *listing ? Ok(std::move(**listing)) : NotFound(list.directory);
 }
 
+Tree& ReplicaReader::TreeAt(const CutName& cut, Catalog& catalog) {
+  if (tree_ == nullptr || tree_cut_ != cut || tree_catalog_ != &catalog) {
+    tree_ = std::make_unique<Tree>(place_.root_fd(), place_.hold_fd(), catalog);
+    tree_cut_ = cut;
+    tree_catalog_ = &catalog;
+  }
+  return *tree_;
+}
+
 Reply ReplicaReader::ListDisk(const List& list) {
   const auto answer = [&](Result<Listing> listing) {
     return listing ? Ok(std::move(*listing)) : place_.Failure(listing.error());
@@ -90,8 +99,8 @@ Reply ReplicaReader::ListDisk(const List& list) {
   {
     const KeptCatalog::Lock lock(catalog_);
     if (auto refusal = catalog_.RefuseUnlessCurrent()) return *refusal;
-    Tree tree(place_.root_fd(), place_.hold_fd(), catalog_.catalog());
-    const auto found = listing.Open(tree);
+    MutexLock tree_lock(tree_mutex_);
+    const auto found = listing.Open(TreeAt(queue_.applied().name, catalog_.catalog()));
     if (!found) return place_.Failure(found.error());
     if (!*found) return NotFound(list.directory);
   }

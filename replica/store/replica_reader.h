@@ -9,7 +9,9 @@
 #include <optional>
 #include <vector>
 
+#include "meta/base/mutex.h"
 #include "meta/base/unique_fd.h"
+#include "replica/apply/tree.h"
 #include "replica/store/apply_queue.h"
 #include "replica/store/kept_catalog.h"
 #include "replica/store/names_listed.h"
@@ -38,6 +40,9 @@ class ReplicaReader {
   std::unique_ptr<MemoryBudget::Share> MemoryFor(size_t bytes);
   // Called with a RedoPause held.
   Reply ListDisk(const List& list);
+  // Returns a Tree that may have open what requests before have opened, so that a directory deep
+  // down is not reached from the root each time. After each cut it is a new one.
+  Tree& TreeAt(const CutName& cut, Catalog& catalog) REQUIRES(tree_mutex_);
   // Called with a RedoPause held. Returns a refusal if there is no such file.
   std::optional<Reply> OpenForReading(ObjectId object, UniqueFd& fd);
 
@@ -45,6 +50,10 @@ class ReplicaReader {
   ApplyQueue& queue_;
   KeptCatalog& catalog_;
   NamesListed names_listed_;
+  Mutex tree_mutex_;  // after the lock of the KeptCatalog
+  std::unique_ptr<Tree> tree_ GUARDED_BY(tree_mutex_);
+  CutName tree_cut_ GUARDED_BY(tree_mutex_);
+  const Catalog* tree_catalog_ GUARDED_BY(tree_mutex_) = nullptr;
 };
 
 }  // namespace tandem::replica
