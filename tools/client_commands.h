@@ -43,6 +43,7 @@ struct VerifyOptions {
   std::vector<std::string> paths;
   std::string replica;
   bool full = false;
+  bool drop_caches = false;
   bool repair = false;
   std::string hash = "xxh3";
   uint32_t block_size = 128 << 10;

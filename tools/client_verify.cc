@@ -248,6 +248,7 @@ Result<int> RunVerify(const VerifyOptions& options) {
   Json request = {{"op", "verify"},
                   {"paths", paths},
                   {"full", options.full},
+                  {"drop_caches", options.drop_caches},
                   {"repair", options.repair},
                   {"hash", options.hash},
                   {"block_size", options.block_size},

@@ -77,7 +77,11 @@ Subcommands Declare(CLI::App& app, StatusOptions& status, SyncOptions& sync, Pau
   commands.verify->add_option("PATH", verify.paths,
                               "only these files and directories, and everything below them");
   commands.verify->add_option("--replica", verify.replica, "only this replica");
-  commands.verify->add_flag("--full", verify.full, "read content from the disks instead of caches");
+  commands.verify->add_flag("--full", verify.full,
+                            "compare all content, whatever times and sizes say (this version does "
+                            "so in any case)");
+  commands.verify->add_flag("--drop-caches", verify.drop_caches,
+                            "read content from the devices, not from what the kernel has cached");
   commands.verify->add_flag("--repair", verify.repair, "send what differs to the replica again");
   commands.verify->add_option("--hash", verify.hash, "xxh3, blake2b, sha256 or md5")
       ->check(CLI::IsMember({"xxh3", "blake2b", "sha256", "md5"}));
@@ -95,7 +99,7 @@ Subcommands Declare(CLI::App& app, StatusOptions& status, SyncOptions& sync, Pau
       ->type_name("FILES");
   commands.verify
       ->add_flag("--resume", verify.resume, "go on with the verify that was interrupted last")
-      ->excludes("PATH", "--full", "--hash", "--block-size", "--allocation");
+      ->excludes("PATH", "--full", "--drop-caches", "--hash", "--block-size", "--allocation");
   commands.verify->add_flag("--json", verify.json,
                             "print one JSON object a line: differences, then a summary");
   commands.verify->footer(

@@ -25,7 +25,8 @@ constexpr int kFormat = 1;
 // A client polls several times a second.
 constexpr std::chrono::seconds kAbandonedAfter{30};
 // The options that decide what is compared: an interrupted verify goes on with its own.
-constexpr const char* kStoredOptions[] = {"paths", "full", "allocation", "hash", "block_size"};
+constexpr const char* kStoredOptions[] = {"paths",      "full", "drop_caches",
+                                          "allocation", "hash", "block_size"};
 
 Result<replica::HashAlgorithm> AlgorithmOf(const std::string& name) {
   if (name == "xxh3") return replica::HashAlgorithm::kXxh3;
@@ -175,7 +176,7 @@ Result<Verifier::Options> VerifyJobs::OptionsFor(const Json& request,
     if (!bytes) return MakeError(ErrorKind::kProtocol, "a path that is not in hexadecimal");
     options.paths.push_back(std::move(*bytes));
   }
-  options.full = what.value("full", false);
+  options.drop_caches = what.value("drop_caches", false);
   options.allocation = what.value("allocation", false);
   options.block_size = what.value("block_size", options.block_size);
   ASSIGN_OR_RETURN(options.algorithm, AlgorithmOf(what.value("hash", "xxh3")));

@@ -245,7 +245,10 @@ Status Survey::CompareNames(const PeerSession& session, VerifyItem& item) {
     };
     for (const Listed& listed : theirs->entries) {
       if (stopping_) return MakeError(ErrorKind::kCancelled, "verify: stopped");
-      if (!item.up_to.empty() && listed.name > item.up_to) break;  // it was not asked for
+      if (!item.up_to.empty() && listed.name > item.up_to) {  // an older replica does not know it
+        more = false;
+        break;
+      }
       RETURN_IF_ERROR(only_ours(&listed.name));
       ASSIGN_OR_RETURN(const Ours* front, ours.Front());
       const bool both = front != nullptr && front->name == listed.name;

@@ -24,7 +24,7 @@ Verifier::Verifier(Options options, meta::Tracker& tracker, const meta::SourceTr
               tree, tally_, rate_, stopping_) {}
 
 DigestOptions Verifier::Digesting() const {
-  return {options_.block_size, options_.algorithm, options_.full, options_.allocation};
+  return {options_.block_size, options_.algorithm, options_.drop_caches, options_.allocation};
 }
 
 void Verifier::Run() {

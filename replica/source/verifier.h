@@ -39,7 +39,7 @@ class Verifier {
  public:
   struct Options {
     std::vector<std::string> paths;  // below the root, without leading slash; empty: everything
-    bool full = false;               // read from the devices, not from caches
+    bool drop_caches = false;        // read from the devices, not from the page caches
     bool repair = false;
     bool allocation = false;  // a hole and zeros that were written differ
     HashAlgorithm algorithm = HashAlgorithm::kXxh3;

@@ -11,6 +11,7 @@
 #include "replica/store/disk_listing.h"
 #include "replica/store/inspect.h"
 #include "replica/store/redo_pause.h"
+#include "replica/store/tuning.h"
 #include "replica/store/volume_replies.h"
 #include "replica/wire/chunk_payload.h"
 
@@ -72,7 +73,9 @@ Reply ReplicaReader::Take(const List& list) {
 }
 
 Tree& ReplicaReader::TreeAt(const CutName& cut, Catalog& catalog) {
-  if (tree_ == nullptr || tree_cut_ != cut || tree_catalog_ != &catalog) {
+  const auto now = CondVar::Clock::now();
+  if (tree_ == nullptr || tree_cut_ != cut || tree_catalog_ != &catalog || now > tree_until_) {
+    tree_until_ = now + kTreeKeptFor;
     tree_ = std::make_unique<Tree>(place_.root_fd(), place_.hold_fd(), catalog);
     tree_cut_ = cut;
     tree_catalog_ = &catalog;

@@ -41,7 +41,8 @@ class ReplicaReader {
   // Called with a RedoPause held.
   Reply ListDisk(const List& list);
   // Returns a Tree that may have open what requests before have opened, so that a directory deep
-  // down is not reached from the root each time. After each cut it is a new one.
+  // down is not reached from the root each time. It is a new one after each cut, and after a second
+  // in any case, as other programs may move directories.
   Tree& TreeAt(const CutName& cut, Catalog& catalog) REQUIRES(tree_mutex_);
   // Called with a RedoPause held. Returns a refusal if there is no such file.
   std::optional<Reply> OpenForReading(ObjectId object, UniqueFd& fd);
@@ -54,6 +55,7 @@ class ReplicaReader {
   std::unique_ptr<Tree> tree_ GUARDED_BY(tree_mutex_);
   CutName tree_cut_ GUARDED_BY(tree_mutex_);
   const Catalog* tree_catalog_ GUARDED_BY(tree_mutex_) = nullptr;
+  CondVar::Clock::time_point tree_until_ GUARDED_BY(tree_mutex_);
 };
 
 }  // namespace tandem::replica

@@ -94,6 +94,7 @@ inline constexpr size_t kMaxListed = 4096;
 inline constexpr size_t kMaxListedBytes = 4 << 20;
 // How long the listing of names on the disk goes on: redoes wait meanwhile.
 inline constexpr std::chrono::milliseconds kListingTime{15};
+inline constexpr std::chrono::seconds kTreeKeptFor{1};
 // The names of directories that are listed in pages: from how many and up to how many on they are
 // kept from one page to the next, and of how many directories.
 inline constexpr size_t kNamesKeptFrom = 2000;

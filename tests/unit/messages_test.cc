@@ -122,6 +122,15 @@ TEST(Messages, RequestsSurviveTheWire) {
   EXPECT_EQ(list.origin, Origin::kDisk);
   EXPECT_EQ(list.after, "after");
   EXPECT_TRUE(list.with_xattrs);
+  EXPECT_EQ(list.digests_up_to, 0u);
+  const auto with_digests = RoundTrip(List{
+      kA, Origin::kDisk, "after", true, "up to", 65536, {4096, HashAlgorithm::kMd5, true, true}});
+  EXPECT_EQ(with_digests.up_to, "up to");
+  EXPECT_EQ(with_digests.digests_up_to, 65536u);
+  EXPECT_EQ(with_digests.digests.block_size, 4096u);
+  EXPECT_EQ(with_digests.digests.algorithm, HashAlgorithm::kMd5);
+  EXPECT_TRUE(with_digests.digests.drop_cache);
+  EXPECT_TRUE(with_digests.digests.mark_holes);
   EXPECT_EQ(RoundTrip(Find{{kA, kB}, Origin::kDisk, true}).objects.size(), 2u);
   const auto digests = RoundTrip(GetDigests{kA, 8192, 1 << 20, 4096, HashAlgorithm::kSha256, true});
   EXPECT_EQ(digests.digests.algorithm, HashAlgorithm::kSha256);
@@ -235,6 +244,14 @@ TEST(Messages, RequestsBeyondLimitsAreRefused) {
     return !DecodeRequest(EncodeRequest({SessionId(1, 1), body}));
   };
   EXPECT_TRUE(refused(GetSignature{kA, 0, kMaxDeltaWindow + 1}));
+  const auto listing = [](uint64_t up_to, uint32_t block) {
+    return List{
+        kA, Origin::kDisk, "", true, "", up_to, {block, HashAlgorithm::kXxh3, false, false}};
+  };
+  EXPECT_FALSE(refused(listing(kMaxListedContent, 4096)));
+  EXPECT_TRUE(refused(listing(kMaxListedContent + 1, 4096)));
+  EXPECT_TRUE(refused(listing(4096, 0)));
+  EXPECT_TRUE(refused(listing(kMaxListedContent, kMinDigestBlock))) << "too many digests";
   EXPECT_TRUE(refused(GetDigests{kA, 0, 4096, 0}));
   EXPECT_TRUE(refused(GetDigests{kA, 1, 4096, 4096}));
   EXPECT_TRUE(refused(GetDigests{kA, 0, kMaxDigestWindow + 1, 1 << 20}));

@@ -3,6 +3,7 @@
 
 #include <filesystem>
 #include <fstream>
+#include <set>
 
 #include "replica/delta.h"
 #include "replica/hash.h"
@@ -66,6 +67,72 @@ TEST_F(Protocol, ReadersSeeDatabaseAndDisk) {
   EXPECT_EQ(client_.Ask(List{kFile, Origin::kDatabase, "", false}).code, ReplyCode::kNotFound);
   EXPECT_EQ(client_.Ask(List{kFile, Origin::kDisk, "", false}).code, ReplyCode::kNotFound);
   EXPECT_EQ(client_.Ask(GetSignature{kRootObject, 0, 10}).code, ReplyCode::kNotFound);
+}
+
+TEST_F(Protocol, AListingOfTheDiskGoesUpToANameAndHasDigests) {
+  ASSERT_EQ(client_.Ship(NewFile(kFile, "f", "content")).code, ReplyCode::kOk);
+  const std::string tree = scratch_.path() + "/vol/tree/";
+  for (const std::string name : {"a", "g", "z"}) std::ofstream(tree + name) << name;
+  std::ofstream(tree + "large") << std::string(5000, 'x');
+  std::filesystem::create_directory(tree + "directory");
+  std::ofstream(tree + "empty").flush();
+
+  List ask{kRootObject, Origin::kDisk, "a", true, "large", 4096, {512, HashAlgorithm::kMd5}};
+  const auto listing = std::get<Listing>(client_.Ask(ask).body);
+  EXPECT_FALSE(listing.more);
+  std::vector<std::string> names;
+  for (const Listed& listed : listing.entries) names.push_back(listed.name);
+  EXPECT_EQ(names, (std::vector<std::string>{"directory", "empty", "f", "g", "large"}));
+  auto hasher = Hasher::Create(HashAlgorithm::kMd5).value();
+  hasher->Update("content");
+  EXPECT_EQ(listing.entries[2].digests, hasher->Finish());
+  EXPECT_EQ(listing.entries[3].digests.size(), DigestSize(HashAlgorithm::kMd5));
+  for (const size_t without : {0, 1, 4}) EXPECT_EQ(listing.entries[without].digests, "");
+
+  ask.digests_up_to = 0;
+  EXPECT_EQ(std::get<Listing>(client_.Ask(ask).body).entries[2].digests, "");
+}
+
+TEST_F(Protocol, ListingALargeDirectoryPageByPageSeesWhatChangesMeanwhile) {
+  ASSERT_EQ(client_.Ship(NewFile(kFile, "f", "content")).code, ReplyCode::kOk);
+  const std::string tree = scratch_.path() + "/vol/tree/";
+  const auto name_of = [](int i) { return "n" + std::to_string(10'000 + i); };
+  for (int i = 0; i < 3000; ++i) std::ofstream(tree + name_of(i)).flush();
+  const auto page = [&](const std::string& after, const std::string& up_to) {
+    List ask{kRootObject, Origin::kDisk, after, false};
+    ask.up_to = up_to;
+    std::set<std::string> names;
+    for (bool more = true; more;) {
+      const auto listing = std::get<Listing>(client_.Ask(ask).body);
+      for (const Listed& listed : listing.entries) names.insert(listed.name);
+      more = listing.more;
+      if (more) ask.after = listing.entries.back().name;
+    }
+    return names;
+  };
+  EXPECT_EQ(page("f", name_of(999)).size(), 1000u);
+  std::filesystem::remove(tree + name_of(1500));
+  std::ofstream(tree + name_of(1500) + ".new").flush();
+  const std::set<std::string> second = page(name_of(999), name_of(1999));
+  EXPECT_EQ(second.size(), 1000u);
+  EXPECT_FALSE(second.contains(name_of(1500)));
+  EXPECT_TRUE(second.contains(name_of(1500) + ".new"));
+  EXPECT_EQ(page(name_of(1999), "").size(), 1000u);
+}
+
+TEST_F(Protocol, DigestsMayTellHolesFromZeros) {
+  ASSERT_EQ(client_.Ship(NewFile(kFile, "f", "content")).code, ReplyCode::kOk);
+  const std::string path = scratch_.path() + "/vol/tree/f";
+  std::ofstream(path) << std::string(65536, '\0');
+  std::filesystem::resize_file(path, 3 * 65536);
+  const auto ask = [this](bool mark_holes) {
+    const DigestOptions options{65536, HashAlgorithm::kXxh3, false, mark_holes};
+    return std::get<Digests>(client_.Ask(GetDigests{kFile, 0, 3 * 65536, options}).body).digests;
+  };
+  const std::string plain = ask(false);
+  ASSERT_EQ(plain.size(), 48u);
+  EXPECT_EQ(plain.substr(0, 16), plain.substr(16, 16));
+  EXPECT_EQ(ask(true), plain.substr(0, 16) + std::string(32, '\0'));
 }
 
 // Invariant 5: names planted in the tree lead nowhere else.
