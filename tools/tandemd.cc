@@ -18,6 +18,7 @@
 #include "meta/base/log.h"
 #include "meta/base/private_files.h"
 #include "replica/accounts/file_registry.h"
+#include "replica/store/scrub_jobs.h"
 #include "replica/store/store.h"
 #include "replica/transport/transport.h"
 #include "replica/wire/messages.h"
@@ -25,10 +26,12 @@
 #include "tools/print.h"
 #include "tools/process_limits.h"
 #include "tools/replica_url.h"
+#include "tools/scrub_service.h"
 #include "tools/socket_group.h"
 #include "tools/system_call_filter.h"
 #include "tools/tandemd_accounts.h"
 #include "tools/tandemd_relay.h"
+#include "tools/tandemd_scrub.h"
 
 namespace {
 
@@ -70,7 +73,8 @@ void Declare(CLI::App& app, Settings& settings) {
       "trusted-attributes = true,\n"
       "user = \"NAME\". The command line overrides it.\n"
       "tandemd invite and tandemd account keep accounts and keys: see tandemd invite --help,\n"
-      "tandemd account --help; tandemd relay serves those that come by ssh.\n"
+      "tandemd account --help; tandemd relay serves those that come by ssh; tandemd scrub finds\n"
+      "what the disk or other programs have damaged.\n"
       "Run as root, so that owners and devices can be set as they are on the source. It keeps no\n"
       "more of root's rights than that takes.\n"
       "TANDEM_LOG=debug logs more.");
@@ -243,6 +247,14 @@ Status Serve(const Settings& settings, mode_t store_mode, const sigset_t& signal
             return store->Answer(request, connection);
           }));
   tandem::tools::GiveSocketsToGroup(settings.urls);
+  tandem::replica::ScrubJobs scrubs(*store);
+  tandem::tools::ScrubService service(*store, scrubs);
+  auto control = service.Listen(settings.store);
+  // Replicas are kept without it.
+  if (!control) {
+    tandem::LogError("{}: tandemd scrub works only while this daemon is stopped",
+                     control.error().ToString());
+  }
   if (!settings.no_sandbox) {
     // A kernel without filters is no reason to keep no replica.
     if (const auto filtered = tandem::tools::FilterSystemCalls(); !filtered) {
@@ -259,6 +271,7 @@ Status Serve(const Settings& settings, mode_t store_mode, const sigset_t& signal
     if (signal == SIGHUP) tandem::LogInfo("SIGHUP ignored: reloading is not implemented yet");
   }
   tandem::LogInfo("signal {}: stopping", signal);
+  if (control) control->reset();
   store->Stop();
   return {};
 }
@@ -319,6 +332,9 @@ int main(int argc, char** argv) {
   if (const auto code = tandem::tools::RunAccountCommand(argc, argv)) return *code;
   if (argc > 1 && std::string_view(argv[1]) == "relay") {
     return tandem::tools::RunRelay(argc - 1, argv + 1);
+  }
+  if (argc > 1 && std::string_view(argv[1]) == "scrub") {
+    return tandem::tools::RunScrub(argc - 1, argv + 1);
   }
   CLI::App app;
   Settings settings;

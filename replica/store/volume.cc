@@ -65,6 +65,15 @@ Reply Volume::Greet(const Hello& hello, const ConnectionRef& connection, const s
   return Ok(queue_.OpenSession(hello, connection, peer));
 }
 
+std::unique_ptr<Scrubber> Volume::NewScrub(const ScrubOptions& options) {
+  return std::make_unique<Scrubber>(options, *place_, queue_, catalog_, report_);
+}
+
+Result<std::optional<int64_t>> Volume::ScrubbedAt() {
+  const KeptCatalog::Lock lock(catalog_);
+  return catalog_.catalog().damaged().ScrubbedAt();
+}
+
 Reply Volume::Handle(const Request& request, const ConnectionRef& connection) {
   const auto turn = session_.BeginRequest(request.session, connection);
   if (!turn) return RefuseOldSession();

@@ -97,7 +97,8 @@ Status CheckData(const DataRecord& record) {
       }
       return {};
     case Encoding::kStaged:
-      if (!record.bytes.empty() || record.basis.is_null())
+      // `bytes` has eight for each block of 128 KiB at most.
+      if (record.bytes.size() / 8 > (record.length >> 17) + 2 || record.basis.is_null())
         return Malformed("a malformed staged range");
       return {};
   }
