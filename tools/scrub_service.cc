@@ -84,8 +84,7 @@ Result<Json> ScrubService::Start(const Json& request) {
 
 Result<Json> ScrubService::Poll(const Json& request) {
   ASSIGN_OR_RETURN(const replica::ScrubReport report,
-                   jobs_.Report(request.value("job", int64_t{0}),
-                                request.value("skip", size_t{0}),
+                   jobs_.Report(request.value("job", int64_t{0}), request.value("skip", size_t{0}),
                                 request.value("limit", size_t{0})));
   Json differences = Json::array();
   for (const replica::ScrubDifference& difference : report.differences) {
@@ -125,8 +124,8 @@ Result<Json> AskStore(const std::string& store_path, const Json& request,
   if (!answer) return unreachable(answer.error());
   Json reply = Json::parse(*answer, nullptr, /*allow_exceptions=*/false);
   if (!reply.is_object()) {
-    return MakeError(ErrorKind::kProtocol, "the reply of the tandemd that has " + store_path +
-                                               " is not a JSON object");
+    return MakeError(ErrorKind::kProtocol,
+                     "the reply of the tandemd that has " + store_path + " is not a JSON object");
   }
   if (reply.contains("error") && reply["error"].is_string()) {
     return MakeError(ErrorKind::kRefused, reply["error"].get<std::string>());

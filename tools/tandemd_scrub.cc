@@ -57,9 +57,10 @@ using Ask = std::function<Result<Json>(const Json&)>;
 volatile sig_atomic_t interrupted = 0;
 void Interrupt(int) { interrupted = 1; }
 
-bool Exists(const std::string& path) {
+// A directory of the name may be a volume.
+bool IsFile(const std::string& path) {
   struct stat found;
-  return stat(path.c_str(), &found) == 0;
+  return stat(path.c_str(), &found) == 0 && S_ISREG(found.st_mode);
 }
 
 // The marker files tell what a directory of a store is (replica/store/store_layout.h).
@@ -70,19 +71,21 @@ Result<Target> FindTarget(const std::string& given) {
   struct stat found;
   if (stat(path.c_str(), &found) != 0 || !S_ISDIR(found.st_mode)) {
     return MakeError(ErrorKind::kUsage,
-                     "scrub " + given + " (it is not a directory: give STORE, STORE/VOLUME or "
-                     "STORE/ACCOUNT/VOLUME)",
+                     "scrub " + given +
+                         " (it is not a directory: give STORE, STORE/VOLUME or "
+                         "STORE/ACCOUNT/VOLUME)",
                      ENOENT);
   }
-  if (Exists(path + "/volume")) {
+  if (IsFile(path + "/volume")) {
     const std::string above = parent(path);
-    if (Exists(above + "/account")) return Target{parent(above), name(above) + "/" + name(path)};
+    if (IsFile(above + "/account")) return Target{parent(above), name(above) + "/" + name(path)};
     return Target{above, name(path)};
   }
-  if (Exists(path + "/.lock") && !Exists(path + "/account")) return Target{path, ""};
+  if (IsFile(path + "/.lock") && !IsFile(path + "/account")) return Target{path, ""};
   return MakeError(ErrorKind::kUsage,
-                   "scrub " + given + " (it is neither a store nor a volume of one: give STORE, "
-                   "STORE/VOLUME or STORE/ACCOUNT/VOLUME)",
+                   "scrub " + given +
+                       " (it is neither a store nor a volume of one: give STORE, "
+                       "STORE/VOLUME or STORE/ACCOUNT/VOLUME)",
                    EINVAL);
 }
 
@@ -151,9 +154,10 @@ void Print(const Json& report) {
   PrintLine("volume {}: {} ({} objects, {} bytes of content)", volume, verdict,
             report.value("objects", uint64_t{0}), report.value("bytes", uint64_t{0}));
   if (unknown == 0) return;
-  PrintLine("volume {}: unknown: {} bytes of {} files have no digest to compare with (tandemd scrub "
-            "--unknown has the source send them again)",
-            volume, unknown, report.value("unknown_files", uint64_t{0}));
+  PrintLine(
+      "volume {}: unknown: {} bytes of {} files have no digest to compare with (tandemd scrub "
+      "--unknown has the source send them again)",
+      volume, unknown, report.value("unknown_files", uint64_t{0}));
 }
 
 int ScrubVolumes(const Ask& ask, const std::vector<std::string>& volumes, uint64_t rate,
@@ -232,9 +236,7 @@ Result<int> Run(const Settings& settings) {
   action.sa_handler = Interrupt;
   for (const int number : {SIGINT, SIGTERM}) sigaction(number, &action, nullptr);
   if (AskStore(target.store, {{"op", "volumes"}}, kFirstAnswer)) {
-    const auto ask = [&](const Json& request) {
-      return AskStore(target.store, request, kAnswer);
-    };
+    const auto ask = [&](const Json& request) { return AskStore(target.store, request, kAnswer); };
     return ScrubTarget(ask, target, rate, settings);
   }
   return ScrubAlone(target, rate, settings);
@@ -244,20 +246,23 @@ Result<int> Run(const Settings& settings) {
 
 int RunScrub(int argc, char** argv) {
   Settings settings;
-  CLI::App app("Compares replicas with what was applied to them, without their sources: finds what "
-               "the\ndisk or another program has damaged.",
-               "tandemd scrub");
+  CLI::App app(
+      "Compares replicas with what was applied to them, without their sources: finds what "
+      "the\ndisk or another program has damaged.",
+      "tandemd scrub");
   app.add_option("STORE[/VOLUME]", settings.path,
                  "A store, or one volume of it (STORE/ACCOUNT/VOLUME for accounts)")
       ->required();
   app.add_option("--rate", settings.rate, "Read at most this many bytes a second, as in 20M")
       ->type_name("BYTES");
-  app.add_flag("--unknown", settings.unknown,
-               "Have the source send again what has no digest to compare with: content from before\n"
-               "digests were kept, or that a crash interrupted");
+  app.add_flag(
+      "--unknown", settings.unknown,
+      "Have the source send again what has no digest to compare with: content from before\n"
+      "digests were kept, or that a crash interrupted");
   app.add_flag("--json", settings.json, "Print JSON, for programs");
   app.footer(
-      "Works beside a running tandemd, and by itself if none runs. The source sends again what was\n"
+      "Works beside a running tandemd, and by itself if none runs. The source sends again what "
+      "was\n"
       "found, when it is connected. Names that are not the replica's are only reported: tandem\n"
       "verify --repair removes them. Exit codes: 0 no damage found, 4 damage found,\n"
       "8 could not run, 16 usage.");

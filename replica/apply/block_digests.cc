@@ -51,9 +51,8 @@ bool BlockDigests::Matches(Digest digest, std::string_view content) {
 Result<BlockDigests> BlockDigests::Open(Database& database) {
   BlockDigests opened;
   const std::pair<Statement*, const char*> all[] = {
-      {&opened.find_, kFind},     {&opened.next_, kNext},
-      {&opened.put_, kPut},       {&opened.remove_, kRemove},
-      {&opened.clear_, kClear},   {&opened.remove_range_, kRemoveRange},
+      {&opened.find_, kFind},     {&opened.next_, kNext},   {&opened.put_, kPut},
+      {&opened.remove_, kRemove}, {&opened.clear_, kClear}, {&opened.remove_range_, kRemoveRange},
   };
   for (const auto& [statement, sql] : all) {
     ASSIGN_OR_RETURN(*statement, database.Prepare(sql));
@@ -145,10 +144,8 @@ Status BlockDigests::SetRange(ObjectId object, uint64_t first, uint64_t end, Dig
   RETURN_IF_ERROR(SetRange(object, end_whole * kRunBlocks, end, digest));
   RETURN_IF_ERROR(Flush());
   Drop();
-  RETURN_IF_ERROR(remove_range_.Bind(1, object)
-                      .Bind(2, Signed(first_whole))
-                      .Bind(3, Signed(end_whole))
-                      .Run());
+  RETURN_IF_ERROR(
+      remove_range_.Bind(1, object).Bind(2, Signed(first_whole)).Bind(3, Signed(end_whole)).Run());
   // Zeros of a file whose rest is unknown become unknown if they are too many.
   if (digest == rest || too_many) return {};
   for (uint64_t run = first_whole; run < end_whole; ++run) {

@@ -47,6 +47,7 @@ Status ContentDigests::Load(ObjectId object, uint64_t block, uint64_t size, cons
       ASSIGN_OR_RETURN(const int fd, open());
       ASSIGN_OR_RETURN(loaded.bytes, ReadUpTo(fd, block * kBlock, length));
       loaded.known = loaded.bytes.size() == length && BlockDigests::Matches(digest, loaded.bytes);
+      if (!loaded.known) mismatched_[object].Add({block * kBlock, (block + 1) * kBlock});
     }
     loaded.bytes.resize(length, '\0');
   }
@@ -94,9 +95,13 @@ Status ContentDigests::WritePart(ObjectId object, uint64_t block, uint64_t offse
 
 Status ContentDigests::Set(ObjectId object, uint64_t first, uint64_t end,
                            BlockDigests::Digest digest) {
+  const ByteRange range{first * kBlock, end * kBlock};
+  if (const auto found = mismatched_.find(object);
+      found != mismatched_.end() && digest != BlockDigests::kUnknown) {
+    found->second.Remove(range);
+  }
   if (notes_renewed_) {
     RangeSet& renewed = renewed_[object];
-    const ByteRange range{first * kBlock, end * kBlock};
     digest == BlockDigests::kUnknown ? renewed.Remove(range) : renewed.Add(range);
   }
   if (end == first + 1) return table_.Set(object, first, digest);
@@ -107,6 +112,12 @@ Result<RangeSet> ContentDigests::TakeRenewed(ObjectId object) {
   if (current_.object == object) RETURN_IF_ERROR(Flush());
   const auto renewed = renewed_.extract(object);
   return renewed.empty() ? RangeSet() : renewed.mapped();
+}
+
+Result<RangeSet> ContentDigests::TakeMismatched(ObjectId object) {
+  if (current_.object == object) RETURN_IF_ERROR(Flush());
+  const auto mismatched = mismatched_.extract(object);
+  return mismatched.empty() ? RangeSet() : mismatched.mapped();
 }
 
 // ---- What a redo tells -------------------------------------------------------------------------
@@ -129,6 +140,7 @@ Result<uint64_t> ContentDigests::SizeOf(ObjectId object) {
 Status ContentDigests::Begin(ObjectId object) {
   if (current_.object == object) DropCurrent();
   renewed_.erase(object);
+  mismatched_.erase(object);
   sizes_[object] = 0;
   return table_.Clear(object);
 }
@@ -138,8 +150,7 @@ Status ContentDigests::Write(ObjectId object, uint64_t offset, std::string_view 
   ASSIGN_OR_RETURN(const uint64_t size, SizeOf(object));
   if (offset > size) RETURN_IF_ERROR(Grow(object, offset, open));
   RETURN_IF_ERROR(ForEachPart(
-      ByteRange::Of(offset, bytes.size()),
-      [&](uint64_t block, uint64_t at, uint64_t length) {
+      ByteRange::Of(offset, bytes.size()), [&](uint64_t block, uint64_t at, uint64_t length) {
         const size_t taken = block * kBlock + at - offset;
         return WritePart(object, block, at, length, bytes.data() + taken, open);
       }));
@@ -220,6 +231,7 @@ Status ContentDigests::Lose(ObjectId object) {
   if (current_.object == object) DropCurrent();
   sizes_.erase(object);
   renewed_.erase(object);
+  mismatched_.erase(object);
   return table_.MakeUnknown(object);
 }
 
@@ -227,6 +239,7 @@ Status ContentDigests::End(ObjectId object) {
   if (current_.object == object) RETURN_IF_ERROR(Flush());
   sizes_.erase(object);
   renewed_.erase(object);
+  mismatched_.erase(object);
   return {};
 }
 
@@ -234,12 +247,12 @@ Status ContentDigests::End(ObjectId object) {
 
 std::string ContentDigests::StagedDigests(uint64_t offset, std::string_view bytes) {
   Packer digests;
-  (void)ForEachPart(ByteRange::Of(offset, bytes.size()),
-                    [&](uint64_t block, uint64_t at, uint64_t length) -> Status {
-                      digests.Number(
-                          BlockDigests::Of(bytes.substr(block * kBlock + at - offset, length)));
-                      return {};
-                    });
+  (void)ForEachPart(
+      ByteRange::Of(offset, bytes.size()),
+      [&](uint64_t block, uint64_t at, uint64_t length) -> Status {
+        digests.Number(BlockDigests::Of(bytes.substr(block * kBlock + at - offset, length)));
+        return {};
+      });
   return digests.bytes();
 }
 

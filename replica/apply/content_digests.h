@@ -46,8 +46,12 @@ class ContentDigests {
   // No more is told of the object.
   Status End(ObjectId object);
   // Returns the blocks, as ranges of bytes, that were given a digest since Begin or the first
-  // change: what they have is right. To be called before End. Empty without NoteRenewed.
+  // change: what they have is right. To be called before End, like the next. Empty without
+  // NoteRenewed.
   Result<RangeSet> TakeRenewed(ObjectId object);
+  // Likewise, those whose old content did not match its digest when a part of it was written, and
+  // which have none now.
+  Result<RangeSet> TakeMismatched(ObjectId object);
   // From now on, TakeRenewed is going to be called.
   void NoteRenewed() { notes_renewed_ = true; }
 
@@ -88,6 +92,7 @@ class ContentDigests {
   std::unordered_map<ObjectId, uint64_t> sizes_;
   bool notes_renewed_ = false;
   std::unordered_map<ObjectId, RangeSet> renewed_;
+  std::unordered_map<ObjectId, RangeSet> mismatched_;
 };
 
 }  // namespace tandem::replica

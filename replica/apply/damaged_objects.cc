@@ -38,9 +38,12 @@ DamagedObjects::Row RowOf(const Statement& statement) {
 Result<DamagedObjects> DamagedObjects::Open(Database& database) {
   DamagedObjects opened;
   const std::pair<Statement*, const char*> all[] = {
-      {&opened.count_, kCount},       {&opened.find_, kFind},
-      {&opened.list_, kList},         {&opened.note_, kNote},
-      {&opened.clear_, kClear},       {&opened.scrubbed_, kScrubbed},
+      {&opened.count_, kCount},
+      {&opened.find_, kFind},
+      {&opened.list_, kList},
+      {&opened.note_, kNote},
+      {&opened.clear_, kClear},
+      {&opened.scrubbed_, kScrubbed},
       {&opened.note_scrubbed_, kNoteScrubbed},
   };
   for (const auto& [statement, sql] : all) {

@@ -8,6 +8,7 @@
 
 #include "meta/base/fault_point.h"
 #include "meta/base/log.h"
+#include "meta/base/printable.h"
 #include "replica/apply/file_data.h"
 #include "replica/apply/removal.h"
 #include "replica/apply/spare_objects.h"
@@ -398,7 +399,26 @@ Status ContentWriter::Complete(ObjectId object) {
   if (active.fd.valid()) --open_files_;
   active_.erase(object);
   if (some_are_damaged_) RETURN_IF_ERROR(SettleDamage(object));
+  RETURN_IF_ERROR(NoteDamage(object));
   return digests_.End(object);
+}
+
+// What an earlier, interrupted redo has written is no damage, and looks the same. So does what was
+// cut off to make room.
+Status ContentWriter::NoteDamage(ObjectId object) {
+  ASSIGN_OR_RETURN(RangeSet mismatched, digests_.TakeMismatched(object));
+  if (state_.place.edits == nullptr || state_.place.cramped) return {};
+  ASSIGN_OR_RETURN(const uint64_t size, digests_.SizeOf(object));
+  mismatched.Remove(ByteRange::From(size));
+  if (mismatched.empty()) return {};
+  DamagedObjects& damaged = state_.place.catalog.damaged();
+  ASSIGN_OR_RETURN(auto row, damaged.Find(object));
+  const std::string what = "content was not what was applied before when a part of it was written";
+  if (!row) row = DamagedObjects::Row{object, false, {}, what};
+  row->ranges.AddAll(mismatched);
+  ASSIGN_OR_RETURN(const std::string path, state_.FinalPathOf(object));
+  LogWarning("{} is damaged: {}", Printable(path), what);
+  return damaged.Note(*row);
 }
 
 // Its attributes are right now, and its names will be (Gatherer).

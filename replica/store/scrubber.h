@@ -112,6 +112,7 @@ class Scrubber {
   // Reads the block once more, between two redoes.
   Status Rejudge(File& file, uint64_t block);
   Status ReportContent(const File& file);
+  Status KeepAskingFor(const File& file);
   // Sleeps so that no more is read than the options allow.
   void Pace(uint64_t bytes);
 

@@ -96,8 +96,8 @@ Result<std::optional<uint64_t>> Scrubber::ScrubRun(File& file, const UniqueFd& f
     ASSIGN_OR_RETURN(next_run, slice.catalog.digests().NextRun(file.object, run));
     if (next_run != run) return {};
     const uint64_t first = offset / kBlock;
-    const uint64_t end = std::min((run + 1) * BlockDigests::kRunBlocks,
-                                  BlockDigests::CountIn(file.size));
+    const uint64_t end =
+        std::min((run + 1) * BlockDigests::kRunBlocks, BlockDigests::CountIn(file.size));
     for (uint64_t block = first; block < end; ++block) {
       ASSIGN_OR_RETURN(digests.emplace_back(), slice.catalog.digests().Find(file.object, block));
     }
@@ -119,8 +119,8 @@ Result<std::optional<uint64_t>> Scrubber::ScrubRun(File& file, const UniqueFd& f
       report_.bytes += data - offset;
       return data == end ? end : data / kBlock * kBlock;
     }
-    const uint64_t count = BlockDigests::CountIn(std::min(end, (run + 1) * kRunBytes)) -
-                           offset / kBlock;
+    const uint64_t count =
+        BlockDigests::CountIn(std::min(end, (run + 1) * kRunBytes)) - offset / kBlock;
     digests.assign(count, BlockDigests::kZeros);
   }
   for (uint64_t block = offset / kBlock; const BlockDigests::Digest digest : digests) {
@@ -165,6 +165,19 @@ Status Scrubber::Rejudge(File& file, uint64_t block) {
   });
 }
 
+// What was found by writing into it, or by an earlier scrub, and is unknown now, is not right
+// again.
+Status Scrubber::KeepAskingFor(const File& file) {
+  return InSlice([&](Slice& slice) -> Status {
+    ASSIGN_OR_RETURN(const auto row, slice.catalog.damaged().Find(file.object));
+    if (!row || row->whole) return {};
+    for (const ByteRange& range : row->ranges.ToVector()) {
+      if (file.unknown.Intersects(range)) found_.insert(file.object);
+    }
+    return {};
+  });
+}
+
 Status Scrubber::ReportContent(const File& file) {
   const uint64_t unknown = file.unknown.TotalBytes(file.size);
   if (unknown > 0) {
@@ -173,15 +186,15 @@ Status Scrubber::ReportContent(const File& file) {
     ++report_.unknown_files;
   }
   if (unknown > 0 && options_.resend_unknown) {
-    NoteDamage({file.object, false, file.unknown, std::to_string(unknown) +
-                                                      " bytes have no digest to compare with"});
+    NoteDamage({file.object, false, file.unknown,
+                std::to_string(unknown) + " bytes have no digest to compare with"});
   }
+  if (unknown > 0) RETURN_IF_ERROR(KeepAskingFor(file));
   if (file.damaged.empty()) return {};
-  const std::string what =
-      std::to_string(file.damaged.TotalBytes() / kBlock) + " of " +
-      std::to_string(BlockDigests::CountIn(file.size)) +
-      " blocks of 128 KiB differ from what was applied (the first at byte " +
-      std::to_string(file.damaged.ToVector().front().start) + ")";
+  const std::string what = std::to_string(file.damaged.TotalBytes() / kBlock) + " of " +
+                           std::to_string(BlockDigests::CountIn(file.size)) +
+                           " blocks of 128 KiB differ from what was applied (the first at byte " +
+                           std::to_string(file.damaged.ToVector().front().start) + ")";
   NoteDamage({file.object, false, file.damaged, what});
   Report({"content", file.path, what});
   return {};

@@ -67,7 +67,8 @@ std::optional<std::string> XattrDifference(const meta::Xattrs& applied, const me
     return Printable(name) + (found == here.end() ? " is missing" : " has another value");
   }
   for (const auto& [name, value] : here) {
-    if (!applied.contains(name) && !IsIn(lacking, name)) return Printable(name) + " was not applied";
+    if (!applied.contains(name) && !IsIn(lacking, name))
+      return Printable(name) + " was not applied";
   }
   return std::nullopt;
 }
@@ -125,8 +126,7 @@ Status Scrubber::JudgeObject(Slice& slice, ObjectId object, const CatalogObject&
   // A file stands for a device that could not be made.
   const bool stand_in = IsDevice(applied.kind) && here.kind == meta::Kind::kFile;
   if (here.kind != applied.kind && !stand_in) {
-    const std::string what =
-        Versus("kind", meta::NameOf(here.kind), meta::NameOf(applied.kind));
+    const std::string what = Versus("kind", meta::NameOf(here.kind), meta::NameOf(applied.kind));
     NoteDamage({object, /*whole=*/true, {}, what});
     Report({"kind", path, what});
     return {};
@@ -139,8 +139,8 @@ Status Scrubber::JudgeObject(Slice& slice, ObjectId object, const CatalogObject&
   const bool other_size = is_file && here.size != applied.size;
   const bool other_time = !stand_in && !MayBeTheSame(applied.modify_time, here.modify_time);
   if (other_size) {
-    differs("attribute",
-            Versus("size", std::to_string(here.size), std::to_string(applied.size)), true);
+    differs("attribute", Versus("size", std::to_string(here.size), std::to_string(applied.size)),
+            true);
   } else if (other_time) {
     differs("attribute", Versus("mtime", Show(here.modify_time), Show(applied.modify_time)),
             is_file);

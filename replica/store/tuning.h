@@ -98,6 +98,10 @@ inline constexpr uint64_t kScrubReadBytes = 1 << 20;
 // A scrub whose report nobody has asked for this long gives way to another: whoever started it is
 // gone.
 inline constexpr std::chrono::seconds kScrubForgotten{30};
+// How often a schedule looks which volume is due, and how its scrub is going.
+inline constexpr std::chrono::seconds kScrubLook{1};
+// When a scheduled scrub that could not run is tried again.
+inline constexpr std::chrono::seconds kScrubRetry{3600};
 // Differences that are kept to be shown. All are counted.
 inline constexpr size_t kMostScrubDifferences = 100'000;
 

@@ -1,5 +1,7 @@
 #include "replica/store/volume.h"
 
+#include <sys/stat.h>
+
 #include <type_traits>
 #include <utility>
 #include <variant>
@@ -72,6 +74,13 @@ std::unique_ptr<Scrubber> Volume::NewScrub(const ScrubOptions& options) {
 Result<std::optional<int64_t>> Volume::ScrubbedAt() {
   const KeptCatalog::Lock lock(catalog_);
   return catalog_.catalog().damaged().ScrubbedAt();
+}
+
+int64_t Volume::MadeAt() const {
+  struct stat found = {};
+  // Written once. If it is gone, the volume cannot be opened again anyway.
+  (void)fstatat(place_->fd(), "volume", &found, 0);
+  return found.st_mtim.tv_sec;
 }
 
 Reply Volume::Handle(const Request& request, const ConnectionRef& connection) {

@@ -68,6 +68,8 @@ class Volume {
   std::unique_ptr<Scrubber> NewScrub(const ScrubOptions& options);
   // Returns when the last scrub ended, in seconds since 1970, or nullopt if none has.
   Result<std::optional<int64_t>> ScrubbedAt();
+  // Returns when the volume was made, in seconds since 1970.
+  int64_t MadeAt() const;
 
   const VolumeIdentity& identity() const { return place_->identity(); }
   // What a redo may set in the tree from now on; lasts over restarts (volume_policy.h). To be

@@ -1,8 +1,8 @@
 // Replies: encoding and checked decoding.
 #include <algorithm>
 
-#include "replica/wire/messages.h"
 #include "replica/wire/little_endian.h"
+#include "replica/wire/messages.h"
 #include "replica/wire/wire_codec.h"
 
 namespace tandem::replica {
