@@ -68,11 +68,14 @@ Result<Target> FindTarget(const std::string& given) {
   const std::string path = AbsolutePath(given);
   const auto parent = [](const std::string& of) { return of.substr(0, of.rfind('/')); };
   const auto name = [](const std::string& of) { return of.substr(of.rfind('/') + 1); };
-  struct stat found;
-  if (stat(path.c_str(), &found) != 0 || !S_ISDIR(found.st_mode)) {
+  struct stat found = {};
+  if (stat(path.c_str(), &found) != 0 && errno != ENOENT && errno != ENOTDIR) {
+    return ErrnoError("open " + path);
+  }
+  if (!S_ISDIR(found.st_mode)) {
     return MakeError(ErrorKind::kUsage,
                      "scrub " + given +
-                         " (it is not a directory: give STORE, STORE/VOLUME or "
+                         " (there is no such directory: give STORE, STORE/VOLUME or "
                          "STORE/ACCOUNT/VOLUME)",
                      ENOENT);
   }

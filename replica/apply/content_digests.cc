@@ -1,7 +1,9 @@
 #include "replica/apply/content_digests.h"
 
 #include <algorithm>
+#include <span>
 
+#include "meta/base/read_at.h"
 #include "replica/apply/file_data.h"
 #include "replica/wire/little_endian.h"
 
@@ -36,30 +38,39 @@ Status ForEachPart(ByteRange range, const Take& take) {
 Status ContentDigests::Load(ObjectId object, uint64_t block, uint64_t size, const Opener& open) {
   if (IsCurrent(object, block)) return {};
   RETURN_IF_ERROR(Flush());
-  Current loaded;
-  loaded.object = object;
-  loaded.block = block;
-  const uint64_t length = LengthOf(block, size);
-  if (length > 0) {
+  Current loaded{object, block, LengthOf(block, size)};
+  std::span<char> content(buffer_.data(), loaded.length);
+  size_t filled = 0;
+  if (loaded.length > 0) {
     ASSIGN_OR_RETURN(const BlockDigests::Digest digest, table_.Find(object, block));
     loaded.known = digest != BlockDigests::kUnknown;
     if (loaded.known && digest != BlockDigests::kZeros) {
       ASSIGN_OR_RETURN(const int fd, open());
-      ASSIGN_OR_RETURN(loaded.bytes, ReadUpTo(fd, block * kBlock, length));
-      loaded.known = loaded.bytes.size() == length && BlockDigests::Matches(digest, loaded.bytes);
+      ASSIGN_OR_RETURN(filled, ReadAt(fd, block * kBlock, content));
+      loaded.known = filled == loaded.length &&
+                     BlockDigests::Matches(digest, {content.data(), content.size()});
       if (!loaded.known) mismatched_[object].Add({block * kBlock, (block + 1) * kBlock});
     }
-    loaded.bytes.resize(length, '\0');
   }
-  current_ = std::move(loaded);
+  std::ranges::fill(content.subspan(filled), '\0');
+  current_ = loaded;
   return {};
+}
+
+void ContentDigests::SetLength(uint64_t length) {
+  if (length > current_.length) {
+    std::fill(buffer_.begin() + static_cast<ptrdiff_t>(current_.length),
+              buffer_.begin() + static_cast<ptrdiff_t>(length), '\0');
+  }
+  current_.length = length;
 }
 
 Status ContentDigests::Flush() {
   if (current_.object.is_null()) return {};
-  const bool known = current_.known || current_.covered >= current_.bytes.size();
+  const bool known = current_.known || current_.covered >= current_.length;
+  const std::string_view content(buffer_.data(), current_.length);
   RETURN_IF_ERROR(Set(current_.object, current_.block, current_.block + 1,
-                      known ? BlockDigests::Of(current_.bytes) : BlockDigests::kUnknown));
+                      known ? BlockDigests::Of(content) : BlockDigests::kUnknown));
   DropCurrent();
   return {};
 }
@@ -80,13 +91,12 @@ Status ContentDigests::WritePart(ObjectId object, uint64_t block, uint64_t offse
   } else {
     RETURN_IF_ERROR(Load(object, block, size, open));
   }
-  std::string& content = current_.bytes;
-  if (content.size() < end) content.resize(end, '\0');
+  if (current_.length < end) SetLength(end);
   if (bytes == nullptr) {
     current_.known = false;
     current_.covered = std::min(current_.covered, offset);
   } else {
-    std::copy_n(bytes, length, content.begin() + static_cast<ptrdiff_t>(offset));
+    std::copy_n(bytes, length, buffer_.begin() + static_cast<ptrdiff_t>(offset));
     if (offset <= current_.covered) current_.covered = std::max(current_.covered, end);
   }
   sizes_[object] = std::max(size, block * kBlock + end);
@@ -196,9 +206,9 @@ Status ContentDigests::Grow(ObjectId object, uint64_t size, const Opener& open) 
     }
     if (!zeros) {
       RETURN_IF_ERROR(Load(object, last, now, open));
-      const bool all_covered = current_.covered >= current_.bytes.size();
-      current_.bytes.resize(LengthOf(last, size), '\0');
-      if (all_covered) current_.covered = current_.bytes.size();
+      const bool all_covered = current_.covered >= current_.length;
+      SetLength(LengthOf(last, size));
+      if (all_covered) current_.covered = current_.length;
     }
   }
   sizes_[object] = size;
@@ -217,8 +227,8 @@ Status ContentDigests::Shrink(ObjectId object, uint64_t size, const Opener& open
     }
     if (!zeros) {
       RETURN_IF_ERROR(Load(object, last, now, open));
-      current_.bytes.resize(size % kBlock);
-      current_.covered = std::min<uint64_t>(current_.covered, current_.bytes.size());
+      SetLength(size % kBlock);
+      current_.covered = std::min(current_.covered, current_.length);
     }
   }
   const uint64_t count = BlockDigests::CountIn(size);

@@ -62,12 +62,12 @@ class ContentDigests {
   static constexpr uint64_t kStagedHole = 1;
 
  private:
-  // What a block will have, in memory.
+  // The block in memory: what it will have is in buffer_.
   struct Current {
     ObjectId object;  // null: none
     uint64_t block = 0;
-    std::string bytes = {};
-    bool known = true;     // all of `bytes` is right
+    uint64_t length = 0;   // of what it will have
+    bool known = true;     // all of that is right
     uint64_t covered = 0;  // so much from the start on is right in any case
   };
   bool IsCurrent(ObjectId object, uint64_t block) const {
@@ -77,6 +77,8 @@ class ContentDigests {
   Status Load(ObjectId object, uint64_t block, uint64_t size, const Opener& open);
   Status Flush();
   void DropCurrent() { current_ = Current(); }
+  // Gives the current block zeros at its end, or cuts it.
+  void SetLength(uint64_t length);
   Status Set(ObjectId object, uint64_t first, uint64_t end, BlockDigests::Digest digest);
   // A part of one block: `offset` is within it. `bytes` null: nobody knows what is written.
   Status WritePart(ObjectId object, uint64_t block, uint64_t offset, uint64_t length,
@@ -89,6 +91,7 @@ class ContentDigests {
   Catalog& catalog_;
   BlockDigests& table_;
   Current current_;
+  std::string buffer_ = std::string(BlockDigests::kBlock, '\0');
   std::unordered_map<ObjectId, uint64_t> sizes_;
   bool notes_renewed_ = false;
   std::unordered_map<ObjectId, RangeSet> renewed_;

@@ -28,7 +28,7 @@ inline constexpr size_t kMaxDamagedRanges = 64;
 // ---- Room: room.h, stage.h, spare_objects.h -----------------------------------------------------
 
 // What the catalog takes for an object, and how much of that the catalog has claimed in advance.
-inline constexpr uint64_t kRowBytes = 700;
+inline constexpr uint64_t kRowBytes = 760;
 inline constexpr uint64_t kCatalogClaimed = kCatalogGrowth / 2;
 // Size of a spare stage, and number and size of spare objects: enough for a cut that removes
 // things. Spare objects are filled with zeros.

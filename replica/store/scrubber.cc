@@ -65,10 +65,11 @@ ScrubReport Scrubber::report(size_t skip, size_t limit) {
 }
 
 void Scrubber::Report(ScrubDifference difference) {
-  LogWarning("volume {}: scrub: {}: {}: {}", place_.name(), difference.kind,
-             Printable(difference.path), difference.what);
   MutexLock lock(mutex_);
-  ++report_.difference_count;
+  if (++report_.difference_count <= kMostScrubLogged) {
+    LogWarning("volume {}: scrub: {}: {}: {}", place_.name(), difference.kind,
+               Printable(difference.path), difference.what);
+  }
   if (report_.differences.size() < kMostScrubDifferences) {
     report_.differences.push_back(std::move(difference));
   }

@@ -104,6 +104,8 @@ inline constexpr std::chrono::seconds kScrubLook{1};
 inline constexpr std::chrono::seconds kScrubRetry{3600};
 // Differences that are kept to be shown. All are counted.
 inline constexpr size_t kMostScrubDifferences = 100'000;
+// Those that are logged.
+inline constexpr uint64_t kMostScrubLogged = 1000;
 
 // ---- Listings: copied_tree.h, inspect.h ---------------------------------------------------------
 

@@ -134,6 +134,7 @@ class FollowedFile : public DigestTable {
     row.attributes.kind = meta::Kind::kFile;
     row.attributes.size = Size();
     ASSERT_TRUE(catalog_->Put(kFile, row, Epoch(1)));
+    ASSERT_TRUE(table().Flush());
   }
   // Writes, holes and changes of the size, often at the edges of blocks.
   void ChangeSomehow() {
