@@ -3,7 +3,6 @@
 #include <pwd.h>
 #include <sys/stat.h>
 
-#include <charconv>
 #include <ctime>
 
 #include "meta/base/log.h"
@@ -11,6 +10,7 @@
 #include "replica/transport/token.h"
 #include "replica/wire/messages.h"
 #include "tools/account_list.h"
+#include "tools/byte_size.h"
 #include "tools/duration.h"
 #include "tools/own_addresses.h"
 #include "tools/print.h"
@@ -20,23 +20,6 @@ namespace tandem::tools {
 namespace {
 
 using replica::Accounts;
-
-Result<uint64_t> ParseBytes(const std::string& text) {
-  uint64_t number = 0;
-  const char* const end = text.data() + text.size();
-  const auto [rest, error] = std::from_chars(text.data(), end, number);
-  const std::string_view unit(rest, static_cast<size_t>(end - rest));
-  constexpr std::string_view kUnits = "KMGT";
-  const size_t power = unit.size() == 1 ? kUnits.find(unit.front()) : std::string_view::npos;
-  const unsigned shift = unit.empty() ? 0 : 10 * (static_cast<unsigned>(power) + 1);
-  const bool is_known = unit.empty() || power != std::string_view::npos;
-  if (error == std::errc() && is_known && number <= UINT64_MAX >> shift) return number << shift;
-  return MakeError(ErrorKind::kUsage,
-                   "--quota " + text +
-                       ": a number of bytes is expected, or one with K, M, G or T (1024, 1024², "
-                       "...); 0 is no limit",
-                   EINVAL);
-}
 
 // Completes HOST[:PORT]. The rules are those of URLs.
 Result<std::string> CheckAddress(const std::string& text) {
@@ -173,7 +156,7 @@ Status Invite(const std::string& store, const InviteSettings& settings) {
     }
     account->may_set_special |= settings.allow_special;
     if (!settings.quota.empty()) {
-      ASSIGN_OR_RETURN(account->quota.bytes, ParseBytes(settings.quota));
+      ASSIGN_OR_RETURN(account->quota.bytes, ParseByteSize("--quota", settings.quota));
     }
     TidyUp(all, invitation.created);
     all.invitations.push_back(invitation);

@@ -39,7 +39,8 @@ constexpr char kAllowed[] =
     "mmap2 mprotect mremap munlock munmap nanosleep restart_syscall rseq rt_sigaction "
     "rt_sigpending rt_sigprocmask rt_sigreturn rt_sigsuspend rt_sigtimedwait "
     "sched_get_priority_max sched_get_priority_min sched_getaffinity sched_getparam "
-    "sched_getscheduler sched_yield set_robust_list set_tid_address sigaltstack sysinfo time "
+    "ioprio_set sched_getscheduler sched_yield set_robust_list set_tid_address sigaltstack sysinfo "
+    "time "
     "times uname "
     // Who the process is.
     "capget getegid geteuid getgid getgroups getpgrp getresgid getresuid getuid umask "

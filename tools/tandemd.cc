@@ -18,17 +18,23 @@
 #include "meta/base/log.h"
 #include "meta/base/private_files.h"
 #include "replica/accounts/file_registry.h"
+#include "replica/store/scrub_jobs.h"
+#include "replica/store/scrub_schedule.h"
 #include "replica/store/store.h"
 #include "replica/transport/transport.h"
 #include "replica/wire/messages.h"
+#include "tools/byte_size.h"
+#include "tools/duration.h"
 #include "tools/least_privilege.h"
 #include "tools/print.h"
 #include "tools/process_limits.h"
 #include "tools/replica_url.h"
+#include "tools/scrub_service.h"
 #include "tools/socket_group.h"
 #include "tools/system_call_filter.h"
 #include "tools/tandemd_accounts.h"
 #include "tools/tandemd_relay.h"
+#include "tools/tandemd_scrub.h"
 
 namespace {
 
@@ -49,6 +55,8 @@ struct Settings {
   std::string store_mode;
   std::string reserve;
   std::string user;
+  std::string scrub_every;
+  std::string scrub_rate;
   bool insecure_plaintext = false;
   std::optional<bool> trusted_attributes;  // if local URLs are listened at, unless said
   bool no_sandbox = false;
@@ -68,9 +76,11 @@ void Declare(CLI::App& app, Settings& settings) {
       "...],\n"
       "store-mode = \"MODE\", reserve = \"5%\", insecure-plaintext = true, "
       "trusted-attributes = true,\n"
-      "user = \"NAME\". The command line overrides it.\n"
+      "user = \"NAME\", scrub-every = \"30d\", scrub-rate = \"20M\". The command line overrides "
+      "it.\n"
       "tandemd invite and tandemd account keep accounts and keys: see tandemd invite --help,\n"
-      "tandemd account --help; tandemd relay serves those that come by ssh.\n"
+      "tandemd account --help; tandemd relay serves those that come by ssh; tandemd scrub finds\n"
+      "what the disk or other programs have damaged.\n"
       "Run as root, so that owners and devices can be set as they are on the source. It keeps no\n"
       "more of root's rights than that takes.\n"
       "TANDEM_LOG=debug logs more.");
@@ -107,6 +117,13 @@ void Declare(CLI::App& app, Settings& settings) {
                  "Run as this user, who owns STORE, once started as root. Owners and devices are\n"
                  "then kept in replica.db only")
       ->type_name("NAME");
+  app.add_option("--scrub-every", settings.scrub_every,
+                 "Scrub each volume once in this time, as in 30d: find what the disk or other\n"
+                 "programs have damaged, and have its source send it again. Default: never")
+      ->type_name("TIME");
+  app.add_option("--scrub-rate", settings.scrub_rate,
+                 "Read at most this many bytes a second for that, as in 20M. Default: no limit")
+      ->type_name("BYTES");
   // For debuggers and tracers: allows all system calls.
   app.add_flag("--no-sandbox", settings.no_sandbox)->group("");
   app.add_flag("--list-fault-points", settings.list_fault_points,
@@ -158,10 +175,13 @@ Status ReadConfig(Settings& settings) {
       if (settings.reserve.empty()) settings.reserve = *value;
     } else if (name == "listen") {
       if (auto read = ReadListen(node, settings); !read) return read;
-    } else if (name == "user") {
+    } else if (name == "user" || name == "scrub-every" || name == "scrub-rate") {
       const auto value = node.value<std::string>();
-      if (!value) return BadConfig(settings, "user must be a string");
-      if (settings.user.empty()) settings.user = *value;
+      if (!value) return BadConfig(settings, name + " must be a string");
+      std::string& setting = name == "user"          ? settings.user
+                             : name == "scrub-every" ? settings.scrub_every
+                                                     : settings.scrub_rate;
+      if (setting.empty()) setting = *value;
     } else if (name == "insecure-plaintext" || name == "trusted-attributes") {
       const auto value = node.value<bool>();
       if (!value) return BadConfig(settings, name + " must be true or false");
@@ -173,7 +193,8 @@ Status ReadConfig(Settings& settings) {
     } else {
       return BadConfig(settings, "unknown setting " + name +
                                      "; there are store, store-mode, reserve, listen, user, "
-                                     "insecure-plaintext and trusted-attributes");
+                                     "scrub-every, scrub-rate, insecure-plaintext and "
+                                     "trusted-attributes");
     }
   }
   return {};
@@ -218,11 +239,36 @@ tandem::Result<mode_t> StoreMode(const Settings& settings) {
                            EINVAL);
 }
 
+using tandem::replica::ScrubSchedule;
+
+// Returns nullopt if volumes are not scrubbed by themselves.
+tandem::Result<std::optional<ScrubSchedule::Options>> ScheduleOf(const Settings& settings) {
+  if (settings.scrub_every.empty()) {
+    if (settings.scrub_rate.empty()) return std::nullopt;
+    return tandem::MakeError(ErrorKind::kUsage,
+                             "use --scrub-rate (it is the rate of --scrub-every, which is missing)",
+                             EINVAL);
+  }
+  ASSIGN_OR_RETURN(const auto every, tandem::tools::ParseDuration(settings.scrub_every));
+  ScrubSchedule::Options options{std::chrono::duration_cast<std::chrono::seconds>(every)};
+  if (options.every < std::chrono::seconds(1)) {
+    return tandem::MakeError(
+        ErrorKind::kUsage,
+        "use --scrub-every " + settings.scrub_every + " (at least a second is needed)", EINVAL);
+  }
+  if (!settings.scrub_rate.empty()) {
+    ASSIGN_OR_RETURN(options.scrub.bytes_per_second,
+                     tandem::tools::ParseByteSize("--scrub-rate", settings.scrub_rate));
+  }
+  return options;
+}
+
 Status Serve(const Settings& settings, mode_t store_mode, const sigset_t& signals) {
   tandem::replica::Reserve reserve;
   if (!settings.reserve.empty()) {
     ASSIGN_OR_RETURN(reserve, tandem::replica::Reserve::Parse(settings.reserve));
   }
+  ASSIGN_OR_RETURN(const auto scrubbed, ScheduleOf(settings));
   auto registry = std::make_shared<tandem::replica::FileRegistry>(settings.store);
   ASSIGN_OR_RETURN(const auto store,
                    tandem::replica::Store::Open(settings.store, store_mode, registry, reserve));
@@ -243,6 +289,16 @@ Status Serve(const Settings& settings, mode_t store_mode, const sigset_t& signal
             return store->Answer(request, connection);
           }));
   tandem::tools::GiveSocketsToGroup(settings.urls);
+  tandem::replica::ScrubJobs scrubs(*store);
+  tandem::tools::ScrubService service(*store, scrubs);
+  auto control = service.Listen(settings.store);
+  // Replicas are kept without it.
+  if (!control) {
+    tandem::LogError("{}: tandemd scrub works only while this daemon is stopped",
+                     control.error().ToString());
+  }
+  std::optional<ScrubSchedule> schedule;
+  if (scrubbed) schedule.emplace(*store, scrubs, *scrubbed);
   if (!settings.no_sandbox) {
     // A kernel without filters is no reason to keep no replica.
     if (const auto filtered = tandem::tools::FilterSystemCalls(); !filtered) {
@@ -259,6 +315,8 @@ Status Serve(const Settings& settings, mode_t store_mode, const sigset_t& signal
     if (signal == SIGHUP) tandem::LogInfo("SIGHUP ignored: reloading is not implemented yet");
   }
   tandem::LogInfo("signal {}: stopping", signal);
+  schedule.reset();
+  if (control) control->reset();
   store->Stop();
   return {};
 }
@@ -319,6 +377,9 @@ int main(int argc, char** argv) {
   if (const auto code = tandem::tools::RunAccountCommand(argc, argv)) return *code;
   if (argc > 1 && std::string_view(argv[1]) == "relay") {
     return tandem::tools::RunRelay(argc - 1, argv + 1);
+  }
+  if (argc > 1 && std::string_view(argv[1]) == "scrub") {
+    return tandem::tools::RunScrub(argc - 1, argv + 1);
   }
   CLI::App app;
   Settings settings;

@@ -36,6 +36,7 @@ constexpr char kFind[] =
     " modify_s, modify_ns, change_s, change_ns, link_target, xattrs, cut FROM object WHERE id = ?";
 constexpr char kFindKind[] = "SELECT kind FROM object WHERE id = ?";
 constexpr char kFindInode[] = "SELECT id FROM object WHERE inode = ?";
+constexpr char kObjectsAfter[] = "SELECT id, kind FROM object WHERE id > ? ORDER BY id LIMIT ?";
 constexpr char kChildOf[] = "SELECT child FROM entry WHERE parent = ? AND name = ?";
 constexpr char kNamesOf[] = "SELECT parent, name FROM entry WHERE child = ? LIMIT ?";
 constexpr char kEntriesOf[] =
@@ -66,9 +67,11 @@ meta::Timestamp TimeAt(const Statement& row, int column) {
 struct Catalog::Statements {
   Statement find, find_kind, find_inode, child_of, names_of, entries_of, applied, any;
   Statement put, remove, remove_names, set_entry, remove_entry, set_applied;
-  Statement totals, set_totals, bytes_of;
+  Statement totals, set_totals, bytes_of, objects_after;
   ShortObjects short_objects;
   LackingObjects lacking;
+  BlockDigests digests;
+  DamagedObjects damaged;
 };
 
 Catalog::Catalog(Database database, std::unique_ptr<Statements> statements)
@@ -104,12 +107,15 @@ Result<std::unique_ptr<Catalog>> Catalog::Open(const std::string& path) {
       {&statements->totals, kTotals},
       {&statements->set_totals, kSetTotals},
       {&statements->bytes_of, kBytesOf},
+      {&statements->objects_after, kObjectsAfter},
   };
   for (const auto& [statement, sql] : all) {
     ASSIGN_OR_RETURN(*statement, database.Prepare(sql));
   }
   ASSIGN_OR_RETURN(statements->short_objects, ShortObjects::Open(database));
   ASSIGN_OR_RETURN(statements->lacking, LackingObjects::Open(database));
+  ASSIGN_OR_RETURN(statements->digests, BlockDigests::Open(database));
+  ASSIGN_OR_RETURN(statements->damaged, DamagedObjects::Open(database));
   std::unique_ptr<Catalog> catalog(new Catalog(std::move(database), std::move(statements)));
   RETURN_IF_ERROR(catalog->Applied());
   catalog->file_.Reset(open(path.c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW));
@@ -118,6 +124,8 @@ Result<std::unique_ptr<Catalog>> Catalog::Open(const std::string& path) {
 
 ShortObjects& Catalog::short_objects() { return statements_->short_objects; }
 LackingObjects& Catalog::lacking() { return statements_->lacking; }
+BlockDigests& Catalog::digests() { return statements_->digests; }
+DamagedObjects& Catalog::damaged() { return statements_->damaged; }
 
 Result<std::optional<CatalogObject>> Catalog::Find(ObjectId object) {
   Statement& row = statements_->find;
@@ -215,6 +223,22 @@ Result<std::vector<CatalogEntry>> Catalog::EntriesOf(ObjectId directory, const s
   }
 }
 
+Result<std::vector<std::pair<ObjectId, meta::Kind>>> Catalog::ObjectsAfter(ObjectId after,
+                                                                           size_t limit) {
+  Statement& row = statements_->objects_after;
+  row.Bind(1, after).Bind(2, static_cast<int64_t>(limit));
+  std::vector<std::pair<ObjectId, meta::Kind>> objects;
+  while (true) {
+    ASSIGN_OR_RETURN(const bool found, row.Step());
+    if (!found) return objects;
+    if (!IsIdAt(row, 0) || !IsKindAt(row, 1)) {
+      row.Reset();
+      return Damaged("object");
+    }
+    objects.emplace_back(row.Id<ObjectId>(0), static_cast<meta::Kind>(row.Int(1)));
+  }
+}
+
 Result<AppliedCut> Catalog::Applied() {
   Statement& row = statements_->applied;
   ASSIGN_OR_RETURN(const bool found, row.Step());
@@ -264,6 +288,7 @@ Result<std::optional<Catalog::ObjectBytes>> Catalog::FindBytes(ObjectId object) 
 Result<Savepoint> Catalog::Begin() {
   if (!database_.InTransaction()) RETURN_IF_ERROR(database_.Execute("BEGIN IMMEDIATE"));
   added_bytes_ = added_objects_ = 0;
+  digests().Drop();
   return Savepoint::Begin(database_);
 }
 
@@ -327,6 +352,8 @@ Status Catalog::Remove(ObjectId object) {
   RETURN_IF_ERROR(statements_->remove.Bind(1, object).Run());
   RETURN_IF_ERROR(lacking().Note(object, {}, {}));
   RETURN_IF_ERROR(short_objects().Clear(object));
+  RETURN_IF_ERROR(digests().Clear(object));
+  RETURN_IF_ERROR(damaged().Clear(object));
   return RemoveNamesIn(object);
 }
 

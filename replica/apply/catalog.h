@@ -25,6 +25,8 @@
 #include "meta/base/result.h"
 #include "meta/base/unique_fd.h"
 #include "meta/source/attributes.h"
+#include "replica/apply/block_digests.h"
+#include "replica/apply/damaged_objects.h"
 #include "replica/apply/lacking_objects.h"
 #include "replica/apply/short_objects.h"
 #include "replica/apply/tuning.h"
@@ -86,6 +88,8 @@ class Catalog {
   // Returns at most `limit` entries in byte order of names, from the first one after `after`.
   Result<std::vector<CatalogEntry>> EntriesOf(ObjectId directory, const std::string& after = {},
                                               size_t limit = std::numeric_limits<int64_t>::max());
+  // Returns the first `limit` objects after `after`, by id, with their kinds.
+  Result<std::vector<std::pair<ObjectId, meta::Kind>>> ObjectsAfter(ObjectId after, size_t limit);
   Result<AppliedCut> Applied();
   // Returns true if there is no entry.
   Result<bool> IsEmpty();
@@ -103,6 +107,8 @@ class Catalog {
   // Changed within a savepoint, like everything else.
   ShortObjects& short_objects();
   LackingObjects& lacking();
+  BlockDigests& digests();
+  DamagedObjects& damaged();
 
   // Opens the transaction if none is open, and a savepoint in it. All calls that change something
   // are made within a savepoint; `cut` is recorded as the cut that last changed the row. An error

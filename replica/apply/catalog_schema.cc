@@ -3,13 +3,15 @@
 #include <string>
 
 #include "meta/source/attributes.h"
+#include "replica/apply/block_digests.h"
+#include "replica/apply/damaged_objects.h"
 #include "replica/apply/lacking_objects.h"
 #include "replica/apply/short_objects.h"
 
 namespace tandem::replica {
 namespace {
 
-constexpr int kSchemaVersion = 5;
+constexpr int kSchemaVersion = 6;
 
 // `inode` is an InodeId. Times are split into seconds and nanoseconds so that nothing is lost.
 // `cut` is the epoch of the cut that last changed the row. Blobs of ids are 16 bytes, big endian.
@@ -61,6 +63,7 @@ constexpr Database::Table kLackingTable = {"lacking", "object*,xattrs,withheld"}
 constexpr Database::Table kOldLackingTable = {"lacking", "object*,xattrs"};
 constexpr Database::Table kTotalTable = {"total", "one*,objects,bytes"};
 constexpr Database::Table kNoTotalTable = {"total", ""};
+constexpr Database::Table kNoDigestTable = {BlockDigests::kTable.name, ""};
 constexpr Database::Table kNoLackingTable = {"lacking", ""};
 constexpr Database::Table kNoShortTable = {ShortObjects::kTable.name, ""};
 
@@ -93,7 +96,8 @@ Status PrepareCatalogSchema(Database& database) {
     RETURN_IF_ERROR(database.CheckTables({version < 3 ? kNoShortTable : ShortObjects::kTable}));
   }
   if (version > 0 && version < kSchemaVersion) {
-    RETURN_IF_ERROR(database.CheckTables({kNoTotalTable}));
+    RETURN_IF_ERROR(database.CheckTables({version < 5 ? kNoTotalTable : kTotalTable}));
+    RETURN_IF_ERROR(database.CheckTables({kNoDigestTable}));
   }
   if (version < kSchemaVersion) {
     ASSIGN_OR_RETURN(Transaction transaction, Transaction::Begin(database));
@@ -101,12 +105,17 @@ Status PrepareCatalogSchema(Database& database) {
     if (version < 2) RETURN_IF_ERROR(database.Execute(kLackingSchema));
     if (version < 3) RETURN_IF_ERROR(database.Execute(ShortObjects::kSchema));
     if (version < 4) RETURN_IF_ERROR(database.Execute(kWithheldSchema));
-    RETURN_IF_ERROR(database.Execute(kTotalSchema));
+    if (version < 5) RETURN_IF_ERROR(database.Execute(kTotalSchema));
+    // Since version 6.
+    RETURN_IF_ERROR(database.Execute(BlockDigests::kSchema));
+    RETURN_IF_ERROR(database.Execute(DamagedObjects::kSchema));
     RETURN_IF_ERROR(database.SetUserVersion(kSchemaVersion));
     RETURN_IF_ERROR(transaction.Commit());
   }
   RETURN_IF_ERROR(database.CheckTables(kTables));
-  return database.CheckTables({kLackingTable, ShortObjects::kTable, kTotalTable});
+  return database.CheckTables({kLackingTable, ShortObjects::kTable, kTotalTable,
+                               BlockDigests::kTable, DamagedObjects::kTable,
+                               DamagedObjects::kScrubbedTable});
 }
 
 }  // namespace tandem::replica

@@ -15,8 +15,9 @@ std::string Show(const meta::Timestamp& time) {
   return text;
 }
 
-// Filesystems differ in the range and the granularity of times. A time that was only rounded down,
-// or may have been brought into range, is not an edit.
+}  // namespace
+
+// A time that was only rounded down, or may have been brought into range, is not an edit.
 bool MayBeTheSame(const meta::Timestamp& left, const meta::Timestamp& now) {
   if (left == now) return true;
   const bool every_filesystem_has_it = left.seconds >= 0 && left.seconds <= INT32_MAX;
@@ -27,8 +28,6 @@ bool MayBeTheSame(const meta::Timestamp& left, const meta::Timestamp& now) {
   }
   return false;
 }
-
-}  // namespace
 
 void ForeignEdits::Note(const std::string& path, const std::string& what) {
   MutexLock lock(mutex_);

@@ -34,6 +34,10 @@ class ForeignEdits {
   std::string last_ GUARDED_BY(mutex_);
 };
 
+// Filesystems differ in the range and the granularity of times. Returns true if `now` may be what
+// became of `left` when it was set.
+bool MayBeTheSame(const meta::Timestamp& left, const meta::Timestamp& now);
+
 struct ForeignEdit {
   std::string what;      // as for Note; empty if there was no edit
   bool content = false;  // of content or of the names in a directory; if false, of the mode

@@ -11,6 +11,7 @@ constexpr char kCount[] =
     " FROM (SELECT xattrs, withheld FROM lacking LIMIT ?)";
 constexpr char kListWithheld[] =
     "SELECT object, withheld FROM lacking WHERE withheld != x'' LIMIT ?";
+constexpr char kFind[] = "SELECT xattrs, withheld FROM lacking WHERE object = ?";
 constexpr char kIsWithheld[] = "SELECT 1 FROM lacking WHERE object = ? AND withheld != x''";
 constexpr char kNote[] = "INSERT OR REPLACE INTO lacking VALUES (?, ?, ?)";
 constexpr char kClear[] = "DELETE FROM lacking WHERE object = ?";
@@ -21,6 +22,7 @@ Result<LackingObjects> LackingObjects::Open(Database& database) {
   LackingObjects opened;
   const std::pair<Statement*, const char*> all[] = {
       {&opened.count_, kCount},
+      {&opened.find_, kFind},
       {&opened.list_withheld_, kListWithheld},
       {&opened.is_withheld_, kIsWithheld},
       {&opened.note_, kNote},
@@ -65,6 +67,14 @@ Result<bool> LackingObjects::IsWithheld(ObjectId object) {
   ASSIGN_OR_RETURN(const bool found, is_withheld_.Bind(1, object).Step());
   is_withheld_.Reset();
   return found;
+}
+
+Result<std::pair<std::string, std::string>> LackingObjects::Find(ObjectId object) {
+  std::pair<std::string, std::string> lacking;
+  ASSIGN_OR_RETURN(const bool found, find_.Bind(1, object).Step());
+  if (found) lacking = {std::string(find_.Bytes(0)), std::string(find_.Bytes(1))};
+  find_.Reset();
+  return lacking;
 }
 
 Status LackingObjects::Note(ObjectId object, const std::string& unset,

@@ -39,11 +39,13 @@ class LackingObjects {
   Result<std::vector<std::pair<ObjectId, std::string>>> ListWithheld(size_t limit);
   // Returns true if something of the object was withheld.
   Result<bool> IsWithheld(ObjectId object);
+  // Returns what the object lacks: what could not be set, what was withheld.
+  Result<std::pair<std::string, std::string>> Find(ObjectId object);
   // Clears the record if both are empty.
   Status Note(ObjectId object, const std::string& unset, const std::string& withheld);
 
  private:
-  Statement count_, list_withheld_, is_withheld_, note_, clear_;
+  Statement count_, find_, list_withheld_, is_withheld_, note_, clear_;
 };
 
 }  // namespace tandem::replica

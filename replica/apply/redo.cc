@@ -190,6 +190,7 @@ Result<AppliedCut> Redo(const RedoPlace& place, const std::vector<std::shared_pt
       whole ? AppliedCut{commit.cut, commit.wall_time_ns} : AppliedCut::Nowhere();
   RETURN_IF_ERROR(place.catalog.SetApplied(applied));
   ASSIGN_OR_RETURN(notices.lacking, place.catalog.lacking().Count());
+  RETURN_IF_ERROR(place.catalog.digests().Flush());
   marker.state = applied.IsNowhere() ? TreeState::kSeeding : TreeState::kApplied;
   marker.cut = applied;
   RETURN_IF_ERROR(WriteMarker(place.volume_fd, marker));

@@ -8,6 +8,7 @@
 
 #include "meta/base/fault_point.h"
 #include "meta/base/log.h"
+#include "meta/base/printable.h"
 #include "replica/apply/file_data.h"
 #include "replica/apply/removal.h"
 #include "replica/apply/spare_objects.h"
@@ -26,6 +27,9 @@ Error TooLarge(uint64_t size, uint64_t largest) {
 }  // namespace
 
 Status ContentWriter::Run(const std::vector<std::shared_ptr<Stage>>& stages) {
+  ASSIGN_OR_RETURN(const uint64_t damaged, state_.place.catalog.damaged().Count());
+  some_are_damaged_ = damaged > 0;
+  if (some_are_damaged_) digests_.NoteRenewed();
   uint64_t position = 1;
   for (const auto& stage : stages) {
     stage_ = stage.get();
@@ -96,6 +100,11 @@ Status ContentWriter::LeaveShort(ObjectId object, const Plan::Object& planned) {
   attributes.size = here.size;
   attributes.modify_time = here.modify_time;
   if (geteuid() == 0) attributes.permissions = here.permissions;
+  const bool is_empty_file = here.kind == meta::Kind::kFile && here.size == 0;
+  if (here.kind == meta::Kind::kFile) {
+    RETURN_IF_ERROR(is_empty_file ? digests_.Begin(object) : digests_.Lose(object));
+    RETURN_IF_ERROR(digests_.End(object));
+  }
   return state_.place.catalog.Put(object, {*inode, std::move(attributes)}, state_.epoch);
 }
 
@@ -107,6 +116,7 @@ bool ContentWriter::ComesAsFile(const Plan::Object& planned) const {
 
 Status ContentWriter::Take(const ObjectRecord& record, const Plan::Object& planned,
                            uint64_t position) {
+  if (position == planned.whole) RETURN_IF_ERROR(digests_.Begin(record.object));
   if (position == planned.whole && ComesAsFile(planned)) {
     RETURN_IF_ERROR(MoveIn(record.object, planned.file, record.attributes));
   } else if (position == planned.whole) {
@@ -118,8 +128,13 @@ Status ContentWriter::Take(const ObjectRecord& record, const Plan::Object& plann
     } else if (record.attributes.kind == meta::Kind::kFile) {
       RETURN_IF_ERROR(Truncate(record.object));
     }
-  } else if (record.attributes.kind == meta::Kind::kFile && !ComesAsFile(planned)) {
-    RETURN_IF_ERROR(Shrink(record.object, record.attributes.size));
+  } else if (record.attributes.kind == meta::Kind::kFile) {
+    const uint64_t size = record.attributes.size;
+    ASSIGN_OR_RETURN(const uint64_t before, digests_.SizeOf(record.object));
+    if (size < before) {
+      RETURN_IF_ERROR(digests_.Resize(record.object, size, OpenerOf(record.object)));
+    }
+    if (!ComesAsFile(planned)) RETURN_IF_ERROR(Shrink(record.object, size));
   }
   Active& active = active_[record.object];
   active.attributes = record.attributes;
@@ -131,7 +146,8 @@ Status ContentWriter::Take(const ObjectRecord& record, const Plan::Object& plann
 // back.
 Status ContentWriter::Take(const DataRecord& record, const Plan::Object& planned,
                            uint64_t position) {
-  if (ComesAsFile(planned)) return {};
+  const auto opener = OpenerOf(record.object);
+  if (ComesAsFile(planned)) return digests_.TakeStaged(record, record.length, -1, opener);
   const uint64_t end = state_.plan.SmallestSizeAfter(record.object, position);
   if (record.offset >= end) return {};
   const uint64_t length = std::min(record.length, end - record.offset);
@@ -139,10 +155,12 @@ Status ContentWriter::Take(const DataRecord& record, const Plan::Object& planned
   if (record.encoding == Encoding::kStaged) {
     RETURN_IF_ERROR(CopyStaged(record, length, fd));
   } else if (record.encoding == Encoding::kHole) {
+    RETURN_IF_ERROR(digests_.PunchHole(record.object, record.offset, length, opener));
     RETURN_IF_ERROR(PunchHole(fd, record.offset, length));
   } else {
-    RETURN_IF_ERROR(
-        WriteFully(fd, std::string_view(record.bytes).substr(0, length), record.offset));
+    const auto bytes = std::string_view(record.bytes).substr(0, length);
+    RETURN_IF_ERROR(digests_.Write(record.object, record.offset, bytes, opener));
+    RETURN_IF_ERROR(WriteFully(fd, bytes, record.offset));
   }
   FAULT_POINT("replica.redo.data_written");
   return {};
@@ -154,6 +172,7 @@ Status ContentWriter::CopyStaged(const DataRecord& record, uint64_t length, int 
     NoteLost(record.object);
     return {};
   }
+  RETURN_IF_ERROR(digests_.TakeStaged(record, length, file.get(), OpenerOf(record.object)));
   return CopyRange(file.get(), fd, record.offset, length);
 }
 
@@ -266,12 +285,14 @@ Status ContentWriter::MakeLost(ObjectId object) {
            meta::NameOf(row->attributes.kind));
   state_.lost.insert(object);
   RETURN_IF_ERROR(Make(object, row->attributes));
+  RETURN_IF_ERROR(digests_.Begin(object));
   ASSIGN_OR_RETURN(const auto inode, state_.tree.InodeOf(object));
   ASSIGN_OR_RETURN(const UniqueFd fd, state_.tree.OpenObject(object));
   if (row->attributes.kind == meta::Kind::kFile) {
     RETURN_IF_ERROR(SetSize(object, fd.get(), row->attributes.size));
   }
   RETURN_IF_ERROR(state_.WriteAttributes(object, fd.get(), row->attributes));
+  RETURN_IF_ERROR(digests_.End(object));
   return state_.place.catalog.Put(object, {*inode, row->attributes}, state_.epoch);
 }
 
@@ -347,6 +368,7 @@ Result<meta::Attributes> ContentWriter::FinalAttributes(ObjectId object, Active&
 }
 
 Status ContentWriter::SetSize(ObjectId object, int path_fd, uint64_t size) {
+  RETURN_IF_ERROR(digests_.Resize(object, size, OpenerOf(object)));
   struct stat stat_buffer;
   if (fstatat(path_fd, "", &stat_buffer, AT_EMPTY_PATH) != 0) return ErrnoError("stat");
   if (!S_ISREG(stat_buffer.st_mode) || static_cast<uint64_t>(stat_buffer.st_size) == size) {
@@ -376,7 +398,43 @@ Status ContentWriter::Complete(ObjectId object) {
   }
   if (active.fd.valid()) --open_files_;
   active_.erase(object);
-  return {};
+  if (some_are_damaged_) RETURN_IF_ERROR(SettleDamage(object));
+  RETURN_IF_ERROR(NoteDamage(object));
+  return digests_.End(object);
+}
+
+// What an earlier, interrupted redo has written is no damage, and looks the same. So does what was
+// cut off to make room.
+Status ContentWriter::NoteDamage(ObjectId object) {
+  ASSIGN_OR_RETURN(RangeSet mismatched, digests_.TakeMismatched(object));
+  if (state_.place.edits == nullptr || state_.place.cramped) return {};
+  ASSIGN_OR_RETURN(const uint64_t size, digests_.SizeOf(object));
+  mismatched.Remove(ByteRange::From(size));
+  if (mismatched.empty()) return {};
+  DamagedObjects& damaged = state_.place.catalog.damaged();
+  ASSIGN_OR_RETURN(auto row, damaged.Find(object));
+  const std::string what = "content was not what was applied before when a part of it was written";
+  if (!row) row = DamagedObjects::Row{object, false, {}, what};
+  row->ranges.AddAll(mismatched);
+  ASSIGN_OR_RETURN(const std::string path, state_.FinalPathOf(object));
+  LogWarning("{} is damaged: {}", Printable(path), what);
+  return damaged.Note(*row);
+}
+
+// Its attributes are right now, and its names will be (Gatherer).
+Status ContentWriter::SettleDamage(ObjectId object) {
+  DamagedObjects& damaged = state_.place.catalog.damaged();
+  ASSIGN_OR_RETURN(auto row, damaged.Find(object));
+  if (!row) return {};
+  const Plan::Object* planned = state_.plan.Find(object);
+  const bool made_anew = planned != nullptr && planned->whole != 0;
+  if (row->whole && !made_anew) return {};
+  ASSIGN_OR_RETURN(const RangeSet renewed, digests_.TakeRenewed(object));
+  for (const ByteRange& range : renewed.ToVector()) row->ranges.Remove(range);
+  ASSIGN_OR_RETURN(const uint64_t size, digests_.SizeOf(object));
+  row->ranges.Remove(ByteRange::From(size));
+  if (made_anew || row->ranges.empty()) return damaged.Clear(object);
+  return damaged.Note(*row);
 }
 
 }  // namespace tandem::replica

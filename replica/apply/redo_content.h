@@ -8,13 +8,14 @@
 #include <string>
 #include <unordered_map>
 
+#include "replica/apply/content_digests.h"
 #include "replica/apply/redo.h"
 
 namespace tandem::replica {
 
 class ContentWriter {
  public:
-  explicit ContentWriter(RedoState& state) : state_(state) {}
+  explicit ContentWriter(RedoState& state) : state_(state), digests_(state.place.catalog) {}
   Status Run(const std::vector<std::shared_ptr<Stage>>& stages);
 
   // Makes an object that the catalog has and the tree has not (another program took it away) again,
@@ -40,6 +41,10 @@ class ContentWriter {
   Status MakePlaceholder(ObjectId object, meta::Kind kind);
   void NoteLost(ObjectId object);
   Status CopyStaged(const DataRecord& record, uint64_t length, int fd);
+  // Opens the file for what digests_ has to read of it.
+  ContentDigests::Opener OpenerOf(ObjectId object) {
+    return [this, object] { return OpenForWriting(object); };
+  }
   Status Make(ObjectId object, const meta::Attributes& attributes);
   // Moves its staged file to hold/, unless an earlier redo has moved it already.
   Status MoveIn(ObjectId object, InodeId file, const meta::Attributes& attributes);
@@ -53,11 +58,17 @@ class ContentWriter {
   Result<UniqueFd> OpenPath(ObjectId object);
   Result<int> OpenForWriting(ObjectId object);
   Status Complete(ObjectId object);
+  // Notes the damage that writing it has shown.
+  Status NoteDamage(ObjectId object);
+  // Removes from the table of damaged objects what the records have made right.
+  Status SettleDamage(ObjectId object);
   Result<meta::Attributes> FinalAttributes(ObjectId object, Active& active);
   Status SetSize(ObjectId object, int path_fd, uint64_t size);
 
   RedoState& state_;
-  const Stage* stage_ = nullptr;  // the stage being read
+  ContentDigests digests_;
+  bool some_are_damaged_ = false;  // of the catalog's objects
+  const Stage* stage_ = nullptr;   // the stage being read
   std::unordered_map<ObjectId, Active> active_;
   size_t open_files_ = 0;
   std::unordered_map<ObjectId, meta::Attributes> directories_;

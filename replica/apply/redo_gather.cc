@@ -65,7 +65,23 @@ Status Gatherer::CollectNamesOf(ObjectId object) {
   return {};
 }
 
+// Other programs may have removed their names, or put something there.
+Status Gatherer::FindDamaged() {
+  DamagedObjects& damaged = state_.place.catalog.damaged();
+  ASSIGN_OR_RETURN(const uint64_t count, damaged.Count());
+  if (count == 0) return {};
+  for (const auto& [object, planned] : state_.plan.objects()) {
+    if (planned.fate != Plan::Fate::kKeep) continue;
+    ASSIGN_OR_RETURN(const auto row, damaged.Find(object));
+    if (!row) continue;
+    damaged_.push_back(object);
+    RETURN_IF_ERROR(CollectNamesOf(object));
+  }
+  return {};
+}
+
 Status Gatherer::CollectPlaces() {
+  RETURN_IF_ERROR(FindDamaged());
   for (const auto& [key, child] : state_.plan.entries()) {
     places_[key.parent].insert(key.name);
     // A child that moves is at another name now, possibly in a directory that is removed.
@@ -248,19 +264,28 @@ Status Gatherer::LinkMissingNames() {
   return {};
 }
 
-// Finds the names that the catalog has and the tree could not have so far.
+// Finds the names that the catalog has and the tree has not: it could not have them so far, or
+// another program has removed them.
 Status Gatherer::FindShortNames() {
   ShortObjects& short_objects = state_.place.catalog.short_objects();
   ASSIGN_OR_RETURN(const auto rows, short_objects.ListByName());
-  for (const ShortObjects::Row& row : rows) {
-    ASSIGN_OR_RETURN(const auto inode, state_.tree.InodeOf(row.object));
-    ASSIGN_OR_RETURN(const auto names, state_.plan.FinalNames(row.object));
-    for (const EntryKey& key : names) {
-      ASSIGN_OR_RETURN(const Tree::Directory parent, state_.tree.OpenDirectory(key.parent));
-      if (parent == nullptr) continue;
-      ASSIGN_OR_RETURN(const auto standing, InodeAt(parent->get(), key.name));
-      if (standing != inode) NoteMissingName(key, row.object);
-    }
+  for (const ShortObjects::Row& row : rows) RETURN_IF_ERROR(NoteMissingNamesOf(row.object));
+  for (const ObjectId object : damaged_) {
+    // If it has no name left it comes whole, and is made anew.
+    ASSIGN_OR_RETURN(const UniqueFd standing, state_.tree.OpenObject(object));
+    if (standing.valid()) RETURN_IF_ERROR(NoteMissingNamesOf(object));
+  }
+  return {};
+}
+
+Status Gatherer::NoteMissingNamesOf(ObjectId object) {
+  ASSIGN_OR_RETURN(const auto inode, state_.tree.InodeOf(object));
+  ASSIGN_OR_RETURN(const auto names, state_.plan.FinalNames(object));
+  for (const EntryKey& key : names) {
+    ASSIGN_OR_RETURN(const Tree::Directory parent, state_.tree.OpenDirectory(key.parent));
+    if (parent == nullptr) continue;
+    ASSIGN_OR_RETURN(const auto standing, InodeAt(parent->get(), key.name));
+    if (standing != inode) NoteMissingName(key, object);
   }
   return {};
 }

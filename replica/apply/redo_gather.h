@@ -37,6 +37,9 @@ class Gatherer {
   Status FindMissingNamesIn(ObjectId directory, const std::vector<std::string>& names);
   Status FindStrangersIn(ObjectId directory, int directory_fd, std::deque<ObjectId>& known);
   Status FindShortNames();
+  // Finds the objects of the plan that a scrub has found damaged.
+  Status FindDamaged();
+  Status NoteMissingNamesOf(ObjectId object);
   Status LinkMissingNames();
   Status HoldLink(ObjectId object);
 
@@ -45,6 +48,7 @@ class Gatherer {
   std::unordered_map<ObjectId, Names> places_;
   std::unordered_set<ObjectId> collected_;
   std::unordered_set<ObjectId> searched_;  // for strangers
+  std::vector<ObjectId> damaged_;
 };
 
 }  // namespace tandem::replica

@@ -166,9 +166,11 @@ Result<Room> MeasureNeed(Plan& plan, const std::vector<std::shared_ptr<Stage>>& 
   Room need;
   std::unordered_set<ObjectId> small;
   std::unordered_map<ObjectId, RangeSet> written;
+  uint64_t digests = 0;  // of content that takes no more room itself
   const auto take = [&](const Record& record, const Plan::Object& planned, const Stage& stage,
                         uint64_t position) {
     if (const auto* data = std::get_if<DataRecord>(&record)) {
+      if (data->encoding == Encoding::kStaged) digests += 2 * data->bytes.size();
       if (data->encoding != Encoding::kLiteral || planned.file_stage == &stage) return;
       const uint64_t limit = plan.SmallestSizeAfter(data->object, position);
       ByteRange stays = ByteRange::Of(data->offset, data->length);
@@ -209,7 +211,7 @@ Result<Room> MeasureNeed(Plan& plan, const std::vector<std::shared_ptr<Stage>>& 
   need.bytes -= (spare - std::min(spare, empty)) * kBlock;
   // The filesystem's own metadata.
   need.bytes += need.bytes / 64;
-  need.bytes += NamesBytes(plan) + RowsBytes(plan, need.inodes);
+  need.bytes += NamesBytes(plan) + RowsBytes(plan, need.inodes) + digests;
   return need;
 }
 

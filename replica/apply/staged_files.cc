@@ -9,6 +9,7 @@
 #include <algorithm>
 
 #include "meta/base/fault_point.h"
+#include "replica/apply/content_digests.h"
 #include "replica/apply/file_data.h"
 #include "replica/apply/removal.h"
 #include "replica/apply/spare_file.h"
@@ -51,11 +52,13 @@ Result<bool> StagedFiles::TakeOne(DataRecord& record, uint64_t sequence) {
   }
   if (record.encoding == Encoding::kHole) {
     RETURN_IF_ERROR(PunchHole(fd.get(), record.offset, record.length));
+    record.checksum = ContentDigests::kStagedHole;
   } else {
     RETURN_IF_ERROR(WriteFully(fd.get(), record.bytes, record.offset));
+    record.bytes = ContentDigests::StagedDigests(record.offset, record.bytes);
+    record.checksum = 0;
   }
   record.encoding = Encoding::kStaged;
-  record.bytes.clear();
   record.basis = place->inode.digest;
   record.fresh = place->fresh;
   FAULT_POINT("replica.stage.file_written");

@@ -20,11 +20,15 @@ inline constexpr uint64_t kMaxTransactionBytes = 64 << 20;
 inline constexpr uint64_t kCatalogGrowth = 1 << 20;
 // Objects that lack extended attributes are counted up to this number.
 inline constexpr uint64_t kMaxCountedLacking = 10'000;
+// Rows of digests that one hole or one piece of unknown content may take: those of a terabyte.
+inline constexpr uint64_t kMaxDigestRows = 1 << 17;
+// Damaged ranges that are remembered of an object: more are merged.
+inline constexpr size_t kMaxDamagedRanges = 64;
 
 // ---- Room: room.h, stage.h, spare_objects.h -----------------------------------------------------
 
 // What the catalog takes for an object, and how much of that the catalog has claimed in advance.
-inline constexpr uint64_t kRowBytes = 700;
+inline constexpr uint64_t kRowBytes = 760;
 inline constexpr uint64_t kCatalogClaimed = kCatalogGrowth / 2;
 // Size of a spare stage, and number and size of spare objects: enough for a cut that removes
 // things. Spare objects are filled with zeros.

@@ -44,7 +44,11 @@ Result<bool> Sender::ShipShortObjects(const meta::Layer& changes, uint64_t large
     if (found && !object.by_name) {
       ASSIGN_OR_RETURN(too_large, IsLargerThan(*found, largest_file, tree_));
       // Or it is noted as lacking.
-      if (!too_large) RETURN_IF_ERROR(walker.WalkNew(*found));
+      if (!too_large && object.damaged) {
+        RETURN_IF_ERROR(walker.ShipDamaged(*found, object.ranges));
+      } else if (!too_large) {
+        RETURN_IF_ERROR(walker.WalkNew(*found));
+      }
       shipped |= !too_large;
     }
     if (!found) {

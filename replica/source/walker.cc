@@ -53,6 +53,25 @@ Result<bool> Walker::WalkNew(const meta::ObjectRef& object) {
   return shipped;
 }
 
+Result<bool> Walker::ShipDamaged(const meta::ObjectRef& object,
+                                 const std::vector<ByteRange>& ranges) {
+  auto found = tree_.Open(object);
+  if (!found && meta::IsUnreadable(found.error())) {
+    shipper_.NoteUnreadable(object, EverythingUnreadable(), found.error().ToString());
+    return false;
+  }
+  ASSIGN_OR_RETURN(std::optional<meta::SourceObject> opened, std::move(found));
+  if (!opened) return true;  // gone: that travels as a change of its own
+  meta::ObjectChange change;
+  change.handle = object.handle;
+  change.attributes = meta::kAllAttributes;
+  for (const ByteRange& range : ranges) change.data.Add(range);
+  // Not as what differs from what the replica has: it needs whole blocks, to have digests of them.
+  ASSIGN_OR_RETURN(const auto shipped, shipper_.Ship(object.id, *opened, change, ObjectId()));
+  if (shipped) differing_.emplace(object.id, object.handle);
+  return shipped.has_value();
+}
+
 Status Walker::WalkPassedBy(const meta::ObjectRef& object) {
   met_.insert(object.id);
   ASSIGN_OR_RETURN(const std::vector<Listed> known, FindOnReplica({object.id}));

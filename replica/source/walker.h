@@ -52,6 +52,9 @@ class Walker {
   // Ships an object the replica lacks, and everything below it that is not in its tree either.
   // Returns false if the object cannot be read.
   Result<bool> WalkNew(const meta::ObjectRef& object);
+  // Ships the attributes of an object that is damaged on the replica, and these ranges of its
+  // content. Returns false if the object cannot be read.
+  Result<bool> ShipDamaged(const meta::ObjectRef& object, const std::vector<ByteRange>& ranges);
   // A walk of everything misses an object that moves meanwhile from a directory still to be visited
   // to one that has been. Returns whether this may be such an object. A cut names it where it is
   // now.

@@ -5,6 +5,7 @@
 
 #include "meta/base/fault_point.h"
 #include "meta/base/log.h"
+#include "meta/base/printable.h"
 #include "replica/apply/tree_path.h"
 
 namespace tandem::replica {
@@ -112,7 +113,34 @@ Status KeptCatalog::ReportShortObjects() {
       ++count;
     }
   }
+  RETURN_IF_ERROR(ListDamaged(listed, count));
   report_.SetShortObjects(std::move(listed), count);
+  return {};
+}
+
+// To the source, damage is what falls short, and can be mended.
+Status KeptCatalog::ListDamaged(std::vector<ShortObject>& listed, uint64_t& count) {
+  DamagedObjects& damaged = catalog_->damaged();
+  ASSIGN_OR_RETURN(const uint64_t all, damaged.Count());
+  std::string notice;
+  if (all > 0) {
+    ASSIGN_OR_RETURN(const auto rows, damaged.List(kMaxShortListed));
+    for (const DamagedObjects::Row& row : rows) {
+      ASSIGN_OR_RETURN(const std::string path, PathOf(*catalog_, row.object));
+      if (notice.empty()) {
+        notice = std::to_string(all) + " objects are to be sent again after a scrub (such as " +
+                 Printable(path) + ": " + row.what + ")";
+      }
+      ASSIGN_OR_RETURN(const auto also_short, catalog_->short_objects().Find(row.object));
+      if (also_short && !also_short->by_name) continue;  // it is sent whole anyway
+      ++count;
+      if (listed.size() >= kMaxShortListed) continue;
+      listed.push_back({row.object, path, "damaged: " + row.what, /*by_name=*/false,
+                        /*damaged=*/!row.whole, row.ranges.ToVector()});
+    }
+    count += all - rows.size();
+  }
+  report_.SetDamage(notice);
   return {};
 }
 

@@ -10,6 +10,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "meta/base/mutex.h"
 #include "meta/base/result.h"
@@ -56,13 +57,15 @@ class KeptCatalog {
   // without having written what this one has not. Returns `why`.
   tl::unexpected<Error> DiscardUnkept(Error why) REQUIRES(mutex_);
   // Puts objects that fall short into the VolumeReport. So do those of which something was withheld
-  // that the account may have now: the source sends them again, whole.
+  // that the account may have now, and those that a scrub has found damaged: the source sends them
+  // again.
   Status ReportShortObjects() REQUIRES(mutex_);
   // Tells the account what the volume has, if the catalog says it.
   void ReportUsage() REQUIRES(mutex_);
 
  private:
   Status SetAside();
+  Status ListDamaged(std::vector<ShortObject>& listed, uint64_t& count) REQUIRES(mutex_);
 
   const VolumePlace& place_;
   ApplyQueue& queue_;

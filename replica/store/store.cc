@@ -129,6 +129,10 @@ Result<std::shared_ptr<Volume>> Store::VolumeFor(const Hello& hello, const Volum
   });
 }
 
+Result<std::shared_ptr<Volume>> Store::OpenForScrub(const VolumeKey& key) {
+  return volumes_.Get(key, [&] { return OpenVolume(key); });
+}
+
 Status Store::MakeVolume(const Hello& hello, const VolumeKey& key) {
   const uint64_t count = volumes_.CountOf(key.account);
   if (auto why = UsageOf(key.account)->RefuseVolume(count, CondVar::Clock::now())) {

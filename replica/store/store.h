@@ -19,6 +19,7 @@
 #include <string_view>
 #include <thread>
 #include <unordered_map>
+#include <vector>
 
 #include "meta/base/log_limit.h"
 #include "meta/base/mutex.h"
@@ -57,6 +58,10 @@ class Store {
   // of its source within `silence`.
   Status Adopt(const std::string& volume, const std::string& account,
                CondVar::Clock::duration silence = kHolderSilence);
+  // Returns the volumes that there are.
+  std::vector<VolumeKey> Volumes() { return volumes_.Keys(); }
+  // Returns the volume, for a scrub. It stays open while the caller has it.
+  Result<std::shared_ptr<Volume>> OpenForScrub(const VolumeKey& key);
   // Closes the volumes of which nothing has been heard for `silence`. Their sources say Hello
   // again.
   void CloseIdle(CondVar::Clock::duration silence);

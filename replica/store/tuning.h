@@ -85,6 +85,28 @@ inline constexpr uint64_t kMostWithoutContent = 64 << 20;
 // Refusals of one cause are logged once in this time.
 inline constexpr std::chrono::seconds kRefusalsLogged{60};
 
+// ---- Scrub: scrubber.h --------------------------------------------------------------------------
+
+// About how long a scrub holds off a redo.
+inline constexpr std::chrono::milliseconds kScrubSlice{10};
+// Pause after a slice for which redoes had no time.
+inline constexpr std::chrono::milliseconds kScrubPause{200};
+// Objects of the catalog, or names of a directory, that a slice looks at.
+inline constexpr size_t kScrubbedAtATime = 512;
+// Content that is read before it is compared.
+inline constexpr uint64_t kScrubReadBytes = 1 << 20;
+// A scrub whose report nobody has asked for this long gives way to another: whoever started it is
+// gone.
+inline constexpr std::chrono::seconds kScrubForgotten{30};
+// How often a schedule looks which volume is due, and how its scrub is going.
+inline constexpr std::chrono::seconds kScrubLook{1};
+// When a scheduled scrub that could not run is tried again.
+inline constexpr std::chrono::seconds kScrubRetry{3600};
+// Differences that are kept to be shown. All are counted.
+inline constexpr size_t kMostScrubDifferences = 100'000;
+// Those that are logged.
+inline constexpr uint64_t kMostScrubLogged = 1000;
+
 // ---- Listings: copied_tree.h, inspect.h ---------------------------------------------------------
 
 // Entries of the catalog that are read at a time.

@@ -1,5 +1,7 @@
 #include "replica/store/volume.h"
 
+#include <sys/stat.h>
+
 #include <type_traits>
 #include <utility>
 #include <variant>
@@ -63,6 +65,22 @@ Reply Volume::Greet(const Hello& hello, const ConnectionRef& connection, const s
   if (auto refusal = session_.RefuseSecond(hello, peer)) return *refusal;
   taker_.CloseStage();
   return Ok(queue_.OpenSession(hello, connection, peer));
+}
+
+std::unique_ptr<Scrubber> Volume::NewScrub(const ScrubOptions& options) {
+  return std::make_unique<Scrubber>(options, *place_, queue_, catalog_, report_);
+}
+
+Result<std::optional<int64_t>> Volume::ScrubbedAt() {
+  const KeptCatalog::Lock lock(catalog_);
+  return catalog_.catalog().damaged().ScrubbedAt();
+}
+
+int64_t Volume::MadeAt() const {
+  struct stat found = {};
+  // Written once. If it is gone, the volume cannot be opened again anyway.
+  (void)fstatat(place_->fd(), "volume", &found, 0);
+  return found.st_mtim.tv_sec;
 }
 
 Reply Volume::Handle(const Request& request, const ConnectionRef& connection) {

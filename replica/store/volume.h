@@ -11,6 +11,7 @@
 //   Applier        the threads that redo what the queue holds, and keep what was applied
 //   ReplicaReader  what reads: List, Find, GetSignature, GetDigests; deltas
 //   StageTaker     what writes: Begin, Chunk, Commit
+//   Scrubber       compares the tree with what was applied; one for each scrub
 // StartVolume (volume_start.h) brings them to where a crash has left the volume.
 //
 // Order of locks, outermost first. A thread that holds one may take those below it:
@@ -26,6 +27,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "meta/base/result.h"
@@ -35,6 +37,7 @@
 #include "replica/store/apply_queue.h"
 #include "replica/store/kept_catalog.h"
 #include "replica/store/replica_reader.h"
+#include "replica/store/scrubber.h"
 #include "replica/store/stage_taker.h"
 #include "replica/store/volume_place.h"
 #include "replica/store/volume_report.h"
@@ -59,6 +62,14 @@ class Volume {
   bool HasNothingToDo() { return queue_.IsAtRest(); }
   // Returns whether a stage is open, which is lost when the volume is closed.
   bool HasStage() { return taker_.HasStage(); }
+
+  // Returns a scrub of this volume, to be run by the caller, which keeps the volume meanwhile. One
+  // at a time.
+  std::unique_ptr<Scrubber> NewScrub(const ScrubOptions& options);
+  // Returns when the last scrub ended, in seconds since 1970, or nullopt if none has.
+  Result<std::optional<int64_t>> ScrubbedAt();
+  // Returns when the volume was made, in seconds since 1970.
+  int64_t MadeAt() const;
 
   const VolumeIdentity& identity() const { return place_->identity(); }
   // What a redo may set in the tree from now on; lasts over restarts (volume_policy.h). To be

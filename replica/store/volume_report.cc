@@ -10,7 +10,7 @@ void VolumeReport::AddTo(Position& position) {
   MutexLock lock(mutex_);
   position.short_objects = short_objects_;
   position.short_count = short_count_;
-  for (const std::string& text : {notices_.ToString(), history_, mounted, edited}) {
+  for (const std::string& text : {notices_.ToString(), damage_, history_, mounted, edited}) {
     if (!text.empty() && !position.notice.empty()) position.notice += "; ";
     position.notice += text;
   }
@@ -30,6 +30,11 @@ void VolumeReport::SetShortObjects(std::vector<ShortObject> listed, uint64_t cou
   MutexLock lock(mutex_);
   short_objects_ = std::move(listed);
   short_count_ = count;
+}
+
+void VolumeReport::SetDamage(const std::string& text) {
+  MutexLock lock(mutex_);
+  damage_ = text;
 }
 
 void VolumeReport::SetHistory(const std::string& text) {

@@ -29,6 +29,8 @@ class VolumeReport {
   void SetNotices(const Notices& notices) EXCLUDES(mutex_);
   // `listed`: the first of the `count` objects that fall short.
   void SetShortObjects(std::vector<ShortObject> listed, uint64_t count) EXCLUDES(mutex_);
+  // Says what a scrub has found and the source has not sent again yet.
+  void SetDamage(const std::string& text) EXCLUDES(mutex_);
   // Says why the source has to send or compare everything, until the tree is at a cut again. An
   // empty text ends that.
   void SetHistory(const std::string& text) EXCLUDES(mutex_);
@@ -41,6 +43,7 @@ class VolumeReport {
   Notices notices_ GUARDED_BY(mutex_);
   std::vector<ShortObject> short_objects_ GUARDED_BY(mutex_);
   uint64_t short_count_ GUARDED_BY(mutex_) = 0;
+  std::string damage_ GUARDED_BY(mutex_);
   std::string history_ GUARDED_BY(mutex_);
 };
 

@@ -53,6 +53,15 @@ std::shared_ptr<Volume> VolumeTable::Find(const VolumeKey& key) {
   return found->second.volume;
 }
 
+std::vector<VolumeKey> VolumeTable::Keys() {
+  std::vector<VolumeKey> keys;
+  MutexLock lock(mutex_);
+  for (const auto& [key, slot] : slots_) {
+    if (slot.exists) keys.push_back(key);
+  }
+  return keys;
+}
+
 size_t VolumeTable::CountOf(const std::string& account) {
   MutexLock lock(mutex_);
   size_t count = 0;

@@ -10,6 +10,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "meta/base/mutex.h"
 #include "meta/base/result.h"
@@ -30,6 +31,8 @@ class VolumeTable {
   Result<std::shared_ptr<Volume>> Get(const VolumeKey& key, const Opener& open) EXCLUDES(mutex_);
   // Returns null if the volume is not open.
   std::shared_ptr<Volume> Find(const VolumeKey& key) EXCLUDES(mutex_);
+  // Returns the volumes that exist.
+  std::vector<VolumeKey> Keys() EXCLUDES(mutex_);
   // Returns how many volumes the account has, with those that are being made.
   size_t CountOf(const std::string& account) EXCLUDES(mutex_);
   // Closes the volumes that nobody has used since `since`, and that have nothing left to do; those

@@ -35,6 +35,7 @@ inline constexpr size_t kMaxNameBytes = 255;
 inline constexpr size_t kMaxFindObjects = 4096;
 // The most short objects that one Position lists.
 inline constexpr size_t kMaxShortListed = 64;
+inline constexpr size_t kMaxShortRanges = 1024;
 // Limits of one GetDigests. A verify of a large file sends one for each window.
 inline constexpr uint32_t kMinDigestBlock = 512;
 inline constexpr uint32_t kMaxDigestBlock = 64 << 20;
@@ -75,7 +76,8 @@ enum class Encoding : uint8_t {
   kDelta = 2,    // `bytes` is a librsync delta against [basis_offset, +basis_length) of `basis`
   // Only in a replica's stage, never sent: the content, bytes or hole, is in a file beside the
   // stage file (replica/apply/staged_files.h) whose inode is `basis`. If `fresh`, that file is the
-  // object's whole content since its last whole record.
+  // object's whole content since its last whole record. `bytes` has digests of the content
+  // (replica/apply/content_digests.h).
   kStaged = 3,
 };
 
@@ -259,6 +261,10 @@ struct ShortObject {
   std::string path;      // below the root, as of the applied cut
   std::string reason;    // shown to users: what was tried, and why it failed
   bool by_name = false;  // only its name falls short; its content is correct
+  // A scrub has found it damaged: all is well if its attributes are sent again, and of its content
+  // these ranges. (To a source that does not know this, it is an object that falls short.)
+  bool damaged = false;
+  std::vector<ByteRange> ranges = {};  // at most kMaxShortRanges, in order
   friend bool operator==(const ShortObject&, const ShortObject&) = default;
 };
 

@@ -97,8 +97,11 @@ Status CheckData(const DataRecord& record) {
       }
       return {};
     case Encoding::kStaged:
-      if (!record.bytes.empty() || record.basis.is_null())
+      // Digests have 8 bytes, and there is one for each block of 128 KiB at most.
+      if (record.bytes.size() % 8 != 0 || record.bytes.size() / 8 > (record.length >> 17) + 2 ||
+          record.basis.is_null()) {
         return Malformed("a malformed staged range");
+      }
       return {};
   }
   return Malformed("unknown encoding");

@@ -1,6 +1,7 @@
 // Replies: encoding and checked decoding.
 #include <algorithm>
 
+#include "replica/wire/little_endian.h"
 #include "replica/wire/messages.h"
 #include "replica/wire/wire_codec.h"
 
@@ -50,8 +51,11 @@ struct BodyWriter {
       const auto path = WriteBytes(builder, item.path);
       const auto reason = WriteBytes(builder, item.reason);
       const auto object = ToWire(item.object);
-      short_objects.push_back(
-          wire::CreateShortObject(builder, &object, path, reason, item.by_name));
+      Packer packed;
+      for (const ByteRange& range : item.ranges) packed.Number(range.start).Number(range.end);
+      const auto ranges = WriteBytes(builder, packed.bytes());
+      short_objects.push_back(wire::CreateShortObject(builder, &object, path, reason, item.by_name,
+                                                      item.damaged, ranges));
     }
     const auto listed = builder.CreateVector(short_objects);
     const auto notice = WriteBytes(builder, position.notice);
@@ -102,6 +106,24 @@ Result<std::string> ReadText(WireReader& reader, const WireBytes* bytes) {
   return text;
 }
 
+Result<std::vector<ByteRange>> ReadRanges(WireReader& reader, const WireBytes* bytes) {
+  ASSIGN_OR_RETURN(const std::string packed,
+                   reader.Bytes(bytes, kMaxShortRanges * 2 * sizeof(uint64_t), "damaged ranges"));
+  std::vector<ByteRange> ranges;
+  Unpacker unpacker(packed);
+  while (!unpacker.AtEnd()) {
+    ByteRange range;
+    range.start = unpacker.Number();
+    range.end = unpacker.Number();
+    const bool in_order = ranges.empty() || ranges.back().end <= range.start;
+    if (!unpacker.good() || range.empty() || range.end > ByteRange::kEndOfFile || !in_order) {
+      return Malformed("an impossible damaged range");
+    }
+    ranges.push_back(range);
+  }
+  return ranges;
+}
+
 Result<ReplyBody> Read(WireReader& reader, const wire::Position& table) {
   Position position;
   position.session = FromWire<SessionId>(table.session());
@@ -120,6 +142,8 @@ Result<ReplyBody> Read(WireReader& reader, const wire::Position& table) {
     ASSIGN_OR_RETURN(listed.path, ReadText(reader, item->path()));
     ASSIGN_OR_RETURN(listed.reason, ReadText(reader, item->reason()));
     listed.by_name = item->by_name();
+    listed.damaged = item->damaged();
+    ASSIGN_OR_RETURN(listed.ranges, ReadRanges(reader, item->ranges()));
     position.short_objects.push_back(std::move(listed));
   }
   position.short_count = std::max<uint64_t>(position.short_count, position.short_objects.size());

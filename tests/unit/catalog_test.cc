@@ -21,7 +21,10 @@ TEST_P(OlderCatalog, IsBroughtUpToDate) {
   {
     auto database = Database::Open(path, Database::Sync::kFull);
     ASSERT_TRUE(database);
-    ASSERT_TRUE(database->Execute("DROP TABLE total"));
+    ASSERT_TRUE(database->Execute("DROP TABLE digest; DROP TABLE damaged; DROP TABLE scrubbed"));
+    if (GetParam() < 5) {
+      ASSERT_TRUE(database->Execute("DROP TABLE total"));
+    }
     if (GetParam() < 3) {
       ASSERT_TRUE(database->Execute("DROP TABLE short"));
     }
@@ -48,9 +51,33 @@ TEST_P(OlderCatalog, IsBroughtUpToDate) {
   EXPECT_EQ((*catalog)->lacking().Count()->unset.objects, 0u);
   EXPECT_EQ((*catalog)->lacking().Count()->withheld.objects, 0u);
   EXPECT_EQ(*(*catalog)->short_objects().Count(), 0u);
+  EXPECT_EQ(*(*catalog)->damaged().Count(), 0u);
 }
 
-INSTANTIATE_TEST_SUITE_P(Schemas, OlderCatalog, testing::Values(1, 2, 3, 4));
+TEST(CatalogWithoutDigests, KnowsNothingOfTheContentOfItsFiles) {
+  const ScratchDirectory scratch;
+  const std::string path = scratch.path() + "/replica.db";
+  const ObjectId old(1, 1);
+  {
+    const auto catalog = Catalog::Open(path).value();
+    auto part = catalog->Begin();
+    CatalogObject file;
+    file.attributes.kind = meta::Kind::kFile;
+    ASSERT_TRUE(catalog->Put(old, file, Epoch(1)));
+    ASSERT_TRUE(part->Release());
+    ASSERT_TRUE(catalog->Keep());
+  }
+  {
+    auto database = Database::Open(path, Database::Sync::kFull);
+    ASSERT_TRUE(database->Execute("DROP TABLE digest; DROP TABLE damaged; DROP TABLE scrubbed"));
+    ASSERT_TRUE(database->SetUserVersion(5));
+  }
+  const auto catalog = Catalog::Open(path).value();
+  EXPECT_EQ(catalog->digests().Find(old, 0).value(), BlockDigests::kUnknown);
+  EXPECT_EQ(catalog->digests().Find(ObjectId(2, 2), 0).value(), BlockDigests::kZeros);
+}
+
+INSTANTIATE_TEST_SUITE_P(Schemas, OlderCatalog, testing::Values(1, 2, 3, 4, 5));
 
 class CatalogTotalsTest : public testing::Test {
  protected:
@@ -81,7 +108,7 @@ class CatalogTotalsTest : public testing::Test {
     catalog_.reset();
     {
       auto database = Database::Open(path_, Database::Sync::kFull);
-      EXPECT_TRUE(database->Execute("DROP TABLE total"));
+      EXPECT_TRUE(database->Execute("DROP TABLE total; DROP TABLE digest; DROP TABLE damaged; DROP TABLE scrubbed"));
       EXPECT_TRUE(database->SetUserVersion(4));
     }
     catalog_ = Catalog::Open(path_).value();

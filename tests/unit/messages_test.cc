@@ -151,7 +151,9 @@ TEST(Messages, RepliesSurviveTheWire) {
   EXPECT_FALSE(position.empty);
   EXPECT_EQ(position.notice, "a notice");
   Position lacking{SessionId(1, 1), 1, kCut, kBase, false, ""};
-  lacking.short_objects = {{kA, "d/file", "too large", false}, {kB, "name", "no such name", true}};
+  lacking.short_objects = {{kA, "d/file", "too large", false},
+                           {kB, "name", "no such name", true},
+                           {kA, "rotten", "damaged", false, true, {{0, 131072}, {393216, 524288}}}};
   lacking.short_count = 70;
   lacking.largest_file = 4096;
   const auto told = RoundTripReply(lacking);

@@ -1,0 +1,275 @@
+#include "replica/store/scrubber.h"
+
+#include <fcntl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <ctime>
+#include <exception>
+#include <fstream>
+#include <sstream>
+
+#include "meta/base/log.h"
+#include "meta/base/printable.h"
+#include "replica/apply/removal.h"
+#include "replica/apply/tree_path.h"
+#include "replica/store/redo_pause.h"
+#include "replica/store/tuning.h"
+
+namespace tandem::replica {
+namespace {
+
+// Idle: takes of the disk what no other program wants. Not every I/O scheduler knows priorities.
+void SetPriority(bool idle) {
+  constexpr int kThisThread = 1;  // with the id 0
+  constexpr int kIdleClass = 3 << 13;
+  (void)syscall(SYS_ioprio_set, kThisThread, 0, idle ? kIdleClass : 0);
+}
+
+// In a namespace of users not every owner can be set.
+bool MaySetAnyOwner() {
+  if (geteuid() != 0) return false;
+  std::ifstream map("/proc/self/uid_map");
+  uint64_t inside = 1;
+  uint64_t outside = 1;
+  uint64_t count = 0;
+  constexpr uint64_t kAll = 4294967295;
+  return (map >> inside >> outside >> count) && inside == 0 && outside == 0 && count == kAll;
+}
+
+tl::unexpected<Error> Stopped() {
+  return MakeError(ErrorKind::kCancelled, "scrub (stopping)", ECANCELED);
+}
+
+}  // namespace
+
+// ---- Report ------------------------------------------------------------------------------------
+
+ScrubReport Scrubber::report(size_t skip, size_t limit) {
+  MutexLock lock(mutex_);
+  ScrubReport copy;
+  copy.objects = report_.objects;
+  copy.bytes = report_.bytes;
+  copy.unknown_bytes = report_.unknown_bytes;
+  copy.unknown_files = report_.unknown_files;
+  copy.difference_count = report_.difference_count;
+  copy.finished = report_.finished;
+  copy.error = report_.error;
+  const auto& all = report_.differences;
+  const size_t first = std::min(skip, all.size());
+  const size_t count = std::min(limit, all.size() - first);
+  copy.differences.assign(all.begin() + static_cast<ptrdiff_t>(first),
+                          all.begin() + static_cast<ptrdiff_t>(first + count));
+  return copy;
+}
+
+void Scrubber::Report(ScrubDifference difference) {
+  MutexLock lock(mutex_);
+  if (++report_.difference_count <= kMostScrubLogged) {
+    LogWarning("volume {}: scrub: {}: {}: {}", place_.name(), difference.kind,
+               Printable(difference.path), difference.what);
+  }
+  if (report_.differences.size() < kMostScrubDifferences) {
+    report_.differences.push_back(std::move(difference));
+  }
+}
+
+void Scrubber::NoteDamage(DamagedObjects::Row row) {
+  const ObjectId object = row.object;
+  const auto [known, is_new] = damage_.try_emplace(object, row);
+  if (is_new) return;
+  known->second.whole |= row.whole;
+  known->second.ranges.AddAll(row.ranges);
+  known->second.what += "; " + row.what;
+}
+
+// ---- Run ---------------------------------------------------------------------------------------
+
+void Scrubber::Run() {
+  SetPriority(/*idle=*/true);
+  Status done;
+  try {
+    done = ScrubAll();
+    // What was found counts, even if the rest could not be looked at.
+    if (auto kept = KeepDamage(done.has_value()); done && !kept) done = std::move(kept);
+  } catch (const std::exception& e) {
+    done = ErrnoError(ENOMEM, e.what());
+  }
+  MutexLock lock(mutex_);
+  if (!done) report_.error = done.error().ToString();
+  report_.finished = true;
+}
+
+Status Scrubber::InSlice(const std::function<Status(Slice&)>& work) {
+  while (true) {
+    if (stopping_ || queue_.stopping()) return Stopped();
+    std::optional<Reply> refusal;
+    {
+      const RedoPause pause(queue_);
+      refusal = pause.refusal();
+      if (!refusal) {
+        const KeptCatalog::Lock lock(kept_);
+        refusal = kept_.RefuseUnlessCurrent();
+        if (!refusal) {
+          Catalog& catalog = kept_.catalog();
+          catalog.digests().Drop();
+          Tree tree(place_.root_fd(), place_.hold_fd(), catalog);
+          Slice slice{catalog, tree, CondVar::Clock::now() + kScrubSlice};
+          // A redo may be waiting for what is read here.
+          SetPriority(/*idle=*/false);
+          Status done = work(slice);
+          SetPriority(/*idle=*/true);
+          return done;
+        }
+      }
+    }
+    if (refusal->code != ReplyCode::kBusy) {
+      return MakeError(ErrorKind::kRefused, "scrub (" + refusal->message + ")");
+    }
+    queue_.Sleep(kScrubPause);
+  }
+}
+
+Status Scrubber::ScrubAll() {
+  owners_known_ = MaySetAnyOwner() && !volume_report_.notices().owner;
+  bool is_empty = false;
+  RETURN_IF_ERROR(InSlice([&](Slice& slice) -> Status {
+    ASSIGN_OR_RETURN(is_empty, slice.catalog.IsEmpty());
+    ASSIGN_OR_RETURN(const AppliedCut applied, slice.catalog.Applied());
+    if (!is_empty && applied.IsNowhere()) {
+      return MakeError(ErrorKind::kRefused,
+                       "scrub (the tree is at no cut: wait until the source has brought it to one)",
+                       EAGAIN);
+    }
+    return {};
+  }));
+  RETURN_IF_ERROR(ScrubRoot());
+  ObjectId after;
+  while (true) {
+    std::vector<std::pair<ObjectId, meta::Kind>> objects;
+    RETURN_IF_ERROR(InSlice([&](Slice& slice) -> Status {
+      ASSIGN_OR_RETURN(objects, slice.catalog.ObjectsAfter(after, kScrubbedAtATime));
+      return {};
+    }));
+    if (objects.empty()) return {};
+    after = objects.back().first;
+    for (const auto& [object, kind] : objects) {
+      if (kind == meta::Kind::kDirectory) RETURN_IF_ERROR(ScrubDirectory(object));
+    }
+  }
+}
+
+Status Scrubber::ScrubRoot() {
+  return InSlice([&](Slice& slice) -> Status {
+    ASSIGN_OR_RETURN(const auto row, slice.catalog.Find(kRootObject));
+    if (!row) return {};
+    std::vector<File> files;
+    return JudgeObject(slice, kRootObject, *row, place_.root_fd(), ".", files);
+  });
+}
+
+// ---- A directory -------------------------------------------------------------------------------
+
+Status Scrubber::ScrubDirectory(ObjectId directory) {
+  std::string after;
+  UniqueFd opened;  // for listing
+  for (bool more = true; more;) {
+    std::vector<File> files;
+    RETURN_IF_ERROR(InSlice([&](Slice& slice) -> Status {
+      more = false;
+      ASSIGN_OR_RETURN(const Tree::Directory fd, slice.tree.OpenDirectory(directory));
+      // It has been removed meanwhile, or is missing, which its own name shows.
+      if (fd == nullptr) return {};
+      if (!opened.valid()) {
+        ASSIGN_OR_RETURN(opened, Reopen(fd->get(), O_RDONLY | O_DIRECTORY));
+      }
+      ASSIGN_OR_RETURN(const std::string path, PathOf(slice.catalog, directory));
+      ASSIGN_OR_RETURN(const auto entries,
+                       slice.catalog.EntriesOf(directory, after, kScrubbedAtATime));
+      for (const CatalogEntry& entry : entries) {
+        RETURN_IF_ERROR(JudgeEntry(slice, path, fd->get(), entry, files));
+        after = entry.name;
+        if (slice.IsOver()) break;
+      }
+      more = !entries.empty();
+      return {};
+    }));
+    for (File& file : files) RETURN_IF_ERROR(ScrubContent(std::move(file)));
+    RETURN_IF_ERROR(KeepDamage(/*at_end=*/false));
+  }
+  return opened.valid() ? FindStrangers(directory, opened.get()) : Status();
+}
+
+Status Scrubber::FindStrangers(ObjectId directory, int directory_fd) {
+  // Not in a slice, because a directory may have a million names.
+  ASSIGN_OR_RETURN(const auto names, NamesIn(directory_fd));
+  for (size_t next = 0; next < names.size();) {
+    RETURN_IF_ERROR(InSlice([&](Slice& slice) -> Status {
+      ASSIGN_OR_RETURN(const Tree::Directory fd, slice.tree.OpenDirectory(directory));
+      if (fd == nullptr) {
+        next = names.size();
+        return {};
+      }
+      for (; next < names.size() && !slice.IsOver(); ++next) {
+        ASSIGN_OR_RETURN(const ObjectId known, slice.catalog.ChildOf({directory, names[next]}));
+        if (!known.is_null()) continue;
+        // A redo may have removed it since it was listed.
+        ASSIGN_OR_RETURN(const auto inode, InodeAt(fd->get(), names[next]));
+        if (!inode) continue;
+        ASSIGN_OR_RETURN(const std::string path, PathOf(slice.catalog, directory));
+        Report({"name", PathIn(path, names[next]), "is not the replica's"});
+      }
+      return {};
+    }));
+  }
+  return {};
+}
+
+// ---- What was found ----------------------------------------------------------------------------
+
+Status Scrubber::KeepDamage(bool at_end) {
+  if (!at_end && damage_.size() < kScrubbedAtATime) return {};
+  // Leaves little for the sync that has to hold up redoes.
+  RETURN_IF_ERROR(place_.Sync());
+  const KeptCatalog::Lock lock(kept_);
+  RETURN_IF_ERROR(kept_.ReturnLostCuts());
+  Catalog& catalog = kept_.catalog();
+  {
+    ASSIGN_OR_RETURN(Savepoint part, catalog.Begin());
+    RETURN_IF_ERROR(WriteDamage(catalog));
+    if (at_end) {
+      RETURN_IF_ERROR(ClearOldDamage(catalog));
+      RETURN_IF_ERROR(catalog.damaged().NoteScrubbed(std::time(nullptr)));
+    }
+    RETURN_IF_ERROR(part.Release());
+  }
+  RETURN_IF_ERROR(kept_.Keep());
+  return kept_.ReportShortObjects();
+}
+
+Status Scrubber::WriteDamage(Catalog& catalog) {
+  for (const auto& [object, row] : damage_) {
+    // It may have been removed since it was judged.
+    ASSIGN_OR_RETURN(const auto kind, catalog.FindKind(object));
+    if (kind) RETURN_IF_ERROR(catalog.damaged().Note(row));
+    found_.insert(object);
+  }
+  damage_.clear();
+  return {};
+}
+
+// What an earlier scrub found, and this one did not, is right again.
+Status Scrubber::ClearOldDamage(Catalog& catalog) {
+  ObjectId after;
+  while (true) {
+    ASSIGN_OR_RETURN(const auto rows, catalog.damaged().List(kScrubbedAtATime, after));
+    if (rows.empty()) return {};
+    after = rows.back().object;
+    for (const DamagedObjects::Row& row : rows) {
+      if (!found_.contains(row.object)) RETURN_IF_ERROR(catalog.damaged().Clear(row.object));
+    }
+  }
+}
+
+}  // namespace tandem::replica

@@ -1,0 +1,160 @@
+// How a scrub compares what is in the tree with the catalog: names and attributes.
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <optional>
+
+#include "meta/base/printable.h"
+#include "replica/apply/foreign_edits.h"
+#include "replica/apply/own_labels.h"
+#include "replica/apply/special_attributes.h"
+#include "replica/apply/tree_path.h"
+#include "replica/store/scrubber.h"
+
+namespace tandem::replica {
+namespace {
+
+std::string Octal(uint32_t mode) {
+  char text[16];
+  snprintf(text, sizeof text, "%04o", mode);
+  return text;
+}
+
+std::string Versus(const std::string& what, const std::string& here, const std::string& applied) {
+  return what + " " + here + ", applied was " + applied;
+}
+
+std::string Show(const meta::Timestamp& time) {
+  char text[48];
+  snprintf(text, sizeof text, "%lld.%09u", static_cast<long long>(time.seconds), time.nanoseconds);
+  return text;
+}
+
+std::string OwnerOf(const meta::Attributes& attributes) {
+  return std::to_string(attributes.uid) + ":" + std::to_string(attributes.gid);
+}
+
+// Returns what differs in attributes other than mtime and size; empty: nothing.
+std::string OtherDifference(const meta::Attributes& applied, const meta::Attributes& here,
+                            bool owners_known) {
+  const bool modes_known = geteuid() == 0 && here.kind != meta::Kind::kSymlink;
+  if (modes_known && here.uid == applied.uid && here.permissions != applied.permissions) {
+    return Versus("mode", Octal(here.permissions), Octal(applied.permissions));
+  }
+  if (owners_known && (here.uid != applied.uid || here.gid != applied.gid)) {
+    return Versus("owner", OwnerOf(here), OwnerOf(applied));
+  }
+  if (IsDevice(here.kind) && here.device != applied.device) {
+    return Versus("device", std::to_string(here.device), std::to_string(applied.device));
+  }
+  if (here.link_target != applied.link_target) {
+    return Versus("target", Printable(here.link_target), Printable(applied.link_target));
+  }
+  return {};
+}
+
+// A name in `lacking`, which are separated by blanks.
+bool IsIn(const std::string& lacking, const std::string& name) {
+  return (" " + lacking + " ").find(" " + name + " ") != std::string::npos;
+}
+
+std::optional<std::string> XattrDifference(const meta::Xattrs& applied, const meta::Xattrs& here,
+                                           const std::string& lacking) {
+  for (const auto& [name, value] : applied) {
+    const auto found = here.find(name);
+    if (IsIn(lacking, name) || (found != here.end() && found->second == value)) continue;
+    return Printable(name) + (found == here.end() ? " is missing" : " has another value");
+  }
+  for (const auto& [name, value] : here) {
+    if (!applied.contains(name) && !IsIn(lacking, name))
+      return Printable(name) + " was not applied";
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
+Result<bool> Scrubber::IsThere(Slice& slice, ObjectId object) {
+  ASSIGN_OR_RETURN(const UniqueFd fd, slice.tree.OpenObject(object));
+  return fd.valid();
+}
+
+Status Scrubber::JudgeEntry(Slice& slice, const std::string& parent, int directory_fd,
+                            const CatalogEntry& entry, std::vector<File>& files) {
+  const ObjectId object = entry.child;
+  ASSIGN_OR_RETURN(const auto row, slice.catalog.Find(object));
+  if (!row) {
+    return MakeError(ErrorKind::kCorrupt, "find object " + object.ToHex() + " in replica.db");
+  }
+  ASSIGN_OR_RETURN(const auto short_row, slice.catalog.short_objects().Find(object));
+  auto fd = OpenBeneath(directory_fd, entry.name, O_PATH);
+  if (!fd && !MeansAbsent(fd.error())) return tl::unexpected<Error>(std::move(fd.error()));
+  std::optional<InodeId> inode;
+  if (fd) {
+    ASSIGN_OR_RETURN(inode, InodeAt(fd->get(), ""));
+  }
+  const std::string path = PathIn(parent, entry.name);
+  if (inode != row->inode) {
+    if (short_row) return {};  // it could not get the name
+    const std::string what = fd ? "something else is in its place" : "is missing";
+    ASSIGN_OR_RETURN(const bool is_there, IsThere(slice, object));
+    NoteDamage({object, /*whole=*/!is_there, {}, what});
+    Report({"name", path, what});
+    return {};
+  }
+  if (row->attributes.link_count > 1 && row->attributes.kind != meta::Kind::kDirectory &&
+      !judged_.insert(object).second) {
+    return {};
+  }
+  return JudgeObject(slice, object, *row, fd->get(), path, files);
+}
+
+Status Scrubber::JudgeObject(Slice& slice, ObjectId object, const CatalogObject& row, int fd,
+                             const std::string& path, std::vector<File>& files) {
+  {
+    MutexLock lock(mutex_);
+    ++report_.objects;
+  }
+  ASSIGN_OR_RETURN(const auto short_row, slice.catalog.short_objects().Find(object));
+  if (short_row && !short_row->by_name) return {};  // the source knows that it differs
+  ASSIGN_OR_RETURN(meta::Attributes here, ReadWithRights(fd, meta::WithXattrs::kYes));
+  meta::Attributes applied = row.attributes;
+  ASSIGN_OR_RETURN(const auto lacking, slice.catalog.lacking().Find(object));
+  if (!lacking.second.empty()) (void)WithholdSpecial(applied);
+  LeaveOutOwnLabels(here.xattrs, applied.xattrs);
+  // A file stands for a device that could not be made.
+  const bool stand_in = IsDevice(applied.kind) && here.kind == meta::Kind::kFile;
+  if (here.kind != applied.kind && !stand_in) {
+    const std::string what = Versus("kind", meta::NameOf(here.kind), meta::NameOf(applied.kind));
+    NoteDamage({object, /*whole=*/true, {}, what});
+    Report({"kind", path, what});
+    return {};
+  }
+  const auto differs = [&](const char* kind, const std::string& what, bool whole) {
+    NoteDamage({object, whole, {}, what});
+    Report({kind, path, what});
+  };
+  const bool is_file = applied.kind == meta::Kind::kFile;
+  const bool other_size = is_file && here.size != applied.size;
+  const bool other_time = !stand_in && !MayBeTheSame(applied.modify_time, here.modify_time);
+  if (other_size) {
+    differs("attribute", Versus("size", std::to_string(here.size), std::to_string(applied.size)),
+            true);
+  } else if (other_time) {
+    differs("attribute", Versus("mtime", Show(here.modify_time), Show(applied.modify_time)),
+            is_file);
+  }
+  if (const std::string what = OtherDifference(applied, here, owners_known_); !what.empty()) {
+    differs("attribute", what, false);
+  }
+  if (const auto what = XattrDifference(applied.xattrs, here.xattrs, lacking.first)) {
+    differs("xattr", *what, false);
+  }
+  if (is_file && !other_size && applied.size > 0) {
+    files.push_back({object, row.inode, applied.size, path});
+  }
+  return {};
+}
+
+}  // namespace tandem::replica

@@ -1,0 +1,279 @@
+// tandemd scrub: what the disk or another program has done to a replica is found without the
+// source, and nothing else is; the source mends it.
+#include <gmock/gmock.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <sstream>
+
+#include "meta/base/database.h"
+#include "replica/apply/catalog.h"
+#include "tests/files.h"
+#include "tests/mount_fixture.h"
+
+namespace tandem::test {
+namespace {
+
+namespace stdfs = std::filesystem;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+
+constexpr uint64_t kBlock = 128 << 10;
+constexpr int kAsApplied = 0;
+constexpr int kDamaged = 4;
+
+class Scrub : public MountTest {
+ protected:
+  void SetUp() override {
+    MountTest::SetUp();
+    if (IsSkipped()) return;
+    MakeEveryKind(source_);
+    Write(source_ + "/small", "a few bytes");
+    Write(source_ + "/large", RandomBytes(3 << 20, 1));
+    stdfs::create_directory(source_ + "/d");
+    Write(source_ + "/d/x", RandomBytes(5000, 2));
+    Write(source_ + "/d/y", RandomBytes(300'000, 3));
+    stdfs::create_hard_link(source_ + "/d/x", source_ + "/d/x2");
+    ASSERT_TRUE(StartBoth());
+    ASSERT_TRUE(mount_.Sync());
+  }
+
+  std::string Tree(const std::string& path = "") const { return replica_.tree() + path; }
+  Outcome Run(std::vector<std::string> more = {}) const {
+    std::vector<std::string> command = {Program("tandemd"), "scrub", replica_.store()};
+    command.insert(command.end(), more.begin(), more.end());
+    return Execute(std::move(command));
+  }
+  // "kind: path" of each difference, sorted.
+  static std::vector<std::string> Found(const Outcome& outcome) {
+    std::vector<std::string> found;
+    std::istringstream lines(outcome.out);
+    for (std::string line; std::getline(lines, line);) {
+      if (line.starts_with("volume ")) continue;
+      found.push_back(line.substr(0, line.find(": ", line.find(": ") + 2)));
+    }
+    std::ranges::sort(found);
+    return found;
+  }
+  // Changes a byte, and nothing else that can be seen.
+  static void FlipByte(const std::string& path, uint64_t offset) {
+    const struct stat before = Lstat(path);
+    std::string byte = ReadAt(path, offset, 1);
+    byte[0] = static_cast<char>(byte[0] ^ 1);
+    WriteAt(path, offset, byte);
+    SetTimes(path, before.st_atim, before.st_mtim);
+  }
+  ::testing::AssertionResult IsAsApplied() {
+    const Outcome outcome = Run();
+    if (outcome.code == kAsApplied && Found(outcome).empty() &&
+        outcome.out.find("unknown") == std::string::npos) {
+      return ::testing::AssertionSuccess();
+    }
+    return ::testing::AssertionFailure() << outcome;
+  }
+  bool IsMended() {
+    return WaitFor([this] { return Run().code == kAsApplied; });
+  }
+  void Damage() {
+    FlipByte(Tree("/large"), 2 * kBlock + 77);
+    stdfs::resize_file(Tree("/d/y"), 200'000);
+    chmod(Tree("/small").c_str(), 0611);
+    const struct stat d = Lstat(Tree("/d"));
+    stdfs::remove(Tree("/d/x2"));
+    Write(Tree("/d/extra"), "not the replica's");
+    SetTimes(Tree("/d"), d.st_atim, d.st_mtim);
+  }
+  static auto IsWhatWasDamaged() {
+    return ElementsAre("attribute: d/y", "attribute: small", "content: large", "name: d/extra",
+                       "name: d/x2");
+  }
+};
+
+TEST_F(Scrub, OfACleanReplicaFindsNothing) {
+  EXPECT_TRUE(IsAsApplied());
+  ChangeEveryKind(mount_.path());
+  ASSERT_TRUE(mount_.Sync());
+  EXPECT_TRUE(IsAsApplied());
+  ASSERT_TRUE(replica_.Stop());
+  EXPECT_TRUE(IsAsApplied());
+  EXPECT_EQ(Execute({Program("tandemd"), "scrub", replica_.store() + "/" + kVolume}).code,
+            kAsApplied);
+}
+
+TEST_F(Scrub, WithoutADaemonFindsExactlyWhatWasDamagedAndTheNextConnectionMendsIt) {
+  ASSERT_TRUE(replica_.Stop());
+  Damage();
+  const Outcome outcome = Run();
+  EXPECT_EQ(outcome.code, kDamaged);
+  EXPECT_THAT(Found(outcome), IsWhatWasDamaged()) << outcome;
+  EXPECT_THAT(outcome.out, HasSubstr("content: large: 1 of 24 blocks"));
+  const Json json = Json::parse(Run({"--json"}).out);
+  EXPECT_EQ(json[0]["volume"], kVolume);
+  EXPECT_EQ(json[0]["difference_count"], 5);
+  ASSERT_TRUE(replica_.Start());
+  EXPECT_TRUE(
+      WaitFor([this] { return Found(Run()) == std::vector<std::string>{"name: d/extra"}; }));
+  EXPECT_TRUE(stdfs::exists(Tree("/d/extra"))) << "it is left";
+  stdfs::remove(Tree("/d/extra"));
+  EXPECT_LT(mount_.Verify({"--repair"}).code, kDamaged);
+  EXPECT_TRUE(Converges());
+  EXPECT_TRUE(IsMended());
+}
+
+TEST_F(Scrub, ThroughTheDaemonIsMendedWithoutAChangeOfTheSource) {
+  const uint64_t before = mount_.SentBytes();
+  Damage();
+  stdfs::remove(Tree("/d/extra"));
+  const Outcome outcome = Run();
+  EXPECT_EQ(outcome.code, kDamaged);
+  EXPECT_THAT(Found(outcome), ElementsAre("attribute: d", "attribute: d/y", "attribute: small",
+                                          "content: large", "name: d/x2"))
+      << outcome;
+  EXPECT_TRUE(IsMended());
+  EXPECT_TRUE(Converges());
+  EXPECT_LT(mount_.SentBytes() - before, 1u << 20) << "only the block, of the large file";
+  EXPECT_EQ(mount_.Verify({"--full"}).code, 0);
+  EXPECT_TRUE(WaitFor([this] {
+    return mount_.ReplicaStatus().value("notice", "").find("after a scrub") == std::string::npos;
+  }));
+}
+
+TEST_F(Scrub, WhatIsRemovedReplacedOrMovedComesBack) {
+  stdfs::remove(Tree("/small"));
+  stdfs::rename(Tree("/d/y"), Tree("/moved"));
+  stdfs::remove_all(Tree("/d"));
+  const Outcome outcome = Run();
+  EXPECT_EQ(outcome.code, kDamaged);
+  EXPECT_THAT(Found(outcome), ElementsAre("attribute: .", "name: d", "name: moved", "name: small"))
+      << outcome;
+  EXPECT_TRUE(
+      WaitFor([this] { return stdfs::exists(Tree("/d/y")) && stdfs::exists(Tree("/small")); }));
+  stdfs::remove(Tree("/moved"));
+  EXPECT_TRUE(WaitFor([this] {
+    Run();  // the root's time
+    return SameTrees(source_, Tree());
+  }));
+  EXPECT_TRUE(IsMended());
+}
+
+TEST_F(Scrub, AWriteBlessesNoRot) {
+  FlipByte(Tree("/large"), 5 * kBlock + 1000);
+  FlipByte(Tree("/large"), 7 * kBlock + 1000);
+  // Into the one block in part, and a whole one beside the other.
+  WriteAt(mount_.path() + "/large", 5 * kBlock + 8192, RandomBytes(4096, 9));
+  WriteAt(mount_.path() + "/large", 8 * kBlock, RandomBytes(kBlock, 10));
+  EXPECT_TRUE(WaitFor([this] {
+    return replica_.process().err().find("large is damaged") != std::string::npos;
+  })) << "the write has shown it";
+  EXPECT_TRUE(mount_.WaitForState("current"));
+  EXPECT_TRUE(WaitFor([this] { return mount_.Tandem("sync").code == 0; }));
+  const Outcome outcome = Run();
+  EXPECT_EQ(outcome.code, kDamaged);
+  EXPECT_THAT(Found(outcome), ElementsAre("content: large"));
+  EXPECT_THAT(outcome.out, HasSubstr("1 of 24 blocks"));
+  EXPECT_TRUE(IsMended());
+  EXPECT_TRUE(IsAsApplied());
+  EXPECT_TRUE(Converges());
+}
+
+TEST_F(Scrub, WhatIsShownDamagedIsToldUntilItIsMended) {
+  ASSERT_EQ(mount_.Tandem("pause").code, 0);
+  ASSERT_TRUE(mount_.WaitForState("paused"));
+  FlipByte(Tree("/large"), 5);
+  EXPECT_EQ(Run().code, kDamaged);
+  const auto told = [this](const std::string& what) {
+    return mount_.ReplicaStatus().value("notice", "").find(what) != std::string::npos;
+  };
+  EXPECT_TRUE(WaitFor([&] { return told("sent again after a scrub (such as large: "); }));
+  // It lasts.
+  replica_.Kill();
+  ASSERT_TRUE(replica_.Start());
+  EXPECT_EQ(Run().code, kDamaged);
+  ASSERT_EQ(mount_.Tandem("resume").code, 0);
+  EXPECT_TRUE(IsMended());
+  EXPECT_TRUE(WaitFor([&] { return !told("after a scrub"); }));
+  EXPECT_TRUE(Converges());
+}
+
+TEST_F(Scrub, ContentFromBeforeDigestsIsUnknownUntilTheSourceSendsItAgain) {
+  ASSERT_TRUE(replica_.Stop());
+  {
+    auto database =
+        Database::Open(replica_.store() + "/" + kVolume + "/replica.db", Database::Sync::kFull);
+    ASSERT_TRUE(database);
+    ASSERT_TRUE(database->Execute("DROP TABLE digest; DROP TABLE damaged; DROP TABLE scrubbed"));
+    ASSERT_TRUE(database->SetUserVersion(5));
+  }
+  FlipByte(Tree("/large"), 3 * kBlock);
+  ASSERT_TRUE(replica_.Start());
+  const Outcome outcome = Run();
+  EXPECT_EQ(outcome.code, kAsApplied);
+  EXPECT_THAT(outcome.out, HasSubstr("no damage found"));
+  EXPECT_THAT(outcome.out, HasSubstr(" have no digest to compare with"));
+  WriteAt(mount_.path() + "/large", 3 * kBlock + 9000, "a part of a block");
+  ASSERT_TRUE(mount_.Sync());
+  EXPECT_EQ(Run({"--unknown"}).code, kAsApplied);
+  EXPECT_TRUE(WaitFor([this] { return IsAsApplied(); }));
+  EXPECT_TRUE(Converges());
+}
+
+TEST_F(Scrub, ByScheduleFindsDamageAndRemembersWhenItLooked) {
+  ASSERT_TRUE(replica_.Stop());
+  FlipByte(Tree("/large"), 100);
+  replica_.more() = {"--scrub-every", "3s", "--scrub-rate", "100M"};
+  ASSERT_TRUE(replica_.Start());
+  const auto logged = [this](const std::string& what) {
+    return WaitFor([&] { return replica_.process().err().find(what) != std::string::npos; });
+  };
+  EXPECT_TRUE(logged("content: large: 1 of 24 blocks"));
+  EXPECT_TRUE(logged("scrub: no damage found")) << "it is mended";
+  ASSERT_TRUE(replica_.Stop());
+  const auto catalog =
+      replica::Catalog::Open(replica_.store() + "/" + kVolume + "/replica.db").value();
+  EXPECT_TRUE(catalog->damaged().ScrubbedAt().value().has_value());
+}
+
+TEST_F(Scrub, OfABusyReplicaGivesNoFalseAlarm) {
+  Process workload(Workload(mount_.path(), FreshSeed(), {"--ops", "2500", "--threads", "2"}));
+  int scrubs = 0;
+  while (workload.running()) {
+    const Outcome outcome = Run();
+    EXPECT_EQ(outcome.code, kAsApplied) << outcome;
+    EXPECT_THAT(Found(outcome), IsEmpty());
+    ++scrubs;
+  }
+  EXPECT_EQ(workload.Wait(), 0) << workload.err();
+  EXPECT_GT(scrubs, 0);
+  EXPECT_TRUE(Converges());
+  EXPECT_TRUE(IsAsApplied());
+}
+
+TEST_F(Scrub, AfterADaemonWasKilledInMidRedoGivesNoFalseAlarm) {
+  uint64_t sent = 0;
+  for (int round = Times(4, 20); round > 0; --round) {
+    Process workload(Workload(mount_.path(), FreshSeed(), {"--ops", "600", "--threads", "2"}));
+    // So that it is being applied.
+    WaitFor([&] { return mount_.SentBytes() > sent || !workload.running(); });
+    sent = mount_.SentBytes();
+    replica_.Kill();
+    const Outcome outcome = Run();
+    EXPECT_EQ(outcome.code, kAsApplied) << outcome;
+    ASSERT_TRUE(replica_.Start());
+    EXPECT_EQ(workload.Wait(), 0) << workload.err();
+    ASSERT_TRUE(mount_.Sync());
+    const Outcome after = Run();
+    EXPECT_EQ(after.code, kAsApplied) << after;
+  }
+  EXPECT_TRUE(Converges());
+}
+
+TEST_F(Scrub, OfWhatIsNoStoreIsRefused) {
+  EXPECT_EQ(Execute({Program("tandemd"), "scrub", source_}).code, 16);
+  EXPECT_EQ(Execute({Program("tandemd"), "scrub"}).code, 16);
+  EXPECT_EQ(Run({"--rate", "much"}).code, 16);
+}
+
+}  // namespace
+}  // namespace tandem::test
