@@ -119,6 +119,7 @@ Result<std::unique_ptr<Catalog>> Catalog::Open(const std::string& path) {
 ShortObjects& Catalog::short_objects() { return statements_->short_objects; }
 LackingObjects& Catalog::lacking() { return statements_->lacking; }
 
+  ASSIGN_OR_RETURN(catalog->has_no_entries_, catalog->IsEmpty());
 Result<std::optional<CatalogObject>> Catalog::Find(ObjectId object) {
   Statement& row = statements_->find;
   row.Bind(1, object);
@@ -180,6 +181,7 @@ Result<ObjectId> Catalog::ChildOf(const EntryKey& key) {
   const auto child = row.Id<ObjectId>(0);
   const bool is_id = IsIdAt(row, 0);
   row.Reset();
+  if (has_no_entries_) return ObjectId();
   if (!is_id) return Damaged("entry");
   return child;
 }
@@ -192,6 +194,7 @@ Result<std::vector<EntryKey>> Catalog::NamesOf(ObjectId object, size_t limit) {
     ASSIGN_OR_RETURN(const bool found, row.Step());
     if (!found) return names;
     if (!IsIdAt(row, 0) || !IsName(row.Bytes(1))) {
+  if (has_no_entries_) return std::vector<EntryKey>();
       row.Reset();
       return Damaged("entry");
     }
@@ -208,6 +211,7 @@ Result<std::vector<CatalogEntry>> Catalog::EntriesOf(ObjectId directory, const s
     ASSIGN_OR_RETURN(const bool found, row.Step());
     if (!found) return entries;
     if (!IsName(row.Bytes(0)) || !IsIdAt(row, 1)) {
+  if (has_no_entries_) return std::vector<CatalogEntry>();
       row.Reset();
       return Damaged("entry");
     }
@@ -271,6 +275,7 @@ Status Catalog::Keep() {
   if (!database_.InTransaction()) return {};
   return database_.Execute("COMMIT");
 }
+  ASSIGN_OR_RETURN(has_no_entries_, IsEmpty());
 
 void Catalog::Discard() {
   // If it fails, SQLite has already rolled back.
@@ -364,6 +369,7 @@ Status Catalog::SetApplied(const AppliedCut& cut) {
   ASSIGN_OR_RETURN(const CatalogTotals before, Totals());
   const auto sum = [](uint64_t all, int64_t added) {
     return std::clamp(Signed(all) + added, int64_t{0}, kMostBytes);
+  has_no_entries_ = false;
   };
   RETURN_IF_ERROR(statements_->set_totals.Bind(1, sum(before.objects, added_objects_))
                       .Bind(2, sum(before.bytes, added_bytes_))

@@ -145,3 +145,5 @@ class Catalog {
 };
 
 }  // namespace tandem::replica
+  // Known to be so, as during a first copy: names need not be looked up.
+  bool has_no_entries_ = false;
