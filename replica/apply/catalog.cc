@@ -52,6 +52,9 @@ constexpr char kTotals[] = "SELECT objects, bytes FROM total";
 constexpr char kSetTotals[] = "UPDATE total SET objects = ?, bytes = ?";
 constexpr char kBytesOf[] =
     "SELECT kind, size, length(link_target) + length(xattrs) FROM object WHERE id = ?";
+constexpr char kRekeyObject[] = "UPDATE object SET id = ?2, cut = ?3 WHERE id = ?1";
+constexpr char kRekeyParent[] = "UPDATE entry SET parent = ?2 WHERE parent = ?1";
+constexpr char kRekeyChild[] = "UPDATE entry SET child = ?2 WHERE child = ?1";
 constexpr char kSetApplied[] = "UPDATE applied SET epoch = ?, cut = ?, wall_time_ns = ?";
 
 int64_t Signed(uint64_t value) { return static_cast<int64_t>(value); }
@@ -67,6 +70,7 @@ struct Catalog::Statements {
   Statement find, find_kind, find_inode, child_of, names_of, entries_of, applied, any;
   Statement put, remove, remove_names, set_entry, remove_entry, set_applied;
   Statement totals, set_totals, bytes_of;
+  Statement rekey_object, rekey_parent, rekey_child;
   ShortObjects short_objects;
   LackingObjects lacking;
 };
@@ -104,6 +108,9 @@ Result<std::unique_ptr<Catalog>> Catalog::Open(const std::string& path) {
       {&statements->totals, kTotals},
       {&statements->set_totals, kSetTotals},
       {&statements->bytes_of, kBytesOf},
+      {&statements->rekey_object, kRekeyObject},
+      {&statements->rekey_parent, kRekeyParent},
+      {&statements->rekey_child, kRekeyChild},
   };
   for (const auto& [statement, sql] : all) {
     ASSIGN_OR_RETURN(*statement, database.Prepare(sql));
@@ -112,6 +119,7 @@ Result<std::unique_ptr<Catalog>> Catalog::Open(const std::string& path) {
   ASSIGN_OR_RETURN(statements->lacking, LackingObjects::Open(database));
   std::unique_ptr<Catalog> catalog(new Catalog(std::move(database), std::move(statements)));
   RETURN_IF_ERROR(catalog->Applied());
+  ASSIGN_OR_RETURN(catalog->has_no_entries_, catalog->IsEmpty());
   catalog->file_.Reset(open(path.c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW));
   return catalog;
 }
@@ -119,7 +127,6 @@ Result<std::unique_ptr<Catalog>> Catalog::Open(const std::string& path) {
 ShortObjects& Catalog::short_objects() { return statements_->short_objects; }
 LackingObjects& Catalog::lacking() { return statements_->lacking; }
 
-  ASSIGN_OR_RETURN(catalog->has_no_entries_, catalog->IsEmpty());
 Result<std::optional<CatalogObject>> Catalog::Find(ObjectId object) {
   Statement& row = statements_->find;
   row.Bind(1, object);
@@ -174,6 +181,7 @@ Result<std::optional<ObjectId>> Catalog::FindInode(InodeId inode) {
 }
 
 Result<ObjectId> Catalog::ChildOf(const EntryKey& key) {
+  if (has_no_entries_) return ObjectId();
   Statement& row = statements_->child_of;
   row.Bind(1, key.parent).BindBlob(2, key.name);
   ASSIGN_OR_RETURN(const bool found, row.Step());
@@ -181,12 +189,12 @@ Result<ObjectId> Catalog::ChildOf(const EntryKey& key) {
   const auto child = row.Id<ObjectId>(0);
   const bool is_id = IsIdAt(row, 0);
   row.Reset();
-  if (has_no_entries_) return ObjectId();
   if (!is_id) return Damaged("entry");
   return child;
 }
 
 Result<std::vector<EntryKey>> Catalog::NamesOf(ObjectId object, size_t limit) {
+  if (has_no_entries_) return std::vector<EntryKey>();
   Statement& row = statements_->names_of;
   row.Bind(1, object).Bind(2, static_cast<int64_t>(limit));
   std::vector<EntryKey> names;
@@ -194,7 +202,6 @@ Result<std::vector<EntryKey>> Catalog::NamesOf(ObjectId object, size_t limit) {
     ASSIGN_OR_RETURN(const bool found, row.Step());
     if (!found) return names;
     if (!IsIdAt(row, 0) || !IsName(row.Bytes(1))) {
-  if (has_no_entries_) return std::vector<EntryKey>();
       row.Reset();
       return Damaged("entry");
     }
@@ -204,6 +211,7 @@ Result<std::vector<EntryKey>> Catalog::NamesOf(ObjectId object, size_t limit) {
 
 Result<std::vector<CatalogEntry>> Catalog::EntriesOf(ObjectId directory, const std::string& after,
                                                      size_t limit) {
+  if (has_no_entries_) return std::vector<CatalogEntry>();
   Statement& row = statements_->entries_of;
   row.Bind(1, directory).BindBlob(2, after).Bind(3, static_cast<int64_t>(limit));
   std::vector<CatalogEntry> entries;
@@ -211,7 +219,6 @@ Result<std::vector<CatalogEntry>> Catalog::EntriesOf(ObjectId directory, const s
     ASSIGN_OR_RETURN(const bool found, row.Step());
     if (!found) return entries;
     if (!IsName(row.Bytes(0)) || !IsIdAt(row, 1)) {
-  if (has_no_entries_) return std::vector<CatalogEntry>();
       row.Reset();
       return Damaged("entry");
     }
@@ -268,6 +275,7 @@ Result<std::optional<Catalog::ObjectBytes>> Catalog::FindBytes(ObjectId object) 
 Result<Savepoint> Catalog::Begin() {
   if (!database_.InTransaction()) RETURN_IF_ERROR(database_.Execute("BEGIN IMMEDIATE"));
   added_bytes_ = added_objects_ = 0;
+  ASSIGN_OR_RETURN(has_no_entries_, IsEmpty());
   return Savepoint::Begin(database_);
 }
 
@@ -275,7 +283,6 @@ Status Catalog::Keep() {
   if (!database_.InTransaction()) return {};
   return database_.Execute("COMMIT");
 }
-  ASSIGN_OR_RETURN(has_no_entries_, IsEmpty());
 
 void Catalog::Discard() {
   // If it fails, SQLite has already rolled back.
@@ -335,6 +342,14 @@ Status Catalog::Remove(ObjectId object) {
   return RemoveNamesIn(object);
 }
 
+Status Catalog::Rekey(ObjectId before, ObjectId after, Epoch cut) {
+  Statements& all = *statements_;
+  RETURN_IF_ERROR(
+      all.rekey_object.Bind(1, before).Bind(2, after).Bind(3, Signed(cut.number())).Run());
+  RETURN_IF_ERROR(all.rekey_parent.Bind(1, before).Bind(2, after).Run());
+  return all.rekey_child.Bind(1, before).Bind(2, after).Run();
+}
+
 Status Catalog::RemoveNamesIn(ObjectId directory) {
   return statements_->remove_names.Bind(1, directory).Run();
 }
@@ -354,6 +369,7 @@ Status Catalog::Forget(std::deque<ObjectId> objects, const std::function<bool(Ob
 }
 
 Status Catalog::SetEntry(const EntryKey& key, ObjectId child, Epoch cut) {
+  has_no_entries_ = false;
   return statements_->set_entry.Bind(1, key.parent)
       .BindBlob(2, key.name)
       .Bind(3, child)
@@ -369,7 +385,6 @@ Status Catalog::SetApplied(const AppliedCut& cut) {
   ASSIGN_OR_RETURN(const CatalogTotals before, Totals());
   const auto sum = [](uint64_t all, int64_t added) {
     return std::clamp(Signed(all) + added, int64_t{0}, kMostBytes);
-  has_no_entries_ = false;
   };
   RETURN_IF_ERROR(statements_->set_totals.Bind(1, sum(before.objects, added_objects_))
                       .Bind(2, sum(before.bytes, added_bytes_))
