@@ -33,6 +33,7 @@
 #include "tools/socket_group.h"
 #include "tools/system_call_filter.h"
 #include "tools/tandemd_accounts.h"
+#include "tools/tandemd_import.h"
 #include "tools/tandemd_relay.h"
 #include "tools/tandemd_scrub.h"
 
@@ -80,7 +81,8 @@ void Declare(CLI::App& app, Settings& settings) {
       "it.\n"
       "tandemd invite and tandemd account keep accounts and keys: see tandemd invite --help,\n"
       "tandemd account --help; tandemd relay serves those that come by ssh; tandemd scrub finds\n"
-      "what the disk or other programs have damaged.\n"
+      "what the disk or other programs have damaged; tandemd import adopts a copy of a source as\n"
+      "the first tree of a volume.\n"
       "Run as root, so that owners and devices can be set as they are on the source. It keeps no\n"
       "more of root's rights than that takes.\n"
       "TANDEM_LOG=debug logs more.");
@@ -375,6 +377,7 @@ int Run(Settings settings) {
 
 int main(int argc, char** argv) {
   if (const auto code = tandem::tools::RunAccountCommand(argc, argv)) return *code;
+  if (const auto code = tandem::tools::RunImportCommand(argc, argv)) return *code;
   if (argc > 1 && std::string_view(argv[1]) == "relay") {
     return tandem::tools::RunRelay(argc - 1, argv + 1);
   }

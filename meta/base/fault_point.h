@@ -48,11 +48,18 @@ inline constexpr std::string_view kFullDiskFaultPoints[] = {
     "replica.redo.freed_all",
 };
 
+// Points in `tandemd import`.
+inline constexpr std::string_view kImportFaultPoints[] = {
+    "replica.import.begun", "replica.import.described", "replica.import.synced",
+    "replica.import.moved", "replica.import.finished",
+};
+
 namespace internal {
 consteval bool IsFaultPoint(std::string_view name) {
   return std::ranges::find(kSourceFaultPoints, name) != std::end(kSourceFaultPoints) ||
          std::ranges::find(kReplicaFaultPoints, name) != std::end(kReplicaFaultPoints) ||
-         std::ranges::find(kFullDiskFaultPoints, name) != std::end(kFullDiskFaultPoints);
+         std::ranges::find(kFullDiskFaultPoints, name) != std::end(kFullDiskFaultPoints) ||
+         std::ranges::find(kImportFaultPoints, name) != std::end(kImportFaultPoints);
 }
 void PassFaultPoint(std::string_view name);
 }  // namespace internal

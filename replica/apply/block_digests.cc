@@ -20,6 +20,8 @@ constexpr char kRemove[] = "DELETE FROM digest WHERE object = ? AND run = ?";
 constexpr char kRemoveRange[] = "DELETE FROM digest WHERE object = ? AND run >= ? AND run < ?";
 constexpr char kClear[] = "DELETE FROM digest WHERE object = ?";
 
+constexpr char kRekey[] = "UPDATE OR REPLACE digest SET object = ?2 WHERE object = ?1";
+
 int64_t Signed(uint64_t value) { return static_cast<int64_t>(value); }
 
 std::string Pack(const std::vector<uint64_t>& digests) {
@@ -53,6 +55,7 @@ Result<BlockDigests> BlockDigests::Open(Database& database) {
   const std::pair<Statement*, const char*> all[] = {
       {&opened.find_, kFind},     {&opened.next_, kNext},   {&opened.put_, kPut},
       {&opened.remove_, kRemove}, {&opened.clear_, kClear}, {&opened.remove_range_, kRemoveRange},
+      {&opened.rekey_, kRekey},
   };
   for (const auto& [statement, sql] : all) {
     ASSIGN_OR_RETURN(*statement, database.Prepare(sql));
@@ -181,6 +184,12 @@ Status BlockDigests::Clear(ObjectId object) {
 Status BlockDigests::MakeUnknown(ObjectId object) {
   RETURN_IF_ERROR(Clear(object));
   return put_.Bind(1, object).Bind(2, kRestUnknown).BindBlob(3, {}).Run();
+}
+
+Status BlockDigests::Rekey(ObjectId before, ObjectId after) {
+  RETURN_IF_ERROR(Flush());
+  Drop();
+  return rekey_.Bind(1, before).Bind(2, after).Run();
 }
 
 Status BlockDigests::Flush() {

@@ -69,6 +69,8 @@ class BlockDigests {
   Status Clear(ObjectId object);
   // Every block is unknown.
   Status MakeUnknown(ObjectId object);
+  // The object has another id.
+  Status Rekey(ObjectId before, ObjectId after);
   // Writes what is kept in memory. To be called before the savepoint is released.
   Status Flush();
   // Drops what is kept in memory: the savepoint is rolled back, or begins.
@@ -88,7 +90,7 @@ class BlockDigests {
   Digest Rest() const { return row_.rest_unknown ? kUnknown : kZeros; }
   Status SetInRun(ObjectId object, uint64_t first, uint64_t end, Digest digest);
 
-  Statement find_, next_, put_, remove_, remove_range_, clear_;
+  Statement find_, next_, put_, remove_, remove_range_, clear_, rekey_;
   Row row_;
 };
 

@@ -53,6 +53,9 @@ constexpr char kTotals[] = "SELECT objects, bytes FROM total";
 constexpr char kSetTotals[] = "UPDATE total SET objects = ?, bytes = ?";
 constexpr char kBytesOf[] =
     "SELECT kind, size, length(link_target) + length(xattrs) FROM object WHERE id = ?";
+constexpr char kRekeyObject[] = "UPDATE object SET id = ?2, cut = ?3 WHERE id = ?1";
+constexpr char kRekeyParent[] = "UPDATE entry SET parent = ?2 WHERE parent = ?1";
+constexpr char kRekeyChild[] = "UPDATE entry SET child = ?2 WHERE child = ?1";
 constexpr char kSetApplied[] = "UPDATE applied SET epoch = ?, cut = ?, wall_time_ns = ?";
 
 int64_t Signed(uint64_t value) { return static_cast<int64_t>(value); }
@@ -68,6 +71,7 @@ struct Catalog::Statements {
   Statement find, find_kind, find_inode, child_of, names_of, entries_of, applied, any;
   Statement put, remove, remove_names, set_entry, remove_entry, set_applied;
   Statement totals, set_totals, bytes_of, objects_after;
+  Statement rekey_object, rekey_parent, rekey_child;
   ShortObjects short_objects;
   LackingObjects lacking;
   BlockDigests digests;
@@ -108,6 +112,9 @@ Result<std::unique_ptr<Catalog>> Catalog::Open(const std::string& path) {
       {&statements->set_totals, kSetTotals},
       {&statements->bytes_of, kBytesOf},
       {&statements->objects_after, kObjectsAfter},
+      {&statements->rekey_object, kRekeyObject},
+      {&statements->rekey_parent, kRekeyParent},
+      {&statements->rekey_child, kRekeyChild},
   };
   for (const auto& [statement, sql] : all) {
     ASSIGN_OR_RETURN(*statement, database.Prepare(sql));
@@ -118,6 +125,7 @@ Result<std::unique_ptr<Catalog>> Catalog::Open(const std::string& path) {
   ASSIGN_OR_RETURN(statements->damaged, DamagedObjects::Open(database));
   std::unique_ptr<Catalog> catalog(new Catalog(std::move(database), std::move(statements)));
   RETURN_IF_ERROR(catalog->Applied());
+  ASSIGN_OR_RETURN(catalog->has_no_entries_, catalog->IsEmpty());
   catalog->file_.Reset(open(path.c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW));
   return catalog;
 }
@@ -181,6 +189,7 @@ Result<std::optional<ObjectId>> Catalog::FindInode(InodeId inode) {
 }
 
 Result<ObjectId> Catalog::ChildOf(const EntryKey& key) {
+  if (has_no_entries_) return ObjectId();
   Statement& row = statements_->child_of;
   row.Bind(1, key.parent).BindBlob(2, key.name);
   ASSIGN_OR_RETURN(const bool found, row.Step());
@@ -193,6 +202,7 @@ Result<ObjectId> Catalog::ChildOf(const EntryKey& key) {
 }
 
 Result<std::vector<EntryKey>> Catalog::NamesOf(ObjectId object, size_t limit) {
+  if (has_no_entries_) return std::vector<EntryKey>();
   Statement& row = statements_->names_of;
   row.Bind(1, object).Bind(2, static_cast<int64_t>(limit));
   std::vector<EntryKey> names;
@@ -209,6 +219,7 @@ Result<std::vector<EntryKey>> Catalog::NamesOf(ObjectId object, size_t limit) {
 
 Result<std::vector<CatalogEntry>> Catalog::EntriesOf(ObjectId directory, const std::string& after,
                                                      size_t limit) {
+  if (has_no_entries_) return std::vector<CatalogEntry>();
   Statement& row = statements_->entries_of;
   row.Bind(1, directory).BindBlob(2, after).Bind(3, static_cast<int64_t>(limit));
   std::vector<CatalogEntry> entries;
@@ -289,6 +300,7 @@ Result<Savepoint> Catalog::Begin() {
   if (!database_.InTransaction()) RETURN_IF_ERROR(database_.Execute("BEGIN IMMEDIATE"));
   added_bytes_ = added_objects_ = 0;
   digests().Drop();
+  ASSIGN_OR_RETURN(has_no_entries_, IsEmpty());
   return Savepoint::Begin(database_);
 }
 
@@ -357,6 +369,16 @@ Status Catalog::Remove(ObjectId object) {
   return RemoveNamesIn(object);
 }
 
+Status Catalog::Rekey(ObjectId before, ObjectId after, Epoch cut) {
+  Statements& all = *statements_;
+  RETURN_IF_ERROR(
+      all.rekey_object.Bind(1, before).Bind(2, after).Bind(3, Signed(cut.number())).Run());
+  RETURN_IF_ERROR(all.rekey_parent.Bind(1, before).Bind(2, after).Run());
+  RETURN_IF_ERROR(all.digests.Rekey(before, after));
+  RETURN_IF_ERROR(all.damaged.Clear(before));
+  return all.rekey_child.Bind(1, before).Bind(2, after).Run();
+}
+
 Status Catalog::RemoveNamesIn(ObjectId directory) {
   return statements_->remove_names.Bind(1, directory).Run();
 }
@@ -376,6 +398,7 @@ Status Catalog::Forget(std::deque<ObjectId> objects, const std::function<bool(Ob
 }
 
 Status Catalog::SetEntry(const EntryKey& key, ObjectId child, Epoch cut) {
+  has_no_entries_ = false;
   return statements_->set_entry.Bind(1, key.parent)
       .BindBlob(2, key.name)
       .Bind(3, child)

@@ -119,6 +119,9 @@ class Catalog {
   // Removes the object and the names in it.
   Status Remove(ObjectId object);
   Status RemoveNamesIn(ObjectId directory);
+  // Gives an object another id, with all its names and all names in it. `after` must not exist.
+  // `cut` is recorded as the cut that last changed it.
+  Status Rekey(ObjectId before, ObjectId after, Epoch cut);
   // Removes the objects, their names, and everything below them, except objects for which `is_kept`
   // returns true.
   Status Forget(std::deque<ObjectId> objects, const std::function<bool(ObjectId)>& is_kept);
@@ -130,6 +133,8 @@ class Catalog {
   // Commits the transaction durably. Not to be called within a savepoint. Does nothing if no
   // transaction is open, because an error may have undone it.
   Status Keep();
+  // Returns whether a transaction is open, with changes that were not kept.
+  bool HasUnkept() const { return database_.InTransaction(); }
   // Undoes the transaction.
   void Discard();
   // Claims blocks beyond the ends of the database's files, for a transaction that removes objects
@@ -146,6 +151,8 @@ class Catalog {
   // What the open savepoint has added to the table `total` so far.
   int64_t added_bytes_ = 0;
   int64_t added_objects_ = 0;
+  // Known to be so, as during a first copy: names need not be looked up.
+  bool has_no_entries_ = false;
   Database database_;
   std::unique_ptr<Statements> statements_;  // destroyed before database_
 };

@@ -141,6 +141,16 @@ const Plan::Object* Plan::Find(ObjectId object) const {
   return found == objects_.end() ? nullptr : &found->second;
 }
 
+bool Plan::IsNew(ObjectId object) const {
+  const Object* planned = Find(object);
+  return planned != nullptr && planned->fate == Fate::kCreate;
+}
+
+void Plan::NoteMadeInPlace(ObjectId object) {
+  const auto found = objects_.find(object);
+  if (found != objects_.end()) found->second.made_in_place = true;
+}
+
 uint64_t Plan::SmallestSizeAfter(ObjectId object, uint64_t position) const {
   uint64_t smallest = std::numeric_limits<uint64_t>::max();
   const auto sizes = later_sizes_.find(object);
@@ -207,8 +217,10 @@ Result<ObjectId> Plan::FinalChild(const EntryKey& key) {
 Result<bool> Plan::IsAlive(ObjectId object) {
   if (object == kRootObject) return true;
   if (const auto known = alive_.find(object); known != alive_.end()) return known->second;
+  const Object* planned = Find(object);
+  if (planned != nullptr && fates_decided_) return planned->fate != Fate::kDrop;
   ASSIGN_OR_RETURN(const std::vector<EntryKey> names, FinalNames(object));
-  alive_.emplace(object, !names.empty());
+  if (planned == nullptr) alive_.emplace(object, !names.empty());
   return !names.empty();
 }
 
@@ -334,6 +346,7 @@ Status Plan::DecideFates() {
     if (planned.fate == Fate::kDrop || !IsAllInAFile(planned)) planned.file_stage = nullptr;
     if (planned.file_stage != nullptr) files_.emplace(planned.file.digest, object);
   }
+  fates_decided_ = true;
   return {};
 }
 

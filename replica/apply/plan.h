@@ -45,7 +45,8 @@ class Plan {
     bool has_record = false;
     Fate fate = Fate::kDrop;
     Shortfall shortfall = Shortfall::kNone;
-    uint64_t size_wanted = 0;  // if kTooLarge
+    bool made_in_place = false;  // by the redo: at its only name, without hold/
+    uint64_t size_wanted = 0;    // if kTooLarge
     const Stage* whole_stage = nullptr;
     // The stage whose staged file has all the content that the stage gives it, or nullptr.
     const Stage* file_stage = nullptr;
@@ -65,6 +66,9 @@ class Plan {
   const std::vector<ObjectId>& missing() const { return missing_; }
   const std::unordered_map<ObjectId, Object>& objects() const { return objects_; }
   const Object* Find(ObjectId object) const;
+  bool IsNew(ObjectId object) const;
+  // Records that the redo has made a new object at its only name.
+  void NoteMadeInPlace(ObjectId object);
   // Returns the smallest size that a record after `position` gives the file: content that the
   // record at `position` puts beyond it does not stay.
   uint64_t SmallestSizeAfter(ObjectId object, uint64_t position) const;
@@ -130,7 +134,9 @@ class Plan {
   std::unordered_map<ObjectId, ObjectId> files_;  // by the digest of InodeId
   std::vector<ObjectId> missing_;
   std::unordered_map<ObjectId, Life> life_;
-  std::unordered_map<ObjectId, bool> alive_;  // of all kinds of objects
+  // Of all kinds of objects, but those that have a fate.
+  std::unordered_map<ObjectId, bool> alive_;
+  bool fates_decided_ = false;
 };
 
 }  // namespace tandem::replica

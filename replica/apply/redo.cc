@@ -129,6 +129,8 @@ Status RedoState::WriteAttributes(ObjectId object, int fd, const meta::Attribute
                    replica::WriteAttributes(fd, permitted ? *permitted : attributes, notices));
   std::string names;
   for (const std::string& name : unset) names += (names.empty() ? "" : " ") + name;
+  // A new object has no row that would have to go.
+  if (names.empty() && withheld.empty() && plan.IsNew(object)) return {};
   return place.catalog.lacking().Note(object, names, withheld);
 }
 

@@ -8,8 +8,8 @@
 //            cuts files to their size, before anything is made.
 //   gather   Moves every known object whose name changes to stage/hold/ID. Removes unknown objects
 //            from the names that the stages set; an interrupted redo left them.
-//   content  Makes new objects in hold/, writes data, punches holes, and gives files their size and
-//            attributes.
+//   content  Makes new objects, at their name if they have one and its directory is there, else in
+//            hold/. Writes data, punches holes, and gives files their size and attributes.
 //   place    Moves objects from hold/ to their names.
 //   remove   Removes what is still in hold/: it has no name left.
 //   finish   Gives directories their attributes, deepest first, and the catalog its names and its

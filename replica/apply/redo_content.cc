@@ -24,6 +24,13 @@ Error TooLarge(uint64_t size, uint64_t largest) {
                    " bytes (the largest on this filesystem is " + std::to_string(largest) + ")");
 }
 
+// Returns the mode that a new file is made with: its own if nobody gets a right by that which the
+// finished file does not give, so that it need not be set later.
+mode_t FirstModeOf(const meta::Attributes& attributes) {
+  const bool is_ours = attributes.uid == geteuid() && attributes.gid == getegid();
+  return is_ours && attributes.xattrs.empty() ? attributes.permissions & 0777 : 0600;
+}
+
 }  // namespace
 
 Status ContentWriter::Run(const std::vector<std::shared_ptr<Stage>>& stages) {
@@ -79,7 +86,7 @@ Status ContentWriter::LeaveShort(ObjectId object, const Plan::Object& planned) {
   ASSIGN_OR_RETURN(auto row, state_.place.catalog.Find(object));
   const bool is_new = planned.fate != Plan::Fate::kKeep || !row;
   UniqueFd standing;
-  if (!is_new || state_.held.contains(object)) {
+  if (!is_new || state_.held.contains(object) || planned.made_in_place) {
     ASSIGN_OR_RETURN(standing, state_.tree.OpenObject(object));
   }
   if (standing.valid() && is_new) {
@@ -186,57 +193,86 @@ bool ContentWriter::TakeSpare(const std::string& name) {
 }
 
 // The inode is that of the descriptor: nobody can have put another file in its place meanwhile.
-Result<InodeId> ContentWriter::MakeFile(int hold_fd, const std::string& name) {
-  constexpr int kFlags = O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW;
-  const UniqueFd fd(openat(hold_fd, name.c_str(), kFlags, 0600));
-  if (!fd.valid()) return ErrnoError("make hold/" + name);
+Result<ContentWriter::Made> ContentWriter::MakeFile(int directory_fd, const std::string& name,
+                                                    mode_t mode) {
+  constexpr int kFlags = O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW;
+  UniqueFd fd(openat(directory_fd, name.c_str(), kFlags, mode));
+  if (!fd.valid()) return ErrnoError("make " + Printable(name));
   ASSIGN_OR_RETURN(const auto inode, InodeAt(fd.get(), ""));
-  if (!inode) return ErrnoError(ENOENT, "find hold/" + name);
-  return *inode;
+  if (!inode) return ErrnoError(ENOENT, "find " + Printable(name));
+  return Made{*inode, std::move(fd)};
 }
 
-Result<InodeId> ContentWriter::MakeNode(const std::string& name,
-                                        const meta::Attributes& attributes) {
-  const int hold_fd = state_.tree.hold_fd();
+Result<ContentWriter::Made> ContentWriter::MakeNode(int directory_fd, const std::string& name,
+                                                    const meta::Attributes& attributes) {
   int result = 0;
   switch (attributes.kind) {
     case meta::Kind::kFile:
       if (attributes.size <= kSpareObjectBytes && TakeSpare(name)) break;
-      return MakeFile(hold_fd, name);
+      return MakeFile(directory_fd, name, FirstModeOf(attributes));
     case meta::Kind::kDirectory:
-      result = mkdirat(hold_fd, name.c_str(), 0700);
+      result = mkdirat(directory_fd, name.c_str(), 0700);
       break;
     case meta::Kind::kSymlink:
-      result = symlinkat(attributes.link_target.c_str(), hold_fd, name.c_str());
+      result = symlinkat(attributes.link_target.c_str(), directory_fd, name.c_str());
       break;
     default:
       if (IsDevice(attributes.kind) && !state_.place.may_set_special) {
-        return MakeFile(hold_fd, name);
+        return MakeFile(directory_fd, name, 0600);
       }
-      result =
-          mknodat(hold_fd, name.c_str(), meta::FormatOf(attributes.kind) | 0600, attributes.device);
+      result = mknodat(directory_fd, name.c_str(), meta::FormatOf(attributes.kind) | 0600,
+                       attributes.device);
       if (result != 0 && errno == EPERM) {
         state_.notices.device = true;
-        return MakeFile(hold_fd, name);
+        return MakeFile(directory_fd, name, 0600);
       }
   }
-  if (result != 0) return ErrnoError("make hold/" + name);
-  return FindMade(hold_fd, name, attributes.kind);
+  if (result != 0) return ErrnoError("make " + Printable(name));
+  return FindMade(directory_fd, name, attributes.kind);
 }
 
 // Another kind of object would never become right: it would stand for this one, and be kept.
-Result<InodeId> ContentWriter::FindMade(int hold_fd, const std::string& name, meta::Kind kind) {
-  ASSIGN_OR_RETURN(const UniqueFd fd, OpenBeneath(hold_fd, name, O_PATH));
+Result<ContentWriter::Made> ContentWriter::FindMade(int directory_fd, const std::string& name,
+                                                    meta::Kind kind) {
+  ASSIGN_OR_RETURN(const UniqueFd fd, OpenBeneath(directory_fd, name, O_PATH));
   struct stat made;
-  if (fstat(fd.get(), &made) != 0) return ErrnoError("stat hold/" + name);
+  if (fstat(fd.get(), &made) != 0) return ErrnoError("stat " + Printable(name));
   ASSIGN_OR_RETURN(const auto inode, InodeAt(fd.get(), ""));
-  if (inode && meta::KindOf(made.st_mode) == kind) return *inode;
-  return ErrnoError(ESTALE, "find hold/" + name + " (another program has put something there)");
+  if (inode && meta::KindOf(made.st_mode) == kind) return Made{*inode, UniqueFd()};
+  return ErrnoError(ESTALE,
+                    "find " + Printable(name) + " (another program has put something there)");
+}
+
+// A new object that has one name, in a directory that is there, is made there: that costs less than
+// to move it there from hold/. If that fails, Place tries it and finds out why. What is left of a
+// redo that was interrupted is an unknown inode at a name that the stages set, as if it had been
+// placed: it is removed.
+Result<bool> ContentWriter::MakeInPlace(ObjectId object, const meta::Attributes& attributes) {
+  if (!state_.plan.IsNew(object) || state_.place.cramped) return false;
+  ASSIGN_OR_RETURN(const auto names, state_.plan.FinalNames(object));
+  if (names.size() != 1) return false;
+  const EntryKey& key = names.front();
+  ASSIGN_OR_RETURN(const Tree::Directory parent, state_.tree.OpenDirectory(key.parent));
+  if (parent == nullptr) return false;
+  auto made = MakeNode(parent->get(), key.name, attributes);
+  if (!made) return false;
+  state_.plan.NoteMadeInPlace(object);
+  state_.touched.insert(key.parent);
+  state_.tree.Placed(object, key, made->inode);
+  if (made->fd.valid() && attributes.kind == meta::Kind::kFile) {
+    KeepOpen(active_[object], std::move(made->fd));
+  }
+  FAULT_POINT("replica.redo.entry_placed");
+  return true;
 }
 
 Status ContentWriter::Make(ObjectId object, const meta::Attributes& attributes) {
-  ASSIGN_OR_RETURN(const InodeId inode, MakeNode(Tree::HoldName(object), attributes));
-  state_.Hold(object, inode);
+  ASSIGN_OR_RETURN(const bool made_in_place, MakeInPlace(object, attributes));
+  if (!made_in_place) {
+    ASSIGN_OR_RETURN(const Made made,
+                     MakeNode(state_.tree.hold_fd(), Tree::HoldName(object), attributes));
+    state_.Hold(object, made.inode);
+  }
   FAULT_POINT("replica.redo.object_made");
   return {};
 }
@@ -326,19 +362,24 @@ Result<UniqueFd> ContentWriter::OpenPath(ObjectId object) {
 Result<int> ContentWriter::OpenForWriting(ObjectId object) {
   Active& active = active_[object];
   if (active.fd.valid()) return active.fd.get();
-  if (open_files_ >= kMaxOpenFiles) {
-    for (auto& [other, unfinished] : active_) unfinished.fd.Reset();
-    open_files_ = 0;
-  }
   ASSIGN_OR_RETURN(const UniqueFd path_fd, OpenPath(object));
   struct stat stat_buffer;
   if (fstatat(path_fd.get(), "", &stat_buffer, AT_EMPTY_PATH) != 0) return ErrnoError("stat");
   if (!S_ISREG(stat_buffer.st_mode)) {
     return MakeError(ErrorKind::kProtocol, "write data (the object is not a regular file)", EINVAL);
   }
-  ASSIGN_OR_RETURN(active.fd, Reopen(path_fd.get(), O_RDWR));
-  ++open_files_;
+  ASSIGN_OR_RETURN(UniqueFd fd, Reopen(path_fd.get(), O_RDWR));
+  KeepOpen(active, std::move(fd));
   return active.fd.get();
+}
+
+void ContentWriter::KeepOpen(Active& active, UniqueFd fd) {
+  if (open_files_ >= kMaxOpenFiles) {
+    for (auto& [other, unfinished] : active_) unfinished.fd.Reset();
+    open_files_ = 0;
+  }
+  active.fd = std::move(fd);
+  ++open_files_;
 }
 
 // ---- Completing --------------------------------------------------------------------------------
@@ -382,7 +423,11 @@ Status ContentWriter::SetSize(ObjectId object, int path_fd, uint64_t size) {
 Status ContentWriter::Complete(ObjectId object) {
   Active& active = active_[object];
   ASSIGN_OR_RETURN(meta::Attributes attributes, FinalAttributes(object, active));
-  ASSIGN_OR_RETURN(const UniqueFd path_fd, OpenPath(object));
+  UniqueFd path_fd;
+  if (!active.fd.valid()) {
+    ASSIGN_OR_RETURN(path_fd, OpenPath(object));
+  }
+  const int fd = active.fd.valid() ? active.fd.get() : path_fd.get();
   ASSIGN_OR_RETURN(const auto inode, object == kRootObject ? InodeAt(state_.place.root_fd, "")
                                                            : state_.tree.InodeOf(object));
   if (!inode) return ErrnoError(ENOENT, "find inode");
@@ -391,9 +436,10 @@ Status ContentWriter::Complete(ObjectId object) {
     directories_[object] = std::move(attributes);
   } else {
     if (attributes.kind == meta::Kind::kFile) {
-      RETURN_IF_ERROR(SetSize(object, path_fd.get(), attributes.size));
+      RETURN_IF_ERROR(SetSize(object, fd, attributes.size));
     }
-    RETURN_IF_ERROR(state_.WriteAttributes(object, path_fd.get(), attributes));
+    RETURN_IF_ERROR(state_.WriteAttributes(object, fd, attributes));
+    if (state_.plan.Find(object)->made_in_place) state_.tree.Forget(object);
     FAULT_POINT("replica.redo.attributes_set");
   }
   if (active.fd.valid()) --open_files_;

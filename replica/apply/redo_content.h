@@ -1,5 +1,5 @@
 // The second step of a redo; see replica/apply/redo.h. Reads all records of the stages in order,
-// makes new objects in hold/, writes data, and completes each file with its size and attributes
+// makes new objects, writes data, and completes each file with its size and attributes
 // after its last record. Keeps the attributes of directories for the last step. Writes each
 // object's row to the open transaction at once. One thread.
 #pragma once
@@ -45,14 +45,21 @@ class ContentWriter {
   ContentDigests::Opener OpenerOf(ObjectId object) {
     return [this, object] { return OpenForWriting(object); };
   }
+  // Makes a new object, without content: where it will be, or in hold/.
   Status Make(ObjectId object, const meta::Attributes& attributes);
+  Result<bool> MakeInPlace(ObjectId object, const meta::Attributes& attributes);
   // Moves its staged file to hold/, unless an earlier redo has moved it already.
   Status MoveIn(ObjectId object, InodeId file, const meta::Attributes& attributes);
   bool TakeSpare(const std::string& name);
-  // Returns the inode that was made, in hold/.
-  Result<InodeId> MakeNode(const std::string& name, const meta::Attributes& attributes);
-  static Result<InodeId> MakeFile(int hold_fd, const std::string& name);
-  static Result<InodeId> FindMade(int hold_fd, const std::string& name, meta::Kind kind);
+  struct Made {
+    InodeId inode;
+    UniqueFd fd;  // open for writing, if it is a file
+  };
+  Result<Made> MakeNode(int directory_fd, const std::string& name,
+                        const meta::Attributes& attributes);
+  static Result<Made> MakeFile(int directory_fd, const std::string& name, mode_t mode);
+  static Result<Made> FindMade(int directory_fd, const std::string& name, meta::Kind kind);
+  void KeepOpen(Active& active, UniqueFd fd);
   Status Truncate(ObjectId object);
   Status Shrink(ObjectId object, uint64_t size);
   Result<UniqueFd> OpenPath(ObjectId object);

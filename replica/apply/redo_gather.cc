@@ -83,9 +83,10 @@ Status Gatherer::FindDamaged() {
 Status Gatherer::CollectPlaces() {
   RETURN_IF_ERROR(FindDamaged());
   for (const auto& [key, child] : state_.plan.entries()) {
-    places_[key.parent].insert(key.name);
+    // What an earlier redo has made of a new directory is removed with all that is in it.
+    if (!state_.plan.IsNew(key.parent)) places_[key.parent].insert(key.name);
     // A child that moves is at another name now, possibly in a directory that is removed.
-    if (!child.is_null()) RETURN_IF_ERROR(CollectNamesOf(child));
+    if (!child.is_null() && !state_.plan.IsNew(child)) RETURN_IF_ERROR(CollectNamesOf(child));
   }
   for (const EntryKey& key : state_.plan.passing_names()) places_[key.parent].insert(key.name);
   for (const auto& [object, planned] : state_.plan.objects()) {

@@ -50,6 +50,8 @@ Status Placer::FindLost() {
   for (const auto& [key, child] : state_.plan.entries()) {
     if (child.is_null() || state_.present.contains(key) || state_.held.contains(child)) continue;
     if (state_.fallen_short.contains(child)) continue;
+    const Plan::Object* planned = state_.plan.Find(child);
+    if (planned != nullptr && planned->made_in_place) continue;
     RETURN_IF_ERROR(content_.MakeLost(child));
   }
   for (const auto& [key, child] : state_.missing_names) {

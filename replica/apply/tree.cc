@@ -239,4 +239,9 @@ void Tree::Placed(ObjectId object, const EntryKey& key, InodeId inode) {
   inodes_[object] = inode;
 }
 
+void Tree::Forget(ObjectId object) {
+  moved_.erase(object);
+  inodes_.erase(object);
+}
+
 }  // namespace tandem::replica

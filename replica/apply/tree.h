@@ -64,6 +64,8 @@ class Tree {
   void Held(ObjectId object, InodeId inode);
   // Records that the object is at `key` now, and that `inode` stands for it.
   void Placed(ObjectId object, const EntryKey& key, InodeId inode);
+  // Ends what Placed has recorded of an object that is not looked for again.
+  void Forget(ObjectId object);
   // Returns the directories whose mode MakeAccessible has changed on the way since the last call.
   // The caller has to restore their modes.
   std::unordered_set<ObjectId> TakeLoosened();

@@ -75,7 +75,8 @@ Result<CutName> Sender::FillStage(Peer& peer, const Position& position, StageWri
       debt_.owed ? debt_.compare_after : Epoch(newest - std::min(newest, kCutsInATick));
   // A replica at no cut: not even its own database knows what it has.
   if (newest == 0) compare_after = Epoch();
-  Walker walker(tree_, peer, stage, objects, {position.empty, compare_after}, debt_.uncompared,
+  Walker walker(tree_, peer, stage, objects,
+                {position.empty, compare_after, newest == 0 && !position.empty}, debt_.uncompared,
                 [this] { return control_.may_go_on(); });
   CutShipper cuts(tree_, stage, objects, walker, cut_progress_);
   Epoch after = base.epoch;

@@ -4,6 +4,7 @@
 #include <unordered_map>
 
 #include "meta/base/fault_point.h"
+#include "replica/source/imported_objects.h"
 #include "replica/source/tuning.h"
 
 namespace tandem::replica {
@@ -135,6 +136,9 @@ Status Walker::Visit(const Task& task) {
     ASSIGN_OR_RETURN(theirs, ListReplica(directory_id, *ours, [&](const std::string& name) {
                        return stage_.Add(EntryRecord{directory_id, name, ObjectId()});
                      }));
+    if (replica_.is_at_no_cut) {
+      RETURN_IF_ERROR(RekeyImported(task, *directory, *ours, theirs));
+    }
   }
   RETURN_IF_ERROR(CompareNames(task, *ours, theirs));
   if (task.unknown_to_replica && !task.counterpart.is_null()) {
@@ -265,7 +269,9 @@ Status Walker::ShipDifference(const meta::ObjectRef& object, Opened found, const
     meta::ObjectChange change = same_kind ? meta::ObjectChange() : EverythingOf(object);
     change.handle = object.handle;
     change.attributes = meta::kAllAttributes;
-    if (same_kind && ours.kind == meta::Kind::kFile) change.suspect.Add(ByteRange::Whole());
+    if (same_kind && ours.kind == meta::Kind::kFile && !HasContentOf(ours, theirs)) {
+      change.suspect.Add(ByteRange::Whole());
+    }
     ASSIGN_OR_RETURN(const auto shipped, shipper_.Ship(object.id, *opened, change, ObjectId()));
     (void)shipped;  // or noted as lacking
     differing_.emplace(object.id, object.handle);

@@ -30,6 +30,7 @@ class Walker {
     // Content that the replica changed after this cut is compared even if the attributes are equal:
     // a power cut can take content back on the source and leave size and times.
     Epoch compare_after;
+    bool is_at_no_cut = false;  // what it has may have been imported
   };
   // Objects of which something could not be read when everything was to be compared.
   using Uncompared = std::unordered_set<ObjectId>;
@@ -93,6 +94,10 @@ class Walker {
 
   Status Run();
   Status Visit(const Task& task);
+  // Has the replica give imported objects that stand for those in `ours` their ids, and changes
+  // `theirs` likewise.
+  Status RekeyImported(const Task& task, const meta::SourceObject& directory,
+                       const meta::SourceListing& ours, std::vector<Listed>& theirs);
   // `theirs` is what the replica has under the names in `ours`.
   Status CompareNames(const Task& task, const meta::SourceListing& ours,
                       const std::vector<Listed>& theirs);

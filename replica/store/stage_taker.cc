@@ -167,6 +167,10 @@ std::optional<Reply> StageTaker::CheckPlan(const Commit& commit,
   const KeptCatalog::Lock lock(catalog_);
   if (auto refusal = catalog_.RefuseUnlessCurrent()) return refusal;
   Catalog& catalog = catalog_.catalog();
+  // The stage must not be on the disk before the ids it refers to.
+  if (queue_.applied().IsNowhere() && catalog.HasUnkept()) {
+    if (const auto kept = catalog_.Keep(); !kept) return place_.Failure(kept.error());
+  }
   auto plan = Plan::Make({stage}, catalog, place_.largest_file());
   if (!plan) return place_.Failure(plan.error());
   std::vector<ObjectId> missing = (*plan)->missing();

@@ -32,6 +32,11 @@ size_t MemoryFor(const RequestBody& request) {
   return lists ? 2 * kMaxListedBytes : 0;  // as records, and as a message
 }
 
+// Of an imported volume, before the first Hello.
+bool WaitsForItsSource(const Error& error) {
+  return error.kind() == ErrorKind::kRefused && error.code() == ENODATA;
+}
+
 ReplyCode CodeFor(const Error& error) {
   if (error.kind() == ErrorKind::kRefused) return ReplyCode::kRefused;
   if (error.kind() == ErrorKind::kUnreachable) return ReplyCode::kBusy;
@@ -62,6 +67,8 @@ Status Store::OpenAll() {
     const auto volume = volumes_.Get(key, [&] { return OpenVolume(key); });
     if (volume) {
       LogInfo("volume {} found", key.ToString());
+    } else if (WaitsForItsSource(volume.error())) {
+      LogInfo("{}", volume.error().ToString());
     } else {
       LogError("{}", volume.error().ToString());
     }
@@ -113,8 +120,18 @@ std::shared_ptr<AccountUsage> Store::UsageOf(const std::string& account) {
   return usage;
 }
 
-Result<std::shared_ptr<Volume>> Store::OpenVolume(const VolumeKey& key) {
+Result<std::shared_ptr<Volume>> Store::OpenVolume(const VolumeKey& key, VolumeId claimed) {
   ASSIGN_OR_RETURN(auto found, layout_->OpenVolume(key));
+  if (found.identity.volume.is_null()) {
+    if (claimed.is_null()) {
+      return MakeError(ErrorKind::kRefused,
+                       "open volume " + found.path + " (it was imported and waits for its source)",
+                       ENODATA);
+    }
+    found.identity.volume = claimed;
+    RETURN_IF_ERROR(WriteIdentity(found.fd.get(), found.identity));
+    LogInfo("volume {}, which was imported, has got its source", key.ToString());
+  }
   // All that the volume's parts know of its account.
   VolumeTerms terms{key.ToString(), UsageOf(key.account), reserve_, reading_, key.account};
   return Volume::Open(std::move(found.fd), found.path, found.identity, std::move(terms));
@@ -122,7 +139,7 @@ Result<std::shared_ptr<Volume>> Store::OpenVolume(const VolumeKey& key) {
 
 Result<std::shared_ptr<Volume>> Store::VolumeFor(const Hello& hello, const VolumeKey& key) {
   return volumes_.Get(key, [&]() -> Result<std::shared_ptr<Volume>> {
-    auto volume = OpenVolume(key);
+    auto volume = OpenVolume(key, hello.volume);
     if (volume || volume.error().code() != ENOENT) return volume;
     RETURN_IF_ERROR(MakeVolume(hello, key));
     return OpenVolume(key);
@@ -154,7 +171,8 @@ Status Store::Adopt(const std::string& volume, const std::string& account,
   LogInfo("volume {} is {} now", volume, moved.ToString());
   // Its figures count for the account from now on.
   const auto opened = volumes_.Get(moved, [&] { return OpenVolume(moved); });
-  return opened ? Status() : tl::unexpected<Error>(opened.error());
+  if (opened || WaitsForItsSource(opened.error())) return {};
+  return tl::unexpected<Error>(opened.error());
 }
 
 // ---- Requests ----------------------------------------------------------------------------------

@@ -86,7 +86,8 @@ class Store {
   static std::optional<Reply> RefuseForRights(const std::string& volume, const Rights& rights);
   // Makes the volume if there is none.
   Result<std::shared_ptr<Volume>> VolumeFor(const Hello& hello, const VolumeKey& key);
-  Result<std::shared_ptr<Volume>> OpenVolume(const VolumeKey& key);
+  // A volume that was imported takes the id `claimed`; if that is null, it is not opened.
+  Result<std::shared_ptr<Volume>> OpenVolume(const VolumeKey& key, VolumeId claimed = {});
   Status MakeVolume(const Hello& hello, const VolumeKey& key);
   std::shared_ptr<AccountUsage> UsageOf(const std::string& account);
   void NoteRefusal(const std::string& cause, const std::string& message);

@@ -28,6 +28,7 @@ constexpr char kNewPrefix[] = ".new-";
 constexpr char kDaemonDirectory[] = ".tandemd";
 constexpr char kVolumeMarker[] = "volume";
 constexpr char kAccountMarker[] = "account";
+constexpr char kImportMarker[] = "import";
 constexpr int kFormat = 1;
 constexpr uint64_t kMostMarkerBytes = 4096;
 
@@ -149,7 +150,8 @@ Status StoreLayout::EnsureModeOfStore() const {
   for (const std::string& name : names) {
     is_ours &= name == kLockName || name == kDaemonDirectory || name == "lost+found" ||
                name.starts_with(kNewPrefix) || HasFile(fd_.get(), name + "/" + kVolumeMarker) ||
-               HasFile(fd_.get(), name + "/" + kAccountMarker);
+               HasFile(fd_.get(), name + "/" + kAccountMarker) ||
+               HasFile(fd_.get(), name + "/" + kImportMarker);
   }
   if (is_ours) {
     EnsureMode(path_, mode_);
@@ -200,6 +202,11 @@ Status AdoptVolume(const std::string& store, const std::string& volume,
   // It keeps its mode, and the account's directory gets the same.
   ASSIGN_OR_RETURN(const auto layout, StoreLayout::Open(store, found.st_mode & 0777));
   return layout->Adopt(volume, account);
+}
+
+Status StoreLayout::MakeWholeDirectory(int parent_fd, const std::string& name,
+                                       const std::function<Status(int)>& fill) {
+  return MakeWhole(parent_fd, name, kPrivateDirectory, fill);
 }
 
 // ---- Volumes -----------------------------------------------------------------------------------

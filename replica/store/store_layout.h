@@ -8,6 +8,7 @@
 #pragma once
 
 #include <compare>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -51,6 +52,23 @@ class StoreLayout {
   // Makes an empty volume, and its account's directory if there is none. Returns kRefused if the
   // name is taken.
   Status MakeVolume(const VolumeKey& key, VolumeId id) const;
+  // What `tandemd import` works in: STORE/VOLUME is a directory with the file `import`, and becomes
+  // a volume when it has the file `volume`.
+  struct Import {
+    UniqueFd parent_fd;  // STORE or STORE/ACCOUNT
+    UniqueFd fd;         // STORE/VOLUME; invalid if there is nothing of that name
+    std::string path;
+    bool has_identity = false;  // it is a volume already
+  };
+  // Opens what an import that was interrupted has left, if there is something. Returns kUsage if
+  // something else has the name.
+  Result<Import> FindImport(const VolumeKey& key) const;
+  // Makes it, empty but for the file `import`.
+  static Status MakeImport(const VolumeKey& key, Import& import);
+  static Status RemoveImport(const VolumeKey& key, Import& import);
+  // Makes it a volume, durably. May be repeated.
+  static Status FinishImport(const VolumeKey& key, const Import& import);
+  int fd() const { return fd_.get(); }
   // Moves a volume of account local to another account, without copying. May be repeated after a
   // crash, which leaves the volume in one of the two places. The caller sees to it that the volume
   // is not open. Returns kUsage if there is no such volume, or if a name is taken.
@@ -64,6 +82,9 @@ class StoreLayout {
   // Returns the directory that an account's volumes stand in: invalid if there is none.
   Result<UniqueFd> OpenAccount(const std::string& account) const;
   Result<UniqueFd> MakeAccount(const std::string& account) const;
+  // Makes a directory under a passing name, lets `fill` fill it, and gives it its name, durably.
+  static Status MakeWholeDirectory(int parent_fd, const std::string& name,
+                                   const std::function<Status(int)>& fill);
 
   const std::string path_;
   const UniqueFd fd_;

@@ -6,6 +6,7 @@
 #include <utility>
 #include <variant>
 
+#include "replica/store/rekey.h"
 #include "replica/store/volume_replies.h"
 #include "replica/store/volume_start.h"
 
@@ -103,6 +104,8 @@ Reply Volume::Dispatch(const Request& request) {
         } else if constexpr (std::is_same_v<Body, Begin> || std::is_same_v<Body, Chunk> ||
                              std::is_same_v<Body, Commit>) {
           return taker_.Take(body);
+        } else if constexpr (std::is_same_v<Body, Rekey>) {
+          return TakeRekey(body, *place_, queue_, catalog_);
         } else {
           return reader_.Take(body);
         }

@@ -65,6 +65,13 @@ Status VolumePlace::Prepare(int fd, const VolumeIdentity& identity) {
   return WriteIdentity(fd, identity);
 }
 
+Result<UniqueFd> VolumePlace::PrepareStage(int fd) {
+  RETURN_IF_ERROR(MakeDirectory(fd, kStageName));
+  ASSIGN_OR_RETURN(const UniqueFd stage, OpenBeneath(fd, kStageName, O_RDONLY | O_DIRECTORY));
+  RETURN_IF_ERROR(MakeDirectory(stage.get(), kHoldName));
+  return OpenBeneath(stage.get(), kHoldName, O_RDONLY | O_DIRECTORY);
+}
+
 Result<std::unique_ptr<VolumePlace>> VolumePlace::Open(UniqueFd fd, const std::string& path,
                                                        const VolumeIdentity& identity,
                                                        VolumeTerms terms) {

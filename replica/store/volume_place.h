@@ -30,6 +30,8 @@ class VolumePlace {
                                                    VolumeTerms terms = {});
   // Makes what Open expects in an empty directory, durably.
   static Status Prepare(int fd, const VolumeIdentity& identity);
+  // Makes stage/ and stage/hold alone, and opens stage/hold.
+  static Result<UniqueFd> PrepareStage(int fd);
 
   const VolumeIdentity& identity() const { return identity_; }
   const VolumeTerms& terms() const { return terms_; }

@@ -88,6 +88,16 @@ struct BodyWriter {
     const auto request = WriteBytes(builder, renew.certificate_request);
     return wire::CreateRenew(builder, request).Union();
   }
+  auto operator()(const Rekey& rekey) const {
+    std::vector<wire::Id> before;
+    std::vector<wire::Id> after;
+    for (const Rekey::Pair& pair : rekey.pairs) {
+      before.push_back(ToWire(pair.before));
+      after.push_back(ToWire(pair.after));
+    }
+    const auto before_ids = builder.CreateVectorOfStructs(before);
+    return wire::CreateRekey(builder, before_ids, builder.CreateVectorOfStructs(after)).Union();
+  }
 };
 
 // RequestBody and the union on the wire list their alternatives in the same order.
@@ -98,6 +108,8 @@ static_assert(std::is_same_v<std::variant_alternative_t<8, RequestBody>, GetDige
               wire::RequestBodyTraits<wire::GetDigests>::enum_value == wire::RequestBody(8 + 1));
 static_assert(std::is_same_v<std::variant_alternative_t<10, RequestBody>, Renew> &&
               wire::RequestBodyTraits<wire::Renew>::enum_value == wire::RequestBody(10 + 1));
+static_assert(std::is_same_v<std::variant_alternative_t<11, RequestBody>, Rekey> &&
+              wire::RequestBodyTraits<wire::Rekey>::enum_value == wire::RequestBody(11 + 1));
 
 size_t SizeHint(const RequestBody& body) {
   const auto* chunk = std::get_if<Chunk>(&body);
@@ -248,6 +260,15 @@ Result<RequestBody> Read(WireReader& reader, const wire::Renew& table) {
   return renew;
 }
 
+Result<RequestBody> Read(WireReader& reader, const wire::Rekey& table) {
+  ASSIGN_OR_RETURN(const std::vector<ObjectId> before, reader.Objects(table.before()));
+  ASSIGN_OR_RETURN(const std::vector<ObjectId> after, reader.Objects(table.after()));
+  if (before.size() != after.size()) return Malformed("ids before and after that do not match");
+  Rekey rekey;
+  for (size_t i = 0; i < before.size(); ++i) rekey.pairs.push_back({before[i], after[i]});
+  return rekey;
+}
+
 Result<RequestBody> ReadBody(WireReader& reader, const wire::Request& request) {
   RETURN_IF_ERROR(CheckUnion(request.body_type(), request.body()));
   switch (request.body_type()) {
@@ -273,6 +294,8 @@ Result<RequestBody> ReadBody(WireReader& reader, const wire::Request& request) {
       return Read(reader, *request.body_as_Enrol());
     case wire::RequestBody::Renew:
       return Read(reader, *request.body_as_Renew());
+    case wire::RequestBody::Rekey:
+      return Read(reader, *request.body_as_Rekey());
     case wire::RequestBody::NONE:
       break;
   }

@@ -229,8 +229,19 @@ struct Renew {
   std::string certificate_request;  // empty: only asks whether the key is to be renewed
 };
 
+// Gives objects that were imported (replica/wire/imported.h) the ids that the source has for them.
+// Of each pair only the catalog's id changes; a pair that does not fit is ignored, so a Rekey that
+// comes again changes nothing.
+struct Rekey {
+  struct Pair {
+    ObjectId before;
+    ObjectId after;
+  };
+  std::vector<Pair> pairs;  // at most kMaxFindObjects
+};
+
 using RequestBody = std::variant<Hello, Begin, Chunk, Commit, WaitApplied, GetSignature, List, Find,
-                                 GetDigests, Enrol, Renew>;
+                                 GetDigests, Enrol, Renew, Rekey>;
 struct Request {
   SessionId session;  // null with Hello, Enrol and Renew
   RequestBody body;

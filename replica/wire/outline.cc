@@ -26,6 +26,11 @@ Outline OutlineOf(const std::vector<Record>& records) {
       outline.entries.push_back({{entry->parent, entry->name}, entry->child});
     }
   }
+  // Millions of these wait for their commit.
+  outline.objects.shrink_to_fit();
+  outline.data.shrink_to_fit();
+  outline.files.shrink_to_fit();
+  outline.entries.shrink_to_fit();
   return outline;
 }
 

@@ -1,11 +1,14 @@
 #include "tests/unit/failing_calls.h"
 
+#include <fcntl.h>
 #include <limits.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include <atomic>
 #include <cerrno>
+#include <cstdarg>
 #include <cstdio>
 #include <cstring>
 #include <string>
@@ -46,6 +49,13 @@ bool Fails(std::atomic<int>& left) {
   return false;
 }
 
+bool IsForbidden(const char* name) {
+  const char* const forbidden = forbidden_names;
+  if (*forbidden == '\0' || !std::string_view(name).starts_with(forbidden)) return false;
+  errno = EILSEQ;
+  return true;
+}
+
 }  // namespace
 
 void FailSync(int nth) { syncs_left = nth; }
@@ -80,16 +90,27 @@ int renameat2(int from_fd, const char* from, int to_fd, const char* to, unsigned
   const bool is_marker = std::strcmp(to, "applied") == 0;
   if (is_marker) tandem::test::WaitIfHeld(tandem::test::Held::kMarker);
   if (is_marker && tandem::test::Fails(tandem::test::markers_left)) return -1;
-  const char* const forbidden = tandem::test::forbidden_names;
-  if (*forbidden != '\0' && std::string_view(to).starts_with(forbidden)) {
-    errno = EILSEQ;
-    return -1;
-  }
+  if (tandem::test::IsForbidden(to)) return -1;
   if (const int error = tandem::test::marker_error; is_marker && error != 0) {
     errno = error;
     return -1;
   }
   return static_cast<int>(syscall(SYS_renameat2, from_fd, from, to_fd, to, flags));
+}
+
+int mkdirat(int fd, const char* name, mode_t mode) noexcept {
+  if (tandem::test::IsForbidden(name)) return -1;
+  return static_cast<int>(syscall(SYS_mkdirat, fd, name, mode));
+}
+
+// Only the creating of files is forbidden.
+int openat(int fd, const char* name, int flags, ...) {
+  va_list rest;
+  va_start(rest, flags);
+  const mode_t mode = (flags & (O_CREAT | O_TMPFILE)) != 0 ? va_arg(rest, mode_t) : 0;
+  va_end(rest);
+  if ((flags & O_CREAT) != 0 && tandem::test::IsForbidden(name)) return -1;
+  return static_cast<int>(syscall(SYS_openat, fd, name, flags, mode));
 }
 // NOLINTEND(readability-inconsistent-declaration-parameter-name)
 }

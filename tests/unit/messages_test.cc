@@ -141,6 +141,10 @@ TEST(Messages, RequestsSurviveTheWire) {
   EXPECT_EQ(enrol.host, "host");
   EXPECT_EQ(RoundTrip(Renew{"another"}).certificate_request, "another");
   EXPECT_EQ(RoundTrip(Renew{}).certificate_request, "");
+  const auto rekey = RoundTrip(Rekey{{{kA, kB}, {kB, kA}}});
+  ASSERT_EQ(rekey.pairs.size(), 2u);
+  EXPECT_EQ(rekey.pairs[1].before, kB);
+  EXPECT_EQ(rekey.pairs[1].after, kA);
 }
 
 TEST(Messages, RepliesSurviveTheWire) {
