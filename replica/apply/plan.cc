@@ -47,6 +47,7 @@ Status Plan::Collect(const std::vector<std::shared_ptr<Stage>>& stages) {
   some_are_short_ = !none_is_short;
   uint64_t position = 1;
   for (const auto& stage : stages) RETURN_IF_ERROR(Collect(*stage, position));
+  children_.reserve(entries_.size());
   for (const auto& [key, child] : entries_) {
     if (!child.is_null()) children_.emplace_back(child, &key);
   }
@@ -130,7 +131,7 @@ Status Plan::Collect(const Outline& outline, uint64_t first, const Stage& stage,
     object->file = InodeId{record.inode};
     object->file_position = first + record.index;
   }
-  for (const Outline::Entry& entry : outline.entries) entries_[entry.key] = entry.child;
+  for (const Outline::Entry& entry : outline.entries) entries_.Set(entry);
   return {};
 }
 
@@ -198,8 +199,8 @@ Result<std::vector<EntryKey>> Plan::FinalNames(ObjectId object) {
 
 Result<ObjectId> Plan::FinalChild(const EntryKey& key) {
   ObjectId child;
-  if (const auto entry = entries_.find(key); entry != entries_.end()) {
-    child = entry->second;
+  if (const auto* entry = entries_.Find(key)) {
+    child = entry->child;
   } else {
     ASSIGN_OR_RETURN(child, catalog_.ChildOf(key));
   }
@@ -307,7 +308,7 @@ Status Plan::DropUnreachable() {
     if (!child.is_null()) children.push_back(child);
   }
   std::erase_if(children_, [&](const auto& child) { return dropped.contains(child.second); });
-  std::erase_if(entries_, [&](const auto& entry) { return dropped.contains(&entry.first); });
+  entries_.EraseIf([&](const auto& entry) { return dropped.contains(&entry.key); });
   life_.clear();
   alive_.clear();
   // A directory whose only new name was dropped would stay where it was. That happens only to a

@@ -126,7 +126,7 @@ uint64_t RowsBytes(const Plan& plan, uint64_t objects) {
 
 uint64_t NamesBytes(const Plan& plan) {
   const auto set = std::ranges::count_if(plan.entries(),
-                                         [](const auto& entry) { return !entry.second.is_null(); });
+                                         [](const auto& entry) { return !entry.child.is_null(); });
   return static_cast<uint64_t>(set) * kNameBytes / kBlock * kBlock;
 }
 
