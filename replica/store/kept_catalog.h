@@ -7,6 +7,7 @@
 // ApplyQueue is taken. Borrows what it is given, which outlives it.
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <optional>
 #include <string>
@@ -26,7 +27,11 @@ class KeptCatalog {
  public:
   class SCOPED_CAPABILITY Lock {
    public:
-    explicit Lock(KeptCatalog& kept) ACQUIRE(kept.mutex_) : kept_(kept) { kept_.mutex_.Lock(); }
+    explicit Lock(KeptCatalog& kept) ACQUIRE(kept.mutex_) : kept_(kept) {
+      ++kept_.waiting_;
+      kept_.mutex_.Lock();
+      --kept_.waiting_;
+    }
     ~Lock() RELEASE() { kept_.mutex_.Unlock(); }
     Lock(const Lock&) = delete;
     Lock& operator=(const Lock&) = delete;
@@ -41,6 +46,9 @@ class KeptCatalog {
   // Opens or creates replica.db, and reads the policy. A damaged catalog is set aside. To be called
   // before all else.
   Status Open() EXCLUDES(mutex_);
+  // Returns whether a thread waits for the Lock. One that takes it again and again gives way then:
+  // a mutex alone lets it in first.
+  bool IsWanted() const { return waiting_ > 0; }
   Catalog& catalog() REQUIRES(mutex_) { return *catalog_; }
   const VolumePolicy& policy() REQUIRES(mutex_) { return policy_; }
   // Makes it the policy of every redo from now on, durably.
@@ -70,6 +78,7 @@ class KeptCatalog {
   const VolumePlace& place_;
   ApplyQueue& queue_;
   VolumeReport& report_;
+  std::atomic<int> waiting_{0};
   Mutex mutex_;
   std::unique_ptr<Catalog> catalog_ GUARDED_BY(mutex_);
   VolumePolicy policy_ GUARDED_BY(mutex_);

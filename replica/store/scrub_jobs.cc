@@ -1,7 +1,7 @@
 #include "replica/store/scrub_jobs.h"
 
-#include <algorithm>
 #include <utility>
+#include <vector>
 
 #include "replica/store/tuning.h"
 
@@ -31,23 +31,24 @@ ScrubJobs::~ScrubJobs() {
 
 Result<ScrubJobs::Id> ScrubJobs::Start(const VolumeKey& key, const ScrubOptions& options) {
   ASSIGN_OR_RETURN(auto volume, store_.OpenForScrub(key));
-  std::optional<Job> forgotten;
+  std::vector<Job> forgotten;
   Id id = 0;
   {
     MutexLock lock(mutex_);
     const auto now = CondVar::Clock::now();
-    const auto same =
-        std::ranges::find_if(jobs_, [&](const auto& job) { return job.second.key == key; });
-    if (same != jobs_.end()) {
-      const bool finished = same->second.scrubber->report(0, 0).finished;
-      if (!finished && now - same->second.asked < kScrubForgotten) {
-        return MakeError(ErrorKind::kRefused,
-                         "scrub volume " + key.ToString() +
-                             " (it is being scrubbed already: wait until that has ended)",
-                         EBUSY);
-      }
-      forgotten = std::move(same->second);
-      jobs_.erase(same);
+    const auto is_forgotten = [&](const Job& job) { return now - job.asked >= kScrubForgotten; };
+    for (const auto& [other, job] : jobs_) {
+      if (job.key != key || is_forgotten(job) || job.scrubber->report(0, 0).finished) continue;
+      return MakeError(ErrorKind::kRefused,
+                       "scrub volume " + key.ToString() +
+                           " (it is being scrubbed already: wait until that has ended)",
+                       EBUSY);
+    }
+    // A scrub of this volume has ended, or nobody waits for it.
+    for (auto job = jobs_.begin(); job != jobs_.end();) {
+      const bool goes = job->second.key == key || is_forgotten(job->second);
+      if (goes) forgotten.push_back(std::move(job->second));
+      job = goes ? jobs_.erase(job) : std::next(job);
     }
     Job job{key, std::move(volume), nullptr, {}, now};
     job.scrubber = job.volume->NewScrub(options);
@@ -55,7 +56,7 @@ Result<ScrubJobs::Id> ScrubJobs::Start(const VolumeKey& key, const ScrubOptions&
     id = next_++;
     jobs_.emplace(id, std::move(job));
   }
-  if (forgotten) Stop(std::move(*forgotten));
+  for (Job& job : forgotten) Stop(std::move(job));
   return id;
 }
 

@@ -24,8 +24,8 @@ class ScrubJobs {
   // Stops all scrubs.
   ~ScrubJobs();
 
-  // Returns EBUSY if the volume is being scrubbed, unless nobody has asked for the report of that
-  // scrub for kScrubForgotten: then it is stopped.
+  // Returns EBUSY if the volume is being scrubbed. Scrubs whose report nobody has asked for during
+  // kScrubForgotten are stopped and forgotten.
   Result<Id> Start(const VolumeKey& key, const ScrubOptions& options) EXCLUDES(mutex_);
   // Returns the report so far, with `limit` of the differences from `skip` on.
   Result<ScrubReport> Report(Id id, size_t skip, size_t limit) EXCLUDES(mutex_);

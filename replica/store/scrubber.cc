@@ -103,7 +103,10 @@ void Scrubber::Run() {
 
 Status Scrubber::InSlice(const std::function<Status(Slice&)>& work) {
   while (true) {
-    if (stopping_ || queue_.stopping()) return Stopped();
+    do {
+      if (stopping_ || queue_.stopping()) return Stopped();
+      if (kept_.IsWanted()) queue_.Sleep(kScrubYield);
+    } while (kept_.IsWanted());
     std::optional<Reply> refusal;
     {
       const RedoPause pause(queue_);

@@ -89,6 +89,8 @@ inline constexpr std::chrono::seconds kRefusalsLogged{60};
 
 // About how long a scrub holds off a redo.
 inline constexpr std::chrono::milliseconds kScrubSlice{10};
+// Pause while other threads wait for the catalog.
+inline constexpr std::chrono::milliseconds kScrubYield{1};
 // Pause after a slice for which redoes had no time.
 inline constexpr std::chrono::milliseconds kScrubPause{200};
 // Objects of the catalog, or names of a directory, that a slice looks at.

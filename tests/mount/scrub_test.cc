@@ -1,6 +1,7 @@
 // tandemd scrub: what the disk or another program has done to a replica is found without the
 // source, and nothing else is; the source mends it.
 #include <gmock/gmock.h>
+#include <signal.h>
 #include <sys/stat.h>
 
 #include <algorithm>
@@ -248,6 +249,24 @@ TEST_F(Scrub, OfABusyReplicaGivesNoFalseAlarm) {
   EXPECT_GT(scrubs, 0);
   EXPECT_TRUE(Converges());
   EXPECT_TRUE(IsAsApplied());
+}
+
+TEST_F(Scrub, HoldsUpNoCut) {
+  for (int i = 0; i < 3000; ++i) {
+    Write(mount_.path() + "/d/" + std::to_string(i), "one of many small files");
+  }
+  ASSERT_TRUE(mount_.Sync());
+  const std::string scrub = Program("tandemd") + " scrub " + replica_.store();
+  Process scrubs(Launch{{"sh", "-c", "while " + scrub + "; do :; done"}});
+  for (int i = 0; i < 50; ++i) {
+    const auto begun = Clock::now();
+    Write(mount_.path() + "/small", std::to_string(i));
+    EXPECT_TRUE(WaitFor([&] { return Read(Tree("/small")) == std::to_string(i); }));
+    EXPECT_LT(Clock::now() - begun, seconds(5));
+  }
+  EXPECT_TRUE(scrubs.running()) << scrubs.out() << scrubs.err();
+  scrubs.Signal(SIGKILL);
+  scrubs.Wait();
 }
 
 TEST_F(Scrub, AfterADaemonWasKilledInMidRedoGivesNoFalseAlarm) {

@@ -108,7 +108,8 @@ class CatalogTotalsTest : public testing::Test {
     catalog_.reset();
     {
       auto database = Database::Open(path_, Database::Sync::kFull);
-      EXPECT_TRUE(database->Execute("DROP TABLE total; DROP TABLE digest; DROP TABLE damaged; DROP TABLE scrubbed"));
+      EXPECT_TRUE(database->Execute(
+          "DROP TABLE total; DROP TABLE digest; DROP TABLE damaged; DROP TABLE scrubbed"));
       EXPECT_TRUE(database->SetUserVersion(4));
     }
     catalog_ = Catalog::Open(path_).value();
