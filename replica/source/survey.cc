@@ -341,7 +341,8 @@ Status Survey::CompareContent(const PeerSession& session, VerifyItem& item) {
   rate_.Take(window.length(), item.offset == 0 ? 1 : 0, stopping_);
   ASSIGN_OR_RETURN(
       PeerSession::Pending answer,
-      session.Send(GetDigests{item.object.id, window.start, window.length(), options_.digests}));
+      session.Send(GetDigests{item.object.id, window.start, window.length(), options_.digests,
+                              /*live=*/true}));
   ASSIGN_OR_RETURN(const Digests ours,
                    DigestBlocks(fd, window.start, window.length(), options_.digests));
   ASSIGN_OR_RETURN(const Reply reply, answer.Wait());

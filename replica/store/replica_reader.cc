@@ -53,10 +53,11 @@ Reply ReplicaReader::Take(const GetSignature& get) {
 }
 
 Reply ReplicaReader::Take(const GetDigests& get) {
-  const RedoPause pause(queue_);
-  if (pause.refusal()) return *pause.refusal();
+  std::optional<RedoPause> pause(std::in_place, queue_);
+  if (pause->refusal()) return *pause->refusal();
   UniqueFd fd;
   if (auto refusal = OpenForReading(get.object, fd)) return *refusal;
+  if (get.live) pause.reset();
   auto digests = DigestBlocks(fd.get(), get.offset, get.length, get.digests);
   return digests ? Ok(std::move(*digests)) : place_.Failure(digests.error());
 }

@@ -75,7 +75,7 @@ struct BodyWriter {
     const auto object = ToWire(get.object);
     return wire::CreateGetDigests(builder, &object, get.offset, get.length, get.digests.block_size,
                                   static_cast<wire::HashAlgorithm>(get.digests.algorithm),
-                                  get.digests.drop_cache, get.digests.mark_holes)
+                                  get.digests.drop_cache, get.digests.mark_holes, get.live)
         .Union();
   }
   auto operator()(const Enrol& enrol) const {
@@ -238,6 +238,7 @@ Result<RequestBody> Read(WireReader& reader, const wire::GetDigests& table) {
       get.length > kMaxDigestWindow || get.length / block_size > kMaxDigestBlocks) {
     return Malformed("digests over impossible blocks");
   }
+  get.live = table.live();
   return get;
 }
 

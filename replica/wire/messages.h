@@ -213,6 +213,8 @@ struct GetDigests {
   uint64_t offset = 0;  // a multiple of the block size
   uint64_t length = 0;
   DigestOptions digests = {};
+  // Redoes go on while the content is read, so it may be of no one cut.
+  bool live = false;
 };
 
 // Asks for a certificate in exchange for the secret of an invitation. The only request that a host

@@ -17,7 +17,7 @@ timed() {
   local start
   start=$(date +%s%N)
   "$@" >>"$scratch/log" 2>&1
-  seconds_between "$start" "$(date +%s%N)"
+  printf "%s\n" "$(seconds_between "$start" "$(date +%s%N)")"
 }
 cold() {
   sync

@@ -135,6 +135,8 @@ TEST(Messages, RequestsSurviveTheWire) {
   const auto digests = RoundTrip(GetDigests{kA, 8192, 1 << 20, 4096, HashAlgorithm::kSha256, true});
   EXPECT_EQ(digests.digests.algorithm, HashAlgorithm::kSha256);
   EXPECT_TRUE(digests.digests.drop_cache);
+  EXPECT_FALSE(digests.live);
+  EXPECT_TRUE(RoundTrip(GetDigests{kA, 0, 4096, {4096, HashAlgorithm::kXxh3}, true}).live);
   const auto enrol = RoundTrip(Enrol{std::string(32, '\xfe'), "request", "host"});
   EXPECT_EQ(enrol.secret, std::string(32, '\xfe'));
   EXPECT_EQ(enrol.certificate_request, "request");
