@@ -98,7 +98,8 @@ Subcommands Declare(CLI::App& app, StatusOptions& status, SyncOptions& sync, Pau
       ->add_option("--file-rate", verify.file_rate, "read at most so many files a second")
       ->type_name("FILES");
   commands.verify
-      ->add_flag("--resume", verify.resume, "go on with the verify that was interrupted last")
+      ->add_flag("--resume", verify.resume,
+                 "go on with the verify of the volume that was interrupted last")
       ->excludes("PATH", "--full", "--drop-caches", "--hash", "--block-size", "--allocation");
   commands.verify->add_flag("--json", verify.json,
                             "print one JSON object a line: differences, then a summary");

@@ -55,11 +55,17 @@ Json Store(const VerifyReport& report, const std::vector<VerifyLeft>& left, cons
   for (const VerifyLeft& one : left) {
     rest.push_back({{"is", static_cast<int>(one.what)},
                     {"path", ToHex(one.path)},
+                    {"object", one.object.id.ToHex()},
+                    {"handle", ToHex(one.object.handle.bytes())},
                     {"name", ToHex(one.name)},
                     {"after", ToHex(one.after)},
                     {"up_to", ToHex(one.up_to)},
                     {"offset", one.offset},
                     {"end", one.end}});
+  }
+  for (const std::string& path : report.unjudged) {
+    using What = replica::VerifyItem::What;
+    rest.push_back({{"is", static_cast<int>(What::kObject)}, {"path", ToHex(path)}});
   }
   return {{"format", kFormat},
           {"options", options},
@@ -75,13 +81,15 @@ Json Store(const VerifyReport& report, const std::vector<VerifyLeft>& left, cons
 VerifyLeft AgainOf(const Difference& difference) {
   using What = replica::VerifyItem::What;
   VerifyLeft left{What::kAttributes, difference.path};
-  if (difference.kind == "content" || difference.kind == "allocation") {
+  if (difference.kind == "unreadable") {
+    left.what = What::kObject;
+  } else if (difference.kind == "content" || difference.kind == "allocation") {
     left.what = What::kContent;
   } else if (difference.kind == "name" || difference.kind == "link") {
     const size_t slash = difference.path.rfind('/');
     const bool in_root = slash == std::string::npos;
-    left = {What::kName, in_root ? "." : difference.path.substr(0, slash),
-            in_root ? difference.path : difference.path.substr(slash + 1)};
+    left = {What::kName, in_root ? "." : difference.path.substr(0, slash)};
+    left.name = in_root ? difference.path : difference.path.substr(slash + 1);
   }
   return left;
 }
@@ -113,6 +121,9 @@ Status Restore(const Json& stored, bool again, Verifier::Options& options) {
     }
     left.what = static_cast<replica::VerifyItem::What>(what);
     ASSIGN_OR_RETURN(left.path, Bytes(one, "path"));
+    left.object.id = ObjectId::FromHex(one.value("object", "")).value_or(ObjectId());
+    ASSIGN_OR_RETURN(const std::string handle, Bytes(one, "handle"));
+    left.object.handle = FileHandle(handle);
     ASSIGN_OR_RETURN(left.name, Bytes(one, "name"));
     ASSIGN_OR_RETURN(left.after, Bytes(one, "after"));
     ASSIGN_OR_RETURN(left.up_to, Bytes(one, "up_to"));
@@ -219,10 +230,13 @@ void VerifyJobs::Begin(Verifier::Options options, const Json& request, replica::
   }
   // The verifier exists before its thread, and so before the first checkpoint.
   auto verifier = std::make_shared<Verifier*>(nullptr);
-  options.checkpoint = [verifier, polled = job.polled, path = StoredAt(sender.name()),
+  // Parts of a volume are verified quickly: what is left of all of it is not forgotten for them.
+  const bool is_part = !request.value("resume", false) && !options.paths.empty();
+  options.checkpoint = [verifier, is_part, polled = job.polled, path = StoredAt(sender.name()),
                         stored_options](const std::vector<VerifyLeft>& left) {
     const auto idle = CondVar::Clock::duration(Now() - polled->load());
     if (idle > kAbandonedAfter) (*verifier)->Stop();
+    if (is_part) return;
     if (left.empty()) {
       (void)unlink(path.c_str());
       return;
@@ -247,6 +261,10 @@ void VerifyJobs::EndAbandoned() {
       continue;
     }
     job->second.verifier->Stop();
+    if (!job->second.verifier->report(0, 0).finished) {  // it may wait for its replica
+      ++job;
+      continue;
+    }
     job->second.thread.join();
     job = jobs_.erase(job);
   }

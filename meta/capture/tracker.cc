@@ -78,7 +78,7 @@ Status Tracker::MarkAhead(const std::vector<Intent>& intents) {
       (void)marks_.PinAndTouch(item, /*may_rely_on_birth=*/true, pinned[i], missing);
     }
   }
-  const Status made = missing.empty() ? Status() : marks_.Make(missing);
+  Status made = missing.empty() ? Status() : marks_.Make(missing);
   for (const Pins& pins : pinned) {
     for (int i = 0; i < pins.count; ++i) marks_.Unpin(pins.items[i]);
   }

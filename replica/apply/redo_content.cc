@@ -243,7 +243,7 @@ Result<ContentWriter::Made> ContentWriter::FindMade(int directory_fd, const std:
                     "find " + Printable(name) + " (another program has put something there)");
 }
 
-// A new object that has one name, in a directory that is there, is made there: that costs less than
+// A new object that has one name, in a new directory, is made there: that costs less than
 // to move it there from hold/. If that fails, Place tries it and finds out why. What is left of a
 // redo that was interrupted is an unknown inode at a name that the stages set, as if it had been
 // placed: it is removed.
@@ -252,6 +252,9 @@ Result<bool> ContentWriter::MakeInPlace(ObjectId object, const meta::Attributes&
   ASSIGN_OR_RETURN(const auto names, state_.plan.FinalNames(object));
   if (names.size() != 1) return false;
   const EntryKey& key = names.front();
+  // A new directory lets nobody in until all is done. One that was there may have to be closed by
+  // this redo, and gives what is made in it its group or ACL.
+  if (!state_.plan.IsNew(key.parent)) return false;
   ASSIGN_OR_RETURN(const Tree::Directory parent, state_.tree.OpenDirectory(key.parent));
   if (parent == nullptr) return false;
   auto made = MakeNode(parent->get(), key.name, attributes);

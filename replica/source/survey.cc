@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <thread>
 
+#include "meta/base/printable.h"
 #include "meta/source/directory_names.h"
 #include "replica/hash.h"
 #include "replica/source/tuning.h"
@@ -45,6 +46,22 @@ std::vector<VerifyItem> Survey::TakeSuspects() {
 void Survey::Suspect(VerifyItem item) {
   MutexLock lock(mutex_);
   suspects_.push_back(std::move(item));
+}
+
+// The replica does not find what it has listed before.
+Status Survey::SuspectObject(VerifyItem item) {
+  if (++item.tries > kMaxJudgements) {
+    return MakeError(ErrorKind::kProtocol, "the replica lists " + Printable(item.path) +
+                                               ", and says that it does not have it");
+  }
+  item.what = What::kObject;
+  Suspect(std::move(item));
+  return {};
+}
+
+bool Survey::IsTimeToEnd() {
+  MutexLock lock(mutex_);
+  return MustEnd();
 }
 
 std::vector<VerifyItem> Survey::Left() {
@@ -205,6 +222,7 @@ Status Survey::CompareNames(const PeerSession& session, VerifyItem& item) {
     Add(std::move(rest));
   }
   Page ours(*this, item, *directory, begin, end);
+  size_t listed_names = 0;
   for (bool more = true; more;) {
     List ask;
     ask.directory = item.object.id;
@@ -220,11 +238,7 @@ Status Survey::CompareNames(const PeerSession& session, VerifyItem& item) {
     ASSIGN_OR_RETURN(PeerSession::Pending answer, session.Send(std::move(ask)));
     RETURN_IF_ERROR(ours.ReadAhead());
     ASSIGN_OR_RETURN(const Reply reply, answer.Wait());
-    if (reply.code == ReplyCode::kNotFound) {
-      item.what = What::kObject;
-      Suspect(item);
-      return {};
-    }
+    if (reply.code == ReplyCode::kNotFound) return SuspectObject(item);
     RETURN_IF_ERROR(Peer::ToStatus(reply));
     const auto* theirs = std::get_if<Listing>(&reply.body);
     const bool leads_nowhere =
@@ -234,6 +248,11 @@ Status Survey::CompareNames(const PeerSession& session, VerifyItem& item) {
       return MakeError(ErrorKind::kProtocol, "list: the replica's answer does not go on");
     }
     more = theirs->more;
+    listed_names += theirs->entries.size();
+    if (listed_names > kMaxNamesListed) {
+      return MakeError(ErrorKind::kProtocol,
+                       "list: the replica lists a directory that does not end");
+    }
     // Ours before `name`, or all that are left, the replica has not listed.
     const auto only_ours = [&](const std::string* name) -> Status {
       while (true) {
@@ -257,6 +276,10 @@ Status Survey::CompareNames(const PeerSession& session, VerifyItem& item) {
       item.after = listed.name;
     }
     if (!more) RETURN_IF_ERROR(only_ours(nullptr));
+    if (more && IsTimeToEnd()) {
+      Add(item);
+      return {};
+    }
   }
   return {};
 }
@@ -318,7 +341,7 @@ ByteRange Survey::WindowAt(int fd, uint64_t offset, uint64_t end) const {
 }
 
 Status Survey::CompareContent(const PeerSession& session, VerifyItem& item) {
-  if (item.nothing_there != nullptr && *item.nothing_there) return {};
+  if (item.nothing_from != nullptr && item.offset >= *item.nothing_from) return {};
   tree_.NoteNameIfForgotten(item.object.id, item.parent.id, item.name);
   ASSIGN_OR_RETURN(std::optional<meta::SourceObject> object, tree_.Open(item.object));
   if (!object) return {};
@@ -330,8 +353,8 @@ Status Survey::CompareContent(const PeerSession& session, VerifyItem& item) {
   ASSIGN_OR_RETURN(const int fd, object->ContentFd());
   const ByteRange window = WindowAt(fd, item.offset, end);
   if (window.end < end) {
-    if (item.nothing_there == nullptr) {
-      item.nothing_there = std::make_shared<std::atomic<bool>>(false);
+    if (item.nothing_from == nullptr) {
+      item.nothing_from = std::make_shared<std::atomic<uint64_t>>(ByteRange::kEndOfFile);
     }
     VerifyItem rest = item;
     rest.offset = window.end;
@@ -346,17 +369,14 @@ Status Survey::CompareContent(const PeerSession& session, VerifyItem& item) {
   ASSIGN_OR_RETURN(const Digests ours,
                    DigestBlocks(fd, window.start, window.length(), options_.digests));
   ASSIGN_OR_RETURN(const Reply reply, answer.Wait());
-  if (reply.code == ReplyCode::kNotFound) {
-    item.what = What::kObject;
-    Suspect(item);
-    return {};
-  }
+  if (reply.code == ReplyCode::kNotFound) return SuspectObject(item);
   RETURN_IF_ERROR(Peer::ToStatus(reply));
   const auto* theirs = std::get_if<Digests>(&reply.body);
   if (theirs == nullptr) return MakeError(ErrorKind::kProtocol, "digests: answer of another kind");
   const bool same_size = ours.file_size == theirs->file_size;
-  if (!same_size && theirs->file_size <= window.start && item.nothing_there != nullptr) {
-    if (item.nothing_there->exchange(true)) return {};
+  if (!same_size && theirs->file_size <= window.start && item.nothing_from != nullptr) {
+    if (window.start >= *item.nothing_from) return {};
+    *item.nothing_from = window.start;
   }
   if (ours.digests == theirs->digests) {
     tally_.AddBytes(window.length());

@@ -73,7 +73,9 @@ class Survey {
     return stopping_ || !failed_ || suspects_.size() >= kMostSuspects ||
            CondVar::Clock::now() >= deadline_;
   }
+  bool IsTimeToEnd() EXCLUDES(mutex_);
   void Suspect(VerifyItem item) EXCLUDES(mutex_);
+  Status SuspectObject(VerifyItem item) EXCLUDES(mutex_);
 
   Status CompareNames(const PeerSession& session, VerifyItem& item);
   void CompareListed(const VerifyItem& directory, const Ours* ours, const Listed* theirs);

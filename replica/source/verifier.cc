@@ -17,7 +17,7 @@ Verifier::Verifier(Options options, meta::Tracker& tracker, const meta::SourceTr
       tracker_(tracker),
       tree_(tree),
       sender_(sender),
-      tally_(std::move(options_.found_before)),
+      tally_(options_.found_before),
       rate_(options_.bytes_a_second, options_.files_a_second),
       survey_({/*content=*/true, Digesting(),
                options_.bytes_a_second != 0 || options_.files_a_second != 0},
@@ -41,6 +41,7 @@ void Verifier::Report(const Position& position, const Item& item, const char* ki
 
 Status Verifier::VerifyAll() {
   RETURN_IF_ERROR(AddRoots());
+  has_roots_ = true;
   RETURN_IF_ERROR(Drain());
   return to_confirm_.empty() ? Status() : Confirm();
 }
@@ -52,10 +53,12 @@ Status Verifier::Confirm() {
   }
   std::vector<Difference> before = tally_.TakeDifferences();
   confirming_ = true;
+  has_roots_ = true;
   survey_.ForgetNames();
   items_.assign(std::make_move_iterator(to_confirm_.begin()),
                 std::make_move_iterator(to_confirm_.end()));
   to_confirm_.clear();
+  Checkpoint();
   RETURN_IF_ERROR(Drain());
   std::unordered_set<std::string> left;
   const size_t all = std::numeric_limits<size_t>::max();
@@ -70,20 +73,30 @@ Status Verifier::Confirm() {
 }
 
 void Verifier::Checkpoint() {
-  next_checkpoint_ = CondVar::Clock::now() + kVerifyCheckpoint;
-  // The pass that confirms repairs is short: it is not gone on with.
-  if (options_.checkpoint == nullptr || confirming_) return;
+  const auto begun = CondVar::Clock::now();
+  if (options_.checkpoint != nullptr && has_roots_) options_.checkpoint(LeftNow());
+  // Whatever there is to store, the verify goes on most of the time.
+  const auto took = CondVar::Clock::now() - begun;
+  next_checkpoint_ = CondVar::Clock::now() + kVerifyCheckpoint + 20 * took;
+}
+
+std::vector<VerifyLeft> Verifier::LeftNow() {
   std::vector<VerifyLeft> left;
   for (const Item& item : survey_.Left()) left.push_back(LeftOf(item));
   for (const Item& item : items_) left.push_back(LeftOf(item));
   for (const Item& item : postponed_) left.push_back(LeftOf(item));
-  options_.checkpoint(left);
+  return left;
 }
 
 Status Verifier::AddLeft(const VerifyLeft& left) {
-  auto item = Resolve(left.path);
-  // It has been removed since.
-  if (!item && item.error().kind() == ErrorKind::kUsage) return {};
+  Result<Item> item = Item{left.what, left.object, left.path, {}};
+  const bool by_path = left.object.id.is_null() || tree_.by_names() != nullptr;
+  if (by_path) item = Resolve(left.path);
+  if (!item && item.error().kind() == ErrorKind::kUsage) {
+    // Removed, or renamed to where it may not be looked for any more.
+    tally_.AddUnjudged(left.path);
+    return {};
+  }
   RETURN_IF_ERROR(item);
   item->what = left.what;
   if (left.what == Item::What::kName) item->name = left.name;
@@ -184,7 +197,7 @@ Status Verifier::RunSurvey() {
   };
   RETURN_IF_ERROR(sender_.RunTask(find_session, deadline));
   const VerifyReport before = tally_.report(0, 0);
-  const Status done = survey_.Run(*session, next_checkpoint_);
+  Status done = survey_.Run(*session, next_checkpoint_);
   for (Item& suspect : survey_.TakeSuspects()) items_.push_back(std::move(suspect));
   // The replica may have been applying a cut for long, or the session may have ended: again.
   if (done || done.error().kind() != ErrorKind::kUnreachable) return done;
@@ -202,9 +215,12 @@ Status Verifier::RunSlice(Peer& peer, const Position& position) {
   while (!items_.empty() && CondVar::Clock::now() < end && !stopping_) {
     const Item item = std::move(items_.front());
     items_.pop_front();
-    const Status judged = Judge(peer, position, item);
+    Status judged = Judge(peer, position, item);
     if (judged) continue;
-    if (!meta::IsUnreadable(judged.error())) return judged;
+    if (!meta::IsUnreadable(judged.error())) {
+      items_.push_front(item);  // it is left
+      return judged;
+    }
     const bool is_name = item.what == Item::What::kName;
     Report(position, item, "unreadable", is_name ? item.PathOf(item.name) : item.path,
            judged.error().ToString());
@@ -217,6 +233,12 @@ Status Verifier::Judge(Peer& peer, const Position& position, const Item& item) {
     case Item::What::kName:
       return JudgeName(peer, position, item);
     case Item::What::kContent:
+      if (item.end == 0) {  // all of the rest
+        Item rest = item;
+        rest.nothing_from = nullptr;
+        survey_.Add(std::move(rest));
+        return {};
+      }
       tree_.NoteNameIfForgotten(item.object.id, item.parent.id, item.name);
       return JudgeContent(peer, position, item);
     case Item::What::kNames:

@@ -80,6 +80,7 @@ class Verifier {
   Status AddRoots();
   Status AddLeft(const VerifyLeft& left);
   void Checkpoint();
+  std::vector<VerifyLeft> LeftNow();
   Result<Item> Resolve(const std::string& path);
   Status Drain();
   // Compares what is left for the survey.
@@ -96,6 +97,7 @@ class Verifier {
   struct Comparison {
     std::vector<ByteRange> differing;  // whole blocks; adjacent ones come as one range
     bool same_size = true;
+    bool nothing_there = false;  // from the window on, the replica has no content
   };
   void ReportContent(const Position& position, const Item& item,
                      const std::vector<ByteRange>& differing);
@@ -134,6 +136,7 @@ class Verifier {
   Survey survey_;
 
   CondVar::Clock::time_point next_checkpoint_{};
+  bool has_roots_ = false;  // until then it is not known what is left
   // To be judged, or judged again after changes have landed.
   std::deque<Item> items_;
   std::vector<Item> postponed_;

@@ -18,6 +18,16 @@ Status Verifier::JudgeContent(Peer& peer, const Position& position, const Item& 
   ASSIGN_OR_RETURN(const int fd, object->ContentFd());
   ASSIGN_OR_RETURN(const Comparison comparison,
                    Compare(peer, item.object.id, fd, window, Digesting()));
+  // The replica has more by now than when this item stood for all of the rest.
+  const bool was_the_rest = item.nothing_from != nullptr && item.offset >= *item.nothing_from;
+  const bool is_the_rest = was_the_rest && comparison.nothing_there;
+  if (was_the_rest && !is_the_rest) {
+    Item rest = item;
+    rest.offset = window.end;
+    rest.end = 0;
+    rest.nothing_from = nullptr;
+    survey_.Add(std::move(rest));
+  }
   if (comparison.differing.empty()) {
     tally_.AddBytes(window.length());
     return {};
@@ -30,7 +40,9 @@ Status Verifier::JudgeContent(Peer& peer, const Position& position, const Item& 
                               change.whole;
                      }));
     if (pending) {
-      Postpone(item);
+      Item again = item;
+      if (!is_the_rest) again.nothing_from = nullptr;
+      Postpone(std::move(again));
       return {};
     }
   }
@@ -63,7 +75,9 @@ Status Verifier::JudgeContent(Peer& peer, const Position& position, const Item& 
 void Verifier::ReportContent(const Position& position, const Item& item,
                              const std::vector<ByteRange>& differing) {
   for (const ByteRange& block : differing) {
-    Report(position, item, "content", item.path,
+    Item again = item;
+    if (block.end > item.end) again.end = 0;
+    Report(position, again, "content", item.path,
            "bytes " + std::to_string(block.start) + " to " + std::to_string(block.end) + " differ");
   }
 }
@@ -78,6 +92,7 @@ Result<Verifier::Comparison> Verifier::Compare(Peer& peer, const ObjectId& objec
   Comparison comparison;
   if (reply.code == ReplyCode::kNotFound) {
     comparison.same_size = false;
+    comparison.nothing_there = true;
     comparison.differing = {window};
     return comparison;
   }
@@ -85,7 +100,8 @@ Result<Verifier::Comparison> Verifier::Compare(Peer& peer, const ObjectId& objec
   const auto* theirs = std::get_if<Digests>(&reply.body);
   if (theirs == nullptr) return MakeError(ErrorKind::kProtocol, "digests: answer of another kind");
   comparison.same_size = ours.file_size == theirs->file_size;
-  if (!comparison.same_size && theirs->file_size <= window.start) {
+  comparison.nothing_there = !comparison.same_size && theirs->file_size <= window.start;
+  if (comparison.nothing_there) {
     // Everything else is reported at once.
     comparison.differing = {ByteRange{window.start, std::max(window.end, ours.file_size)}};
   } else {

@@ -88,7 +88,6 @@ Status Verifier::JudgeListed(const Position& position, const Item& item, meta::S
   }
   if (item.what == Item::What::kAttributes || !same_kind) return {};
   Item next = item;
-  next.tries = 0;
   if (ours.kind == meta::Kind::kDirectory) {
     next.what = Item::What::kNames;
     survey_.Add(std::move(next));

@@ -29,9 +29,9 @@ struct VerifyItem {
   // ---- kContent
   uint64_t offset = 0;
   uint64_t end = 0;  // 0: to the end of the file
-  // Shared by all items of one file: nothing of it is on the replica from some offset on, which has
-  // been reported.
-  std::shared_ptr<std::atomic<bool>> nothing_there = nullptr;
+  // Shared by all items of one file: from which offset on the replica had nothing of it. An item at
+  // that offset stands for all of the rest.
+  std::shared_ptr<std::atomic<uint64_t>> nothing_from = nullptr;
 
   int tries = 0;  // judgements so far
 
@@ -40,10 +40,12 @@ struct VerifyItem {
   }
 };
 
-// What is stored of an item, so that an interrupted verify can go on: paths instead of objects.
+// What is stored of an item, so that an interrupted verify can go on.
 struct VerifyLeft {
   VerifyItem::What what = VerifyItem::What::kObject;
   std::string path;
+  // The object; null: the one at `path`.
+  meta::ObjectRef object = {};
   std::string name = {};
   std::string after = {};
   std::string up_to = {};
@@ -52,7 +54,8 @@ struct VerifyLeft {
 };
 
 inline VerifyLeft LeftOf(const VerifyItem& item) {
-  VerifyLeft left{item.what, item.path, {}, item.after, item.up_to, item.offset, item.end};
+  VerifyLeft left{item.what,  item.path,  item.object, {},
+                  item.after, item.up_to, item.offset, item.end};
   if (item.what == VerifyItem::What::kName) left.name = item.name;
   return left;
 }

@@ -124,6 +124,9 @@ Status KeptCatalog::ListDamaged(std::vector<ShortObject>& listed, uint64_t& coun
   ASSIGN_OR_RETURN(const uint64_t all, damaged.Count());
   std::string notice;
   if (all > 0) {
+    // Those that fall short for good must not keep the source from being told.
+    constexpr size_t kPlacesForDamage = kMaxShortListed / 4;
+    listed.resize(std::min(listed.size(), kMaxShortListed - kPlacesForDamage));
     ASSIGN_OR_RETURN(const auto rows, damaged.List(kMaxShortListed));
     for (const DamagedObjects::Row& row : rows) {
       ASSIGN_OR_RETURN(const std::string path, PathOf(*catalog_, row.object));

@@ -3,6 +3,7 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <atomic>
 #include <ctime>
 
 #include "replica/apply/removal.h"
@@ -19,7 +20,31 @@ int64_t NowNs() {
   return Nanoseconds(now);
 }
 
+// Of all volumes.
+std::atomic<size_t> kept_bytes{0};
+
+size_t BytesOf(const std::vector<std::string>& names) {
+  size_t bytes = names.size() * sizeof(std::string);
+  for (const std::string& name : names) bytes += name.size();
+  return bytes;
+}
+
 }  // namespace
+
+NamesListed::~NamesListed() {
+  for (const Kept& kept : kept_) kept_bytes -= kept.bytes;
+}
+
+void NamesListed::EraseIf(const std::function<bool(const Kept&)>& is_it) {
+  for (auto kept = kept_.begin(); kept != kept_.end();) {
+    if (is_it(*kept)) {
+      kept_bytes -= kept->bytes;
+      kept = kept_.erase(kept);
+    } else {
+      ++kept;
+    }
+  }
+}
 
 Result<NamesListed::State> NamesListed::StateOf(int directory_fd) {
   struct stat now;
@@ -42,19 +67,26 @@ Result<NamesListed::Names> NamesListed::Of(int directory_fd) {
   // they are. A time in the future says nothing.
   const bool is_small = names->size() < kNamesKeptFrom;
   const int64_t last = std::max(state.changed_ns, state.modified_ns);
-  if (is_small || names->size() > kMostNamesKept || begun - last < kTickNs) return names;
+  if (is_small || begun - last < kTickNs) return names;
+  const size_t bytes = BytesOf(*names);
   MutexLock lock(mutex_);
-  std::erase_if(kept_, [&](const Kept& kept) {
+  EraseIf([&](const Kept& kept) {
     return kept.state.device == state.device && kept.state.inode == state.inode;
   });
-  kept_.push_front({state, names});
-  if (kept_.size() > kDirectoriesListed) kept_.pop_back();
+  if (kept_.size() == kDirectoriesListed) {
+    EraseIf([oldest = &kept_.back()](const Kept& kept) { return &kept == oldest; });
+  }
+  if (kept_bytes.fetch_add(bytes) + bytes > kMostNamesKeptBytes) {
+    kept_bytes -= bytes;
+    return names;
+  }
+  kept_.push_front({state, names, bytes});
   return names;
 }
 
 void NamesListed::Forget(const Names& names) {
   MutexLock lock(mutex_);
-  std::erase_if(kept_, [&](const Kept& kept) { return kept.names == names; });
+  EraseIf([&](const Kept& kept) { return kept.names == names; });
 }
 
 }  // namespace tandem::replica

@@ -1,11 +1,12 @@
 // The names in large directories that are being listed page by page, so that a page does not read
 // the whole directory. What is kept is used only while the directory's times say that no name has
-// changed since.
+// changed since. All volumes of the process together keep at most kMostNamesKeptBytes.
 //
 // Any thread.
 #pragma once
 
 #include <deque>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -18,6 +19,9 @@ namespace tandem::replica {
 class NamesListed {
  public:
   using Names = std::shared_ptr<const std::vector<std::string>>;
+
+  NamesListed() = default;
+  ~NamesListed();
 
   // Returns the names in the directory, in byte order, without "." and "..".
   Result<Names> Of(int directory_fd) EXCLUDES(mutex_);
@@ -36,7 +40,9 @@ class NamesListed {
   struct Kept {
     State state;
     Names names;
+    size_t bytes;
   };
+  void EraseIf(const std::function<bool(const Kept&)>& is_it) REQUIRES(mutex_);
   static Result<State> StateOf(int directory_fd);
 
   Mutex mutex_;

@@ -81,7 +81,8 @@ void Scrubber::NoteDamage(DamagedObjects::Row row) {
   if (is_new) return;
   known->second.whole |= row.whole;
   known->second.ranges.AddAll(row.ranges);
-  known->second.what += "; " + row.what;
+  // An object may have thousands of names.
+  if (known->second.what.size() < kMostSaidOfDamage) known->second.what += "; " + row.what;
 }
 
 // ---- Run ---------------------------------------------------------------------------------------
@@ -92,7 +93,8 @@ void Scrubber::Run() {
   try {
     done = ScrubAll();
     // What was found counts, even if the rest could not be looked at.
-    if (auto kept = KeepDamage(done.has_value()); done && !kept) done = std::move(kept);
+    if (auto kept = KeepDamage(done.has_value(), /*now=*/true); done && !kept)
+      done = std::move(kept);
   } catch (const std::exception& e) {
     done = ErrnoError(ENOMEM, e.what());
   }
@@ -139,6 +141,8 @@ Status Scrubber::ScrubAll() {
   bool is_empty = false;
   RETURN_IF_ERROR(InSlice([&](Slice& slice) -> Status {
     ASSIGN_OR_RETURN(is_empty, slice.catalog.IsEmpty());
+    ASSIGN_OR_RETURN(const auto noted, slice.catalog.damaged().List(kMostNotedBefore));
+    for (const DamagedObjects::Row& row : noted) noted_before_.insert(row.object);
     ASSIGN_OR_RETURN(const AppliedCut applied, slice.catalog.Applied());
     if (!is_empty && applied.IsNowhere()) {
       return MakeError(ErrorKind::kRefused,
@@ -199,7 +203,7 @@ Status Scrubber::ScrubDirectory(ObjectId directory) {
       return {};
     }));
     for (File& file : files) RETURN_IF_ERROR(ScrubContent(std::move(file)));
-    RETURN_IF_ERROR(KeepDamage(/*at_end=*/false));
+    RETURN_IF_ERROR(KeepDamage(/*at_end=*/false, /*now=*/false));
   }
   return opened.valid() ? FindStrangers(directory, opened.get()) : Status();
 }
@@ -231,8 +235,8 @@ Status Scrubber::FindStrangers(ObjectId directory, int directory_fd) {
 
 // ---- What was found ----------------------------------------------------------------------------
 
-Status Scrubber::KeepDamage(bool at_end) {
-  if (!at_end && damage_.size() < kScrubbedAtATime) return {};
+Status Scrubber::KeepDamage(bool at_end, bool now) {
+  if (!now && damage_.size() < kScrubbedAtATime) return {};
   // Leaves little for the sync that has to hold up redoes.
   RETURN_IF_ERROR(place_.Sync());
   const KeptCatalog::Lock lock(kept_);
@@ -255,7 +259,14 @@ Status Scrubber::WriteDamage(Catalog& catalog) {
   for (const auto& [object, row] : damage_) {
     // It may have been removed since it was judged.
     ASSIGN_OR_RETURN(const auto kind, catalog.FindKind(object));
-    if (kind) RETURN_IF_ERROR(catalog.damaged().Note(row));
+    // What a redo has noted of it meanwhile is known from there alone.
+    ASSIGN_OR_RETURN(const auto noted, catalog.damaged().Find(object));
+    DamagedObjects::Row all = row;
+    if (noted) {
+      all.whole |= noted->whole;
+      all.ranges.AddAll(noted->ranges);
+    }
+    if (kind) RETURN_IF_ERROR(catalog.damaged().Note(all));
     found_.insert(object);
   }
   damage_.clear();
@@ -270,7 +281,8 @@ Status Scrubber::ClearOldDamage(Catalog& catalog) {
     if (rows.empty()) return {};
     after = rows.back().object;
     for (const DamagedObjects::Row& row : rows) {
-      if (!found_.contains(row.object)) RETURN_IF_ERROR(catalog.damaged().Clear(row.object));
+      const bool is_right = noted_before_.contains(row.object) && !found_.contains(row.object);
+      if (is_right) RETURN_IF_ERROR(catalog.damaged().Clear(row.object));
     }
   }
 }

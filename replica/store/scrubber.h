@@ -119,7 +119,7 @@ class Scrubber {
   void Report(ScrubDifference difference) EXCLUDES(mutex_);
   void NoteDamage(DamagedObjects::Row row);
   // Writes to the catalog what was found so far.
-  Status KeepDamage(bool at_end);
+  Status KeepDamage(bool at_end, bool now);
   Status WriteDamage(Catalog& catalog);
   Status ClearOldDamage(Catalog& catalog);
 
@@ -132,6 +132,7 @@ class Scrubber {
   // Objects with several names that have been judged by one of them.
   std::unordered_set<ObjectId> judged_;
   std::map<ObjectId, DamagedObjects::Row> damage_;  // not in the catalog yet
+  std::unordered_set<ObjectId> noted_before_;       // in the catalog when it began
   std::unordered_set<ObjectId> found_;              // in the catalog
   bool owners_known_ = false;  // whether the tree can have the owners that the catalog has
   CondVar::Clock::time_point paced_{};

@@ -186,7 +186,11 @@ Status Scrubber::ReportContent(const File& file) {
     ++report_.unknown_files;
   }
   if (unknown > 0 && options_.resend_unknown) {
-    NoteDamage({file.object, false, file.unknown,
+    RangeSet blocks;
+    for (const ByteRange& range : file.unknown.ToVector()) {
+      blocks.Add({range.start / kBlock * kBlock, (range.end + kBlock - 1) / kBlock * kBlock});
+    }
+    NoteDamage({file.object, false, blocks,
                 std::to_string(unknown) + " bytes have no digest to compare with"});
   }
   if (unknown > 0) RETURN_IF_ERROR(KeepAskingFor(file));

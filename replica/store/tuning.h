@@ -119,10 +119,13 @@ inline constexpr size_t kMaxListedBytes = 4 << 20;
 // How long the listing of names on the disk goes on: redoes wait meanwhile.
 inline constexpr std::chrono::milliseconds kListingTime{15};
 inline constexpr std::chrono::seconds kTreeKeptFor{1};
-// The names of directories that are listed in pages: from how many and up to how many on they are
-// kept from one page to the next, and of how many directories.
+// What is said of one object, in bytes, and the rows of an earlier scrub that one may find right.
+inline constexpr size_t kMostSaidOfDamage = 1024;
+inline constexpr size_t kMostNotedBefore = 100'000;
+// The names of directories that are listed in pages: from how many on they are kept from one page
+// to the next, of how many directories of a volume, and what they take at most in the process.
 inline constexpr size_t kNamesKeptFrom = 2000;
-inline constexpr size_t kMostNamesKept = 2'000'000;
+inline constexpr size_t kMostNamesKeptBytes = 64 << 20;
 inline constexpr size_t kDirectoriesListed = 4;
 // Longer than a tick of the clock that filesystems take times from.
 inline constexpr int64_t kTickNs = 20'000'000;

@@ -62,7 +62,7 @@ void MakeWire(Corpus corpus) {
            Begin{kStage, kBase, 5}, Chunk{kStage, 1, 0, 3, "payload"},
            Commit{kStage, kBase, kCut, 1, 2, 3}, WaitApplied{kCut, 5}, GetSignature{kA, 1, 2},
            List{kA, Origin::kDisk, "after", true}, Find{{kA, kRootObject}, Origin::kDisk, true},
-           GetDigests{kA, 4096, 8192, 4096, HashAlgorithm::kMd5, true}}) {
+           GetDigests{kA, 4096, 8192, {4096, HashAlgorithm::kMd5, true}}}) {
     corpus.Add(0, EncodeRequest({SessionId(1, 1), body}));
   }
   const Listed listed{"known", kA, SomeAttributes(), Epoch(3)};

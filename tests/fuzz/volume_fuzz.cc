@@ -182,10 +182,11 @@ class Sequence {
             GetSignature{ObjectFrom(data_), NumberFrom(data_), data_.ConsumeIntegral<uint16_t>()});
         return;
       default:
-        (void)Ask(GetDigests{ObjectFrom(data_), NumberFrom(data_) & ~uint64_t{4095},
-                             data_.ConsumeIntegral<uint16_t>(), 4096,
-                             static_cast<HashAlgorithm>(data_.ConsumeIntegralInRange(0, 3)),
-                             data_.ConsumeBool()});
+        (void)Ask(GetDigests{ObjectFrom(data_),
+                             NumberFrom(data_) & ~uint64_t{4095},
+                             data_.ConsumeIntegral<uint16_t>(),
+                             {4096, static_cast<HashAlgorithm>(data_.ConsumeIntegralInRange(0, 3)),
+                              data_.ConsumeBool()}});
     }
   }
 

@@ -138,7 +138,7 @@ TEST_F(Tokens, AStolenSessionIsWorthNothing) {
              replica::Chunk{CutId(2, 2), 0, 0, 0, "chunk"},
              replica::Commit{CutId(2, 2), {}, {Epoch(1), CutId(1, 1)}, 0, 0, 0},
              replica::WaitApplied{}, replica::GetSignature{kRootObject, 0, 1},
-             replica::GetDigests{kRootObject, 0, 512, 512},
+             replica::GetDigests{kRootObject, 0, 512, {512}},
              replica::Find{{kRootObject}, replica::Origin::kDisk, true}}) {
       const std::string stolen = AnswerTo(*thief, body, session);
       EXPECT_EQ(stolen, AnswerTo(*thief, body, SessionId::Random())) << account;

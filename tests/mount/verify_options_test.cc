@@ -107,6 +107,31 @@ TEST_F(VerifyOptions, AVerifyGoesOnAfterTandemfsWasKilled) {
   const Outcome rest = mount_.Verify({"--resume", "--repair"});
   EXPECT_EQ(rest.code, 1) << rest;
   EXPECT_EQ(mount_.Verify().code, 0);
+  EXPECT_EQ(StoredVerifies(), 0u);
+}
+
+// A file is followed by its id, and what a verify of a part does is not what was interrupted.
+TEST_F(VerifyOptions, WhatIsRenamedAfterAnInterruptionIsStillCompared) {
+  MakeFiles();
+  ASSERT_TRUE(StartBoth());
+  ASSERT_TRUE(mount_.Sync());
+  for (int file = 0; file < kFiles; ++file) Damage(file);
+  Process verify({{Program("tandem"), "verify", mount_.path(), "--rate", "500K"}});
+  ASSERT_TRUE(WaitFor([this] { return StoredVerifies() == 1; }));
+  verify.Signal(SIGINT);
+  EXPECT_EQ(verify.Wait(), 8) << verify.out() << verify.err();
+  EXPECT_EQ(mount_.Verify({"no-such-file"}).code, 8);
+  EXPECT_EQ(mount_.Verify({"d0"}).code, 4);
+  for (int i = 0; i < kFiles / 10; ++i) {
+    stdfs::rename(mount_.path() + "/d" + std::to_string(i),
+                  mount_.path() + "/renamed" + std::to_string(i));
+  }
+  ASSERT_TRUE(mount_.Sync());
+  const Outcome rest = mount_.Verify({"--resume"});
+  EXPECT_EQ(rest.code, 4) << rest;
+  for (int file = 0; file < kFiles; ++file) {
+    EXPECT_NE(rest.out.find("/f" + std::to_string(file) + ": "), std::string::npos) << file;
+  }
 }
 
 TEST_F(VerifyOptions, HolesFilledWithZerosDifferOnlyInAllocation) {

@@ -181,7 +181,8 @@ void OddNumbers(Attack& attack) {
                Begin{CutId(2, 2), cut, UINT64_MAX}, Commit{CutId(2, 2), {}, cut, INT64_MIN, 0, 0},
                WaitApplied{cut, UINT32_MAX},
                GetSignature{kRootObject, cut.epoch.number(), kMaxDeltaWindow},
-               GetDigests{kRootObject, cut.epoch.number() & ~uint64_t{511}, kMaxDigestWindow, 512},
+               GetDigests{
+                   kRootObject, cut.epoch.number() & ~uint64_t{511}, kMaxDigestWindow, {512}},
                Chunk{CutId(2, 2), cut.epoch.number(), 0, 0, "x"}}) {
         const auto reply = attack.Ask(link, {session, body});
         if (reply && reply->code == ReplyCode::kOk && std::holds_alternative<Commit>(body)) {

@@ -332,7 +332,7 @@ TEST_F(Containment, Invariant5ObjectsOfAnotherVolumeCannotBeNamed) {
   EXPECT_EQ(other.Ship({DataRecord{secret, 0, 4, Encoding::kLiteral, "data", {}, 0, 0, 0}}).code,
             ReplyCode::kOk);
   EXPECT_EQ(other.Ask(GetSignature{secret, 0, 4096}).code, ReplyCode::kNotFound);
-  EXPECT_EQ(other.Ask(GetDigests{secret, 0, 4096, 4096}).code, ReplyCode::kNotFound);
+  EXPECT_EQ(other.Ask(GetDigests{secret, 0, 4096, {4096}}).code, ReplyCode::kNotFound);
   EXPECT_EQ(other.Ask(List{directory, Origin::kDisk, "", false}).code, ReplyCode::kNotFound);
   EXPECT_EQ(other.Ask(List{directory, Origin::kDatabase, "", false}).code, ReplyCode::kNotFound);
   for (const Origin origin : {Origin::kDisk, Origin::kDatabase}) {

@@ -43,7 +43,7 @@ std::vector<std::string> OneOfEach() {
         In(Commit{kStage, kBase, kCut, 1, 2, 3}), In(WaitApplied{kCut, 5}),
         In(GetSignature{kA, 1, 2}), In(List{kA, Origin::kDisk, "after", true}),
         In(Find{{kA, kRootObject}, Origin::kDisk, true}),
-        In(GetDigests{kA, 4096, 8192, 4096, HashAlgorithm::kMd5, true})}) {
+        In(GetDigests{kA, 4096, 8192, {4096, HashAlgorithm::kMd5, true}})}) {
     all.push_back(EncodeRequest(request));
   }
   const Listed listed{"known", kA, SomeAttributes(), Epoch(3)};

@@ -132,7 +132,8 @@ TEST(Messages, RequestsSurviveTheWire) {
   EXPECT_TRUE(with_digests.digests.drop_cache);
   EXPECT_TRUE(with_digests.digests.mark_holes);
   EXPECT_EQ(RoundTrip(Find{{kA, kB}, Origin::kDisk, true}).objects.size(), 2u);
-  const auto digests = RoundTrip(GetDigests{kA, 8192, 1 << 20, 4096, HashAlgorithm::kSha256, true});
+  const auto digests =
+      RoundTrip(GetDigests{kA, 8192, 1 << 20, {4096, HashAlgorithm::kSha256, true}});
   EXPECT_EQ(digests.digests.algorithm, HashAlgorithm::kSha256);
   EXPECT_TRUE(digests.digests.drop_cache);
   EXPECT_FALSE(digests.live);
@@ -260,10 +261,10 @@ TEST(Messages, RequestsBeyondLimitsAreRefused) {
   EXPECT_TRUE(refused(listing(kMaxListedContent + 1, 4096)));
   EXPECT_TRUE(refused(listing(4096, 0)));
   EXPECT_TRUE(refused(listing(kMaxListedContent, kMinDigestBlock))) << "too many digests";
-  EXPECT_TRUE(refused(GetDigests{kA, 0, 4096, 0}));
-  EXPECT_TRUE(refused(GetDigests{kA, 1, 4096, 4096}));
-  EXPECT_TRUE(refused(GetDigests{kA, 0, kMaxDigestWindow + 1, 1 << 20}));
-  EXPECT_TRUE(refused(GetDigests{kA, 0, kMaxDigestWindow, 512}));
+  EXPECT_TRUE(refused(GetDigests{kA, 0, 4096, {0}}));
+  EXPECT_TRUE(refused(GetDigests{kA, 1, 4096, {4096}}));
+  EXPECT_TRUE(refused(GetDigests{kA, 0, kMaxDigestWindow + 1, {1 << 20}}));
+  EXPECT_TRUE(refused(GetDigests{kA, 0, kMaxDigestWindow, {512}}));
   EXPECT_TRUE(refused(Commit{kStage, kCut, kBase, 0, 0, 0}));  // goes back
   EXPECT_TRUE(refused(Chunk{kStage, 0, kMaxMessageBytes + 1, 0, "x"}));
   EXPECT_TRUE(refused(Find{std::vector<ObjectId>(kMaxFindObjects + 1), Origin::kDatabase, false}));

@@ -56,7 +56,7 @@ TEST_F(Protocol, ReadersSeeDatabaseAndDisk) {
 
   for (const auto algorithm : {HashAlgorithm::kXxh3, HashAlgorithm::kBlake2b,
                                HashAlgorithm::kSha256, HashAlgorithm::kMd5}) {
-    const Reply reply = client_.Ask(GetDigests{kFile, 0, 1024, 512, algorithm, true});
+    const Reply reply = client_.Ask(GetDigests{kFile, 0, 1024, {512, algorithm, true}});
     ASSERT_EQ(reply.code, ReplyCode::kOk) << reply.message;
     const auto digests = std::get<Digests>(reply.body);
     auto hasher = Hasher::Create(algorithm).value();

@@ -94,7 +94,7 @@ inline void Refused(Attack& attack) {
       List{kRootObject, Origin::kDatabase, "", false},
       List{kRootObject, Origin::kDisk, "", true},
       Find{{kRootObject}, Origin::kDatabase, true},
-      GetDigests{kRootObject, 0, 512, 512},
+      GetDigests{kRootObject, 0, 512, {512}},
       Enrol{std::string(32, 'x'), "no request", "host"},
       Renew{},
       Renew{"no request"}};
