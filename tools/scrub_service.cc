@@ -5,15 +5,14 @@
 
 #include "meta/base/fd_path.h"
 #include "meta/base/printable.h"
-#include "meta/base/secret_file.h"
-#include "replica/accounts/account_files.h"
 #include "replica/accounts/rights.h"
 #include "tools/unix_connection.h"
 
 namespace tandem::tools {
 namespace {
 
-constexpr char kSocketName[] = "/control.sock";
+// Not beside the keys: whoever copies those need not meet a socket.
+constexpr char kSocketName[] = "/.control.sock";
 
 replica::VolumeKey KeyOf(const std::string& name) {
   const size_t slash = name.find('/');
@@ -24,16 +23,14 @@ replica::VolumeKey KeyOf(const std::string& name) {
 // Opens the directory of the socket. Its path through the descriptor is short enough for a socket's
 // address, whatever STORE is.
 Result<UniqueFd> OpenSocketDirectory(const std::string& store_path) {
-  const std::string path = store_path + "/" + replica::kAccountDirectory;
-  UniqueFd fd(open(path.c_str(), O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
-  if (!fd.valid()) return ErrnoError("open directory " + path);
+  UniqueFd fd(open(store_path.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+  if (!fd.valid()) return ErrnoError("open directory " + store_path);
   return fd;
 }
 
 }  // namespace
 
 Result<std::unique_ptr<UnixServer>> ScrubService::Listen(const std::string& store_path) {
-  RETURN_IF_ERROR(EnsureSecretDirectory(store_path + "/" + replica::kAccountDirectory));
   ASSIGN_OR_RETURN(const UniqueFd directory, OpenSocketDirectory(store_path));
   const std::string path = FdPath(directory.get()).c_str() + std::string(kSocketName);
   // Left behind by a tandemd that was killed: the store is locked, so there is no other.

@@ -1,5 +1,5 @@
 // Answers requests about scrubs of a store. They are those of tools/control.h: JSON objects with
-// "op". In a running tandemd they come over STORE/.tandemd/control.sock, which only the store's
+// "op". In a running tandemd they come over STORE/.control.sock, which only the store's
 // owner and root may use; `tandemd scrub` on a store that no daemon has asks itself.
 //
 //   {"op": "volumes"}                                 -> {"volumes": [NAME, ...]}

@@ -448,26 +448,22 @@ Status ContentWriter::Complete(ObjectId object) {
   if (active.fd.valid()) --open_files_;
   active_.erase(object);
   if (some_are_damaged_) RETURN_IF_ERROR(SettleDamage(object));
-  RETURN_IF_ERROR(NoteDamage(object));
+  RETURN_IF_ERROR(NoteMismatch(object));
   return digests_.End(object);
 }
 
-// What an earlier, interrupted redo has written is no damage, and looks the same. So does what was
-// cut off to make room.
-Status ContentWriter::NoteDamage(ObjectId object) {
+// What an earlier, interrupted redo has written looks the same as damage. So does what was cut off
+// to make room. The blocks are unknown from now on, and a scrub says so.
+Status ContentWriter::NoteMismatch(ObjectId object) {
   ASSIGN_OR_RETURN(RangeSet mismatched, digests_.TakeMismatched(object));
   if (state_.place.edits == nullptr || state_.place.cramped) return {};
   ASSIGN_OR_RETURN(const uint64_t size, digests_.SizeOf(object));
   mismatched.Remove(ByteRange::From(size));
   if (mismatched.empty()) return {};
-  DamagedObjects& damaged = state_.place.catalog.damaged();
-  ASSIGN_OR_RETURN(auto row, damaged.Find(object));
-  const std::string what = "content was not what was applied before when a part of it was written";
-  if (!row) row = DamagedObjects::Row{object, false, {}, what};
-  row->ranges.AddAll(mismatched);
   ASSIGN_OR_RETURN(const std::string path, state_.FinalPathOf(object));
-  LogWarning("{} is damaged: {}", Printable(path), what);
-  return damaged.Note(*row);
+  LogWarning("{}: content was not what was applied before when a part of it was written",
+             Printable(path));
+  return {};
 }
 
 // Its attributes are right now, and its names will be (Gatherer).

@@ -65,8 +65,8 @@ class ContentWriter {
   Result<UniqueFd> OpenPath(ObjectId object);
   Result<int> OpenForWriting(ObjectId object);
   Status Complete(ObjectId object);
-  // Notes the damage that writing it has shown.
-  Status NoteDamage(ObjectId object);
+  // Says in the log which old content was not what the digests say.
+  Status NoteMismatch(ObjectId object);
   // Removes from the table of damaged objects what the records have made right.
   Status SettleDamage(ObjectId object);
   Result<meta::Attributes> FinalAttributes(ObjectId object, Active& active);

@@ -89,11 +89,12 @@ std::vector<VerifyLeft> Verifier::LeftNow() {
 }
 
 Status Verifier::AddLeft(const VerifyLeft& left) {
-  Result<Item> item = Item{left.what, left.object, left.path, {}};
-  const bool by_path = left.object.id.is_null() || tree_.by_names() != nullptr;
-  if (by_path) item = Resolve(left.path);
-  if (!item && item.error().kind() == ErrorKind::kUsage) {
-    // Removed, or renamed to where it may not be looked for any more.
+  auto item = Resolve(left.path);
+  const bool was_renamed = !item || item->object.id != left.object.id;
+  if (was_renamed && !left.object.id.is_null() && tree_.by_names() == nullptr) {
+    item = Item{left.what, left.object, left.path, {}};
+  } else if (!item && item.error().kind() == ErrorKind::kUsage) {
+    // Removed, or renamed to where nothing will be looked for any more.
     tally_.AddUnjudged(left.path);
     return {};
   }

@@ -57,6 +57,8 @@ inline VerifyLeft LeftOf(const VerifyItem& item) {
   VerifyLeft left{item.what,  item.path,  item.object, {},
                   item.after, item.up_to, item.offset, item.end};
   if (item.what == VerifyItem::What::kName) left.name = item.name;
+  const bool is_the_rest = item.nothing_from != nullptr && item.offset >= *item.nothing_from;
+  if (is_the_rest) left.end = 0;
   return left;
 }
 

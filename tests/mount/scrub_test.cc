@@ -166,7 +166,7 @@ TEST_F(Scrub, AWriteBlessesNoRot) {
   WriteAt(mount_.path() + "/large", 5 * kBlock + 8192, RandomBytes(4096, 9));
   WriteAt(mount_.path() + "/large", 8 * kBlock, RandomBytes(kBlock, 10));
   EXPECT_TRUE(WaitFor([this] {
-    return replica_.process().err().find("large is damaged") != std::string::npos;
+    return replica_.process().err().find("large: content was not what") != std::string::npos;
   })) << "the write has shown it";
   EXPECT_TRUE(mount_.WaitForState("current"));
   EXPECT_TRUE(WaitFor([this] { return mount_.Tandem("sync").code == 0; }));
@@ -174,8 +174,11 @@ TEST_F(Scrub, AWriteBlessesNoRot) {
   EXPECT_EQ(outcome.code, kDamaged);
   EXPECT_THAT(Found(outcome), ElementsAre("content: large"));
   EXPECT_THAT(outcome.out, HasSubstr("1 of 24 blocks"));
+  EXPECT_THAT(outcome.out, HasSubstr("unknown"));
   EXPECT_TRUE(IsMended());
-  EXPECT_TRUE(IsAsApplied());
+  EXPECT_FALSE(IsAsApplied()) << "the block that was written in part is unknown";
+  (void)Run({"--unknown"});
+  EXPECT_TRUE(WaitFor([this] { return static_cast<bool>(IsAsApplied()); }));
   EXPECT_TRUE(Converges());
 }
 
