@@ -42,7 +42,6 @@ struct VerifyOptions {
   std::string mountpoint;
   std::vector<std::string> paths;
   std::string replica;
-  bool full = false;
   bool drop_caches = false;
   bool repair = false;
   std::string hash = "xxh3";

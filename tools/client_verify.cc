@@ -247,7 +247,6 @@ Result<int> RunVerify(const VerifyOptions& options) {
   RETURN_IF_ERROR(FlushMount(socket, std::chrono::steady_clock::time_point::max()));
   Json request = {{"op", "verify"},
                   {"paths", paths},
-                  {"full", options.full},
                   {"drop_caches", options.drop_caches},
                   {"repair", options.repair},
                   {"hash", options.hash},

@@ -11,7 +11,7 @@
 namespace tandem::tools {
 namespace {
 
-// Not beside the keys: whoever copies those need not meet a socket.
+// Not beside the keys, so that a copy of those has no socket in it.
 constexpr char kSocketName[] = "/.control.sock";
 
 replica::VolumeKey KeyOf(const std::string& name) {

@@ -77,9 +77,10 @@ Subcommands Declare(CLI::App& app, StatusOptions& status, SyncOptions& sync, Pau
   commands.verify->add_option("PATH", verify.paths,
                               "only these files and directories, and everything below them");
   commands.verify->add_option("--replica", verify.replica, "only this replica");
-  commands.verify->add_flag("--full", verify.full,
-                            "compare all content, whatever times and sizes say (this version does "
-                            "so in any case)");
+  commands.verify->add_flag_callback(
+      "--full", [] {},
+      "compare all content, whatever times and sizes say (this version does "
+      "so in any case)");
   commands.verify->add_flag("--drop-caches", verify.drop_caches,
                             "read content from the devices, not from what the kernel has cached");
   commands.verify->add_flag("--repair", verify.repair, "send what differs to the replica again");

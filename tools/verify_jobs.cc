@@ -25,8 +25,8 @@ constexpr int kFormat = 1;
 // A client polls several times a second.
 constexpr std::chrono::seconds kAbandonedAfter{30};
 // The options that decide what is compared: an interrupted verify goes on with its own.
-constexpr const char* kStoredOptions[] = {"paths",      "full", "drop_caches",
-                                          "allocation", "hash", "block_size"};
+constexpr const char* kStoredOptions[] = {"paths", "drop_caches", "allocation", "hash",
+                                          "block_size"};
 
 Result<replica::HashAlgorithm> AlgorithmOf(const std::string& name) {
   if (name == "xxh3") return replica::HashAlgorithm::kXxh3;

@@ -194,18 +194,25 @@ Status ContentDigests::Resize(ObjectId object, uint64_t size, const Opener& open
   return size < now ? Shrink(object, size, open) : Status();
 }
 
+// Loads a block whose length changes. Returns false, and loads nothing, if it is all zeros: then it
+// stays so.
+Result<bool> ContentDigests::LoadUnlessZeros(ObjectId object, uint64_t block, uint64_t size,
+                                             const Opener& open) {
+  if (!IsCurrent(object, block)) {
+    ASSIGN_OR_RETURN(const BlockDigests::Digest digest, table_.Find(object, block));
+    if (digest == BlockDigests::kZeros) return false;
+  }
+  RETURN_IF_ERROR(Load(object, block, size, open));
+  return true;
+}
+
 // The file gets zeros at its end.
 Status ContentDigests::Grow(ObjectId object, uint64_t size, const Opener& open) {
   ASSIGN_OR_RETURN(const uint64_t now, SizeOf(object));
   const uint64_t last = now / kBlock;
   if (now % kBlock != 0) {
-    bool zeros = false;
-    if (!IsCurrent(object, last)) {
-      ASSIGN_OR_RETURN(const BlockDigests::Digest digest, table_.Find(object, last));
-      zeros = digest == BlockDigests::kZeros;
-    }
-    if (!zeros) {
-      RETURN_IF_ERROR(Load(object, last, now, open));
+    ASSIGN_OR_RETURN(const bool loaded, LoadUnlessZeros(object, last, now, open));
+    if (loaded) {
       const bool all_covered = current_.covered >= current_.length;
       SetLength(LengthOf(last, size));
       if (all_covered) current_.covered = current_.length;
@@ -220,13 +227,8 @@ Status ContentDigests::Shrink(ObjectId object, uint64_t size, const Opener& open
   ASSIGN_OR_RETURN(const uint64_t now, SizeOf(object));
   const uint64_t last = size / kBlock;
   if (size % kBlock != 0) {
-    bool zeros = false;
-    if (!IsCurrent(object, last)) {
-      ASSIGN_OR_RETURN(const BlockDigests::Digest digest, table_.Find(object, last));
-      zeros = digest == BlockDigests::kZeros;
-    }
-    if (!zeros) {
-      RETURN_IF_ERROR(Load(object, last, now, open));
+    ASSIGN_OR_RETURN(const bool loaded, LoadUnlessZeros(object, last, now, open));
+    if (loaded) {
       SetLength(size % kBlock);
       current_.covered = std::min(current_.covered, current_.length);
     }

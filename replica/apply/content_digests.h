@@ -75,6 +75,7 @@ class ContentDigests {
   }
   // Makes the block the current one, with what it has of a file of `size` bytes.
   Status Load(ObjectId object, uint64_t block, uint64_t size, const Opener& open);
+  Result<bool> LoadUnlessZeros(ObjectId object, uint64_t block, uint64_t size, const Opener& open);
   Status Flush();
   void DropCurrent() { current_ = Current(); }
   // Gives the current block zeros at its end, or cuts it.

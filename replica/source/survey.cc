@@ -143,9 +143,8 @@ Result<Survey::Ours> Survey::ReadOurs(const VerifyItem& directory, const meta::S
     ours.object = std::move(named->ref);
     ASSIGN_OR_RETURN(ours.attributes, named->object.ReadAttributes(meta::WithXattrs::kYes));
     const meta::Attributes& attributes = ours.attributes;
-    const bool listed_with_digests = options_.content && attributes.kind == meta::Kind::kFile &&
-                                     attributes.size > 0 && attributes.link_count == 1 &&
-                                     IsSmall(attributes.size);
+    const bool listed_with_digests = attributes.kind == meta::Kind::kFile && attributes.size > 0 &&
+                                     attributes.link_count == 1 && IsSmall(attributes.size);
     if (!listed_with_digests) return {};
     rate_.Take(attributes.size, 1, stopping_);
     ASSIGN_OR_RETURN(const int fd, named->object.ContentFd());
@@ -230,10 +229,8 @@ Status Survey::CompareNames(const PeerSession& session, VerifyItem& item) {
     ask.with_xattrs = true;
     ask.after = item.after;
     ask.up_to = item.up_to;
-    if (options_.content) {
-      const uint64_t most = uint64_t{options_.digests.block_size} * (kMaxListedDigests - 1);
-      ask.digests_up_to = std::min(kMaxListedContent, most);
-    }
+    const uint64_t most = uint64_t{options_.digests.block_size} * (kMaxListedDigests - 1);
+    ask.digests_up_to = std::min(kMaxListedContent, most);
     ask.digests = options_.digests;
     ASSIGN_OR_RETURN(PeerSession::Pending answer, session.Send(std::move(ask)));
     RETURN_IF_ERROR(ours.ReadAhead());
@@ -308,7 +305,7 @@ void Survey::CompareListed(const VerifyItem& directory, const Ours* ours, const 
     Add(std::move(next));
     return;
   }
-  if (attributes.kind != meta::Kind::kFile || attributes.size == 0 || !options_.content) return;
+  if (attributes.kind != meta::Kind::kFile || attributes.size == 0) return;
   next.what = What::kContent;
   if (ours->digests.empty() || theirs->digests.empty()) {
     if (attributes.link_count == 1 || IsFirstName(ours->object->id)) Add(std::move(next));

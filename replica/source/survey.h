@@ -30,7 +30,6 @@ namespace tandem::replica {
 class Survey {
  public:
   struct Options {
-    bool content = false;
     DigestOptions digests;
     bool idle_io = false;  // reads with the I/O priority "idle"
   };

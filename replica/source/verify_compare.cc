@@ -1,37 +1,19 @@
 #include "replica/source/verify_compare.h"
 
-#include <cstdio>
-
 #include "meta/base/printable.h"
+#include "meta/source/attribute_text.h"
 
 namespace tandem::replica {
-namespace {
-
-std::string Octal(uint32_t mode) {
-  char text[16];
-  snprintf(text, sizeof text, "%04o", mode);
-  return text;
-}
-
-std::string Show(const meta::Timestamp& time) {
-  char text[48];
-  snprintf(text, sizeof text, "%lld.%09u", static_cast<long long>(time.seconds), time.nanoseconds);
-  return text;
-}
-
-}  // namespace
-
 std::string Versus(const std::string& what, const std::string& ours, const std::string& theirs) {
   return what + " " + ours + ", replica " + theirs;
 }
 
 std::string AttributeDifference(const meta::Attributes& ours, const meta::Attributes& theirs) {
   if (ours.permissions != theirs.permissions) {
-    return Versus("mode", Octal(ours.permissions), Octal(theirs.permissions));
+    return Versus("mode", meta::ModeText(ours.permissions), meta::ModeText(theirs.permissions));
   }
   if (ours.uid != theirs.uid || ours.gid != theirs.gid) {
-    return Versus("owner", std::to_string(ours.uid) + ":" + std::to_string(ours.gid),
-                  std::to_string(theirs.uid) + ":" + std::to_string(theirs.gid));
+    return Versus("owner", meta::OwnerText(ours), meta::OwnerText(theirs));
   }
   if (ours.size != theirs.size) {
     return Versus("size", std::to_string(ours.size), std::to_string(theirs.size));
@@ -43,7 +25,7 @@ std::string AttributeDifference(const meta::Attributes& ours, const meta::Attrib
     return Versus("target", Printable(ours.link_target), Printable(theirs.link_target));
   }
   if (ours.modify_time != theirs.modify_time) {
-    return Versus("mtime", Show(ours.modify_time), Show(theirs.modify_time));
+    return Versus("mtime", meta::TimeText(ours.modify_time), meta::TimeText(theirs.modify_time));
   }
   const bool has_links = ours.kind != meta::Kind::kDirectory;
   if (has_links && ours.link_count != theirs.link_count) {

@@ -141,8 +141,6 @@ Status Scrubber::ScrubAll() {
   bool is_empty = false;
   RETURN_IF_ERROR(InSlice([&](Slice& slice) -> Status {
     ASSIGN_OR_RETURN(is_empty, slice.catalog.IsEmpty());
-    ASSIGN_OR_RETURN(const auto noted, slice.catalog.damaged().List(kMostNotedBefore));
-    for (const DamagedObjects::Row& row : noted) noted_before_.insert(row.object);
     ASSIGN_OR_RETURN(const AppliedCut applied, slice.catalog.Applied());
     if (!is_empty && applied.IsNowhere()) {
       return MakeError(ErrorKind::kRefused,
@@ -259,7 +257,7 @@ Status Scrubber::WriteDamage(Catalog& catalog) {
   for (const auto& [object, row] : damage_) {
     // It may have been removed since it was judged.
     ASSIGN_OR_RETURN(const auto kind, catalog.FindKind(object));
-    // What a redo has noted of it meanwhile is known from there alone.
+    // What an earlier scrub found may be unknown by now, and is known from there alone.
     ASSIGN_OR_RETURN(const auto noted, catalog.damaged().Find(object));
     DamagedObjects::Row all = row;
     if (noted) {
@@ -281,8 +279,7 @@ Status Scrubber::ClearOldDamage(Catalog& catalog) {
     if (rows.empty()) return {};
     after = rows.back().object;
     for (const DamagedObjects::Row& row : rows) {
-      const bool is_right = noted_before_.contains(row.object) && !found_.contains(row.object);
-      if (is_right) RETURN_IF_ERROR(catalog.damaged().Clear(row.object));
+      if (!found_.contains(row.object)) RETURN_IF_ERROR(catalog.damaged().Clear(row.object));
     }
   }
 }

@@ -132,7 +132,6 @@ class Scrubber {
   // Objects with several names that have been judged by one of them.
   std::unordered_set<ObjectId> judged_;
   std::map<ObjectId, DamagedObjects::Row> damage_;  // not in the catalog yet
-  std::unordered_set<ObjectId> noted_before_;       // in the catalog when it began
   std::unordered_set<ObjectId> found_;              // in the catalog
   bool owners_known_ = false;  // whether the tree can have the owners that the catalog has
   CondVar::Clock::time_point paced_{};

@@ -165,8 +165,7 @@ Status Scrubber::Rejudge(File& file, uint64_t block) {
   });
 }
 
-// What was found by writing into it, or by an earlier scrub, and is unknown now, is not right
-// again.
+// What an earlier scrub found, and is unknown now, is not right again.
 Status Scrubber::KeepAskingFor(const File& file) {
   return InSlice([&](Slice& slice) -> Status {
     ASSIGN_OR_RETURN(const auto row, slice.catalog.damaged().Find(file.object));

@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "meta/base/printable.h"
+#include "meta/source/attribute_text.h"
 #include "replica/apply/foreign_edits.h"
 #include "replica/apply/own_labels.h"
 #include "replica/apply/special_attributes.h"
@@ -15,24 +16,8 @@
 namespace tandem::replica {
 namespace {
 
-std::string Octal(uint32_t mode) {
-  char text[16];
-  snprintf(text, sizeof text, "%04o", mode);
-  return text;
-}
-
 std::string Versus(const std::string& what, const std::string& here, const std::string& applied) {
   return what + " " + here + ", applied was " + applied;
-}
-
-std::string Show(const meta::Timestamp& time) {
-  char text[48];
-  snprintf(text, sizeof text, "%lld.%09u", static_cast<long long>(time.seconds), time.nanoseconds);
-  return text;
-}
-
-std::string OwnerOf(const meta::Attributes& attributes) {
-  return std::to_string(attributes.uid) + ":" + std::to_string(attributes.gid);
 }
 
 // Returns what differs in attributes other than mtime and size; empty: nothing.
@@ -40,10 +25,10 @@ std::string OtherDifference(const meta::Attributes& applied, const meta::Attribu
                             bool owners_known) {
   const bool modes_known = geteuid() == 0 && here.kind != meta::Kind::kSymlink;
   if (modes_known && here.uid == applied.uid && here.permissions != applied.permissions) {
-    return Versus("mode", Octal(here.permissions), Octal(applied.permissions));
+    return Versus("mode", meta::ModeText(here.permissions), meta::ModeText(applied.permissions));
   }
   if (owners_known && (here.uid != applied.uid || here.gid != applied.gid)) {
-    return Versus("owner", OwnerOf(here), OwnerOf(applied));
+    return Versus("owner", meta::OwnerText(here), meta::OwnerText(applied));
   }
   if (IsDevice(here.kind) && here.device != applied.device) {
     return Versus("device", std::to_string(here.device), std::to_string(applied.device));
@@ -142,7 +127,8 @@ Status Scrubber::JudgeObject(Slice& slice, ObjectId object, const CatalogObject&
     differs("attribute", Versus("size", std::to_string(here.size), std::to_string(applied.size)),
             true);
   } else if (other_time) {
-    differs("attribute", Versus("mtime", Show(here.modify_time), Show(applied.modify_time)),
+    differs("attribute",
+            Versus("mtime", meta::TimeText(here.modify_time), meta::TimeText(applied.modify_time)),
             is_file);
   }
   if (const std::string what = OtherDifference(applied, here, owners_known_); !what.empty()) {

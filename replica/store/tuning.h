@@ -97,7 +97,7 @@ inline constexpr std::chrono::milliseconds kScrubPause{200};
 inline constexpr size_t kScrubbedAtATime = 512;
 // Content that is read before it is compared.
 inline constexpr uint64_t kScrubReadBytes = 1 << 20;
-// A scrub whose report nobody has asked for this long gives way to another: whoever started it is
+// A scrub whose report nobody has asked for this long gives way to another: its client is
 // gone.
 inline constexpr std::chrono::seconds kScrubForgotten{30};
 // How often a schedule looks which volume is due, and how its scrub is going.
@@ -119,9 +119,8 @@ inline constexpr size_t kMaxListedBytes = 4 << 20;
 // How long the listing of names on the disk goes on: redoes wait meanwhile.
 inline constexpr std::chrono::milliseconds kListingTime{15};
 inline constexpr std::chrono::seconds kTreeKeptFor{1};
-// What is said of one object, in bytes, and the rows of an earlier scrub that one may find right.
+// What is said of one damaged object, in bytes.
 inline constexpr size_t kMostSaidOfDamage = 1024;
-inline constexpr size_t kMostNotedBefore = 100'000;
 // The names of directories that are listed in pages: from how many on they are kept from one page
 // to the next, of how many directories of a volume, and what they take at most in the process.
 inline constexpr size_t kNamesKeptFrom = 2000;
