@@ -6,13 +6,11 @@
 #include "meta/base/fd_path.h"
 #include "meta/base/printable.h"
 #include "replica/accounts/rights.h"
+#include "replica/store/store_layout.h"
 #include "tools/unix_connection.h"
 
 namespace tandem::tools {
 namespace {
-
-// Not beside the keys, so that a copy of those has no socket in it.
-constexpr char kSocketName[] = "/.control.sock";
 
 replica::VolumeKey KeyOf(const std::string& name) {
   const size_t slash = name.find('/');
@@ -28,11 +26,15 @@ Result<UniqueFd> OpenSocketDirectory(const std::string& store_path) {
   return fd;
 }
 
+std::string SocketPathIn(const UniqueFd& directory) {
+  return std::string(FdPath(directory.get()).c_str()) + "/" + replica::kControlSocket;
+}
+
 }  // namespace
 
 Result<std::unique_ptr<UnixServer>> ScrubService::Listen(const std::string& store_path) {
   ASSIGN_OR_RETURN(const UniqueFd directory, OpenSocketDirectory(store_path));
-  const std::string path = FdPath(directory.get()).c_str() + std::string(kSocketName);
+  const std::string path = SocketPathIn(directory);
   // Left behind by a tandemd that was killed: the store is locked, so there is no other.
   unlink(path.c_str());
   return UnixServer::Listen(path, UnixServer::Limits(),
@@ -108,7 +110,7 @@ Result<Json> AskStore(const std::string& store_path, const Json& request,
   };
   const auto directory = OpenSocketDirectory(store_path);
   if (!directory) return unreachable(directory.error());
-  const std::string path = FdPath(directory->get()).c_str() + std::string(kSocketName);
+  const std::string path = SocketPathIn(*directory);
   if (access(path.c_str(), F_OK) != 0) {
     return unreachable(Error(ErrorKind::kSystem, errno, "find its control socket"));
   }

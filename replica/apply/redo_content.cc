@@ -398,9 +398,8 @@ Result<meta::Attributes> ContentWriter::FinalAttributes(ObjectId object, Active&
   } else if (row) {
     // There was data alone. The attributes are as before, except that the file may be longer.
     attributes = row->attributes;
-    struct stat stat_buffer;
-    if (active.fd.valid() && fstat(active.fd.get(), &stat_buffer) == 0) {
-      attributes.size = std::max(attributes.size, static_cast<uint64_t>(stat_buffer.st_size));
+    if (attributes.kind == meta::Kind::kFile) {
+      ASSIGN_OR_RETURN(attributes.size, digests_.SizeOf(object));
     }
   }
   if (active.xattrs) {
@@ -453,10 +452,13 @@ Status ContentWriter::Complete(ObjectId object) {
 }
 
 // What an earlier, interrupted redo has written looks the same as damage. So does what was cut off
-// to make room. The blocks are unknown from now on, and a scrub says so.
+// to make room, and, in content that came as a file, what a later record of its stage has written
+// over. The blocks are unknown from now on, and a scrub says so.
 Status ContentWriter::NoteMismatch(ObjectId object) {
   ASSIGN_OR_RETURN(RangeSet mismatched, digests_.TakeMismatched(object));
   if (state_.place.edits == nullptr || state_.place.cramped) return {};
+  const Plan::Object* planned = state_.plan.Find(object);
+  if (planned != nullptr && planned->file_stage != nullptr) return {};
   ASSIGN_OR_RETURN(const uint64_t size, digests_.SizeOf(object));
   mismatched.Remove(ByteRange::From(size));
   if (mismatched.empty()) return {};

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <string_view>
 #include <unordered_set>
@@ -113,9 +114,12 @@ Status Placer::PlaceAt(ObjectId object, const EntryKey& key, bool last) {
 }
 
 // If the filesystem treats two names as the same (letters of either case), the other name stays.
+// The directory then lists only that one; of an object with two links it lists both.
 Status Placer::CheckNotOneName(const UniqueFd& parent, const EntryKey& key,
                                const std::optional<InodeId>& standing) {
   if (!standing) return {};
+  ASSIGN_OR_RETURN(const auto listed, NamesIn(parent.get()));
+  if (std::ranges::find(listed, key.name) != listed.end()) return {};
   ASSIGN_OR_RETURN(const auto other, state_.place.catalog.FindInode(*standing));
   if (!other) return {};
   ASSIGN_OR_RETURN(const auto names, state_.plan.FinalNames(*other));

@@ -20,6 +20,10 @@
 
 namespace tandem::replica {
 
+// The socket in STORE at which a running tandemd answers (tools/scrub_service.h). Not beside the
+// keys, so that a copy of those has no socket in it.
+inline constexpr char kControlSocket[] = ".control.sock";
+
 // Names a volume of a store.
 struct VolumeKey {
   std::string account;

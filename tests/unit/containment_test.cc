@@ -13,6 +13,7 @@
 #include <thread>
 
 #include "replica/store/store.h"
+#include "tests/unit/failing_calls.h"
 #include "tests/unit/replica_client.h"
 #include "tests/unit/replica_model.h"
 
@@ -259,6 +260,21 @@ TEST_F(Containment, Invariant5ALinkOutOfTheTreeIsTheReplicasFileUntilItIsReplace
   BringUpToDate();
   std::ifstream file(taken);
   EXPECT_EQ(std::string(std::istreambuf_iterator<char>(file), {}), "content");
+  ExpectTheTree();
+}
+
+// A second name of one of the replica's files is not one that the filesystem takes for the same.
+TEST_F(Containment, Invariant5ALinkWithinTheTreeGivesWayToWhatIsToHaveTheName) {
+  model_.Make("n1", Kind::kFile, "content");
+  BringUpToDate();
+  test::ForbidNames("n2");
+  model_.Make("n2", Kind::kFile, "another");
+  const Reply reply = client_->Ship(Changes());
+  test::ForbidNames("");
+  shipped_ = model_;
+  ASSERT_EQ(std::get<Position>(reply.body).short_count, 1u) << reply.message;
+  ASSERT_EQ(link(Tree("n1").c_str(), Tree("n2").c_str()), 0);
+  BringUpToDate();
   ExpectTheTree();
 }
 
