@@ -10,6 +10,7 @@
 
 #include <cstring>
 #include <fstream>
+#include <sstream>
 #include <random>
 
 #include "meta/base/unique_fd.h"
@@ -67,7 +68,9 @@ void WriteAt(const std::string& path, uint64_t offset, std::string_view bytes) {
 std::string Read(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
   EXPECT_TRUE(file) << path << ": " << strerror(errno);
-  return {std::istreambuf_iterator<char>(file), {}};
+  std::ostringstream content;
+  content << file.rdbuf();
+  return std::move(content).str();
 }
 
 std::string ReadAt(const std::string& path, uint64_t offset, size_t length) {

@@ -2,9 +2,12 @@
 
 #include <fcntl.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
 #include <unistd.h>
 
+#include <cstdlib>
+#include <cstring>
 #include <filesystem>
 
 #include "meta/base/unique_fd.h"
@@ -78,15 +81,47 @@ AssertionResult LoopDisk::Restart() {
 AssertionResult LoopDisk::Damage(std::string_view content) {
   const AssertionResult unmounted = Unmount();
   if (!unmounted) return unmounted;
+  const UniqueFd image(open(image_.c_str(), O_RDONLY | O_CLOEXEC));
+  const size_t size = std::filesystem::file_size(image_);
+  void* const disk = mmap(nullptr, size, PROT_READ, MAP_SHARED, image.get(), 0);
+  if (disk == MAP_FAILED) return AssertionFailure() << "map " << image_;
+  const void* const found = memmem(disk, size, content.data(), content.size());
+  const auto at = static_cast<const char*>(found) - static_cast<const char*>(disk);
+  munmap(disk, size);
+  if (found == nullptr) return AssertionFailure() << "not found on " << image_;
+  if (AssertionResult flipped = FlipByteAt(at); !flipped) return flipped;
+  return MountImage();
+}
+
+AssertionResult LoopDisk::DamageInode(const std::string& path) {
+  const AssertionResult unmounted = Unmount();
+  if (!unmounted) return unmounted;
+  const auto number_after = [](const std::string& text, const std::string& words, int base) {
+    const size_t at = text.find(words);
+    return at == std::string::npos ? 0L : strtol(text.c_str() + at + words.size(), nullptr, base);
+  };
+  const Outcome super = Execute({"debugfs", "-R", "show_super_stats -h", image_});
+  const Outcome where = Execute({"debugfs", "-R", "imap \"" + path + "\"", image_});
+  const off_t block_size = number_after(super.out, "Block size:", 10);
+  const off_t block = number_after(where.out, "located at block ", 10);
+  if (block_size == 0 || block == 0) {
+    return AssertionFailure() << "find inode of " << path << ": " << super << where;
+  }
+  constexpr off_t kModifyTime = 0x10;  // in the inode
+  const off_t inode = block * block_size + number_after(where.out, ", offset ", 16);
+  if (AssertionResult flipped = FlipByteAt(inode + kModifyTime); !flipped) return flipped;
+  return MountImage();
+}
+
+AssertionResult LoopDisk::FlipByteAt(off_t at) {
   const UniqueFd image(open(image_.c_str(), O_RDWR | O_CLOEXEC));
-  const std::string disk = Read(image_);
-  const size_t at = disk.find(content);
-  if (at == std::string::npos) return AssertionFailure() << "not found on " << image_;
-  const char flipped = static_cast<char>(~content[0]);
-  if (pwrite(image.get(), &flipped, 1, static_cast<off_t>(at)) != 1 || fsync(image.get()) != 0) {
+  char byte = 0;
+  if (pread(image.get(), &byte, 1, at) != 1) return AssertionFailure() << "read " << image_;
+  byte = static_cast<char>(~byte);
+  if (pwrite(image.get(), &byte, 1, at) != 1 || fsync(image.get()) != 0) {
     return AssertionFailure() << "write " << image_;
   }
-  return MountImage();
+  return AssertionSuccess();
 }
 
 }  // namespace tandem::test

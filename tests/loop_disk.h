@@ -28,12 +28,16 @@ class LoopDisk {
   // Unmounts, damages the disk in the block where it holds `content`, and mounts it again. Needs a
   // filesystem that notices: btrfs.
   ::testing::AssertionResult Damage(std::string_view content);
+  // Likewise the inode of what is at `path` (below the disk's root, with a leading slash). Needs
+  // ext4.
+  ::testing::AssertionResult DamageInode(const std::string& path);
 
   const std::string& directory() const { return directory_; }
 
  private:
   ::testing::AssertionResult Unmount();
   ::testing::AssertionResult MountImage();
+  ::testing::AssertionResult FlipByteAt(off_t at);
 
   const std::string image_;
   const std::string type_;

@@ -114,6 +114,10 @@ class Printer {
           "writes it",
           path.get<std::string>());
     }
+    if (const auto more = outcome.last.value("more_differences", size_t{0}); more != 0) {
+      PrintLine("and {} more, too many to keep{}", more,
+                options_.repair ? ": their repair was not confirmed; verify once more" : "");
+    }
     if (!failure.empty()) Complain("tandem", "verify " + replica_ + ": " + failure);
     PrintLine("replica {}: {} ({} objects, {} bytes of content compared)", replica_, verdict,
               outcome.last.value("objects", uint64_t{0}), outcome.last.value("bytes", uint64_t{0}));
@@ -192,11 +196,13 @@ Result<Outcome> Await(const std::string& socket, const std::vector<int64_t>& job
   while (true) {
     if (interrupted != 0) {
       progress.Clear();
+      Status all;
       for (size_t i = which; i < jobs.size(); ++i) {
-        ASSIGN_OR_RETURN(const Json stopped,
-                         AskControl(socket, {{"op", "verify-stop"}, {"job", jobs[i]}}, kAnswerMs));
-        (void)stopped;
+        const auto stopped =
+            AskControl(socket, {{"op", "verify-stop"}, {"job", jobs[i]}}, kAnswerMs);
+        if (!stopped && all) all = tl::unexpected<Error>(stopped.error());
       }
+      RETURN_IF_ERROR(all);
       return MakeError(ErrorKind::kCancelled, "verify: interrupted (--resume goes on from here)");
     }
     const bool prints = !repairs || outcome.last.value("finished", false);
@@ -228,6 +234,7 @@ Result<Outcome> Await(const std::string& socket, const std::vector<int64_t>& job
                    AskControl(socket, {{"op", "verify-stop"}, {"job", job}}, kAnswerMs));
   (void)stopped;
   outcome.last.erase("differences");
+  outcome.left += outcome.last.value("more_differences", size_t{0});
   return outcome;
 }
 

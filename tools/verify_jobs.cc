@@ -6,7 +6,9 @@
 #include <cstring>
 #include <fstream>
 #include <limits>
+#include <set>
 #include <sstream>
+#include <tuple>
 #include <utility>
 
 #include "meta/base/hex.h"
@@ -24,6 +26,9 @@ using replica::VerifyReport;
 constexpr int kFormat = 1;
 // A client polls several times a second.
 constexpr std::chrono::seconds kAbandonedAfter{30};
+// How long a client waits for its verify to end, and how often that is looked for.
+constexpr std::chrono::seconds kMostEnding{5};
+constexpr std::chrono::milliseconds kLookForEnd{2};
 // The options that decide what is compared: an interrupted verify goes on with its own.
 constexpr const char* kStoredOptions[] = {"paths", "drop_caches", "allocation", "hash",
                                           "block_size"};
@@ -74,6 +79,7 @@ Json Store(const VerifyReport& report, const std::vector<VerifyLeft>& left, cons
           {"total_objects", report.total_objects},
           {"total_bytes", report.total_bytes},
           {"differences", differences},
+          {"more_differences", report.more_differences},
           {"left", rest}};
 }
 
@@ -101,6 +107,8 @@ Status Restore(const Json& stored, bool again, Verifier::Options& options) {
   report.bytes = stored.value("bytes", uint64_t{0});
   report.total_objects = stored.value("total_objects", uint64_t{0});
   report.total_bytes = stored.value("total_bytes", uint64_t{0});
+  report.more_differences = stored.value("more_differences", size_t{0});
+  std::set<std::tuple<int, std::string, std::string>> met;
   for (const Json& one : stored.value("differences", Json::array())) {
     Difference difference;
     difference.kind = one.value("kind", "");
@@ -108,7 +116,9 @@ Status Restore(const Json& stored, bool again, Verifier::Options& options) {
     ASSIGN_OR_RETURN(difference.what, Bytes(one, "what"));
     difference.cut = Epoch(one.value("cut", uint64_t{0}));
     if (again) {
-      options.left_before.push_back(AgainOf(difference));
+      VerifyLeft left = AgainOf(difference);
+      if (!met.emplace(static_cast<int>(left.what), left.path, left.name).second) continue;
+      options.left_before.push_back(std::move(left));
     } else {
       report.differences.push_back(std::move(difference));
     }
@@ -304,22 +314,33 @@ Result<Json> VerifyJobs::Poll(const Json& request) {
               {"finished", report.finished},
               {"failure", report.error},
               {"difference_count", report.difference_count},
+              {"more_differences", report.more_differences},
               {"differences", differences},
               {"unjudged", unjudged}};
 }
 
-// Ends the job, if it is not at its end, and forgets it.
+// Ends the job, if it is not at its end, and forgets it. One that waits for an answer of its replica
+// ends later.
 Result<Json> VerifyJobs::Stop(const Json& request) {
-  Job job;
-  {
-    MutexLock lock(mutex_);
-    auto found = jobs_.extract(request.value("job", int64_t{0}));
-    if (found.empty()) return MakeError(ErrorKind::kProtocol, "no such verify job");
-    job = std::move(found.mapped());
+  const int64_t id = request.value("job", int64_t{0});
+  const auto until = CondVar::Clock::now() + kMostEnding;
+  while (true) {
+    {
+      MutexLock lock(mutex_);
+      const auto found = jobs_.find(id);
+      if (found == jobs_.end()) return MakeError(ErrorKind::kProtocol, "no such verify job");
+      Job& job = found->second;
+      job.verifier->Stop();
+      job.polled->store(0);  // nobody asks for it any more
+      if (job.verifier->report(0, 0).finished) {
+        job.thread.join();
+        jobs_.erase(found);
+        return Json{{"ok", true}};
+      }
+    }
+    if (CondVar::Clock::now() > until) return Json{{"ok", true}};
+    std::this_thread::sleep_for(kLookForEnd);
   }
-  job.verifier->Stop();
-  job.thread.join();
-  return Json{{"ok", true}};
 }
 
 }  // namespace tandem::tools

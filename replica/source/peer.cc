@@ -97,6 +97,10 @@ Status Peer::ToStatus(const Reply& reply) {
                    ErrnoOf(reply.code));
 }
 
+bool Peer::IsIoErrorThere(const Error& error) {
+  return error.kind() == KindOf(ReplyCode::kIoError) && error.code() == ErrnoOf(ReplyCode::kIoError);
+}
+
 void Peer::SeeWhetherThere(std::chrono::milliseconds timeout) {
   // Of no session: the replica says so without asking any volume.
   const auto answer = socket_->Ask(EncodeRequest({SessionId(), WaitApplied{}}), timeout);

@@ -82,10 +82,12 @@ class Sender {
   // Waits until the replica, asked after the call, has said that it has applied `epoch`.
   Waited WaitUntilApplied(Epoch epoch, CondVar::Clock::time_point deadline);
 
-  // Runs `task` on the sender's thread while nothing is being shipped or applied. Returns
-  // kUnreachable if the replica is not there by the deadline.
+  // Runs `task` on the sender's thread while nothing is being shipped or applied. Returns nullopt
+  // if it has not begun by the deadline, and never will.
   using Task = SenderTasks::Task;
-  Status RunTask(Task task, CondVar::Clock::time_point deadline);
+  std::optional<Status> TryTask(Task task, CondVar::Clock::time_point deadline);
+  // The error for those who do not try again.
+  Status NotReached();
 
   const std::string& name() const { return options_.name; }
   const std::string& url() const { return options_.url; }

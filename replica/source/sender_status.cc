@@ -58,9 +58,11 @@ Sender::Waited Sender::WaitUntilApplied(Epoch epoch, CondVar::Clock::time_point 
   return view_.WaitUntilApplied(ask, epoch, deadline);
 }
 
-Status Sender::RunTask(Task task, CondVar::Clock::time_point deadline) {
-  auto result = tasks_.Run(std::move(task), deadline);
-  if (result) return std::move(*result);
+std::optional<Status> Sender::TryTask(Task task, CondVar::Clock::time_point deadline) {
+  return tasks_.Run(std::move(task), deadline);
+}
+
+Status Sender::NotReached() {
   return MakeError(ErrorKind::kUnreachable,
                    "replica " + options_.name + " at " + options_.url + " is " + view_.StateText());
 }

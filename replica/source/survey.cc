@@ -115,12 +115,12 @@ std::optional<VerifyItem> Survey::Next() {
 }
 
 void Survey::Done(VerifyItem item, const Status& status) {
-  if (!status && meta::IsUnreadable(status.error())) {
-    tally_.Report({"unreadable", item.path, status.error().ToString()});
-  }
+  const bool unreadable =
+      !status && (meta::IsUnreadable(status.error()) || Peer::IsIoErrorThere(status.error()));
+  if (unreadable) tally_.Report({"unreadable", item.path, status.error().ToString()});
   MutexLock lock(mutex_);
   --working_;
-  if (!status && !meta::IsUnreadable(status.error())) {
+  if (!status && !unreadable) {
     todo_.push_back(std::move(item));
     if (failed_) failed_ = status;
   }
@@ -289,7 +289,8 @@ void Survey::CompareListed(const VerifyItem& directory, const Ours* ours, const 
   }
   const bool exists = ours != nullptr && ours->object;
   if (!exists && theirs == nullptr) return;
-  const bool equal = exists && theirs != nullptr && ours->object->id == theirs->object &&
+  const bool equal = exists && theirs != nullptr && theirs->unreadable.empty() &&
+                     ours->object->id == theirs->object &&
                      ours->attributes.kind == theirs->attributes.kind &&
                      AttributeDifference(ours->attributes, theirs->attributes).empty() &&
                      ours->attributes.xattrs == theirs->attributes.xattrs;
@@ -337,6 +338,20 @@ ByteRange Survey::WindowAt(int fd, uint64_t offset, uint64_t end) const {
   return {offset, std::min(end, offset + length)};
 }
 
+// The replica cannot read something in the window. Comparing halves of it finds which block.
+void Survey::SuspectBlockOf(VerifyItem window) {
+  const uint64_t block = options_.digests.block_size;
+  const uint64_t blocks = (window.end - window.offset + block - 1) / block;
+  if (blocks <= 1) {
+    Suspect(std::move(window));
+    return;
+  }
+  VerifyItem half = window;
+  half.offset = window.end = window.offset + blocks / 2 * block;
+  Add(std::move(half));
+  Add(std::move(window));
+}
+
 Status Survey::CompareContent(const PeerSession& session, VerifyItem& item) {
   if (item.nothing_from != nullptr && item.offset >= *item.nothing_from) return {};
   tree_.NoteNameIfForgotten(item.object.id, item.parent.id, item.name);
@@ -367,6 +382,10 @@ Status Survey::CompareContent(const PeerSession& session, VerifyItem& item) {
                    DigestBlocks(fd, window.start, window.length(), options_.digests));
   ASSIGN_OR_RETURN(const Reply reply, answer.Wait());
   if (reply.code == ReplyCode::kNotFound) return SuspectObject(item);
+  if (reply.code == ReplyCode::kIoError) {
+    SuspectBlockOf(std::move(item));
+    return {};
+  }
   RETURN_IF_ERROR(Peer::ToStatus(reply));
   const auto* theirs = std::get_if<Digests>(&reply.body);
   if (theirs == nullptr) return MakeError(ErrorKind::kProtocol, "digests: answer of another kind");

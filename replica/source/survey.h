@@ -79,6 +79,7 @@ class Survey {
   Status CompareNames(const PeerSession& session, VerifyItem& item);
   void CompareListed(const VerifyItem& directory, const Ours* ours, const Listed* theirs);
   Status CompareContent(const PeerSession& session, VerifyItem& item);
+  void SuspectBlockOf(VerifyItem window) EXCLUDES(mutex_);
   Result<Ours> ReadOurs(const VerifyItem& directory, const meta::SourceObject& opened,
                         const std::string& name);
   ByteRange WindowAt(int fd, uint64_t offset, uint64_t end) const;

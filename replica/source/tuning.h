@@ -131,8 +131,13 @@ inline constexpr std::chrono::milliseconds kShortRetryLongest{60'000};
 inline constexpr size_t kFindAtATime = 1000;
 // How long verify keeps the sender's thread at a time: cuts wait meanwhile.
 inline constexpr std::chrono::milliseconds kVerifySlice{25};
-// How long verify waits for the replica before each slice, and for pending changes to land.
+// How long verify waits for a replica that sends nothing, before each slice and for changes to
+// land; and how often it looks whether it is to stop.
 inline constexpr std::chrono::seconds kVerifyPatience{60};
+inline constexpr std::chrono::milliseconds kVerifyLook{500};
+// The most differences of which a verify keeps more than the number, and the bytes of their texts.
+inline constexpr size_t kMaxDifferences = 100'000;
+inline constexpr size_t kMaxDifferenceBytes = 64 << 20;
 // How often an object is judged that goes on changing.
 inline constexpr int kMaxJudgements = 40;
 // Content and names that are compared at a time: redoes wait while the replica reads them.

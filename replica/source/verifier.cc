@@ -29,13 +29,18 @@ DigestOptions Verifier::Digesting() const {
 void Verifier::Run() {
   const Status status = VerifyAll();
   Checkpoint();
+  // What is stored as left finds these again.
+  for (Difference& difference : unconfirmed_) tally_.Report(std::move(difference));
   tally_.Finish(status ? "" : status.error().ToString());
 }
 
-void Verifier::Report(const Position& position, const Item& item, const char* kind,
-                      std::string path, std::string what) {
-  tally_.Report({kind, std::move(path), std::move(what), false, position.applied.epoch});
-  if (options_.repair && !confirming_) to_confirm_.push_back(item);
+bool Verifier::Report(const Position& position, const char* kind, std::string path,
+                      std::string what) {
+  return tally_.Report({kind, std::move(path), std::move(what), false, position.applied.epoch});
+}
+
+void Verifier::ConfirmLater(const Item& item, bool kept) {
+  if (options_.repair && !confirming_ && kept) to_confirm_.push_back(item);
 }
 
 Status Verifier::VerifyAll() {
@@ -46,24 +51,28 @@ Status Verifier::VerifyAll() {
 }
 
 Status Verifier::Confirm() {
-  if (sender_.WaitUntilApplied(tracker_.NewestChange(), CondVar::Clock::now() + kVerifyPatience) ==
-      Sender::Waited::kNotInTime) {
-    return MakeError(ErrorKind::kUnreachable, "the repair has not reached the replica in time");
-  }
-  std::vector<Difference> before = tally_.TakeDifferences();
+  unconfirmed_ = tally_.TakeDifferences();
   confirming_ = true;
-  has_roots_ = true;
   survey_.ForgetNames();
   items_.assign(std::make_move_iterator(to_confirm_.begin()),
                 std::make_move_iterator(to_confirm_.end()));
   to_confirm_.clear();
   Checkpoint();
+  const Epoch repaired = tracker_.NewestChange();
+  Patience patience = BePatient();
+  while (sender_.WaitUntilApplied(repaired, CondVar::Clock::now() + kVerifyLook) ==
+         Sender::Waited::kNotInTime) {
+    if (stopping_) return MakeError(ErrorKind::kCancelled, "verify: stopped");
+    RETURN_IF_ERROR(RefuseIfStuck(/*waits_for_changes=*/true));
+    if (IsPatient(patience)) continue;
+    return MakeError(ErrorKind::kUnreachable, "the repair has not reached the replica in time");
+  }
   RETURN_IF_ERROR(Drain());
   std::unordered_set<std::string> left;
   const size_t all = std::numeric_limits<size_t>::max();
   for (const Difference& difference : tally_.report(0, all).differences)
     left.insert(difference.path);
-  for (Difference& difference : before) {
+  for (Difference& difference : std::exchange(unconfirmed_, {})) {
     if (left.contains(difference.path)) continue;
     difference.repaired = difference.kind != "unreadable";
     tally_.Report(std::move(difference));
@@ -162,6 +171,29 @@ Status Verifier::RefuseIfStuck(bool waits_for_changes) {
                        ": changes that it lacks cannot be judged until it goes on");
 }
 
+Verifier::Patience Verifier::BePatient() {
+  return {CondVar::Clock::now() + kVerifyPatience, sender_.status().received_bytes};
+}
+
+bool Verifier::IsPatient(Patience& patience) {
+  const uint64_t received = sender_.status().received_bytes;
+  if (received != patience.received_bytes) {
+    patience = {CondVar::Clock::now() + kVerifyPatience, received};
+  }
+  return CondVar::Clock::now() < patience.until;
+}
+
+Status Verifier::RunTask(const Sender::Task& task) {
+  Patience patience = BePatient();
+  while (!stopping_) {
+    if (auto done = sender_.TryTask(task, CondVar::Clock::now() + kVerifyLook)) {
+      return std::move(*done);
+    }
+    if (!IsPatient(patience)) return sender_.NotReached();
+  }
+  return MakeError(ErrorKind::kCancelled, "verify: stopped");
+}
+
 // Compares and judges everything queued; what was pending is judged again after it has landed.
 Status Verifier::Drain() {
   while (true) {
@@ -173,9 +205,8 @@ Status Verifier::Drain() {
     if (waits_for_changes && postponed_.empty()) return {};
     RETURN_IF_ERROR(RefuseIfStuck(waits_for_changes));
     if (!items_.empty()) {
-      RETURN_IF_ERROR(sender_.RunTask(
-          [this](Peer& peer, const Position& position) { return RunSlice(peer, position); },
-          CondVar::Clock::now() + kVerifyPatience));
+      RETURN_IF_ERROR(RunTask(
+          [this](Peer& peer, const Position& position) { return RunSlice(peer, position); }));
     } else if (surveys) {
       RETURN_IF_ERROR(RunSurvey());
     } else {
@@ -190,12 +221,11 @@ Status Verifier::Drain() {
 
 Status Verifier::RunSurvey() {
   std::optional<PeerSession> session;
-  const auto deadline = CondVar::Clock::now() + kVerifyPatience;
   const Sender::Task find_session = [&session](Peer& peer, const Position&) -> Status {
     session = peer.session();
     return {};
   };
-  RETURN_IF_ERROR(sender_.RunTask(find_session, deadline));
+  RETURN_IF_ERROR(RunTask(find_session));
   const VerifyReport before = tally_.report(0, 0);
   Status done = survey_.Run(*session, next_checkpoint_);
   for (Item& suspect : survey_.TakeSuspects()) items_.push_back(std::move(suspect));
@@ -217,13 +247,14 @@ Status Verifier::RunSlice(Peer& peer, const Position& position) {
     items_.pop_front();
     Status judged = Judge(peer, position, item);
     if (judged) continue;
-    if (!meta::IsUnreadable(judged.error())) {
+    if (!meta::IsUnreadable(judged.error()) && !Peer::IsIoErrorThere(judged.error())) {
       items_.push_front(item);  // it is left
       return judged;
     }
     const bool is_name = item.what == Item::What::kName;
-    Report(position, item, "unreadable", is_name ? item.PathOf(item.name) : item.path,
-           judged.error().ToString());
+    const bool kept = Report(position, "unreadable", is_name ? item.PathOf(item.name) : item.path,
+                             judged.error().ToString());
+    ConfirmLater(item, kept);
   }
   return {};
 }

@@ -86,6 +86,15 @@ class Verifier {
   // Compares what is left for the survey.
   Status RunSurvey();
   Status RefuseIfStuck(bool waits_for_changes);
+  // Until when to wait for a replica. As long as it sends anything, that is put off.
+  struct Patience {
+    CondVar::Clock::time_point until;
+    uint64_t received_bytes = 0;
+  };
+  Patience BePatient();
+  bool IsPatient(Patience& patience);
+  // Has the sender do it. Waits for as long as the replica goes on.
+  Status RunTask(const Sender::Task& task);
   Status RunSlice(Peer& peer, const Position& position);
   Status Judge(Peer& peer, const Position& position, const Item& item);
 
@@ -98,9 +107,10 @@ class Verifier {
     std::vector<ByteRange> differing;  // whole blocks; adjacent ones come as one range
     bool same_size = true;
     bool nothing_there = false;  // from the window on, the replica has no content
+    std::string unreadable = {};  // why the replica cannot read the window; empty: it can
   };
-  void ReportContent(const Position& position, const Item& item,
-                     const std::vector<ByteRange>& differing);
+  // Returns false if nothing of it was kept.
+  bool ReportContent(const Position& position, const Item& item, const Comparison& comparison);
   // Returns the blocks of the window that differ.
   Result<Comparison> Compare(Peer& peer, const ObjectId& object, int fd, ByteRange window,
                              const DigestOptions& digests);
@@ -110,9 +120,10 @@ class Verifier {
   Result<bool> Pending(const Position& position, const ObjectId& object,
                        const IsPending& is_pending);
   void Postpone(Item item);
-  // Reports that `item` differs. With `repair` it is judged once more in the end.
-  void Report(const Position& position, const Item& item, const char* kind, std::string path,
-              std::string what);
+  // Returns false if there are too many differences to keep this one.
+  bool Report(const Position& position, const char* kind, std::string path, std::string what);
+  // With `repair`, has what differs judged once more in the end, if the difference was kept.
+  void ConfirmLater(const Item& item, bool kept);
   // ---- Repairs. Marks are made between the slices: they may wait for a commit.
   Status RepairAll();
   static meta::Intent IntentOf(const WrongObject& wrong);
@@ -145,6 +156,7 @@ class Verifier {
   std::deque<WrongName> wrong_names_;
   std::vector<Item> to_confirm_;
   bool confirming_ = false;  // nothing is repaired any more
+  std::vector<Difference> unconfirmed_;
   int in_vain_ = 0;          // surveys in a row that the replica has not answered
 };
 

@@ -47,6 +47,7 @@ Status Verifier::JudgeContent(Peer& peer, const Position& position, const Item& 
     }
   }
   std::vector<ByteRange> holes;
+  bool kept = false;
   if (options_.allocation) {
     // What is equal when holes are read as zeros differs in its allocation.
     DigestOptions digests = Digesting();
@@ -57,14 +58,17 @@ Status Verifier::JudgeContent(Peer& peer, const Position& position, const Item& 
     for (const ByteRange& block : content.differing) blocks.Remove(block);
     holes = blocks.ToVector();
     for (const ByteRange& block : holes) {
-      Report(position, item, "allocation", item.path,
-             "bytes " + std::to_string(block.start) + " to " + std::to_string(block.end) +
-                 " are a hole on one side, and written zeros on the other");
+      kept |= Report(position, "allocation", item.path,
+                     "bytes " + std::to_string(block.start) + " to " + std::to_string(block.end) +
+                         " are a hole on one side, and written zeros on the other");
     }
-    ReportContent(position, item, content.differing);
+    kept |= ReportContent(position, item, content);
   } else {
-    ReportContent(position, item, comparison.differing);
+    kept = ReportContent(position, item, comparison);
   }
+  Item again = item;
+  if (comparison.differing.back().end > item.end) again.end = 0;
+  ConfirmLater(again, kept);
   if (options_.repair && !confirming_) {
     wrong_objects_.push_back({item.object, !holes.empty(), comparison.differing});
   }
@@ -72,14 +76,17 @@ Status Verifier::JudgeContent(Peer& peer, const Position& position, const Item& 
   return {};
 }
 
-void Verifier::ReportContent(const Position& position, const Item& item,
-                             const std::vector<ByteRange>& differing) {
-  for (const ByteRange& block : differing) {
-    Item again = item;
-    if (block.end > item.end) again.end = 0;
-    Report(position, again, "content", item.path,
-           "bytes " + std::to_string(block.start) + " to " + std::to_string(block.end) + " differ");
+bool Verifier::ReportContent(const Position& position, const Item& item,
+                             const Comparison& comparison) {
+  const std::string how =
+      comparison.unreadable.empty() ? "differ" : "cannot be read: " + comparison.unreadable;
+  bool kept = false;
+  for (const ByteRange& block : comparison.differing) {
+    kept |= Report(position, "content", item.path,
+                   "bytes " + std::to_string(block.start) + " to " + std::to_string(block.end) +
+                       " " + how);
   }
+  return kept;
 }
 
 Result<Verifier::Comparison> Verifier::Compare(Peer& peer, const ObjectId& object, int fd,
@@ -94,6 +101,11 @@ Result<Verifier::Comparison> Verifier::Compare(Peer& peer, const ObjectId& objec
     comparison.same_size = false;
     comparison.nothing_there = true;
     comparison.differing = {window};
+    return comparison;
+  }
+  if (reply.code == ReplyCode::kIoError) {
+    comparison.differing = {window};
+    comparison.unreadable = reply.message;
     return comparison;
   }
   RETURN_IF_ERROR(Peer::ToStatus(reply));

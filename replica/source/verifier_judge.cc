@@ -44,7 +44,7 @@ Status Verifier::JudgeObject(Peer& peer, const Position& position, const Item& i
     Postpone(item);
     return {};
   }
-  Report(position, item, "name", item.path, "is missing on the replica");
+  ConfirmLater(item, Report(position, "name", item.path, "is missing on the replica"));
   if (options_.repair && !confirming_ && !item.name.empty()) {
     wrong_names_.push_back({item.parent, item.name});
   }
@@ -80,9 +80,11 @@ Status Verifier::JudgeListed(const Position& position, const Item& item, meta::S
     if (pending || links_pending) {
       Postpone(std::move(again));
     } else {
+      bool kept = false;
       for (auto& [kind, what] : differences) {
-        Report(position, again, kind, item.path, std::move(what));
+        kept |= Report(position, kind, item.path, std::move(what));
       }
+      ConfirmLater(again, kept);
       if (options_.repair && !confirming_) wrong_objects_.push_back({item.object, !same_kind, {}});
     }
   }
@@ -126,6 +128,13 @@ Status Verifier::JudgeName(Peer& peer, const Position& position, const Item& ite
   ASSIGN_OR_RETURN(std::optional<meta::ObjectRef> ours, tree_.LookupIn(item.object, item.name));
   if (!ours && theirs == nullptr) return {};
   const std::string path = item.PathOf(item.name);
+  if (theirs != nullptr && !theirs->unreadable.empty()) {
+    const bool kept =
+        Report(position, "name", path, "cannot be read on the replica: " + theirs->unreadable);
+    ConfirmLater(item, kept);
+    if (options_.repair && !confirming_) wrong_names_.push_back({item.object, item.name});
+    return {};
+  }
   if (ours && theirs != nullptr && ours->id == theirs->object) {
     const Item child{Item::What::kObject, *ours, path, item.object, item.name};
     tree_.NoteNameIfForgotten(ours->id, item.object.id, item.name);
@@ -143,13 +152,15 @@ Status Verifier::JudgeName(Peer& peer, const Position& position, const Item& ite
     Postpone(item);
     return {};
   }
+  bool kept = false;
   if (theirs == nullptr) {
-    Report(position, item, "name", path, "is missing on the replica");
+    kept = Report(position, "name", path, "is missing on the replica");
   } else if (!ours) {
-    Report(position, item, "name", path, "is only on the replica");
+    kept = Report(position, "name", path, "is only on the replica");
   } else {
-    Report(position, item, "link", path, "leads to another object on the replica");
+    kept = Report(position, "link", path, "leads to another object on the replica");
   }
+  ConfirmLater(item, kept);
   if (options_.repair && !confirming_) wrong_names_.push_back({item.object, item.name});
   return {};
 }

@@ -9,6 +9,7 @@
 
 #include "meta/base/ids.h"
 #include "meta/base/mutex.h"
+#include "replica/source/tuning.h"
 
 namespace tandem::replica {
 
@@ -27,9 +28,11 @@ struct VerifyReport {
   // About how many there are if everything is compared; 0: unknown.
   uint64_t total_objects = 0;
   uint64_t total_bytes = 0;
-  // How many differences there are, and those that were requested.
+  // How many differences were kept, and those of them that were requested.
   size_t difference_count = 0;
   std::vector<Difference> differences;
+  // How many there were beyond those: too many to keep. Repairs of these are not confirmed.
+  size_t more_differences = 0;
   // Objects that could not be judged, because they changed during each comparison.
   std::vector<std::string> unjudged;
   bool finished = false;
@@ -53,12 +56,23 @@ class VerifyTally {
     MutexLock lock(mutex_);
     report_.unjudged.push_back(std::move(path));
   }
-  void Report(Difference difference) EXCLUDES(mutex_) {
+  // Returns false if it is only counted, because too many were kept already.
+  bool Report(Difference difference) EXCLUDES(mutex_) {
+    const size_t bytes = difference.path.size() + difference.what.size();
     MutexLock lock(mutex_);
+    const bool keep =
+        report_.differences.size() < kMaxDifferences && kept_bytes_ + bytes <= kMaxDifferenceBytes;
+    if (!keep) {
+      ++report_.more_differences;
+      return false;
+    }
+    kept_bytes_ += bytes;
     report_.differences.push_back(std::move(difference));
+    return true;
   }
   std::vector<Difference> TakeDifferences() EXCLUDES(mutex_) {
     MutexLock lock(mutex_);
+    kept_bytes_ = 0;
     return std::exchange(report_.differences, {});
   }
   void Finish(std::string error) EXCLUDES(mutex_) {
@@ -83,6 +97,7 @@ class VerifyTally {
     copy.total_objects = report_.total_objects;
     copy.total_bytes = report_.total_bytes;
     copy.difference_count = report_.differences.size();
+    copy.more_differences = report_.more_differences;
     copy.unjudged = report_.unjudged;
     copy.finished = report_.finished;
     copy.error = report_.error;
@@ -96,6 +111,7 @@ class VerifyTally {
  private:
   Mutex mutex_;
   VerifyReport report_ GUARDED_BY(mutex_);
+  size_t kept_bytes_ GUARDED_BY(mutex_) = 0;  // of texts
 };
 
 }  // namespace tandem::replica

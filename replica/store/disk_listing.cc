@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <chrono>
 
+#include "meta/source/source_tree.h"
 #include "replica/apply/own_labels.h"
 #include "replica/hash.h"
 #include "replica/store/tuning.h"
@@ -32,19 +33,27 @@ Status DiskListing::Read() {
 }
 
 Status DiskListing::ReadName(const std::string& name) {
-  auto fd = OpenBeneath(directory_->get(), name, O_PATH);
-  if (!fd && MeansAbsent(fd.error())) return {};
-  if (!fd) return tl::unexpected<Error>(std::move(fd.error()));
-  ASSIGN_OR_RETURN(const auto inode, InodeAt(fd->get(), ""));
-  const auto xattrs = request_.with_xattrs ? meta::WithXattrs::kYes : meta::WithXattrs::kNo;
   Listed listed;
   listed.name = name;
-  ASSIGN_OR_RETURN(listed.attributes, ReadWithRights(fd->get(), xattrs));
-  // Digests are an offer: a file that cannot be read is listed without them.
-  if (auto digests = DigestsOf(fd->get(), listed.attributes)) listed.digests = std::move(*digests);
+  auto inode = ReadObject(listed);
+  if (!inode && MeansAbsent(inode.error())) return {};
+  if (!inode && !meta::IsUnreadable(inode.error())) {
+    return tl::unexpected<Error>(std::move(inode.error()));
+  }
+  if (!inode) listed.unreadable = inode.error().ToString();
   inodes_.push_back(inode.value_or(InodeId()));
   builder_.Add(std::move(listed));
   return {};
+}
+
+Result<InodeId> DiskListing::ReadObject(Listed& listed) const {
+  ASSIGN_OR_RETURN(const UniqueFd fd, OpenBeneath(directory_->get(), listed.name, O_PATH));
+  ASSIGN_OR_RETURN(const auto inode, InodeAt(fd.get(), ""));
+  const auto xattrs = request_.with_xattrs ? meta::WithXattrs::kYes : meta::WithXattrs::kNo;
+  ASSIGN_OR_RETURN(listed.attributes, ReadWithRights(fd.get(), xattrs));
+  // Digests are an offer: a file that cannot be read is listed without them.
+  if (auto digests = DigestsOf(fd.get(), listed.attributes)) listed.digests = std::move(*digests);
+  return inode.value_or(InodeId());
 }
 
 Result<std::string> DiskListing::DigestsOf(int path_fd, const meta::Attributes& attributes) const {

@@ -29,6 +29,8 @@ class DiskListing {
 
  private:
   Status ReadName(const std::string& name);
+  // Fills in what the object of that name has, and returns its inode.
+  Result<InodeId> ReadObject(Listed& listed) const;
   Result<std::string> DigestsOf(int path_fd, const meta::Attributes& attributes) const;
 
   const List& request_;

@@ -27,7 +27,7 @@ class ListingBuilder {
   static size_t SizeOf(const Listed& listed) {
     size_t size = 160 + listed.name.size() + listed.attributes.link_target.size();
     for (const auto& [name, value] : listed.attributes.xattrs) size += name.size() + value.size();
-    return size + listed.digests.size();
+    return size + listed.digests.size() + listed.unreadable.size();
   }
 
   Listing listing_;

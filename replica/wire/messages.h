@@ -311,6 +311,8 @@ struct Listed {
   // If they were requested, the digests of all blocks of the content, concatenated. Empty if they
   // were not computed.
   std::string digests = {};
+  // Why nothing else of the object is here: the disk does not give it. Empty: it was read.
+  std::string unreadable = {};
 };
 
 struct Listing {

@@ -34,9 +34,11 @@ flatbuffers::Offset<ListedVector> WriteListed(WireBuilder& builder,
     }
     flatbuffers::Offset<WireBytes> digests;
     if (!item.digests.empty()) digests = WriteBytes(builder, item.digests);
+    flatbuffers::Offset<WireBytes> unreadable;
+    if (!item.unreadable.empty()) unreadable = WriteBytes(builder, item.unreadable);
     const auto object = ToWire(item.object);
     offsets.push_back(wire::CreateListed(builder, name, item.object.is_null() ? nullptr : &object,
-                                         attributes, item.changed.number(), digests));
+                                         attributes, item.changed.number(), digests, unreadable));
   }
   return builder.CreateVector(offsets);
 }
@@ -166,6 +168,7 @@ Result<Listed> Read(WireReader& reader, const wire::Listed& table) {
   ASSIGN_OR_RETURN(listed.changed, EpochFromWire(table.changed()));
   ASSIGN_OR_RETURN(listed.digests,
                    reader.Bytes(table.digests(), kMaxListedDigests * kMaxDigestBytes, "digests"));
+  ASSIGN_OR_RETURN(listed.unreadable, ReadText(reader, table.unreadable()));
   if (table.attributes() != nullptr) {
     ASSIGN_OR_RETURN(listed.attributes, reader.Attributes(*table.attributes()));
   } else if (!listed.object.is_null()) {
