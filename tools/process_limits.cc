@@ -19,6 +19,13 @@ void RaiseOpenFiles() {
 void LimitHeaps() {
   constexpr int kHeaps = 4;
   (void)mallopt(M_ARENA_MAX, kHeaps);
+  KeepLargeBlocks();
+}
+
+void KeepLargeBlocks() {
+  constexpr int kLarge = 8 << 20;
+  (void)mallopt(M_MMAP_THRESHOLD, kLarge);
+  (void)mallopt(M_TRIM_THRESHOLD, 2 * kLarge);
 }
 
 }  // namespace tandem::tools

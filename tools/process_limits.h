@@ -7,5 +7,8 @@ namespace tandem::tools {
 void RaiseOpenFiles();
 // Lets all threads share a few heaps, so that what a burst has taken can be returned.
 void LimitHeaps();
+// Has the heaps keep blocks of the size of a chunk: without it each such block that is allocated is
+// pages that the kernel has to map and to clear.
+void KeepLargeBlocks();
 
 }  // namespace tandem::tools

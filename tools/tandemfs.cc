@@ -30,6 +30,7 @@
 #include "tools/key_renewal.h"
 #include "tools/least_privilege.h"
 #include "tools/mount_arguments.h"
+#include "tools/process_limits.h"
 #include "tools/shutdown_progress.h"
 #include "tools/state_directory.h"
 #include "tools/store_guard.h"
@@ -285,6 +286,7 @@ int main(int argc, char** argv) {
   if (argc == 2 && std::string_view(argv[1]) == tandem::tools::kFlushHelperArgument) {
     return tandem::tools::RunFlushHelper();
   }
+  tandem::tools::KeepLargeBlocks();
   tandem::SetUpLog("tandemfs");
   // For files of the daemon's own. Files made for callers get the caller's umask
   // (fs/caller/caller_credentials.h).

@@ -4,6 +4,7 @@
 #include <zstd.h>
 
 #include <algorithm>
+#include <string_view>
 #include <utility>
 
 #include "meta/base/fault_point.h"
@@ -34,14 +35,25 @@ uint64_t ContentOf(const Record& record) {
 }
 
 // Returns the bytes compressed; an empty string if that does not help.
-std::string Compress(const std::string& raw) {
-  if (raw.size() < kCompressFrom) return {};
+std::string CompressAll(std::string_view raw) {
   std::string compressed(ZSTD_compressBound(raw.size()), '\0');
   const size_t size =
       ZSTD_compress(compressed.data(), compressed.size(), raw.data(), raw.size(), kZstdLevel);
   if (ZSTD_isError(size) != 0 || size >= raw.size() - raw.size() / 16) return {};
   compressed.resize(size);
   return compressed;
+}
+
+// Likewise. Of a large chunk samples are tried first: most large content is compressed already.
+std::string Compress(const std::string& raw) {
+  if (raw.size() < kCompressFrom) return {};
+  if (raw.size() >= 2 * kSamples * kSampleBytes) {
+    std::string samples;
+    const size_t step = raw.size() / kSamples;
+    for (size_t i = 0; i < kSamples; ++i) samples.append(raw, i * step, kSampleBytes);
+    if (CompressAll(samples).empty()) return {};
+  }
+  return CompressAll(raw);
 }
 
 }  // namespace

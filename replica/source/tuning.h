@@ -116,6 +116,8 @@ inline constexpr size_t kRecordOverhead = 160;
 // Smaller chunks are sent as they are.
 inline constexpr size_t kCompressFrom = 512;
 inline constexpr int kZstdLevel = 1;
+inline constexpr size_t kSamples = 8;
+inline constexpr size_t kSampleBytes = 8 << 10;
 
 // ---- Objects that fall short: short_debts.h -----------------------------------------------------
 
