@@ -235,8 +235,7 @@ Status Scrubber::FindStrangers(ObjectId directory, int directory_fd) {
 
 Status Scrubber::KeepDamage(bool at_end, bool now) {
   if (!now && damage_.size() < kScrubbedAtATime) return {};
-  // Leaves little for the sync that has to hold up redoes.
-  RETURN_IF_ERROR(place_.Sync());
+  RETURN_IF_ERROR(kept_.SyncTree());
   const KeptCatalog::Lock lock(kept_);
   RETURN_IF_ERROR(kept_.ReturnLostCuts());
   Catalog& catalog = kept_.catalog();
@@ -250,6 +249,7 @@ Status Scrubber::KeepDamage(bool at_end, bool now) {
     RETURN_IF_ERROR(part.Release());
   }
   RETURN_IF_ERROR(kept_.Keep());
+  damage_.clear();
   return kept_.ReportShortObjects();
 }
 
@@ -267,7 +267,6 @@ Status Scrubber::WriteDamage(Catalog& catalog) {
     if (kind) RETURN_IF_ERROR(catalog.damaged().Note(all));
     found_.insert(object);
   }
-  damage_.clear();
   return {};
 }
 
