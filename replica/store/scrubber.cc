@@ -27,6 +27,14 @@ void SetPriority(bool idle) {
   (void)syscall(SYS_ioprio_set, kThisThread, 0, idle ? kIdleClass : 0);
 }
 
+// For what others wait for: a redo may want what is locked meanwhile.
+class UsualPriority {
+ public:
+  UsualPriority() { SetPriority(/*idle=*/false); }
+  ~UsualPriority() { SetPriority(/*idle=*/true); }
+  UsualPriority(const UsualPriority&) = delete;
+};
+
 // In a namespace of users not every owner can be set.
 bool MaySetAnyOwner() {
   if (geteuid() != 0) return false;
@@ -121,11 +129,8 @@ Status Scrubber::InSlice(const std::function<Status(Slice&)>& work) {
           catalog.digests().Drop();
           Tree tree(place_.root_fd(), place_.hold_fd(), catalog);
           Slice slice{catalog, tree, CondVar::Clock::now() + kScrubSlice};
-          // A redo may be waiting for what is read here.
-          SetPriority(/*idle=*/false);
-          Status done = work(slice);
-          SetPriority(/*idle=*/true);
-          return done;
+          const UsualPriority priority;
+          return work(slice);
         }
       }
     }
@@ -235,6 +240,7 @@ Status Scrubber::FindStrangers(ObjectId directory, int directory_fd) {
 
 Status Scrubber::KeepDamage(bool at_end, bool now) {
   if (!now && damage_.size() < kScrubbedAtATime) return {};
+  const UsualPriority priority;
   RETURN_IF_ERROR(kept_.SyncTree());
   const KeptCatalog::Lock lock(kept_);
   RETURN_IF_ERROR(kept_.ReturnLostCuts());
