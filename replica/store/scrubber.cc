@@ -12,6 +12,7 @@
 
 #include "meta/base/log.h"
 #include "meta/base/printable.h"
+#include "meta/source/source_tree.h"
 #include "replica/apply/removal.h"
 #include "replica/apply/tree_path.h"
 #include "replica/store/redo_pause.h"
@@ -188,13 +189,25 @@ Status Scrubber::ScrubDirectory(ObjectId directory) {
     std::vector<File> files;
     RETURN_IF_ERROR(InSlice([&](Slice& slice) -> Status {
       more = false;
-      ASSIGN_OR_RETURN(const Tree::Directory fd, slice.tree.OpenDirectory(directory));
+      const auto entered = slice.tree.OpenDirectory(directory);
+      if (!entered) {
+        if (!meta::IsUnreadable(entered.error())) return tl::unexpected<Error>(entered.error());
+        // Its own name shows it, or that of a directory above.
+        unread_.insert(directory);
+        return {};
+      }
+      const Tree::Directory& fd = *entered;
       // It has been removed meanwhile, or is missing, which its own name shows.
       if (fd == nullptr) return {};
-      if (!opened.valid()) {
-        ASSIGN_OR_RETURN(opened, Reopen(fd->get(), O_RDONLY | O_DIRECTORY));
-      }
       ASSIGN_OR_RETURN(const std::string path, PathOf(slice.catalog, directory));
+      if (!opened.valid()) {
+        auto listed = Reopen(fd->get(), O_RDONLY | O_DIRECTORY);
+        if (!listed) {
+          unread_.insert(directory);
+          return PassOver(directory, path, std::move(listed.error()));
+        }
+        opened = std::move(*listed);
+      }
       ASSIGN_OR_RETURN(const auto entries,
                        slice.catalog.EntriesOf(directory, after, kScrubbedAtATime));
       for (const CatalogEntry& entry : entries) {
@@ -213,22 +226,31 @@ Status Scrubber::ScrubDirectory(ObjectId directory) {
 
 Status Scrubber::FindStrangers(ObjectId directory, int directory_fd) {
   // Not in a slice, because a directory may have a million names.
-  ASSIGN_OR_RETURN(const auto names, NamesIn(directory_fd));
-  for (size_t next = 0; next < names.size();) {
+  auto names = NamesIn(directory_fd);
+  if (!names) {
+    return InSlice([&](Slice& slice) -> Status {
+      ASSIGN_OR_RETURN(const std::string path, PathOf(slice.catalog, directory));
+      return PassOver(directory, path, std::move(names.error()));
+    });
+  }
+  for (size_t next = 0; next < names->size();) {
     RETURN_IF_ERROR(InSlice([&](Slice& slice) -> Status {
       ASSIGN_OR_RETURN(const Tree::Directory fd, slice.tree.OpenDirectory(directory));
       if (fd == nullptr) {
-        next = names.size();
+        next = names->size();
         return {};
       }
-      for (; next < names.size() && !slice.IsOver(); ++next) {
-        ASSIGN_OR_RETURN(const ObjectId known, slice.catalog.ChildOf({directory, names[next]}));
+      for (; next < names->size() && !slice.IsOver(); ++next) {
+        const std::string& name = (*names)[next];
+        ASSIGN_OR_RETURN(const ObjectId known, slice.catalog.ChildOf({directory, name}));
         if (!known.is_null()) continue;
         // A redo may have removed it since it was listed.
-        ASSIGN_OR_RETURN(const auto inode, InodeAt(fd->get(), names[next]));
-        if (!inode) continue;
+        const auto inode = InodeAt(fd->get(), name);
+        if (!inode && !meta::IsUnreadable(inode.error()))
+          return tl::unexpected<Error>(inode.error());
+        if (inode && !*inode) continue;
         ASSIGN_OR_RETURN(const std::string path, PathOf(slice.catalog, directory));
-        Report({"name", PathIn(path, names[next]), "is not the replica's"});
+        Report({"name", PathIn(path, name), "is not the replica's"});
       }
       return {};
     }));
@@ -284,9 +306,17 @@ Status Scrubber::ClearOldDamage(Catalog& catalog) {
     if (rows.empty()) return {};
     after = rows.back().object;
     for (const DamagedObjects::Row& row : rows) {
-      if (!found_.contains(row.object)) RETURN_IF_ERROR(catalog.damaged().Clear(row.object));
+      if (found_.contains(row.object)) continue;
+      ASSIGN_OR_RETURN(const bool is_in_unread, IsInUnread(catalog, row.object));
+      if (!is_in_unread) RETURN_IF_ERROR(catalog.damaged().Clear(row.object));
     }
   }
+}
+
+Result<bool> Scrubber::IsInUnread(Catalog& catalog, ObjectId object) {
+  if (unread_.empty()) return false;
+  ASSIGN_OR_RETURN(const auto names, catalog.NamesOf(object));
+  return std::ranges::any_of(names, [&](const auto& key) { return unread_.contains(key.parent); });
 }
 
 }  // namespace tandem::replica

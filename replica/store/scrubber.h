@@ -39,7 +39,7 @@ struct ScrubOptions {
 };
 
 struct ScrubDifference {
-  std::string kind;  // name, kind, link, attribute, xattr, content
+  std::string kind;  // name, kind, attribute, xattr, content, unreadable
   std::string path;  // below the volume's root; "." is the root itself
   std::string what;  // a phrase for people
 };
@@ -101,6 +101,10 @@ class Scrubber {
                     const CatalogEntry& entry, std::vector<File>& files);
   Status JudgeObject(Slice& slice, ObjectId object, const CatalogObject& row, int fd,
                      const std::string& path, std::vector<File>& files);
+  // Reports what cannot be read, if the error concerns this object alone; otherwise returns the
+  // error. The source is not asked for it: a redo cannot replace what it cannot open. What earlier
+  // scrubs found there is not forgotten.
+  Status PassOver(ObjectId object, const std::string& path, Error error);
   // Returns false if the object is not there by any name.
   Result<bool> IsThere(Slice& slice, ObjectId object);
 
@@ -122,6 +126,8 @@ class Scrubber {
   Status KeepDamage(bool at_end, bool now);
   Status WriteDamage(Catalog& catalog);
   Status ClearOldDamage(Catalog& catalog);
+  // Returns whether it has a name in a directory that could not be read.
+  Result<bool> IsInUnread(Catalog& catalog, ObjectId object);
 
   const ScrubOptions options_;
   const VolumePlace& place_;
@@ -132,7 +138,8 @@ class Scrubber {
   // Objects with several names that have been judged by one of them.
   std::unordered_set<ObjectId> judged_;
   std::map<ObjectId, DamagedObjects::Row> damage_;  // not in the catalog yet
-  std::unordered_set<ObjectId> found_;              // in the catalog
+  std::unordered_set<ObjectId> found_;              // or unreadable: rows in the catalog stay
+  std::unordered_set<ObjectId> unread_;             // directories whose names were not judged
   bool owners_known_ = false;  // whether the tree can have the owners that the catalog has
   CondVar::Clock::time_point paced_{};
 

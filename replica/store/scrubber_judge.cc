@@ -7,6 +7,7 @@
 
 #include "meta/base/printable.h"
 #include "meta/source/attribute_text.h"
+#include "meta/source/source_tree.h"
 #include "replica/apply/foreign_edits.h"
 #include "replica/apply/own_labels.h"
 #include "replica/apply/special_attributes.h"
@@ -60,9 +61,18 @@ std::optional<std::string> XattrDifference(const meta::Xattrs& applied, const me
 
 }  // namespace
 
+Status Scrubber::PassOver(ObjectId object, const std::string& path, Error error) {
+  if (!meta::IsUnreadable(error)) return tl::unexpected<Error>(std::move(error));
+  found_.insert(object);
+  Report({"unreadable", path, error.ToString()});
+  return {};
+}
+
 Result<bool> Scrubber::IsThere(Slice& slice, ObjectId object) {
-  ASSIGN_OR_RETURN(const UniqueFd fd, slice.tree.OpenObject(object));
-  return fd.valid();
+  auto fd = slice.tree.OpenObject(object);
+  if (fd) return fd->valid();
+  if (meta::IsUnreadable(fd.error())) return false;
+  return tl::unexpected<Error>(std::move(fd.error()));
 }
 
 Status Scrubber::JudgeEntry(Slice& slice, const std::string& parent, int directory_fd,
@@ -74,13 +84,11 @@ Status Scrubber::JudgeEntry(Slice& slice, const std::string& parent, int directo
   }
   ASSIGN_OR_RETURN(const auto short_row, slice.catalog.short_objects().Find(object));
   auto fd = OpenBeneath(directory_fd, entry.name, O_PATH);
-  if (!fd && !MeansAbsent(fd.error())) return tl::unexpected<Error>(std::move(fd.error()));
-  std::optional<InodeId> inode;
-  if (fd) {
-    ASSIGN_OR_RETURN(inode, InodeAt(fd->get(), ""));
-  }
   const std::string path = PathIn(parent, entry.name);
-  if (inode != row->inode) {
+  if (!fd && !MeansAbsent(fd.error())) return PassOver(object, path, std::move(fd.error()));
+  auto inode = fd ? InodeAt(fd->get(), "") : std::nullopt;
+  if (!inode) return PassOver(object, path, std::move(inode.error()));
+  if (*inode != row->inode) {
     if (short_row) return {};  // it could not get the name
     const std::string what = fd ? "something else is in its place" : "is missing";
     ASSIGN_OR_RETURN(const bool is_there, IsThere(slice, object));
@@ -103,7 +111,14 @@ Status Scrubber::JudgeObject(Slice& slice, ObjectId object, const CatalogObject&
   }
   ASSIGN_OR_RETURN(const auto short_row, slice.catalog.short_objects().Find(object));
   if (short_row && !short_row->by_name) return {};  // the source knows that it differs
-  ASSIGN_OR_RETURN(meta::Attributes here, ReadWithRights(fd, meta::WithXattrs::kYes));
+  auto read = ReadWithRights(fd, meta::WithXattrs::kYes);
+  if (!read) {
+    if (meta::IsUnreadable(read.error())) {
+      NoteDamage({object, /*whole=*/true, {}, read.error().ToString()});
+    }
+    return PassOver(object, path, std::move(read.error()));
+  }
+  meta::Attributes& here = *read;
   meta::Attributes applied = row.attributes;
   ASSIGN_OR_RETURN(const auto lacking, slice.catalog.lacking().Find(object));
   if (!lacking.second.empty()) (void)WithholdSpecial(applied);
