@@ -167,10 +167,12 @@ Status Scrubber::Rejudge(File& file, uint64_t block) {
 Status Scrubber::KeepAskingFor(const File& file) {
   return InSlice([&](Slice& slice) -> Status {
     ASSIGN_OR_RETURN(const auto row, slice.catalog.damaged().Find(file.object));
-    if (!row || row->whole) return {};
-    for (const ByteRange& range : row->ranges.ToVector()) {
-      if (file.unknown.Intersects(range)) found_.insert(file.object);
-    }
+    if (!row) return {};
+    const auto ranges = row->ranges.ToVector();
+    const bool is_unknown = row->whole || std::ranges::any_of(ranges, [&](const ByteRange& range) {
+                              return file.unknown.Intersects(range);
+                            });
+    if (is_unknown) found_.insert(file.object);
     return {};
   });
 }

@@ -295,6 +295,26 @@ TEST_F(Scrub, AfterADaemonWasKilledInMidRedoGivesNoFalseAlarm) {
   EXPECT_TRUE(Converges());
 }
 
+TEST_F(Scrub, WhatIsDamagedAsAWholeAndCannotBeComparedNowIsToldUntilItIsMended) {
+  ASSERT_TRUE(replica_.Stop());
+  const std::string catalog = replica_.store() + "/" + kVolume + "/replica.db";
+  {
+    auto database = Database::Open(catalog, Database::Sync::kFull);
+    ASSERT_TRUE(database);
+    ASSERT_TRUE(database->Execute("DROP TABLE digest; DROP TABLE damaged; DROP TABLE scrubbed"));
+    ASSERT_TRUE(database->SetUserVersion(5));
+  }
+  const struct stat before = Lstat(Tree("/large"));
+  FlipByte(Tree("/large"), 5);
+  SetTimes(Tree("/large"), before.st_atim, {});
+  EXPECT_THAT(Found(Run()), ElementsAre("attribute: large"));
+  SetTimes(Tree("/large"), before.st_atim, before.st_mtim);
+  EXPECT_EQ(Run().code, kAsApplied) << "nobody knows what is in it";
+  EXPECT_EQ(replica::Catalog::Open(catalog).value()->damaged().Count().value(), 1U);
+  ASSERT_TRUE(replica_.Start());
+  EXPECT_TRUE(WaitFor([this] { return Read(Tree("/large")) == Read(source_ + "/large"); }));
+}
+
 // ---- A disk that is damaged --------------------------------------------------------------------
 
 // ext4 refuses inodes and directories whose checksum is wrong.
