@@ -7,8 +7,6 @@
 #include <algorithm>
 #include <ctime>
 #include <exception>
-#include <fstream>
-#include <sstream>
 
 #include "meta/base/log.h"
 #include "meta/base/printable.h"
@@ -35,17 +33,6 @@ class UsualPriority {
   ~UsualPriority() { SetPriority(/*idle=*/true); }
   UsualPriority(const UsualPriority&) = delete;
 };
-
-// In a namespace of users not every owner can be set.
-bool MaySetAnyOwner() {
-  if (geteuid() != 0) return false;
-  std::ifstream map("/proc/self/uid_map");
-  uint64_t inside = 1;
-  uint64_t outside = 1;
-  uint64_t count = 0;
-  constexpr uint64_t kAll = 4294967295;
-  return (map >> inside >> outside >> count) && inside == 0 && outside == 0 && count == kAll;
-}
 
 tl::unexpected<Error> Stopped() {
   return MakeError(ErrorKind::kCancelled, "scrub (stopping)", ECANCELED);
@@ -143,7 +130,6 @@ Status Scrubber::InSlice(const std::function<Status(Slice&)>& work) {
 }
 
 Status Scrubber::ScrubAll() {
-  owners_known_ = MaySetAnyOwner() && !volume_report_.notices().owner;
   bool is_empty = false;
   RETURN_IF_ERROR(InSlice([&](Slice& slice) -> Status {
     ASSIGN_OR_RETURN(is_empty, slice.catalog.IsEmpty());

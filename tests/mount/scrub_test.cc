@@ -243,6 +243,23 @@ TEST_F(Scrub, ByScheduleFindsDamageAndRemembersWhenItLooked) {
   EXPECT_TRUE(catalog->damaged().ScrubbedAt().value().has_value());
 }
 
+// A container may lack the capability, and a server of NFS refuse.
+TEST_F(Scrub, WhereOwnersCannotBeSetAsksForNone) {
+  replica_.Move({"setpriv", "--bounding-set=-chown", "--inh-caps=-all"}, replica_.url());
+  ASSERT_TRUE(replica_.Stop());
+  ASSERT_TRUE(replica_.Start());
+  Write(mount_.path() + "/foreign", "somebody's");
+  ASSERT_EQ(0, chown((mount_.path() + "/foreign").c_str(), 1234, 4321));
+  ASSERT_TRUE(mount_.Sync());
+  ASSERT_EQ(Lstat(Tree("/foreign")).st_uid, 0U);
+  EXPECT_TRUE(IsAsApplied());
+  ASSERT_TRUE(replica_.Stop());
+  ASSERT_TRUE(replica_.Start());
+  EXPECT_TRUE(IsAsApplied()) << "what could not be set is not remembered";
+  chmod(Tree("/small").c_str(), 0611);
+  EXPECT_THAT(Found(Run()), ElementsAre("attribute: small"));
+}
+
 TEST_F(Scrub, OfABusyReplicaGivesNoFalseAlarm) {
   Process workload(Workload(mount_.path(), FreshSeed(), {"--ops", "2500", "--threads", "2"}));
   int scrubs = 0;
