@@ -8,7 +8,6 @@
 #include <array>
 #include <limits>
 
-
 namespace tandem::replica {
 namespace {
 
