@@ -81,7 +81,7 @@ Status KeptCatalog::Sync() {
 Status KeptCatalog::SyncTree() {
   auto synced = Sync();
   if (synced) return {};
-  MutexLock lock(mutex_);
+  const Lock lock(*this);
   return DiscardUnkept(std::move(synced.error()));
 }
 

@@ -221,11 +221,13 @@ Status Scrubber::FindStrangers(ObjectId directory, int directory_fd) {
   }
   for (size_t next = 0; next < names->size();) {
     RETURN_IF_ERROR(InSlice([&](Slice& slice) -> Status {
-      ASSIGN_OR_RETURN(const Tree::Directory fd, slice.tree.OpenDirectory(directory));
-      if (fd == nullptr) {
+      ASSIGN_OR_RETURN(const std::string path, PathOf(slice.catalog, directory));
+      auto entered = slice.tree.OpenDirectory(directory);
+      if (!entered || *entered == nullptr) {
         next = names->size();
-        return {};
+        return entered ? Status() : PassOver(directory, path, std::move(entered.error()));
       }
+      const Tree::Directory& fd = *entered;
       for (; next < names->size() && !slice.IsOver(); ++next) {
         const std::string& name = (*names)[next];
         ASSIGN_OR_RETURN(const ObjectId known, slice.catalog.ChildOf({directory, name}));
@@ -235,7 +237,6 @@ Status Scrubber::FindStrangers(ObjectId directory, int directory_fd) {
         if (!inode && !meta::IsUnreadable(inode.error()))
           return tl::unexpected<Error>(inode.error());
         if (inode && !*inode) continue;
-        ASSIGN_OR_RETURN(const std::string path, PathOf(slice.catalog, directory));
         Report({"name", PathIn(path, name), "is not the replica's"});
       }
       return {};
