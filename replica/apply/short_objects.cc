@@ -8,8 +8,6 @@
 #include <array>
 #include <limits>
 
-#include "meta/base/unique_fd.h"
-
 namespace tandem::replica {
 namespace {
 
@@ -27,15 +25,6 @@ ShortObjects::Row RowAt(const Statement& row) {
   return {row.Id<ObjectId>(0), row.Int(1) != 0, std::string(row.Bytes(2))};
 }
 
-// Opens a file without a name or, if the filesystem has none, one whose name is removed at once.
-UniqueFd OpenProbe(int directory_fd) {
-  UniqueFd fd(openat(directory_fd, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600));
-  if (fd.valid()) return fd;
-  fd = UniqueFd(openat(directory_fd, kProbe, O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC, 0600));
-  (void)unlinkat(directory_fd, kProbe, 0);
-  return fd;
-}
-
 bool DiskWorks(int directory_fd) {
   const UniqueFd fd = OpenProbe(directory_fd);
   constexpr std::array<char, 4096> kBytes{};
@@ -45,6 +34,14 @@ bool DiskWorks(int directory_fd) {
 }
 
 }  // namespace
+
+UniqueFd OpenProbe(int directory_fd) {
+  UniqueFd fd(openat(directory_fd, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600));
+  if (fd.valid()) return fd;
+  fd = UniqueFd(openat(directory_fd, kProbe, O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC, 0600));
+  (void)unlinkat(directory_fd, kProbe, 0);
+  return fd;
+}
 
 Result<ShortObjects> ShortObjects::Open(Database& database) {
   ShortObjects objects;

@@ -19,6 +19,7 @@
 #include "meta/base/database.h"
 #include "meta/base/ids.h"
 #include "meta/base/result.h"
+#include "meta/base/unique_fd.h"
 
 namespace tandem::replica {
 
@@ -58,6 +59,10 @@ class ShortObjects {
 // if it concerns the whole volume: no room, no memory, a disk that is read-only or broken. To
 // classify an EIO, writes and syncs a probe file in `directory_fd`.
 bool IsErrorOfTheObject(const Error& error, int directory_fd);
+
+// Opens a file without a name or, if the filesystem has none, one whose name is removed at once.
+// Returns an invalid descriptor if that fails.
+UniqueFd OpenProbe(int directory_fd);
 
 // Returns the size of the largest file that the filesystem of `directory_fd` allows, found by
 // trying, or INT64_MAX if it cannot be tried.

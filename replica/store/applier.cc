@@ -107,11 +107,7 @@ void Applier::RunSync() {
 
 Status Applier::SyncOnce() {
   if (queue_.unsynced().empty()) return {};
-  // Redoes go on meanwhile, and leave little for the sync that has to hold them up.
-  if (auto synced = place_.Sync(); !synced) {
-    const KeptCatalog::Lock lock(catalog_);
-    return catalog_.DiscardUnkept(std::move(synced.error()));
-  }
+  RETURN_IF_ERROR(catalog_.SyncTree());
   ASSIGN_OR_RETURN(const auto stages, KeepApplied());
   for (const auto& stage : stages) RETURN_IF_ERROR(stage->Remove());
   FAULT_POINT("replica.sync.stage_removed");

@@ -71,10 +71,24 @@ std::optional<Reply> KeptCatalog::RefuseUnlessCurrent() {
   return queue_.RefuseIfPending();
 }
 
+Status KeptCatalog::Sync() {
+  MutexLock lock(sync_mutex_);
+  if (auto synced = place_.Sync(); !synced) sync_failed_ = std::move(synced.error());
+  if (sync_failed_) return tl::unexpected<Error>(*sync_failed_);
+  return {};
+}
+
+Status KeptCatalog::SyncTree() {
+  auto synced = Sync();
+  if (synced) return {};
+  const Lock lock(*this);
+  return DiscardUnkept(std::move(synced.error()));
+}
+
 Status KeptCatalog::Keep() {
   // The catalog must never be on the disk before the tree it describes: a power cut would leave a
   // tree that is behind, and no stage would be redone.
-  if (auto synced = place_.Sync(); !synced) return DiscardUnkept(std::move(synced.error()));
+  if (auto synced = Sync(); !synced) return DiscardUnkept(std::move(synced.error()));
   FAULT_POINT("replica.sync.tree_synced");
   if (auto kept = catalog_->Keep(); !kept) return DiscardUnkept(std::move(kept.error()));
   FAULT_POINT("replica.sync.catalog_kept");
@@ -84,6 +98,13 @@ Status KeptCatalog::Keep() {
 
 tl::unexpected<Error> KeptCatalog::DiscardUnkept(Error why) {
   catalog_->Discard();
+  {
+    MutexLock lock(sync_mutex_);
+    sync_failed_.reset();
+  }
+  // If no cut is lost, none will be kept either, which would end what NoteSyncFailed begins.
+  const auto kept = catalog_->Applied();
+  if (kept && kept->name == queue_.applied().name) return tl::unexpected<Error>(std::move(why));
   queue_.NoteSyncFailed(why);
   // If it fails now, the next caller that uses the catalog does it first.
   (void)ReturnLostCuts();

@@ -59,11 +59,13 @@ class KeptCatalog {
   // Returns the refusal of a request that reads, or commits, if the catalog is not where the tree
   // is. It may have been set back while the caller waited for the Lock.
   std::optional<Reply> RefuseUnlessCurrent() REQUIRES(mutex_);
-  // Brings the tree and the catalog to stable storage, in this order.
+  // Brings the tree to stable storage while redoes go on, which leaves little for Keep to do. If
+  // that fails, all that was not kept is to be redone, since the next sync may succeed without
+  // having written what this one has not.
+  Status SyncTree() EXCLUDES(mutex_);
+  // Brings the tree and the catalog to stable storage, in this order. If that fails, all that was
+  // not kept is to be redone.
   Status Keep() REQUIRES(mutex_);
-  // After a failed sync: all that was not kept is to be redone, since the next sync may succeed
-  // without having written what this one has not. Returns `why`.
-  tl::unexpected<Error> DiscardUnkept(Error why) REQUIRES(mutex_);
   // Puts objects that fall short into the VolumeReport. So do those of which something was withheld
   // that the account may have now, and those that a scrub has found damaged: the source sends them
   // again.
@@ -73,6 +75,11 @@ class KeptCatalog {
 
  private:
   Status SetAside();
+  // Fails from a sync that failed on until DiscardUnkept: Linux tells a descriptor only once of
+  // what it could not write.
+  Status Sync() EXCLUDES(sync_mutex_);
+  // All that was not kept is to be redone. Returns `why`.
+  tl::unexpected<Error> DiscardUnkept(Error why) REQUIRES(mutex_);
   Status ListDamaged(std::vector<ShortObject>& listed, uint64_t& count) REQUIRES(mutex_);
 
   const VolumePlace& place_;
@@ -82,6 +89,8 @@ class KeptCatalog {
   Mutex mutex_;
   std::unique_ptr<Catalog> catalog_ GUARDED_BY(mutex_);
   VolumePolicy policy_ GUARDED_BY(mutex_);
+  Mutex sync_mutex_;  // taken with mutex_ held, or without
+  std::optional<Error> sync_failed_ GUARDED_BY(sync_mutex_);
 };
 
 }  // namespace tandem::replica

@@ -38,7 +38,7 @@ void ScrubSchedule::Run() {
       due_.erase(*key);
       // What holds it up may last; the others have their turn.
       if (!Scrub(*key)) {
-        due_[*key] = std::time(nullptr) + std::min(kScrubRetry, options_.every).count();
+        due_[*key] = std::time(nullptr) + RetryTime();
       }
     } catch (const std::exception& e) {
       LogError("scrub: {}", e.what());
@@ -60,13 +60,21 @@ Result<int64_t> ScrubSchedule::DueAt(const VolumeKey& key) {
   return DueAt(key, volume->MadeAt(), scrubbed, options_.every);
 }
 
+int64_t ScrubSchedule::RetryTime() const { return std::min(kScrubRetry, options_.every).count(); }
+
 std::optional<VolumeKey> ScrubSchedule::FindDue() {
   const int64_t now = std::time(nullptr);
   std::optional<VolumeKey> first;
+  size_t opened = 0;
   for (const VolumeKey& key : store_.Volumes()) {
     if (!due_.contains(key)) {
+      if (opened == kMostOpenedByLook || look_again_[key] > now) continue;
+      ++opened;
       const auto due = DueAt(key);
-      if (!due) continue;  // its source is told why it cannot be opened
+      if (!due) {
+        look_again_[key] = now + RetryTime();  // its source is told why it cannot be opened
+        continue;
+      }
       due_[key] = *due;
     }
     if (due_[key] <= now && (!first || due_[key] < due_[*first])) first = key;

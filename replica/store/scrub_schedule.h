@@ -36,7 +36,10 @@ class ScrubSchedule {
 
  private:
   void Run();
-  // Returns the volume that has been due longest, or nullopt if none is due.
+  // Returns after how many seconds a volume is tried again that could not be opened or scrubbed.
+  int64_t RetryTime() const;
+  // Returns the volume that has been due longest, or nullopt if none is due. It has to open a
+  // volume to find when it is due, and leaves some of them to the next call.
   std::optional<VolumeKey> FindDue();
   Result<int64_t> DueAt(const VolumeKey& key);
   // Returns whether it got to its end.
@@ -47,7 +50,9 @@ class ScrubSchedule {
   Store& store_;
   ScrubJobs& jobs_;
   const Options options_;
-  std::map<VolumeKey, int64_t> due_;  // used by the thread alone
+  // In seconds since 1970; used by the thread alone.
+  std::map<VolumeKey, int64_t> due_;
+  std::map<VolumeKey, int64_t> look_again_;  // of those that could not be opened
 
   Mutex mutex_;
   CondVar stopped_;

@@ -7,11 +7,10 @@
 #include <algorithm>
 #include <ctime>
 #include <exception>
-#include <fstream>
-#include <sstream>
 
 #include "meta/base/log.h"
 #include "meta/base/printable.h"
+#include "meta/source/source_tree.h"
 #include "replica/apply/removal.h"
 #include "replica/apply/tree_path.h"
 #include "replica/store/redo_pause.h"
@@ -27,16 +26,13 @@ void SetPriority(bool idle) {
   (void)syscall(SYS_ioprio_set, kThisThread, 0, idle ? kIdleClass : 0);
 }
 
-// In a namespace of users not every owner can be set.
-bool MaySetAnyOwner() {
-  if (geteuid() != 0) return false;
-  std::ifstream map("/proc/self/uid_map");
-  uint64_t inside = 1;
-  uint64_t outside = 1;
-  uint64_t count = 0;
-  constexpr uint64_t kAll = 4294967295;
-  return (map >> inside >> outside >> count) && inside == 0 && outside == 0 && count == kAll;
-}
+// For what others wait for: a redo may want what is locked meanwhile.
+class UsualPriority {
+ public:
+  UsualPriority() { SetPriority(/*idle=*/false); }
+  ~UsualPriority() { SetPriority(/*idle=*/true); }
+  UsualPriority(const UsualPriority&) = delete;
+};
 
 tl::unexpected<Error> Stopped() {
   return MakeError(ErrorKind::kCancelled, "scrub (stopping)", ECANCELED);
@@ -121,11 +117,8 @@ Status Scrubber::InSlice(const std::function<Status(Slice&)>& work) {
           catalog.digests().Drop();
           Tree tree(place_.root_fd(), place_.hold_fd(), catalog);
           Slice slice{catalog, tree, CondVar::Clock::now() + kScrubSlice};
-          // A redo may be waiting for what is read here.
-          SetPriority(/*idle=*/false);
-          Status done = work(slice);
-          SetPriority(/*idle=*/true);
-          return done;
+          const UsualPriority priority;
+          return work(slice);
         }
       }
     }
@@ -137,7 +130,6 @@ Status Scrubber::InSlice(const std::function<Status(Slice&)>& work) {
 }
 
 Status Scrubber::ScrubAll() {
-  owners_known_ = MaySetAnyOwner() && !volume_report_.notices().owner;
   bool is_empty = false;
   RETURN_IF_ERROR(InSlice([&](Slice& slice) -> Status {
     ASSIGN_OR_RETURN(is_empty, slice.catalog.IsEmpty());
@@ -183,13 +175,25 @@ Status Scrubber::ScrubDirectory(ObjectId directory) {
     std::vector<File> files;
     RETURN_IF_ERROR(InSlice([&](Slice& slice) -> Status {
       more = false;
-      ASSIGN_OR_RETURN(const Tree::Directory fd, slice.tree.OpenDirectory(directory));
+      const auto entered = slice.tree.OpenDirectory(directory);
+      if (!entered) {
+        if (!meta::IsUnreadable(entered.error())) return tl::unexpected<Error>(entered.error());
+        // Its own name shows it, or that of a directory above.
+        unread_.insert(directory);
+        return {};
+      }
+      const Tree::Directory& fd = *entered;
       // It has been removed meanwhile, or is missing, which its own name shows.
       if (fd == nullptr) return {};
-      if (!opened.valid()) {
-        ASSIGN_OR_RETURN(opened, Reopen(fd->get(), O_RDONLY | O_DIRECTORY));
-      }
       ASSIGN_OR_RETURN(const std::string path, PathOf(slice.catalog, directory));
+      if (!opened.valid()) {
+        auto listed = Reopen(fd->get(), O_RDONLY | O_DIRECTORY);
+        if (!listed) {
+          unread_.insert(directory);
+          return PassOver(directory, path, std::move(listed.error()));
+        }
+        opened = std::move(*listed);
+      }
       ASSIGN_OR_RETURN(const auto entries,
                        slice.catalog.EntriesOf(directory, after, kScrubbedAtATime));
       for (const CatalogEntry& entry : entries) {
@@ -208,22 +212,32 @@ Status Scrubber::ScrubDirectory(ObjectId directory) {
 
 Status Scrubber::FindStrangers(ObjectId directory, int directory_fd) {
   // Not in a slice, because a directory may have a million names.
-  ASSIGN_OR_RETURN(const auto names, NamesIn(directory_fd));
-  for (size_t next = 0; next < names.size();) {
+  auto names = NamesIn(directory_fd);
+  if (!names) {
+    return InSlice([&](Slice& slice) -> Status {
+      ASSIGN_OR_RETURN(const std::string path, PathOf(slice.catalog, directory));
+      return PassOver(directory, path, std::move(names.error()));
+    });
+  }
+  for (size_t next = 0; next < names->size();) {
     RETURN_IF_ERROR(InSlice([&](Slice& slice) -> Status {
-      ASSIGN_OR_RETURN(const Tree::Directory fd, slice.tree.OpenDirectory(directory));
-      if (fd == nullptr) {
-        next = names.size();
-        return {};
+      ASSIGN_OR_RETURN(const std::string path, PathOf(slice.catalog, directory));
+      auto entered = slice.tree.OpenDirectory(directory);
+      if (!entered || *entered == nullptr) {
+        next = names->size();
+        return entered ? Status() : PassOver(directory, path, std::move(entered.error()));
       }
-      for (; next < names.size() && !slice.IsOver(); ++next) {
-        ASSIGN_OR_RETURN(const ObjectId known, slice.catalog.ChildOf({directory, names[next]}));
+      const Tree::Directory& fd = *entered;
+      for (; next < names->size() && !slice.IsOver(); ++next) {
+        const std::string& name = (*names)[next];
+        ASSIGN_OR_RETURN(const ObjectId known, slice.catalog.ChildOf({directory, name}));
         if (!known.is_null()) continue;
         // A redo may have removed it since it was listed.
-        ASSIGN_OR_RETURN(const auto inode, InodeAt(fd->get(), names[next]));
-        if (!inode) continue;
-        ASSIGN_OR_RETURN(const std::string path, PathOf(slice.catalog, directory));
-        Report({"name", PathIn(path, names[next]), "is not the replica's"});
+        const auto inode = InodeAt(fd->get(), name);
+        if (!inode && !meta::IsUnreadable(inode.error()))
+          return tl::unexpected<Error>(inode.error());
+        if (inode && !*inode) continue;
+        Report({"name", PathIn(path, name), "is not the replica's"});
       }
       return {};
     }));
@@ -235,8 +249,8 @@ Status Scrubber::FindStrangers(ObjectId directory, int directory_fd) {
 
 Status Scrubber::KeepDamage(bool at_end, bool now) {
   if (!now && damage_.size() < kScrubbedAtATime) return {};
-  // Leaves little for the sync that has to hold up redoes.
-  RETURN_IF_ERROR(place_.Sync());
+  const UsualPriority priority;
+  RETURN_IF_ERROR(kept_.SyncTree());
   const KeptCatalog::Lock lock(kept_);
   RETURN_IF_ERROR(kept_.ReturnLostCuts());
   Catalog& catalog = kept_.catalog();
@@ -250,6 +264,7 @@ Status Scrubber::KeepDamage(bool at_end, bool now) {
     RETURN_IF_ERROR(part.Release());
   }
   RETURN_IF_ERROR(kept_.Keep());
+  damage_.clear();
   return kept_.ReportShortObjects();
 }
 
@@ -267,7 +282,6 @@ Status Scrubber::WriteDamage(Catalog& catalog) {
     if (kind) RETURN_IF_ERROR(catalog.damaged().Note(all));
     found_.insert(object);
   }
-  damage_.clear();
   return {};
 }
 
@@ -279,9 +293,17 @@ Status Scrubber::ClearOldDamage(Catalog& catalog) {
     if (rows.empty()) return {};
     after = rows.back().object;
     for (const DamagedObjects::Row& row : rows) {
-      if (!found_.contains(row.object)) RETURN_IF_ERROR(catalog.damaged().Clear(row.object));
+      if (found_.contains(row.object)) continue;
+      ASSIGN_OR_RETURN(const bool is_in_unread, IsInUnread(catalog, row.object));
+      if (!is_in_unread) RETURN_IF_ERROR(catalog.damaged().Clear(row.object));
     }
   }
+}
+
+Result<bool> Scrubber::IsInUnread(Catalog& catalog, ObjectId object) {
+  if (unread_.empty()) return false;
+  ASSIGN_OR_RETURN(const auto names, catalog.NamesOf(object));
+  return std::ranges::any_of(names, [&](const auto& key) { return unread_.contains(key.parent); });
 }
 
 }  // namespace tandem::replica

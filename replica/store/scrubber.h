@@ -17,6 +17,7 @@
 #include <functional>
 #include <map>
 #include <string>
+#include <tuple>
 #include <unordered_set>
 #include <vector>
 
@@ -28,7 +29,6 @@
 #include "replica/store/apply_queue.h"
 #include "replica/store/kept_catalog.h"
 #include "replica/store/volume_place.h"
-#include "replica/store/volume_report.h"
 
 namespace tandem::replica {
 
@@ -39,7 +39,7 @@ struct ScrubOptions {
 };
 
 struct ScrubDifference {
-  std::string kind;  // name, kind, link, attribute, xattr, content
+  std::string kind;  // name, kind, attribute, xattr, content, unreadable
   std::string path;  // below the volume's root; "." is the root itself
   std::string what;  // a phrase for people
 };
@@ -58,8 +58,8 @@ struct ScrubReport {
 class Scrubber {
  public:
   Scrubber(const ScrubOptions& options, const VolumePlace& place, ApplyQueue& queue,
-           KeptCatalog& kept, VolumeReport& report)
-      : options_(options), place_(place), queue_(queue), kept_(kept), volume_report_(report) {}
+           KeptCatalog& kept)
+      : options_(options), place_(place), queue_(queue), kept_(kept) {}
 
   // Runs to the end; the outcome is in the report. What was found is durable then, and the source
   // is asked to send it again.
@@ -87,6 +87,12 @@ class Scrubber {
     RangeSet damaged = {};  // in whole blocks
   };
 
+  // What a redo can give to a file here.
+  struct Settable {
+    bool owner = false;
+    bool mode = false;
+  };
+
   Status ScrubAll();
   // Calls `work` between two redoes. Waits for them as long as it takes.
   Status InSlice(const std::function<Status(Slice&)>& work);
@@ -101,6 +107,15 @@ class Scrubber {
                     const CatalogEntry& entry, std::vector<File>& files);
   Status JudgeObject(Slice& slice, ObjectId object, const CatalogObject& row, int fd,
                      const std::string& path, std::vector<File>& files);
+  // Reports what cannot be read, if the error concerns this object alone; otherwise returns the
+  // error. The source is not asked for it: a redo cannot replace what it cannot open. What earlier
+  // scrubs found there is not forgotten.
+  Status PassOver(ObjectId object, const std::string& path, Error error);
+  // Returns what differs in attributes other than mtime and size; empty: nothing.
+  std::string OtherDifference(const meta::Attributes& applied, const meta::Attributes& here);
+  // Tries whether these owner and mode can be set: a container may lack the capability, a server of
+  // NFS refuse.
+  Settable WhatCanBeSet(const meta::Attributes& applied);
   // Returns false if the object is not there by any name.
   Result<bool> IsThere(Slice& slice, ObjectId object);
 
@@ -122,18 +137,20 @@ class Scrubber {
   Status KeepDamage(bool at_end, bool now);
   Status WriteDamage(Catalog& catalog);
   Status ClearOldDamage(Catalog& catalog);
+  // Returns whether it has a name in a directory that could not be read.
+  Result<bool> IsInUnread(Catalog& catalog, ObjectId object);
 
   const ScrubOptions options_;
   const VolumePlace& place_;
   ApplyQueue& queue_;
   KeptCatalog& kept_;
-  VolumeReport& volume_report_;
   std::atomic<bool> stopping_{false};
   // Objects with several names that have been judged by one of them.
   std::unordered_set<ObjectId> judged_;
   std::map<ObjectId, DamagedObjects::Row> damage_;  // not in the catalog yet
-  std::unordered_set<ObjectId> found_;              // in the catalog
-  bool owners_known_ = false;  // whether the tree can have the owners that the catalog has
+  std::unordered_set<ObjectId> found_;              // or unreadable: rows in the catalog stay
+  std::unordered_set<ObjectId> unread_;             // directories whose names were not judged
+  std::map<std::tuple<uint32_t, uint32_t, uint32_t>, Settable> settable_;  // by uid, gid, mode
   CondVar::Clock::time_point paced_{};
 
   Mutex mutex_;

@@ -5,7 +5,7 @@
 
 #include <algorithm>
 
-#include "meta/base/printable.h"
+#include "meta/source/source_tree.h"
 #include "replica/apply/file_data.h"
 #include "replica/store/inspect.h"
 #include "replica/store/scrubber.h"
@@ -41,12 +41,6 @@ uint64_t NextData(int fd, uint64_t offset, uint64_t size) {
   return errno == ENXIO ? size : offset;
 }
 
-// EIO, and what checksums of a filesystem or a device make of damage.
-bool IsUnreadable(const Error& error) {
-  return error.code() == EIO || error.code() == EBADMSG || error.code() == EUCLEAN ||
-         error.code() == ENODATA;
-}
-
 }  // namespace
 
 void Scrubber::Pace(uint64_t bytes) {
@@ -67,10 +61,12 @@ void Scrubber::Pace(uint64_t bytes) {
 Status Scrubber::ScrubContent(File file) {
   UniqueFd fd;
   RETURN_IF_ERROR(InSlice([&](Slice& slice) -> Status {
-    ASSIGN_OR_RETURN(fd, OpenFile(slice.tree, file.object));
+    auto opened = OpenFile(slice.tree, file.object);
+    if (!opened) return PassOver(file.object, file.path, std::move(opened.error()));
+    fd = std::move(*opened);
     return {};
   }));
-  if (!fd.valid()) return {};  // it has been removed since
+  if (!fd.valid()) return {};  // it has been removed since, or cannot be read
   (void)posix_fadvise(fd.get(), 0, 0, POSIX_FADV_SEQUENTIAL);
   for (uint64_t offset = 0; offset < file.size;) {
     ASSIGN_OR_RETURN(const auto next, ScrubRun(file, fd, offset));
@@ -132,7 +128,7 @@ Result<std::optional<uint64_t>> Scrubber::ScrubRun(File& file, const UniqueFd& f
       file.unknown.Add(range);
     } else {
       const auto bytes = ReadDropping(fd.get(), range);
-      if (!bytes && !IsUnreadable(bytes.error())) return tl::unexpected<Error>(bytes.error());
+      if (!bytes && !meta::IsUnreadable(bytes.error())) return tl::unexpected<Error>(bytes.error());
       if (!bytes || bytes->size() != range.length() || !BlockDigests::Matches(digest, *bytes)) {
         RETURN_IF_ERROR(Rejudge(file, block));
       }
@@ -150,14 +146,16 @@ Status Scrubber::Rejudge(File& file, uint64_t block) {
     const ByteRange range = RangeOf(block, row->attributes.size);
     if (range.empty()) return {};
     ASSIGN_OR_RETURN(const auto digest, slice.catalog.digests().Find(file.object, block));
-    ASSIGN_OR_RETURN(const UniqueFd fd, OpenFile(slice.tree, file.object));
+    auto opened = OpenFile(slice.tree, file.object);
+    if (!opened) return PassOver(file.object, file.path, std::move(opened.error()));
+    const UniqueFd& fd = *opened;
     if (!fd.valid()) return {};
     if (digest == BlockDigests::kUnknown) {
       file.unknown.Add(range);
       return {};
     }
     const auto bytes = ReadDropping(fd.get(), range);
-    if (!bytes && !IsUnreadable(bytes.error())) return tl::unexpected<Error>(bytes.error());
+    if (!bytes && !meta::IsUnreadable(bytes.error())) return tl::unexpected<Error>(bytes.error());
     const bool matches =
         bytes && bytes->size() == range.length() && BlockDigests::Matches(digest, *bytes);
     if (!matches) file.damaged.Add({block * kBlock, (block + 1) * kBlock});
@@ -169,10 +167,12 @@ Status Scrubber::Rejudge(File& file, uint64_t block) {
 Status Scrubber::KeepAskingFor(const File& file) {
   return InSlice([&](Slice& slice) -> Status {
     ASSIGN_OR_RETURN(const auto row, slice.catalog.damaged().Find(file.object));
-    if (!row || row->whole) return {};
-    for (const ByteRange& range : row->ranges.ToVector()) {
-      if (file.unknown.Intersects(range)) found_.insert(file.object);
-    }
+    if (!row) return {};
+    const auto ranges = row->ranges.ToVector();
+    const bool is_unknown = row->whole || std::ranges::any_of(ranges, [&](const ByteRange& range) {
+                              return file.unknown.Intersects(range);
+                            });
+    if (is_unknown) found_.insert(file.object);
     return {};
   });
 }

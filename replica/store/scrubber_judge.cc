@@ -7,8 +7,11 @@
 
 #include "meta/base/printable.h"
 #include "meta/source/attribute_text.h"
+#include "meta/source/source_tree.h"
+#include "replica/apply/attributes_writer.h"
 #include "replica/apply/foreign_edits.h"
 #include "replica/apply/own_labels.h"
+#include "replica/apply/short_objects.h"
 #include "replica/apply/special_attributes.h"
 #include "replica/apply/tree_path.h"
 #include "replica/store/scrubber.h"
@@ -18,25 +21,6 @@ namespace {
 
 std::string Versus(const std::string& what, const std::string& here, const std::string& applied) {
   return what + " " + here + ", applied was " + applied;
-}
-
-// Returns what differs in attributes other than mtime and size; empty: nothing.
-std::string OtherDifference(const meta::Attributes& applied, const meta::Attributes& here,
-                            bool owners_known) {
-  const bool modes_known = geteuid() == 0 && here.kind != meta::Kind::kSymlink;
-  if (modes_known && here.uid == applied.uid && here.permissions != applied.permissions) {
-    return Versus("mode", meta::ModeText(here.permissions), meta::ModeText(applied.permissions));
-  }
-  if (owners_known && (here.uid != applied.uid || here.gid != applied.gid)) {
-    return Versus("owner", meta::OwnerText(here), meta::OwnerText(applied));
-  }
-  if (IsDevice(here.kind) && here.device != applied.device) {
-    return Versus("device", std::to_string(here.device), std::to_string(applied.device));
-  }
-  if (here.link_target != applied.link_target) {
-    return Versus("target", Printable(here.link_target), Printable(applied.link_target));
-  }
-  return {};
 }
 
 // A name in `lacking`, which are separated by blanks.
@@ -60,9 +44,60 @@ std::optional<std::string> XattrDifference(const meta::Xattrs& applied, const me
 
 }  // namespace
 
+Scrubber::Settable Scrubber::WhatCanBeSet(const meta::Attributes& applied) {
+  const auto [known, is_new] =
+      settable_.try_emplace({applied.uid, applied.gid, applied.permissions});
+  Settable& can = known->second;
+  if (!is_new) return can;
+  const UniqueFd fd = OpenProbe(place_.stage_fd());
+  if (!fd.valid()) return can;
+  meta::Attributes wanted;
+  wanted.kind = meta::Kind::kFile;
+  wanted.uid = applied.uid;
+  wanted.gid = applied.gid;
+  wanted.permissions = applied.permissions;
+  Notices ignored;
+  if (!WriteAttributes(fd.get(), wanted, ignored)) return can;
+  if (const auto got = ReadWithRights(fd.get(), meta::WithXattrs::kNo)) {
+    can.owner = got->uid == wanted.uid && got->gid == wanted.gid;
+    can.mode = got->permissions == wanted.permissions;
+  }
+  return can;
+}
+
+std::string Scrubber::OtherDifference(const meta::Attributes& applied,
+                                      const meta::Attributes& here) {
+  const bool is_root = geteuid() == 0;
+  const bool other_mode = is_root && here.kind != meta::Kind::kSymlink && here.uid == applied.uid &&
+                          here.permissions != applied.permissions;
+  if (other_mode && WhatCanBeSet(applied).mode) {
+    return Versus("mode", meta::ModeText(here.permissions), meta::ModeText(applied.permissions));
+  }
+  const bool other_owner = is_root && (here.uid != applied.uid || here.gid != applied.gid);
+  if (other_owner && WhatCanBeSet(applied).owner) {
+    return Versus("owner", meta::OwnerText(here), meta::OwnerText(applied));
+  }
+  if (IsDevice(here.kind) && here.device != applied.device) {
+    return Versus("device", std::to_string(here.device), std::to_string(applied.device));
+  }
+  if (here.link_target != applied.link_target) {
+    return Versus("target", Printable(here.link_target), Printable(applied.link_target));
+  }
+  return {};
+}
+
+Status Scrubber::PassOver(ObjectId object, const std::string& path, Error error) {
+  if (!meta::IsUnreadable(error)) return tl::unexpected<Error>(std::move(error));
+  found_.insert(object);
+  Report({"unreadable", path, error.ToString()});
+  return {};
+}
+
 Result<bool> Scrubber::IsThere(Slice& slice, ObjectId object) {
-  ASSIGN_OR_RETURN(const UniqueFd fd, slice.tree.OpenObject(object));
-  return fd.valid();
+  auto fd = slice.tree.OpenObject(object);
+  if (fd) return fd->valid();
+  if (meta::IsUnreadable(fd.error())) return false;
+  return tl::unexpected<Error>(std::move(fd.error()));
 }
 
 Status Scrubber::JudgeEntry(Slice& slice, const std::string& parent, int directory_fd,
@@ -74,13 +109,11 @@ Status Scrubber::JudgeEntry(Slice& slice, const std::string& parent, int directo
   }
   ASSIGN_OR_RETURN(const auto short_row, slice.catalog.short_objects().Find(object));
   auto fd = OpenBeneath(directory_fd, entry.name, O_PATH);
-  if (!fd && !MeansAbsent(fd.error())) return tl::unexpected<Error>(std::move(fd.error()));
-  std::optional<InodeId> inode;
-  if (fd) {
-    ASSIGN_OR_RETURN(inode, InodeAt(fd->get(), ""));
-  }
   const std::string path = PathIn(parent, entry.name);
-  if (inode != row->inode) {
+  if (!fd && !MeansAbsent(fd.error())) return PassOver(object, path, std::move(fd.error()));
+  auto inode = fd ? InodeAt(fd->get(), "") : std::nullopt;
+  if (!inode) return PassOver(object, path, std::move(inode.error()));
+  if (*inode != row->inode) {
     if (short_row) return {};  // it could not get the name
     const std::string what = fd ? "something else is in its place" : "is missing";
     ASSIGN_OR_RETURN(const bool is_there, IsThere(slice, object));
@@ -103,7 +136,14 @@ Status Scrubber::JudgeObject(Slice& slice, ObjectId object, const CatalogObject&
   }
   ASSIGN_OR_RETURN(const auto short_row, slice.catalog.short_objects().Find(object));
   if (short_row && !short_row->by_name) return {};  // the source knows that it differs
-  ASSIGN_OR_RETURN(meta::Attributes here, ReadWithRights(fd, meta::WithXattrs::kYes));
+  auto read = ReadWithRights(fd, meta::WithXattrs::kYes);
+  if (!read) {
+    if (meta::IsUnreadable(read.error())) {
+      NoteDamage({object, /*whole=*/true, {}, read.error().ToString()});
+    }
+    return PassOver(object, path, std::move(read.error()));
+  }
+  meta::Attributes& here = *read;
   meta::Attributes applied = row.attributes;
   ASSIGN_OR_RETURN(const auto lacking, slice.catalog.lacking().Find(object));
   if (!lacking.second.empty()) (void)WithholdSpecial(applied);
@@ -131,7 +171,7 @@ Status Scrubber::JudgeObject(Slice& slice, ObjectId object, const CatalogObject&
             Versus("mtime", meta::TimeText(here.modify_time), meta::TimeText(applied.modify_time)),
             is_file);
   }
-  if (const std::string what = OtherDifference(applied, here, owners_known_); !what.empty()) {
+  if (const std::string what = OtherDifference(applied, here); !what.empty()) {
     differs("attribute", what, false);
   }
   if (const auto what = XattrDifference(applied.xattrs, here.xattrs, lacking.first)) {

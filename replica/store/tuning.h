@@ -102,6 +102,8 @@ inline constexpr uint64_t kScrubReadBytes = 1 << 20;
 inline constexpr std::chrono::seconds kScrubForgotten{30};
 // How often a schedule looks which volume is due, and how its scrub is going.
 inline constexpr std::chrono::seconds kScrubLook{1};
+// Volumes that it opens at a time to learn when they are due. They stay open for kIdleVolume.
+inline constexpr size_t kMostOpenedByLook = 4;
 // When a scheduled scrub that could not run is tried again.
 inline constexpr std::chrono::seconds kScrubRetry{3600};
 // Differences that are kept to be shown. All are counted.

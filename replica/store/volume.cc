@@ -69,7 +69,7 @@ Reply Volume::Greet(const Hello& hello, const ConnectionRef& connection, const s
 }
 
 std::unique_ptr<Scrubber> Volume::NewScrub(const ScrubOptions& options) {
-  return std::make_unique<Scrubber>(options, *place_, queue_, catalog_, report_);
+  return std::make_unique<Scrubber>(options, *place_, queue_, catalog_);
 }
 
 Result<std::optional<int64_t>> Volume::ScrubbedAt() {

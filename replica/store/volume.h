@@ -18,8 +18,8 @@
 //   1. StageTaker    Begin, Commit and Hello, one at a time
 //   2. KeptCatalog   held by a redo from beginning to end
 //   3. ApplyQueue
-//   4. WriteSession, VolumeReport, StageSlot; and those of replica/apply: Stage, ForeignEdits,
-//      TreeMounts. Nothing is taken below these.
+//   4. WriteSession, VolumeReport, StageSlot, and the one for syncs in KeptCatalog; and those of
+//      replica/apply: Stage, ForeignEdits, TreeMounts. Nothing is taken below these.
 // The other parts have no lock. A RedoPause waits for a redo, which holds 2: it is begun
 // before 2 is taken.
 //

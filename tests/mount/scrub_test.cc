@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <signal.h>
 #include <sys/stat.h>
+#include <sys/xattr.h>
 
 #include <algorithm>
 #include <filesystem>
@@ -11,6 +12,7 @@
 #include "meta/base/database.h"
 #include "replica/apply/catalog.h"
 #include "tests/files.h"
+#include "tests/loop_disk.h"
 #include "tests/mount_fixture.h"
 
 namespace tandem::test {
@@ -24,6 +26,27 @@ using ::testing::IsEmpty;
 constexpr uint64_t kBlock = 128 << 10;
 constexpr int kAsApplied = 0;
 constexpr int kDamaged = 4;
+
+// Returns "kind: path" of each difference, sorted.
+std::vector<std::string> Found(const Outcome& outcome) {
+  std::vector<std::string> found;
+  std::istringstream lines(outcome.out);
+  for (std::string line; std::getline(lines, line);) {
+    if (line.starts_with("volume ")) continue;
+    found.push_back(line.substr(0, line.find(": ", line.find(": ") + 2)));
+  }
+  std::ranges::sort(found);
+  return found;
+}
+
+// Changes a byte, and nothing else that can be seen.
+void FlipByte(const std::string& path, uint64_t offset) {
+  const struct stat before = Lstat(path);
+  std::string byte = ReadAt(path, offset, 1);
+  byte[0] = static_cast<char>(byte[0] ^ 1);
+  WriteAt(path, offset, byte);
+  SetTimes(path, before.st_atim, before.st_mtim);
+}
 
 class Scrub : public MountTest {
  protected:
@@ -46,25 +69,6 @@ class Scrub : public MountTest {
     std::vector<std::string> command = {Program("tandemd"), "scrub", replica_.store()};
     command.insert(command.end(), more.begin(), more.end());
     return Execute(std::move(command));
-  }
-  // "kind: path" of each difference, sorted.
-  static std::vector<std::string> Found(const Outcome& outcome) {
-    std::vector<std::string> found;
-    std::istringstream lines(outcome.out);
-    for (std::string line; std::getline(lines, line);) {
-      if (line.starts_with("volume ")) continue;
-      found.push_back(line.substr(0, line.find(": ", line.find(": ") + 2)));
-    }
-    std::ranges::sort(found);
-    return found;
-  }
-  // Changes a byte, and nothing else that can be seen.
-  static void FlipByte(const std::string& path, uint64_t offset) {
-    const struct stat before = Lstat(path);
-    std::string byte = ReadAt(path, offset, 1);
-    byte[0] = static_cast<char>(byte[0] ^ 1);
-    WriteAt(path, offset, byte);
-    SetTimes(path, before.st_atim, before.st_mtim);
   }
   ::testing::AssertionResult IsAsApplied() {
     const Outcome outcome = Run();
@@ -239,6 +243,23 @@ TEST_F(Scrub, ByScheduleFindsDamageAndRemembersWhenItLooked) {
   EXPECT_TRUE(catalog->damaged().ScrubbedAt().value().has_value());
 }
 
+// A container may lack the capability, and a server of NFS refuse.
+TEST_F(Scrub, WhereOwnersCannotBeSetAsksForNone) {
+  replica_.Move({"setpriv", "--bounding-set=-chown", "--inh-caps=-all"}, replica_.url());
+  ASSERT_TRUE(replica_.Stop());
+  ASSERT_TRUE(replica_.Start());
+  Write(mount_.path() + "/foreign", "somebody's");
+  ASSERT_EQ(0, chown((mount_.path() + "/foreign").c_str(), 1234, 4321));
+  ASSERT_TRUE(mount_.Sync());
+  ASSERT_EQ(Lstat(Tree("/foreign")).st_uid, 0U);
+  EXPECT_TRUE(IsAsApplied());
+  ASSERT_TRUE(replica_.Stop());
+  ASSERT_TRUE(replica_.Start());
+  EXPECT_TRUE(IsAsApplied()) << "what could not be set is not remembered";
+  chmod(Tree("/small").c_str(), 0611);
+  EXPECT_THAT(Found(Run()), ElementsAre("attribute: small"));
+}
+
 TEST_F(Scrub, OfABusyReplicaGivesNoFalseAlarm) {
   Process workload(Workload(mount_.path(), FreshSeed(), {"--ops", "2500", "--threads", "2"}));
   int scrubs = 0;
@@ -289,6 +310,106 @@ TEST_F(Scrub, AfterADaemonWasKilledInMidRedoGivesNoFalseAlarm) {
     EXPECT_EQ(after.code, kAsApplied) << after;
   }
   EXPECT_TRUE(Converges());
+}
+
+TEST_F(Scrub, WhatIsDamagedAsAWholeAndCannotBeComparedNowIsToldUntilItIsMended) {
+  ASSERT_TRUE(replica_.Stop());
+  const std::string catalog = replica_.store() + "/" + kVolume + "/replica.db";
+  {
+    auto database = Database::Open(catalog, Database::Sync::kFull);
+    ASSERT_TRUE(database);
+    ASSERT_TRUE(database->Execute("DROP TABLE digest; DROP TABLE damaged; DROP TABLE scrubbed"));
+    ASSERT_TRUE(database->SetUserVersion(5));
+  }
+  const struct stat before = Lstat(Tree("/large"));
+  FlipByte(Tree("/large"), 5);
+  SetTimes(Tree("/large"), before.st_atim, {});
+  EXPECT_THAT(Found(Run()), ElementsAre("attribute: large"));
+  SetTimes(Tree("/large"), before.st_atim, before.st_mtim);
+  EXPECT_EQ(Run().code, kAsApplied) << "nobody knows what is in it";
+  EXPECT_EQ(replica::Catalog::Open(catalog).value()->damaged().Count().value(), 1U);
+  ASSERT_TRUE(replica_.Start());
+  EXPECT_TRUE(WaitFor([this] { return Read(Tree("/large")) == Read(source_ + "/large"); }));
+}
+
+// ---- A disk that is damaged --------------------------------------------------------------------
+
+// ext4 refuses inodes and directories whose checksum is wrong.
+class ScrubOfADamagedDisk : public MountTest {
+ protected:
+  void SetUp() override {
+    MountTest::SetUp();
+    if (IsSkipped()) return;
+    ASSERT_TRUE(disk_.Make(128 << 20));
+    Write(source_ + "/file", RandomBytes(3 * kBlock, 1));
+    stdfs::create_symlink(kTarget, source_ + "/link");
+    stdfs::create_directory(source_ + "/closed");
+    Write(source_ + "/closed/" + kName, RandomBytes(kBlock, 2));
+    ASSERT_EQ(0,
+              setxattr((source_ + "/closed").c_str(), "user.x", kValue.data(), kValue.size(), 0));
+    Write(source_ + "/marked", "marked");
+    ASSERT_EQ(0, setxattr((source_ + "/marked").c_str(), "user.x", kLargeValue.data(),
+                          kLargeValue.size(), 0));
+    mount_.options().replicas = {"one=" + store_.url()};
+    stdfs::create_directory(store_.store());
+    ASSERT_TRUE(store_.Start());
+    ASSERT_TRUE(mount_.Start());
+    ASSERT_TRUE(mount_.Sync());
+    ASSERT_TRUE(store_.Stop());
+  }
+  void TearDown() override { mount_.Kill(); }
+
+  Outcome Run() const { return Execute({Program("tandemd"), "scrub", store_.store()}); }
+
+  uint64_t DamagedCount() const {
+    const auto catalog = replica::Catalog::Open(store_.store() + "/" + kVolume + "/replica.db");
+    return catalog.value()->damaged().Count().value();
+  }
+
+  const std::string kName = "a name that stands nowhere else on disk";
+  // These stand in the inodes, and there zeros are beside them.
+  const std::string kTarget = "a target that stands nowhere else on this disk, 48";
+  const std::string kValue = "a value that stands nowhere else on disk";
+  const std::string kLargeValue = RandomBytes(400, 4);
+  const std::string kZeros = std::string(8, '\0');
+  LoopDisk disk_{scratch_, "disk", "ext4", scratch_.Directory("disk")};
+  ReplicaDaemon store_{scratch_, "store", disk_.directory() + "/s"};
+};
+
+TEST_F(ScrubOfADamagedDisk, PassesOverWhatCannotBeRead) {
+  WriteAt(store_.tree() + "/closed/" + kName, 5, "rot");
+  EXPECT_EQ(Run().code, kDamaged);
+  ASSERT_TRUE(disk_.Damage(kTarget + kZeros));
+  ASSERT_TRUE(disk_.Damage(kZeros + kValue));
+  FlipByte(store_.tree() + "/file", 2 * kBlock);
+  const Outcome outcome = Run();
+  EXPECT_EQ(outcome.code, kDamaged) << outcome;
+  EXPECT_THAT(Found(outcome),
+              ElementsAre("content: file", "unreadable: closed", "unreadable: link"))
+      << outcome;
+  EXPECT_EQ(DamagedCount(), 2U) << "what was found before is not forgotten";
+}
+
+TEST_F(ScrubOfADamagedDisk, HasSentAgainWhatCannotBeReadAndCanBeReplaced) {
+  ASSERT_TRUE(disk_.Damage(kZeros + kLargeValue));
+  ASSERT_TRUE(disk_.Damage(kTarget + kZeros));
+  const Outcome outcome = Run();
+  EXPECT_EQ(outcome.code, kDamaged) << outcome;
+  EXPECT_THAT(Found(outcome), ElementsAre("unreadable: link", "unreadable: marked")) << outcome;
+  ASSERT_TRUE(store_.Start());
+  EXPECT_TRUE(WaitFor([&] { return Found(Run()) == std::vector<std::string>{"unreadable: link"}; }))
+      << store_.process().err();
+  Write(mount_.path() + "/new", "new");
+  EXPECT_TRUE(WaitFor([&] { return stdfs::exists(store_.tree() + "/new"); }));
+}
+
+TEST_F(ScrubOfADamagedDisk, PassesOverADirectoryThatCannotBeListed) {
+  // As it stands in the directory.
+  ASSERT_TRUE(disk_.Damage(static_cast<char>(kName.size()) + std::string(1, '\1') + kName));
+  const Outcome outcome = Run();
+  EXPECT_EQ(outcome.code, kDamaged) << outcome;
+  EXPECT_THAT(Found(outcome), ElementsAre("unreadable: closed", "unreadable: closed/" + kName))
+      << outcome;
 }
 
 TEST_F(Scrub, OfWhatIsNoStoreIsRefused) {

@@ -9,9 +9,11 @@
 #include <thread>
 
 #include "meta/base/database.h"
+#include "replica/store/kept_catalog.h"
 #include "tests/process.h"
 #include "tests/unit/failing_calls.h"
 #include "tests/unit/protocol_fixture.h"
+#include "tests/unit/volume_parts.h"
 
 namespace tandem::replica {
 namespace {
@@ -135,6 +137,51 @@ TEST_F(Protocol, ASyncThatFailedIsNotMadeGoodByTheNext) {
   ASSERT_EQ(reply.code, ReplyCode::kOk) << reply.message;
   EXPECT_EQ(std::get<Position>(reply.body).applied, cut);
   EXPECT_EQ(Content("f"), "written 2");
+}
+
+// Linux tells a descriptor once of what could not be written, and a scrub syncs too.
+TEST_F(Protocol, ASyncThatFailsForAScrubIsNotMadeGoodByTheNext) {
+  ASSERT_EQ(client_.Ship(NewFile(kFile, "f", "content")).code, ReplyCode::kOk);
+  std::ofstream(scratch_.path() + "/vol/tree/f") << "lost!";
+  const auto volume = store_->OpenForScrub({kLocalAccount, "vol"}).value();
+  const auto scrub = volume->NewScrub({});
+  test::FailSync(1);
+  scrub->Run();
+  ASSERT_NE(scrub->report(0, 0).error, "") << "too slow for this test";
+  EXPECT_TRUE(test::WaitFor([&] { return Content("f") == "content"; })) << Content("f");
+  EXPECT_TRUE(test::WaitFor([this] {
+    return StagesIn(scratch_.path()).empty() &&
+           client_.Ask(WaitApplied{client_.base(), 100}).code == ReplyCode::kOk;
+  })) << "never ends";
+}
+
+TEST_F(Protocol, ASyncThatFailsForAScrubBlocksNothingIfAllWasKept) {
+  ASSERT_EQ(client_.Ship(NewFile(kFile, "f", "content")).code, ReplyCode::kOk);
+  ASSERT_TRUE(test::WaitFor([this] { return StagesIn(scratch_.path()).empty(); }));
+  const auto volume = store_->OpenForScrub({kLocalAccount, "vol"}).value();
+  const auto scrub = volume->NewScrub({});
+  test::FailSync(1);
+  scrub->Run();
+  EXPECT_NE(scrub->report(0, 0).error, "");
+  EXPECT_EQ(client_.Ask(WaitApplied{client_.base(), 100}).code, ReplyCode::kOk);
+}
+
+// Between a sync that fails and the discarding of what was to be kept, another thread syncs.
+TEST_F(VolumeParts, NothingIsKeptAfterASyncThatFailedUntilAllIsDiscarded) {
+  KeptCatalog kept(*place_, queue_, report_);
+  ASSERT_TRUE(kept.Open());
+  std::optional<std::thread> syncing;
+  {
+    const KeptCatalog::Lock lock(kept);
+    test::FailSync(1);
+    syncing.emplace([&] { EXPECT_FALSE(kept.SyncTree()); });
+    ASSERT_TRUE(test::WaitFor([] { return test::HasFailed(); }));
+    EXPECT_FALSE(kept.Keep());
+    EXPECT_TRUE(kept.Keep()) << "all is discarded";
+  }
+  syncing->join();
+  const KeptCatalog::Lock lock(kept);
+  EXPECT_TRUE(kept.Keep());
 }
 
 // While a cut becomes durable those before it turn out to have to be applied again. It must not be
