@@ -10,8 +10,8 @@
 
 #include <cstring>
 #include <fstream>
-#include <sstream>
 #include <random>
+#include <sstream>
 
 #include "meta/base/unique_fd.h"
 #include "tests/programs/lib/posix_acl.h"

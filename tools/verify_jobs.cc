@@ -319,8 +319,8 @@ Result<Json> VerifyJobs::Poll(const Json& request) {
               {"unjudged", unjudged}};
 }
 
-// Ends the job, if it is not at its end, and forgets it. One that waits for an answer of its replica
-// ends later.
+// Ends the job, if it is not at its end, and forgets it. One that waits for an answer of its
+// replica ends later.
 Result<Json> VerifyJobs::Stop(const Json& request) {
   const int64_t id = request.value("job", int64_t{0});
   const auto until = CondVar::Clock::now() + kMostEnding;

@@ -98,7 +98,8 @@ Status Peer::ToStatus(const Reply& reply) {
 }
 
 bool Peer::IsIoErrorThere(const Error& error) {
-  return error.kind() == KindOf(ReplyCode::kIoError) && error.code() == ErrnoOf(ReplyCode::kIoError);
+  return error.kind() == KindOf(ReplyCode::kIoError) &&
+         error.code() == ErrnoOf(ReplyCode::kIoError);
 }
 
 void Peer::SeeWhetherThere(std::chrono::milliseconds timeout) {

@@ -106,7 +106,7 @@ class Verifier {
   struct Comparison {
     std::vector<ByteRange> differing;  // whole blocks; adjacent ones come as one range
     bool same_size = true;
-    bool nothing_there = false;  // from the window on, the replica has no content
+    bool nothing_there = false;   // from the window on, the replica has no content
     std::string unreadable = {};  // why the replica cannot read the window; empty: it can
   };
   // Returns false if nothing of it was kept.
@@ -157,7 +157,7 @@ class Verifier {
   std::vector<Item> to_confirm_;
   bool confirming_ = false;  // nothing is repaired any more
   std::vector<Difference> unconfirmed_;
-  int in_vain_ = 0;          // surveys in a row that the replica has not answered
+  int in_vain_ = 0;  // surveys in a row that the replica has not answered
 };
 
 using tandem::Printable;

@@ -82,9 +82,9 @@ bool Verifier::ReportContent(const Position& position, const Item& item,
       comparison.unreadable.empty() ? "differ" : "cannot be read: " + comparison.unreadable;
   bool kept = false;
   for (const ByteRange& block : comparison.differing) {
-    kept |= Report(position, "content", item.path,
-                   "bytes " + std::to_string(block.start) + " to " + std::to_string(block.end) +
-                       " " + how);
+    kept |= Report(
+        position, "content", item.path,
+        "bytes " + std::to_string(block.start) + " to " + std::to_string(block.end) + " " + how);
   }
   return kept;
 }

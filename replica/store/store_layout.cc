@@ -149,7 +149,8 @@ Status StoreLayout::EnsureModeOfStore() const {
   bool is_ours = (found.st_mode & S_ISVTX) == 0;
   for (const std::string& name : names) {
     is_ours &= name == kLockName || name == kDaemonDirectory || name == kControlSocket ||
-               name == "lost+found" || name.starts_with(kNewPrefix) || HasFile(fd_.get(), name + "/" + kVolumeMarker) ||
+               name == "lost+found" || name.starts_with(kNewPrefix) ||
+               HasFile(fd_.get(), name + "/" + kVolumeMarker) ||
                HasFile(fd_.get(), name + "/" + kAccountMarker) ||
                HasFile(fd_.get(), name + "/" + kImportMarker);
   }

@@ -78,8 +78,9 @@ TEST_F(VerifyUnreadable, ABlockIsFoundAndMended) {
 TEST_F(VerifyUnreadable, AnInodeKeepsNothingElseFromBeingCompared) {
   Write(source_ + "/directory/file", "content");
   ASSERT_TRUE(StartOn("ext4"));
-  WhileStopped(
-      [&] { return disk_->DamageInode("/store/" + std::string(kVolume) + "/tree/directory/file"); });
+  WhileStopped([&] {
+    return disk_->DamageInode("/store/" + std::string(kVolume) + "/tree/directory/file");
+  });
   WriteAt(one_->tree() + "/directory/zlast", 0, "L");
   const Outcome found = mount_.Verify();
   EXPECT_EQ(found.code, 4) << found;
