@@ -165,7 +165,8 @@ Result<std::vector<ByteRange>> ObjectShipper::FindDiffering(const Content& conte
   ASSIGN_OR_RETURN(const std::string ours,
                    DigestBytes(bytes, kCompareBlock, ask.digests.algorithm));
   ASSIGN_OR_RETURN(const Reply reply, answer.Wait());
-  if (reply.code == ReplyCode::kNotFound) return std::vector{window};
+  const bool has_it = reply.code != ReplyCode::kNotFound && reply.code != ReplyCode::kUnreadable;
+  if (!has_it) return std::vector{window};
   RETURN_IF_ERROR(Peer::ToStatus(reply));
   const auto* theirs = std::get_if<Digests>(&reply.body);
   if (theirs == nullptr) return MakeError(ErrorKind::kProtocol, "digests: answer of another kind");
@@ -240,7 +241,7 @@ Result<bool> ObjectShipper::ShipDelta(const Content& content, uint64_t offset,
   ask.offset = offset - std::min(offset, slack);
   ask.length = offset + bytes.size() + slack - ask.offset;
   ASSIGN_OR_RETURN(Reply reply, peer_.Ask(ask));
-  if (reply.code == ReplyCode::kNotFound) return false;
+  if (reply.code == ReplyCode::kNotFound || reply.code == ReplyCode::kUnreadable) return false;
   RETURN_IF_ERROR(Peer::ToStatus(reply));
   const auto* signature = std::get_if<Signature>(&reply.body);
   if (signature == nullptr || signature->file_size <= ask.offset || signature->bytes.empty()) {

@@ -22,6 +22,7 @@ ErrorKind KindOf(ReplyCode code) {
     case ReplyCode::kNoSpace:
     case ReplyCode::kIoError:
     case ReplyCode::kNotFound:
+    case ReplyCode::kUnreadable:
       return ErrorKind::kSystem;
     case ReplyCode::kOk:
     case ReplyCode::kBadRequest:
@@ -53,8 +54,11 @@ int ErrnoOf(ReplyCode code) {
       return ENOSPC;
     case ReplyCode::kNotFound:
       return ENOENT;
+    // Neither is taken for an error of a disk here.
+    case ReplyCode::kUnreadable:
+      return EREMOTE;
     default:
-      return EREMOTEIO;  // never taken for an error of a disk here
+      return EREMOTEIO;
   }
 }
 
@@ -97,9 +101,9 @@ Status Peer::ToStatus(const Reply& reply) {
                    ErrnoOf(reply.code));
 }
 
-bool Peer::IsIoErrorThere(const Error& error) {
-  return error.kind() == KindOf(ReplyCode::kIoError) &&
-         error.code() == ErrnoOf(ReplyCode::kIoError);
+bool Peer::IsUnreadableThere(const Error& error) {
+  constexpr auto kCode = ReplyCode::kUnreadable;
+  return error.kind() == KindOf(kCode) && error.code() == ErrnoOf(kCode);
 }
 
 void Peer::SeeWhetherThere(std::chrono::milliseconds timeout) {

@@ -93,8 +93,8 @@ class Peer {
   // kOk is no error. kUnknownSession, kWrongBase and kBusy become kUnreachable: the caller opens
   // another session.
   static Status ToStatus(const Reply& reply);
-  // Whether the error is of ToStatus, and says that the replica's disk did not give something.
-  static bool IsIoErrorThere(const Error& error);
+  // Whether the error is ToStatus of kUnreadable.
+  static bool IsUnreadableThere(const Error& error);
 
   const std::string& url() const { return url_; }
   uint64_t connection() const { return socket_->connection(); }

@@ -116,7 +116,7 @@ std::optional<VerifyItem> Survey::Next() {
 
 void Survey::Done(VerifyItem item, const Status& status) {
   const bool unreadable =
-      !status && (meta::IsUnreadable(status.error()) || Peer::IsIoErrorThere(status.error()));
+      !status && (meta::IsUnreadable(status.error()) || Peer::IsUnreadableThere(status.error()));
   if (unreadable) tally_.Report({"unreadable", item.path, status.error().ToString()});
   MutexLock lock(mutex_);
   --working_;
@@ -382,7 +382,7 @@ Status Survey::CompareContent(const PeerSession& session, VerifyItem& item) {
                    DigestBlocks(fd, window.start, window.length(), options_.digests));
   ASSIGN_OR_RETURN(const Reply reply, answer.Wait());
   if (reply.code == ReplyCode::kNotFound) return SuspectObject(item);
-  if (reply.code == ReplyCode::kIoError) {
+  if (reply.code == ReplyCode::kUnreadable) {
     SuspectBlockOf(std::move(item));
     return {};
   }

@@ -30,7 +30,10 @@ void Verifier::Run() {
   const Status status = VerifyAll();
   Checkpoint();
   // What is stored as left finds these again.
-  for (Difference& difference : unconfirmed_) tally_.Report(std::move(difference));
+  const auto again = PathsReported();
+  for (Difference& difference : unconfirmed_) {
+    if (!again.contains(difference.path)) tally_.Report(std::move(difference));
+  }
   tally_.Finish(status ? "" : status.error().ToString());
 }
 
@@ -51,7 +54,14 @@ Status Verifier::VerifyAll() {
 }
 
 Status Verifier::Confirm() {
-  unconfirmed_ = tally_.TakeDifferences();
+  for (Difference& difference : tally_.TakeDifferences()) {
+    // Nothing of these was repaired.
+    if (difference.kind == "unreadable") {
+      tally_.Report(std::move(difference));
+    } else {
+      unconfirmed_.push_back(std::move(difference));
+    }
+  }
   confirming_ = true;
   survey_.ForgetNames();
   items_.assign(std::make_move_iterator(to_confirm_.begin()),
@@ -62,22 +72,30 @@ Status Verifier::Confirm() {
   Patience patience = BePatient();
   while (sender_.WaitUntilApplied(repaired, CondVar::Clock::now() + kVerifyLook) ==
          Sender::Waited::kNotInTime) {
+    // Something else may be lacking, which cannot be read.
+    if (sender_.status().applied.epoch >= repaired) break;
     if (stopping_) return MakeError(ErrorKind::kCancelled, "verify: stopped");
     RETURN_IF_ERROR(RefuseIfStuck(/*waits_for_changes=*/true));
     if (IsPatient(patience)) continue;
     return MakeError(ErrorKind::kUnreachable, "the repair has not reached the replica in time");
   }
   RETURN_IF_ERROR(Drain());
-  std::unordered_set<std::string> left;
-  const size_t all = std::numeric_limits<size_t>::max();
-  for (const Difference& difference : tally_.report(0, all).differences)
-    left.insert(difference.path);
+  const auto left = PathsReported();
   for (Difference& difference : std::exchange(unconfirmed_, {})) {
     if (left.contains(difference.path)) continue;
-    difference.repaired = difference.kind != "unreadable";
+    difference.repaired = true;
     tally_.Report(std::move(difference));
   }
   return {};
+}
+
+std::unordered_set<std::string> Verifier::PathsReported() {
+  std::unordered_set<std::string> paths;
+  const size_t all = std::numeric_limits<size_t>::max();
+  for (Difference& difference : tally_.report(0, all).differences) {
+    paths.insert(std::move(difference.path));
+  }
+  return paths;
 }
 
 void Verifier::Checkpoint() {
@@ -104,6 +122,9 @@ Status Verifier::AddLeft(const VerifyLeft& left) {
   } else if (!item && item.error().kind() == ErrorKind::kUsage) {
     // Removed, or renamed to where nothing will be looked for any more.
     tally_.AddUnjudged(left.path);
+    return {};
+  } else if (!item && meta::IsUnreadable(item.error())) {
+    tally_.Report({"unreadable", left.path, item.error().ToString()});
     return {};
   }
   RETURN_IF_ERROR(item);
@@ -176,9 +197,12 @@ Verifier::Patience Verifier::BePatient() {
 }
 
 bool Verifier::IsPatient(Patience& patience) {
-  const uint64_t received = sender_.status().received_bytes;
-  if (received != patience.received_bytes) {
-    patience = {CondVar::Clock::now() + kVerifyPatience, received};
+  const ReplicaStatus now = sender_.status();
+  const bool is_working = now.state == ReplicaState::kSeeding ||
+                          now.state == ReplicaState::kReconciling ||
+                          now.state == ReplicaState::kCatchingUp;
+  if (is_working && now.received_bytes != patience.received_bytes) {
+    patience = {CondVar::Clock::now() + kVerifyPatience, now.received_bytes};
   }
   return CondVar::Clock::now() < patience.until;
 }
@@ -189,6 +213,7 @@ Status Verifier::RunTask(const Sender::Task& task) {
     if (auto done = sender_.TryTask(task, CondVar::Clock::now() + kVerifyLook)) {
       return std::move(*done);
     }
+    RETURN_IF_ERROR(RefuseIfStuck(/*waits_for_changes=*/false));
     if (!IsPatient(patience)) return sender_.NotReached();
   }
   return MakeError(ErrorKind::kCancelled, "verify: stopped");
@@ -247,14 +272,13 @@ Status Verifier::RunSlice(Peer& peer, const Position& position) {
     items_.pop_front();
     Status judged = Judge(peer, position, item);
     if (judged) continue;
-    if (!meta::IsUnreadable(judged.error()) && !Peer::IsIoErrorThere(judged.error())) {
+    if (!meta::IsUnreadable(judged.error()) && !Peer::IsUnreadableThere(judged.error())) {
       items_.push_front(item);  // it is left
       return judged;
     }
     const bool is_name = item.what == Item::What::kName;
-    const bool kept = Report(position, "unreadable", is_name ? item.PathOf(item.name) : item.path,
-                             judged.error().ToString());
-    ConfirmLater(item, kept);
+    Report(position, "unreadable", is_name ? item.PathOf(item.name) : item.path,
+           judged.error().ToString());
   }
   return {};
 }

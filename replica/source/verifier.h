@@ -86,7 +86,7 @@ class Verifier {
   // Compares what is left for the survey.
   Status RunSurvey();
   Status RefuseIfStuck(bool waits_for_changes);
-  // Until when to wait for a replica. As long as it sends anything, that is put off.
+  // Until when to wait for a replica. As long as it answers while it catches up, that is put off.
   struct Patience {
     CondVar::Clock::time_point until;
     uint64_t received_bytes = 0;
@@ -131,6 +131,7 @@ class Verifier {
   Status RepairObjects();
   // Repairs the name, and adds what it leads to, and everything below that.
   Status RepairName(const WrongName& wrong);
+  std::unordered_set<std::string> PathsReported();
   // Judges once more what was repaired, when it has landed.
   Status Confirm();
   // Where objects get other ids without an operation, makes the replica use the new id for what

@@ -103,7 +103,7 @@ Result<Verifier::Comparison> Verifier::Compare(Peer& peer, const ObjectId& objec
     comparison.differing = {window};
     return comparison;
   }
-  if (reply.code == ReplyCode::kIoError) {
+  if (reply.code == ReplyCode::kUnreadable) {
     comparison.differing = {window};
     comparison.unreadable = reply.message;
     return comparison;

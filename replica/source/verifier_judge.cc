@@ -34,6 +34,10 @@ Status Verifier::JudgeObject(Peer& peer, const Position& position, const Item& i
   if (!found.objects[0].object.is_null()) {
     return JudgeListed(position, item, *object, found.objects[0]);
   }
+  if (!found.objects[0].unreadable.empty()) {
+    Report(position, "unreadable", item.path, "on the replica: " + found.objects[0].unreadable);
+    return {};
+  }
   // Removed on both sides since it was met, but in use: it can still be opened by its handle.
   ASSIGN_OR_RETURN(const meta::Attributes ours, object->ReadAttributes(meta::WithXattrs::kNo));
   if (ours.link_count == 0) return {};

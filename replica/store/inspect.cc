@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "meta/source/source_tree.h"
 #include "replica/apply/file_data.h"
 #include "replica/apply/own_labels.h"
 #include "replica/apply/removal.h"
@@ -64,10 +65,20 @@ Result<Listed> FindOne(Catalog& catalog, Tree& tree, ObjectId object, const Find
     if (!request.with_xattrs) listed.attributes.xattrs.clear();
     return listed;
   }
-  ASSIGN_OR_RETURN(const UniqueFd fd, tree.OpenObject(object));
-  if (!fd.valid()) return Listed();
-  ASSIGN_OR_RETURN(listed.attributes, ReadFromDisk(catalog, object, fd.get(), request.with_xattrs));
-  return listed;
+  bool is_there = false;
+  const Status read = [&]() -> Status {
+    ASSIGN_OR_RETURN(const UniqueFd fd, tree.OpenObject(object));
+    is_there = fd.valid();
+    if (!is_there) return {};
+    ASSIGN_OR_RETURN(listed.attributes,
+                     ReadFromDisk(catalog, object, fd.get(), request.with_xattrs));
+    return {};
+  }();
+  if (!read && !meta::IsUnreadable(read.error())) return tl::unexpected<Error>(read.error());
+  if (read && is_there) return listed;
+  Listed nothing;
+  if (!read) nothing.unreadable = read.error().ToString();
+  return nothing;
 }
 
 // Returns false if the object has to be sent whole. A directory need not be because names in it

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "replica/apply/file_data.h"
+#include "replica/apply/short_objects.h"
 #include "replica/apply/tree.h"
 #include "replica/delta.h"
 #include "replica/hash.h"
@@ -30,7 +31,7 @@ std::optional<Reply> ReplicaReader::OpenForReading(ObjectId object, UniqueFd& fd
   if (auto refusal = catalog_.RefuseUnlessCurrent()) return *refusal;
   Tree tree(place_.root_fd(), place_.hold_fd(), catalog_.catalog());
   auto opened = OpenFile(tree, object);
-  if (!opened) return place_.Failure(opened.error());
+  if (!opened) return place_.ReadFailure(opened.error());
   if (!opened->valid()) return NotFound(object);
   fd = std::move(*opened);
   return std::nullopt;
@@ -49,7 +50,7 @@ Reply ReplicaReader::Take(const GetSignature& get) {
   UniqueFd fd;
   if (auto refusal = OpenForReading(get.object, fd)) return *refusal;
   auto signature = SignatureOf(fd.get(), get);
-  return signature ? Ok(std::move(*signature)) : place_.Failure(signature.error());
+  return signature ? Ok(std::move(*signature)) : place_.ReadFailure(signature.error());
 }
 
 Reply ReplicaReader::Take(const GetDigests& get) {
@@ -59,7 +60,7 @@ Reply ReplicaReader::Take(const GetDigests& get) {
   if (auto refusal = OpenForReading(get.object, fd)) return *refusal;
   if (get.live) pause.reset();
   auto digests = DigestBlocks(fd.get(), get.offset, get.length, get.digests);
-  return digests ? Ok(std::move(*digests)) : place_.Failure(digests.error());
+  return digests ? Ok(std::move(*digests)) : place_.ReadFailure(digests.error());
 }
 
 Reply ReplicaReader::Take(const List& list) {
@@ -95,9 +96,9 @@ Reply ReplicaReader::ListDisk(const List& list) {
     if (auto refusal = catalog_.RefuseUnlessCurrent()) return *refusal;
     Tree tree(place_.root_fd(), place_.hold_fd(), catalog_.catalog());
     const auto found = listing.Open(tree);
-    if (!found) return place_.Failure(found.error());
+    if (!found) return place_.ReadFailure(found.error());
     if (!*found) return NotFound(list.directory);
-    if (const auto read = listing.Read(); !read) return place_.Failure(read.error());
+    if (const auto read = listing.Read(); !read) return place_.ReadFailure(read.error());
     return answer(listing.Finish(catalog_.catalog()));
   }
   {
@@ -105,10 +106,10 @@ Reply ReplicaReader::ListDisk(const List& list) {
     if (auto refusal = catalog_.RefuseUnlessCurrent()) return *refusal;
     MutexLock tree_lock(tree_mutex_);
     const auto found = listing.Open(TreeAt(queue_.applied().name, catalog_.catalog()));
-    if (!found) return place_.Failure(found.error());
+    if (!found) return place_.ReadFailure(found.error());
     if (!*found) return NotFound(list.directory);
   }
-  if (const auto read = listing.Read(); !read) return place_.Failure(read.error());
+  if (const auto read = listing.Read(); !read) return place_.ReadFailure(read.error());
   const KeptCatalog::Lock lock(catalog_);
   return answer(listing.Finish(catalog_.catalog()));
 }
@@ -154,10 +155,12 @@ std::optional<Reply> ReplicaReader::ResolveDelta(DataRecord& record) {
              "a delta does not fit object " + record.basis.ToHex() + "; send it literally");
   UniqueFd fd;
   if (auto refusal = OpenForReading(record.basis, fd)) {
-    if (refusal->code == ReplyCode::kNotFound) return changed;
-    return std::move(*refusal);
+    const bool use_no_basis =
+        refusal->code == ReplyCode::kNotFound || refusal->code == ReplyCode::kUnreadable;
+    return use_no_basis ? changed : std::move(*refusal);
   }
   const auto basis = ReadUpTo(fd.get(), record.basis_offset, record.basis_length);
+  if (!basis && IsErrorOfTheObject(basis.error(), place_.hold_fd())) return changed;
   if (!basis) return place_.Failure(basis.error());
   auto bytes = ApplyDelta(*basis, record.bytes, record.length);
   if (!bytes && bytes.error().kind() != ErrorKind::kCorrupt) return place_.Failure(bytes.error());

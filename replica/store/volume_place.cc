@@ -110,6 +110,11 @@ Status VolumePlace::Sync() const {
   return {};
 }
 
+Reply VolumePlace::ReadFailure(const Error& error) const {
+  if (!IsErrorOfTheObject(error, hold_fd())) return Failure(error);
+  return Refuse(ReplyCode::kUnreadable, error.ToString());
+}
+
 Reply VolumePlace::Failure(const Error& error) const {
   const std::string what = "volume " + name() + " of the replica: " + error.ToString();
   if (error.kind() == ErrorKind::kProtocol) return Refuse(ReplyCode::kBadRequest, what);

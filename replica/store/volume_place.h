@@ -54,6 +54,8 @@ class VolumePlace {
 
   // Returns the reply to a request that failed with `error`.
   Reply Failure(const Error& error) const;
+  // Of reading one object: kUnreadable if the error concerns that alone.
+  Reply ReadFailure(const Error& error) const;
 
  private:
   VolumePlace(UniqueFd fd, const std::string& path, const VolumeIdentity& identity,

@@ -263,8 +263,9 @@ enum class ReplyCode : uint8_t {
   kBasisChanged = 8,    // a delta did not fit: send the bytes
   kNoSpace = 9,
   kIoError = 10,
-  kBusy = 11,      // a redo is running; ask again
-  kNotFound = 12,  // the replica has no such object
+  kBusy = 11,        // a redo is running; ask again
+  kNotFound = 12,    // the replica has no such object
+  kUnreadable = 13,  // it has, but its disk does not give what was asked for; all else goes on
 };
 
 // An object that falls short: for reasons of its own it cannot be the same on the replica as on the

@@ -15,7 +15,7 @@ constexpr size_t kMaxTextBytes = 64 << 10;
 constexpr size_t kMostShownBytes = 4096;
 constexpr size_t kEnvelopeBytes = 512;
 
-static_assert(static_cast<int>(wire::ReplyCode::MAX) == static_cast<int>(ReplyCode::kNotFound));
+static_assert(static_cast<int>(wire::ReplyCode::MAX) == static_cast<int>(ReplyCode::kUnreadable));
 
 // ---- Writing -----------------------------------------------------------------------------------
 
@@ -280,6 +280,8 @@ const char* NameOf(ReplyCode code) {
       return "busy";
     case ReplyCode::kNotFound:
       return "not found";
+    case ReplyCode::kUnreadable:
+      return "unreadable on the replica";
   }
   return "unknown reply code";
 }
