@@ -155,9 +155,10 @@ std::optional<Reply> ReplicaReader::ResolveDelta(DataRecord& record) {
              "a delta does not fit object " + record.basis.ToHex() + "; send it literally");
   UniqueFd fd;
   if (auto refusal = OpenForReading(record.basis, fd)) {
-    const bool use_no_basis =
+    const bool has_none =
         refusal->code == ReplyCode::kNotFound || refusal->code == ReplyCode::kUnreadable;
-    return use_no_basis ? changed : std::move(*refusal);
+    if (has_none) return changed;
+    return std::move(*refusal);
   }
   const auto basis = ReadUpTo(fd.get(), record.basis_offset, record.basis_length);
   if (!basis && IsErrorOfTheObject(basis.error(), place_.hold_fd())) return changed;
