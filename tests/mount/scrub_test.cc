@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <fstream>
 #include <sstream>
 
 #include "meta/base/database.h"
@@ -329,7 +330,13 @@ TEST_F(Scrub, WhatIsDamagedAsAWholeAndCannotBeComparedNowIsToldUntilItIsMended) 
   EXPECT_EQ(Run().code, kAsApplied) << "nobody knows what is in it";
   EXPECT_EQ(replica::Catalog::Open(catalog).value()->damaged().Count().value(), 1U);
   ASSERT_TRUE(replica_.Start());
-  EXPECT_TRUE(WaitFor([this] { return Read(Tree("/large")) == Read(source_ + "/large"); }));
+  // It is away for a moment while another takes its place.
+  EXPECT_TRUE(WaitFor([this] {
+    std::ifstream now(Tree("/large"), std::ios::binary);
+    std::ostringstream content;
+    content << now.rdbuf();
+    return content.str() == Read(source_ + "/large");
+  }));
 }
 
 // ---- A disk that is damaged --------------------------------------------------------------------
