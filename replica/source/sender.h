@@ -86,7 +86,7 @@ class Sender {
   // if it has not begun by the deadline, and never will.
   using Task = SenderTasks::Task;
   std::optional<Status> TryTask(Task task, CondVar::Clock::time_point deadline);
-  // The error for those who do not try again.
+  // Returns the error to report when such a task is not tried again.
   Status NotReached();
 
   const std::string& name() const { return options_.name; }
