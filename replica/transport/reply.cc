@@ -395,13 +395,13 @@ StreamReplySocket::~StreamReplySocket() {
     work_.NotifyAll();
     sweep_.NotifyAll();
   }
+  if (sweeper_.joinable()) sweeper_.join();  // it looks at the listeners
   listeners_.clear();  // waits for one that is being welcomed, which finds closing_ set
   // Before the workers end: what they still answer is asked again elsewhere.
   for (const auto& [key, guest] : guests) {
     guest->channel().End(Error(ErrorKind::kCancelled, ECANCELED, "stopping"));
   }
   for (std::thread& worker : workers) worker.join();
-  if (sweeper_.joinable()) sweeper_.join();
   guests.clear();
   // The connections are destroyed without the lock: their last events take it.
   {
