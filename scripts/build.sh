@@ -12,7 +12,7 @@ Each kind of build has a tree of its own; options combine (--asan --faults: buil
   --tsan           build-tsan/      clang, ThreadSanitizer
   --faults         build-faults/    with the fault points of the crash tests
   --clang          build-clang/     clang, warnings and -Wthread-safety as errors
-  --tidy           build-tidy/      for clang-tidy: without precompiled headers
+  --tidy           build-tidy/      for clang-tidy: each source alone, no precompiled headers
   --packaged-fuse  build-packaged/  with the distribution's libfuse3
   --werror         warnings as errors (the default where CI=true)
   --dir DIR        build there instead
@@ -29,6 +29,7 @@ sanitize=""
 faults=OFF
 packaged=OFF
 precompile_off=OFF
+unity_tests=ON
 compiler=g++
 build_type=RelWithDebInfo
 werror=OFF
@@ -41,7 +42,7 @@ while (($#)); do
     --tsan) sanitize=thread suffix+=-tsan compiler=clang++ ;;
     --faults) faults=ON suffix+=-faults ;;
     --clang) compiler=clang++ werror=ON suffix+=-clang build_type=Debug ;;
-    --tidy) precompile_off=ON suffix+=-tidy ;;
+    --tidy) precompile_off=ON unity_tests=OFF suffix+=-tidy ;;
     --packaged-fuse) packaged=ON suffix+=-packaged ;;
     --werror) werror=ON ;;
     --dir) dir=${2:?--dir needs a directory} && shift ;;
@@ -68,6 +69,7 @@ must "Configuring $dir" cmake -S "$root" -B "$dir" -G Ninja \
   -DCMAKE_CXX_COMPILER="$compiler" -DCMAKE_BUILD_TYPE="$build_type" \
   -DTANDEM_SANITIZE="$sanitize" -DTANDEM_FAULT_POINTS="$faults" \
   -DTANDEM_PACKAGED_FUSE="$packaged" -DTANDEM_WERROR="$werror" \
+  -DTANDEM_UNITY_TESTS="$unity_tests" \
   -DTANDEM_MOUNT_TESTS="${TANDEM_MOUNT_TESTS:-}" \
   -DCMAKE_DISABLE_PRECOMPILE_HEADERS="$precompile_off"
 exec ninja -C "$dir" -j "$jobs" "$@"

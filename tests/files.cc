@@ -19,8 +19,6 @@
 namespace tandem::test {
 namespace {
 
-constexpr size_t kMiB = 1 << 20;
-
 #define EXPECT_CALL_WORKS(call) EXPECT_EQ(0, call) << #call << ": " << strerror(errno)
 
 void MakeSocket(const std::string& path) {

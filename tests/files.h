@@ -9,6 +9,8 @@
 
 namespace tandem::test {
 
+inline constexpr uint64_t kMiB = 1 << 20;
+
 void Write(const std::string& path, std::string_view content);  // the file is then this, alone
 void WriteAt(const std::string& path, uint64_t offset, std::string_view bytes);
 std::string Read(const std::string& path);

@@ -11,7 +11,6 @@
 namespace tandem::test {
 namespace {
 
-constexpr size_t kMiB = 1 << 20;
 constexpr size_t kBlock = 4096;
 constexpr uint64_t kBad = kMiB + 3 * kBlock;
 

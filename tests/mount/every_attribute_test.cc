@@ -19,8 +19,6 @@ using ::testing::HasSubstr;
 using ::testing::Not;
 namespace stdfs = std::filesystem;
 
-constexpr size_t kMiB = 1 << 20;
-
 void Set(const std::string& path, const char* name, const std::string& value) {
   EXPECT_EQ(0, lsetxattr(path.c_str(), name, value.data(), value.size(), 0))
       << name << " of " << path << ": " << strerror(errno);

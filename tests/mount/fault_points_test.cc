@@ -165,7 +165,6 @@ class FullDiskFaults : public Faults {
 };
 
 TEST_P(FullDiskFaults, AreSurvived) {
-  constexpr uint64_t kMiB = 1 << 20;
   disk_ = std::make_unique<LoopDisk>(scratch_, "store", "ext4", scratch_.Directory("disk"));
   ASSERT_TRUE(disk_->Make(96 * kMiB));
   full_ = std::make_unique<ReplicaDaemon>(scratch_, "full", disk_->directory() + "/store");

@@ -18,8 +18,6 @@ namespace {
 using ::testing::HasSubstr;
 namespace stdfs = std::filesystem;
 
-constexpr size_t kMiB = 1 << 20;
-
 // Leaves so much, of what root may use as well if it is nothing; returns the file to be removed.
 std::string FillUp(const std::string& directory, size_t free_bytes) {
   std::string filler = directory + "/filler";

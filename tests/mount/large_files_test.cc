@@ -11,7 +11,6 @@
 namespace tandem::test {
 namespace {
 
-constexpr uint64_t kMiB = 1 << 20;
 constexpr uint64_t kGiB = 1 << 30;
 
 class Invariant7CostFollowsChange_LargeFiles : public MountTest {

@@ -205,7 +205,6 @@ TEST_F(LostReplica, FileOfACutThatIsAppliedAgainIsSentAgain) {
 
 // Everything is compared, and what is the same is neither sent nor set aside.
 TEST_F(LostReplica, CutIsFoundAgainOnADiskThatHasNoRoomForASecondCopy) {
-  constexpr uint64_t kMiB = 1 << 20;
   LoopDisk disk(scratch_, "store", "ext4", scratch_.Directory("store-disk"));
   ASSERT_TRUE(disk.Make(256 * kMiB));
   ReplicaDaemon replica(scratch_, "small", disk.directory() + "/store");

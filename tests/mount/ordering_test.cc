@@ -12,8 +12,6 @@ namespace {
 
 namespace stdfs = std::filesystem;
 
-constexpr size_t kMiB = 1 << 20;
-
 // As an administrator would: owners, times and links kept, inode numbers not.
 void Copy(const std::string& from, const std::string& to) {
   const Outcome copied = Execute({"cp", "-a", from, to});

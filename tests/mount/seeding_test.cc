@@ -9,8 +9,6 @@ namespace {
 
 using Seeding = MountTest;
 
-constexpr uint64_t kMiB = 1 << 20;
-
 void MakeFiles(const std::string& directory, int count, size_t size) {
   for (int i = 0; i < count; ++i) {
     const std::string below = directory + "/" + std::to_string(i % 10);

@@ -17,7 +17,6 @@ namespace {
 using ::testing::HasSubstr;
 namespace stdfs = std::filesystem;
 
-constexpr uint64_t kMiB = 1 << 20;
 constexpr uint64_t kTiB = uint64_t{1} << 40;
 
 // XFS takes larger files than ext4, and more extended attributes than can be listed; ext4 takes

@@ -22,8 +22,6 @@
 namespace tandem::test {
 namespace {
 
-constexpr size_t kMiB = 1 << 20;
-
 class SlowDisk : public MountTest {
  protected:
   static constexpr int kWriters = 40;

@@ -19,8 +19,6 @@ namespace {
 
 namespace stdfs = std::filesystem;
 
-constexpr size_t kMiB = 1 << 20;
-
 class UnusualFiles : public MountTest {
  protected:
   void SetUp() override {

@@ -17,7 +17,6 @@ namespace {
 using ::testing::HasSubstr;
 using ::testing::Not;
 
-constexpr size_t kMiB = 1 << 20;
 constexpr size_t kBlock = 128 << 10;  // of verify
 
 class VerifyUnreadable : public MountTest {

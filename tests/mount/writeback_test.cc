@@ -21,8 +21,6 @@ namespace {
 
 namespace stdfs = std::filesystem;
 
-constexpr size_t kMiB = 1 << 20;
-
 UniqueFd Open(const std::string& path, int flags, mode_t mode = 0644) {
   return UniqueFd(open(path.c_str(), flags | O_CLOEXEC, mode));
 }

@@ -21,7 +21,7 @@ constexpr uint64_t kRun = BlockDigests::kRunBlocks;
 const ObjectId kFile(1, 2);
 const ObjectId kOther(3, 4);
 
-std::string RandomBytes(std::mt19937& random, size_t size) {
+std::string BytesOf(std::mt19937& random, size_t size) {
   std::string bytes(size, '\0');
   for (char& byte : bytes) byte = static_cast<char>(random());
   return bytes;
@@ -151,7 +151,7 @@ class FollowedFile : public DigestTable {
       case 1:
         return length == 0 ? void() : Punch(start, length);
       default:
-        return length == 0 ? void() : Write(start, RandomBytes(random_, length));
+        return length == 0 ? void() : Write(start, BytesOf(random_, length));
     }
   }
   // Every block matches its digest, or has none; returns how many have none.
@@ -192,7 +192,7 @@ TEST_F(FollowedFile, IsUnknownWhereARepeatedRedoFindsItsOwnWritesNeverWrong) {
   for (int cut = 0; cut < 200; ++cut) {
     SCOPED_TRACE(cut);
     Resize(0);
-    Write(0, RandomBytes(random_, 4 * kBlock + 1000));
+    Write(0, BytesOf(random_, 4 * kBlock + 1000));
     ASSERT_NO_FATAL_FAILURE(EndCut());
     ASSERT_EQ(CountUnknown(), 0u);
     // The redo that was interrupted had made some of these changes; the catalog knows of none.
@@ -215,7 +215,7 @@ TEST_F(FollowedFile, IsUnknownWhereARepeatedRedoFindsItsOwnWritesNeverWrong) {
 }
 
 TEST_F(FollowedFile, AWriteIntoADamagedBlockLeavesItUnknown) {
-  Write(0, RandomBytes(random_, 3 * kBlock));
+  Write(0, BytesOf(random_, 3 * kBlock));
   EndCut();
   ASSERT_TRUE(WriteFully(fd_.get(), "rot", kBlock + 500));
   Write(kBlock + 9000, "new");
@@ -223,8 +223,8 @@ TEST_F(FollowedFile, AWriteIntoADamagedBlockLeavesItUnknown) {
   EXPECT_EQ(At(1), BlockDigests::kUnknown);
   EXPECT_NE(At(0), BlockDigests::kUnknown);
   // In two parts, which cover all of it.
-  Write(kBlock, RandomBytes(random_, 5000));
-  Write(kBlock + 5000, RandomBytes(random_, kBlock - 5000));
+  Write(kBlock, BytesOf(random_, 5000));
+  Write(kBlock + 5000, BytesOf(random_, kBlock - 5000));
   EndCut();
   EXPECT_EQ(CountUnknown(), 0u);
 }
@@ -255,7 +255,7 @@ TEST_F(FollowedFile, ContentInAFileOfItsOwnHasTheDigestsItCameWith) {
       if (piece % 3 == 2) {
         record.checksum = ContentDigests::kStagedHole;
       } else {
-        const std::string bytes = RandomBytes(random_, record.length);
+        const std::string bytes = BytesOf(random_, record.length);
         record.bytes = ContentDigests::StagedDigests(at, bytes);
         ASSERT_TRUE(WriteFully(fd_.get(), bytes, at));
       }

@@ -12,6 +12,7 @@
 #include "meta/base/unique_fd.h"
 #include "replica/apply/marker.h"
 #include "tests/competitor.h"
+#include "tests/files.h"
 #include "tests/loop_disk.h"
 #include "tests/process.h"
 #include "tests/scratch.h"
@@ -23,7 +24,7 @@ namespace {
 
 namespace stdfs = std::filesystem;
 
-constexpr uint64_t kMiB = 1 << 20;
+using test::kMiB;
 constexpr uint64_t kRecordBytes = 1 * kMiB;
 
 meta::Attributes FileOf(uint64_t size) {

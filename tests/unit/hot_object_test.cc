@@ -8,7 +8,7 @@
 namespace tandem::meta {
 namespace {
 
-constexpr uint64_t kMiB = 1 << 20;
+using test::kMiB;
 
 bool Has(const std::vector<HotRegion>& regions, HotRegion region) {
   return std::any_of(regions.begin(), regions.end(),

@@ -14,12 +14,12 @@ namespace {
 
 using Builder = flatbuffers::FlatBufferBuilder;
 
-const ObjectId kA(1, 2);
-const CutId kStage(9, 9);
-const CutName kBase{Epoch(7), CutId(5, 6)};
-const CutName kCut{Epoch(9), CutId(7, 8)};
+const ObjectId kSomeObject(1, 2);
+const CutId kSomeStage(9, 9);
+const CutName kSomeBase{Epoch(7), CutId(5, 6)};
+const CutName kSomeCut{Epoch(9), CutId(7, 8)};
 
-meta::Attributes SomeAttributes() {
+meta::Attributes FewAttributes() {
   meta::Attributes attributes;
   attributes.kind = meta::Kind::kFile;
   attributes.size = 12;
@@ -28,27 +28,27 @@ meta::Attributes SomeAttributes() {
 }
 
 Request In(RequestBody body) { return {SessionId(1, 1), std::move(body)}; }
-Reply Of(ReplyBody body) { return {ReplyCode::kOk, "text", {kA}, std::move(body)}; }
+Reply Of(ReplyBody body) { return {ReplyCode::kOk, "text", {kSomeObject}, std::move(body)}; }
 
 // One of each kind.
 std::vector<std::string> OneOfEach() {
-  std::vector<std::string> all = {
-      EncodeRecords({ObjectRecord{kA, true, true, SomeAttributes()},
-                     DataRecord{kA, 5, 3, Encoding::kLiteral, "abc", {}, 0, 0, 0},
-                     DataRecord{kA, 1, 2, Encoding::kDelta, "delta", ObjectId(3, 4), 10, 20, 30},
-                     EntryRecord{kRootObject, "name", kA}})};
+  std::vector<std::string> all = {EncodeRecords(
+      {ObjectRecord{kSomeObject, true, true, FewAttributes()},
+       DataRecord{kSomeObject, 5, 3, Encoding::kLiteral, "abc", {}, 0, 0, 0},
+       DataRecord{kSomeObject, 1, 2, Encoding::kDelta, "delta", ObjectId(3, 4), 10, 20, 30},
+       EntryRecord{kRootObject, "name", kSomeObject}})};
   for (const Request& request :
        {In(Hello{1, 1, "volume", VolumeId(1, 2), "host:/path", RunId(3, 4)}),
-        In(Begin{kStage, kBase, 5}), In(Chunk{kStage, 1, 0, 3, "payload"}),
-        In(Commit{kStage, kBase, kCut, 1, 2, 3}), In(WaitApplied{kCut, 5}),
-        In(GetSignature{kA, 1, 2}), In(List{kA, Origin::kDisk, "after", true}),
-        In(Find{{kA, kRootObject}, Origin::kDisk, true}),
-        In(GetDigests{kA, 4096, 8192, {4096, HashAlgorithm::kMd5, true}})}) {
+        In(Begin{kSomeStage, kSomeBase, 5}), In(Chunk{kSomeStage, 1, 0, 3, "payload"}),
+        In(Commit{kSomeStage, kSomeBase, kSomeCut, 1, 2, 3}), In(WaitApplied{kSomeCut, 5}),
+        In(GetSignature{kSomeObject, 1, 2}), In(List{kSomeObject, Origin::kDisk, "after", true}),
+        In(Find{{kSomeObject, kRootObject}, Origin::kDisk, true}),
+        In(GetDigests{kSomeObject, 4096, 8192, {4096, HashAlgorithm::kMd5, true}})}) {
     all.push_back(EncodeRequest(request));
   }
-  const Listed listed{"known", kA, SomeAttributes(), Epoch(3)};
-  Position position{SessionId(1, 1), 1, kCut, kBase, false, "notice"};
-  position.short_objects = {{kA, "d/file", "too large", false}};
+  const Listed listed{"known", kSomeObject, FewAttributes(), Epoch(3)};
+  Position position{SessionId(1, 1), 1, kSomeCut, kSomeBase, false, "notice"};
+  position.short_objects = {{kSomeObject, "d/file", "too large", false}};
   for (const Reply& reply :
        {Of({}), Of(position), Of(Signature{"bytes", 7}), Of(Listing{{listed}, true}),
         Of(Found{{listed, {}}}), Of(Digests{9, 2, "aabb"})}) {
@@ -188,16 +188,16 @@ TEST(OddMessages, AFindOfNothingIsTaken) {
 }
 
 TEST(OddMessages, MoreMissingObjectsThanOneAnswerNamesAreRefused) {
-  const std::vector<ObjectId> most(kMaxFindObjects, kA);
+  const std::vector<ObjectId> most(kMaxFindObjects, kSomeObject);
   EXPECT_TRUE(DecodeReply(EncodeReply({ReplyCode::kMissingObjects, "", most, {}})));
-  const std::vector<ObjectId> more(kMaxFindObjects + 1, kA);
+  const std::vector<ObjectId> more(kMaxFindObjects + 1, kSomeObject);
   EXPECT_TRUE(IsRefused(EncodeReply({ReplyCode::kMissingObjects, "", more, {}})));
 }
 
 TEST(OddMessages, LongTextsAreCutShort) {
   const std::string text(60'000, 'x');
   const auto reply = DecodeReply(EncodeReply(
-      {ReplyCode::kOk, text, {}, Position{SessionId(1, 1), 1, kCut, kBase, false, text}}));
+      {ReplyCode::kOk, text, {}, Position{SessionId(1, 1), 1, kSomeCut, kSomeBase, false, text}}));
   ASSERT_TRUE(reply);
   EXPECT_LE(reply->message.size(), 4096u);
   EXPECT_LE(std::get<Position>(reply->body).notice.size(), 4096u);
@@ -205,8 +205,8 @@ TEST(OddMessages, LongTextsAreCutShort) {
 
 TEST(OddMessages, NamesOutOfOrderAreRefused) {
   const auto listing = [](const std::string& first, const std::string& second) {
-    return EncodeReply(
-        Of(Listing{{{first, kA, SomeAttributes()}, {second, kA, SomeAttributes()}}, true}));
+    return EncodeReply(Of(Listing{
+        {{first, kSomeObject, FewAttributes()}, {second, kSomeObject, FewAttributes()}}, true}));
   };
   EXPECT_FALSE(IsRefused(listing("a", "b")));
   EXPECT_FALSE(IsRefused(listing("a", "\xff")));
@@ -218,11 +218,14 @@ TEST(OddMessages, EpochsThatCannotBeAreRefused) {
   for (const uint64_t number :
        {kNewestEpoch.number() + 1, uint64_t{INT64_MAX}, uint64_t{1} << 63, UINT64_MAX}) {
     const CutName high{Epoch(number), CutId(1, 1)};
-    EXPECT_TRUE(IsRefused(EncodeReply(Of(Position{SessionId(1, 1), 1, high, kBase, false, ""}))));
-    EXPECT_TRUE(IsRefused(EncodeReply(Of(Position{SessionId(1, 1), 1, kCut, high, false, ""}))));
-    EXPECT_TRUE(IsRefused(EncodeReply(Of(Found{{{"", kA, SomeAttributes(), Epoch(number)}}}))));
-    EXPECT_FALSE(DecodeRequest(EncodeRequest(In(Begin{kStage, high}))));
-    EXPECT_FALSE(DecodeRequest(EncodeRequest(In(Commit{kStage, kBase, high, 0, 0, 0}))));
+    EXPECT_TRUE(
+        IsRefused(EncodeReply(Of(Position{SessionId(1, 1), 1, high, kSomeBase, false, ""}))));
+    EXPECT_TRUE(
+        IsRefused(EncodeReply(Of(Position{SessionId(1, 1), 1, kSomeCut, high, false, ""}))));
+    EXPECT_TRUE(
+        IsRefused(EncodeReply(Of(Found{{{"", kSomeObject, FewAttributes(), Epoch(number)}}}))));
+    EXPECT_FALSE(DecodeRequest(EncodeRequest(In(Begin{kSomeStage, high}))));
+    EXPECT_FALSE(DecodeRequest(EncodeRequest(In(Commit{kSomeStage, kSomeBase, high, 0, 0, 0}))));
     EXPECT_FALSE(DecodeRequest(EncodeRequest(In(WaitApplied{high, 0}))));
   }
   const CutName newest{kNewestEpoch, CutId(1, 1)};

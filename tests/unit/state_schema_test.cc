@@ -15,7 +15,7 @@
 namespace tandem::meta {
 namespace {
 
-const ObjectRef kFile{ObjectId(7, 1), FileHandle("file's handle")};
+const ObjectRef kKeptFile{ObjectId(7, 1), FileHandle("file's handle")};
 
 constexpr const char* kTables[] = {"volume",     "epoch",       "object",  "hot",  "dirty_range",
                                    "dirty_attr", "dirty_entry", "replica", "place"};
@@ -52,9 +52,9 @@ class DamagedStateDatabase : public testing::Test {
     change.SetEntry("name", ObjectId(1, 1), ObjectId(2, 2));
     ASSERT_TRUE(database.Put("clean", "yes"));
     ASSERT_TRUE(database.InsertCut({{Epoch(1), CutId(9, 1)}, 1000}));
-    ASSERT_TRUE(database.InsertHot(kFile, HotRegion::Attributes()));
-    change.handle = kFile.handle;
-    ASSERT_TRUE(database.AddDirty({kFile, {{Epoch(1), change}}}));
+    ASSERT_TRUE(database.InsertHot(kKeptFile, HotRegion::Attributes()));
+    change.handle = kKeptFile.handle;
+    ASSERT_TRUE(database.AddDirty({kKeptFile, {{Epoch(1), change}}}));
     ASSERT_TRUE(database.PutReplica({"a", "tcp://y", {}, {}, true, {}, false}));
   }
 
@@ -126,7 +126,7 @@ TEST_F(DamagedStateDatabase, AHandleOfAnotherObjectIsCorrupt) {
   ASSERT_TRUE(database.InsertHot({ObjectId(5, 5), FileHandle()}, HotRegion::Attributes()));
   ASSERT_TRUE(database.InsertHot({kRootObject, FileHandle("its")}, HotRegion::Attributes()));
   EXPECT_TRUE(database.CheckHandles());
-  ASSERT_TRUE(database.InsertHot(kFile, HotRegion::Attributes()));
+  ASSERT_TRUE(database.InsertHot(kKeptFile, HotRegion::Attributes()));
   EXPECT_EQ(database.CheckHandles().error().kind(), ErrorKind::kCorrupt);
 }
 

@@ -8,8 +8,8 @@
 namespace tandem::replica {
 namespace {
 
+using test::kMiB;
 using ::testing::HasSubstr;
-constexpr uint64_t kMiB = 1 << 20;
 
 std::string Random(size_t size) {
   std::string text(size, '\0');

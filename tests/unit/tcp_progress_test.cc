@@ -14,9 +14,9 @@
 namespace tandem::replica {
 namespace {
 
-class Connection {
+class TcpPair {
  public:
-  Connection() : near_(Socket()) {
+  TcpPair() : near_(Socket()) {
     const UniqueFd listener = Socket();
     sockaddr_in address{};
     address.sin_family = AF_INET;
@@ -45,7 +45,7 @@ class Connection {
 };
 
 TEST(TcpProgress, BytesOfBothDirectionsCount) {
-  Connection connection;
+  TcpPair connection;
   TcpProgress progress;
   connection.FollowIn(progress);
   const uint64_t before = progress.Bytes().value();

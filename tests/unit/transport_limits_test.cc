@@ -17,7 +17,7 @@ namespace {
 
 using std::chrono::milliseconds;
 
-constexpr size_t kMaxBytes = 8 << 20;
+constexpr size_t kFrameLimit = 8 << 20;
 constexpr std::string_view kGreeting("\0SP\0\0\x30\0\0", 8);
 
 // A connection without any library: it says what it is told to.
@@ -65,7 +65,7 @@ class RawPeer {
 class TransportLimits : public testing::Test {
  protected:
   std::unique_ptr<ReplySocket> server_ =
-      ReplySocket::Listen({"tcp://127.0.0.1:0"}, 8, kMaxBytes, [](std::string_view request) {
+      ReplySocket::Listen({"tcp://127.0.0.1:0"}, 8, kFrameLimit, [](std::string_view request) {
         return std::string(request);
       }).value();
   const std::string url_ = server_->urls()[0];
@@ -73,7 +73,7 @@ class TransportLimits : public testing::Test {
 };
 
 TEST_F(TransportLimits, AFrameThatIsTooLargeOrHasNoNumberEndsItsConnection) {
-  for (const size_t size : {size_t{0}, size_t{3}, kMaxBytes + 5, ~size_t{0}}) {
+  for (const size_t size : {size_t{0}, size_t{3}, kFrameLimit + 5, ~size_t{0}}) {
     RawPeer peer(url_);
     ASSERT_TRUE(peer.Say(kGreeting));
     ASSERT_TRUE(peer.SayFrame(size, 3));
@@ -95,9 +95,9 @@ TEST_F(TransportLimits, HalfFramesGiveWayToThoseThatGetOn) {
   }
   std::vector<std::thread> talkers;
   for (const auto& peer : peers) {
-    talkers.emplace_back([&peer] { (void)peer->SayFrame(kMaxBytes, kMaxBytes - 4096); });
+    talkers.emplace_back([&peer] { (void)peer->SayFrame(kFrameLimit, kFrameLimit - 4096); });
   }
-  const std::string large(kMaxBytes, 'x');
+  const std::string large(kFrameLimit, 'x');
   for (int i = 0; i < 5; ++i) {
     const auto answer = honest_->Ask(large, milliseconds(20'000));
     ASSERT_TRUE(answer) << answer.error().ToString();
@@ -114,12 +114,12 @@ TEST_F(TransportLimits, FramesThatFillTheMemoryTogetherAreAllAnswered) {
   for (int i = 0; i < 24; ++i) {
     sockets.push_back(RequestSocket::Dial(url_).value());
     calls.push_back(
-        sockets.back()->Send(std::string(kMaxBytes, 'x'), milliseconds(60'000)).value());
+        sockets.back()->Send(std::string(kFrameLimit, 'x'), milliseconds(60'000)).value());
   }
   for (const auto& call : calls) {
     const auto answer = call->Wait();
     ASSERT_TRUE(answer) << answer.error().ToString();
-    EXPECT_EQ(answer->size(), kMaxBytes);
+    EXPECT_EQ(answer->size(), kFrameLimit);
   }
 }
 
@@ -138,7 +138,7 @@ TEST_F(TransportLimits, AnswersThatOnePeerDoesNotReadAreBoundedOnAllItsConnectio
   constexpr int kWorkers = 16;
   std::atomic<size_t> answers{0};
   const auto server =
-      ReplySocket::Listen({"tcp://127.0.0.1:0"}, kWorkers, kMaxBytes, [&](std::string_view) {
+      ReplySocket::Listen({"tcp://127.0.0.1:0"}, kWorkers, kFrameLimit, [&](std::string_view) {
         ++answers;
         return std::string(kAnswerBytes, 'a');
       }).value();
