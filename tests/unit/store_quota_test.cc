@@ -3,6 +3,7 @@
 
 #include "replica/store/reserve.h"
 #include "replica/store/tuning.h"
+#include "tests/files.h"
 #include "tests/unit/accounts_fixture.h"
 
 namespace tandem::replica {
