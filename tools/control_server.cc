@@ -48,7 +48,7 @@ Json ToJson(const replica::ReplicaStatus& status) {
 
 }  // namespace
 
-Result<std::unique_ptr<ControlServer>> ControlServer::Start(Served served) {
+Result<std::unique_ptr<ControlServer>> ControlServer::Listen(Served served) {
   ASSIGN_OR_RETURN(const std::string directory, ControlDirectory(/*create=*/true));
   std::unique_ptr<ControlServer> server(new ControlServer(std::move(served)));
   const Served& to_serve = server->served_;

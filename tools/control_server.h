@@ -36,7 +36,11 @@ class ControlServer {
     std::function<void()> end;
   };
 
-  static Result<std::unique_ptr<ControlServer>> Start(Served served);
+  // Makes the socket. Clients wait until Serve is called.
+  static Result<std::unique_ptr<ControlServer>> Listen(Served served);
+  // Starts to answer. Called once, when the mount is in its place: a client that was answered finds
+  // the mount, and not what it covers.
+  void Serve() { socket_->Serve(); }
   ~ControlServer();
 
  private:

@@ -37,8 +37,12 @@ Result<std::unique_ptr<UnixServer>> ScrubService::Listen(const std::string& stor
   const std::string path = SocketPathIn(directory);
   // Left behind by a tandemd that was killed: the store is locked, so there is no other.
   unlink(path.c_str());
-  return UnixServer::Listen(path, UnixServer::Limits(),
-                            [this](std::string_view request) { return AnswerText(request); });
+  ASSIGN_OR_RETURN(auto server,
+                   UnixServer::Listen(path, UnixServer::Limits(), [this](std::string_view request) {
+                     return AnswerText(request);
+                   }));
+  server->Serve();
+  return server;
 }
 
 std::string ScrubService::AnswerText(std::string_view request) {

@@ -196,9 +196,10 @@ Status RunMounted(const MountArguments& arguments, const fs::SourceDirectory& so
                                [&mount] { return mount->OverIoUring(); },
                                [&mount] { return mount->ListWritableFiles(); },
                                [&mount] { mount->Stop(); }};
-  ASSIGN_OR_RETURN(auto control, ControlServer::Start(std::move(served)));
+  ASSIGN_OR_RETURN(auto control, ControlServer::Listen(std::move(served)));
   // Nothing after this may fail: a failed start must leave the mountpoint as it was.
   RETURN_IF_ERROR(mount->Attach());
+  control->Serve();
   RETURN_IF_ERROR(background.Ready());
   tandem::LogInfo("{} is mounted at {} as volume {}", source.path, mountpoint, arguments.volume);
 

@@ -63,9 +63,10 @@ Status UnixServer::Start(const std::string& path) {
   ended_.Reset(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   if (!stop_.valid() || !ended_.valid()) return ErrnoError("make an eventfd");
   ASSIGN_OR_RETURN(listener_, ListenAt(path));
-  thread_ = std::thread(&UnixServer::Run, this);
   return {};
 }
+
+void UnixServer::Serve() { thread_ = std::thread(&UnixServer::Run, this); }
 
 UnixServer::~UnixServer() {
   if (!thread_.joinable()) return;
@@ -105,7 +106,7 @@ void UnixServer::Accept(std::list<Connection>& connections) {
     Connection& connection = connections.emplace_back();
     try {
       connection.thread = std::thread([this, &connection, fd = std::move(fd)]() mutable {
-        Serve(std::move(fd));
+        Answer(std::move(fd));
         connection.has_ended = true;
         eventfd_write(ended_.get(), 1);
       });
@@ -126,7 +127,7 @@ void UnixServer::Accept(std::list<Connection>& connections) {
   (void)poll(&wanted, 1, kPauseMs);
 }
 
-void UnixServer::Serve(UniqueFd fd) const {
+void UnixServer::Answer(UniqueFd fd) const {
   try {
     UnixConnection connection(std::move(fd), stop_.get());
     const auto request =

@@ -35,9 +35,12 @@ class UnixServer {
     std::chrono::milliseconds answer_time{10'000};
   };
 
-  // `path` must not exist. Fails with kUsage if it is too long for a socket.
+  // Makes the socket. Clients can connect at once, and wait until Serve is called. `path` must not
+  // exist. Fails with kUsage if it is too long for a socket.
   static Result<std::unique_ptr<UnixServer>> Listen(const std::string& path, const Limits& limits,
                                                     Handler handler);
+  // Starts to answer. Called once.
+  void Serve();
   // Stops accepting, waits for running handlers, and sends as much of their answers as can be sent
   // without waiting. Does not remove the socket file.
   ~UnixServer();
@@ -50,7 +53,7 @@ class UnixServer {
   Status Start(const std::string& path);
   void Run();
   void Accept(std::list<Connection>& connections);
-  void Serve(UniqueFd fd) const;
+  void Answer(UniqueFd fd) const;
 
   const Limits limits_;
   const Handler handler_;

@@ -60,8 +60,12 @@ class UnixServerTest : public testing::Test {
     ASSERT_TRUE(server) << server.error().ToString();
     server_ = std::move(*server);
   }
+  void ListenAndServe(UnixServer::Handler handler) {
+    Listen(std::move(handler));
+    server_->Serve();
+  }
   void ListenAndEcho() {
-    Listen([](std::string_view request) { return std::string(request); });
+    ListenAndServe([](std::string_view request) { return std::string(request); });
   }
 
   UniqueFd Connect() const {
@@ -173,7 +177,7 @@ TEST_F(UnixServerTest, AClientThatDoesNotReadItsAnswerIsLetGo) {
   limits_.max_connections = 1;
   // For one that reads it takes milliseconds, under a sanitizer a few hundred.
   limits_.answer_time = std::chrono::seconds(3);
-  Listen([](std::string_view request) {
+  ListenAndServe([](std::string_view request) {
     return request == "large" ? std::string(8 << 20, 'x') : std::string(request);
   });
   const UniqueFd lazy = SendRequest("large");
@@ -184,7 +188,7 @@ TEST_F(UnixServerTest, AClientThatDoesNotReadItsAnswerIsLetGo) {
 }
 
 TEST_F(UnixServerTest, AnAnswerThatIsTooLongIsNotSent) {
-  Listen([](std::string_view request) {
+  ListenAndServe([](std::string_view request) {
     return request == "large" ? std::string(kMaxAnswerBytes + 1, 'x') : std::string(request);
   });
   EXPECT_EQ(Ask("large").error().kind(), ErrorKind::kUnreachable);
@@ -192,7 +196,7 @@ TEST_F(UnixServerTest, AnAnswerThatIsTooLongIsNotSent) {
 }
 
 TEST_F(UnixServerTest, AHandlerThatThrowsEndsItsConnectionOnly) {
-  Listen([](std::string_view request) {
+  ListenAndServe([](std::string_view request) {
     if (request == "throw") throw std::bad_alloc();
     return std::string(request);
   });
@@ -202,7 +206,7 @@ TEST_F(UnixServerTest, AHandlerThatThrowsEndsItsConnectionOnly) {
 
 TEST_F(UnixServerTest, TwoHundredClientsAtOnceAreAllAnsweredAFewAtATime) {
   std::atomic<size_t> running{0}, most{0}, answered{0};
-  Listen([&](std::string_view request) {
+  ListenAndServe([&](std::string_view request) {
     const size_t now = ++running;
     for (size_t before = most; before < now && !most.compare_exchange_weak(before, now);) {
     }
@@ -223,7 +227,7 @@ TEST_F(UnixServerTest, TwoHundredClientsAtOnceAreAllAnsweredAFewAtATime) {
 
 TEST_F(UnixServerTest, ThoseBeyondTheLimitWait) {
   limits_.max_connections = 2;
-  Listen([&](std::string_view request) { return barrier_.Answer(request); });
+  ListenAndServe([&](std::string_view request) { return barrier_.Answer(request); });
   const UniqueFd first = SendRequest("wait");
   const UniqueFd second = SendRequest("wait");
   ASSERT_TRUE(barrier_.WaitForWaiting(2));
@@ -238,7 +242,7 @@ TEST_F(UnixServerTest, ThoseBeyondTheLimitWait) {
 TEST_F(UnixServerTest, NothingIsDoneForAClientThatHasGivenUp) {
   limits_.max_connections = 1;
   std::atomic<bool> was_done{false};
-  Listen([&](std::string_view request) {
+  ListenAndServe([&](std::string_view request) {
     if (request == "forget it") was_done = true;
     return barrier_.Answer(request);
   });
@@ -288,7 +292,7 @@ TEST_F(UnixServerTest, WithoutDescriptorsItWaitsAndDoesNotSpin) {
 
 TEST_F(UnixServerTest, AStopWaitsForHandlersAndForNobodyElse) {
   limits_.request_time = limits_.answer_time = kNever;
-  Listen([&](std::string_view request) {
+  ListenAndServe([&](std::string_view request) {
     if (request == "large") return std::string(8 << 20, 'x');
     return barrier_.Answer(request);
   });
@@ -337,6 +341,21 @@ TEST_F(UnixServerTest, ItAnswersItsOwnerAndRootOnly) {
   };
   EXPECT_EQ(answered(0), 0);
   EXPECT_EQ(answered(12'001), 1);
+}
+
+TEST_F(UnixServerTest, AnswersNobodyBeforeItServes) {
+  std::atomic<bool> asked{false};
+  Listen([&asked](std::string_view request) {
+    asked = true;
+    return std::string(request);
+  });
+  EXPECT_FALSE(Ask("early", milliseconds(100)));
+  const UniqueFd waiting = SendRequest("waiting");
+  EXPECT_FALSE(asked);
+  server_->Serve();
+  EXPECT_TRUE(Answers());
+  char byte;
+  EXPECT_EQ(1, recv(waiting.get(), &byte, 1, 0));
 }
 
 TEST_F(UnixServerTest, APathThatIsTooLongIsSaid) {
