@@ -52,6 +52,7 @@ struct Engine {
   std::unique_ptr<meta::Spill> spill;
   std::unique_ptr<meta::Tracker> tracker;
   std::vector<meta::ReplicaRecord> replicas;
+  LifeId life;  // of the source's disk
 };
 
 std::string HostName() {
@@ -84,6 +85,7 @@ Result<Engine> StartEngine(const MountArguments& arguments, const fs::SourceDire
   const meta::Suspicions suspicions = {.witnesses_agree = witnesses.agree,
                                        .uncovered = engine.state->was_exposed()};
   ASSIGN_OR_RETURN(const meta::LastEnd last_end, meta::BeginRun(database, identity, suspicions));
+  ASSIGN_OR_RETURN(engine.life, meta::CurrentLife(database));
   RETURN_IF_ERROR(engine.state->ClearExposure());
   if (last_end == meta::LastEnd::kDiskUnclean) {
     tandem::LogWarning(
@@ -177,6 +179,7 @@ Status RunMounted(const MountArguments& arguments, const fs::SourceDirectory& so
     replica::Replication::Options replicate;
     replicate.volume_name = arguments.volume;
     replicate.volume = engine.state->volume_id();
+    replicate.life = engine.life;
     replicate.source = HostName() + ":" + source.path;
     replicate.interval = arguments.interval;
     replicate.most_changes = arguments.most_changes;

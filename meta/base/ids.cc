@@ -50,5 +50,6 @@ template class Id128<struct CutIdTag>;
 template class Id128<struct VolumeIdTag>;
 template class Id128<struct SessionIdTag>;
 template class Id128<struct RunIdTag>;
+template class Id128<struct LifeIdTag>;
 
 }  // namespace tandem

@@ -52,6 +52,9 @@ using SessionId = Id128<struct SessionIdTag>;
 // Identifies one run of tandemfs, from its start to its end. It is kept only in memory, so that a
 // copy of the state directory does not have it.
 using RunId = Id128<struct RunIdTag>;
+// Identifies a time in which a disk loses nothing that was written to it. It ends with a power cut,
+// an I/O error, or anything else after which the disk may be older than what was read from it.
+using LifeId = Id128<struct LifeIdTag>;
 
 // The root of every volume has this id, whatever its handle.
 inline constexpr ObjectId kRootObject{0, 1};
@@ -94,6 +97,7 @@ extern template class Id128<struct CutIdTag>;
 extern template class Id128<struct VolumeIdTag>;
 extern template class Id128<struct SessionIdTag>;
 extern template class Id128<struct RunIdTag>;
+extern template class Id128<struct LifeIdTag>;
 
 }  // namespace tandem
 

@@ -29,6 +29,7 @@ constexpr char kSourceMountKey[] = "source_mount";
 constexpr char kStateMountKey[] = "state_mount";
 constexpr char kSourceRootKey[] = "source_root";
 constexpr char kSourcePathKey[] = "source_path";
+constexpr char kLifeKey[] = "life";
 constexpr char kYes[] = "yes";
 constexpr char kNo[] = "no";
 
@@ -108,6 +109,11 @@ Result<DiskIdentity> ReadDiskIdentity(const SourceTree& tree, const std::string&
   return identity;
 }
 
+Result<LifeId> CurrentLife(StateDatabase& database) {
+  ASSIGN_OR_RETURN(const auto text, database.Get(kLifeKey));
+  return text ? LifeId::FromHex(*text).value_or(LifeId()) : LifeId();
+}
+
 Result<LastEnd> BeginRun(StateDatabase& database, const DiskIdentity& identity,
                          const Suspicions& suspicions) {
   ASSIGN_OR_RETURN(const auto clean, database.Get(kCleanKey));
@@ -136,6 +142,11 @@ Result<LastEnd> BeginRun(StateDatabase& database, const DiskIdentity& identity,
   ASSIGN_OR_RETURN(Transaction transaction, Transaction::Begin(database.database()));
   if (end == LastEnd::kDiskUnclean || end == LastEnd::kContradicted) {
     RETURN_IF_ERROR(OweReconcile(database));
+  }
+  ASSIGN_OR_RETURN(const LifeId life, CurrentLife(database));
+  const bool lives_on = end == LastEnd::kClean || end == LastEnd::kKilled;
+  if (!lives_on || life.is_null()) {
+    RETURN_IF_ERROR(database.Put(kLifeKey, LifeId::Random().ToHex()));
   }
   RETURN_IF_ERROR(database.Put(kCleanKey, kNo));
   RETURN_IF_ERROR(database.Put(kDiskFailedKey, kNo));

@@ -272,7 +272,7 @@ Status ContentDigests::TakeStaged(const DataRecord& record, uint64_t length, int
                                   const Opener& open) {
   const ObjectId object = record.object;
   const ByteRange range = ByteRange::Of(record.offset, length);
-  if (record.bytes.empty() && record.checksum == kStagedHole) {
+  if (IsStagedHole(record)) {
     return PunchHole(object, range.start, range.length(), open);
   }
   ASSIGN_OR_RETURN(const uint64_t size, SizeOf(object));

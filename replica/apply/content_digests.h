@@ -60,6 +60,9 @@ class ContentDigests {
   static std::string StagedDigests(uint64_t offset, std::string_view bytes);
   // DataRecord::checksum of a staged hole, which has no bytes.
   static constexpr uint64_t kStagedHole = 1;
+  static bool IsStagedHole(const DataRecord& record) {
+    return record.bytes.empty() && record.checksum == kStagedHole;
+  }
 
  private:
   // The block in memory: what it will have is in buffer_.

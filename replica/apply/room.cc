@@ -152,7 +152,7 @@ Result<Room> FreeRoom(int fd) {
 Room MostNeeded(const Plan& plan, const std::vector<std::shared_ptr<Stage>>& stages) {
   const uint64_t objects = plan.objects().size();
   Room most{objects * 3 * kBlock + plan.entries().size() * (kNameBytes + kRowBytes), objects};
-  for (const auto& stage : stages) most.bytes += stage->literal_bytes();
+  for (const auto& stage : stages) most.bytes += stage->content().literal;
   return most;
 }
 

@@ -10,8 +10,10 @@
 #include <cstring>
 
 #include "meta/base/fault_point.h"
+#include "replica/apply/content_digests.h"
 #include "replica/apply/file_data.h"
 #include "replica/apply/spare_file.h"
+#include "replica/apply/stage_frames.h"
 #include "replica/apply/tuning.h"
 #include "replica/wire/chunk_payload.h"
 #include "replica/wire/little_endian.h"
@@ -19,70 +21,32 @@
 namespace tandem::replica {
 namespace {
 
-constexpr uint32_t kMagic = 0x31534654;  // "TFS1"
-constexpr uint32_t kBeginFrame = 1;
-constexpr uint32_t kChunkFrame = 2;
-constexpr uint32_t kCommitFrame = 3;
-constexpr size_t kHeaderBytes = 56;
-constexpr char kSuffix[] = ".stage";
 // One for a cut that cannot be applied for lack of room, and one for a cut that makes room.
 constexpr const char* kSpares[] = {"spare.0", "spare.1"};
 
 }  // namespace
 
-uint64_t Stage::LiteralBytesIn(const std::vector<Record>& records) {
-  uint64_t bytes = 0;
+StagedContent Stage::ContentIn(const std::vector<Record>& records) {
+  StagedContent content;
   for (const Record& record : records) {
     const auto* data = std::get_if<DataRecord>(&record);
-    if (data != nullptr && data->encoding == Encoding::kLiteral) bytes += data->length;
-  }
-  return bytes;
-}
-
-struct Stage::Header {
-  uint32_t kind = 0;
-  uint64_t sequence = 0;
-  uint64_t raw_size = 0;
-  uint64_t size = 0;
-  uint64_t received_checksum = 0;
-  uint64_t checksum = 0;
-
-  static Header For(uint32_t kind, std::string_view payload) {
-    return {kind, 0, 0, payload.size(), 0, ChecksumOf(payload)};
-  }
-
-  std::string Pack() const {
-    Packer packer;
-    packer.Number(uint64_t{kind} << 32 | kMagic).Number(sequence).Number(raw_size).Number(size);
-    packer.Number(received_checksum).Number(checksum);
-    return packer.Number(ChecksumOf(packer.bytes())).bytes();
-  }
-
-  static std::optional<Header> Unpack(std::string_view bytes) {
-    Unpacker unpacker(bytes);
-    const uint64_t first = unpacker.Number();
-    Header header{static_cast<uint32_t>(first >> 32),
-                  unpacker.Number(),
-                  unpacker.Number(),
-                  unpacker.Number(),
-                  unpacker.Number(),
-                  unpacker.Number()};
-    const uint64_t own = unpacker.Number();
-    if (!unpacker.AtEnd() || static_cast<uint32_t>(first) != kMagic ||
-        own != ChecksumOf(bytes.substr(0, kHeaderBytes - sizeof own))) {
-      return std::nullopt;
+    if (data == nullptr) continue;
+    if (data->encoding == Encoding::kLiteral) content.literal += data->length;
+    if (data->encoding == Encoding::kStaged && !ContentDigests::IsStagedHole(*data)) {
+      content.staged += data->length;
     }
-    return header;
   }
-};
+  return content;
+}
 
 Stage::Stage(int directory_fd, CutId id)
     : directory_fd_(directory_fd),
       id_(id),
-      name_(id.ToHex() + kSuffix),
-      files_(directory_fd, id.ToHex() + StagedFiles::kSuffix) {}
+      name_(id.ToHex() + kStageSuffix),
+      files_(directory_fd, id.ToHex() + StagedFiles::kSuffix),
+      attempt_(id) {}
 
-bool Stage::IsStageName(std::string_view name) { return name.ends_with(kSuffix); }
+bool Stage::IsStageName(std::string_view name) { return name.ends_with(kStageSuffix); }
 
 std::string Stage::Named(const char* what, const char* why) const {
   const std::string text = std::string(what) + " stage file " + name_;
@@ -90,25 +54,34 @@ std::string Stage::Named(const char* what, const char* why) const {
 }
 
 Result<std::shared_ptr<Stage>> Stage::Create(int directory_fd, VolumeId volume, CutId id,
-                                             const CutName& base) {
+                                             const CutName& base, const StageOrigin& origin) {
   std::shared_ptr<Stage> stage(new Stage(directory_fd, id));
   stage->base_ = base;
+  stage->origin_ = origin;
   stage->fd_.Reset(openat(directory_fd, stage->name_.c_str(),
                           O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600));
   const auto created = stage->fd_.valid() ? Status() : ErrnoError(stage->Named("create"));
   MutexLock lock(stage->mutex_);
   if (!created && !MeansNoRoom(created.error())) return tl::unexpected<Error>(created.error());
   if (!created) RETURN_IF_ERROR(stage->TakeSpare(0));
-  const std::string payload =
-      Packer().Id(volume).Id(id).Number(base.epoch.number()).Id(base.id).bytes();
+  const std::string payload = Packer()
+                                  .Id(volume)
+                                  .Id(id)
+                                  .Number(base.epoch.number())
+                                  .Id(base.id)
+                                  .Id(origin.source)
+                                  .Number(static_cast<uint64_t>(origin.begun_ns))
+                                  .Id(origin.store)
+                                  .bytes();
   RETURN_IF_ERROR(stage->WriteFrame(Header::For(kBeginFrame, payload), payload));
+  stage->resumed_end_ = stage->end_;
   return stage;
 }
 
 Status Stage::WriteFrame(const Header& header, std::string_view payload) {
   auto written = WriteFrameHere(header, payload);
   if (written || !MeansNoRoom(written.error())) return written;
-  if (!TakeSpare(end_ + kHeaderBytes + payload.size())) return written;
+  if (!TakeSpare(end_ + kFrameHeaderBytes + payload.size())) return written;
   return WriteFrameHere(header, payload);
 }
 
@@ -235,22 +208,28 @@ void Stage::ReleaseRoom() {
   (void)unlinkat(directory_fd_, (id_.ToHex() + kRoomSuffix).c_str(), 0);
 }
 
-uint64_t Stage::literal_bytes() const {
+StagedContent Stage::content() const {
   MutexLock lock(mutex_);
-  return literal_bytes_;
+  StagedContent all;
+  for (const auto& [sequence, frame] : frames_) {
+    all.literal += frame.content.literal;
+    all.staged += frame.content.staged;
+  }
+  return all;
 }
 
 // ---- Chunks ------------------------------------------------------------------------------------
 
-bool Stage::BeginTaking(uint64_t sequence) {
+bool Stage::BeginTaking(CutId attempt, uint64_t sequence) {
   MutexLock lock(mutex_);
   while (taking_.contains(sequence)) taken_.Wait(mutex_);
-  if (!removed_) taking_.insert(sequence);
-  return !removed_;
+  const bool possible = !removed_ && attempt == attempt_ && !attempt.is_null();
+  if (possible) taking_.insert(sequence);
+  return possible;
 }
 
-Stage::Taking::Taking(Stage& stage, uint64_t sequence)
-    : stage_(stage), sequence_(sequence), possible_(stage.BeginTaking(sequence)) {}
+Stage::Taking::Taking(Stage& stage, CutId attempt, uint64_t sequence)
+    : stage_(stage), sequence_(sequence), possible_(stage.BeginTaking(attempt, sequence)) {}
 
 Stage::Taking::~Taking() {
   if (!possible_) return;
@@ -266,17 +245,17 @@ std::optional<uint64_t> Stage::ReceivedChecksum(uint64_t sequence) const {
   return frame->second.received_checksum;
 }
 
-Status Stage::Append(const ResolvedChunk& chunk, Outline outline, uint64_t literal_bytes) {
+Status Stage::Append(const ResolvedChunk& chunk, Outline outline, const StagedContent& content) {
   const uint64_t checksum = ChecksumOf(chunk.payload);
   MutexLock lock(mutex_);
   if (commit_ || frames_.contains(chunk.sequence)) return {};
   const Header header{kChunkFrame,          chunk.sequence,          chunk.raw_size,
                       chunk.payload.size(), chunk.received_checksum, checksum};
-  const uint64_t offset = end_ + kHeaderBytes;
+  const uint64_t offset = end_ + kFrameHeaderBytes;
   RETURN_IF_ERROR(WriteFrame(header, chunk.payload));
-  frames_.emplace(chunk.sequence, Frame{offset, header.size, header.raw_size,
-                                        header.received_checksum, checksum, std::move(outline)});
-  literal_bytes_ += literal_bytes;
+  frames_.emplace(chunk.sequence,
+                  Frame{offset, header.size, header.raw_size, header.received_checksum, checksum,
+                        content, std::move(outline)});
   FAULT_POINT("replica.stage.chunk_written");
   return {};
 }
@@ -296,8 +275,9 @@ Status Stage::CheckCompleteLocked(uint64_t chunk_count, uint64_t digest) const {
                      EBADMSG);
   }
   std::vector<uint64_t> checksums;
-  checksums.reserve(frames_.size());
-  for (const auto& [sequence, frame] : frames_) checksums.push_back(frame.received_checksum);
+  for (auto frame = frames_.lower_bound(resumed_at_); frame != frames_.end(); ++frame) {
+    checksums.push_back(frame->second.received_checksum);
+  }
   if (DigestOf(checksums) != digest) {
     return MakeError(ErrorKind::kProtocol, "commit chunks (the digest does not match)", EBADMSG);
   }
@@ -372,107 +352,6 @@ Status Stage::Remove() {
   // The stage file first, because it must never be found without its staged files.
   RETURN_IF_ERROR(RemoveFile(directory_fd_, name_));
   return files_.Remove();
-}
-
-// ---- Reading back ------------------------------------------------------------------------------
-
-Result<std::shared_ptr<Stage>> Stage::Recover(int directory_fd, const std::string& name,
-                                              VolumeId volume) {
-  const auto id = CutId::FromHex(name.substr(0, name.size() - std::strlen(kSuffix)));
-  if (!id) return MakeError(ErrorKind::kCorrupt, "read the stage id in file name " + name);
-  std::shared_ptr<Stage> stage(new Stage(directory_fd, *id));
-  stage->fd_.Reset(openat(directory_fd, name.c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW));
-  if (!stage->fd_.valid()) return ErrnoError(stage->Named("open"));
-  struct stat found = {};
-  if (fstat(stage->fd_.get(), &found) != 0 || !S_ISREG(found.st_mode)) {
-    return MakeError(ErrorKind::kCorrupt, stage->Named("read", "it is no regular file"));
-  }
-  MutexLock lock(stage->mutex_);
-  RETURN_IF_ERROR(stage->ReadBack(volume));
-  return stage;
-}
-
-Result<std::string> Stage::ReadPayload(uint64_t offset, uint64_t size, uint64_t checksum) const {
-  std::string payload(size, '\0');
-  for (size_t done = 0; done < size;) {
-    const ssize_t got =
-        pread(fd_.get(), payload.data() + done, size - done, static_cast<off_t>(offset + done));
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) return ErrnoError(Named("read"));
-    if (got == 0) return MakeError(ErrorKind::kCorrupt, Named("read", "cut short"));
-    done += static_cast<size_t>(got);
-  }
-  if (ChecksumOf(payload) != checksum) {
-    return MakeError(ErrorKind::kCorrupt, Named("read", "a checksum does not match"));
-  }
-  return payload;
-}
-
-Result<std::optional<Stage::Header>> Stage::ReadHeader(uint64_t offset) const {
-  char bytes[kHeaderBytes];
-  const ssize_t got = pread(fd_.get(), bytes, sizeof bytes, static_cast<off_t>(offset));
-  if (got < 0) return ErrnoError(Named("read"));
-  if (got != sizeof bytes) return std::nullopt;
-  auto header = Header::Unpack({bytes, sizeof bytes});
-  if (header && header->size > kMaxMessageBytes) return std::nullopt;
-  return header;
-}
-
-Status Stage::ReadBack(VolumeId volume) {
-  while (!commit_) {
-    ASSIGN_OR_RETURN(const auto header, ReadHeader(end_));
-    if (!header) return MakeError(ErrorKind::kCorrupt, Named("read", "no commit record"));
-    if ((header->kind == kBeginFrame) != (end_ == 0)) {
-      return MakeError(ErrorKind::kCorrupt, Named("read", "frames out of order"));
-    }
-    RETURN_IF_ERROR(ReadFrame(*header, end_ + kHeaderBytes));
-    if (end_ == 0) {
-      ASSIGN_OR_RETURN(const std::string payload,
-                       ReadPayload(kHeaderBytes, header->size, header->checksum));
-      if (Unpacker(payload).Id<VolumeId>() != volume) {
-        return MakeError(ErrorKind::kCorrupt, Named("read", "it belongs to another volume"));
-      }
-    }
-    end_ += kHeaderBytes + header->size;
-  }
-  return CheckCompleteLocked(commit_->chunk_count, commit_->digest);
-}
-
-Status Stage::ReadFrame(const Header& header, uint64_t offset) {
-  ASSIGN_OR_RETURN(const std::string payload, ReadPayload(offset, header.size, header.checksum));
-  if (header.kind == kChunkFrame) {
-    ASSIGN_OR_RETURN(const auto records, UnpackRecords(payload, header.raw_size));
-    frames_.emplace(header.sequence,
-                    Frame{offset, header.size, header.raw_size, header.received_checksum,
-                          header.checksum, OutlineOf(records)});
-    literal_bytes_ += LiteralBytesIn(records);
-    return {};
-  }
-  Unpacker unpacker(payload);
-  if (header.kind == kBeginFrame) {
-    (void)unpacker.Id<VolumeId>();
-    if (unpacker.Id<CutId>() != id_) {
-      return MakeError(ErrorKind::kCorrupt, Named("read", "it has another id than its name"));
-    }
-    base_.epoch = Epoch(unpacker.Number());
-    base_.id = unpacker.Id<CutId>();
-    if (base_.epoch > kNewestEpoch) {
-      return MakeError(ErrorKind::kCorrupt, Named("read", "the number of its base is impossible"));
-    }
-  } else if (header.kind == kCommitFrame) {
-    CommitRecord record;
-    record.cut.epoch = Epoch(unpacker.Number());
-    record.cut.id = unpacker.Id<CutId>();
-    record.wall_time_ns = static_cast<int64_t>(unpacker.Number());
-    record.chunk_count = unpacker.Number();
-    record.digest = unpacker.Number();
-    if (record.cut.epoch > kNewestEpoch) {
-      return MakeError(ErrorKind::kCorrupt, Named("read", "the number of its cut is impossible"));
-    }
-    commit_ = record;
-  }
-  if (!unpacker.AtEnd()) return MakeError(ErrorKind::kCorrupt, Named("read", "unknown frame"));
-  return {};
 }
 
 }  // namespace tandem::replica

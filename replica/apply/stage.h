@@ -2,6 +2,11 @@
 // appended as they come, in any order. Once the commit record behind them is on stable storage, the
 // stage will be redone after any crash; without a commit record it never happened.
 //
+// A stage that is broken off before its commit can be gone on with, by the same source or after a
+// restart of either side, as long as neither disk has lost anything (StageOrigin). Chunks that do
+// not form a whole beginning are cut off, and of the others the names count no more: the source
+// reads its directories again.
+//
 // Large content is beside it, in files of its own (replica/apply/staged_files.h). If the disk is
 // full, one of the files stage/spare.N becomes the stage file, so that a small stage can always be
 // written; it becomes spare again when the stage is removed. If there is little room, the room that
@@ -13,10 +18,14 @@
 // Format: frames, each a header of 56 bytes and a payload. All numbers are little endian:
 //   magic "TFS1" (4) | kind (4) | sequence (8) | raw_size (8) | payload size (8)
 //   | checksum as received (8) | checksum of the payload (8) | checksum of these 48 bytes (8)
-// kind 1, first: what the stage is: volume (16), stage id (16), base epoch (8), base id (16).
+// kind 1, first: what the stage is: volume (16), stage id (16), base epoch (8), base id (16), life
+//   of the source (16), when it began to read in ns (8), life of the store (16). The last three
+//   are absent in stages of older versions.
 // kind 2: a chunk: records, zstd-compressed if raw_size is not 0. Deltas have been resolved and
 //   large content taken out, so the payload may differ from what was received. The digest covers
 //   the checksums as received.
+// kind 4: gone on with here: `sequence` chunks came before, whose entries do not count. The digest
+//   covers the chunks after the last such frame.
 // kind 3, last: the commit record: cut epoch (8), cut id (16), wall time in ns (8), number of
 //   chunks (8), digest (8).
 // Checksums are XXH3-64. The first bad frame, and anything behind it, counts as never written.
@@ -45,6 +54,21 @@ struct CommitRecord {
   uint64_t digest = 0;
 };
 
+// Whose content a stage holds: both as they were when it was begun. A stage is gone on with only if
+// both lives last. A null source: never.
+struct StageOrigin {
+  LifeId source;
+  int64_t begun_ns = 0;  // by the source's clock
+  LifeId store;
+};
+
+// The content of a chunk, or of a stage.
+struct StagedContent {
+  uint64_t literal = 0;  // bytes that the records carry themselves
+  uint64_t staged = 0;   // bytes in staged files
+  uint64_t bytes() const { return literal + staged; }
+};
+
 // A chunk as the stage stores it: without deltas.
 struct ResolvedChunk {
   uint64_t sequence = 0;
@@ -56,11 +80,15 @@ struct ResolvedChunk {
 class Stage {
  public:
   static Result<std::shared_ptr<Stage>> Create(int directory_fd, VolumeId volume, CutId id,
-                                               const CutName& base);
+                                               const CutName& base, const StageOrigin& origin = {});
   // Reads a stage file back. The result is committed. Returns kCorrupt if the file is no stage,
   // belongs to another volume, or has no complete commit record.
   static Result<std::shared_ptr<Stage>> Recover(int directory_fd, const std::string& name,
                                                 VolumeId volume);
+  // Reads a stage back that has no commit record. It takes no chunks before Resume. Returns
+  // kCorrupt if it cannot be gone on with while the store's life is `store`.
+  static Result<std::shared_ptr<Stage>> RecoverOpen(int directory_fd, const std::string& name,
+                                                    VolumeId volume, LifeId store);
   static bool IsStageName(std::string_view name);
   // Makes the missing spare files.
   static Status MakeSpares(int directory_fd);
@@ -73,16 +101,17 @@ class Stage {
 
   CutId id() const { return id_; }
   const CutName& base() const { return base_; }
+  const StageOrigin& origin() const { return origin_; }
   const std::string& name() const { return name_; }
 
   // Marks a chunk as being taken. The constructor waits until no other copy of the chunk is being
-  // taken. A thread has at most one at a time.
+  // taken. A thread has at most one at a time. `attempt` names the Begin that the chunk follows.
   class Taking {
    public:
-    Taking(Stage& stage, uint64_t sequence);
+    Taking(Stage& stage, CutId attempt, uint64_t sequence);
     ~Taking();
     Taking(const Taking&) = delete;
-    // Returns false if the stage has been removed meanwhile.
+    // Returns false if the stage has been removed meanwhile, or is gone on with by another attempt.
     bool possible() const { return possible_; }
 
    private:
@@ -91,17 +120,25 @@ class Stage {
     const bool possible_;
   };
 
+  // Waits until no chunk is being taken, and takes no more of the attempts before. The attempt that
+  // made the stage is called by the stage's own id.
+  void Park();
+  // Parks the stage and goes on with it: chunks of `attempt` follow the ones whose number is
+  // returned. Returns nullopt if that is not possible, and the stage is of no use any more.
+  Result<std::optional<uint64_t>> Resume(CutId attempt);
+
   // Returns the checksum, as received, of a chunk, or nullopt if the stage does not have it.
   std::optional<uint64_t> ReceivedChecksum(uint64_t sequence) const;
   StagedFiles& files() { return files_; }
   const StagedFiles& files() const { return files_; }
   // Appends a chunk. Does nothing if the stage has its sequence number already. After an error
-  // nothing was added. `literal_bytes` is LiteralBytesIn of its records.
-  Status Append(const ResolvedChunk& chunk, Outline outline, uint64_t literal_bytes = 0);
-  // Returns the bytes of content that the records carry themselves.
-  static uint64_t LiteralBytesIn(const std::vector<Record>& records);
-  // Returns kProtocol unless the stage has exactly the chunks 0 to `chunk_count` - 1, and their
-  // checksums match the digest.
+  // nothing was added. `content` is ContentIn of its records.
+  Status Append(const ResolvedChunk& chunk, Outline outline, const StagedContent& content = {});
+  static StagedContent ContentIn(const std::vector<Record>& records);
+  // Returns the content of all chunks.
+  StagedContent content() const;
+  // Returns kProtocol unless the stage has exactly the chunks 0 to `chunk_count` - 1, and the
+  // checksums of those that came since it was last gone on with match the digest.
   Status CheckComplete(uint64_t chunk_count, uint64_t digest) const;
   // Writes the commit record. The stage is on stable storage when this returns. If the sync fails,
   // the outcome is unknown until the next start. kProtocol (see CheckComplete) and an error of the
@@ -115,9 +152,6 @@ class Stage {
   Result<std::vector<Record>> Read(uint64_t sequence) const;
   // Returns the outlines in order of sequence. Requires that no Append runs while they are used.
   std::vector<const Outline*> Outlines() const;
-  // Returns an upper bound of the content that the redo writes into the tree, without what comes as
-  // files.
-  uint64_t literal_bytes() const;
   // Claims room for the redo, until ReleaseRoom. Returns ENOSPC or EDQUOT if there is less room.
   // Best effort if the filesystem cannot preallocate.
   Status HoldRoom(uint64_t bytes);
@@ -132,12 +166,17 @@ class Stage {
     uint64_t raw_size = 0;
     uint64_t received_checksum = 0;
     uint64_t checksum = 0;
+    StagedContent content;
     Outline outline;
   };
   struct Header;
 
   Stage(int directory_fd, CutId id);
-  bool BeginTaking(uint64_t sequence);
+  bool BeginTaking(CutId attempt, uint64_t sequence);
+  void ParkLocked(CutId next_attempt) REQUIRES(mutex_);
+  // Returns how many chunks form a whole beginning of the file, and where it ends.
+  std::pair<uint64_t, uint64_t> WholeBeginning() const REQUIRES(mutex_);
+  void ForgetEntries() REQUIRES(mutex_);
   // Replaces the stage's file by a spare file. Returns ENOSPC if there is none, or `bytes` do not
   // fit.
   Status TakeSpare(uint64_t bytes) REQUIRES(mutex_);
@@ -148,8 +187,15 @@ class Stage {
   Status WriteFrame(const Header& header, std::string_view payload) REQUIRES(mutex_);
   Result<std::optional<Header>> ReadHeader(uint64_t offset) const;
   Result<std::string> ReadPayload(uint64_t offset, uint64_t size, uint64_t checksum) const;
-  Status ReadBack(VolumeId volume) REQUIRES(mutex_);
-  Status ReadFrame(const Header& header, uint64_t offset) REQUIRES(mutex_);
+  static Result<std::shared_ptr<Stage>> OpenFile(int directory_fd, const std::string& name);
+  // Reads frames up to the commit record, or the first that is not good.
+  Status ReadFrames(VolumeId volume, bool note_files) REQUIRES(mutex_);
+  Status ReadFrame(const Header& header, uint64_t payload_at, const std::string& payload,
+                   bool note_files) REQUIRES(mutex_);
+  Status ReadBegin(std::string_view payload) REQUIRES(mutex_);
+  Status ReadChunk(const Header& header, uint64_t payload_at, const std::string& payload,
+                   bool note_files) REQUIRES(mutex_);
+  Status ReadCommit(std::string_view payload) REQUIRES(mutex_);
   Status CheckCompleteLocked(uint64_t chunk_count, uint64_t digest) const REQUIRES(mutex_);
   // Returns an error context such as "read stage file ID.stage (cut short)".
   std::string Named(const char* what, const char* why = nullptr) const;
@@ -159,14 +205,18 @@ class Stage {
   const std::string name_;
   UniqueFd fd_;
   CutName base_;
+  StageOrigin origin_;
   StagedFiles files_;
 
   mutable Mutex mutex_;
   CondVar taken_;
   std::set<uint64_t> taking_ GUARDED_BY(mutex_);
   bool removed_ GUARDED_BY(mutex_) = false;
+  CutId attempt_ GUARDED_BY(mutex_);  // whose chunks are taken
   uint64_t end_ GUARDED_BY(mutex_) = 0;
-  uint64_t literal_bytes_ GUARDED_BY(mutex_) = 0;
+  // The first chunk since the stage was last gone on with, and where its frame may begin.
+  uint64_t resumed_at_ GUARDED_BY(mutex_) = 0;
+  uint64_t resumed_end_ GUARDED_BY(mutex_) = 0;
   bool holds_room_ GUARDED_BY(mutex_) = false;
   bool is_spare_ GUARDED_BY(mutex_) = false;
   std::map<uint64_t, Frame> frames_ GUARDED_BY(mutex_);

@@ -110,7 +110,7 @@ Result<std::optional<StagedFiles::Place>> StagedFiles::PlaceFor(const DataRecord
   if (record.fresh) {
     File& fresh = file->second;
     // Pieces of the older content would otherwise show where the new content has none.
-    if (!fresh.fresh) RETURN_IF_ERROR(Empty(record.object, fresh.inode));
+    if (!fresh.fresh && !fresh.pieces.empty()) RETURN_IF_ERROR(Empty(record.object, fresh.inode));
     fresh.since = fresh.fresh ? std::min(fresh.since, sequence) : sequence;
     fresh.fresh = true;
   } else if (!begun_fresh) {
@@ -127,6 +127,7 @@ Result<UniqueFd> StagedFiles::OpenOwn(int directory_fd, ObjectId object, InodeId
 }
 
 Status StagedFiles::Empty(ObjectId object, InodeId inode) {
+  ASSIGN_OR_RETURN(const UniqueFd lost, CreateAfresh(directory_fd_.get(), kPiecesLost, 0600));
   ASSIGN_OR_RETURN(const UniqueFd fd, OpenOwn(directory_fd_.get(), object, inode, O_RDWR));
   if (ftruncate(fd.get(), 0) != 0) return ErrnoError("empty a staged file");
   return {};
@@ -190,6 +191,47 @@ Status StagedFiles::Sync() {
   if (fsync(directory.get()) != 0) return ErrnoError("sync directory " + directory_);
   if (fsync(stages_fd_) != 0) return ErrnoError("sync the directory of stages");
   return {};
+}
+
+// ---- Going on with a stage that was broken off -------------------------------------------------
+
+bool StagedFiles::ResumeAt(uint64_t sequence) {
+  MutexLock lock(mutex_);
+  for (auto file = files_.begin(); file != files_.end();) {
+    const bool is_cut_off = file->second.fresh && file->second.since >= sequence;
+    if (is_cut_off && !file->second.pieces.empty()) return false;  // Empty has destroyed them
+    // It is made anew when there is content for it.
+    file = is_cut_off ? files_.erase(file) : std::next(file);
+  }
+  return true;
+}
+
+void StagedFiles::Note(const DataRecord& record, uint64_t sequence) {
+  MutexLock lock(mutex_);
+  File& file = files_[record.object];
+  file.inode = InodeId{record.basis};
+  if (!record.fresh) {
+    file.pieces.Add(RangeOf(record));
+    return;
+  }
+  file.since = file.fresh ? std::min(file.since, sequence) : sequence;
+  file.fresh = true;
+}
+
+Result<bool> StagedFiles::FindAgain() {
+  MutexLock lock(mutex_);
+  if (files_.empty()) return true;
+  auto directory = OpenDirectory();
+  if (!directory && MeansAbsent(directory.error())) return false;
+  if (!directory) return tl::unexpected<Error>(std::move(directory.error()));
+  ASSIGN_OR_RETURN(const auto lost, InodeAt(directory->get(), kPiecesLost));
+  if (lost) return false;
+  for (const auto& [object, file] : files_) {
+    ASSIGN_OR_RETURN(const auto found, InodeAt(directory->get(), NameOf(object).c_str()));
+    if (found != file.inode) return false;
+  }
+  directory_fd_ = std::move(*directory);
+  return true;
 }
 
 // ---- Using -------------------------------------------------------------------------------------

@@ -34,6 +34,14 @@ class StagedFiles {
   // Writes the content that belongs into files, and replaces its records by kStaged ones. Returns
   // true if there was any. `sequence` is that of the records' chunk.
   Result<bool> Take(std::vector<Record>& records, uint64_t sequence);
+  // Keeps what came with chunks before `sequence`, and goes on. Returns false if later chunks have
+  // destroyed some of that.
+  bool ResumeAt(uint64_t sequence);
+  // While a stage is read back that is to be gone on with: notes a kStaged record, in order of
+  // sequence. Then FindAgain returns whether all files are there.
+  void Note(const DataRecord& record, uint64_t sequence);
+  Result<bool> FindAgain();
+
   // Syncs all files and their names. They are on stable storage when this returns.
   Status Sync();
 
@@ -52,6 +60,8 @@ class StagedFiles {
     uint64_t since = 0;  // the first chunk with a fresh record
     RangeSet pieces;     // taken while it was not fresh
   };
+  // Stands beside the files once pieces were lost because their file became fresh.
+  static constexpr char kPiecesLost[] = "pieces-lost";
   struct Place {
     InodeId inode;
     bool fresh;

@@ -34,6 +34,9 @@ Result<bool> CutShipper::Ship(const std::shared_ptr<meta::FrozenCut>& cut) {
       ASSIGN_OR_RETURN(located, Locate(cut->changes(), i));
     }
     const meta::ChangeSet& shard = cut->changes().shards[i];
+    std::vector<ObjectId> ids;
+    for (const auto& [id, change] : shard) ids.push_back(id);
+    RETURN_IF_ERROR(objects_.Expect(ids));
     for (const auto& [id, change] : shard) {
       const auto basis = bases.find(id);
       progress_.BeginObject(change);

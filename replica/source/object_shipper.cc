@@ -18,6 +18,10 @@ meta::ObjectChange EverythingUnreadable() {
   return everything;
 }
 
+Status ObjectShipper::Expect(std::span<const ObjectId> objects) {
+  return before_ ? before_->Expect(objects) : Status();
+}
+
 Result<std::optional<meta::Attributes>> ObjectShipper::Ship(const ObjectId& id,
                                                             meta::ObjectReader& object,
                                                             const meta::ObjectChange& change,
@@ -30,7 +34,12 @@ Result<std::optional<meta::Attributes>> ObjectShipper::Ship(const ObjectId& id,
   if (!read) return std::nullopt;
   record.attributes = std::move(*read);
   const meta::Attributes attributes = record.attributes;
-  RETURN_IF_ERROR(stage_.Add(std::move(record)));
+  using Sent = StagedBefore::Sent;
+  StagedBefore::Found before;
+  if (before_) {
+    ASSIGN_OR_RETURN(before, before_->Find(record));
+  }
+  if (before.sent != Sent::kSame) RETURN_IF_ERROR(stage_.Add(std::move(record)));
   ++progress_.objects;
   if (attributes.kind != meta::Kind::kFile || attributes.size > largest_file_) return attributes;
 
@@ -38,15 +47,22 @@ Result<std::optional<meta::Attributes>> ObjectShipper::Ship(const ObjectId& id,
   // Its bytes are overwritten in place there: in order, once the first are known to be there.
   if (fresh_.contains(id)) RETURN_IF_ERROR(stage_.Flush());
   if (fresh) fresh_.insert(id);
-  const bool is_first = compare_ != Compare::kNot && staged_.insert(id).second;
+  const bool is_first =
+      compare_ != Compare::kNot && staged_.insert(id).second && before.sent != Sent::kOlder;
   const bool staged = change.whole || !is_first;
   const Content content{{id, change.handle}, object, attributes.size, fresh, staged};
   const ByteRange all{0, attributes.size};
-  for (const ByteRange& range : change.data.Within(all)) {
+  RangeSet data = change.data;
+  RangeSet suspect = change.suspect;
+  for (const ByteRange& range : data.ToVector()) suspect.Remove(range);
+  for (const ByteRange& range : before.ranges) {
+    data.Remove(range);
+    suspect.Remove(range);
+    progress_.content_bytes += range.length();
+  }
+  for (const ByteRange& range : data.Within(all)) {
     RETURN_IF_ERROR(ShipRange(content, range, basis));
   }
-  RangeSet suspect = change.suspect;
-  for (const ByteRange& range : change.data.ToVector()) suspect.Remove(range);
   for (const ByteRange& range : suspect.Within(all)) {
     RETURN_IF_ERROR(ShipRange(content, range, id));
   }

@@ -16,6 +16,7 @@
 #include "replica/source/cut_progress.h"
 #include "replica/source/peer.h"
 #include "replica/source/stage_writer.h"
+#include "replica/source/staged_before.h"
 
 namespace tandem::replica {
 
@@ -37,7 +38,14 @@ class ObjectShipper {
         stage_(stage),
         progress_(progress),
         compare_(compare),
-        largest_file_(largest_file) {}
+        largest_file_(largest_file) {
+    if (const auto& resumed = stage.resumed()) {
+      before_.emplace(peer, stage.stage(), resumed->begun_ns);
+    }
+  }
+
+  // These objects are shipped next. Only makes that quicker.
+  Status Expect(std::span<const ObjectId> objects);
 
   // `basis` is another object whose content on the replica may resemble this one's, such as the
   // file it replaced; null: none. Returns the attributes that were sent. Returns nullopt if they
@@ -87,6 +95,7 @@ class ObjectShipper {
   ShipProgress& progress_;
   const Compare compare_;
   const uint64_t largest_file_;
+  std::optional<StagedBefore> before_;  // of a stage that is gone on with
   std::unordered_set<ObjectId> fresh_;
   // Objects of which the stage has records. Content that the replica has already may be left out
   // only if the stage has no earlier record of the object, which may have cut it short.

@@ -26,6 +26,7 @@ std::unique_ptr<Replication> Replication::Start(Options options, meta::Tracker& 
     sender.volume = options.volume;
     sender.source = options.source;
     sender.run = options.run;
+    sender.life = options.life;
     sender.interval = options.interval;
     sender.paused = record.paused;
     sender.last_applied = record.applied;

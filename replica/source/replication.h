@@ -26,6 +26,7 @@ class Replication {
     VolumeId volume;
     std::string source;
     RunId run = RunId::Random();
+    LifeId life;  // of the source's disk
     std::chrono::milliseconds interval{5};
     // How many changed objects and names are remembered for replicas that are behind.
     uint64_t most_changes = kMaxChangesRemembered;

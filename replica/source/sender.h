@@ -52,6 +52,7 @@ class Sender {
     VolumeId volume;
     std::string source;  // host:path, for messages
     RunId run;
+    LifeId life;  // of the source's disk; null: a stage that was broken off is begun anew
     std::chrono::milliseconds interval{5};  // at least this between two cuts
     bool paused = false;
     CutName last_applied;  // as remembered from the last run; epoch 0: nothing is known
@@ -150,6 +151,7 @@ class Sender {
   bool increments_ = false;
   ReconcileDebt debt_;
   bool deltas_ = true;   // whether they may be tried
+  bool resume_ = true;   // whether a stage that was broken off may be gone on with
   Epoch tried_on_top_;   // the newest cut that was sent on top of one that cannot be applied
   std::string trouble_;  // what stopped the last session, until a cut has got through
   CondVar::Clock::time_point last_cut_{};

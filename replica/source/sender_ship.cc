@@ -31,7 +31,8 @@ Status Sender::Ship(Peer& peer, Position& position) {
   }
   cut_progress_.Clear();
   view_.lacking().BeginStage();
-  auto stage = StageWriter::Begin(peer, progress_, position.durable);
+  auto stage =
+      StageWriter::Begin(peer, progress_, position.durable, resume_ ? options_.life : LifeId());
   auto shipped = stage ? FillStage(peer, position, *stage)
                        : Result<CutName>(tl::unexpected<Error>(stage.error()));
   if (!shipped) {
@@ -39,13 +40,16 @@ Status Sender::Ship(Peer& peer, Position& position) {
     retention_.Regrip(options_.name, Grip::kLoose);
     // The basis of a delta was not what its signature said; literal bytes always do.
     deltas_ = shipped.error().kind() != ErrorKind::kGivenUp;
+    // Nothing that was refused, or did not lead to a cut, is gone on with.
+    resume_ = shipped.error().kind() == ErrorKind::kUnreachable ||
+              shipped.error().kind() == ErrorKind::kCancelled;
     if (MeansNoRoom(shipped.error())) {
       ASSIGN_OR_RETURN(const bool made, MakeRoom(peer, position, shipped.error()));
       if (made) return {};
     }
     return tl::unexpected<Error>(std::move(shipped.error()));
   }
-  deltas_ = true;
+  deltas_ = resume_ = true;
   trouble_.clear();
   FAULT_POINT("source.ack.durable");
   RETURN_IF_ERROR(AwaitApplied(peer, position, *shipped));

@@ -58,11 +58,16 @@ std::string Compress(const std::string& raw) {
 
 }  // namespace
 
-Result<StageWriter> StageWriter::Begin(Peer& peer, ShipProgress& progress, const CutName& base) {
+Result<StageWriter> StageWriter::Begin(Peer& peer, ShipProgress& progress, const CutName& base,
+                                       LifeId life) {
   StageWriter writer(peer, progress, CutId::Random(), base);
   progress.unanswered_bytes = 0;
-  ASSIGN_OR_RETURN(const Reply reply, peer.Ask(replica::Begin{writer.stage_, base, 0}));
+  const auto now = std::chrono::system_clock::now().time_since_epoch();
+  const int64_t begun_ns = std::chrono::nanoseconds(now).count();
+  ASSIGN_OR_RETURN(const Reply reply,
+                   peer.Ask(replica::Begin{writer.stage_, base, 0, life, begun_ns}));
   RETURN_IF_ERROR(Peer::ToStatus(reply));
+  if (const auto* resumed = std::get_if<Resumed>(&reply.body)) writer.resumed_ = *resumed;
   FAULT_POINT("source.ship.begun");
   return writer;
 }
@@ -90,7 +95,7 @@ Status StageWriter::SendChunk() {
   pending_bytes_ = 0;
   Chunk chunk;
   chunk.stage = stage_;
-  chunk.sequence = checksums_.size();
+  chunk.sequence = chunk_count();
   const size_t raw_size = raw.size();
   chunk.payload = Compress(raw);
   if (chunk.payload.empty()) {
@@ -143,7 +148,7 @@ Result<Reply> StageWriter::Commit(const CutName& cut, int64_t wall_time_ns) {
   commit.base = base_;
   commit.cut = cut;
   commit.wall_time_ns = wall_time_ns;
-  commit.chunk_count = checksums_.size();
+  commit.chunk_count = chunk_count();
   commit.digest = DigestOf(checksums_);
   // Checking a large stage takes longer than an answer may. As long as the replica is there, the
   // commit is sent again; it counts once.

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <deque>
+#include <optional>
 #include <vector>
 
 #include "replica/source/cut_progress.h"
@@ -19,8 +20,14 @@ namespace tandem::replica {
 class StageWriter {
  public:
   // Begins a stage on `base`, and counts in `progress` the content that has no answer yet. `peer`
-  // and `progress` must outlive the writer.
-  static Result<StageWriter> Begin(Peer& peer, ShipProgress& progress, const CutName& base);
+  // and `progress` must outlive the writer. If `life` is not null, goes on with a stage that was
+  // broken off in the same life of the source, if the replica has one.
+  static Result<StageWriter> Begin(Peer& peer, ShipProgress& progress, const CutName& base,
+                                   LifeId life = {});
+
+  CutId stage() const { return stage_; }
+  // How the stage was gone on with; nullopt: it is new.
+  const std::optional<Resumed>& resumed() const { return resumed_; }
 
   // Asks the replica whether it has room for so many bytes. The error is the replica's.
   Status Expect(uint64_t bytes);
@@ -49,6 +56,7 @@ class StageWriter {
 
   StageWriter(Peer& peer, ShipProgress& progress, CutId stage, const CutName& base)
       : peer_(&peer), progress_(&progress), stage_(stage), base_(base) {}
+  uint64_t chunk_count() const { return (resumed_ ? resumed_->chunks : 0) + checksums_.size(); }
   Status SendChunk();
   Status WaitForOldest();
 
@@ -56,12 +64,13 @@ class StageWriter {
   ShipProgress* progress_;
   CutId stage_;
   CutName base_;
+  std::optional<Resumed> resumed_;
   std::vector<Record> pending_;
   size_t pending_bytes_ = 0;
   uint64_t pending_content_bytes_ = 0;
   std::deque<InFlight> in_flight_;
   size_t in_flight_bytes_ = 0;
-  std::vector<uint64_t> checksums_;
+  std::vector<uint64_t> checksums_;  // of the chunks that were sent here
   uint64_t records_ = 0;
 };
 

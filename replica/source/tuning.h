@@ -111,6 +111,12 @@ inline constexpr size_t kLargestWindow = kChunksInFlight * kChunkBytes;
 // The former is less than status takes to say that nothing is heard.
 inline constexpr std::chrono::milliseconds kAnswerIsLate{3000};
 inline constexpr std::chrono::milliseconds kAnswerIsQuick{1000};
+// More than this is under way only where that makes it faster, by so much, over so many answers; it
+// is tried anew from time to time.
+inline constexpr size_t kUsualWindow = 1 << 20;
+inline constexpr double kWindowPays = 1.2;
+inline constexpr int kWindowAnswers = 8;
+inline constexpr std::chrono::seconds kTryLargerWindow{10};
 // What a record costs beside its bytes, roughly.
 inline constexpr size_t kRecordOverhead = 160;
 // Smaller chunks are sent as they are.
@@ -118,6 +124,13 @@ inline constexpr size_t kCompressFrom = 512;
 inline constexpr int kZstdLevel = 1;
 inline constexpr size_t kSamples = 8;
 inline constexpr size_t kSampleBytes = 8 << 10;
+
+// ---- Going on with a stage that was broken off: staged_before.h ---------------------------------
+
+// Times of change within this count as equal: no filesystem has a coarser clock; and that of one
+// whose times have more than milliseconds is the kernel's, which ticks a hundred times a second.
+inline constexpr std::chrono::milliseconds kCoarsestClock{3000};
+inline constexpr std::chrono::milliseconds kFineClock{100};
 
 // ---- Objects that fall short: short_debts.h -----------------------------------------------------
 

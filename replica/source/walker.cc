@@ -207,6 +207,13 @@ Status Walker::CompareObjects(const Task& task, const meta::SourceObject& direct
                               const std::vector<meta::SourceEntry>& entries,
                               const std::vector<Listed>& known, const Bases& bases) {
   for (size_t i = 0; i < entries.size(); ++i) {
+    if (i % kFindAtATime == 0) {
+      const auto page =
+          std::span(entries).subspan(i).first(std::min(kFindAtATime, entries.size() - i));
+      std::vector<ObjectId> ids;
+      for (const meta::SourceEntry& entry : page) ids.push_back(entry.object.id);
+      RETURN_IF_ERROR(shipper_.Expect(ids));
+    }
     if (!keep_going_()) return MakeError(ErrorKind::kCancelled, "walk the source: stopping");
     const bool first_met = compares_all_ && met_.insert(entries[i].object.id).second;
     const Met met{task.directory.id, entries[i].name};

@@ -19,6 +19,7 @@ Status RemoveStrayFiles(const VolumePlace& place, const std::vector<std::string>
   for (const auto* stages : {&recovered.pending, &recovered.unsynced}) {
     for (const auto& stage : *stages) known.insert(stage->id().ToHex() + StagedFiles::kSuffix);
   }
+  if (recovered.open != nullptr) known.insert(recovered.open->id().ToHex() + StagedFiles::kSuffix);
   for (const std::string& name : names) {
     if (name.ends_with(Stage::kRoomSuffix)) (void)unlinkat(place.stage_fd(), name.c_str(), 0);
     if (!name.ends_with(StagedFiles::kSuffix) || known.contains(name)) continue;
@@ -69,6 +70,7 @@ RecoveredStages SortStages(const std::string& volume, const RecoveredStages::Sta
 Result<RecoveredStages> RecoverStages(const VolumePlace& place, const AppliedCut& applied) {
   ASSIGN_OR_RETURN(const auto names, NamesIn(place.stage_fd()));
   RecoveredStages::Stages stages;
+  RecoveredStages::Stages open;
   for (const std::string& name : names) {
     if (!Stage::IsStageName(name)) continue;
     auto stage = Stage::Recover(place.stage_fd(), name, place.identity().volume);
@@ -79,11 +81,28 @@ Result<RecoveredStages> RecoverStages(const VolumePlace& place, const AppliedCut
     if (stage.error().kind() != ErrorKind::kCorrupt) {
       return tl::unexpected<Error>(std::move(stage.error()));
     }
-    LogInfo("volume {}: {}: never committed, discarded", place.name(), stage.error().ToString());
+    auto broken_off =
+        Stage::RecoverOpen(place.stage_fd(), name, place.identity().volume, place.life());
+    if (broken_off) {
+      open.push_back(std::move(*broken_off));
+      continue;
+    }
+    if (broken_off.error().kind() != ErrorKind::kCorrupt) {
+      return tl::unexpected<Error>(std::move(broken_off.error()));
+    }
+    LogInfo("volume {}: {}: never committed, discarded", place.name(),
+            broken_off.error().ToString());
     RETURN_IF_ERROR(Stage::RemoveFile(place.stage_fd(), name));
   }
   std::ranges::sort(stages, {}, [](const auto& stage) { return stage->commit_record().cut.epoch; });
   RecoveredStages recovered = SortStages(place.name(), stages, applied);
+  for (const auto& stage : open) {
+    if (recovered.open == nullptr && stage->base() == recovered.durable.name) {
+      recovered.open = stage;
+    } else {
+      RETURN_IF_ERROR(stage->Remove());
+    }
+  }
   RETURN_IF_ERROR(RemoveStrayFiles(place, names, recovered));
   // The daemon that committed them may have died before they were on the disk, and the source is
   // told now that they are durable.

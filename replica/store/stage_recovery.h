@@ -22,6 +22,8 @@ struct RecoveredStages {
   Stages pending;      // to be redone, in order
   Stages unsynced;     // applied: they wait for a sync
   Stages astray;       // do not follow, oldest first; to be removed by the caller
+  // Was broken off before its commit, and can be gone on with; or null.
+  std::shared_ptr<Stage> open;
 };
 
 // Sorts committed stages, oldest first, by where they belong if the catalog is at `applied`.
@@ -29,8 +31,8 @@ struct RecoveredStages {
 RecoveredStages SortStages(const std::string& volume, const RecoveredStages::Stages& stages,
                            const AppliedCut& applied);
 
-// Reads all stages, and removes what was never committed. What is pending is on stable storage when
-// it returns.
+// Reads all stages, and removes what was never committed and cannot be gone on with. What is
+// pending is on stable storage when it returns.
 Result<RecoveredStages> RecoverStages(const VolumePlace& place, const AppliedCut& applied);
 
 // Removes all stages.

@@ -7,32 +7,50 @@
 
 namespace tandem::replica {
 
-std::shared_ptr<Stage> StageSlot::Find(CutId id) {
+std::shared_ptr<Stage> StageSlot::Find(CutId attempt) {
   MutexLock lock(mutex_);
-  return stage_ != nullptr && stage_->id() == id ? stage_ : nullptr;
+  return attempt == attempt_ && !attempt.is_null() ? stage_ : nullptr;
 }
 
-bool StageSlot::IsOpen() {
+std::shared_ptr<Stage> StageSlot::Open() {
   MutexLock lock(mutex_);
-  return stage_ != nullptr;
+  return stage_;
 }
 
-bool StageSlot::HasEnded(CutId id) {
+bool StageSlot::HasEnded(CutId attempt) {
   MutexLock lock(mutex_);
-  return std::ranges::find(ended_, id) != ended_.end();
+  return std::ranges::find(ended_, attempt) != ended_.end();
 }
 
-void StageSlot::Put(std::shared_ptr<Stage> stage) {
+void StageSlot::Put(std::shared_ptr<Stage> stage, CutId attempt) {
   MutexLock lock(mutex_);
   stage_ = std::move(stage);
+  attempt_ = attempt;
+}
+
+void StageSlot::PassOn(CutId attempt, Index index) {
+  MutexLock lock(mutex_);
+  EndAttempt();
+  attempt_ = attempt;
+  index_ = std::move(index);
+}
+
+StageSlot::Index StageSlot::IndexOf(CutId attempt) {
+  MutexLock lock(mutex_);
+  return attempt == attempt_ && !attempt.is_null() ? index_ : nullptr;
 }
 
 std::shared_ptr<Stage> StageSlot::End() {
   MutexLock lock(mutex_);
   if (stage_ == nullptr) return nullptr;
-  ended_.push_back(stage_->id());
-  if (ended_.size() > kMaxEndedStages) ended_.pop_front();
+  EndAttempt();
   return std::exchange(stage_, nullptr);
+}
+
+void StageSlot::EndAttempt() {
+  if (!attempt_.is_null()) ended_.push_back(std::exchange(attempt_, CutId()));
+  if (ended_.size() > kMaxEndedStages) ended_.pop_front();
+  index_ = nullptr;
 }
 
 }  // namespace tandem::replica

@@ -38,6 +38,39 @@ void StageTaker::CloseStage() {
   }
 }
 
+void StageTaker::ParkStage() {
+  const std::shared_ptr<Stage> stage = slot_.Open();
+  if (stage == nullptr) return;
+  if (stage->origin().source.is_null()) return CloseStage();
+  stage->Park();
+  slot_.PassOn(CutId(), nullptr);
+}
+
+void StageTaker::Restore(std::shared_ptr<Stage> stage) {
+  MutexLock lock(mutex_);
+  slot_.Put(std::move(stage), CutId());
+}
+
+std::optional<Resumed> StageTaker::TryResume(const Begin& begin) {
+  const std::shared_ptr<Stage> stage = slot_.Open();
+  if (stage == nullptr || begin.life.is_null() || stage->origin().source != begin.life ||
+      stage->base() != begin.base) {
+    return std::nullopt;
+  }
+  const auto chunks = stage->Resume(begin.stage);
+  if (!chunks) LogWarning("volume {}: {}", place_.name(), chunks.error().ToString());
+  if (!chunks || chunks->value_or(0) == 0) return std::nullopt;
+  uint64_t records = 0;
+  const std::vector<const Outline*> outlines = stage->Outlines();
+  for (const Outline* outline : outlines) records += outline->record_count;
+  records_ = records;
+  content_ = stage->content().bytes();
+  slot_.PassOn(begin.stage, std::make_shared<const StagedIndex>(outlines));
+  LogInfo("volume {}: going on with a change set of which {} bytes of content are here",
+          place_.name(), content_.load());
+  return Resumed{**chunks, stage->origin().begun_ns};
+}
+
 Reply StageTaker::Take(const Begin& begin) {
   MutexLock lock(mutex_);
   if (auto refusal = RefuseUnlessFree(place_, begin.expected_bytes)) return *refusal;
@@ -46,18 +79,35 @@ Reply StageTaker::Take(const Begin& begin) {
       return RefuseForQuota(place_, *why);
     }
   }
-  if (slot_.Find(begin.stage) != nullptr) return Ok();
+  if (slot_.Find(begin.stage) != nullptr) return resumed_ ? Ok(*resumed_) : Ok();
   if (slot_.HasEnded(begin.stage)) {
     return Refuse(ReplyCode::kUnknownStage, "the stage has ended; begin another");
   }
   if (auto refusal = queue_.RefuseUnlessDurable(begin.base)) return *refusal;
+  resumed_ = TryResume(begin);
+  if (resumed_) return Ok(*resumed_);
   CloseStage();
-  auto stage = Stage::Create(place_.stage_fd(), place_.identity().volume, begin.stage, begin.base);
+  auto stage = Stage::Create(place_.stage_fd(), place_.identity().volume, begin.stage, begin.base,
+                             {begin.life, begin.begun_ns, place_.life()});
   if (!stage) return place_.Failure(stage.error());
   FAULT_POINT("replica.stage.begun");
   content_ = records_ = 0;
-  slot_.Put(std::move(*stage));
+  slot_.Put(std::move(*stage), begin.stage);
   return Ok();
+}
+
+Reply StageTaker::Take(const GetStaged& get) {
+  const StageSlot::Index index = slot_.IndexOf(get.stage);
+  if (index == nullptr) {
+    return Refuse(ReplyCode::kUnknownStage, "no such stage was gone on with; begin one");
+  }
+  StagedObjects staged;
+  size_t ranges_left = kMaxStagedRangesInAll;
+  for (const ObjectId& object : get.objects) {
+    staged.objects.push_back(index->Find(object, std::min(ranges_left, kMaxStagedRanges)));
+    ranges_left -= staged.objects.back().ranges.size();
+  }
+  return Ok(std::move(staged));
 }
 
 Reply StageTaker::Take(const Chunk& chunk) {
@@ -66,7 +116,7 @@ Reply StageTaker::Take(const Chunk& chunk) {
   if (ChecksumOf(chunk.payload) != chunk.checksum) {
     return Refuse(ReplyCode::kBadRequest, "a chunk arrived damaged");
   }
-  const Stage::Taking taking(*stage, chunk.sequence);
+  const Stage::Taking taking(*stage, chunk.stage, chunk.sequence);
   if (!taking.possible()) return Refuse(ReplyCode::kUnknownStage, "the stage has just ended");
   if (const auto here = stage->ReceivedChecksum(chunk.sequence)) {
     if (*here == chunk.checksum) return Ok();
@@ -81,7 +131,7 @@ Reply StageTaker::Take(const Chunk& chunk) {
   if (has_deltas) {
     if (auto refusal = reader_.ResolveDeltas(*records)) return *refusal;
   }
-  const uint64_t content = Stage::LiteralBytesIn(*records);
+  const uint64_t content = Stage::ContentIn(*records).bytes();
   if (auto refusal = RefuseChunk(place_, *stage, content_, content)) return *refusal;
   if (auto refusal = RefuseRecords(place_, records_ + records->size())) return *refusal;
   const auto taken_out = stage->files().Take(*records, chunk.sequence);
@@ -94,8 +144,7 @@ Reply StageTaker::Take(const Chunk& chunk) {
       return Refuse(ReplyCode::kBadRequest, "the deltas of a chunk come to more than its limit");
     }
   }
-  const auto appended =
-      stage->Append(resolved, OutlineOf(*records), Stage::LiteralBytesIn(*records));
+  const auto appended = stage->Append(resolved, OutlineOf(*records), Stage::ContentIn(*records));
   if (!appended) return place_.Failure(appended.error());
   content_ += content;
   records_ += records->size();

@@ -43,12 +43,21 @@ class StageTaker {
 
   Reply Take(const Begin& begin) EXCLUDES(mutex_);
   Reply Take(const Chunk& chunk) EXCLUDES(mutex_);
+  Reply Take(const GetStaged& get) EXCLUDES(mutex_);
   Reply Take(const Commit& commit) EXCLUDES(mutex_);
-  bool HasStage() { return slot_.IsOpen(); }
-  // Ends the stage that is open, if there is one, and removes it. Called within a Turn.
-  void CloseStage() REQUIRES(mutex_);
+  bool HasStage() { return slot_.Open() != nullptr; }
+  // Sets the open stage aside until a Begin goes on with it, or ends and removes it if none ever
+  // would. Called within a Turn.
+  void ParkStage() REQUIRES(mutex_);
+  // At the start of a volume, before there is another thread: `stage` is parked.
+  void Restore(std::shared_ptr<Stage> stage) EXCLUDES(mutex_);
 
  private:
+  // Ends the stage that is open, if there is one, and removes it.
+  void CloseStage() REQUIRES(mutex_);
+  // Goes on with the open stage. Returns nullopt if it is not the one that is meant, or cannot be
+  // gone on with.
+  std::optional<Resumed> TryResume(const Begin& begin) REQUIRES(mutex_);
   Reply CheckAndCommit(const Commit& commit, const std::shared_ptr<Stage>& stage) REQUIRES(mutex_);
   // Called with a RedoPause held. Returns nullopt if nothing keeps the stage from being redone.
   std::optional<Reply> CheckPlan(const Commit& commit, const std::shared_ptr<Stage>& stage)
@@ -76,6 +85,8 @@ class StageTaker {
   StageSlot slot_;  // changes only with mutex_ held
   // What was promised for the commit under way.
   Growth growth_ GUARDED_BY(mutex_);
+  // How the open stage was gone on with, if it was.
+  std::optional<Resumed> resumed_ GUARDED_BY(mutex_);
   // Of the open stage: bytes of content, as sent.
   std::atomic<uint64_t> content_{0};
   std::atomic<uint64_t> records_{0};

@@ -36,6 +36,7 @@ Result<std::unique_ptr<Volume>> Volume::Open(UniqueFd fd, const std::string& pat
   std::unique_ptr<Volume> volume(new Volume(std::move(*place)));
   auto started = StartVolume(*volume->place_, volume->report_, volume->queue_, volume->catalog_);
   if (!started) return within(std::move(started.error()));
+  volume->taker_.Restore(std::move(*started));
   volume->applier_.Start();
   return volume;
 }
@@ -64,7 +65,7 @@ Reply Volume::Greet(const Hello& hello, const ConnectionRef& connection, const s
   if (auto refusal = session_.RefuseSecond(hello, peer)) return *refusal;
   const StageTaker::Turn turn(taker_);
   if (auto refusal = session_.RefuseSecond(hello, peer)) return *refusal;
-  taker_.CloseStage();
+  taker_.ParkStage();
   return Ok(queue_.OpenSession(hello, connection, peer));
 }
 
@@ -102,7 +103,7 @@ Reply Volume::Dispatch(const Request& request) {
         } else if constexpr (std::is_same_v<Body, WaitApplied>) {
           return queue_.WaitApplied(body, request.session);
         } else if constexpr (std::is_same_v<Body, Begin> || std::is_same_v<Body, Chunk> ||
-                             std::is_same_v<Body, Commit>) {
+                             std::is_same_v<Body, GetStaged> || std::is_same_v<Body, Commit>) {
           return taker_.Take(body);
         } else if constexpr (std::is_same_v<Body, Rekey>) {
           return TakeRekey(body, *place_, queue_, catalog_);

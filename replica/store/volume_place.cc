@@ -11,6 +11,7 @@
 #include "meta/base/private_files.h"
 #include "replica/apply/short_objects.h"
 #include "replica/apply/tree.h"
+#include "replica/store/store_life.h"
 #include "replica/store/volume_replies.h"
 
 namespace tandem::replica {
@@ -95,6 +96,7 @@ Status VolumePlace::OpenDirectories() {
   ASSIGN_OR_RETURN(hold_fd_, OpenBeneath(stage_fd_.get(), kHoldName, O_RDONLY | O_DIRECTORY));
   DropDefaultAcl(hold_fd_.get());
   largest_file_ = LargestFileIn(hold_fd_.get());
+  ASSIGN_OR_RETURN(life_, LifeOf(stage_fd_.get()));
   ClosePrivateFiles(path_);
   return {};
 }

@@ -38,6 +38,9 @@ class VolumePlace {
   // Returns the name for people, with that of its account.
   const std::string& name() const { return terms_.label; }
   const std::string& path() const { return path_; }
+  // Of the volume's filesystem: changes if that may have lost what was written to it but not
+  // synced.
+  LifeId life() const { return life_; }
   int fd() const { return fd_.get(); }
   int root_fd() const { return root_fd_.get(); }    // tree/
   int stage_fd() const { return stage_fd_.get(); }  // stage/
@@ -69,6 +72,7 @@ class VolumePlace {
   UniqueFd root_fd_;
   UniqueFd stage_fd_;
   UniqueFd hold_fd_;
+  LifeId life_;
   uint64_t largest_file_ = 0;
   mutable TreeMounts mounts_;  // has a lock of its own
 };

@@ -54,8 +54,8 @@ Status CheckMarker(const VolumePlace& place, ApplyQueue& queue, Catalog& catalog
 
 }  // namespace
 
-Status StartVolume(const VolumePlace& place, VolumeReport& report, ApplyQueue& queue,
-                   KeptCatalog& kept) {
+Result<std::shared_ptr<Stage>> StartVolume(const VolumePlace& place, VolumeReport& report,
+                                           ApplyQueue& queue, KeptCatalog& kept) {
   RETURN_IF_ERROR(kept.Open());
   const KeptCatalog::Lock lock(kept);
   Catalog& catalog = kept.catalog();
@@ -80,7 +80,13 @@ Status StartVolume(const VolumePlace& place, VolumeReport& report, ApplyQueue& q
   // Before the marker is written, on a disk that may be full.
   RETURN_IF_ERROR(Stage::ClearSpares(place.stage_fd()));
   MakeSpares(place, catalog);
-  return CheckMarker(place, queue, catalog, std::move(stages.astray));
+  RETURN_IF_ERROR(CheckMarker(place, queue, catalog, std::move(stages.astray)));
+  // CheckMarker may have found that the tree is at no cut.
+  if (stages.open != nullptr && stages.open->base() != queue.durable().name) {
+    RETURN_IF_ERROR(stages.open->Remove());
+    stages.open = nullptr;
+  }
+  return std::move(stages.open);
 }
 
 }  // namespace tandem::replica

@@ -10,9 +10,9 @@
 
 namespace tandem::replica {
 
-// Opens the catalog, and leaves in the queue where the volume stands. Called before there is
-// another thread.
-Status StartVolume(const VolumePlace& place, VolumeReport& report, ApplyQueue& queue,
-                   KeptCatalog& catalog);
+// Opens the catalog, and leaves in the queue where the volume stands. Returns the stage that was
+// broken off and can be gone on with, or null. Called before there is another thread.
+Result<std::shared_ptr<Stage>> StartVolume(const VolumePlace& place, VolumeReport& report,
+                                           ApplyQueue& queue, KeptCatalog& catalog);
 
 }  // namespace tandem::replica

@@ -25,6 +25,7 @@ constexpr uint32_t kFirstId = 0x8000'0000;
 // A request, from Send until its answer has been fetched or is of no interest any more.
 struct Request {
   std::shared_ptr<const std::string> body;
+  bool held = false;  // is to be sent again, later
   bool done = false;
   Result<std::string> answer;       // valid if done
   Clock::time_point answered_at{};  // likewise
@@ -130,6 +131,8 @@ class StreamRequestSocket final : public RequestSocket {
   std::shared_ptr<Line> TryAnother(const Line& present);
   void EndIfSilent(milliseconds patience) EXCLUDES(mutex_);
   void EndLine(const Error& why);
+  void SendAgain(Line& line) REQUIRES(mutex_);
+  void SendHeld() REQUIRES(mutex_);
 
   const std::string url_;
   const StreamUrl target_;
@@ -403,10 +406,30 @@ void StreamRequestSocket::Ready(Line& line) {
   ready_ = true;
   why_.clear();
   untrusted_ = false;
-  for (const auto& [id, request] : requests_) {
+  SendAgain(line);
+}
+
+// What was under way is sent again. The peer may be another process that refuses it, so of what is
+// large only one goes ahead; the others follow with the answers, while somebody waits for them.
+void StreamRequestSocket::SendAgain(Line& line) {
+  bool one_is_large = false;
+  for (auto& [id, request] : requests_) {
     if (request.done) continue;
+    request.held = one_is_large && request.body->size() > kSentAgainAtOnce;
+    if (request.held) continue;
+    one_is_large |= request.body->size() > kSentAgainAtOnce;
     sent_bytes_ += request.body->size();
     line.channel().Send(id, request.body);
+  }
+}
+
+void StreamRequestSocket::SendHeld() {
+  if (!ready_) return;
+  for (auto& [id, request] : requests_) {
+    if (!request.held) continue;
+    request.held = false;
+    sent_bytes_ += request.body->size();
+    return line_->channel().Send(id, request.body);
   }
 }
 
@@ -414,6 +437,7 @@ void StreamRequestSocket::Answer(Frame frame) {
   Heard();
   received_bytes_ += frame.body().size();
   MutexLock lock(mutex_);
+  SendHeld();
   const auto found = requests_.find(frame.id());
   if (found == requests_.end() || found->second.done) return;  // of a call that has been given up
   found->second.answer = std::string(frame.body());

@@ -35,6 +35,8 @@ inline constexpr std::chrono::milliseconds kTryAnotherAfter{4000};
 inline constexpr std::chrono::milliseconds kTryAnotherPause{1000};
 // A connection on which nothing makes progress for this long is given up.
 inline constexpr std::chrono::milliseconds kConnectionSilence{5000};
+// Requests of up to so many bytes are sent again all at once over a new connection.
+inline constexpr size_t kSentAgainAtOnce = 4096;
 // The peer must take in this many bytes of what is sent for the connection to count as alive. Small
 // requests prove nothing: a proxy, or the kernel of a host whose tandemd is stuck, takes them in.
 inline constexpr uint64_t kLeastProgressBytes = 4096;

@@ -25,6 +25,10 @@ class Packer {
     bytes_.append(bytes.data(), bytes.size());
     return *this;
   }
+  Packer& Bytes(std::string_view bytes) {
+    bytes_.append(bytes);
+    return *this;
+  }
   const std::string& bytes() const { return bytes_; }
 
  private:

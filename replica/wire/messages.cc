@@ -28,7 +28,10 @@ struct BodyWriter {
   auto operator()(const Begin& begin) const {
     const auto stage = ToWire(begin.stage);
     const auto base = ToWire(begin.base);
-    return wire::CreateBegin(builder, &stage, &base, begin.expected_bytes).Union();
+    const auto life = ToWire(begin.life);
+    return wire::CreateBegin(builder, &stage, &base, begin.expected_bytes,
+                             begin.life.is_null() ? nullptr : &life, begin.begun_ns)
+        .Union();
   }
   auto operator()(const Chunk& chunk) const {
     const auto payload = WriteBytes(builder, chunk.payload);
@@ -98,6 +101,12 @@ struct BodyWriter {
     const auto before_ids = builder.CreateVectorOfStructs(before);
     return wire::CreateRekey(builder, before_ids, builder.CreateVectorOfStructs(after)).Union();
   }
+  auto operator()(const GetStaged& get) const {
+    const auto stage = ToWire(get.stage);
+    std::vector<wire::Id> objects;
+    for (const ObjectId& object : get.objects) objects.push_back(ToWire(object));
+    return wire::CreateGetStaged(builder, &stage, builder.CreateVectorOfStructs(objects)).Union();
+  }
 };
 
 // RequestBody and the union on the wire list their alternatives in the same order.
@@ -110,6 +119,8 @@ static_assert(std::is_same_v<std::variant_alternative_t<10, RequestBody>, Renew>
               wire::RequestBodyTraits<wire::Renew>::enum_value == wire::RequestBody(10 + 1));
 static_assert(std::is_same_v<std::variant_alternative_t<11, RequestBody>, Rekey> &&
               wire::RequestBodyTraits<wire::Rekey>::enum_value == wire::RequestBody(11 + 1));
+static_assert(std::is_same_v<std::variant_alternative_t<12, RequestBody>, GetStaged> &&
+              wire::RequestBodyTraits<wire::GetStaged>::enum_value == wire::RequestBody(12 + 1));
 
 size_t SizeHint(const RequestBody& body) {
   const auto* chunk = std::get_if<Chunk>(&body);
@@ -142,7 +153,8 @@ Result<RequestBody> Read(WireReader& reader, const wire::Hello& table) {
 
 Result<RequestBody> Read(WireReader&, const wire::Begin& table) {
   ASSIGN_OR_RETURN(const CutName base, FromWire(*table.base()));
-  const Begin begin{FromWire<CutId>(table.stage()), base, table.expected_bytes()};
+  const Begin begin{FromWire<CutId>(table.stage()), base, table.expected_bytes(),
+                    FromWire<LifeId>(table.life()), table.begun_ns()};
   if (begin.stage.is_null()) return Malformed("a stage without id");
   return begin;
 }
@@ -270,6 +282,13 @@ Result<RequestBody> Read(WireReader& reader, const wire::Rekey& table) {
   return rekey;
 }
 
+Result<RequestBody> Read(WireReader& reader, const wire::GetStaged& table) {
+  GetStaged get;
+  get.stage = FromWire<CutId>(table.stage());
+  ASSIGN_OR_RETURN(get.objects, reader.Objects(table.objects()));
+  return get;
+}
+
 Result<RequestBody> ReadBody(WireReader& reader, const wire::Request& request) {
   RETURN_IF_ERROR(CheckUnion(request.body_type(), request.body()));
   switch (request.body_type()) {
@@ -297,6 +316,8 @@ Result<RequestBody> ReadBody(WireReader& reader, const wire::Request& request) {
       return Read(reader, *request.body_as_Renew());
     case wire::RequestBody::Rekey:
       return Read(reader, *request.body_as_Rekey());
+    case wire::RequestBody::GetStaged:
+      return Read(reader, *request.body_as_GetStaged());
     case wire::RequestBody::NONE:
       break;
   }

@@ -36,6 +36,9 @@ inline constexpr size_t kMaxFindObjects = 4096;
 // The most short objects that one Position lists.
 inline constexpr size_t kMaxShortListed = 64;
 inline constexpr size_t kMaxShortRanges = 1024;
+// The most ranges that a reply to GetStaged has of one object, and of all.
+inline constexpr size_t kMaxStagedRanges = 1024;
+inline constexpr size_t kMaxStagedRangesInAll = 1 << 16;
 // Limits of one GetDigests. A verify of a large file sends one for each window.
 inline constexpr uint32_t kMinDigestBlock = 512;
 inline constexpr uint32_t kMaxDigestBlock = 64 << 20;
@@ -132,6 +135,13 @@ struct Begin {
   // About how many bytes the stage will take, or 0 if unknown. The reply is kNoSpace if there is
   // less room.
   uint64_t expected_bytes = 0;
+  // If not null: as long as the source names the same life, content that it has once sent and that
+  // its ctime calls unchanged is what its disk has. If the stage of an earlier Begin on the same
+  // base, in the same life, was broken off, the reply is Resumed, and that stage has this one's id
+  // from now on.
+  LifeId life = {};
+  // When the source began to read, by its clock.
+  int64_t begun_ns = 0;
 };
 
 // One numbered piece of the stage. `payload` holds records (EncodeRecords), zstd-compressed if
@@ -242,8 +252,14 @@ struct Rekey {
   std::vector<Pair> pairs;  // at most kMaxFindObjects
 };
 
+// Asks what a resumed stage has of these objects, at most kMaxFindObjects.
+struct GetStaged {
+  CutId stage;
+  std::vector<ObjectId> objects;
+};
+
 using RequestBody = std::variant<Hello, Begin, Chunk, Commit, WaitApplied, GetSignature, List, Find,
-                                 GetDigests, Enrol, Renew, Rekey>;
+                                 GetDigests, Enrol, Renew, Rekey, GetStaged>;
 struct Request {
   SessionId session;  // null with Hello, Enrol and Renew
   RequestBody body;
@@ -345,8 +361,31 @@ struct Enrolled {
   bool must_renew = false;  // the administrator wants the identity to change its key
 };
 
-using ReplyBody =
-    std::variant<std::monostate, Position, Signature, Listing, Found, Digests, Enrolled>;
+// The answer to a Begin that goes on with a stage that was broken off. The stage has the content of
+// objects, and none of their names: entries have to be sent again.
+struct Resumed {
+  // The sequence of the next chunk. The digest of the Commit covers the chunks from there on.
+  uint64_t chunks = 0;
+  int64_t begun_ns = 0;  // of the first Begin
+};
+
+// What a stage has of an object.
+struct StagedObject {
+  bool known = false;
+  // DigestOf the last ObjectRecord (replica/wire/record_digest.h).
+  uint64_t record = 0;
+  // The content that came after that record, in order, none touching the next; at most
+  // kMaxStagedRanges. There may be more.
+  std::vector<ByteRange> ranges;
+};
+
+// The answer to GetStaged: one for each requested object, in the same order.
+struct StagedObjects {
+  std::vector<StagedObject> objects;
+};
+
+using ReplyBody = std::variant<std::monostate, Position, Signature, Listing, Found, Digests,
+                               Enrolled, Resumed, StagedObjects>;
 
 struct Reply {
   ReplyCode code = ReplyCode::kOk;

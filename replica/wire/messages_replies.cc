@@ -43,6 +43,13 @@ flatbuffers::Offset<ListedVector> WriteListed(WireBuilder& builder,
   return builder.CreateVector(offsets);
 }
 
+flatbuffers::Offset<WireBytes> WriteRanges(WireBuilder& builder,
+                                           const std::vector<ByteRange>& ranges) {
+  Packer packed;
+  for (const ByteRange& range : ranges) packed.Number(range.start).Number(range.end);
+  return WriteBytes(builder, packed.bytes());
+}
+
 struct BodyWriter {
   WireBuilder& builder;
 
@@ -53,9 +60,7 @@ struct BodyWriter {
       const auto path = WriteBytes(builder, item.path);
       const auto reason = WriteBytes(builder, item.reason);
       const auto object = ToWire(item.object);
-      Packer packed;
-      for (const ByteRange& range : item.ranges) packed.Number(range.start).Number(range.end);
-      const auto ranges = WriteBytes(builder, packed.bytes());
+      const auto ranges = WriteRanges(builder, item.ranges);
       short_objects.push_back(wire::CreateShortObject(builder, &object, path, reason, item.by_name,
                                                       item.damaged, ranges));
     }
@@ -92,6 +97,17 @@ struct BodyWriter {
     const auto name = WriteBytes(builder, enrolled.name);
     return wire::CreateEnrolled(builder, certificate, authority, name, enrolled.must_renew).Union();
   }
+  flatbuffers::Offset<void> operator()(const Resumed& resumed) const {
+    return wire::CreateResumed(builder, resumed.chunks, resumed.begun_ns).Union();
+  }
+  flatbuffers::Offset<void> operator()(const StagedObjects& staged) const {
+    std::vector<flatbuffers::Offset<wire::StagedObject>> objects;
+    for (const StagedObject& object : staged.objects) {
+      const auto ranges = WriteRanges(builder, object.ranges);
+      objects.push_back(wire::CreateStagedObject(builder, object.known, object.record, ranges));
+    }
+    return wire::CreateStagedObjects(builder, builder.CreateVector(objects)).Union();
+  }
 };
 
 static_assert(std::variant_size_v<ReplyBody> == static_cast<size_t>(wire::ReplyBody::MAX) + 1);
@@ -99,6 +115,8 @@ static_assert(std::is_same_v<std::variant_alternative_t<5, ReplyBody>, Digests> 
               wire::ReplyBodyTraits<wire::Digests>::enum_value == wire::ReplyBody(5));
 static_assert(std::is_same_v<std::variant_alternative_t<6, ReplyBody>, Enrolled> &&
               wire::ReplyBodyTraits<wire::Enrolled>::enum_value == wire::ReplyBody(6));
+static_assert(std::is_same_v<std::variant_alternative_t<8, ReplyBody>, StagedObjects> &&
+              wire::ReplyBodyTraits<wire::StagedObjects>::enum_value == wire::ReplyBody(8));
 
 // ---- Reading -----------------------------------------------------------------------------------
 
@@ -108,9 +126,9 @@ Result<std::string> ReadText(WireReader& reader, const WireBytes* bytes) {
   return text;
 }
 
-Result<std::vector<ByteRange>> ReadRanges(WireReader& reader, const WireBytes* bytes) {
+Result<std::vector<ByteRange>> ReadRanges(WireReader& reader, const WireBytes* bytes, size_t most) {
   ASSIGN_OR_RETURN(const std::string packed,
-                   reader.Bytes(bytes, kMaxShortRanges * 2 * sizeof(uint64_t), "damaged ranges"));
+                   reader.Bytes(bytes, most * 2 * sizeof(uint64_t), "ranges"));
   std::vector<ByteRange> ranges;
   Unpacker unpacker(packed);
   while (!unpacker.AtEnd()) {
@@ -119,7 +137,7 @@ Result<std::vector<ByteRange>> ReadRanges(WireReader& reader, const WireBytes* b
     range.end = unpacker.Number();
     const bool in_order = ranges.empty() || ranges.back().end <= range.start;
     if (!unpacker.good() || range.empty() || range.end > ByteRange::kEndOfFile || !in_order) {
-      return Malformed("an impossible damaged range");
+      return Malformed("an impossible range");
     }
     ranges.push_back(range);
   }
@@ -145,7 +163,7 @@ Result<ReplyBody> Read(WireReader& reader, const wire::Position& table) {
     ASSIGN_OR_RETURN(listed.reason, ReadText(reader, item->reason()));
     listed.by_name = item->by_name();
     listed.damaged = item->damaged();
-    ASSIGN_OR_RETURN(listed.ranges, ReadRanges(reader, item->ranges()));
+    ASSIGN_OR_RETURN(listed.ranges, ReadRanges(reader, item->ranges(), kMaxShortRanges));
     position.short_objects.push_back(std::move(listed));
   }
   position.short_count = std::max<uint64_t>(position.short_count, position.short_objects.size());
@@ -229,6 +247,24 @@ Result<ReplyBody> Read(WireReader& reader, const wire::Enrolled& table) {
   return enrolled;
 }
 
+Result<ReplyBody> Read(WireReader&, const wire::Resumed& table) {
+  return Resumed{table.chunks(), table.begun_ns()};
+}
+
+Result<ReplyBody> Read(WireReader& reader, const wire::StagedObjects& table) {
+  StagedObjects staged;
+  if (table.objects() == nullptr) return staged;
+  for (const wire::StagedObject* item : *table.objects()) {
+    RETURN_IF_ERROR(reader.Take(8));
+    StagedObject object;
+    object.known = item->known();
+    object.record = item->record();
+    ASSIGN_OR_RETURN(object.ranges, ReadRanges(reader, item->ranges(), kMaxStagedRanges));
+    staged.objects.push_back(std::move(object));
+  }
+  return staged;
+}
+
 Result<ReplyBody> ReadBody(WireReader& reader, const wire::Reply& reply) {
   RETURN_IF_ERROR(CheckUnion(reply.body_type(), reply.body()));
   switch (reply.body_type()) {
@@ -246,6 +282,10 @@ Result<ReplyBody> ReadBody(WireReader& reader, const wire::Reply& reply) {
       return Read(reader, *reply.body_as_Digests());
     case wire::ReplyBody::Enrolled:
       return Read(reader, *reply.body_as_Enrolled());
+    case wire::ReplyBody::Resumed:
+      return Read(reader, *reply.body_as_Resumed());
+    case wire::ReplyBody::StagedObjects:
+      return Read(reader, *reply.body_as_StagedObjects());
   }
   return Malformed("unknown reply");
 }

@@ -1,6 +1,26 @@
 #include "replica/wire/outline.h"
 
+#include "replica/wire/record_digest.h"
+
 namespace tandem::replica {
+namespace {
+
+void NoteData(const DataRecord& record, uint32_t index, std::vector<Outline::Data>& noted) {
+  const ByteRange range = ByteRange::Of(record.offset, record.length);
+  if (!noted.empty()) {
+    Outline::Data& last = noted.back();
+    const bool goes_on = last.object == record.object && last.index + 1 == index &&
+                         last.range.end == range.start && !range.empty();
+    if (goes_on) {
+      last.index = index;
+      last.range.end = range.end;
+      return;
+    }
+  }
+  noted.push_back({record.object, index, range});
+}
+
+}  // namespace
 
 Outline OutlineOf(const std::vector<Record>& records) {
   Outline outline;
@@ -8,14 +28,10 @@ Outline OutlineOf(const std::vector<Record>& records) {
   for (uint32_t index = 0; index < records.size(); ++index) {
     const Record& record = records[index];
     if (const auto* object = std::get_if<ObjectRecord>(&record)) {
-      outline.objects.push_back(
-          {object->object, index, object->whole, object->attributes.kind, object->attributes.size});
+      outline.objects.push_back({object->object, index, object->whole, object->attributes.kind,
+                                 object->attributes.size, DigestOf(*object)});
     } else if (const auto* data = std::get_if<DataRecord>(&record)) {
-      if (!outline.data.empty() && outline.data.back().object == data->object) {
-        outline.data.back().index = index;
-      } else {
-        outline.data.push_back({data->object, index});
-      }
+      NoteData(*data, index, outline.data);
       if (data->encoding != Encoding::kStaged || !data->fresh) continue;
       if (!outline.files.empty() && outline.files.back().object == data->object) {
         outline.files.back().index = index;

@@ -1,6 +1,6 @@
 // What the records of a chunk are about, without their content. This is what planning a redo needs,
-// and it is kept in memory from the arrival of the chunk until the plan is made. It takes about 32
-// bytes for each object and data record (successive data of one object count once) and 100 for each
+// and it is kept in memory from the arrival of the chunk until the plan is made. It takes about 40
+// bytes for each object and data record (data that follow one another count once) and 100 for each
 // entry. Plain values: no thread rules.
 #pragma once
 
@@ -20,10 +20,12 @@ struct Outline {
     bool whole;
     meta::Kind kind;
     uint64_t size;
+    uint64_t digest;  // record_digest.h
   };
   struct Data {
     ObjectId object;
-    uint32_t index;  // of the last of successive records
+    uint32_t index;   // of the last of successive records, each of which begins where one ends
+    ByteRange range;  // of all of them
   };
   // A fresh staged file: the whole content of the object, if its whole record came before.
   struct File {

@@ -27,6 +27,7 @@ using fuzz::ScratchPath;
 
 constexpr VolumeId kVolume(7, 7);
 constexpr CutId kStage(1, 2);
+constexpr LifeId kStoreLife(3, 4);
 
 int Directory() {
   static const UniqueFd fd(open(ScratchPath().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
@@ -39,7 +40,13 @@ void TryStage(std::string_view bytes) {
   const std::string name = kStage.ToHex() + ".stage";
   PutFile(ScratchPath() + "/" + name, bytes);
   const auto stage = Stage::Recover(Directory(), name, kVolume);
-  if (!stage) return;
+  if (!stage) {
+    const auto open = Stage::RecoverOpen(Directory(), name, kVolume, kStoreLife);
+    if (!open) return;
+    const auto chunks = (*open)->Resume(kStage);
+    Require(!chunks || !*chunks || (*open)->chunk_count() == **chunks, "only what is whole stays");
+    return;
+  }
   const CommitRecord record = (*stage)->commit_record();
   Require(record.cut.epoch <= kNewestEpoch, "a committed stage leads to a cut that can be");
   Require((*stage)->CheckComplete(record.chunk_count, record.digest).has_value(),
@@ -48,11 +55,11 @@ void TryStage(std::string_view bytes) {
   for (uint64_t sequence = 0; sequence < (*stage)->chunk_count(); ++sequence) {
     const auto records = (*stage)->Read(sequence);
     Require(records.has_value(), "what was read once can be read again");
-    literal_bytes += Stage::LiteralBytesIn(*records);
+    literal_bytes += Stage::ContentIn(*records).literal;
     const auto* outline = (*stage)->Outlines().at(sequence);
     Require(outline->record_count == records->size(), "an outline is of its chunk");
   }
-  Require(literal_bytes == (*stage)->literal_bytes(), "the content is counted once");
+  Require(literal_bytes == (*stage)->content().literal, "the content is counted once");
 }
 
 // A stage file with checksums that are right, which mutations alone do not come by.

@@ -59,21 +59,25 @@ std::vector<Record> SomeRecords() {
 void MakeWire(Corpus corpus) {
   for (const RequestBody& body : std::initializer_list<RequestBody>{
            Hello{1, 1, "volume", VolumeId(1, 2), "host:/path", RunId(3, 4)},
-           Begin{kStage, kBase, 5}, Chunk{kStage, 1, 0, 3, "payload"},
-           Commit{kStage, kBase, kCut, 1, 2, 3}, WaitApplied{kCut, 5}, GetSignature{kA, 1, 2},
-           List{kA, Origin::kDisk, "after", true}, Find{{kA, kRootObject}, Origin::kDisk, true},
+           Begin{kStage, kBase, 5, LifeId(8, 9), 10}, GetStaged{kStage, {kA, kRootObject}},
+           Chunk{kStage, 1, 0, 3, "payload"}, Commit{kStage, kBase, kCut, 1, 2, 3},
+           WaitApplied{kCut, 5}, GetSignature{kA, 1, 2}, List{kA, Origin::kDisk, "after", true},
+           Find{{kA, kRootObject}, Origin::kDisk, true},
            GetDigests{kA, 4096, 8192, {4096, HashAlgorithm::kMd5, true}}}) {
     corpus.Add(0, EncodeRequest({SessionId(1, 1), body}));
   }
   const Listed listed{"known", kA, SomeAttributes(), Epoch(3)};
   Position position{SessionId(1, 1), 1, kCut, kBase, false, "notice"};
   position.short_objects = {{kA, "d/file", "too large", false}};
-  for (const ReplyBody& body : std::initializer_list<ReplyBody>{{},
-                                                                position,
-                                                                Signature{"bytes", 7},
-                                                                Listing{{listed}, true},
-                                                                Found{{listed, {}}},
-                                                                Digests{9, 2, "aabb"}}) {
+  for (const ReplyBody& body :
+       std::initializer_list<ReplyBody>{{},
+                                        position,
+                                        Signature{"bytes", 7},
+                                        Listing{{listed}, true},
+                                        Found{{listed, {}}},
+                                        Digests{9, 2, "aabb"},
+                                        Resumed{3, 4},
+                                        StagedObjects{{{true, 5, {{1, 2}, {4, 8}}}, {}}}}) {
     corpus.Add(1, EncodeReply({ReplyCode::kMissingObjects, "text", {kA}, body}));
   }
   const std::string records = EncodeRecords(SomeRecords());

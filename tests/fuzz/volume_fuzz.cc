@@ -89,7 +89,9 @@ class Sequence {
   void BeginStage() {
     stage_ = Seldom() ? stage_ : CutId(4, ++stages_);
     checksums_.clear();
-    (void)Ask(Begin{stage_, Seldom() ? OddCut() : base_, Seldom() ? NumberFrom(data_) : 0});
+    const LifeId life(7, Seldom() ? 1 : 0);  // null, mostly: such a stage is not gone on with
+    (void)Ask(Begin{stage_, Seldom() ? OddCut() : base_, Seldom() ? NumberFrom(data_) : 0,
+                    life.low() == 0 ? LifeId() : life, 5});
   }
 
   // As a source does it: in one stage, and what the replica lacks goes with it.

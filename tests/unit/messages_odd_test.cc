@@ -39,7 +39,9 @@ std::vector<std::string> OneOfEach() {
        EntryRecord{kRootObject, "name", kSomeObject}})};
   for (const Request& request :
        {In(Hello{1, 1, "volume", VolumeId(1, 2), "host:/path", RunId(3, 4)}),
-        In(Begin{kSomeStage, kSomeBase, 5}), In(Chunk{kSomeStage, 1, 0, 3, "payload"}),
+        In(Begin{kSomeStage, kSomeBase, 5, LifeId(8, 9), 10}),
+        In(GetStaged{kSomeStage, {kSomeObject, kRootObject}}),
+        In(Chunk{kSomeStage, 1, 0, 3, "payload"}),
         In(Commit{kSomeStage, kSomeBase, kSomeCut, 1, 2, 3}), In(WaitApplied{kSomeCut, 5}),
         In(GetSignature{kSomeObject, 1, 2}), In(List{kSomeObject, Origin::kDisk, "after", true}),
         In(Find{{kSomeObject, kRootObject}, Origin::kDisk, true}),
@@ -51,7 +53,8 @@ std::vector<std::string> OneOfEach() {
   position.short_objects = {{kSomeObject, "d/file", "too large", false}};
   for (const Reply& reply :
        {Of({}), Of(position), Of(Signature{"bytes", 7}), Of(Listing{{listed}, true}),
-        Of(Found{{listed, {}}}), Of(Digests{9, 2, "aabb"})}) {
+        Of(Found{{listed, {}}}), Of(Digests{9, 2, "aabb"}), Of(Resumed{3, 4}),
+        Of(StagedObjects{{{true, 5, {{1, 2}, {4, 8}}}, {}}})}) {
     all.push_back(EncodeReply(reply));
   }
   return all;
@@ -131,7 +134,7 @@ TEST(OddMessages, ATypeWithoutABodyIsRefused) {
 
 TEST(OddMessages, ABodyWithoutAKnownTypeIsRefused) {
   EXPECT_TRUE(IsRefused(ReplyWith(0, SomeSignature)));
-  EXPECT_TRUE(IsRefused(ReplyWith(7, SomeSignature)));
+  EXPECT_TRUE(IsRefused(ReplyWith(9, SomeSignature)));
   EXPECT_TRUE(IsRefused(ReplyWith(255, SomeSignature)));
   EXPECT_FALSE(IsRefused(ReplyWith(2, SomeSignature)));
 }

@@ -106,6 +106,14 @@ TEST(Messages, RequestsSurviveTheWire) {
   EXPECT_EQ(hello.volume_name, "volume");
   EXPECT_EQ(hello.source, "host:/path");
   EXPECT_EQ(RoundTrip(Begin{kStage, kBase}).base, kBase);
+  EXPECT_TRUE(RoundTrip(Begin{kStage, kBase}).life.is_null());
+  const auto begin = RoundTrip(Begin{kStage, kBase, 1, LifeId(2, 3), -4});
+  EXPECT_EQ(begin.expected_bytes, 1u);
+  EXPECT_EQ(begin.life, LifeId(2, 3));
+  EXPECT_EQ(begin.begun_ns, -4);
+  const auto get_staged = RoundTrip(GetStaged{kStage, {kA, kB}});
+  EXPECT_EQ(get_staged.stage, kStage);
+  EXPECT_EQ(get_staged.objects, (std::vector{kA, kB}));
   const auto chunk = RoundTrip(Chunk{kStage, 12, 34, 56, "payload"});
   EXPECT_EQ(chunk.sequence, 12u);
   EXPECT_EQ(chunk.raw_size, 34u);
@@ -184,6 +192,14 @@ TEST(Messages, RepliesSurviveTheWire) {
   EXPECT_EQ(enrolled.authority, "authority");
   EXPECT_EQ(enrolled.name, "a/host");
   EXPECT_TRUE(enrolled.must_renew);
+  EXPECT_EQ(RoundTripReply(Resumed{3, -4}).chunks, 3u);
+  EXPECT_EQ(RoundTripReply(Resumed{3, -4}).begun_ns, -4);
+  const auto staged = RoundTripReply(StagedObjects{{{true, 5, {{1, 2}, {4, 8}}}, {}}});
+  ASSERT_EQ(staged.objects.size(), 2u);
+  EXPECT_TRUE(staged.objects[0].known);
+  EXPECT_EQ(staged.objects[0].record, 5u);
+  EXPECT_EQ(staged.objects[0].ranges, (std::vector<ByteRange>{{1, 2}, {4, 8}}));
+  EXPECT_FALSE(staged.objects[1].known);
 
   const auto missing = DecodeReply(EncodeReply({ReplyCode::kMissingObjects, "text", {kA, kB}, {}}));
   ASSERT_TRUE(missing);

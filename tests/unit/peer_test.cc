@@ -40,7 +40,13 @@ TEST(Peer, ACommitThatTakesLongerThanAnAnswerMayIsWaitedFor) {
   model.Make("f", meta::Kind::kFile, "content");
   std::mt19937 random(1);
   ShipProgress progress;
-  StageWriter stage = StageWriter::Begin(*peer, progress, position.durable).value();
+  std::optional<StageWriter> begun;
+  ASSERT_TRUE(test::WaitFor([&] {
+    auto stage = StageWriter::Begin(*peer, progress, position.durable);
+    if (stage) begun.emplace(std::move(*stage));
+    return begun.has_value();
+  }));
+  StageWriter& stage = *begun;
   for (Record& record : RecordsBetween(Model::Nothing(), model, random)) {
     ASSERT_TRUE(stage.Add(std::move(record)));
   }

@@ -65,15 +65,18 @@ class ReplicaClient {
     }
     return reply;
   }
-  Reply Begin() {
+  Reply Begin(LifeId life = {}, int64_t begun_ns = 0) {
     stage_ = CutId::Random();
     checksums_.clear();
-    return Ask(replica::Begin{stage_, base_});
+    Reply reply = Ask(replica::Begin{stage_, base_, 0, life, begun_ns});
+    const auto* resumed = std::get_if<Resumed>(&reply.body);
+    first_ = resumed == nullptr ? 0 : resumed->chunks;
+    return reply;
   }
   replica::Chunk MakeChunk(const std::vector<Record>& records) {
     replica::Chunk chunk;
     chunk.stage = stage_;
-    chunk.sequence = checksums_.size();
+    chunk.sequence = first_ + checksums_.size();
     chunk.payload = EncodeRecords(records);
     chunk.checksum = ChecksumOf(chunk.payload);
     checksums_.push_back(chunk.checksum);
@@ -85,7 +88,7 @@ class ReplicaClient {
       checksum = htole64(checksum);
       bytes.append(reinterpret_cast<const char*>(&checksum), sizeof checksum);
     }
-    return {stage_, base_, cut, 12345, checksums_.size(), ChecksumOf(bytes)};
+    return {stage_, base_, cut, 12345, first_ + checksums_.size(), ChecksumOf(bytes)};
   }
   // A source's numbers go on, also if the replica is at no cut any more.
   CutName NextCut() const {
@@ -134,6 +137,7 @@ class ReplicaClient {
   SessionId session_;
   CutName base_;
   CutId stage_;
+  uint64_t first_ = 0;  // the first chunk that is sent here
   std::vector<uint64_t> checksums_;
 };
 
