@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <random>
 
+#include "tests/files.h"
+
 namespace tandem::meta {
 namespace {
 
