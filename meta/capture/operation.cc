@@ -106,7 +106,10 @@ Operation::Alteration::Alteration(Operation& operation, const ObjectRef& file, B
   if (tracker == nullptr) return;
   begun_ = std::chrono::steady_clock::now();
   if (!operation.may_straddle_) return;
-  entry_ = {.file = &file, .range = range, .begun = tracker->open_.epoch.number()};
+  entry_ = {.file = &file,
+            .range = range,
+            .begun = tracker->open_.epoch.number(),
+            .begun_at = std::chrono::system_clock::now()};
   tracker->open_.RecordStraddler(entry_);
   tracker->open_.straddlers.Add(entry_);
   outside_ = true;

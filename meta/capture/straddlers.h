@@ -10,6 +10,8 @@
 // while a thread holds the gate exclusively.
 #pragma once
 
+#include <algorithm>
+#include <chrono>
 #include <optional>
 
 #include "meta/base/ids.h"
@@ -26,6 +28,7 @@ class Straddlers {
     const ObjectRef* file;
     ByteRange range;
     Epoch begun;  // the open epoch when it began
+    std::chrono::system_clock::time_point begun_at;
     Entry* next = nullptr;
     Entry* previous = nullptr;
   };
@@ -54,6 +57,12 @@ class Straddlers {
       if (!oldest || entry.begun < *oldest) oldest = entry.begun;
     });
     return oldest;
+  }
+  // Returns when the first of them began, or `now` if there are none.
+  std::chrono::system_clock::time_point Since(std::chrono::system_clock::time_point now)
+      EXCLUDES(mutex_) {
+    ForEach([&now](const Entry& entry) { now = std::min(now, entry.begun_at); });
+    return now;
   }
 
  private:

@@ -106,6 +106,11 @@ class Tracker : public Capture {
   // Waits until every operation that had changed something when this was called has recorded it.
   Status Settle() { return epochs_.Settle(); }
 
+  // Returns when the first of the alterations began that are under way outside the gate, or now if
+  // there are none: whatever is altered from now on has, or gets, a ctime that is no older.
+  std::chrono::system_clock::time_point AlteredSince() {
+    return open_.straddlers.Since(std::chrono::system_clock::now());
+  }
   Epoch open_epoch() const { return open_.epoch.number(); }
   // BootTimeNs of the oldest change after `epoch`; nullopt if there is none.
   std::optional<int64_t> OldestChangeAfter(Epoch epoch);

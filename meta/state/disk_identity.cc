@@ -144,7 +144,7 @@ Result<LastEnd> BeginRun(StateDatabase& database, const DiskIdentity& identity,
     RETURN_IF_ERROR(OweReconcile(database));
   }
   ASSIGN_OR_RETURN(const LifeId life, CurrentLife(database));
-  const bool lives_on = end == LastEnd::kClean || end == LastEnd::kKilled;
+  const bool lives_on = same_disks && (end == LastEnd::kClean || end == LastEnd::kKilled);
   if (!lives_on || life.is_null()) {
     RETURN_IF_ERROR(database.Put(kLifeKey, LifeId::Random().ToHex()));
   }

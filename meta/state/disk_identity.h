@@ -52,7 +52,8 @@ struct Suspicions {
 Result<LastEnd> BeginRun(StateDatabase& database, const DiskIdentity& identity,
                          const Suspicions& suspicions);
 // Returns the life that the source's disk is in. BeginRun begins another unless the last run ended
-// kClean or kKilled. Null if there was no run.
+// kClean or kKilled, in the same boot and mounts: after a clean end, too, an image may be put back.
+// Null if there was no run.
 Result<LifeId> CurrentLife(StateDatabase& database);
 // Records on stable storage that the run ended cleanly. Requires that everything pending is in the
 // tables and the source is synced.

@@ -55,8 +55,32 @@ Status Plan::Collect(const std::vector<std::shared_ptr<Stage>>& stages) {
   return {};
 }
 
+void Plan::NoteBrokenOff(const Stage& stage, uint64_t first) {
+  const uint64_t resumed_at = stage.resumed_at();
+  if (resumed_at == 0) return;
+  BrokenOff broken_off{first, first, {}};
+  uint64_t sequence = 0;
+  for (const Outline* outline : stage.Outlines()) {
+    if (sequence++ < resumed_at) {
+      broken_off.end += outline->record_count;
+      continue;
+    }
+    for (const Outline::Object& record : outline->objects) {
+      if (record.again) broken_off.named_again.insert(record.object);
+    }
+  }
+  broken_off_.push_back(std::move(broken_off));
+}
+
+bool Plan::IsVoid(ObjectId object, uint64_t position) const {
+  return std::ranges::any_of(broken_off_, [&](const BrokenOff& part) {
+    return position >= part.first && position < part.end && !part.named_again.contains(object);
+  });
+}
+
 Status Plan::Collect(const Stage& stage, uint64_t& position) {
-  const Sizes too_large = FindTooLarge(stage);
+  NoteBrokenOff(stage, position);
+  const Sizes too_large = FindTooLarge(stage, position);
   for (const Outline* outline : stage.Outlines()) {
     RETURN_IF_ERROR(Collect(*outline, position, stage, too_large));
     position += outline->record_count;
@@ -69,16 +93,18 @@ Status Plan::Collect(const Stage& stage, uint64_t& position) {
   return {};
 }
 
-Plan::Sizes Plan::FindTooLarge(const Stage& stage) const {
+Plan::Sizes Plan::FindTooLarge(const Stage& stage, uint64_t first) const {
   Sizes too_large;
   for (const Outline* outline : stage.Outlines()) {
     for (const Outline::Object& record : outline->objects) {
+      if (IsVoid(record.object, first + record.index)) continue;
       if (record.kind == meta::Kind::kFile && record.size > largest_file_) {
         too_large[record.object] = record.size;
       } else if (!too_large.empty()) {
         too_large.erase(record.object);
       }
     }
+    first += outline->record_count;
   }
   return too_large;
 }
@@ -102,6 +128,7 @@ Result<Plan::Object*> Plan::BeginUnlessIgnored(ObjectId object, bool whole,
 Status Plan::Collect(const Outline& outline, uint64_t first, const Stage& stage,
                      const Sizes& too_large) {
   for (const Outline::Object& record : outline.objects) {
+    if (IsVoid(record.object, first + record.index)) continue;
     ASSIGN_OR_RETURN(Object* const object,
                      BeginUnlessIgnored(record.object, record.whole, too_large));
     if (object == nullptr) continue;
@@ -119,12 +146,14 @@ Status Plan::Collect(const Outline& outline, uint64_t first, const Stage& stage,
     object->has_record = true;
   }
   for (const Outline::Data& record : outline.data) {
+    if (IsVoid(record.object, first + record.index)) continue;
     ASSIGN_OR_RETURN(Object* const object, BeginUnlessIgnored(record.object, false, too_large));
     if (object == nullptr) continue;
     object->last = std::max(object->last, first + record.index);
     object->last_data = std::max(object->last_data, first + record.index);
   }
   for (const Outline::File& record : outline.files) {
+    if (IsVoid(record.object, first + record.index)) continue;
     ASSIGN_OR_RETURN(Object* const object, BeginUnlessIgnored(record.object, false, too_large));
     if (object == nullptr) continue;
     object->file_stage = &stage;

@@ -67,6 +67,10 @@ class Plan {
   const std::vector<ObjectId>& missing() const { return missing_; }
   const std::unordered_map<ObjectId, Object>& objects() const { return objects_; }
   const Object* Find(ObjectId object) const;
+  // Whether the record of the object at `position` is not applied.
+  bool Ignores(ObjectId object, const Object& planned, uint64_t position) const {
+    return position < planned.whole || position > planned.last || IsVoid(object, position);
+  }
   bool IsNew(ObjectId object) const;
   // Records that the redo has made a new object at its only name.
   void NoteMadeInPlace(ObjectId object);
@@ -94,7 +98,17 @@ class Plan {
  private:
   enum class Life : uint8_t { kUnknown, kVisiting, kAlive, kDead };
 
+  // The records of a stage before it was gone on with. They count for the objects that the last
+  // attempt named again.
+  struct BrokenOff {
+    uint64_t first = 0;  // positions
+    uint64_t end = 0;
+    std::unordered_set<ObjectId> named_again;
+  };
+
   Plan(Catalog& catalog, uint64_t largest_file) : catalog_(catalog), largest_file_(largest_file) {}
+  void NoteBrokenOff(const Stage& stage, uint64_t first);
+  bool IsVoid(ObjectId object, uint64_t position) const;
   Status Collect(const std::vector<std::shared_ptr<Stage>>& stages);
   Status Collect(const Stage& stage, uint64_t& position);
   using Sizes = std::unordered_map<ObjectId, uint64_t>;
@@ -107,7 +121,8 @@ class Plan {
   // the object is short and this record is not `whole`.
   Result<Object*> BeginUnlessIgnored(ObjectId object, bool whole, const Sizes& too_large);
   // Returns the files that the stage leaves larger than the filesystem allows, with their sizes.
-  Sizes FindTooLarge(const Stage& stage) const;
+  // `first`: the position of the stage's first record.
+  Sizes FindTooLarge(const Stage& stage, uint64_t first) const;
   Status ResolveEntries();
   Status DropUnreachable();
   Status CheckDirectories();
@@ -124,6 +139,7 @@ class Plan {
   Catalog& catalog_;
   const uint64_t largest_file_;
   bool some_are_short_ = false;  // in the catalog
+  std::vector<BrokenOff> broken_off_;
   std::unordered_map<ObjectId, Object> objects_;
   // The sizes that later records give a file after its first record: (position, size), in order.
   std::unordered_map<ObjectId, std::vector<std::pair<uint64_t, uint64_t>>> later_sizes_;

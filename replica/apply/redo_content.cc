@@ -65,7 +65,7 @@ Status ContentWriter::Take(const Record& record, uint64_t position) {
   const ObjectId object = about != nullptr ? about->object : data->object;
   const Plan::Object* planned = state_.plan.Find(object);
   if (planned == nullptr || planned->fate == Plan::Fate::kDrop) return {};
-  if (position < planned->whole || position > planned->last) return {};
+  if (state_.plan.Ignores(object, *planned, position)) return {};
   if (state_.fallen_short.contains(object)) return {};
   auto done = about != nullptr ? Take(*about, *planned, position) : Take(*data, *planned, position);
   if (done && position == planned->last) done = Complete(object);

@@ -103,9 +103,10 @@ Status ForEachRecord(
         const auto* about = std::get_if<ObjectRecord>(&record);
         const auto* data = std::get_if<DataRecord>(&record);
         if (about == nullptr && data == nullptr) continue;
-        const Plan::Object* planned = plan.Find(about != nullptr ? about->object : data->object);
+        const ObjectId object = about != nullptr ? about->object : data->object;
+        const Plan::Object* planned = plan.Find(object);
         if (planned == nullptr || planned->fate == Plan::Fate::kDrop) continue;
-        if (at < planned->whole || at > planned->last) continue;
+        if (plan.Ignores(object, *planned, at)) continue;
         take(record, *planned, *stage, at);
       }
     }

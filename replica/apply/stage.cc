@@ -64,16 +64,12 @@ Result<std::shared_ptr<Stage>> Stage::Create(int directory_fd, VolumeId volume, 
   MutexLock lock(stage->mutex_);
   if (!created && !MeansNoRoom(created.error())) return tl::unexpected<Error>(created.error());
   if (!created) RETURN_IF_ERROR(stage->TakeSpare(0));
-  const std::string payload = Packer()
-                                  .Id(volume)
-                                  .Id(id)
-                                  .Number(base.epoch.number())
-                                  .Id(base.id)
-                                  .Id(origin.source)
-                                  .Number(static_cast<uint64_t>(origin.begun_ns))
-                                  .Id(origin.store)
-                                  .bytes();
-  RETURN_IF_ERROR(stage->WriteFrame(Header::For(kBeginFrame, payload), payload));
+  Packer packer;
+  packer.Id(volume).Id(id).Number(base.epoch.number()).Id(base.id);
+  if (!origin.source.is_null()) {
+    packer.Id(origin.source).Number(static_cast<uint64_t>(origin.begun_ns)).Id(origin.store);
+  }
+  RETURN_IF_ERROR(stage->WriteFrame(Header::For(kBeginFrame, packer.bytes()), packer.bytes()));
   stage->resumed_end_ = stage->end_;
   return stage;
 }
@@ -314,6 +310,11 @@ CommitRecord Stage::commit_record() const {
 uint64_t Stage::chunk_count() const {
   MutexLock lock(mutex_);
   return frames_.size();
+}
+
+uint64_t Stage::resumed_at() const {
+  MutexLock lock(mutex_);
+  return resumed_at_;
 }
 
 uint64_t Stage::file_bytes() const {

@@ -20,12 +20,14 @@
 //   | checksum as received (8) | checksum of the payload (8) | checksum of these 48 bytes (8)
 // kind 1, first: what the stage is: volume (16), stage id (16), base epoch (8), base id (16), life
 //   of the source (16), when it began to read in ns (8), life of the store (16). The last three
-//   are absent in stages of older versions.
+//   are absent if the source names no life.
 // kind 2: a chunk: records, zstd-compressed if raw_size is not 0. Deltas have been resolved and
 //   large content taken out, so the payload may differ from what was received. The digest covers
 //   the checksums as received.
-// kind 4: gone on with here: `sequence` chunks came before, whose entries do not count. The digest
-//   covers the chunks after the last such frame.
+// kind 4: gone on with here: `sequence` chunks came before, whose entries do not count, nor what
+// they
+//   have of objects without a later record that says so (ObjectRecord::again). The digest covers
+//   the chunks after the last such frame.
 // kind 3, last: the commit record: cut epoch (8), cut id (16), wall time in ns (8), number of
 //   chunks (8), digest (8).
 // Checksums are XXH3-64. The first bad frame, and anything behind it, counts as never written.
@@ -147,6 +149,8 @@ class Stage {
   CommitRecord commit_record() const;
 
   uint64_t chunk_count() const;
+  // Returns the first chunk since the stage was last gone on with; 0 if it never was.
+  uint64_t resumed_at() const;
   uint64_t file_bytes() const;
   // Returns the records of a chunk. Requires that the stage has `sequence`.
   Result<std::vector<Record>> Read(uint64_t sequence) const;

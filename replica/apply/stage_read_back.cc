@@ -141,7 +141,7 @@ Status Stage::ReadBegin(std::string_view payload) {
   if (base_.epoch > kNewestEpoch) {
     return MakeError(ErrorKind::kCorrupt, Named("read", "the number of its base is impossible"));
   }
-  if (unpacker.AtEnd()) return {};  // of an older version
+  if (unpacker.AtEnd()) return {};  // it is not to be gone on with
   origin_.source = unpacker.Id<LifeId>();
   origin_.begun_ns = static_cast<int64_t>(unpacker.Number());
   origin_.store = unpacker.Id<LifeId>();

@@ -18,6 +18,7 @@ std::vector<Item> ItemsOf(const std::vector<const Outline*>& outlines) {
   uint64_t first = 0;
   for (const Outline* outline : outlines) {
     for (const Outline::Object& object : outline->objects) {
+      if (object.again) continue;  // it repeats the last one
       items.push_back({object.object, first + object.index, object.digest, {}});
     }
     for (const Outline::Data& data : outline->data) {

@@ -39,7 +39,12 @@ Result<std::optional<meta::Attributes>> ObjectShipper::Ship(const ObjectId& id,
   if (before_) {
     ASSIGN_OR_RETURN(before, before_->Find(record));
   }
-  if (before.sent != Sent::kSame) RETURN_IF_ERROR(stage_.Add(std::move(record)));
+  if (before.sent == Sent::kSame) {
+    record.again = true;
+    record.whole = record.with_xattrs = false;
+    record.attributes.xattrs.clear();
+  }
+  RETURN_IF_ERROR(stage_.Add(std::move(record)));
   ++progress_.objects;
   if (attributes.kind != meta::Kind::kFile || attributes.size > largest_file_) return attributes;
 

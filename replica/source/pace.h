@@ -3,10 +3,8 @@
 // and nothing would be heard of the replica meanwhile.
 //
 // The window doubles when an answer comes quickly, and halves when it comes late, as that of TCP
-// does; it counts in powers of two. Beyond kUsualWindow it stays doubled only if more gets through:
-// otherwise more would only wait in queues, and be sent again if the connection breaks. Where the
-// connection is TCP's own its state would tell as much, but what ssh has taken in is seen by
-// nobody.
+// does; it counts in powers of two. Where the connection is TCP's own its state would tell as much,
+// but what ssh has taken in is seen by nobody.
 //
 // One thread at a time.
 #pragma once
@@ -52,8 +50,6 @@ class Pace {
 
  private:
   void Set(size_t window, Clock::time_point now);
-  // Called with an answer that came quickly while the window was filled.
-  void Grow(Clock::time_point now, Clock::duration took, size_t under_way);
 
   static constexpr double kChunksInWindow = 4;
   static constexpr size_t kMostWindows = 4;
@@ -64,12 +60,6 @@ class Pace {
   double ratio_ = 1;  // of what is sent to what it was before it was compressed
   // What was sent before tells nothing of the present window.
   Clock::time_point since_ = Clock::time_point::min();
-  // Answers since then, and what they tell of the rate: bytes under way, and the time they took.
-  int answers_ = 0;
-  double bytes_ = 0;
-  double seconds_ = 0;
-  double rate_before_ = 0;  // with the window half as large; 0: it need not be compared
-  Clock::time_point try_larger_ = Clock::time_point::min();
 };
 
 }  // namespace tandem::replica

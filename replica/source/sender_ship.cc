@@ -31,8 +31,8 @@ Status Sender::Ship(Peer& peer, Position& position) {
   }
   cut_progress_.Clear();
   view_.lacking().BeginStage();
-  auto stage =
-      StageWriter::Begin(peer, progress_, position.durable, resume_ ? options_.life : LifeId());
+  auto stage = StageWriter::Begin(peer, progress_, position.durable,
+                                  resume_ ? options_.life : LifeId(), tracker_.AlteredSince());
   auto shipped = stage ? FillStage(peer, position, *stage)
                        : Result<CutName>(tl::unexpected<Error>(stage.error()));
   if (!shipped) {

@@ -59,11 +59,10 @@ std::string Compress(const std::string& raw) {
 }  // namespace
 
 Result<StageWriter> StageWriter::Begin(Peer& peer, ShipProgress& progress, const CutName& base,
-                                       LifeId life) {
+                                       LifeId life, std::chrono::system_clock::time_point since) {
   StageWriter writer(peer, progress, CutId::Random(), base);
   progress.unanswered_bytes = 0;
-  const auto now = std::chrono::system_clock::now().time_since_epoch();
-  const int64_t begun_ns = std::chrono::nanoseconds(now).count();
+  const int64_t begun_ns = std::chrono::nanoseconds(since.time_since_epoch()).count();
   ASSIGN_OR_RETURN(const Reply reply,
                    peer.Ask(replica::Begin{writer.stage_, base, 0, life, begun_ns}));
   RETURN_IF_ERROR(Peer::ToStatus(reply));

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <algorithm>
+#include <chrono>
 #include <cstdint>
 #include <deque>
 #include <optional>
@@ -21,9 +22,11 @@ class StageWriter {
  public:
   // Begins a stage on `base`, and counts in `progress` the content that has no answer yet. `peer`
   // and `progress` must outlive the writer. If `life` is not null, goes on with a stage that was
-  // broken off in the same life of the source, if the replica has one.
+  // broken off in the same life of the source, if the replica has one; what is read from now on and
+  // altered afterwards has a ctime that is no older than `since`.
   static Result<StageWriter> Begin(Peer& peer, ShipProgress& progress, const CutName& base,
-                                   LifeId life = {});
+                                   LifeId life = {},
+                                   std::chrono::system_clock::time_point since = {});
 
   CutId stage() const { return stage_; }
   // How the stage was gone on with; nullopt: it is new.

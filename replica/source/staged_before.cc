@@ -39,7 +39,6 @@ bool StagedBefore::MayHaveChangedSince(const meta::Timestamp& ctime) const {
 }
 
 Result<StagedBefore::Found> StagedBefore::Find(const ObjectRecord& record) {
-  if (MayHaveChangedSince(record.attributes.change_time)) return Found{Sent::kOlder, {}};
   auto known = known_.find(record.object);
   if (known == known_.end()) {
     RETURN_IF_ERROR(Expect(std::span(&record.object, 1)));
@@ -47,7 +46,9 @@ Result<StagedBefore::Found> StagedBefore::Find(const ObjectRecord& record) {
   }
   StagedObject& object = known->second;
   if (!object.known) return Found{};
-  if (object.record != DigestOf(record)) return Found{Sent::kOlder, {}};
+  if (object.record != DigestOf(record) || MayHaveChangedSince(record.attributes.change_time)) {
+    return Found{Sent::kOlder, {}};
+  }
   return Found{Sent::kSame, std::move(object.ranges)};
 }
 

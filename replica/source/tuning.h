@@ -111,12 +111,6 @@ inline constexpr size_t kLargestWindow = kChunksInFlight * kChunkBytes;
 // The former is less than status takes to say that nothing is heard.
 inline constexpr std::chrono::milliseconds kAnswerIsLate{3000};
 inline constexpr std::chrono::milliseconds kAnswerIsQuick{1000};
-// More than this is under way only where that makes it faster, by so much, over so many answers; it
-// is tried anew from time to time.
-inline constexpr size_t kUsualWindow = 1 << 20;
-inline constexpr double kWindowPays = 1.2;
-inline constexpr int kWindowAnswers = 8;
-inline constexpr std::chrono::seconds kTryLargerWindow{10};
 // What a record costs beside its bytes, roughly.
 inline constexpr size_t kRecordOverhead = 160;
 // Smaller chunks are sent as they are.

@@ -24,7 +24,7 @@ Result<Growth> GrowthOf(const Plan& plan, const std::vector<std::shared_ptr<Stag
         const Plan::Object* planned = plan.Find(object.object);
         const uint64_t at = first + object.index;
         if (planned == nullptr || planned->fate == Plan::Fate::kDrop) continue;
-        if (at < planned->whole || at > planned->last) continue;
+        if (plan.Ignores(object.object, *planned, at)) continue;
         after[object.object] = Catalog::BytesOf(object.kind, object.size);
       }
       first += outline->record_count;

@@ -97,7 +97,9 @@ Result<RecoveredStages> RecoverStages(const VolumePlace& place, const AppliedCut
   std::ranges::sort(stages, {}, [](const auto& stage) { return stage->commit_record().cut.epoch; });
   RecoveredStages recovered = SortStages(place.name(), stages, applied);
   for (const auto& stage : open) {
-    if (recovered.open == nullptr && stage->base() == recovered.durable.name) {
+    // What is to be redone may need its room.
+    const bool is_next = recovered.pending.empty() && stage->base() == recovered.durable.name;
+    if (recovered.open == nullptr && is_next) {
       recovered.open = stage;
     } else {
       RETURN_IF_ERROR(stage->Remove());

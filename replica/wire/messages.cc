@@ -163,6 +163,7 @@ Result<RequestBody> Read(WireReader& reader, const wire::Chunk& table) {
   Chunk chunk;
   chunk.stage = FromWire<CutId>(table.stage());
   chunk.sequence = table.sequence();
+  if (chunk.sequence >= kMaxChunks) return Malformed("more chunks than a stage may have");
   chunk.raw_size = table.raw_size();
   if (chunk.raw_size > kMaxMessageBytes) return Malformed("a chunk larger than the limit");
   chunk.checksum = table.checksum();

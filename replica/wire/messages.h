@@ -31,6 +31,7 @@ inline constexpr size_t kMaxMessageBytes = 32 << 20;
 // The most bytes of content that one signature or delta covers.
 inline constexpr uint64_t kMaxDeltaWindow = 16 << 20;
 inline constexpr size_t kMaxNameBytes = 255;
+inline constexpr uint64_t kMaxChunks = uint64_t{1} << 32;  // of a stage
 // The most objects that one Find asks for, and that one reply to Commit names as missing.
 inline constexpr size_t kMaxFindObjects = 4096;
 // The most short objects that one Position lists.
@@ -71,6 +72,9 @@ struct ObjectRecord {
   bool with_xattrs = false;
   // The content ends at attributes.size.
   meta::Attributes attributes;
+  // In a stage that is gone on with: what came of the object before is its state in this attempt,
+  // too. Of objects without such a record, what came before does not count.
+  bool again = false;
 };
 
 enum class Encoding : uint8_t {
@@ -148,7 +152,8 @@ struct Begin {
 // raw_size != 0.
 struct Chunk {
   CutId stage;
-  uint64_t sequence = 0;  // counts from 0 without gaps; chunks arrive in any order
+  // Counts from 0 without gaps, below kMaxChunks; chunks arrive in any order.
+  uint64_t sequence = 0;
   uint64_t raw_size = 0;
   uint64_t checksum = 0;  // XXH3-64 of the payload as sent
   std::string payload;
@@ -362,7 +367,8 @@ struct Enrolled {
 };
 
 // The answer to a Begin that goes on with a stage that was broken off. The stage has the content of
-// objects, and none of their names: entries have to be sent again.
+// objects, and none of their names: entries have to be sent again, and of each object at least a
+// record.
 struct Resumed {
   // The sequence of the next chunk. The digest of the Commit covers the chunks from there on.
   uint64_t chunks = 0;

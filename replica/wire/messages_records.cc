@@ -16,8 +16,8 @@ struct RecordWriter {
   flatbuffers::Offset<wire::Record> operator()(const ObjectRecord& record) const {
     const auto attributes = WriteAttributes(builder, record.attributes);
     const auto object = ToWire(record.object);
-    return Wrap(
-        wire::CreateObjectRecord(builder, &object, record.whole, record.with_xattrs, attributes));
+    return Wrap(wire::CreateObjectRecord(builder, &object, record.whole, record.with_xattrs,
+                                         attributes, record.again));
   }
 
   flatbuffers::Offset<wire::Record> operator()(const DataRecord& record) const {
@@ -69,6 +69,8 @@ Result<Record> Read(WireReader& reader, const wire::ObjectRecord& table) {
   ASSIGN_OR_RETURN(record.object, KnownObject(table.object()));
   record.whole = table.whole();
   record.with_xattrs = table.with_xattrs();
+  record.again = table.again();
+  if (record.again && record.whole) return Malformed("a whole record of what came before");
   ASSIGN_OR_RETURN(record.attributes, reader.Attributes(*table.attributes()));
   if (record.object == kRootObject && record.attributes.kind != meta::Kind::kDirectory) {
     return Malformed("a root that is not a directory");

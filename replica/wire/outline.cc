@@ -29,7 +29,7 @@ Outline OutlineOf(const std::vector<Record>& records) {
     const Record& record = records[index];
     if (const auto* object = std::get_if<ObjectRecord>(&record)) {
       outline.objects.push_back({object->object, index, object->whole, object->attributes.kind,
-                                 object->attributes.size, DigestOf(*object)});
+                                 object->attributes.size, DigestOf(*object), object->again});
     } else if (const auto* data = std::get_if<DataRecord>(&record)) {
       NoteData(*data, index, outline.data);
       if (data->encoding != Encoding::kStaged || !data->fresh) continue;

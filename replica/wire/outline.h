@@ -21,6 +21,7 @@ struct Outline {
     meta::Kind kind;
     uint64_t size;
     uint64_t digest;  // record_digest.h
+    bool again;
   };
   struct Data {
     ObjectId object;

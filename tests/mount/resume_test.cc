@@ -98,6 +98,30 @@ TEST_F(Resume, WhatChangedMeanwhileIsNotTakenForSent) {
   EXPECT_EQ(verified.code, 0) << verified;
 }
 
+// Objects that the second walk does not meet, because they move to where it has been.
+TEST_F(Resume, WhatMovesPastTheSecondWalkIsSentAllTheSame) {
+  constexpr int kDirectories = 300;
+  for (int i = 0; i < kDirectories; ++i) {
+    const std::string below = source_ + "/" + std::to_string(i) + "/d";
+    std::filesystem::create_directories(below);
+    for (int j = 0; j < 5; ++j) {
+      Write(below + "/" + std::to_string(j), RandomBytes(20'000, static_cast<uint64_t>(j)));
+    }
+  }
+  ASSERT_TRUE(StartBoth());
+  AwaitSent(15 * kMiB);
+  replica_.Kill();
+  ASSERT_TRUE(replica_.Start());
+  for (int i = kDirectories - 1; i > 0; --i) {
+    const std::string from = mount_.path() + "/" + std::to_string(i);
+    std::filesystem::rename(from + "/d/0", mount_.path() + "/0/file" + std::to_string(i));
+    std::filesystem::rename(from + "/d", mount_.path() + "/0/d" + std::to_string(i));
+  }
+  EXPECT_TRUE(Converges());
+  const Outcome verified = mount_.Verify({"--full"});
+  EXPECT_EQ(verified.code, 0) << verified;
+}
+
 TEST_F(Resume, ALongChangeSetGoesOn) {
   Write(source_ + "/first", "content");
   ASSERT_TRUE(StartBoth());

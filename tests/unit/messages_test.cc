@@ -46,7 +46,7 @@ const CutId kStage(9, 9);
 
 std::vector<Record> SomeRecords() {
   ObjectRecord object{kA, true, true, SomeAttributes()};
-  ObjectRecord link{kB, true, false, {}};
+  ObjectRecord link{kB, false, false, {}, true};
   link.attributes.kind = meta::Kind::kSymlink;
   link.attributes.link_target = "../elsewhere\xff";
   const DataRecord literal{kA, 5, 3, Encoding::kLiteral, std::string("a\0b", 3), {}, 0, 0, 0};

@@ -10,11 +10,10 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 
-// A link that carries so many bytes a second, each in so long, and a source that keeps it filled.
+// A link that carries so many bytes a second, and a source that keeps it filled.
 class Link {
  public:
-  explicit Link(double bytes_per_second, Pace::Clock::duration delay = {})
-      : bytes_per_second_(bytes_per_second), delay_(delay) {}
+  explicit Link(double bytes_per_second) : bytes_per_second_(bytes_per_second) {}
 
   // Sends for `time`. Returns the longest time without an answer in its second half.
   Pace::Clock::duration Send(Pace& pace, Pace::Clock::duration time) {
@@ -26,7 +25,7 @@ class Link {
         const size_t bytes = pace.chunk_bytes();
         under_way_bytes_ += bytes;
         free_at_ = std::max(free_at_, now_) + Time(bytes);
-        under_way_.push_back({now_, free_at_ + delay_, bytes, under_way_bytes_});
+        under_way_.push_back({now_, free_at_, bytes, under_way_bytes_});
       }
       const Sent oldest = under_way_.front();
       under_way_.pop_front();
@@ -38,7 +37,6 @@ class Link {
     }
     return longest;
   }
-  void SetDelay(Pace::Clock::duration delay) { delay_ = delay; }
   void SetRate(double bytes_per_second) { bytes_per_second_ = bytes_per_second; }
 
  private:
@@ -52,39 +50,18 @@ class Link {
   }
 
   double bytes_per_second_;
-  Pace::Clock::duration delay_;
   Pace::Clock::time_point now_{seconds(1)};
   Pace::Clock::time_point free_at_;
   std::deque<Sent> under_way_;
   size_t under_way_bytes_ = 0;
 };
 
-TEST(Pace, ALongFastLinkIsFilled) {
+TEST(Pace, AFastLinkIsFilled) {
   Pace pace;
-  Link link(125e6, milliseconds(80));
-  link.Send(pace, seconds(10));
+  Link link(100e6);
+  link.Send(pace, seconds(1));
   EXPECT_EQ(pace.window(), kLargestWindow);
   EXPECT_EQ(pace.chunk_bytes(), kChunkBytes);
-}
-
-// What is under way is lost if the connection breaks.
-TEST(Pace, NoMoreIsUnderWayThanMakesItFaster) {
-  for (const double rate : {20e6, 100e6, 1e9}) {
-    Pace pace;
-    Link link(rate, milliseconds(1));
-    link.Send(pace, seconds(10));
-    EXPECT_LE(pace.window(), 2 * kUsualWindow) << rate;
-    EXPECT_GE(static_cast<double>(pace.window()), std::min(rate / 1000, 1e6)) << "it is filled";
-  }
-}
-
-TEST(Pace, ALinkThatBecomesLongIsFollowed) {
-  Pace pace;
-  Link link(125e6);
-  link.Send(pace, seconds(5));
-  link.SetDelay(milliseconds(80));
-  link.Send(pace, seconds(60));
-  EXPECT_EQ(pace.window(), kLargestWindow);
 }
 
 TEST(Pace, OverASlowLinkAnswersComeSteadily) {
@@ -104,7 +81,7 @@ TEST(Pace, ALinkThatBecomesSlowIsFollowed) {
   EXPECT_LT(link.Send(pace, seconds(300)), kAnswerIsLate);
   link.SetRate(100e6);
   link.Send(pace, seconds(5));
-  EXPECT_GE(pace.window(), kUsualWindow);
+  EXPECT_EQ(pace.window(), kLargestWindow);
 }
 
 TEST(Pace, SmallChangesProveNothingOfTheLink) {

@@ -31,6 +31,12 @@ class ProtocolResume : public Protocol {
   static Record NameOf(ObjectId object, const std::string& name) {
     return EntryRecord{kRootObject, name, object};
   }
+  // Its state in this attempt is what came of it before.
+  static Record Again(ObjectId object, uint64_t size) {
+    ObjectRecord record{object, false, false, FileOf(size)};
+    record.again = true;
+    return record;
+  }
 };
 
 TEST_F(ProtocolResume, ASessionGoesOnWithWhatTheOneBeforeHasSent) {
@@ -47,8 +53,8 @@ TEST_F(ProtocolResume, ASessionGoesOnWithWhatTheOneBeforeHasSent) {
   EXPECT_TRUE(Staged(kFile).known);
   EXPECT_EQ(Staged(kFile).ranges, (std::vector<ByteRange>{{0, 7}}));
   EXPECT_FALSE(Staged(ObjectId(8, 8)).known);
-  // Only its name is sent again, and another one.
-  ASSERT_EQ(Send({NameOf(kFile, "g")}), ReplyCode::kOk);
+  // Its content is not sent again.
+  ASSERT_EQ(Send({Again(kFile, 7), NameOf(kFile, "g")}), ReplyCode::kOk);
   ASSERT_EQ(client_.Finish(client_.NextCut()).code, ReplyCode::kOk);
   EXPECT_EQ(Content("g"), "content");
   EXPECT_FALSE(std::filesystem::exists(scratch_.path() + "/vol/tree/f")) << "it was not sent again";
@@ -60,7 +66,7 @@ TEST_F(ProtocolResume, ARestartedReplicaGoesOn) {
   Restart();
   ASSERT_EQ(client_.Greet().code, ReplyCode::kOk);
   ASSERT_TRUE(BeginAgain());
-  ASSERT_EQ(Send({NameOf(kFile, "f")}), ReplyCode::kOk);
+  ASSERT_EQ(Send({Again(kFile, 7), NameOf(kFile, "f")}), ReplyCode::kOk);
   ASSERT_EQ(client_.Finish(client_.NextCut()).code, ReplyCode::kOk);
   EXPECT_EQ(Content("f"), "content");
   // What was applied is kept over another restart.
@@ -103,13 +109,57 @@ TEST_F(ProtocolResume, ARepeatedBeginGetsTheSameAnswer) {
   ASSERT_EQ(Send(NewFile(kFile, "f", "content")), ReplyCode::kOk);
   const CutId first = client_.stage();
   ASSERT_TRUE(BeginAgain());
-  ASSERT_EQ(Send({NameOf(kFile, "f")}), ReplyCode::kOk);
+  ASSERT_EQ(Send({Again(kFile, 7), NameOf(kFile, "f")}), ReplyCode::kOk);
   const Reply again = client_.Ask(Begin{client_.stage(), client_.base(), 0, kLife, 9});
   ASSERT_EQ(again.code, ReplyCode::kOk);
   EXPECT_EQ(std::get<Resumed>(again.body).chunks, 1u);
   EXPECT_EQ(std::get<Resumed>(again.body).begun_ns, 7);
   EXPECT_EQ(client_.Ask(Begin{first, client_.base(), 0, kLife, 9}).code, ReplyCode::kUnknownStage)
       << "it has ended";
+  ASSERT_EQ(client_.Finish(client_.NextCut()).code, ReplyCode::kOk);
+  EXPECT_EQ(Content("f"), "content");
+}
+
+// Whether it was complete, and is still what the source has, only the last attempt can say.
+TEST_F(ProtocolResume, AnObjectThatIsNotNamedAgainIsMissing) {
+  ASSERT_FALSE(BeginAgain());
+  ASSERT_EQ(Send({ObjectRecord{kFile, true, true, FileOf(7)}, Overwrite("cont")}), ReplyCode::kOk);
+  ASSERT_TRUE(BeginAgain());
+  // It has moved past the walk: nothing but its name and attributes come.
+  ASSERT_EQ(Send({ObjectRecord{kFile, false, false, FileOf(7)}, NameOf(kFile, "f")}),
+            ReplyCode::kOk);
+  const Reply reply = client_.Ask(client_.MakeCommit(client_.NextCut()));
+  ASSERT_EQ(reply.code, ReplyCode::kMissingObjects);
+  EXPECT_EQ(reply.missing, std::vector{kFile});
+  ASSERT_EQ(Send(NewFile(kFile, "f", "content")), ReplyCode::kOk);
+  ASSERT_EQ(client_.Finish(client_.NextCut()).code, ReplyCode::kOk);
+  EXPECT_EQ(Content("f"), "content");
+}
+
+// Nor do records of an earlier attempt change what the replica has.
+TEST_F(ProtocolResume, WhatIsNotNamedAgainStaysAsItWas) {
+  ASSERT_EQ(client_.Ship(NewFile(kFile, "f", "content")).code, ReplyCode::kOk);
+  ASSERT_FALSE(BeginAgain());
+  ASSERT_EQ(Send({ObjectRecord{kFile, true, true, FileOf(3)}, Overwrite("new")}), ReplyCode::kOk);
+  ASSERT_TRUE(BeginAgain());
+  const ObjectId other(7, 7);
+  ASSERT_EQ(Send(NewFile(other, "g", "other")), ReplyCode::kOk);
+  ASSERT_EQ(client_.Finish(client_.NextCut()).code, ReplyCode::kOk);
+  EXPECT_EQ(Content("f"), "content");
+  EXPECT_EQ(Content("g"), "other");
+}
+
+TEST_F(ProtocolResume, NamedAgainInTheLastAttemptAlone) {
+  ASSERT_FALSE(BeginAgain());
+  ASSERT_EQ(Send(NewFile(kFile, "f", "content")), ReplyCode::kOk);
+  ASSERT_TRUE(BeginAgain());
+  ASSERT_EQ(Send({Again(kFile, 7), NameOf(kFile, "f")}), ReplyCode::kOk);
+  ASSERT_TRUE(BeginAgain());
+  EXPECT_EQ(Staged(kFile).ranges, (std::vector<ByteRange>{{0, 7}}))
+      << "named again, not begun anew";
+  ASSERT_EQ(Send({NameOf(kFile, "f")}), ReplyCode::kOk);
+  EXPECT_EQ(client_.Ask(client_.MakeCommit(client_.NextCut())).code, ReplyCode::kMissingObjects);
+  ASSERT_EQ(Send({Again(kFile, 7)}), ReplyCode::kOk);
   ASSERT_EQ(client_.Finish(client_.NextCut()).code, ReplyCode::kOk);
   EXPECT_EQ(Content("f"), "content");
 }
