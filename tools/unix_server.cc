@@ -62,11 +62,22 @@ Status UnixServer::Start(const std::string& path) {
   stop_.Reset(eventfd(0, EFD_CLOEXEC));
   ended_.Reset(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   if (!stop_.valid() || !ended_.valid()) return ErrnoError("make an eventfd");
+  serve_.Reset(eventfd(0, EFD_CLOEXEC));
+  if (!serve_.valid()) return ErrnoError("make an eventfd");
   ASSIGN_OR_RETURN(listener_, ListenAt(path));
+  thread_ = std::thread(&UnixServer::Run, this);
   return {};
 }
 
-void UnixServer::Serve() { thread_ = std::thread(&UnixServer::Run, this); }
+void UnixServer::Serve() { eventfd_write(serve_.get(), 1); }
+
+// Returns false if the server stops before.
+bool UnixServer::AwaitServe() const {
+  pollfd wanted[] = {{stop_.get(), POLLIN, 0}, {serve_.get(), POLLIN, 0}};
+  while (poll(wanted, std::size(wanted), -1) < 0) {  // EINTR
+  }
+  return wanted[0].revents == 0;
+}
 
 UnixServer::~UnixServer() {
   if (!thread_.joinable()) return;
@@ -75,6 +86,7 @@ UnixServer::~UnixServer() {
 }
 
 void UnixServer::Run() {
+  if (!AwaitServe()) return listener_.Reset();
   std::list<Connection> connections;
   while (true) {
     // Reset before the connections are checked: one that ends later makes it readable again.

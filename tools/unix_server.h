@@ -39,7 +39,7 @@ class UnixServer {
   // exist. Fails with kUsage if it is too long for a socket.
   static Result<std::unique_ptr<UnixServer>> Listen(const std::string& path, const Limits& limits,
                                                     Handler handler);
-  // Starts to answer. Called once.
+  // Starts to answer. Cannot fail.
   void Serve();
   // Stops accepting, waits for running handlers, and sends as much of their answers as can be sent
   // without waiting. Does not remove the socket file.
@@ -52,12 +52,14 @@ class UnixServer {
       : limits_(limits), handler_(std::move(handler)) {}
   Status Start(const std::string& path);
   void Run();
+  bool AwaitServe() const;
   void Accept(std::list<Connection>& connections);
   void Answer(UniqueFd fd) const;
 
   const Limits limits_;
   const Handler handler_;
   UniqueFd stop_;   // eventfd; readable once the server stops
+  UniqueFd serve_;  // eventfd; readable once it is to answer
   UniqueFd ended_;  // eventfd; written when a connection has ended
   UniqueFd listener_;
   bool short_of_descriptors_ = false;  // used by the accepting thread only

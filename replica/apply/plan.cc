@@ -55,18 +55,34 @@ Status Plan::Collect(const std::vector<std::shared_ptr<Stage>>& stages) {
   return {};
 }
 
-void Plan::NoteBrokenOff(const Stage& stage, uint64_t first) {
-  const uint64_t resumed_at = stage.resumed_at();
-  if (resumed_at == 0) return;
-  BrokenOff broken_off{first, first, {}};
-  uint64_t sequence = 0;
-  for (const Outline* outline : stage.Outlines()) {
-    if (sequence++ < resumed_at) {
-      broken_off.end += outline->record_count;
-      continue;
-    }
+std::unordered_set<ObjectId> Plan::NamedAgain(std::span<const Outline* const> attempt) {
+  std::unordered_set<ObjectId> objects;
+  for (const Outline* outline : attempt) {
     for (const Outline::Object& record : outline->objects) {
-      if (record.again) broken_off.named_again.insert(record.object);
+      if (record.again) objects.insert(record.object);
+    }
+  }
+  return objects;
+}
+
+void Plan::NoteBrokenOff(const Stage& stage, uint64_t first) {
+  const std::vector<uint64_t> attempts = stage.resumed_at();
+  if (attempts.empty()) return;
+  const std::vector<const Outline*> outlines = stage.Outlines();
+  const std::span<const Outline* const> all(outlines);
+  BrokenOff broken_off;
+  broken_off.first = broken_off.end = first;
+  size_t from = 0;
+  for (size_t i = 0; i < attempts.size(); ++i) {
+    for (; from < attempts[i]; ++from) broken_off.end += all[from]->record_count;
+    const size_t end = i + 1 < attempts.size() ? attempts[i + 1] : all.size();
+    const auto attempt = all.subspan(from, end - from);
+    broken_off.named_again = NamedAgain(attempt);
+    for (const Outline* outline : attempt) {
+      for (const Outline::Object& record : outline->objects) {
+        if (broken_off.named_again.contains(record.object)) continue;
+        broken_off.sent_anew[record.object] = broken_off.end;
+      }
     }
   }
   broken_off_.push_back(std::move(broken_off));
@@ -74,7 +90,10 @@ void Plan::NoteBrokenOff(const Stage& stage, uint64_t first) {
 
 bool Plan::IsVoid(ObjectId object, uint64_t position) const {
   return std::ranges::any_of(broken_off_, [&](const BrokenOff& part) {
-    return position >= part.first && position < part.end && !part.named_again.contains(object);
+    if (position < part.first || position >= part.end) return false;
+    if (!part.named_again.contains(object)) return true;
+    const auto anew = part.sent_anew.find(object);
+    return anew != part.sent_anew.end() && position < anew->second;
   });
 }
 

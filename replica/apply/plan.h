@@ -9,6 +9,7 @@
 #include <limits>
 #include <memory>
 #include <optional>
+#include <span>
 #include <unordered_map>
 #include <unordered_set>
 #include <vector>
@@ -98,16 +99,19 @@ class Plan {
  private:
   enum class Life : uint8_t { kUnknown, kVisiting, kAlive, kDead };
 
-  // The records of a stage before it was gone on with. They count for the objects that the last
-  // attempt named again.
+  // The records of a stage before it was last gone on with. They count for the objects that the
+  // last attempt named again, from the last attempt on that did not name the object again but sent
+  // it.
   struct BrokenOff {
     uint64_t first = 0;  // positions
     uint64_t end = 0;
     std::unordered_set<ObjectId> named_again;
+    std::unordered_map<ObjectId, uint64_t> sent_anew;  // where that attempt begins
   };
 
   Plan(Catalog& catalog, uint64_t largest_file) : catalog_(catalog), largest_file_(largest_file) {}
   void NoteBrokenOff(const Stage& stage, uint64_t first);
+  static std::unordered_set<ObjectId> NamedAgain(std::span<const Outline* const> attempt);
   bool IsVoid(ObjectId object, uint64_t position) const;
   Status Collect(const std::vector<std::shared_ptr<Stage>>& stages);
   Status Collect(const Stage& stage, uint64_t& position);

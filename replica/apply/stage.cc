@@ -271,7 +271,7 @@ Status Stage::CheckCompleteLocked(uint64_t chunk_count, uint64_t digest) const {
                      EBADMSG);
   }
   std::vector<uint64_t> checksums;
-  for (auto frame = frames_.lower_bound(resumed_at_); frame != frames_.end(); ++frame) {
+  for (auto frame = frames_.lower_bound(LastResumedAt()); frame != frames_.end(); ++frame) {
     checksums.push_back(frame->second.received_checksum);
   }
   if (DigestOf(checksums) != digest) {
@@ -312,7 +312,7 @@ uint64_t Stage::chunk_count() const {
   return frames_.size();
 }
 
-uint64_t Stage::resumed_at() const {
+std::vector<uint64_t> Stage::resumed_at() const {
   MutexLock lock(mutex_);
   return resumed_at_;
 }

@@ -149,8 +149,8 @@ class Stage {
   CommitRecord commit_record() const;
 
   uint64_t chunk_count() const;
-  // Returns the first chunk since the stage was last gone on with; 0 if it never was.
-  uint64_t resumed_at() const;
+  // Returns, for each time the stage was gone on with, the first chunk that came then.
+  std::vector<uint64_t> resumed_at() const;
   uint64_t file_bytes() const;
   // Returns the records of a chunk. Requires that the stage has `sequence`.
   Result<std::vector<Record>> Read(uint64_t sequence) const;
@@ -181,6 +181,9 @@ class Stage {
   // Returns how many chunks form a whole beginning of the file, and where it ends.
   std::pair<uint64_t, uint64_t> WholeBeginning() const REQUIRES(mutex_);
   void ForgetEntries() REQUIRES(mutex_);
+  uint64_t LastResumedAt() const REQUIRES(mutex_) {
+    return resumed_at_.empty() ? 0 : resumed_at_.back();
+  }
   // Replaces the stage's file by a spare file. Returns ENOSPC if there is none, or `bytes` do not
   // fit.
   Status TakeSpare(uint64_t bytes) REQUIRES(mutex_);
@@ -218,8 +221,8 @@ class Stage {
   bool removed_ GUARDED_BY(mutex_) = false;
   CutId attempt_ GUARDED_BY(mutex_);  // whose chunks are taken
   uint64_t end_ GUARDED_BY(mutex_) = 0;
-  // The first chunk since the stage was last gone on with, and where its frame may begin.
-  uint64_t resumed_at_ GUARDED_BY(mutex_) = 0;
+  std::vector<uint64_t> resumed_at_ GUARDED_BY(mutex_);
+  // Where the first frame of a chunk may begin that came since.
   uint64_t resumed_end_ GUARDED_BY(mutex_) = 0;
   bool holds_room_ GUARDED_BY(mutex_) = false;
   bool is_spare_ GUARDED_BY(mutex_) = false;

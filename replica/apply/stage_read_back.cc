@@ -119,7 +119,7 @@ Status Stage::ReadFrame(const Header& header, uint64_t payload_at, const std::st
           frames_.size() != header.sequence || !payload.empty()) {
         return MakeError(ErrorKind::kCorrupt, Named("read", "gone on with at a wrong place"));
       }
-      resumed_at_ = header.sequence;
+      resumed_at_.push_back(header.sequence);
       resumed_end_ = end_;
       ForgetEntries();
       return {};

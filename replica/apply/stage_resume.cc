@@ -30,7 +30,7 @@ Result<std::optional<uint64_t>> Stage::Resume(CutId attempt) {
   Header header = Header::For(kResumeFrame, "");
   header.sequence = chunks;
   RETURN_IF_ERROR(WriteFrame(header, ""));
-  resumed_at_ = chunks;
+  resumed_at_.push_back(chunks);
   resumed_end_ = end_;
   ForgetEntries();
   return chunks;
@@ -41,12 +41,12 @@ Result<std::optional<uint64_t>> Stage::Resume(CutId attempt) {
 std::pair<uint64_t, uint64_t> Stage::WholeBeginning() const {
   std::vector<std::pair<uint64_t, uint64_t>> ends;  // of the frames: place, and sequence
   for (const auto& [sequence, frame] : frames_) {
-    if (sequence >= resumed_at_) ends.emplace_back(frame.offset + frame.size, sequence);
+    if (sequence >= LastResumedAt()) ends.emplace_back(frame.offset + frame.size, sequence);
   }
   std::ranges::sort(ends);
-  std::pair<uint64_t, uint64_t> whole(resumed_at_, resumed_end_);
-  uint64_t count = resumed_at_;
-  uint64_t beyond = resumed_at_;
+  std::pair<uint64_t, uint64_t> whole(LastResumedAt(), resumed_end_);
+  uint64_t count = whole.first;
+  uint64_t beyond = whole.first;
   for (const auto& [end, sequence] : ends) {
     ++count;
     beyond = std::max(beyond, sequence + 1);

@@ -61,6 +61,12 @@ StagedIndex::StagedIndex(const std::vector<const Outline*>& outlines) {
   ranges_.shrink_to_fit();
 }
 
+uint64_t StagedIndex::content_bytes() const {
+  uint64_t bytes = 0;
+  for (const ByteRange& range : ranges_) bytes += range.length();
+  return bytes;
+}
+
 StagedObject StagedIndex::Find(ObjectId object, size_t most_ranges) const {
   const auto found = std::ranges::lower_bound(objects_, object, {}, &Object::id);
   if (found == objects_.end() || found->id != object) return {};

@@ -19,6 +19,8 @@ class StagedIndex {
   // `outlines` are in order of sequence. They are not used afterwards.
   explicit StagedIndex(const std::vector<const Outline*>& outlines);
 
+  // Returns the bytes of content that count.
+  uint64_t content_bytes() const;
   // At most `most_ranges` of its ranges are returned.
   StagedObject Find(ObjectId object, size_t most_ranges) const;
 

@@ -60,12 +60,17 @@ std::optional<Resumed> StageTaker::TryResume(const Begin& begin) {
   const auto chunks = stage->Resume(begin.stage);
   if (!chunks) LogWarning("volume {}: {}", place_.name(), chunks.error().ToString());
   if (!chunks || chunks->value_or(0) == 0) return std::nullopt;
+  // What is void counts neither as records nor as content.
   uint64_t records = 0;
   const std::vector<const Outline*> outlines = stage->Outlines();
-  for (const Outline* outline : outlines) records += outline->record_count;
+  for (const Outline* outline : outlines) {
+    records += outline->data.size();
+    for (const Outline::Object& object : outline->objects) records += object.again ? 0 : 1;
+  }
+  auto index = std::make_shared<const StagedIndex>(outlines);
   records_ = records;
-  content_ = stage->content().bytes();
-  slot_.PassOn(begin.stage, std::make_shared<const StagedIndex>(outlines));
+  content_ = std::min(stage->content().bytes(), index->content_bytes());
+  slot_.PassOn(begin.stage, std::move(index));
   LogInfo("volume {}: going on with a change set of which {} bytes of content are here",
           place_.name(), content_.load());
   return Resumed{**chunks, stage->origin().begun_ns};

@@ -9,13 +9,13 @@
 
 namespace tandem::replica {
 
-Result<LifeId> LifeOf(int directory_fd) {
+LifeId LifeOf(int directory_fd) {
   std::ifstream file("/proc/sys/kernel/random/boot_id");
   std::string boot;
-  if (!std::getline(file, boot)) return ErrnoError(EIO, "read this machine's boot id");
-  ASSIGN_OR_RETURN(const std::string mount, meta::MountIdentityOf(directory_fd));
-  if (mount.ends_with('?')) return LifeId::Random();  // may be the id of an earlier mount
-  const std::string both = boot + "/" + mount;
+  const auto mount = meta::MountIdentityOf(directory_fd);
+  // An identity with a question mark may be that of an earlier mount.
+  if (!std::getline(file, boot) || !mount || mount->ends_with('?')) return LifeId::Random();
+  const std::string both = boot + "/" + *mount;
   const XXH128_hash_t hash = XXH3_128bits(both.data(), both.size());
   return LifeId(hash.high64, hash.low64);
 }

@@ -96,7 +96,7 @@ Status VolumePlace::OpenDirectories() {
   ASSIGN_OR_RETURN(hold_fd_, OpenBeneath(stage_fd_.get(), kHoldName, O_RDONLY | O_DIRECTORY));
   DropDefaultAcl(hold_fd_.get());
   largest_file_ = LargestFileIn(hold_fd_.get());
-  ASSIGN_OR_RETURN(life_, LifeOf(stage_fd_.get()));
+  life_ = LifeOf(stage_fd_.get());
   ClosePrivateFiles(path_);
   return {};
 }

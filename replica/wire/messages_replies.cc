@@ -248,6 +248,7 @@ Result<ReplyBody> Read(WireReader& reader, const wire::Enrolled& table) {
 }
 
 Result<ReplyBody> Read(WireReader&, const wire::Resumed& table) {
+  if (table.begun_ns() < 0 || table.chunks() >= kMaxChunks) return Malformed("an impossible stage");
   return Resumed{table.chunks(), table.begun_ns()};
 }
 

@@ -192,8 +192,9 @@ TEST(Messages, RepliesSurviveTheWire) {
   EXPECT_EQ(enrolled.authority, "authority");
   EXPECT_EQ(enrolled.name, "a/host");
   EXPECT_TRUE(enrolled.must_renew);
-  EXPECT_EQ(RoundTripReply(Resumed{3, -4}).chunks, 3u);
-  EXPECT_EQ(RoundTripReply(Resumed{3, -4}).begun_ns, -4);
+  EXPECT_EQ(RoundTripReply(Resumed{3, 4}).chunks, 3u);
+  EXPECT_EQ(RoundTripReply(Resumed{3, 4}).begun_ns, 4);
+  EXPECT_FALSE(DecodeReply(EncodeReply({ReplyCode::kOk, "", {}, Resumed{3, -1}})));
   const auto staged = RoundTripReply(StagedObjects{{{true, 5, {{1, 2}, {4, 8}}}, {}}});
   ASSERT_EQ(staged.objects.size(), 2u);
   EXPECT_TRUE(staged.objects[0].known);

@@ -164,6 +164,22 @@ TEST_F(ProtocolResume, NamedAgainInTheLastAttemptAlone) {
   EXPECT_EQ(Content("f"), "content");
 }
 
+// An attempt that sent the object anew, and not as a whole, is the end of what came before.
+TEST_F(ProtocolResume, NamedAgainIsWhatTheLastAttemptThatSentItHas) {
+  ASSERT_EQ(client_.Ship(NewFile(kFile, "f", "content")).code, ReplyCode::kOk);
+  ASSERT_FALSE(BeginAgain());
+  ASSERT_EQ(Send({ObjectRecord{kFile, true, true, FileOf(7)}, Overwrite("cont")}), ReplyCode::kOk);
+  ASSERT_TRUE(BeginAgain());
+  ASSERT_EQ(Send({ObjectRecord{kFile, false, false, FileOf(7)}}), ReplyCode::kOk);
+  ASSERT_TRUE(BeginAgain());
+  ASSERT_EQ(Send({Again(kFile, 7)}), ReplyCode::kOk);
+  ASSERT_EQ(client_.Finish(client_.NextCut()).code, ReplyCode::kOk);
+  EXPECT_EQ(Content("f"), "content");
+  Restart();
+  ASSERT_EQ(client_.Greet().code, ReplyCode::kOk);
+  EXPECT_EQ(Content("f"), "content");
+}
+
 TEST_F(ProtocolResume, WhatWasBrokenOffAtOnceIsBegunAnew) {
   ASSERT_FALSE(BeginAgain());
   EXPECT_FALSE(BeginAgain());
