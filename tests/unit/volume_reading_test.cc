@@ -78,19 +78,28 @@ TEST_F(Protocol, AListingOfTheDiskGoesUpToANameAndHasDigests) {
   std::ofstream(tree + "empty").flush();
 
   List ask{kRootObject, Origin::kDisk, "a", true, "large", 4096, {512, HashAlgorithm::kMd5}};
-  const auto listing = std::get<Listing>(client_.Ask(ask).body);
-  EXPECT_FALSE(listing.more);
+  // A page ends early where the machine is slow.
+  const auto list_all = [&] {
+    std::vector<Listed> entries;
+    for (List page = ask;;) {
+      const auto listing = std::get<Listing>(client_.Ask(page).body);
+      entries.insert(entries.end(), listing.entries.begin(), listing.entries.end());
+      if (!listing.more) return entries;
+      page.after = entries.back().name;
+    }
+  };
+  const std::vector<Listed> entries = list_all();
   std::vector<std::string> names;
-  for (const Listed& listed : listing.entries) names.push_back(listed.name);
-  EXPECT_EQ(names, (std::vector<std::string>{"directory", "empty", "f", "g", "large"}));
+  for (const Listed& listed : entries) names.push_back(listed.name);
+  ASSERT_EQ(names, (std::vector<std::string>{"directory", "empty", "f", "g", "large"}));
   auto hasher = Hasher::Create(HashAlgorithm::kMd5).value();
   hasher->Update("content");
-  EXPECT_EQ(listing.entries[2].digests, hasher->Finish());
-  EXPECT_EQ(listing.entries[3].digests.size(), DigestSize(HashAlgorithm::kMd5));
-  for (const size_t without : {0, 1, 4}) EXPECT_EQ(listing.entries[without].digests, "");
+  EXPECT_EQ(entries[2].digests, hasher->Finish());
+  EXPECT_EQ(entries[3].digests.size(), DigestSize(HashAlgorithm::kMd5));
+  for (const size_t without : {0, 1, 4}) EXPECT_EQ(entries[without].digests, "");
 
   ask.digests_up_to = 0;
-  EXPECT_EQ(std::get<Listing>(client_.Ask(ask).body).entries[2].digests, "");
+  EXPECT_EQ(list_all()[2].digests, "");
 }
 
 TEST_F(Protocol, ListingALargeDirectoryPageByPageSeesWhatChangesMeanwhile) {
