@@ -111,7 +111,9 @@ Result<XattrNames> WriteXattrs(int fd, const meta::Xattrs& now, const meta::Xatt
   return left;
 }
 
-Result<meta::Attributes> ReadWithoutOwnLabels(int fd, const meta::Xattrs& wanted) {
+Result<meta::Attributes> ReadWithoutOwnLabels(int fd, const meta::Xattrs& wanted,
+                                              XattrsNow xattrs_now = XattrsNow::kUnknown) {
+  if (xattrs_now == XattrsNow::kNone) return ReadWithRights(fd, meta::WithXattrs::kNo);
   ASSIGN_OR_RETURN(meta::Attributes now, ReadWithRights(fd, meta::WithXattrs::kYes));
   LeaveOutOwnLabels(now.xattrs, wanted);
   return now;
@@ -149,8 +151,23 @@ std::string Notices::ToString() const {
   return text;
 }
 
-Result<XattrNames> WriteAttributes(int fd, const meta::Attributes& attributes, Notices& notices) {
-  ASSIGN_OR_RETURN(const meta::Attributes now, ReadWithoutOwnLabels(fd, attributes.xattrs));
+std::string Joined(const XattrNames& names) {
+  std::string joined;
+  for (const std::string& name : names) joined += (joined.empty() ? "" : " ") + name;
+  return joined;
+}
+
+mode_t FirstModeOf(const meta::Attributes& attributes) {
+  static const uid_t uid = geteuid();
+  static const gid_t gid = getegid();
+  const bool is_ours = attributes.uid == uid && attributes.gid == gid;
+  return is_ours && attributes.xattrs.empty() ? attributes.permissions & 0777 : 0600;
+}
+
+Result<XattrNames> WriteAttributes(int fd, const meta::Attributes& attributes, Notices& notices,
+                                   XattrsNow xattrs_now) {
+  ASSIGN_OR_RETURN(const meta::Attributes now,
+                   ReadWithoutOwnLabels(fd, attributes.xattrs, xattrs_now));
   RETURN_IF_ERROR(WriteOwner(fd, now, attributes, notices));
   const bool gave_away = now.uid != attributes.uid || now.gid != attributes.gid;
   XattrNames unset;

@@ -1,6 +1,7 @@
 #include "replica/apply/block_digests.h"
 
 #include <algorithm>
+#include <span>
 
 #include "replica/apply/tuning.h"
 #include "replica/wire/chunk_payload.h"
@@ -24,7 +25,7 @@ constexpr char kRekey[] = "UPDATE OR REPLACE digest SET object = ?2 WHERE object
 
 int64_t Signed(uint64_t value) { return static_cast<int64_t>(value); }
 
-std::string Pack(const std::vector<uint64_t>& digests) {
+std::string Pack(std::span<const uint64_t> digests) {
   Packer packer;
   for (const uint64_t digest : digests) packer.Number(digest);
   return packer.bytes();
@@ -109,6 +110,18 @@ Result<bool> BlockDigests::IsRestUnknown(ObjectId object) {
 }
 
 // ---- Changing ----------------------------------------------------------------------------------
+
+Status BlockDigests::Add(ObjectId object, const std::vector<Digest>& digests) {
+  const std::span<const Digest> all(digests);
+  for (size_t first = 0; first < all.size(); first += kRunBlocks) {
+    const auto run = all.subspan(first, std::min<size_t>(kRunBlocks, all.size() - first));
+    RETURN_IF_ERROR(put_.Bind(1, object)
+                        .Bind(2, Signed(first / kRunBlocks))
+                        .BindBlob(3, Pack(run))
+                        .Run());
+  }
+  return {};
+}
 
 Status BlockDigests::Set(ObjectId object, uint64_t block, Digest digest) {
   return SetInRun(object, block, block + 1, digest);

@@ -58,7 +58,9 @@ class BlockDigests {
   // Returns whether blocks that no row has are unknown; otherwise they are zeros.
   Result<bool> IsRestUnknown(ObjectId object);
 
-  // Called within a savepoint.
+  // Called within a savepoint, like all that follow.
+  // The digests of a new file, from its first block on. It must have none yet.
+  Status Add(ObjectId object, const std::vector<Digest>& digests);
   Status Set(ObjectId object, uint64_t block, Digest digest);
   // Sets the blocks [first, end) to kZeros or kUnknown. Where that would take a million rows, more
   // may become unknown.

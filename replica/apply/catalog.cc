@@ -304,14 +304,27 @@ Result<Savepoint> Catalog::Begin() {
   return Savepoint::Begin(database_);
 }
 
+Status Catalog::PrepareFor(size_t objects) {
+  return SetCache(std::clamp(objects * kCacheBytesOfObject, cache_bytes_, kMostCacheBytes));
+}
+
+Status Catalog::SetCache(uint64_t bytes) {
+  if (bytes == cache_bytes_) return {};
+  RETURN_IF_ERROR(database_.Execute("PRAGMA cache_size=-" + std::to_string(bytes >> 10)));
+  cache_bytes_ = bytes;
+  return {};
+}
+
 Status Catalog::Keep() {
   if (!database_.InTransaction()) return {};
-  return database_.Execute("COMMIT");
+  RETURN_IF_ERROR(database_.Execute("COMMIT"));
+  return SetCache(kCacheBytes);
 }
 
 void Catalog::Discard() {
   // If it fails, SQLite has already rolled back.
   if (database_.InTransaction()) (void)database_.Execute("ROLLBACK");
+  (void)SetCache(kCacheBytes);
 }
 
 void Catalog::ClaimRoom() {
@@ -327,13 +340,23 @@ void Catalog::ClaimRoom() {
 }
 
 Status Catalog::Put(ObjectId object, const CatalogObject& value, Epoch cut) {
-  const meta::Attributes& attributes = value.attributes;
   ASSIGN_OR_RETURN(const auto before, FindBytes(object));
+  if (!before) return Add(object, value, cut);
+  return Write(object, value, *before, cut);
+}
+
+Status Catalog::Add(ObjectId object, const CatalogObject& value, Epoch cut) {
+  ++added_objects_;
+  return Write(object, value, {}, cut);
+}
+
+Status Catalog::Write(ObjectId object, const CatalogObject& value, const ObjectBytes& before,
+                      Epoch cut) {
+  const meta::Attributes& attributes = value.attributes;
   const std::string xattrs = PackXattrs(attributes.xattrs);
-  added_objects_ += before ? 0 : 1;
   added_bytes_ += Signed(BytesOf(attributes.kind, attributes.size) + attributes.link_target.size() +
                          xattrs.size()) -
-                  (before ? Signed(before->content + before->beside) : 0);
+                  Signed(before.content + before.beside);
   return statements_->put.Bind(1, object)
       .Bind(2, static_cast<int64_t>(attributes.kind))
       .Bind(3, value.inode.digest)

@@ -115,7 +115,11 @@ class Catalog {
   // may have undone more than the savepoint, namely everything since the last Keep; Applied() then
   // returns the cut that is left.
   Result<Savepoint> Begin();
+  // Takes memory for so many objects that will change before the next Keep or Discard.
+  Status PrepareFor(size_t objects);
   Status Put(ObjectId object, const CatalogObject& value, Epoch cut);
+  // Like Put, of an object that is not in the catalog: that need not be looked up.
+  Status Add(ObjectId object, const CatalogObject& value, Epoch cut);
   // Removes the object and the names in it.
   Status Remove(ObjectId object);
   Status RemoveNamesIn(ObjectId directory);
@@ -144,8 +148,11 @@ class Catalog {
  private:
   struct Statements;
   tl::unexpected<Error> Damaged(const std::string& table) const;
+  Status SetCache(uint64_t bytes);
+  Status Write(ObjectId object, const CatalogObject& value, const ObjectBytes& before, Epoch cut);
   Catalog(Database database, std::unique_ptr<Statements> statements);
 
+  uint64_t cache_bytes_ = kCacheBytes;
   // Declared before database_ and so closed after it: closing it drops SQLite's locks.
   UniqueFd file_;
   // What the open savepoint has added to the table `total` so far.

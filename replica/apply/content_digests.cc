@@ -147,12 +147,12 @@ Result<uint64_t> ContentDigests::SizeOf(ObjectId object) {
   return size->second;
 }
 
-Status ContentDigests::Begin(ObjectId object) {
+Status ContentDigests::Begin(ObjectId object, bool is_new) {
   if (current_.object == object) DropCurrent();
   renewed_.erase(object);
   mismatched_.erase(object);
   sizes_[object] = 0;
-  return table_.Clear(object);
+  return is_new ? Status() : table_.Clear(object);
 }
 
 Status ContentDigests::Write(ObjectId object, uint64_t offset, std::string_view bytes,

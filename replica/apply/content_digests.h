@@ -30,8 +30,9 @@ class ContentDigests {
 
   explicit ContentDigests(Catalog& catalog) : catalog_(catalog), table_(catalog.digests()) {}
 
-  // The object begins anew: it is an empty file, or no file.
-  Status Begin(ObjectId object);
+  // The object begins anew: it is an empty file, or no file. `is_new`: the catalog does not have it
+  // yet.
+  Status Begin(ObjectId object, bool is_new = false);
   Status Write(ObjectId object, uint64_t offset, std::string_view bytes, const Opener& open);
   // What lies beyond the file's end does not count.
   Status PunchHole(ObjectId object, uint64_t offset, uint64_t length, const Opener& open);

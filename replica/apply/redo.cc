@@ -127,8 +127,7 @@ Status RedoState::WriteAttributes(ObjectId object, int fd, const meta::Attribute
   if (!place.may_set_special) withheld = WithholdSpecial(permitted.emplace(attributes));
   ASSIGN_OR_RETURN(const XattrNames unset,
                    replica::WriteAttributes(fd, permitted ? *permitted : attributes, notices));
-  std::string names;
-  for (const std::string& name : unset) names += (names.empty() ? "" : " ") + name;
+  const std::string names = Joined(unset);
   // A new object has no row that would have to go.
   if (names.empty() && withheld.empty() && plan.IsNew(object)) return {};
   return place.catalog.lacking().Note(object, names, withheld);
@@ -180,6 +179,7 @@ Result<AppliedCut> Redo(const RedoPlace& place, const std::vector<std::shared_pt
   // not bring. kNewestEpoch makes the source compare it in any case.
   const bool of_no_moment = commit.cut.epoch == Epoch();
   RedoState state(place, *plan, notices, of_no_moment ? kNewestEpoch : commit.cut.epoch);
+  RETURN_IF_ERROR(place.catalog.PrepareFor(plan->objects().size()));
   ASSIGN_OR_RETURN(Savepoint part, place.catalog.Begin());
   RETURN_IF_ERROR(Arrange(state, stages));
   RETURN_IF_ERROR(RecordEntries(state));

@@ -10,6 +10,7 @@
 #include "meta/base/log.h"
 #include "meta/base/printable.h"
 #include "replica/apply/file_data.h"
+#include "replica/apply/redo_bulk.h"
 #include "replica/apply/removal.h"
 #include "replica/apply/spare_objects.h"
 #include "replica/apply/special_attributes.h"
@@ -24,30 +25,32 @@ Error TooLarge(uint64_t size, uint64_t largest) {
                    " bytes (the largest on this filesystem is " + std::to_string(largest) + ")");
 }
 
-// Returns the mode that a new file is made with: its own if nobody gets a right by that which the
-// finished file does not give, so that it need not be set later.
-mode_t FirstModeOf(const meta::Attributes& attributes) {
-  const bool is_ours = attributes.uid == geteuid() && attributes.gid == getegid();
-  return is_ours && attributes.xattrs.empty() ? attributes.permissions & 0777 : 0600;
-}
-
 }  // namespace
 
 Status ContentWriter::Run(const std::vector<std::shared_ptr<Stage>>& stages) {
   ASSIGN_OR_RETURN(const uint64_t damaged, state_.place.catalog.damaged().Count());
   some_are_damaged_ = damaged > 0;
   if (some_are_damaged_) digests_.NoteRenewed();
+  BulkMaker bulk(state_, [this](const Record& record, uint64_t at) { return Take(record, at); });
   uint64_t position = 1;
   for (const auto& stage : stages) {
     stage_ = stage.get();
     for (uint64_t sequence = 0; sequence < stage->chunk_count(); ++sequence) {
-      ASSIGN_OR_RETURN(const std::vector<Record> records, stage->Read(sequence));
-      for (const Record& record : records) {
+      ASSIGN_OR_RETURN(std::vector<Record> read, stage->Read(sequence));
+      const auto records = std::make_shared<const std::vector<Record>>(std::move(read));
+      for (size_t i = 0; i < records->size();) {
         RETURN_IF_ERROR(state_.CheckStopping());
-        RETURN_IF_ERROR(Take(record, position++));
+        ASSIGN_OR_RETURN(size_t taken, bulk.Take(records, i, position));
+        if (taken == 0) {
+          RETURN_IF_ERROR(Take((*records)[i], position));
+          taken = 1;
+        }
+        i += taken;
+        position += taken;
       }
     }
   }
+  RETURN_IF_ERROR(bulk.Finish());
   for (const auto& [object, planned] : state_.plan.objects()) {
     const bool too_large = planned.shortfall == Plan::Shortfall::kTooLarge;
     if (!too_large || planned.fate == Plan::Fate::kDrop) continue;
@@ -123,7 +126,9 @@ bool ContentWriter::ComesAsFile(const Plan::Object& planned) const {
 
 Status ContentWriter::Take(const ObjectRecord& record, const Plan::Object& planned,
                            uint64_t position) {
-  if (position == planned.whole) RETURN_IF_ERROR(digests_.Begin(record.object));
+  if (position == planned.whole) {
+    RETURN_IF_ERROR(digests_.Begin(record.object, planned.fate == Plan::Fate::kCreate));
+  }
   if (position == planned.whole && ComesAsFile(planned)) {
     RETURN_IF_ERROR(MoveIn(record.object, planned.file, record.attributes));
   } else if (position == planned.whole) {

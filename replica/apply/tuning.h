@@ -25,6 +25,12 @@ inline constexpr uint64_t kMaxDigestRows = 1 << 17;
 // Damaged ranges that are remembered of an object: more are merged.
 inline constexpr size_t kMaxDamagedRanges = 64;
 
+// What SQLite may keep of the database in memory: usually, while a redo changes many objects, and
+// for each of these.
+inline constexpr uint64_t kCacheBytes = 2 << 20;
+inline constexpr uint64_t kMostCacheBytes = 32 << 20;
+inline constexpr uint64_t kCacheBytesOfObject = 600;
+
 // ---- Room: room.h, stage.h, spare_objects.h -----------------------------------------------------
 
 // What the catalog takes for an object, and how much of that the catalog has claimed in advance.
@@ -49,6 +55,17 @@ inline constexpr size_t kMaxTreeDepth = 1 << 20;
 inline constexpr int kMaxShownDepth = 4096;
 // Paths with changes by other programs that are remembered.
 inline constexpr size_t kMaxForeignPaths = 1000;
+
+// ---- New files made in threads: redo_bulk.h ------------------------------------------------------
+
+// Objects of a redo from which on it pays; the largest such file; the files and bytes that are
+// handed over at a time; how often that is done before the first is waited for; threads of one redo.
+inline constexpr size_t kBulkFrom = 64;
+inline constexpr uint64_t kBulkFileBytes = 512 << 10;
+inline constexpr size_t kBulkBatchFiles = 256;
+inline constexpr uint64_t kBulkBatchBytes = 512 << 10;
+inline constexpr size_t kBulkBatches = 16;
+inline constexpr int kMostFileMakers = 3;
 
 // ---- Content: file_data.h, staged_files.h -------------------------------------------------------
 

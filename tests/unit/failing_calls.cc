@@ -19,6 +19,7 @@ namespace {
 
 std::atomic<int> syncs_left = 0;
 std::atomic<int> markers_left = 0;
+std::atomic<const char*> without_times = nullptr;
 std::atomic<const char*> forbidden_names = "";
 std::atomic<int> marker_error = 0;
 
@@ -33,10 +34,20 @@ void WaitIfHeld(Held call) {
   HoldingOf(call).wait(Holding::kNow);
 }
 
-bool IsStage(int fd) {
+bool PathEndsWith(int fd, std::string_view end) {
   char path[PATH_MAX] = {};
   const ssize_t length = readlink(("/proc/self/fd/" + std::to_string(fd)).c_str(), path, PATH_MAX);
-  return length > 0 && std::string_view(path, static_cast<size_t>(length)).ends_with(".stage");
+  return length > 0 && std::string_view(path, static_cast<size_t>(length)).ends_with(end);
+}
+
+bool IsStage(int fd) { return PathEndsWith(fd, ".stage"); }
+
+bool IsWithoutTimes(int fd) {
+  const char* name = without_times;
+  if (name == nullptr || !PathEndsWith(fd, name)) return false;
+  if (!without_times.compare_exchange_strong(name, nullptr)) return false;
+  errno = EIO;
+  return true;
 }
 
 // The call that takes it from one to none fails.
@@ -60,6 +71,7 @@ bool IsForbidden(const char* name) {
 
 void FailSync(int nth) { syncs_left = nth; }
 void FailMarker(int nth) { markers_left = nth; }
+void FailTimesOf(const char* name) { without_times = name; }
 void ForbidNames(const char* beginning) { forbidden_names = beginning; }
 void RefuseMarkers(int error) { marker_error = error; }
 void Hold(Held call) { HoldingOf(call) = Holding::kNext; }
@@ -68,7 +80,7 @@ void Release(Held call) {
   HoldingOf(call) = Holding::kNo;
   HoldingOf(call).notify_all();
 }
-bool HasFailed() { return syncs_left == 0 && markers_left == 0; }
+bool HasFailed() { return syncs_left == 0 && markers_left == 0 && without_times == nullptr; }
 
 }  // namespace tandem::test
 
@@ -101,6 +113,11 @@ int renameat2(int from_fd, const char* from, int to_fd, const char* to, unsigned
 int mkdirat(int fd, const char* name, mode_t mode) noexcept {
   if (tandem::test::IsForbidden(name)) return -1;
   return static_cast<int>(syscall(SYS_mkdirat, fd, name, mode));
+}
+
+int utimensat(int fd, const char* name, const timespec times[2], int flags) noexcept {
+  if (tandem::test::IsWithoutTimes(fd)) return -1;
+  return static_cast<int>(syscall(SYS_utimensat, fd, name, times, flags));
 }
 
 // Only the creating of files is forbidden.

@@ -10,6 +10,8 @@ namespace tandem::test {
 void FailSync(int nth);
 // The nth renameat2(2) to the name `applied` from now on.
 void FailMarker(int nth);
+// The next utimensat(2) of a file of that name; the name is borrowed.
+void FailTimesOf(const char* name);
 // From now on no object can be moved to a name that begins with this (EILSEQ); "": any can.
 void ForbidNames(const char* beginning);
 // Each renameat2(2) to the name `applied` from now on, with this error; 0: none any more.

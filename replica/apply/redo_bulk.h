@@ -1,0 +1,55 @@
+// Makes the new small files of a redo in a FileMaker's threads: a part of the step `content`
+// (replica/apply/redo.h) that a first copy is mostly made of. It takes files that are made at their
+// only name, in a new directory, with all their content in one record; everything else, and a file
+// that could not be made, is left to the ContentWriter, which works object by object.
+//
+// One thread.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "replica/apply/file_maker.h"
+#include "replica/apply/redo.h"
+
+namespace tandem::replica {
+
+class BulkMaker {
+ public:
+  using Records = std::shared_ptr<const std::vector<Record>>;
+  // Redoes a record, which is at that position in the stages, in the ordinary way.
+  using TakeRecord = std::function<Status(const Record& record, uint64_t position)>;
+
+  BulkMaker(RedoState& state, TakeRecord take_record);
+
+  // Takes the file that begins with the record `index` of the chunk, if it is such a file. Returns
+  // how many records describe it; 0: it is not taken.
+  Result<size_t> Take(const Records& chunk, size_t index, uint64_t position);
+  // Waits until all that was taken is made.
+  Status Finish();
+
+ private:
+  using Batch = FileMaker::Batch;
+
+  // Returns how many records describe the file, or 0.
+  size_t RecordsOf(const std::vector<Record>& records, size_t index, uint64_t position) const;
+  // Returns the file's only name, or nullopt if it is not to be made at once.
+  Result<std::optional<EntryKey>> PlaceOf(ObjectId object);
+  // Returns null if the directory is not there.
+  Result<std::shared_ptr<FileMaker::Directory>> Open(ObjectId directory);
+  void HandOver();
+  Status TakeBack(size_t batches_left);
+  Status Settle(Batch& batch);
+
+  RedoState& state_;
+  const TakeRecord take_record_;
+  bool enabled_ = false;
+  std::unique_ptr<Batch> batch_;  // being filled
+  ObjectId directory_id_;
+  std::shared_ptr<FileMaker::Directory> directory_;  // of the last file
+  std::unique_ptr<FileMaker> maker_;                 // started with the first batch
+};
+
+}  // namespace tandem::replica
