@@ -157,7 +157,7 @@ TEST_F(Containment, Invariant5LinksSwappedIntoTheTreeWhileCutsAreAppliedLeadNowh
   Swap swap(scratch_.path() + "/swap");
   std::mt19937 random(1);
   const auto name = [&random] { return "n" + std::to_string(random() % 12); };
-  for (int round = 0; round < 20 || (attacks_ < kAttacks && round < 200); ++round) {
+  for (int round = 0; round < 20 || (attacks_ < kAttacks && round < 2000); ++round) {
     for (int i = 0; i < 10; ++i) model_.Mutate(random_);
     CutUnderAttack([&] {
       const bool deep = random() % 2 == 0;
@@ -198,7 +198,7 @@ TEST_F(Containment, Invariant5LinksSwappedIntoTheStageWhileCutsAreAppliedLeadNow
         return stdfs::create_hard_link(Outside("n1"), at);
     }
   };
-  for (int round = 0; round < 20 || (attacks_ < kAttacks && round < 200); ++round) {
+  for (int round = 0; round < 20 || (attacks_ < kAttacks && round < 2000); ++round) {
     for (int i = 0; i < 10; ++i) model_.Mutate(random_);
     CutUnderAttack([&] {
       const std::string stage = Volume("stage");
