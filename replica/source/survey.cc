@@ -1,12 +1,9 @@
 #include "replica/source/survey.h"
 
-#include <linux/ioprio.h>
-#include <sys/syscall.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <thread>
 
+#include "meta/base/io_priority.h"
 #include "meta/base/printable.h"
 #include "meta/source/directory_names.h"
 #include "replica/hash.h"
@@ -17,11 +14,6 @@ namespace tandem::replica {
 namespace {
 
 using What = VerifyItem::What;
-
-// Of the calling thread. Best effort.
-void UseIdleIo() {
-  (void)syscall(SYS_ioprio_set, IOPRIO_WHO_PROCESS, 0, IOPRIO_PRIO_VALUE(IOPRIO_CLASS_IDLE, 0));
-}
 
 }  // namespace
 
@@ -93,7 +85,7 @@ Status Survey::Run(const PeerSession& session, CondVar::Clock::time_point deadli
 }
 
 void Survey::Work(const PeerSession& session) {
-  if (options_.idle_io) UseIdleIo();
+  if (options_.idle_io) SetIoPriority(IoPriority::kIdle);
   while (auto item = Next()) {
     const Status status =
         item->what == What::kNames ? CompareNames(session, *item) : CompareContent(session, *item);

@@ -1,13 +1,13 @@
 #include "replica/store/scrubber.h"
 
 #include <fcntl.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <ctime>
 #include <exception>
 
+#include "meta/base/io_priority.h"
 #include "meta/base/log.h"
 #include "meta/base/printable.h"
 #include "meta/source/source_tree.h"
@@ -19,18 +19,11 @@
 namespace tandem::replica {
 namespace {
 
-// Idle: takes of the disk what no other program wants. Not every I/O scheduler knows priorities.
-void SetPriority(bool idle) {
-  constexpr int kThisThread = 1;  // with the id 0
-  constexpr int kIdleClass = 3 << 13;
-  (void)syscall(SYS_ioprio_set, kThisThread, 0, idle ? kIdleClass : 0);
-}
-
 // For what others wait for: a redo may want what is locked meanwhile.
 class UsualPriority {
  public:
-  UsualPriority() { SetPriority(/*idle=*/false); }
-  ~UsualPriority() { SetPriority(/*idle=*/true); }
+  UsualPriority() { SetIoPriority(IoPriority::kUsual); }
+  ~UsualPriority() { SetIoPriority(IoPriority::kIdle); }
   UsualPriority(const UsualPriority&) = delete;
 };
 
@@ -84,7 +77,7 @@ void Scrubber::NoteDamage(DamagedObjects::Row row) {
 // ---- Run ---------------------------------------------------------------------------------------
 
 void Scrubber::Run() {
-  SetPriority(/*idle=*/true);
+  SetIoPriority(IoPriority::kIdle);
   Status done;
   try {
     done = ScrubAll();
