@@ -51,10 +51,12 @@ class Frame {
 
  private:
   static constexpr size_t kFirstRoom = 64 << 10;
+  static constexpr size_t kGrowth = 32;
 
   bool Grow() {
-    const size_t room = std::min(size_, std::max(kFirstRoom, 2 * room_));
-    void* const data = std::realloc(data_, room);  // large blocks are not copied: mremap(2)
+    // Room is memory only once bytes have come, and each growth may copy them.
+    const size_t room = std::min(size_, std::max(kFirstRoom, kGrowth * room_));
+    void* const data = std::realloc(data_, room);
     if (data == nullptr) return false;
     data_ = static_cast<char*>(data);
     room_ = room;

@@ -113,6 +113,7 @@ Status StreamReplySocket::ListenOn(const std::string& url) {
   if (code != 0) return NngError(code, what);
   // Streams of another kind refuse the option.
   (void)nng_stream_listener_set_bool(listener->handle, NNG_OPT_TCP_KEEPALIVE, true);
+  (void)nng_stream_listener_set_bool(listener->handle, NNG_OPT_TCP_NODELAY, true);
   (void)nng_stream_listener_set_int(listener->handle, NNG_OPT_IPC_PERMISSIONS,
                                     static_cast<int>(options_.ipc_mode));
   code = nng_stream_listener_listen(listener->handle);

@@ -75,6 +75,8 @@ class StreamRequestSocket final : public RequestSocket {
     }
     // Streams other than TCP refuse this option, and do not need it.
     (void)nng_stream_dialer_set_bool(dialer_, NNG_OPT_TCP_KEEPALIVE, true);
+    // nng's streams set it to false by themselves, its sockets to true.
+    (void)nng_stream_dialer_set_bool(dialer_, NNG_OPT_TCP_NODELAY, true);
     if (const int code = dial_.Open(nullptr, nullptr); code != 0) {
       return NngError(code, "connect to " + url_);
     }
