@@ -5,6 +5,8 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstdlib>
+#include <memory>
 
 #include "meta/base/write_piece.h"
 #include "replica/apply/tuning.h"
@@ -21,6 +23,43 @@ Status WriteFully(int fd, std::string_view bytes, uint64_t offset) {
     offset += static_cast<uint64_t>(written);
   }
   return {};
+}
+
+namespace {
+
+// What direct I/O asks for on every disk: of the offset, the length and the memory.
+constexpr size_t kDirectAlignment = 4096;
+
+struct Free {
+  void operator()(char* memory) const { free(memory); }
+};
+
+// Returns how many bytes were written: whole blocks from the start, or none.
+size_t WriteDirectly(int fd, std::string_view bytes, uint64_t offset) {
+  if (offset % kDirectAlignment != 0 || fcntl(fd, F_SETFL, O_DIRECT) != 0) return 0;
+  // Kept, because the kernel would have to find and clear the memory each time.
+  thread_local const std::unique_ptr<char, Free> buffer(
+      static_cast<char*>(aligned_alloc(kDirectAlignment, kDirectAtATime)));
+  size_t done = 0;
+  const size_t whole = bytes.size() / kDirectAlignment * kDirectAlignment;
+  while (buffer != nullptr && done < whole) {
+    const size_t count = std::min(whole - done, kDirectAtATime);
+    bytes.copy(buffer.get(), count, done);
+    const ssize_t written = pwrite(fd, buffer.get(), count, static_cast<off_t>(offset + done));
+    if (written <= 0) break;
+    done += static_cast<size_t>(written);
+    if (done % kDirectAlignment != 0) break;
+  }
+  (void)fcntl(fd, F_SETFL, 0);
+  return done;
+}
+
+}  // namespace
+
+Status WritePastCache(int fd, std::string_view bytes, uint64_t offset) {
+  const size_t done = WriteDirectly(fd, bytes, offset);
+  // Also what failed: the error is that of an ordinary write, if there is one.
+  return WriteFully(fd, bytes.substr(done), offset + done);
 }
 
 Result<std::string> ReadUpTo(int fd, uint64_t offset, uint64_t length) {

@@ -54,7 +54,8 @@ Result<bool> StagedFiles::TakeOne(DataRecord& record, uint64_t sequence) {
     RETURN_IF_ERROR(PunchHole(fd.get(), record.offset, record.length));
     record.checksum = ContentDigests::kStagedHole;
   } else {
-    RETURN_IF_ERROR(WriteFully(fd.get(), record.bytes, record.offset));
+    const auto write = record.length >= kDirectFrom ? WritePastCache : WriteFully;
+    RETURN_IF_ERROR(write(fd.get(), record.bytes, record.offset));
     // The disk begins at once: when the stage is synced, most of it has been written.
     (void)sync_file_range(fd.get(), static_cast<off_t>(record.offset),
                           static_cast<off_t>(record.length), SYNC_FILE_RANGE_WRITE);
