@@ -134,6 +134,15 @@ inline constexpr std::chrono::milliseconds kShortRetryFirst{1000};
 inline constexpr std::chrono::milliseconds kShortRetryChanged{5000};
 inline constexpr std::chrono::milliseconds kShortRetryLongest{60'000};
 
+// ---- Reading ahead of a walk: read_ahead.h ------------------------------------------------------
+
+// Threads; objects that one takes at a time; that are read at most before the walk comes to them;
+// and the largest content that is kept of one.
+inline constexpr int kReadAheadThreads = 4;
+inline constexpr size_t kReadAtATime = 8;
+inline constexpr size_t kMostReadAhead = 128;
+inline constexpr uint64_t kReadAheadBytes = 64 << 10;
+
 // ---- Walks and verify: walker.h, verifier.h -----------------------------------------------------
 
 // Objects that the replica is asked for at a time.

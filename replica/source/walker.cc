@@ -26,19 +26,30 @@ bool MayDiffer(const meta::Attributes& ours, const meta::Attributes& theirs) {
          ours.change_time != theirs.change_time;
 }
 
+Result<std::unique_ptr<meta::ObjectReader>> AsReader(
+    Result<std::optional<meta::SourceObject>> opened) {
+  if (!opened) return tl::unexpected<Error>(std::move(opened.error()));
+  if (!*opened) return nullptr;
+  return std::make_unique<meta::SourceObject>(std::move(**opened));
+}
+
 }  // namespace
+
+Walker::Opened Walker::Open(const meta::ObjectRef& object) const {
+  return AsReader(tree_.Open(object));
+}
 
 Status Walker::WalkDirectory(const meta::ObjectRef& directory, WalkDepth depth) {
   if (depth == WalkDepth::kAll) {
     if (replica_.is_empty) {
-      ASSIGN_OR_RETURN(const bool shipped, ShipNew(directory, tree_.Open(directory),
-                                                   {directory, true, depth}, ObjectId()));
+      ASSIGN_OR_RETURN(const bool shipped,
+                       ShipNew(directory, Open(directory), {directory, true, depth}, ObjectId()));
       (void)shipped;  // its attributes are noted as lacking; its names are another matter
     } else {
       compares_all_ = true;
       met_.insert(directory.id);
       ASSIGN_OR_RETURN(const std::vector<Listed> known, FindOnReplica({directory.id}));
-      RETURN_IF_ERROR(ShipDifference(directory, tree_.Open(directory), known.front()));
+      RETURN_IF_ERROR(ShipDifference(directory, Open(directory), known.front()));
     }
   }
   tasks_.push_back({directory, replica_.is_empty, depth});
@@ -49,7 +60,7 @@ Result<bool> Walker::WalkNew(const meta::ObjectRef& object) {
   const WalkDepth depth = compares_all_ ? WalkDepth::kAll : WalkDepth::kNewOnly;
   const Task like{object, true, depth, /*check_disk=*/true};
   shipped_links_.erase(object.id);  // but what was shipped was not enough
-  ASSIGN_OR_RETURN(const bool shipped, ShipNew(object, tree_.Open(object), like, ObjectId()));
+  ASSIGN_OR_RETURN(const bool shipped, ShipNew(object, Open(object), like, ObjectId()));
   RETURN_IF_ERROR(Run());
   return shipped;
 }
@@ -77,7 +88,7 @@ Status Walker::WalkPassedBy(const meta::ObjectRef& object) {
   met_.insert(object.id);
   ASSIGN_OR_RETURN(const std::vector<Listed> known, FindOnReplica({object.id}));
   if (known.front().object.is_null()) return {};  // the replica will ask for it
-  RETURN_IF_ERROR(ShipDifference(object, tree_.Open(object), known.front()));
+  RETURN_IF_ERROR(ShipDifference(object, Open(object), known.front()));
   return Run();
 }
 
@@ -203,6 +214,19 @@ Status Walker::CompareNames(const Task& task, const meta::SourceListing& ours,
   return {};
 }
 
+void Walker::BeginReading(const Task& task, std::span<const meta::SourceEntry> entries,
+                          std::span<const Listed> known) {
+  std::vector<ReadAhead::Wanted> wanted;
+  for (size_t i = 0; i < entries.size(); ++i) {
+    const bool is_new = known[i].object.is_null();
+    const bool is_first_met = compares_all_ && !met_.contains(entries[i].object.id);
+    if (!is_new && task.depth != WalkDepth::kAll && !is_first_met) continue;
+    if (shipped_links_.contains(entries[i].object.id)) continue;
+    wanted.push_back({entries[i].object, is_new});
+  }
+  ahead_.Begin(std::move(wanted));
+}
+
 Status Walker::CompareObjects(const Task& task, const meta::SourceObject& directory,
                               const std::vector<meta::SourceEntry>& entries,
                               const std::vector<Listed>& known, const Bases& bases) {
@@ -213,11 +237,16 @@ Status Walker::CompareObjects(const Task& task, const meta::SourceObject& direct
       std::vector<ObjectId> ids;
       for (const meta::SourceEntry& entry : page) ids.push_back(entry.object.id);
       RETURN_IF_ERROR(shipper_.Expect(ids));
+      if (tree_.by_names() == nullptr) BeginReading(task, page, std::span(known).subspan(i));
     }
     if (!keep_going_()) return MakeError(ErrorKind::kCancelled, "walk the source: stopping");
     const bool first_met = compares_all_ && met_.insert(entries[i].object.id).second;
     const Met met{task.directory.id, entries[i].name};
-    const auto open = [&] { return tree_.OpenListed(directory, task.directory.id, entries[i]); };
+    const auto open = [&] {
+      return tree_.by_names() == nullptr
+                 ? ahead_.Take(entries[i].object)
+                 : AsReader(tree_.OpenListed(directory, task.directory.id, entries[i]));
+    };
     if (known[i].object.is_null()) {
       const auto basis = bases.find(entries[i].object.id);
       ASSIGN_OR_RETURN(const bool shipped,
@@ -241,8 +270,8 @@ Result<bool> Walker::ShipNew(const meta::ObjectRef& object, Opened found, const 
     shipper_.NoteUnreadable(object, EverythingUnreadable(), found.error().ToString());
     return false;
   }
-  ASSIGN_OR_RETURN(std::optional<meta::SourceObject> opened, std::move(found));
-  if (!opened) return true;  // gone: that travels as a change of its own
+  ASSIGN_OR_RETURN(const auto opened, std::move(found));
+  if (opened == nullptr) return true;  // gone: that travels as a change of its own
   ASSIGN_OR_RETURN(const std::optional<meta::Attributes> attributes,
                    shipper_.Ship(object.id, *opened, EverythingOf(object), basis));
   if (!attributes) return false;
@@ -266,8 +295,8 @@ Status Walker::ShipDifference(const meta::ObjectRef& object, Opened found, const
     return Status();
   };
   if (!found && meta::IsUnreadable(found.error())) return unreadable(found.error());
-  ASSIGN_OR_RETURN(std::optional<meta::SourceObject> opened, std::move(found));
-  if (!opened) return {};
+  ASSIGN_OR_RETURN(const auto opened, std::move(found));
+  if (opened == nullptr) return {};
   auto read = opened->ReadAttributes(meta::WithXattrs::kNo);
   if (!read && meta::IsUnreadable(read.error())) return unreadable(read.error());
   ASSIGN_OR_RETURN(const meta::Attributes ours, std::move(read));

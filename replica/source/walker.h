@@ -15,6 +15,7 @@
 
 #include "meta/source/source_tree.h"
 #include "replica/source/object_shipper.h"
+#include "replica/source/read_ahead.h"
 
 namespace tandem::replica {
 
@@ -104,10 +105,15 @@ class Walker {
   Status CompareObjects(const Task& task, const meta::SourceObject& directory,
                         const std::vector<meta::SourceEntry>& entries,
                         const std::vector<Listed>& known, const Bases& bases);
+  // `known` begins with what the replica has of the entries.
+  void BeginReading(const Task& task, std::span<const meta::SourceEntry> entries,
+                    std::span<const Listed> known);
   // Notes that the directory, or what some of its names lead to, cannot be read.
   void NoteUnreadable(const Task& task, const std::string& why);
   // How an object that is to be shipped was opened: by what is known of it, or as it was listed.
-  using Opened = Result<std::optional<meta::SourceObject>>;
+  // Null: it is gone.
+  using Opened = ReadAhead::Opened;
+  Opened Open(const meta::ObjectRef& object) const;
   // All the same as `like`, but for the object and what the replica has in its place.
   Result<bool> ShipNew(const meta::ObjectRef& object, Opened found, const Task& like,
                        ObjectId basis, const Met& met = {});
@@ -131,6 +137,7 @@ class Walker {
   const Other replica_;
   Uncompared& uncompared_;
   const std::function<bool()> keep_going_;
+  ReadAhead ahead_{tree_};
   std::deque<Task> tasks_;
   // Objects with several names are met several times.
   std::unordered_set<ObjectId> shipped_links_;
