@@ -1,8 +1,8 @@
 // Gives an object on the replica's disk the attributes it has on the source: owner, then mode, then
 // extended attributes (ACLs and capabilities among them), then times. In this order, because each
 // step can undo a later one. What tandemd may not set (it is not root, or the filesystem has no
-// such attribute) is skipped and reported to the caller; replica.db has the true value. Any thread may
-// call these functions, each for another object.
+// such attribute) is skipped and reported to the caller; replica.db has the true value. Any thread
+// may call these functions, each for another object.
 #pragma once
 
 #include <sys/types.h>

@@ -115,10 +115,8 @@ Status BlockDigests::Add(ObjectId object, const std::vector<Digest>& digests) {
   const std::span<const Digest> all(digests);
   for (size_t first = 0; first < all.size(); first += kRunBlocks) {
     const auto run = all.subspan(first, std::min<size_t>(kRunBlocks, all.size() - first));
-    RETURN_IF_ERROR(put_.Bind(1, object)
-                        .Bind(2, Signed(first / kRunBlocks))
-                        .BindBlob(3, Pack(run))
-                        .Run());
+    RETURN_IF_ERROR(
+        put_.Bind(1, object).Bind(2, Signed(first / kRunBlocks)).BindBlob(3, Pack(run)).Run());
   }
   return {};
 }

@@ -297,6 +297,7 @@ Result<std::optional<Catalog::ObjectBytes>> Catalog::FindBytes(ObjectId object) 
 }
 
 Result<Savepoint> Catalog::Begin() {
+  ++generation_;
   if (!database_.InTransaction()) RETURN_IF_ERROR(database_.Execute("BEGIN IMMEDIATE"));
   added_bytes_ = added_objects_ = 0;
   digests().Drop();
@@ -317,11 +318,14 @@ Status Catalog::SetCache(uint64_t bytes) {
 
 Status Catalog::Keep() {
   if (!database_.InTransaction()) return {};
-  RETURN_IF_ERROR(database_.Execute("COMMIT"));
+  auto committed = database_.Execute("COMMIT");
+  if (!committed) ++generation_;
+  RETURN_IF_ERROR(std::move(committed));
   return SetCache(kCacheBytes);
 }
 
 void Catalog::Discard() {
+  ++generation_;
   // If it fails, SQLite has already rolled back.
   if (database_.InTransaction()) (void)database_.Execute("ROLLBACK");
   (void)SetCache(kCacheBytes);

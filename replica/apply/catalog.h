@@ -141,6 +141,8 @@ class Catalog {
   bool HasUnkept() const { return database_.InTransaction(); }
   // Undoes the transaction.
   void Discard();
+  // A number that is another one after each savepoint, and whenever something was undone.
+  uint64_t generation() const { return generation_; }
   // Claims blocks beyond the ends of the database's files, for a transaction that removes objects
   // or changes a few, so that it can be committed on a full disk. Best effort.
   void ClaimRoom();
@@ -153,6 +155,7 @@ class Catalog {
   Catalog(Database database, std::unique_ptr<Statements> statements);
 
   uint64_t cache_bytes_ = kCacheBytes;
+  uint64_t generation_ = 0;
   // Declared before database_ and so closed after it: closing it drops SQLite's locks.
   UniqueFd file_;
   // What the open savepoint has added to the table `total` so far.

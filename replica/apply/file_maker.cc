@@ -40,8 +40,7 @@ Status Fill(FileMaker::File& file, int fd, Notices& notices) {
 void Make(FileMaker::File& file, Notices& notices) {
   constexpr int kFlags = O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW;
   const int directory_fd = file.directory->fd->get();
-  const UniqueFd fd(
-      openat(directory_fd, file.name.c_str(), kFlags, FirstModeOf(*file.attributes)));
+  const UniqueFd fd(openat(directory_fd, file.name.c_str(), kFlags, FirstModeOf(*file.attributes)));
   if (!fd.valid()) return;
   try {
     file.made = Fill(file, fd.get(), notices).has_value();

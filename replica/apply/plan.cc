@@ -25,8 +25,8 @@ bool ByChild(const NamedChild& a, const NamedChild& b) { return a.first < b.firs
 
 Result<std::unique_ptr<Plan>> Plan::Make(const std::vector<std::shared_ptr<Stage>>& stages,
                                          Catalog& catalog, uint64_t largest_file) {
-  std::unique_ptr<Plan> plan(new Plan(catalog, largest_file));
-  RETURN_IF_ERROR(plan->Collect(stages));
+  std::unique_ptr<Plan> plan(new Plan(stages, catalog, largest_file));
+  RETURN_IF_ERROR(plan->CollectAll());
   RETURN_IF_ERROR(plan->ResolveEntries());
   if (!plan->missing_.empty()) {
     std::ranges::sort(plan->missing_);
@@ -42,11 +42,11 @@ Result<std::unique_ptr<Plan>> Plan::Make(const std::vector<std::shared_ptr<Stage
 
 // ---- Collecting --------------------------------------------------------------------------------
 
-Status Plan::Collect(const std::vector<std::shared_ptr<Stage>>& stages) {
+Status Plan::CollectAll() {
   ASSIGN_OR_RETURN(const bool none_is_short, catalog_.short_objects().IsEmpty());
   some_are_short_ = !none_is_short;
   uint64_t position = 1;
-  for (const auto& stage : stages) RETURN_IF_ERROR(Collect(*stage, position));
+  for (const auto& stage : stages_) RETURN_IF_ERROR(Collect(*stage, position));
   children_.reserve(entries_.size());
   for (const auto& [key, child] : entries_) {
     if (!child.is_null()) children_.emplace_back(child, &key);

@@ -2,8 +2,8 @@
 // the catalog's state. A plan says where each name leads in the end, which objects are made, kept
 // or made anew, and which are left without a name. It does not touch the tree.
 //
-// One thread. It refers to the catalog, whose names must not change meanwhile, and to the outlines
-// of the stages. It takes about 120 bytes for each object and 70 for each entry of the stages.
+// One thread at a time. It refers to the catalog, whose names must not change meanwhile, and keeps
+// the stages. It takes about 120 bytes for each object and 70 for each entry of the stages.
 #pragma once
 
 #include <limits>
@@ -63,6 +63,11 @@ class Plan {
       const std::vector<std::shared_ptr<Stage>>& stages, Catalog& catalog,
       uint64_t largest_file = std::numeric_limits<int64_t>::max());
 
+  // Returns whether Make would return the same for these stages, with the catalog as it is now.
+  bool IsOf(const std::vector<std::shared_ptr<Stage>>& stages) const {
+    return stages_ == stages && generation_ == catalog_.generation();
+  }
+
   // Objects that the stages refer to, and that neither the stages nor the catalog describe. If
   // there are any, the plan cannot be carried out.
   const std::vector<ObjectId>& missing() const { return missing_; }
@@ -109,11 +114,15 @@ class Plan {
     std::unordered_map<ObjectId, uint64_t> sent_anew;  // where that attempt begins
   };
 
-  Plan(Catalog& catalog, uint64_t largest_file) : catalog_(catalog), largest_file_(largest_file) {}
+  Plan(const std::vector<std::shared_ptr<Stage>>& stages, Catalog& catalog, uint64_t largest_file)
+      : stages_(stages),
+        catalog_(catalog),
+        generation_(catalog.generation()),
+        largest_file_(largest_file) {}
   void NoteBrokenOff(const Stage& stage, uint64_t first);
   static std::unordered_set<ObjectId> NamedAgain(std::span<const Outline* const> attempt);
   bool IsVoid(ObjectId object, uint64_t position) const;
-  Status Collect(const std::vector<std::shared_ptr<Stage>>& stages);
+  Status CollectAll();
   Status Collect(const Stage& stage, uint64_t& position);
   using Sizes = std::unordered_map<ObjectId, uint64_t>;
   Status Collect(const Outline& outline, uint64_t first, const Stage& stage,
@@ -140,7 +149,9 @@ class Plan {
   Result<bool> IsDirectoryAlive(ObjectId directory);
   Result<Life> LifeOf(ObjectId directory);
 
+  const std::vector<std::shared_ptr<Stage>> stages_;
   Catalog& catalog_;
+  const uint64_t generation_;  // of the catalog
   const uint64_t largest_file_;
   bool some_are_short_ = false;  // in the catalog
   std::vector<BrokenOff> broken_off_;

@@ -158,7 +158,7 @@ Status RedoState::ReportStranger(ObjectId directory, const std::string& name) co
 }
 
 Result<AppliedCut> Redo(const RedoPlace& place, const std::vector<std::shared_ptr<Stage>>& stages,
-                        Notices& notices) {
+                        std::unique_ptr<Plan> plan, Notices& notices) {
   ASSIGN_OR_RETURN(const AppliedCut before, place.catalog.Applied());
   if (stages.front()->base() != before.name) {
     return MakeError(ErrorKind::kCorrupt, "apply a stage whose base is another cut");
@@ -170,8 +170,9 @@ Result<AppliedCut> Redo(const RedoPlace& place, const std::vector<std::shared_pt
   RETURN_IF_ERROR(WriteMarker(place.volume_fd, marker));
   FAULT_POINT("replica.redo.begun");
 
-  ASSIGN_OR_RETURN(const std::unique_ptr<Plan> plan,
-                   Plan::Make(stages, place.catalog, place.largest_file));
+  if (plan == nullptr || !plan->IsOf(stages)) {
+    ASSIGN_OR_RETURN(plan, Plan::Make(stages, place.catalog, place.largest_file));
+  }
   if (!plan->missing().empty()) {
     return MakeError(ErrorKind::kCorrupt, "apply a stage that refers to unknown objects");
   }

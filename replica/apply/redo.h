@@ -116,8 +116,9 @@ struct RedoState {
 
 // Redoes `stages`, which are committed and in order, each based on the one before, the first on the
 // catalog's cut. Returns the cut that the tree is at then: that of the last stage, or "nowhere" if
-// something was lost.
+// something was lost. `plan` may have been made before: if it is not of these stages, or null,
+// another is made.
 Result<AppliedCut> Redo(const RedoPlace& place, const std::vector<std::shared_ptr<Stage>>& stages,
-                        Notices& notices);
+                        std::unique_ptr<Plan> plan, Notices& notices);
 
 }  // namespace tandem::replica

@@ -56,10 +56,12 @@ inline constexpr int kMaxShownDepth = 4096;
 // Paths with changes by other programs that are remembered.
 inline constexpr size_t kMaxForeignPaths = 1000;
 
-// ---- New files made in threads: redo_bulk.h ------------------------------------------------------
+// ---- New files made in threads: redo_bulk.h
+// ------------------------------------------------------
 
 // Objects of a redo from which on it pays; the largest such file; the files and bytes that are
-// handed over at a time; how often that is done before the first is waited for; threads of one redo.
+// handed over at a time; how often that is done before the first is waited for; threads of one
+// redo.
 inline constexpr size_t kBulkFrom = 64;
 inline constexpr uint64_t kBulkFileBytes = 512 << 10;
 inline constexpr size_t kBulkBatchFiles = 256;
@@ -69,8 +71,11 @@ inline constexpr int kMostFileMakers = 3;
 
 // ---- Content: file_data.h, staged_files.h -------------------------------------------------------
 
-// Bytes that are copied at a time.
+// Bytes that are copied at a time, and that are written past the page cache at a time.
 inline constexpr uint64_t kCopyAtATime = 1 << 20;
+inline constexpr size_t kDirectAtATime = 512 << 10;
+// Smaller pieces of staged content are written through the page cache.
+inline constexpr size_t kDirectFrom = 256 << 10;
 // Smaller pieces of old objects are not worth a file.
 inline constexpr uint64_t kCloneFrom = 128 << 10;
 // If a stage has more files than this, the whole filesystem is synced instead of each file.

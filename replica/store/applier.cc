@@ -62,7 +62,7 @@ bool Applier::RedoOnce() {
     // again after a crash.
     return MustKeepFirst() ? catalog_.Keep() : Status();
   });
-  const ApplyQueue::Work work = queue_.WorkNow();
+  ApplyQueue::Work work = queue_.WorkNow();
   if (work.stages.empty()) return true;
   Notices notices = report_.notices();
   const RedoPlace place{place_.fd(),
@@ -81,7 +81,8 @@ bool Applier::RedoOnce() {
     RETURN_IF_ERROR(place_.CheckMounts());
     queue_.NoteRedoBegun();
     for (const auto& stage : work.stages) stage->ReleaseRoom();
-    ASSIGN_OR_RETURN(const AppliedCut applied, Redo(place, work.stages, notices));
+    ASSIGN_OR_RETURN(const AppliedCut applied,
+                     Redo(place, work.stages, std::move(work.plan), notices));
     // The cut is applied all the same.
     if (const auto looked = catalog_.ReportShortObjects(); !looked) {
       LogError("volume {}: {}", place_.name(), looked.error().ToString());

@@ -138,8 +138,10 @@ bool ApplyQueue::IsBlockedForRoom() {
   return !pending_.empty() && blocked_ && MeansNoRoom(*blocked_);
 }
 
-Position ApplyQueue::Promise(std::shared_ptr<Stage> stage, const AppliedCut& cut) {
+Position ApplyQueue::Promise(std::shared_ptr<Stage> stage, const AppliedCut& cut,
+                             std::unique_ptr<Plan> plan) {
   MutexLock lock(mutex_);
+  plan_ = std::move(plan);
   durable_ = cut;
   pending_.push_back(std::move(stage));
   changed_.NotifyAll();
@@ -193,6 +195,7 @@ ApplyQueue::Work ApplyQueue::WorkNow() {
   if (pending_.empty()) return {};
   const bool makes_room = pending_.back()->commit_record().cut.epoch == Epoch();
   return {.stages = pending_,
+          .plan = std::move(plan_),
           .base = applied_,
           .cramped = makes_room || (blocked_ && MeansNoRoom(*blocked_)),
           .tree_is_whole = !redo_unfinished_ && !applied_.IsNowhere()};

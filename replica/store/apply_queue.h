@@ -21,6 +21,7 @@
 #include "meta/base/result.h"
 #include "replica/apply/attributes_writer.h"
 #include "replica/apply/catalog.h"
+#include "replica/apply/plan.h"
 #include "replica/apply/stage.h"
 #include "replica/store/tuning.h"
 #include "replica/store/volume_place.h"
@@ -80,7 +81,9 @@ class ApplyQueue {
   bool IsBlockedForRoom() EXCLUDES(mutex_);
   // Adds a stage that has become durable, and returns the position then. Its base is the durable
   // cut. Called with a RedoPause held, or with the lock of the KeptCatalog.
-  Position Promise(std::shared_ptr<Stage> stage, const AppliedCut& cut) EXCLUDES(mutex_);
+  // `plan` is that of the stage alone, or null.
+  Position Promise(std::shared_ptr<Stage> stage, const AppliedCut& cut,
+                   std::unique_ptr<Plan> plan = nullptr) EXCLUDES(mutex_);
   // Waits until the cut is applied, applying is blocked, the session ends, or time is up.
   Reply WaitApplied(const replica::WaitApplied& wait, SessionId session) EXCLUDES(mutex_);
 
@@ -94,6 +97,7 @@ class ApplyQueue {
   bool WaitForPending() EXCLUDES(mutex_);
   struct Work {
     Stages stages;               // to be redone as one; none: there is nothing to do
+    std::unique_ptr<Plan> plan;  // made for one of them, or null
     AppliedCut base;             // where the catalog is
     bool cramped = false;        // the last redo found no room, or this one is to make some
     bool tree_is_whole = false;  // no redo has left something in the tree, which is at a cut
@@ -144,6 +148,7 @@ class ApplyQueue {
   Stages pending_ GUARDED_BY(mutex_);
   // Applied, but not yet known to be on stable storage. All up to the cut of the catalog.
   Stages unsynced_ GUARDED_BY(mutex_);
+  std::unique_ptr<Plan> plan_ GUARDED_BY(mutex_);  // of the last stage of pending_, or null
   int pauses_ GUARDED_BY(mutex_) = 0;
   std::optional<Error> blocked_ GUARDED_BY(mutex_);
   // A redo has begun that did not end well: it may have left something in the tree.

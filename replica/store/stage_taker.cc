@@ -188,15 +188,17 @@ Reply StageTaker::CheckAndCommit(const Commit& commit, const std::shared_ptr<Sta
   const RedoPause pause(queue_);
   if (pause.refusal()) return *pause.refusal();
   if (auto refusal = queue_.RefuseUnlessDurable(stage->base())) return *refusal;
-  if (auto refusal = CheckPlan(commit, stage)) {
+  std::unique_ptr<Plan> plan;
+  if (auto refusal = CheckPlan(commit, stage, plan)) {
     const bool passes = refusal->code == ReplyCode::kBusy || refusal->code == ReplyCode::kNoSpace;
     if (!passes) refused_ = {commit, *refusal};
     return *refusal;
   }
-  return Promise(commit, stage);
+  return Promise(commit, stage, std::move(plan));
 }
 
-Reply StageTaker::Promise(const Commit& commit, const std::shared_ptr<Stage>& stage) {
+Reply StageTaker::Promise(const Commit& commit, const std::shared_ptr<Stage>& stage,
+                          std::unique_ptr<Plan> plan) {
   const auto committed =
       stage->Commit({commit.cut, commit.wall_time_ns, commit.chunk_count, commit.digest});
   if (!committed) {
@@ -212,12 +214,13 @@ Reply StageTaker::Promise(const Commit& commit, const std::shared_ptr<Stage>& st
     return place_.Failure(committed.error());
   }
   (void)slot_.End();
-  return Ok(queue_.Promise(stage, {commit.cut, commit.wall_time_ns}));
+  return Ok(queue_.Promise(stage, {commit.cut, commit.wall_time_ns}, std::move(plan)));
 }
 
 // Anything that would keep the stage from being redone is found before the promise is given.
 std::optional<Reply> StageTaker::CheckPlan(const Commit& commit,
-                                           const std::shared_ptr<Stage>& stage) {
+                                           const std::shared_ptr<Stage>& stage,
+                                           std::unique_ptr<Plan>& plan) {
   const KeptCatalog::Lock lock(catalog_);
   if (auto refusal = catalog_.RefuseUnlessCurrent()) return refusal;
   Catalog& catalog = catalog_.catalog();
@@ -225,23 +228,24 @@ std::optional<Reply> StageTaker::CheckPlan(const Commit& commit,
   if (queue_.applied().IsNowhere() && catalog.HasUnkept()) {
     if (const auto kept = catalog_.Keep(); !kept) return place_.Failure(kept.error());
   }
-  auto plan = Plan::Make({stage}, catalog, place_.largest_file());
-  if (!plan) return place_.Failure(plan.error());
-  std::vector<ObjectId> missing = (*plan)->missing();
+  auto made = Plan::Make({stage}, catalog, place_.largest_file());
+  if (!made) return place_.Failure(made.error());
+  plan = std::move(*made);
+  std::vector<ObjectId> missing = plan->missing();
   if (missing.empty()) {
     Tree tree(place_.root_fd(), place_.hold_fd(), catalog);
     ForeignEdits* const edits = queue_.applied().IsNowhere() ? nullptr : &report_.edits();
-    auto absent = FindAbsent(**plan, catalog, tree, edits);
+    auto absent = FindAbsent(*plan, catalog, tree, edits);
     if (!absent) return place_.Failure(absent.error());
     missing = std::move(*absent);
   }
   if (missing.empty()) {
     const bool of_no_moment = commit.cut.epoch == Epoch();
-    if (auto refusal = PromiseGrowth(**plan, {stage}, nullptr, {}, catalog)) return refusal;
+    if (auto refusal = PromiseGrowth(*plan, {stage}, nullptr, {}, catalog)) return refusal;
     RoomCheck room(place_, catalog);
     std::optional<Reply> refusal;
-    if (of_no_moment) refusal = room.CheckThatItFrees(**plan, stage);
-    if (!refusal) refusal = room.Ensure(**plan, {stage}, of_no_moment);
+    if (of_no_moment) refusal = room.CheckThatItFrees(*plan, stage);
+    if (!refusal) refusal = room.Ensure(*plan, {stage}, of_no_moment);
     if (refusal) WithdrawGrowth();
     return refusal;
   }

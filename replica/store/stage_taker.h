@@ -60,8 +60,9 @@ class StageTaker {
   std::optional<Resumed> TryResume(const Begin& begin) REQUIRES(mutex_);
   Reply CheckAndCommit(const Commit& commit, const std::shared_ptr<Stage>& stage) REQUIRES(mutex_);
   // Called with a RedoPause held. Returns nullopt if nothing keeps the stage from being redone.
-  std::optional<Reply> CheckPlan(const Commit& commit, const std::shared_ptr<Stage>& stage)
-      REQUIRES(mutex_);
+  // Sets `plan` to that of the stage.
+  std::optional<Reply> CheckPlan(const Commit& commit, const std::shared_ptr<Stage>& stage,
+                                 std::unique_ptr<Plan>& plan) REQUIRES(mutex_);
   // Commits on top of a cut that cannot be applied for lack of room: both are redone as one.
   // Returns nullopt if there is no such cut (any more).
   std::optional<Reply> CommitOnBlocked(const Commit& commit, const std::shared_ptr<Stage>& stage)
@@ -73,7 +74,8 @@ class StageTaker {
                                      Catalog& catalog) REQUIRES(mutex_);
   void WithdrawGrowth() REQUIRES(mutex_);
   // Makes the stage durable, and one of those to be redone.
-  Reply Promise(const Commit& commit, const std::shared_ptr<Stage>& stage) REQUIRES(mutex_);
+  Reply Promise(const Commit& commit, const std::shared_ptr<Stage>& stage,
+                std::unique_ptr<Plan> plan = nullptr) REQUIRES(mutex_);
 
   const VolumePlace& place_;
   VolumeReport& report_;

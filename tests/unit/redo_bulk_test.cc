@@ -88,8 +88,7 @@ class RedoBulk : public testing::Test {
       if (object.attributes.kind != Kind::kFile) continue;
       for (uint64_t at = 0; at < object.content.size(); at += BlockDigests::kBlock) {
         const auto digest = catalog->digests().Find(id, at / BlockDigests::kBlock).value();
-        EXPECT_TRUE(
-            BlockDigests::Matches(digest, object.content.substr(at, BlockDigests::kBlock)))
+        EXPECT_TRUE(BlockDigests::Matches(digest, object.content.substr(at, BlockDigests::kBlock)))
             << id.ToHex() << " at " << at;
       }
     }
