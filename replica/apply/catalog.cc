@@ -305,30 +305,29 @@ Result<Savepoint> Catalog::Begin() {
   return Savepoint::Begin(database_);
 }
 
-Status Catalog::PrepareFor(size_t objects) {
-  return SetCache(std::clamp(objects * kCacheBytesOfObject, cache_bytes_, kMostCacheBytes));
+void Catalog::PrepareFor(size_t objects) {
+  SetCache(std::clamp(objects * kCacheBytesOfObject, cache_bytes_, kMostCacheBytes));
 }
 
-Status Catalog::SetCache(uint64_t bytes) {
-  if (bytes == cache_bytes_) return {};
-  RETURN_IF_ERROR(database_.Execute("PRAGMA cache_size=-" + std::to_string(bytes >> 10)));
-  cache_bytes_ = bytes;
-  return {};
+void Catalog::SetCache(uint64_t bytes) {
+  if (bytes == cache_bytes_) return;
+  const auto set = database_.Execute("PRAGMA cache_size=-" + std::to_string(bytes >> 10));
+  if (set) cache_bytes_ = bytes;
 }
 
 Status Catalog::Keep() {
   if (!database_.InTransaction()) return {};
   auto committed = database_.Execute("COMMIT");
   if (!committed) ++generation_;
-  RETURN_IF_ERROR(std::move(committed));
-  return SetCache(kCacheBytes);
+  SetCache(kCacheBytes);
+  return committed;
 }
 
 void Catalog::Discard() {
   ++generation_;
   // If it fails, SQLite has already rolled back.
   if (database_.InTransaction()) (void)database_.Execute("ROLLBACK");
-  (void)SetCache(kCacheBytes);
+  SetCache(kCacheBytes);
 }
 
 void Catalog::ClaimRoom() {

@@ -115,8 +115,9 @@ class Catalog {
   // may have undone more than the savepoint, namely everything since the last Keep; Applied() then
   // returns the cut that is left.
   Result<Savepoint> Begin();
-  // Takes memory for so many objects that will change before the next Keep or Discard.
-  Status PrepareFor(size_t objects);
+  // Allows memory for so many objects that will change before the next Keep or Discard. Only makes
+  // that quicker.
+  void PrepareFor(size_t objects);
   Status Put(ObjectId object, const CatalogObject& value, Epoch cut);
   // Like Put, of an object that is not in the catalog: that need not be looked up.
   Status Add(ObjectId object, const CatalogObject& value, Epoch cut);
@@ -150,7 +151,7 @@ class Catalog {
  private:
   struct Statements;
   tl::unexpected<Error> Damaged(const std::string& table) const;
-  Status SetCache(uint64_t bytes);
+  void SetCache(uint64_t bytes);
   Status Write(ObjectId object, const CatalogObject& value, const ObjectBytes& before, Epoch cut);
   Catalog(Database database, std::unique_ptr<Statements> statements);
 

@@ -1,7 +1,9 @@
 #include "replica/apply/file_data.h"
 
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -27,8 +29,18 @@ Status WriteFully(int fd, std::string_view bytes, uint64_t offset) {
 
 namespace {
 
-// What direct I/O asks for on every disk: of the offset, the length and the memory.
-constexpr size_t kDirectAlignment = 4096;
+// What direct I/O asks for on every disk, of the offset, the length and the memory; and whole
+// pages, because others may be in the page cache.
+size_t DirectAlignment() {
+  static const auto page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
+  return std::max<size_t>(page, 4096);
+}
+
+// btrfs compresses only what goes through the page cache.
+bool SuitsDirectWrites(int fd) {
+  struct statfs filesystem = {};
+  return fstatfs(fd, &filesystem) == 0 && filesystem.f_type != BTRFS_SUPER_MAGIC;
+}
 
 struct Free {
   void operator()(char* memory) const { free(memory); }
@@ -36,19 +48,21 @@ struct Free {
 
 // Returns how many bytes were written: whole blocks from the start, or none.
 size_t WriteDirectly(int fd, std::string_view bytes, uint64_t offset) {
-  if (offset % kDirectAlignment != 0 || fcntl(fd, F_SETFL, O_DIRECT) != 0) return 0;
+  const size_t alignment = DirectAlignment();
+  if (offset % alignment != 0 || !SuitsDirectWrites(fd)) return 0;
+  if (fcntl(fd, F_SETFL, O_DIRECT) != 0) return 0;
   // Kept, because the kernel would have to find and clear the memory each time.
   thread_local const std::unique_ptr<char, Free> buffer(
-      static_cast<char*>(aligned_alloc(kDirectAlignment, kDirectAtATime)));
+      static_cast<char*>(aligned_alloc(alignment, kDirectAtATime)));
   size_t done = 0;
-  const size_t whole = bytes.size() / kDirectAlignment * kDirectAlignment;
+  const size_t whole = bytes.size() / alignment * alignment;
   while (buffer != nullptr && done < whole) {
     const size_t count = std::min(whole - done, kDirectAtATime);
     bytes.copy(buffer.get(), count, done);
     const ssize_t written = pwrite(fd, buffer.get(), count, static_cast<off_t>(offset + done));
     if (written <= 0) break;
     done += static_cast<size_t>(written);
-    if (done % kDirectAlignment != 0) break;
+    if (done % alignment != 0) break;
   }
   (void)fcntl(fd, F_SETFL, 0);
   return done;

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <exception>
+#include <system_error>
 
 #include "meta/base/fault_point.h"
 #include "meta/base/printable.h"
@@ -52,8 +53,16 @@ void Make(FileMaker::File& file, Notices& notices) {
 
 }  // namespace
 
-FileMaker::FileMaker(int threads) {
-  for (int i = 0; i < threads; ++i) threads_.emplace_back(&FileMaker::Run, this);
+std::unique_ptr<FileMaker> FileMaker::Start(int threads) {
+  std::unique_ptr<FileMaker> maker(new FileMaker);
+  try {
+    for (int i = 0; i < threads; ++i) {
+      maker->threads_.emplace_back(&FileMaker::Run, maker.get());
+    }
+  } catch (const std::system_error&) {  // there may be a limit
+  }
+  if (maker->threads_.empty()) return nullptr;
+  return maker;
 }
 
 FileMaker::~FileMaker() {
@@ -66,25 +75,18 @@ FileMaker::~FileMaker() {
 }
 
 void FileMaker::Put(std::unique_ptr<Batch> batch) {
-  bytes_ += batch->bytes;
-  ++count_;
   MutexLock lock(mutex_);
   all_.push_back(std::move(batch));
   changed_.NotifyAll();
 }
 
 std::unique_ptr<FileMaker::Batch> FileMaker::Take(bool wait) {
-  std::unique_ptr<Batch> batch;
-  {
-    MutexLock lock(mutex_);
-    while (wait && !all_.empty() && !all_.front()->done) changed_.Wait(mutex_);
-    if (all_.empty() || !all_.front()->done) return nullptr;
-    batch = std::move(all_.front());
-    all_.pop_front();
-    --begun_;
-  }
-  bytes_ -= batch->bytes;
-  --count_;
+  MutexLock lock(mutex_);
+  while (wait && !all_.empty() && !all_.front()->done) changed_.Wait(mutex_);
+  if (all_.empty() || !all_.front()->done) return nullptr;
+  auto batch = std::move(all_.front());
+  all_.pop_front();
+  --begun_;
   return batch;
 }
 

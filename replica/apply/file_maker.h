@@ -59,7 +59,8 @@ class FileMaker {
     bool done = false;
   };
 
-  explicit FileMaker(int threads);
+  // Returns null if the system gives us no thread.
+  static std::unique_ptr<FileMaker> Start(int threads);
   ~FileMaker();
   FileMaker(const FileMaker&) = delete;
   FileMaker& operator=(const FileMaker&) = delete;
@@ -68,15 +69,10 @@ class FileMaker {
   // Returns the oldest batch that was not taken back, once it is done, or null if `wait` is false
   // and it is not done. Returns null if there is none.
   std::unique_ptr<Batch> Take(bool wait) EXCLUDES(mutex_);
-  // Bytes of content in the batches that were not taken back, and their number.
-  uint64_t bytes() const { return bytes_; }
-  size_t batches() const { return count_; }
 
  private:
+  FileMaker() = default;
   void Run() EXCLUDES(mutex_);
-
-  uint64_t bytes_ = 0;  // the caller's thread alone
-  size_t count_ = 0;
 
   Mutex mutex_;
   CondVar changed_;

@@ -180,7 +180,7 @@ Result<AppliedCut> Redo(const RedoPlace& place, const std::vector<std::shared_pt
   // not bring. kNewestEpoch makes the source compare it in any case.
   const bool of_no_moment = commit.cut.epoch == Epoch();
   RedoState state(place, *plan, notices, of_no_moment ? kNewestEpoch : commit.cut.epoch);
-  RETURN_IF_ERROR(place.catalog.PrepareFor(plan->objects().size()));
+  place.catalog.PrepareFor(plan->objects().size());
   ASSIGN_OR_RETURN(Savepoint part, place.catalog.Begin());
   RETURN_IF_ERROR(Arrange(state, stages));
   RETURN_IF_ERROR(RecordEntries(state));

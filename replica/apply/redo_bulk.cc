@@ -70,6 +70,9 @@ Result<size_t> BulkMaker::Take(const Records& chunk, size_t index, uint64_t posi
   const auto& about = std::get<ObjectRecord>((*chunk)[index]);
   ASSIGN_OR_RETURN(auto place, PlaceOf(about.object));
   if (!place) return 0;
+  if (maker_ == nullptr) maker_ = FileMaker::Start(ThreadCount());
+  enabled_ = maker_ != nullptr;
+  if (!enabled_) return 0;
   const auto last_directory = directory_;
   ASSIGN_OR_RETURN(auto directory, Open(place->parent));
   if (directory == nullptr) return 0;
@@ -78,6 +81,7 @@ Result<size_t> BulkMaker::Take(const Records& chunk, size_t index, uint64_t posi
   // Threads that make files in one directory wait for each other.
   const bool fits = batch_ != nullptr && batch_->records == chunk && directory == last_directory;
   if (batch_ != nullptr && !fits) HandOver();
+  if (std::exchange(chunk_, chunk.get()) != chunk.get()) ++chunks_;
   if (batch_ == nullptr) {
     batch_ = std::make_unique<Batch>();
     batch_->records = chunk;
@@ -93,19 +97,22 @@ Result<size_t> BulkMaker::Take(const Records& chunk, size_t index, uint64_t posi
   if (count == 2) file.content = std::get<DataRecord>((*chunk)[index + 1]).bytes;
   batch_->bytes += file.content.size();
   if (batch_->files.size() == kBulkBatchFiles || batch_->bytes >= kBulkBatchBytes) HandOver();
-  RETURN_IF_ERROR(TakeBack(kBulkBatches));
+  RETURN_IF_ERROR(TakeBack());
   return count;
 }
 
 void BulkMaker::HandOver() {
-  if (maker_ == nullptr) maker_ = std::make_unique<FileMaker>(ThreadCount());
+  under_way_.push_back(chunks_);
   maker_->Put(std::move(batch_));
 }
 
-Status BulkMaker::TakeBack(size_t batches_left) {
-  while (maker_ != nullptr) {
-    const auto batch = maker_->Take(/*wait=*/maker_->batches() > batches_left);
+Status BulkMaker::TakeBack() {
+  while (!under_way_.empty()) {
+    const bool are_many =
+        under_way_.size() > kBulkBatches || under_way_.front() + kBulkChunks <= chunks_;
+    const auto batch = maker_->Take(/*wait=*/are_many);
     if (batch == nullptr) return {};
+    under_way_.pop_front();
     RETURN_IF_ERROR(Settle(*batch));
   }
   return {};
@@ -135,7 +142,8 @@ Status BulkMaker::Settle(Batch& batch) {
 
 Status BulkMaker::Finish() {
   if (batch_ != nullptr) HandOver();
-  return TakeBack(0);
+  chunks_ += kBulkChunks;  // so that it waits for all
+  return TakeBack();
 }
 
 }  // namespace tandem::replica

@@ -6,6 +6,7 @@
 // One thread.
 #pragma once
 
+#include <deque>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -40,7 +41,8 @@ class BulkMaker {
   // Returns null if the directory is not there.
   Result<std::shared_ptr<FileMaker::Directory>> Open(ObjectId directory);
   void HandOver();
-  Status TakeBack(size_t batches_left);
+  // Takes back what is done, and waits for what is under way beyond the limits.
+  Status TakeBack();
   Status Settle(Batch& batch);
 
   RedoState& state_;
@@ -49,7 +51,10 @@ class BulkMaker {
   std::unique_ptr<Batch> batch_;  // being filled
   ObjectId directory_id_;
   std::shared_ptr<FileMaker::Directory> directory_;  // of the last file
-  std::unique_ptr<FileMaker> maker_;                 // started with the first batch
+  std::unique_ptr<FileMaker> maker_;                 // started with the first file
+  const void* chunk_ = nullptr;                      // the last one
+  uint64_t chunks_ = 0;                              // that had such files
+  std::deque<uint64_t> under_way_;                   // of which of them each batch is
 };
 
 }  // namespace tandem::replica

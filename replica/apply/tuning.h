@@ -60,13 +60,14 @@ inline constexpr size_t kMaxForeignPaths = 1000;
 // ------------------------------------------------------
 
 // Objects of a redo from which on it pays; the largest such file; the files and bytes that are
-// handed over at a time; how often that is done before the first is waited for; threads of one
-// redo.
+// handed over at a time; how often that is done, and of how many chunks, before the first is waited
+// for; threads of one redo.
 inline constexpr size_t kBulkFrom = 64;
 inline constexpr uint64_t kBulkFileBytes = 512 << 10;
 inline constexpr size_t kBulkBatchFiles = 256;
 inline constexpr uint64_t kBulkBatchBytes = 512 << 10;
 inline constexpr size_t kBulkBatches = 16;
+inline constexpr uint64_t kBulkChunks = 3;
 inline constexpr int kMostFileMakers = 3;
 
 // ---- Content: file_data.h, staged_files.h -------------------------------------------------------

@@ -44,6 +44,8 @@ class ObjectShipper {
     }
   }
 
+  // Whether the stage is one that was broken off: what it has already is not sent again.
+  bool goes_on() const { return before_.has_value(); }
   // These objects are shipped next. Only makes that quicker.
   Status Expect(std::span<const ObjectId> objects);
 

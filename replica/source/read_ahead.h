@@ -1,8 +1,12 @@
 // Opens and reads the objects that a walk comes to next, in threads of its own: most of the time
 // that a small object takes is the kernel's. The walk takes them in order.
 //
+// What is read ahead is in memory, and the object is closed: large files, and files with holes, are
+// opened when the walk comes to them, so that a file that was removed meanwhile keeps no space and
+// is not sent.
+//
 // One thread calls Begin and Take. It never waits for an object that no thread has begun with: it
-// reads that itself. The destructor waits for what is being read. Borrows the tree, whose objects
+// opens that itself. The destructor waits for what is being read. Borrows the tree, whose objects
 // are opened by their handles (SourceTree::by_names is null).
 #pragma once
 
@@ -22,7 +26,9 @@ class ReadAhead {
   using Opened = Result<std::unique_ptr<meta::ObjectReader>>;
   struct Wanted {
     meta::ObjectRef object;
-    bool all = true;  // extended attributes and the content of small files; else attributes alone
+    // Extended attributes and the content of small files; else attributes alone: of the result
+    // nothing else can be read.
+    bool all = true;
   };
 
   explicit ReadAhead(const meta::SourceTree& tree) : tree_(tree) {}
@@ -33,11 +39,16 @@ class ReadAhead {
   // Begins with these, and drops what is left of those before.
   void Begin(std::vector<Wanted> wanted) EXCLUDES(mutex_);
   // Returns the next of them that is this object; those before it are dropped. One that is not
-  // wanted is opened now. What could not be read ahead is read by whoever uses the result.
+  // wanted, or could not be read ahead, is opened now.
   Opened Take(const meta::ObjectRef& object) EXCLUDES(mutex_);
 
  private:
-  Opened Read(const Wanted& wanted) const;
+  struct Slot {
+    bool done = false;
+    bool left = false;  // to be opened in Take
+    std::unique_ptr<meta::ObjectReader> read;
+  };
+  Slot Read(const Wanted& wanted) const noexcept;
   void Run() EXCLUDES(mutex_);
   bool MayClaim() const REQUIRES(mutex_);
 
@@ -48,7 +59,7 @@ class ReadAhead {
   CondVar work_;  // for the threads
   CondVar done_;  // for Begin and Take
   std::vector<Wanted> wanted_ GUARDED_BY(mutex_);
-  std::vector<std::optional<Opened>> read_ GUARDED_BY(mutex_);
+  std::vector<Slot> read_ GUARDED_BY(mutex_);
   size_t claimed_ GUARDED_BY(mutex_) = 0;  // the first so many have been begun with
   size_t taken_ GUARDED_BY(mutex_) = 0;    // and these have been returned or dropped
   int reading_ GUARDED_BY(mutex_) = 0;     // threads that read

@@ -222,6 +222,8 @@ void Walker::BeginReading(const Task& task, std::span<const meta::SourceEntry> e
     const bool is_first_met = compares_all_ && !met_.contains(entries[i].object.id);
     if (!is_new && task.depth != WalkDepth::kAll && !is_first_met) continue;
     if (shipped_links_.contains(entries[i].object.id)) continue;
+    // Most of it is staged already, and its content is not read again.
+    if (is_new && shipper_.goes_on()) continue;
     wanted.push_back({entries[i].object, is_new});
   }
   ahead_.Begin(std::move(wanted));
@@ -308,7 +310,11 @@ Status Walker::ShipDifference(const meta::ObjectRef& object, Opened found, const
     if (same_kind && ours.kind == meta::Kind::kFile && !HasContentOf(ours, theirs)) {
       change.suspect.Add(ByteRange::Whole());
     }
-    ASSIGN_OR_RETURN(const auto shipped, shipper_.Ship(object.id, *opened, change, ObjectId()));
+    auto all = Open(object);  // what was read ahead are attributes alone
+    if (!all && meta::IsUnreadable(all.error())) return unreadable(all.error());
+    ASSIGN_OR_RETURN(const auto reader, std::move(all));
+    if (reader == nullptr) return {};
+    ASSIGN_OR_RETURN(const auto shipped, shipper_.Ship(object.id, *reader, change, ObjectId()));
     (void)shipped;  // or noted as lacking
     differing_.emplace(object.id, object.handle);
   }

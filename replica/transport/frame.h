@@ -1,5 +1,5 @@
 // One message of the SP protocol, as it arrives: a buffer that grows with what has come, so that a
-// length alone costs its sender everything and this side nothing. Plain value, movable.
+// length alone costs its sender everything and this side no memory. Plain value, movable.
 #pragma once
 
 #include <algorithm>

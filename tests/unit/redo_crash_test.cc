@@ -11,6 +11,7 @@
 #include <cstdlib>
 
 #include "meta/base/fault_point.h"
+#include "replica/apply/tuning.h"
 #include "tests/unit/replica_client.h"
 #include "tests/unit/replica_model.h"
 #include "tests/unit/rounds.h"
@@ -33,8 +34,17 @@ struct History {
     Model model;
     for (int cut = 1; cut <= kCuts; ++cut) {
       for (int step = 0; step < 40; ++step) model.Mutate(random);
+      if (cut == 4) MakeMany(model);
       records.push_back(RecordsBetween(states.back(), model, random));
       states.push_back(model);
+    }
+  }
+
+  // So many that threads make them.
+  static void MakeMany(Model& model) {
+    model.Make("many", meta::Kind::kDirectory);
+    for (size_t i = 0; i < kBulkFrom; ++i) {
+      model.Make("many/" + std::to_string(i), meta::Kind::kFile, std::string(i, 'x'));
     }
   }
 
