@@ -75,6 +75,12 @@ int ThreadCount() {
 
 }  // namespace
 
+ReadAhead::Opened AsReader(Result<std::optional<meta::SourceObject>> opened) {
+  if (!opened) return tl::unexpected<Error>(std::move(opened.error()));
+  if (!*opened) return nullptr;
+  return std::make_unique<meta::SourceObject>(std::move(**opened));
+}
+
 ReadAhead::Slot ReadAhead::Read(const Wanted& wanted) const noexcept {
   Slot slot;
   slot.done = true;
@@ -137,10 +143,7 @@ ReadAhead::Opened ReadAhead::Take(const meta::ObjectRef& object) {
       }
     }
   }
-  auto opened = tree_.Open(object);
-  if (!opened) return tl::unexpected<Error>(std::move(opened.error()));
-  if (!*opened) return nullptr;
-  return std::make_unique<meta::SourceObject>(std::move(**opened));
+  return AsReader(tree_.Open(object));
 }
 
 void ReadAhead::Run() {

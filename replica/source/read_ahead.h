@@ -66,4 +66,7 @@ class ReadAhead {
   bool stopping_ GUARDED_BY(mutex_) = false;
 };
 
+// Returns the object as it is read now.
+ReadAhead::Opened AsReader(Result<std::optional<meta::SourceObject>> opened);
+
 }  // namespace tandem::replica

@@ -26,13 +26,6 @@ bool MayDiffer(const meta::Attributes& ours, const meta::Attributes& theirs) {
          ours.change_time != theirs.change_time;
 }
 
-Result<std::unique_ptr<meta::ObjectReader>> AsReader(
-    Result<std::optional<meta::SourceObject>> opened) {
-  if (!opened) return tl::unexpected<Error>(std::move(opened.error()));
-  if (!*opened) return nullptr;
-  return std::make_unique<meta::SourceObject>(std::move(**opened));
-}
-
 }  // namespace
 
 Walker::Opened Walker::Open(const meta::ObjectRef& object) const {
