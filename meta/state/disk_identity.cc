@@ -7,8 +7,8 @@
 #include <algorithm>
 #include <charconv>
 #include <filesystem>
-#include <fstream>
 
+#include "meta/base/boot_id.h"
 #include "meta/base/hex.h"
 #include "meta/base/unique_fd.h"
 #include "meta/source/mount_identity.h"
@@ -98,8 +98,8 @@ Result<DiskIdentity> ReadDiskIdentity(const SourceTree& tree, const std::string&
                                       const std::string& source_mount,
                                       const std::string& state_directory) {
   DiskIdentity identity;
-  std::ifstream boot("/proc/sys/kernel/random/boot_id");
-  if (!std::getline(boot, identity.boot)) return ErrnoError(EIO, "read this machine's boot id");
+  identity.boot = BootId();
+  if (identity.boot.empty()) return ErrnoError(EIO, "read this machine's boot id");
   identity.source_mount = source_mount;
   const UniqueFd state(open(state_directory.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
   if (!state.valid()) return ErrnoError("open " + state_directory);

@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
+#include "meta/base/boot_id.h"
 #include "meta/base/fault_point.h"
 #include "meta/base/private_files.h"
 #include "meta/base/replace_file.h"
@@ -82,15 +83,6 @@ std::string ToText(const nlohmann::json& json) {
 std::string TextAt(const nlohmann::json& json, const char* key) {
   const auto value = json.find(key);
   return value != json.end() && value->is_string() ? value->get<std::string>() : std::string();
-}
-
-const std::string& BootId() {
-  static const std::string id = [] {
-    std::string text = ReadSmall(AT_FDCWD, "/proc/sys/kernel/random/boot_id").value_or("");
-    while (!text.empty() && text.back() == '\n') text.pop_back();
-    return text;
-  }();
-  return id;
 }
 
 }  // namespace

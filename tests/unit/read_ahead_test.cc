@@ -29,7 +29,8 @@ class ReadAheadTest : public testing::Test {
   std::vector<ReadAhead::Wanted> List(bool all = true) const {
     const auto directory = tree_->Open(tree_->root()).value();
     std::vector<ReadAhead::Wanted> wanted;
-    for (const auto& entry : tree_->List(*directory).value().entries) {
+    const meta::SourceListing listing = tree_->List(*directory).value();
+    for (const meta::SourceEntry& entry : listing.entries) {
       wanted.push_back({entry.object, all});
     }
     return wanted;
