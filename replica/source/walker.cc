@@ -151,21 +151,40 @@ Status Walker::Visit(const Task& task) {
   }
 
   const std::vector<meta::SourceEntry>& entries = ours->entries;
-  ASSIGN_OR_RETURN(const std::vector<Listed> known, FindKnown(task, entries));
+  ASSIGN_OR_RETURN(const std::vector<Listed> known, FindKnown(task, entries, theirs));
   return CompareObjects(task, *directory, entries, known, BasesOf(entries, theirs));
 }
 
 Result<std::vector<Listed>> Walker::FindKnown(const Task& task,
-                                              const std::vector<meta::SourceEntry>& entries) {
-  if (replica_.is_empty || entries.empty()) return std::vector<Listed>(entries.size());
+                                              const std::vector<meta::SourceEntry>& entries,
+                                              const std::vector<Listed>& theirs) {
+  std::vector<Listed> known(entries.size());
+  if (replica_.is_empty) return known;
+  std::unordered_map<std::string_view, const Listed*> there;
+  // Imported objects may have been given their ids since.
+  const bool is_current = !task.unknown_to_replica && !replica_.is_at_no_cut;
+  if (is_current) {
+    for (const Listed& listed : theirs) there.emplace(listed.name, &listed);
+  }
   std::vector<ObjectId> ids;
-  ids.reserve(entries.size());
-  for (const meta::SourceEntry& entry : entries) ids.push_back(entry.object.id);
-  ASSIGN_OR_RETURN(std::vector<Listed> known, FindOnReplica(ids));
+  std::vector<size_t> asked;
+  for (size_t i = 0; i < entries.size(); ++i) {
+    const auto same = there.find(entries[i].name);
+    if (same != there.end() && same->second->object == entries[i].object.id) {
+      known[i] = *same->second;
+      continue;
+    }
+    ids.push_back(entries[i].object.id);
+    asked.push_back(i);
+  }
+  ASSIGN_OR_RETURN(std::vector<Listed> found, FindOnReplica(ids));
+  for (size_t i = 0; i < asked.size(); ++i) known[asked[i]] = std::move(found[i]);
   if (!task.check_disk) return known;
-  ASSIGN_OR_RETURN(const std::vector<Listed> there, FindOnReplica(ids, Origin::kDisk));
+  ids.clear();
+  for (const meta::SourceEntry& entry : entries) ids.push_back(entry.object.id);
+  ASSIGN_OR_RETURN(const std::vector<Listed> on_disk, FindOnReplica(ids, Origin::kDisk));
   for (size_t i = 0; i < known.size(); ++i) {
-    if (there[i].object.is_null()) known[i] = {};
+    if (on_disk[i].object.is_null()) known[i] = {};
   }
   return known;
 }
@@ -330,7 +349,7 @@ Result<std::vector<Listed>> Walker::ListReplica(
   ask.directory = directory;
   ASSIGN_OR_RETURN(const bool exists, peer_.ForEachName(ask, [&](Listed& listed) -> Status {
     if (!names.contains(listed.name)) return other(listed.name);
-    same.push_back({std::move(listed.name), listed.object, {}});
+    same.push_back(std::move(listed));
     return {};
   }));
   (void)exists;  // or it has nothing there

@@ -120,15 +120,17 @@ class Walker {
   // And, of a directory, has everything below it compared.
   Status ShipDifference(const meta::ObjectRef& object, Opened found, const Listed& theirs,
                         const Met& met = {});
-  // What the replica has in `directory` under names that are in `ours`: names and objects only.
-  // Nothing is remembered of the others, however many there are: `other` is called with each.
+  // What the replica has in `directory` under names that are in `ours`, from its catalog. Nothing
+  // is remembered of the others, however many there are: `other` is called with each.
   Result<std::vector<Listed>> ListReplica(const ObjectId& directory,
                                           const meta::SourceListing& ours,
                                           const std::function<Status(const std::string&)>& other);
   Result<std::vector<Listed>> FindOnReplica(const std::vector<ObjectId>& objects,
                                             Origin origin = Origin::kDatabase);
+  // What the replica has of the entries. `theirs` is what it has under their names.
   Result<std::vector<Listed>> FindKnown(const Task& task,
-                                        const std::vector<meta::SourceEntry>& entries);
+                                        const std::vector<meta::SourceEntry>& entries,
+                                        const std::vector<Listed>& theirs);
 
   const meta::SourceTree& tree_;
   Peer& peer_;
