@@ -121,6 +121,16 @@ Status Arrange(RedoState& state, const std::vector<std::shared_ptr<Stage>>& stag
 
 }  // namespace
 
+// A new object that has one name, in a new directory, is made there: that costs less than
+// to move it there from hold/. A new directory lets nobody in until all is done. One that was there
+// may have to be closed by this redo, and gives what is made in it its group or ACL.
+Result<std::optional<EntryKey>> RedoState::PlaceToMake(ObjectId object) {
+  if (!plan.IsNew(object) || place.cramped) return std::nullopt;
+  ASSIGN_OR_RETURN(auto names, plan.FinalNames(object));
+  if (names.size() != 1 || !plan.IsNew(names.front().parent)) return std::nullopt;
+  return std::move(names.front());
+}
+
 Status RedoState::WriteAttributes(ObjectId object, int fd, const meta::Attributes& attributes) {
   std::optional<meta::Attributes> permitted;
   std::string withheld;

@@ -32,6 +32,7 @@
 #include <atomic>
 #include <limits>
 #include <memory>
+#include <optional>
 #include <string>
 #include <unordered_map>
 #include <unordered_set>
@@ -98,6 +99,8 @@ struct RedoState {
     tree.Held(object, inode);
     if (held.insert(object).second) held_order.push_back(object);
   }
+  // Returns the name at which a new object is made at once, without hold/, or nullopt if it is not.
+  Result<std::optional<EntryKey>> PlaceToMake(ObjectId object);
   // Writes the attributes, and records in the catalog which of them the object cannot, or may not,
   // have.
   Status WriteAttributes(ObjectId object, int fd, const meta::Attributes& attributes);

@@ -21,12 +21,10 @@ int ThreadCount() {
 
 }  // namespace
 
-BulkMaker::BulkMaker(RedoState& state, TakeRecord take_record)
-    : state_(state), take_record_(std::move(take_record)) {
-  const auto damaged = state_.place.catalog.damaged().Count();
-  enabled_ = state_.plan.objects().size() >= kBulkFrom && !state_.place.cramped && damaged &&
-             *damaged == 0;
-}
+BulkMaker::BulkMaker(RedoState& state, bool some_are_damaged, TakeRecord take_record)
+    : state_(state),
+      take_record_(std::move(take_record)),
+      enabled_(state.plan.objects().size() >= kBulkFrom && !some_are_damaged) {}
 
 size_t BulkMaker::RecordsOf(const std::vector<Record>& records, size_t index,
                             uint64_t position) const {
@@ -49,12 +47,6 @@ size_t BulkMaker::RecordsOf(const std::vector<Record>& records, size_t index,
   return is_all ? 2 : 0;
 }
 
-Result<std::optional<EntryKey>> BulkMaker::PlaceOf(ObjectId object) {
-  ASSIGN_OR_RETURN(auto names, state_.plan.FinalNames(object));
-  if (names.size() != 1 || !state_.plan.IsNew(names.front().parent)) return std::nullopt;
-  return std::move(names.front());
-}
-
 Result<std::shared_ptr<FileMaker::Directory>> BulkMaker::Open(ObjectId directory) {
   if (directory_id_ == directory && directory_ != nullptr) return directory_;
   ASSIGN_OR_RETURN(Tree::Directory fd, state_.tree.OpenDirectory(directory));
@@ -68,7 +60,7 @@ Result<size_t> BulkMaker::Take(const Records& chunk, size_t index, uint64_t posi
   const size_t count = RecordsOf(*chunk, index, position);
   if (count == 0) return 0;
   const auto& about = std::get<ObjectRecord>((*chunk)[index]);
-  ASSIGN_OR_RETURN(auto place, PlaceOf(about.object));
+  ASSIGN_OR_RETURN(auto place, state_.PlaceToMake(about.object));
   if (!place) return 0;
   if (maker_ == nullptr) maker_ = FileMaker::Start(ThreadCount());
   enabled_ = maker_ != nullptr;

@@ -23,7 +23,8 @@ class BulkMaker {
   // Redoes a record, which is at that position in the stages, in the ordinary way.
   using TakeRecord = std::function<Status(const Record& record, uint64_t position)>;
 
-  BulkMaker(RedoState& state, TakeRecord take_record);
+  // Takes nothing if some of the catalog's objects are damaged: what is made may mend them.
+  BulkMaker(RedoState& state, bool some_are_damaged, TakeRecord take_record);
 
   // Takes the file that begins with the record `index` of the chunk, if it is such a file. Returns
   // how many records describe it; 0: it is not taken.
@@ -36,8 +37,6 @@ class BulkMaker {
 
   // Returns how many records describe the file, or 0.
   size_t RecordsOf(const std::vector<Record>& records, size_t index, uint64_t position) const;
-  // Returns the file's only name, or nullopt if it is not to be made at once.
-  Result<std::optional<EntryKey>> PlaceOf(ObjectId object);
   // Returns null if the directory is not there.
   Result<std::shared_ptr<FileMaker::Directory>> Open(ObjectId directory);
   void HandOver();
@@ -47,7 +46,7 @@ class BulkMaker {
 
   RedoState& state_;
   const TakeRecord take_record_;
-  bool enabled_ = false;
+  bool enabled_;
   std::unique_ptr<Batch> batch_;  // being filled
   ObjectId directory_id_;
   std::shared_ptr<FileMaker::Directory> directory_;  // of the last file

@@ -31,7 +31,8 @@ Status ContentWriter::Run(const std::vector<std::shared_ptr<Stage>>& stages) {
   ASSIGN_OR_RETURN(const uint64_t damaged, state_.place.catalog.damaged().Count());
   some_are_damaged_ = damaged > 0;
   if (some_are_damaged_) digests_.NoteRenewed();
-  BulkMaker bulk(state_, [this](const Record& record, uint64_t at) { return Take(record, at); });
+  BulkMaker bulk(state_, some_are_damaged_,
+                 [this](const Record& record, uint64_t at) { return Take(record, at); });
   uint64_t position = 1;
   for (const auto& stage : stages) {
     stage_ = stage.get();
@@ -248,18 +249,12 @@ Result<ContentWriter::Made> ContentWriter::FindMade(int directory_fd, const std:
                     "find " + Printable(name) + " (another program has put something there)");
 }
 
-// A new object that has one name, in a new directory, is made there: that costs less than
-// to move it there from hold/. If that fails, Place tries it and finds out why. What is left of a
-// redo that was interrupted is an unknown inode at a name that the stages set, as if it had been
-// placed: it is removed.
+// If it fails, Place tries it and finds out why. What is left of a redo that was interrupted is an
+// unknown inode at a name that the stages set, as if it had been placed: it is removed.
 Result<bool> ContentWriter::MakeInPlace(ObjectId object, const meta::Attributes& attributes) {
-  if (!state_.plan.IsNew(object) || state_.place.cramped) return false;
-  ASSIGN_OR_RETURN(const auto names, state_.plan.FinalNames(object));
-  if (names.size() != 1) return false;
-  const EntryKey& key = names.front();
-  // A new directory lets nobody in until all is done. One that was there may have to be closed by
-  // this redo, and gives what is made in it its group or ACL.
-  if (!state_.plan.IsNew(key.parent)) return false;
+  ASSIGN_OR_RETURN(const auto place, state_.PlaceToMake(object));
+  if (!place) return false;
+  const EntryKey& key = *place;
   ASSIGN_OR_RETURN(const Tree::Directory parent, state_.tree.OpenDirectory(key.parent));
   if (parent == nullptr) return false;
   auto made = MakeNode(parent->get(), key.name, attributes);

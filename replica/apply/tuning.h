@@ -56,8 +56,7 @@ inline constexpr int kMaxShownDepth = 4096;
 // Paths with changes by other programs that are remembered.
 inline constexpr size_t kMaxForeignPaths = 1000;
 
-// ---- New files made in threads: redo_bulk.h
-// ------------------------------------------------------
+// ---- New files made in threads: redo_bulk.h -----------------------------------------------------
 
 // Objects of a redo from which on it pays; the largest such file; the files and bytes that are
 // handed over at a time; how often that is done, and of how many chunks, before the first is waited
