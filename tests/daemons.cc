@@ -173,6 +173,12 @@ AssertionResult Mount::Sync(double timeout_seconds, const std::string& replica) 
 }
 
 Outcome Mount::Verify(std::vector<std::string> arguments) {
+  const auto has = [&](const char* option) { return std::ranges::count(arguments, option) != 0; };
+  if (!has("--full") && !has("--resume")) arguments.emplace_back("--full");
+  return Tandem("verify", std::move(arguments));
+}
+
+Outcome Mount::VerifyQuickly(std::vector<std::string> arguments) {
   return Tandem("verify", std::move(arguments));
 }
 

@@ -98,7 +98,10 @@ class Mount {
   // The command line for people, about this mount.
   Outcome Tandem(const std::string& subcommand, std::vector<std::string> arguments = {});
   ::testing::AssertionResult Sync(double timeout_seconds = 120, const std::string& replica = {});
+  // Of all content, if it does not resume another.
   Outcome Verify(std::vector<std::string> arguments = {});
+  // Of content only where size or time differ.
+  Outcome VerifyQuickly(std::vector<std::string> arguments = {});
   Json Status();                         // null if nobody answers
   Json ReplicaStatus(size_t index = 0);  // one of "replicas"
   std::string State(size_t index = 0);   // its "state"

@@ -42,6 +42,7 @@ struct VerifyOptions {
   std::string mountpoint;
   std::vector<std::string> paths;
   std::string replica;
+  bool full = false;
   bool drop_caches = false;
   bool repair = false;
   std::string hash = "xxh3";

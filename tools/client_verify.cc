@@ -119,8 +119,9 @@ class Printer {
                 options_.repair ? ": their repair was not confirmed; verify once more" : "");
     }
     if (!failure.empty()) Complain("tandem", "verify " + replica_ + ": " + failure);
-    PrintLine("replica {}: {} ({} objects, {} bytes of content compared)", replica_, verdict,
-              outcome.last.value("objects", uint64_t{0}), outcome.last.value("bytes", uint64_t{0}));
+    PrintLine("replica {}: {} ({} objects, {} bytes of content compared{})", replica_, verdict,
+              outcome.last.value("objects", uint64_t{0}), outcome.last.value("bytes", uint64_t{0}),
+              outcome.last.value("full", true) ? "" : "; --full compares all");
   }
 
  private:
@@ -254,6 +255,7 @@ Result<int> RunVerify(const VerifyOptions& options) {
   RETURN_IF_ERROR(FlushMount(socket, std::chrono::steady_clock::time_point::max()));
   Json request = {{"op", "verify"},
                   {"paths", paths},
+                  {"full", options.full},
                   {"drop_caches", options.drop_caches},
                   {"repair", options.repair},
                   {"hash", options.hash},

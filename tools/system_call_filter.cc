@@ -64,7 +64,7 @@ constexpr char kAllowed[] =
     // Attributes.
     "chmod chown chown32 fchmod fchmodat fchmodat2 fchown fchown32 fchownat fgetxattr "
     "flistxattr fremovexattr fsetxattr fstat fstat64 fstatat64 fstatfs fstatfs64 futimesat "
-    "getxattr getxattrat lchown lchown32 lgetxattr listmount listxattr listxattrat "
+    "getxattr getxattrat lchown lchown32 lgetxattr listmount listxattr "
     "llistxattr lremovexattr lsetxattr lstat lstat64 newfstatat quotactl_fd removexattr "
     "removexattrat setxattr setxattrat stat stat64 statfs statfs64 statmount statx utime "
     "utimensat utimes";
@@ -78,6 +78,9 @@ constexpr char kDeadly[] =
     "setresgid setresuid setreuid settimeofday setuid swapoff swapon umount umount2 unshare "
     "userfaultfd vfork";
 
+// Newer than libseccomp may be. The same on all machines.
+constexpr int kListxattrat = 465;
+
 class Filter {
  public:
   Filter() : context_(seccomp_init(SCMP_ACT_ERRNO(ENOSYS)), &seccomp_release) {}
@@ -90,7 +93,10 @@ class Filter {
   // Only if the arguments are as `conditions` says.
   void Add(uint32_t action, const char* name, const std::vector<scmp_arg_cmp>& conditions = {}) {
     const int number = seccomp_syscall_resolve_name(name);
-    if (number == __NR_SCMP_ERROR || context_ == nullptr) return;
+    if (number != __NR_SCMP_ERROR) AddNumber(action, number, conditions);
+  }
+  void AddNumber(uint32_t action, int number, const std::vector<scmp_arg_cmp>& conditions = {}) {
+    if (context_ == nullptr) return;
     const int result =
         seccomp_rule_add_array(context_.get(), action, number,
                                static_cast<unsigned>(conditions.size()), conditions.data());
@@ -153,6 +159,7 @@ Status FilterSystemCalls() {
   if (kSanitized) return {};
   Filter filter;
   filter.AddAll(SCMP_ACT_ALLOW, kAllowed);
+  filter.AddNumber(SCMP_ACT_ALLOW, kListxattrat);
   filter.AddAll(SCMP_ACT_KILL_PROCESS, kDeadly);
   AddByArgument(filter);
   return filter.Load();

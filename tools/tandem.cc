@@ -77,19 +77,22 @@ Subcommands Declare(CLI::App& app, StatusOptions& status, SyncOptions& sync, Pau
   commands.verify->add_option("PATH", verify.paths,
                               "only these files and directories, and everything below them");
   commands.verify->add_option("--replica", verify.replica, "only this replica");
-  commands.verify->add_flag_callback(
-      "--full", [] {},
-      "compare all content, whatever times and sizes say (this version does "
-      "so in any case)");
-  commands.verify->add_flag("--drop-caches", verify.drop_caches,
-                            "read content from the devices, not from what the kernel has cached");
+  commands.verify->add_flag("--full", verify.full,
+                            "compare the content of all files, not only of those whose size or "
+                            "time of change differs");
   commands.verify->add_flag("--repair", verify.repair, "send what differs to the replica again");
-  commands.verify->add_option("--hash", verify.hash, "xxh3, blake2b, sha256 or md5")
+  // What these say is of content.
+  const std::string implies = " (implies --full)";
+  commands.verify->add_flag(
+      "--drop-caches", verify.drop_caches,
+      "read content from the devices, not from what the kernel has cached" + implies);
+  commands.verify->add_option("--hash", verify.hash, "xxh3, blake2b, sha256 or md5" + implies)
       ->check(CLI::IsMember({"xxh3", "blake2b", "sha256", "md5"}));
-  commands.verify->add_option("--block-size", verify.block_size, "bytes compared at a time")
+  commands.verify->add_option("--block-size", verify.block_size,
+                   "bytes compared at a time" + implies)
       ->check(CLI::Range(4096, 4 << 20));
   commands.verify->add_flag("--allocation", verify.allocation,
-                            "holes, and zeros that were written, count as a difference");
+                            "holes, and zeros that were written, count as a difference" + implies);
   commands.verify
       ->add_option("--rate", verify.rate,
                    "read at most so many bytes a second of each side (K, M, G), with idle priority")
@@ -141,6 +144,9 @@ int Main(int argc, char** argv) {
     return commands.verify->parsed() || (argc > 1 && std::string(argv[1]) == "verify")
                ? kVerifyUsage
                : kUsageExit;
+  }
+  for (const char* implies : {"--drop-caches", "--hash", "--block-size", "--allocation"}) {
+    verify.full |= commands.verify->count(implies) != 0;
   }
   if (*commands.status) return Report(RunStatus(status), kUsageExit, EXIT_FAILURE);
   if (*commands.sync) return Report(RunSync(sync), kUsageExit, EXIT_FAILURE);

@@ -30,8 +30,8 @@ constexpr std::chrono::seconds kAbandonedAfter{30};
 constexpr std::chrono::seconds kMostEnding{5};
 constexpr std::chrono::milliseconds kLookForEnd{2};
 // The options that decide what is compared: an interrupted verify goes on with its own.
-constexpr const char* kStoredOptions[] = {"paths", "drop_caches", "allocation", "hash",
-                                          "block_size"};
+constexpr const char* kStoredOptions[] = {"paths", "full", "drop_caches", "allocation",
+                                          "hash",  "block_size"};
 
 Result<replica::HashAlgorithm> AlgorithmOf(const std::string& name) {
   if (name == "xxh3") return replica::HashAlgorithm::kXxh3;
@@ -197,6 +197,8 @@ Result<Verifier::Options> VerifyJobs::OptionsFor(const Json& request,
     if (!bytes) return MakeError(ErrorKind::kProtocol, "a path that is not in hexadecimal");
     options.paths.push_back(std::move(*bytes));
   }
+  // A stored verify of an older version has compared all content.
+  options.full = what.value("full", true);
   options.drop_caches = what.value("drop_caches", false);
   options.allocation = what.value("allocation", false);
   options.block_size = what.value("block_size", options.block_size);
@@ -284,6 +286,7 @@ void VerifyJobs::EndAbandoned() {
 // client has begun.
 Result<Json> VerifyJobs::Poll(const Json& request) {
   VerifyReport report;
+  bool full = true;
   {
     MutexLock lock(mutex_);
     const auto job = jobs_.find(request.value("job", int64_t{0}));
@@ -293,6 +296,7 @@ Result<Json> VerifyJobs::Poll(const Json& request) {
       if (const auto one = jobs_.find(id); one != jobs_.end()) one->second.polled->store(Now());
     }
     job->second.polled->store(Now());
+    full = job->second.verifier->full();
     report = job->second.verifier->report(request.value("skip", size_t{0}),
                                           request.value("limit", size_t{0}));
   }
@@ -311,6 +315,7 @@ Result<Json> VerifyJobs::Poll(const Json& request) {
               {"bytes", report.bytes},
               {"total_objects", report.total_objects},
               {"total_bytes", report.total_bytes},
+              {"full", full},
               {"finished", report.finished},
               {"failure", report.error},
               {"difference_count", report.difference_count},

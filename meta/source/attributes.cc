@@ -2,20 +2,27 @@
 
 #include <fcntl.h>
 #include <linux/limits.h>
+#include <sys/syscall.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
 #include <vector>
 
 #include "meta/base/fd_path.h"
+#include "meta/base/unique_fd.h"
+
+// Since Linux 6.13; the number is the same on all machines.
+#ifndef SYS_listxattrat
+#define SYS_listxattrat 465
+#endif
 
 namespace tandem::meta {
 namespace {
 
-Result<std::string> ReadLinkTarget(int fd) {
+Result<std::string> ReadLinkTarget(int directory_fd, const char* name) {
   std::string target(256, '\0');
   while (true) {
-    const ssize_t length = readlinkat(fd, "", target.data(), target.size());
+    const ssize_t length = readlinkat(directory_fd, name, target.data(), target.size());
     if (length < 0) return ErrnoError("read symlink");
     if (static_cast<size_t>(length) < target.size()) {
       target.resize(static_cast<size_t>(length));
@@ -62,6 +69,16 @@ Result<Xattrs> ReadXattrs(int fd) {
     }
   }
   return xattrs;
+}
+
+Result<Xattrs> ReadXattrsAt(int directory_fd, const char* name) {
+  // Most objects have none, and need not be opened to know that.
+  const long listed =
+      syscall(SYS_listxattrat, directory_fd, name, AT_SYMLINK_NOFOLLOW, nullptr, size_t{0});
+  if (listed == 0 || (listed < 0 && MeansNoXattrs(errno))) return Xattrs();
+  const UniqueFd fd(openat(directory_fd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC));
+  if (!fd.valid()) return ErrnoError(std::string("open ") + name);
+  return ReadXattrs(fd.get());
 }
 
 }  // namespace
@@ -147,11 +164,24 @@ Result<Attributes> ReadAttributes(int fd, WithXattrs with_xattrs) {
   if (fstatat(fd, "", &stat_buffer, AT_EMPTY_PATH) != 0) return ErrnoError("stat");
   Attributes attributes = AttributesFromStat(stat_buffer);
   if (attributes.kind == Kind::kSymlink) {
-    ASSIGN_OR_RETURN(attributes.link_target, ReadLinkTarget(fd));
+    ASSIGN_OR_RETURN(attributes.link_target, ReadLinkTarget(fd, ""));
   }
   if (with_xattrs == WithXattrs::kYes) {
     ASSIGN_OR_RETURN(attributes.xattrs, ReadXattrs(fd));
   }
+  return attributes;
+}
+
+Result<Attributes> ReadAttributesAt(int directory_fd, const char* name) {
+  struct stat stat_buffer;
+  if (fstatat(directory_fd, name, &stat_buffer, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT) != 0) {
+    return ErrnoError(std::string("stat ") + name);
+  }
+  Attributes attributes = AttributesFromStat(stat_buffer);
+  if (attributes.kind == Kind::kSymlink) {
+    ASSIGN_OR_RETURN(attributes.link_target, ReadLinkTarget(directory_fd, name));
+  }
+  ASSIGN_OR_RETURN(attributes.xattrs, ReadXattrsAt(directory_fd, name));
   return attributes;
 }
 

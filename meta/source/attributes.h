@@ -73,6 +73,9 @@ enum class WithXattrs { kNo, kYes };
 // symlink too. Leaves out extended attributes that are not replicated (IsReplicatedXattr) or that
 // we have no permission to read.
 Result<Attributes> ReadAttributes(int fd, WithXattrs with_xattrs);
+// Likewise, with extended attributes, those of the object that `name` in the directory leads to,
+// without opening it. What changes meanwhile may be read in part before and in part after it.
+Result<Attributes> ReadAttributesAt(int directory_fd, const char* name);
 
 // Returns whether the extended attribute is replicated. Only attributes that mean the same on every
 // filesystem are. system.* (except POSIX ACLs), btrfs.*, ceph.* and the like expose the internal

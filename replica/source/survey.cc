@@ -130,12 +130,13 @@ Result<Survey::Ours> Survey::ReadOurs(const VerifyItem& directory, const meta::S
   Ours ours;
   ours.name = name;
   const Status read = [&]() -> Status {
+    if (!options_.content && tree_.by_names() == nullptr) return ReadUnopened(opened, ours);
     ASSIGN_OR_RETURN(auto named, tree_.OpenName(opened, directory.object.id, name));
     if (!named) return {};
     ours.object = std::move(named->ref);
     ASSIGN_OR_RETURN(ours.attributes, named->object.ReadAttributes(meta::WithXattrs::kYes));
     const meta::Attributes& attributes = ours.attributes;
-    const bool listed_with_digests = attributes.kind == meta::Kind::kFile && attributes.size > 0 &&
+    const bool listed_with_digests = options_.content && attributes.kind == meta::Kind::kFile && attributes.size > 0 &&
                                      attributes.link_count == 1 && IsSmall(attributes.size);
     if (!listed_with_digests) return {};
     rate_.Take(attributes.size, 1, stopping_);
@@ -147,6 +148,20 @@ Result<Survey::Ours> Survey::ReadOurs(const VerifyItem& directory, const meta::S
   if (!read && !meta::IsUnreadable(read.error())) return tl::unexpected<Error>(read.error());
   if (!read) ours.unreadable = read.error();
   return ours;
+}
+
+Status Survey::ReadUnopened(const meta::SourceObject& opened, Ours& ours) {
+  rate_.Take(0, 1, stopping_);
+  ASSIGN_OR_RETURN(ours.object, tree_.Lookup(opened.path_fd(), ours.name.c_str()));
+  if (!ours.object) return {};
+  auto read = meta::ReadAttributesAt(opened.path_fd(), ours.name.c_str());
+  const bool is_gone = !read && (read.error().code() == ENOENT || read.error().code() == ENOTDIR);
+  if (is_gone) {
+    ours.object.reset();
+    return {};
+  }
+  ASSIGN_OR_RETURN(ours.attributes, std::move(read));
+  return {};
 }
 
 // A page of our names, which are read while the replica reads the same ones.
@@ -222,7 +237,7 @@ Status Survey::CompareNames(const PeerSession& session, VerifyItem& item) {
     ask.after = item.after;
     ask.up_to = item.up_to;
     const uint64_t most = uint64_t{options_.digests.block_size} * (kMaxListedDigests - 1);
-    ask.digests_up_to = std::min(kMaxListedContent, most);
+    ask.digests_up_to = options_.content ? std::min(kMaxListedContent, most) : 0;
     ask.digests = options_.digests;
     ASSIGN_OR_RETURN(PeerSession::Pending answer, session.Send(std::move(ask)));
     RETURN_IF_ERROR(ours.ReadAhead());
@@ -298,7 +313,7 @@ void Survey::CompareListed(const VerifyItem& directory, const Ours* ours, const 
     Add(std::move(next));
     return;
   }
-  if (attributes.kind != meta::Kind::kFile || attributes.size == 0) return;
+  if (attributes.kind != meta::Kind::kFile || attributes.size == 0 || !options_.content) return;
   next.what = What::kContent;
   if (ours->digests.empty() || theirs->digests.empty()) {
     if (attributes.link_count == 1 || IsFirstName(ours->object->id)) Add(std::move(next));

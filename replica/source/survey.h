@@ -3,7 +3,7 @@
 // go on meanwhile: the verifier judges it between two cuts.
 //
 // Several threads take items from one stack. Each compares a page of a directory's names, with the
-// content of small files, or a window of a large file's content; both sides read at the same time.
+// content of small files if content is compared, or a window of a large file's content; both sides read at the same time.
 // What is left of the directory or the file goes back to the stack first, below what the page leads
 // to. So the stack stays small in wide and in deep trees, and a single large directory or file
 // keeps all threads busy.
@@ -31,6 +31,7 @@ class Survey {
  public:
   struct Options {
     DigestOptions digests;
+    bool content = true;   // of all files, beside names and attributes
     bool idle_io = false;  // reads with the I/O priority "idle"
   };
 
@@ -82,6 +83,7 @@ class Survey {
   void SuspectBlockOf(VerifyItem window) EXCLUDES(mutex_);
   Result<Ours> ReadOurs(const VerifyItem& directory, const meta::SourceObject& opened,
                         const std::string& name);
+  Status ReadUnopened(const meta::SourceObject& opened, Ours& ours);
   ByteRange WindowAt(int fd, uint64_t offset, uint64_t end) const;
   bool IsSmall(uint64_t size) const;
 

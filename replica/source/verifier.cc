@@ -19,8 +19,9 @@ Verifier::Verifier(Options options, meta::Tracker& tracker, const meta::SourceTr
       sender_(sender),
       tally_(options_.found_before),
       rate_(options_.bytes_a_second, options_.files_a_second),
-      survey_({Digesting(), options_.bytes_a_second != 0 || options_.files_a_second != 0}, tree,
-              tally_, rate_, stopping_) {}
+      survey_({Digesting(), options_.full,
+               options_.bytes_a_second != 0 || options_.files_a_second != 0},
+              tree, tally_, rate_, stopping_) {}
 
 DigestOptions Verifier::Digesting() const {
   return {options_.block_size, options_.algorithm, options_.drop_caches, options_.allocation};

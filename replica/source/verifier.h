@@ -39,6 +39,8 @@ class Verifier {
  public:
   struct Options {
     std::vector<std::string> paths;  // below the root, without leading slash; empty: everything
+    // Compares all content. Otherwise only that of files whose size or time of change differs.
+    bool full = true;
     bool drop_caches = false;        // read from the devices, not from the page caches
     bool repair = false;
     bool allocation = false;  // a hole and zeros that were written differ
@@ -61,6 +63,7 @@ class Verifier {
   // Runs to the end; the outcome is in the report.
   void Run();
   void Stop() { stopping_ = true; }
+  bool full() const { return options_.full; }
   VerifyReport report(size_t skip, size_t limit) { return tally_.report(skip, limit); }
 
  private:

@@ -25,7 +25,9 @@ Status Verifier::JudgeObject(Peer& peer, const Position& position, const Item& i
   ask.origin = Origin::kDisk;
   ask.with_xattrs = true;
   ASSIGN_OR_RETURN(const Found found, peer.AskFor<Found>(std::move(ask)));
-  if (item.object.id == kRootObject) tally_.SetTotals(found.total_objects, found.total_bytes);
+  if (item.object.id == kRootObject) {
+    tally_.SetTotals(found.total_objects, options_.full ? found.total_bytes : 0);
+  }
   if (found.objects.size() != 1) {
     return MakeError(ErrorKind::kProtocol, "find: replica answered for another number of objects");
   }
@@ -98,6 +100,7 @@ Status Verifier::JudgeListed(const Position& position, const Item& item, meta::S
     next.what = Item::What::kNames;
     survey_.Add(std::move(next));
   } else if (ours.kind == meta::Kind::kFile && ours.size > 0 &&
+             (options_.full || ContentMayDiffer(ours, theirs.attributes)) &&
              (ours.link_count == 1 || survey_.IsFirstName(item.object.id))) {
     next.what = Item::What::kContent;
     survey_.Add(std::move(next));

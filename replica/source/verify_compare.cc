@@ -34,6 +34,10 @@ std::string AttributeDifference(const meta::Attributes& ours, const meta::Attrib
   return {};
 }
 
+bool ContentMayDiffer(const meta::Attributes& ours, const meta::Attributes& theirs) {
+  return ours.size != theirs.size || ours.modify_time != theirs.modify_time;
+}
+
 std::vector<std::string> XattrDifferences(const meta::Xattrs& ours, const meta::Xattrs& theirs) {
   std::vector<std::string> differences;
   for (const auto& [name, value] : ours) {

@@ -16,6 +16,9 @@ std::string Versus(const std::string& what, const std::string& ours, const std::
 // empty string if there is none. Their kinds are equal.
 std::string AttributeDifference(const meta::Attributes& ours, const meta::Attributes& theirs);
 
+// Returns whether content that is not known to be equal may differ: every write changes the time.
+bool ContentMayDiffer(const meta::Attributes& ours, const meta::Attributes& theirs);
+
 // Returns one phrase for each extended attribute that differs.
 std::vector<std::string> XattrDifferences(const meta::Xattrs& ours, const meta::Xattrs& theirs);
 

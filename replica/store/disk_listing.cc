@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <chrono>
 
+#include "meta/change/file_handle.h"
 #include "meta/source/source_tree.h"
 #include "replica/apply/own_labels.h"
 #include "replica/hash.h"
@@ -19,6 +20,8 @@ Result<bool> DiskListing::Open(Tree& tree) {
 
 Status DiskListing::Read() {
   const auto until = std::chrono::steady_clock::now() + kListingTime;
+  ASSIGN_OR_RETURN(const IdentifiedObject directory, Identify(directory_->get(), ""));
+  mount_id_ = directory.mount_id;
   ASSIGN_OR_RETURN(const NamesListed::Names names, listed_.Of(directory_->get()));
   auto name = std::ranges::upper_bound(*names, request_.after);
   const auto end =
@@ -47,6 +50,15 @@ Status DiskListing::ReadName(const std::string& name) {
 }
 
 Result<InodeId> DiskListing::ReadObject(Listed& listed) const {
+  // Without content nothing has to be opened, unless rights have to be taken for it.
+  if (request_.digests_up_to == 0 && request_.with_xattrs && geteuid() == 0) {
+    ASSIGN_OR_RETURN(const IdentifiedObject found,
+                     Identify(directory_->get(), listed.name.c_str()));
+    if (found.mount_id != mount_id_) return ErrnoError(EXDEV, "identify " + listed.name);
+    ASSIGN_OR_RETURN(listed.attributes,
+                     meta::ReadAttributesAt(directory_->get(), listed.name.c_str()));
+    return InodeId{found.id};
+  }
   ASSIGN_OR_RETURN(const UniqueFd fd, OpenBeneath(directory_->get(), listed.name, O_PATH));
   ASSIGN_OR_RETURN(const auto inode, InodeAt(fd.get(), ""));
   const auto xattrs = request_.with_xattrs ? meta::WithXattrs::kYes : meta::WithXattrs::kNo;

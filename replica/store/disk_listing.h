@@ -36,6 +36,7 @@ class DiskListing {
   const List& request_;
   NamesListed& listed_;
   Tree::Directory directory_;
+  int mount_id_ = 0;
   ListingBuilder builder_;
   std::vector<InodeId> inodes_;  // of the entries in builder_
   bool more_ = false;
