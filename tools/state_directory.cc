@@ -93,13 +93,26 @@ Result<bool> IsAtOrBelow(const std::string& path,
 
 constexpr char kExposedFile[] = "/uncovered";
 
-// The key of the volume's identity in the database, in case volume.json is lost.
+// The keys of the volume's identity, and of the form of its ids, in the database, in case
+// volume.json is lost.
 constexpr char kVolumeKey[] = "volume";
+constexpr char kIdsKey[] = "ids";
+constexpr char kPlacedIds[] = "placed";
+
+// What is not said is of a version that knew no other.
+IdForm IdFormIn(const std::string& text) {
+  return text == kPlacedIds ? IdForm::kPlaced : IdForm::kHash;
+}
 
 std::string Identity(const std::string& volume, VolumeId id) { return id.ToHex() + " " + volume; }
 
-Result<std::optional<VolumeId>> RememberedId(const std::string& directory,
-                                             const std::string& volume) {
+struct Remembered {
+  VolumeId id;
+  IdForm id_form;
+};
+
+Result<std::optional<Remembered>> RememberedIdentity(const std::string& directory,
+                                                     const std::string& volume) {
   if (access((directory + "/state.db").c_str(), F_OK) != 0) return std::nullopt;
   auto database = meta::StateDatabase::Open(directory);
   if (!database && database.error().kind() != ErrorKind::kCorrupt) {
@@ -109,7 +122,8 @@ Result<std::optional<VolumeId>> RememberedId(const std::string& directory,
   ASSIGN_OR_RETURN(const auto text, database->Get(kVolumeKey));
   if (!text) return std::nullopt;
   const auto id = VolumeId::FromHex(text->substr(0, text->find(' ')));
-  if (id && *text == Identity(volume, *id)) return id;
+  ASSIGN_OR_RETURN(const auto ids, database->Get(kIdsKey));
+  if (id && *text == Identity(volume, *id)) return Remembered{*id, IdFormIn(ids.value_or(""))};
   return MakeError(ErrorKind::kUsage, "state directory " + directory +
                                           " belongs to another volume (" + *text +
                                           "): choose another with --state");
@@ -207,8 +221,12 @@ Status StateDirectory::LoadOrCreateIdentity(const std::string& volume) {
   const std::string path = path_ + "/volume.json";
   if (std::ifstream file(path); file) {
     const Json json = Json::parse(file, nullptr, /*allow_exceptions=*/false);
-    const std::string name = json.is_object() ? json.value("name", "") : "";
-    const auto id = VolumeId::FromHex(json.is_object() ? json.value("uuid", "") : "");
+    const auto text = [&json](const char* key) {
+      const bool is_there = json.is_object() && json.contains(key) && json[key].is_string();
+      return is_there ? json[key].get<std::string>() : std::string();
+    };
+    const std::string name = text("name");
+    const auto id = VolumeId::FromHex(text("uuid"));
     if (!id) {
       return MakeError(ErrorKind::kCorrupt, path +
                                                 " is damaged: restore it, or remove the state "
@@ -220,19 +238,24 @@ Status StateDirectory::LoadOrCreateIdentity(const std::string& volume) {
                            volume + ": choose another with --state, or use --volume " + name);
     }
     volume_id_ = *id;
+    id_form_ = IdFormIn(text("ids"));
     is_new_ = false;
     return {};
   }
   if (errno != ENOENT) return ErrnoError("open " + path);
-  ASSIGN_OR_RETURN(const auto remembered, RememberedId(path_, volume));
-  volume_id_ = remembered.value_or(VolumeId::Random());
-  const Json json = {{"name", volume}, {"uuid", volume_id_.ToHex()}};
+  ASSIGN_OR_RETURN(const auto remembered, RememberedIdentity(path_, volume));
+  const Remembered identity = remembered.value_or(Remembered{VolumeId::Random(), IdForm::kPlaced});
+  volume_id_ = identity.id;
+  id_form_ = identity.id_form;
+  Json json = {{"name", volume}, {"uuid", volume_id_.ToHex()}};
+  if (id_form_ == IdForm::kPlaced) json["ids"] = kPlacedIds;
   return ReplaceFile(path, json.dump() + "\n", kPrivateFile, /*durably=*/true);
 }
 
 Result<meta::StateDatabase> StateDirectory::OpenDatabase() {
   ASSIGN_OR_RETURN(meta::StateDatabase database, OpenOrReplaceDatabase());
   RETURN_IF_ERROR(database.Put(kVolumeKey, Identity(volume_, volume_id_)));
+  if (id_form_ == IdForm::kPlaced) RETURN_IF_ERROR(database.Put(kIdsKey, kPlacedIds));
   return database;
 }
 

@@ -10,6 +10,7 @@
 #include "meta/base/ids.h"
 #include "meta/base/result.h"
 #include "meta/base/unique_fd.h"
+#include "meta/change/file_handle.h"
 #include "meta/state/state_database.h"
 
 namespace tandem::tools {
@@ -48,6 +49,8 @@ class StateDirectory {
 
   const std::string& path() const { return path_; }
   VolumeId volume_id() const { return volume_id_; }
+  // Of the volume's objects. To be set before the database is opened, which checks ids.
+  IdForm id_form() const { return id_form_; }
 
  private:
   StateDirectory(std::string path, UniqueFd lock)
@@ -59,6 +62,7 @@ class StateDirectory {
   std::string volume_;
   UniqueFd lock_;
   VolumeId volume_id_;
+  IdForm id_form_ = IdForm::kPlaced;
   bool is_new_ = true;
   bool database_was_lost_ = false;
 };

@@ -68,6 +68,7 @@ Result<Engine> StartEngine(const MountArguments& arguments, const fs::SourceDire
                    StateDirectory::Open(arguments.state, arguments.volume,
                                         {{source.path, source.fd.get()}, {mountpoint}}));
   engine.state = std::make_unique<StateDirectory>(std::move(state));
+  SetIdForm(engine.state->id_form());
   engine.shutdown = std::make_unique<ShutdownProgress>(engine.state->path());
   if (!arguments.foreground) {
     RETURN_IF_ERROR(LogToFile("tandemfs", engine.state->path() + "/tandemfs.log"));

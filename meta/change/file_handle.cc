@@ -8,6 +8,7 @@
 #include <xxhash.h>
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cstring>
 #include <string>
@@ -39,13 +40,28 @@ constexpr std::chrono::milliseconds kLongestPause{250};
 #define AT_HANDLE_FID 0x200
 #endif
 
-ObjectId HashOf(std::string_view bytes) {
+std::atomic<IdForm> id_form{IdForm::kPlaced};
+
+ObjectId HashOf(std::string_view bytes, uint32_t place, IdForm form) {
   const XXH128_hash_t hash = XXH3_128bits(bytes.data(), bytes.size());
+  uint64_t high = hash.high64;
+  if (form == IdForm::kPlaced) high = uint64_t{place} << 32 | (high & UINT32_MAX);
   // Avoid the null id and kRootObject.
-  return hash.high64 == 0 ? ObjectId(1, hash.low64) : ObjectId(hash.high64, hash.low64);
+  return high == 0 ? ObjectId(1, hash.low64) : ObjectId(high, hash.low64);
 }
 
-Result<IdentifiedObject> IdentifyByInode(int directory_fd, const char* name) {
+// The handles of ext4, XFS and btrfs begin with the inode number, of which this is the lower half.
+uint32_t PlaceOf(const FileHandle& handle) {
+  const std::string_view bytes = handle.bytes();
+  uint32_t place = 0;
+  constexpr size_t kType = sizeof(uint32_t);
+  if (bytes.size() >= kType + sizeof place) {
+    std::memcpy(&place, bytes.data() + kType, sizeof place);
+  }
+  return le32toh(place);
+}
+
+Result<IdentifiedObject> IdentifyByInode(int directory_fd, const char* name, IdForm form) {
   struct statx stat_buffer;
   if (statx(directory_fd, name, AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW,
             STATX_INO | STATX_BTIME | STATX_MNT_ID, &stat_buffer) != 0) {
@@ -54,16 +70,26 @@ Result<IdentifiedObject> IdentifyByInode(int directory_fd, const char* name) {
   const uint64_t parts[3] = {stat_buffer.stx_ino,
                              static_cast<uint64_t>(stat_buffer.stx_btime.tv_sec),
                              stat_buffer.stx_btime.tv_nsec};
-  return IdentifiedObject{HashOf({reinterpret_cast<const char*>(parts), sizeof parts}),
-                          {},
-                          static_cast<int>(stat_buffer.stx_mnt_id)};
+  const ObjectId id = HashOf({reinterpret_cast<const char*>(parts), sizeof parts},
+                             static_cast<uint32_t>(stat_buffer.stx_ino), form);
+  return IdentifiedObject{id, {}, static_cast<int>(stat_buffer.stx_mnt_id)};
 }
 
 }  // namespace
 
-ObjectId ObjectIdOf(const FileHandle& handle) { return HashOf(handle.bytes()); }
+void SetIdForm(IdForm form) { id_form = form; }
 
-Result<IdentifiedObject> Identify(int directory_fd, const char* name) {
+IdForm CurrentIdForm() { return id_form; }
+
+bool IsPlacedAt(const ObjectId& id, uint64_t inode) {
+  return id_form == IdForm::kPlaced && id.high() >> 32 == (inode & UINT32_MAX);
+}
+
+ObjectId ObjectIdOf(const FileHandle& handle, IdForm form) {
+  return HashOf(handle.bytes(), PlaceOf(handle), form);
+}
+
+Result<IdentifiedObject> Identify(int directory_fd, const char* name, IdForm form) {
   union {
     file_handle handle;
     char space[sizeof(file_handle) + MAX_HANDLE_SZ];
@@ -79,7 +105,7 @@ Result<IdentifiedObject> Identify(int directory_fd, const char* name) {
   }
   if (result != 0) {
     if (errno == EOPNOTSUPP || errno == EOVERFLOW || errno == EINVAL) {
-      return IdentifyByInode(directory_fd, name);
+      return IdentifyByInode(directory_fd, name, form);
     }
     return ErrnoError(std::string("identify ") + (*name == '\0' ? "descriptor" : name));
   }
@@ -88,7 +114,7 @@ Result<IdentifiedObject> Identify(int directory_fd, const char* name) {
   std::memcpy(bytes, &type, sizeof type);
   std::memcpy(bytes + sizeof type, buffer.handle.f_handle, buffer.handle.handle_bytes);
   FileHandle handle({bytes, sizeof type + buffer.handle.handle_bytes});
-  const ObjectId id = ObjectIdOf(handle);
+  const ObjectId id = ObjectIdOf(handle, form);
   return IdentifiedObject{id, std::move(handle), mount_id};
 }
 

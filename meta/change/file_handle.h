@@ -54,6 +54,21 @@ class FileHandle {
   uint8_t size_ = 0;
 };
 
+// How ids are made of handles. All ids of a volume are of one form.
+enum class IdForm {
+  kHash,  // all 128 bits are a hash: volumes whose state was first of schema 3 or older
+  // The first 32 bits are of the inode number and the others of the hash. Objects that were made
+  // together have ids close to each other, so databases keep them together.
+  kPlaced,
+};
+// Sets the form of all ids that this process makes, where nothing else is said. Called before there
+// are any. Initially kPlaced.
+void SetIdForm(IdForm form);
+IdForm CurrentIdForm();
+
+// Returns whether the id is placed, and may be of the inode with this number: as far as ids tell.
+bool IsPlacedAt(const ObjectId& id, uint64_t inode);
+
 struct IdentifiedObject {
   ObjectId id;
   FileHandle handle;
@@ -64,11 +79,12 @@ struct IdentifiedObject {
 // `name` is empty, identifies the object `directory_fd` is open on. On a filesystem without handles
 // the id is made of inode number and birth time, and the handle is empty. Never returns
 // kRootObject: the caller knows its root.
-Result<IdentifiedObject> Identify(int directory_fd, const char* name);
+Result<IdentifiedObject> Identify(int directory_fd, const char* name,
+                                  IdForm form = CurrentIdForm());
 
 // Returns the id of the object that has this handle. Requires that `handle` is not empty. For the
 // root of a volume, use kRootObject instead.
-ObjectId ObjectIdOf(const FileHandle& handle);
+ObjectId ObjectIdOf(const FileHandle& handle, IdForm form = CurrentIdForm());
 
 // Opens an object by its handle. Requires CAP_DAC_READ_SEARCH. `mount_fd` is any descriptor on that
 // filesystem. Returns ESTALE if the object is gone.

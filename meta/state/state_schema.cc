@@ -11,7 +11,9 @@
 namespace tandem::meta {
 namespace {
 
-constexpr int kSchemaVersion = 3;
+// Since version 4 a state may be of a volume whose ids are placed (meta/change/file_handle.h), which
+// older versions would take for ids of other objects. The tables are those of version 3.
+constexpr int kSchemaVersion = 4;
 
 constexpr const char* kCreate = R"(
 CREATE TABLE volume(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -166,6 +168,10 @@ Status MigrateState(Database& database) {
       RETURN_IF_ERROR(database.CheckTables(kTables));
       RETURN_IF_ERROR(database.CheckTables({kHotTable1}));
     }
+    if (version == 3) {
+      RETURN_IF_ERROR(database.CheckTables(kTables));
+      RETURN_IF_ERROR(database.CheckTables({kHotTable, kPlaceTable}));
+    }
     if (version == 2) {
       RETURN_IF_ERROR(database.CheckTables(kTables));
       RETURN_IF_ERROR(database.CheckTables({kHotTable}));
@@ -179,7 +185,7 @@ Status MigrateState(Database& database) {
       RETURN_IF_ERROR(database.Execute(kCreate));
     } else {
       if (version == 1) RETURN_IF_ERROR(database.Execute(kFrom1));
-      RETURN_IF_ERROR(database.Execute(kFrom2));
+      if (version <= 2) RETURN_IF_ERROR(database.Execute(kFrom2));
     }
     RETURN_IF_ERROR(database.SetUserVersion(kSchemaVersion));
     RETURN_IF_ERROR(transaction.Commit());

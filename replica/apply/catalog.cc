@@ -8,6 +8,7 @@
 #include "replica/apply/catalog_rows.h"
 #include "replica/apply/catalog_schema.h"
 #include "replica/apply/tuning.h"
+#include "replica/wire/messages.h"
 #include "replica/wire/xattr_codec.h"
 
 namespace tandem::replica {
@@ -35,12 +36,14 @@ constexpr char kFind[] =
     "SELECT kind, inode, permissions, uid, gid, size, device, link_count, access_s, access_ns,"
     " modify_s, modify_ns, change_s, change_ns, link_target, xattrs, cut FROM object WHERE id = ?";
 constexpr char kFindKind[] = "SELECT kind FROM object WHERE id = ?";
+constexpr char kInodeOf[] = "SELECT inode FROM object WHERE id = ?";
 constexpr char kFindInode[] = "SELECT id FROM object WHERE inode = ?";
 constexpr char kObjectsAfter[] = "SELECT id, kind FROM object WHERE id > ? ORDER BY id LIMIT ?";
 constexpr char kChildOf[] = "SELECT child FROM entry WHERE parent = ? AND name = ?";
 constexpr char kNamesOf[] = "SELECT parent, name FROM entry WHERE child = ? LIMIT ?";
 constexpr char kEntriesOf[] =
-    "SELECT name, child FROM entry WHERE parent = ? AND name > ? ORDER BY name LIMIT ?";
+    "SELECT name, child FROM entry WHERE parent = ? AND name > ? AND name <= ? ORDER BY name"
+    " LIMIT ?";
 constexpr char kApplied[] = "SELECT epoch, cut, wall_time_ns FROM applied";
 constexpr char kAny[] = "SELECT 1 FROM entry LIMIT 1";
 constexpr char kPut[] =
@@ -68,7 +71,7 @@ meta::Timestamp TimeAt(const Statement& row, int column) {
 }  // namespace
 
 struct Catalog::Statements {
-  Statement find, find_kind, find_inode, child_of, names_of, entries_of, applied, any;
+  Statement find, find_kind, find_inode, inode_of, child_of, names_of, entries_of, applied, any;
   Statement put, remove, remove_names, set_entry, remove_entry, set_applied;
   Statement totals, set_totals, bytes_of, objects_after;
   Statement rekey_object, rekey_parent, rekey_child;
@@ -97,6 +100,7 @@ Result<std::unique_ptr<Catalog>> Catalog::Open(const std::string& path) {
       {&statements->find, kFind},
       {&statements->find_kind, kFindKind},
       {&statements->find_inode, kFindInode},
+      {&statements->inode_of, kInodeOf},
       {&statements->child_of, kChildOf},
       {&statements->names_of, kNamesOf},
       {&statements->entries_of, kEntriesOf},
@@ -176,6 +180,18 @@ Result<std::optional<meta::Kind>> Catalog::FindKind(ObjectId object) {
   return kind;
 }
 
+Result<std::optional<InodeId>> Catalog::InodeOf(ObjectId object) {
+  Statement& row = statements_->inode_of;
+  row.Bind(1, object);
+  ASSIGN_OR_RETURN(const bool found, row.Step());
+  if (!found) return std::nullopt;
+  const bool is_inode = IsIdAt(row, 0);
+  const InodeId inode{row.Id<ObjectId>(0)};
+  row.Reset();
+  if (!is_inode) return Damaged("object");
+  return inode;
+}
+
 Result<std::optional<ObjectId>> Catalog::FindInode(InodeId inode) {
   Statement& row = statements_->find_inode;
   row.Bind(1, inode.digest);
@@ -218,10 +234,14 @@ Result<std::vector<EntryKey>> Catalog::NamesOf(ObjectId object, size_t limit) {
 }
 
 Result<std::vector<CatalogEntry>> Catalog::EntriesOf(ObjectId directory, const std::string& after,
-                                                     size_t limit) {
+                                                     size_t limit, const std::string& up_to) {
+  static const std::string after_all(kMaxNameBytes + 1, '\xff');
   if (has_no_entries_) return std::vector<CatalogEntry>();
   Statement& row = statements_->entries_of;
-  row.Bind(1, directory).BindBlob(2, after).Bind(3, static_cast<int64_t>(limit));
+  row.Bind(1, directory)
+      .BindBlob(2, after)
+      .BindBlob(3, up_to.empty() ? after_all : up_to)
+      .Bind(4, static_cast<int64_t>(limit));
   std::vector<CatalogEntry> entries;
   while (true) {
     ASSIGN_OR_RETURN(const bool found, row.Step());

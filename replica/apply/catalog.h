@@ -24,6 +24,7 @@
 #include "meta/base/ids.h"
 #include "meta/base/result.h"
 #include "meta/base/unique_fd.h"
+#include "meta/change/file_handle.h"
 #include "meta/source/attributes.h"
 #include "replica/apply/block_digests.h"
 #include "replica/apply/damaged_objects.h"
@@ -39,6 +40,8 @@ struct InodeId {
   ObjectId digest;
   friend bool operator==(const InodeId&, const InodeId&) = default;
 };
+
+inline constexpr IdForm kInodeIds = IdForm::kHash;
 
 struct CatalogObject {
   InodeId inode;
@@ -81,13 +84,17 @@ class Catalog {
   Result<std::optional<CatalogObject>> Find(ObjectId object);
   Result<std::optional<meta::Kind>> FindKind(ObjectId object);
   Result<std::optional<ObjectId>> FindInode(InodeId inode);
+  // Returns the inode that stands for the object.
+  Result<std::optional<InodeId>> InodeOf(ObjectId object);
   // Returns a null id if the name leads to nothing.
   Result<ObjectId> ChildOf(const EntryKey& key);
   Result<std::vector<EntryKey>> NamesOf(ObjectId object,
                                         size_t limit = std::numeric_limits<int64_t>::max());
-  // Returns at most `limit` entries in byte order of names, from the first one after `after`.
+  // Returns at most `limit` entries in byte order of names, from the first one after `after` to
+  // `up_to`, or, if that is empty, to the end.
   Result<std::vector<CatalogEntry>> EntriesOf(ObjectId directory, const std::string& after = {},
-                                              size_t limit = std::numeric_limits<int64_t>::max());
+                                              size_t limit = std::numeric_limits<int64_t>::max(),
+                                              const std::string& up_to = {});
   // Returns the first `limit` objects after `after`, by id, with their kinds.
   Result<std::vector<std::pair<ObjectId, meta::Kind>>> ObjectsAfter(ObjectId after, size_t limit);
   Result<AppliedCut> Applied();

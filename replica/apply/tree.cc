@@ -37,7 +37,7 @@ bool MeansAbsent(const Error& error) {
 }
 
 Result<std::optional<InodeId>> InodeAt(int directory_fd, const std::string& name) {
-  auto identified = Identify(directory_fd, name.c_str());
+  auto identified = Identify(directory_fd, name.c_str(), kInodeIds);
   if (identified) return InodeId{identified->id};
   if (MeansAbsent(identified.error())) return std::nullopt;
   return tl::unexpected<Error>(std::move(identified.error()));

@@ -133,6 +133,10 @@ Result<Reply> PeerSession::Pending::Wait() {
 
 Result<std::optional<Listing>> Peer::ListPage(const List& ask, size_t& so_far) {
   ASSIGN_OR_RETURN(Reply reply, Ask(ask));
+  return ToListing(ask, std::move(reply), so_far);
+}
+
+Result<std::optional<Listing>> Peer::ToListing(const List& ask, Reply reply, size_t& so_far) const {
   if (reply.code == ReplyCode::kNotFound) return std::nullopt;
   RETURN_IF_ERROR(ToStatus(reply));
   auto* listing = std::get_if<Listing>(&reply.body);
@@ -149,16 +153,6 @@ Result<std::optional<Listing>> Peer::ListPage(const List& ask, size_t& so_far) {
                      "replica at " + url_ + " lists a directory that does not end");
   }
   return std::move(*listing);
-}
-
-Result<bool> Peer::ForEachName(List ask, const std::function<Status(Listed&)>& take) {
-  for (size_t names = 0;;) {
-    ASSIGN_OR_RETURN(auto page, ListPage(ask, names));
-    if (!page) return false;
-    if (page->more) ask.after = page->entries.back().name;
-    for (Listed& listed : page->entries) RETURN_IF_ERROR(take(listed));
-    if (!page->more) return true;
-  }
 }
 
 Result<Reply> Peer::Ask(RequestBody body) {

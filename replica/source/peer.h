@@ -81,9 +81,8 @@ class Peer {
   // whether there are more. `so_far` counts the names of all pages. Returns nullopt if it has no
   // such directory, and kProtocol if the list does not end.
   Result<std::optional<Listing>> ListPage(const List& ask, size_t& so_far);
-  // Calls `take` for each name the replica lists, in byte order, page after page from `ask.after`.
-  // Returns false if it has no such directory, and kProtocol if the list does not end.
-  Result<bool> ForEachName(List ask, const std::function<Status(Listed&)>& take);
+  // Does the same with the answer, which has come already.
+  Result<std::optional<Listing>> ToListing(const List& ask, Reply reply, size_t& so_far) const;
 
   using Pending = PeerSession::Pending;
   Result<Pending> Send(RequestBody body) { return session().Send(std::move(body)); }

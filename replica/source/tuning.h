@@ -143,9 +143,17 @@ inline constexpr size_t kReadAtATime = 8;
 inline constexpr size_t kMostReadAhead = 128;
 inline constexpr uint64_t kReadAheadBytes = 64 << 10;
 
+// ---- Listing ahead of a walk: list_ahead.h -------------------------------------------------------
+
+// Threads; pages that are listed at most before the walk comes to them; and names of the
+// directories that are being listed, beyond which no other is begun with.
+inline constexpr size_t kListAheadThreads = 2;
+inline constexpr size_t kMostPagesAhead = 16;
+inline constexpr size_t kMostNamesAhead = 100'000;
+
 // ---- Walks and verify: walker.h, verifier.h -----------------------------------------------------
 
-// Objects that the replica is asked for at a time.
+// Names that a walk compares, and objects that the replica is asked for, at a time.
 inline constexpr size_t kFindAtATime = 1000;
 // How long verify keeps the sender's thread at a time: cuts wait meanwhile.
 inline constexpr std::chrono::milliseconds kVerifySlice{25};

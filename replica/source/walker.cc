@@ -102,57 +102,63 @@ std::optional<meta::ObjectRef> Walker::FindDiffering(const ObjectId& object) con
 }
 
 Status Walker::Run() {
+  // If objects are found by their names, the names of the directories above must not be forgotten
+  // meanwhile. They are not, since they are used all the time. Nothing is listed ahead then.
+  const bool depth_first = tree_.by_names() != nullptr;
   while (!tasks_.empty()) {
-    // If objects are found by their names, the names of the directories above must not be forgotten
-    // meanwhile. They are not, since they are used all the time.
-    const bool depth_first = tree_.by_names() != nullptr;
-    const Task task = std::move(depth_first ? tasks_.back() : tasks_.front());
-    depth_first ? tasks_.pop_back() : tasks_.pop_front();
-    tree_.NoteNameIfForgotten(task.directory.id, task.parent, task.name);
+    if (depth_first) {
+      tasks_.push_front(std::move(tasks_.back()));
+      tasks_.pop_back();
+    }
+    const size_t ahead = depth_first ? 1 : std::min(tasks_.size(), kMostPagesAhead);
+    for (; listed_ < ahead; ++listed_) lists_.Want(WantedOf(tasks_[listed_]));
+    const Task task = std::move(tasks_.front());
+    tasks_.pop_front();
+    --listed_;
     RETURN_IF_ERROR(Visit(task));
     FAULT_POINT("source.walk.directory");
   }
   return {};
 }
 
+ListAhead::Wanted Walker::WantedOf(const Task& task) const {
+  tree_.NoteNameIfForgotten(task.directory.id, task.parent, task.name);
+  return {task.directory, task.unknown_to_replica ? task.counterpart : task.directory.id,
+          !task.unknown_to_replica && task.depth == WalkDepth::kAll};
+}
+
 Status Walker::Visit(const Task& task) {
-  auto opened = tree_.Open(task.directory);
-  if (!opened && meta::IsUnreadable(opened.error())) {
-    NoteUnreadable(task, opened.error().ToString());
-    return {};
-  }
-  ASSIGN_OR_RETURN(const std::optional<meta::SourceObject> directory, std::move(opened));
-  if (!directory) return {};
-  auto ours = tree_.List(*directory);
-  if (!ours) {
-    // Removed while we looked: that travels as a change of its own.
-    const int code = ours.error().code();
-    if (code == ENOENT || code == ESTALE || code == ENOTDIR) return {};
-    if (meta::IsUnreadable(ours.error())) {
-      NoteUnreadable(task, ours.error().ToString());
-      return {};
+  ListAhead::Page page = lists_.Take();
+  while (true) {
+    if (page.failure && !meta::IsUnreadable(*page.failure)) {
+      return tl::unexpected<Error>(std::move(*page.failure));
     }
-    return tl::unexpected<Error>(std::move(ours.error()));
+    if (page.failure) NoteUnreadable(task, page.failure->ToString());
+    if (page.directory == nullptr) return {};
+    RETURN_IF_ERROR(VisitPage(task, page));
+    if (!page.more) return {};
+    page = lists_.Next();
   }
+}
+
+Status Walker::VisitPage(const Task& task, ListAhead::Page& page) {
   std::vector<Listed> theirs;
   if (!task.unknown_to_replica) {
-    const ObjectId& directory_id = task.directory.id;
-    ASSIGN_OR_RETURN(theirs, ListReplica(directory_id, *ours, [&](const std::string& name) {
-                       return stage_.Add(EntryRecord{directory_id, name, ObjectId()});
+    ASSIGN_OR_RETURN(theirs, NamesOnReplica(page, [&](const std::string& name) {
+                       return stage_.Add(EntryRecord{task.directory.id, name, ObjectId()});
                      }));
     if (replica_.is_at_no_cut) {
-      RETURN_IF_ERROR(RekeyImported(task, *directory, *ours, theirs));
+      RETURN_IF_ERROR(RekeyImported(task, *page.directory, page.ours, theirs));
     }
   }
-  RETURN_IF_ERROR(CompareNames(task, *ours, theirs));
-  if (task.unknown_to_replica && !task.counterpart.is_null()) {
-    ASSIGN_OR_RETURN(theirs, ListReplica(task.counterpart, *ours,
-                                         [](const std::string&) -> Status { return {}; }));
+  RETURN_IF_ERROR(CompareNames(task, page.ours, theirs));
+  if (task.unknown_to_replica && page.theirs) {
+    ASSIGN_OR_RETURN(
+        theirs, NamesOnReplica(page, [](const std::string&) -> Status { return {}; }));
   }
-
-  const std::vector<meta::SourceEntry>& entries = ours->entries;
+  const std::vector<meta::SourceEntry>& entries = page.ours.entries;
   ASSIGN_OR_RETURN(const std::vector<Listed> known, FindKnown(task, entries, theirs));
-  return CompareObjects(task, *directory, entries, known, BasesOf(entries, theirs));
+  return CompareObjects(task, page, known, BasesOf(entries, theirs));
 }
 
 Result<std::vector<Listed>> Walker::FindKnown(const Task& task,
@@ -226,52 +232,54 @@ Status Walker::CompareNames(const Task& task, const meta::SourceListing& ours,
   return {};
 }
 
-void Walker::BeginReading(const Task& task, std::span<const meta::SourceEntry> entries,
-                          std::span<const Listed> known) {
+void Walker::BeginReading(const Task& task, const ListAhead::Page& page,
+                          const std::vector<Listed>& known) {
+  if (tree_.by_names() != nullptr) return;
   std::vector<ReadAhead::Wanted> wanted;
-  for (size_t i = 0; i < entries.size(); ++i) {
+  for (size_t i = 0; i < known.size(); ++i) {
+    const meta::ObjectRef& object = page.ours.entries[i].object;
     const bool is_new = known[i].object.is_null();
-    const bool is_first_met = compares_all_ && !met_.contains(entries[i].object.id);
+    const bool is_first_met = compares_all_ && !met_.contains(object.id);
     if (!is_new && task.depth != WalkDepth::kAll && !is_first_met) continue;
-    if (shipped_links_.contains(entries[i].object.id)) continue;
+    if (!is_new && !page.attributes.empty() && page.attributes[i]) continue;
+    if (shipped_links_.contains(object.id)) continue;
     // Most of it is staged already, and its content is not read again.
     if (is_new && shipper_.goes_on()) continue;
-    wanted.push_back({entries[i].object, is_new});
+    wanted.push_back({object, is_new});
   }
   ahead_.Begin(std::move(wanted));
 }
 
-Status Walker::CompareObjects(const Task& task, const meta::SourceObject& directory,
-                              const std::vector<meta::SourceEntry>& entries,
+Status Walker::CompareObjects(const Task& task, const ListAhead::Page& page,
                               const std::vector<Listed>& known, const Bases& bases) {
+  const std::vector<meta::SourceEntry>& entries = page.ours.entries;
+  std::vector<ObjectId> ids;
+  for (const meta::SourceEntry& entry : entries) ids.push_back(entry.object.id);
+  RETURN_IF_ERROR(shipper_.Expect(ids));
+  BeginReading(task, page, known);
   for (size_t i = 0; i < entries.size(); ++i) {
-    if (i % kFindAtATime == 0) {
-      const auto page =
-          std::span(entries).subspan(i).first(std::min(kFindAtATime, entries.size() - i));
-      std::vector<ObjectId> ids;
-      for (const meta::SourceEntry& entry : page) ids.push_back(entry.object.id);
-      RETURN_IF_ERROR(shipper_.Expect(ids));
-      if (tree_.by_names() == nullptr) BeginReading(task, page, std::span(known).subspan(i));
-    }
     if (!keep_going_()) return MakeError(ErrorKind::kCancelled, "walk the source: stopping");
-    const bool first_met = compares_all_ && met_.insert(entries[i].object.id).second;
+    const meta::ObjectRef& object = entries[i].object;
+    const bool first_met = compares_all_ && met_.insert(object.id).second;
     const Met met{task.directory.id, entries[i].name};
     const auto open = [&] {
       return tree_.by_names() == nullptr
-                 ? ahead_.Take(entries[i].object)
-                 : AsReader(tree_.OpenListed(directory, task.directory.id, entries[i]));
+                 ? ahead_.Take(object)
+                 : AsReader(tree_.OpenListed(*page.directory, task.directory.id, entries[i]));
     };
     if (known[i].object.is_null()) {
-      const auto basis = bases.find(entries[i].object.id);
-      ASSIGN_OR_RETURN(const bool shipped,
-                       ShipNew(entries[i].object, open(), task,
-                               basis == bases.end() ? ObjectId() : basis->second, met));
+      const auto basis = bases.find(object.id);
+      ASSIGN_OR_RETURN(
+          const bool shipped,
+          ShipNew(object, open(), task, basis == bases.end() ? ObjectId() : basis->second, met));
       if (shipped) continue;
       // An entry has named it already, and without it the stage cannot be committed.
       RETURN_IF_ERROR(stage_.Add(EntryRecord{task.directory.id, entries[i].name, ObjectId()}));
       NoteUnreadable(task, entries[i].name);
     } else if (task.depth == WalkDepth::kAll || first_met) {
-      RETURN_IF_ERROR(ShipDifference(entries[i].object, open(), known[i], met));
+      const bool is_listed = !page.attributes.empty() && page.attributes[i];
+      RETURN_IF_ERROR(is_listed ? ShipIfDifferent(object, *page.attributes[i], known[i], met)
+                                : ShipDifference(object, open(), known[i], met));
     }
   }
   return {};
@@ -300,20 +308,27 @@ Result<bool> Walker::ShipNew(const meta::ObjectRef& object, Opened found, const 
   return true;
 }
 
+Status Walker::NoteUncompared(const meta::ObjectRef& object, const Error& error) {
+  shipper_.NoteUnreadable(object, EverythingUnreadable(), error.ToString());
+  uncompared_.insert(object.id);
+  return {};
+}
+
 Status Walker::ShipDifference(const meta::ObjectRef& object, Opened found, const Listed& theirs,
                               const Met& met) {
   if (shipped_links_.contains(object.id)) return {};
-  const auto unreadable = [&](const Error& error) {
-    shipper_.NoteUnreadable(object, EverythingUnreadable(), error.ToString());
-    uncompared_.insert(object.id);
-    return Status();
-  };
-  if (!found && meta::IsUnreadable(found.error())) return unreadable(found.error());
+  if (!found && meta::IsUnreadable(found.error())) return NoteUncompared(object, found.error());
   ASSIGN_OR_RETURN(const auto opened, std::move(found));
   if (opened == nullptr) return {};
-  auto read = opened->ReadAttributes(meta::WithXattrs::kNo);
-  if (!read && meta::IsUnreadable(read.error())) return unreadable(read.error());
-  ASSIGN_OR_RETURN(const meta::Attributes ours, std::move(read));
+  auto ours = opened->ReadAttributes(meta::WithXattrs::kNo);
+  if (!ours && meta::IsUnreadable(ours.error())) return NoteUncompared(object, ours.error());
+  if (!ours) return tl::unexpected<Error>(std::move(ours.error()));
+  return ShipIfDifferent(object, *ours, theirs, met);
+}
+
+Status Walker::ShipIfDifferent(const meta::ObjectRef& object, const meta::Attributes& ours,
+                               const Listed& theirs, const Met& met) {
+  if (shipped_links_.contains(object.id)) return {};
   if (MayDiffer(ours, theirs.attributes) || theirs.changed > replica_.compare_after) {
     const bool same_kind = ours.kind == theirs.attributes.kind;
     meta::ObjectChange change = same_kind ? meta::ObjectChange() : EverythingOf(object);
@@ -322,8 +337,8 @@ Status Walker::ShipDifference(const meta::ObjectRef& object, Opened found, const
     if (same_kind && ours.kind == meta::Kind::kFile && !HasContentOf(ours, theirs)) {
       change.suspect.Add(ByteRange::Whole());
     }
-    auto all = Open(object);  // what was read ahead are attributes alone
-    if (!all && meta::IsUnreadable(all.error())) return unreadable(all.error());
+    auto all = Open(object);  // what is known are attributes alone
+    if (!all && meta::IsUnreadable(all.error())) return NoteUncompared(object, all.error());
     ASSIGN_OR_RETURN(const auto reader, std::move(all));
     if (reader == nullptr) return {};
     ASSIGN_OR_RETURN(const auto shipped, shipper_.Ship(object.id, *reader, change, ObjectId()));
@@ -338,22 +353,31 @@ Status Walker::ShipDifference(const meta::ObjectRef& object, Opened found, const
   return {};
 }
 
-Result<std::vector<Listed>> Walker::ListReplica(
-    const ObjectId& directory, const meta::SourceListing& ours,
-    const std::function<Status(const std::string&)>& other) {
+Result<std::vector<Listed>> Walker::NamesOnReplica(
+    ListAhead::Page& page, const std::function<Status(const std::string&)>& other) {
   std::unordered_set<std::string_view> names;
-  for (const meta::SourceEntry& entry : ours.entries) names.insert(entry.name);
-  for (const auto& [name, error] : ours.unreadable) names.insert(name);
+  for (const meta::SourceEntry& entry : page.ours.entries) names.insert(entry.name);
+  for (const auto& [name, error] : page.ours.unreadable) names.insert(name);
   std::vector<Listed> same;
-  List ask;
-  ask.directory = directory;
-  ASSIGN_OR_RETURN(const bool exists, peer_.ForEachName(ask, [&](Listed& listed) -> Status {
-    if (!names.contains(listed.name)) return other(listed.name);
-    same.push_back(std::move(listed));
-    return {};
-  }));
-  (void)exists;  // or it has nothing there
-  return same;
+  List ask = page.asked;
+  ASSIGN_OR_RETURN(Reply reply, std::move(*page.theirs));
+  size_t listed_names = 0;
+  while (true) {
+    ASSIGN_OR_RETURN(auto listing, peer_.ToListing(ask, std::move(reply), listed_names));
+    if (!listing) return same;  // it has nothing there
+    for (Listed& listed : listing->entries) {
+      // An older replica does not know where the page ends.
+      if (!ask.up_to.empty() && listed.name > ask.up_to) return same;
+      if (names.contains(listed.name)) {
+        same.push_back(std::move(listed));
+      } else {
+        RETURN_IF_ERROR(other(listed.name));
+      }
+    }
+    if (!listing->more) return same;
+    ask.after = listing->entries.back().name;
+    ASSIGN_OR_RETURN(reply, peer_.Ask(ask));
+  }
 }
 
 Result<std::vector<Listed>> Walker::FindOnReplica(const std::vector<ObjectId>& objects,

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "meta/source/source_tree.h"
+#include "replica/source/list_ahead.h"
 #include "replica/source/object_shipper.h"
 #include "replica/source/read_ahead.h"
 
@@ -94,7 +95,9 @@ class Walker {
                        const std::vector<Listed>& theirs);
 
   Status Run();
+  ListAhead::Wanted WantedOf(const Task& task) const;
   Status Visit(const Task& task);
+  Status VisitPage(const Task& task, ListAhead::Page& page);
   // Has the replica give imported objects that stand for those in `ours` their ids, and changes
   // `theirs` likewise.
   Status RekeyImported(const Task& task, const meta::SourceObject& directory,
@@ -102,12 +105,11 @@ class Walker {
   // `theirs` is what the replica has under the names in `ours`.
   Status CompareNames(const Task& task, const meta::SourceListing& ours,
                       const std::vector<Listed>& theirs);
-  Status CompareObjects(const Task& task, const meta::SourceObject& directory,
-                        const std::vector<meta::SourceEntry>& entries,
+  // `known` is what the replica has of the page's entries.
+  Status CompareObjects(const Task& task, const ListAhead::Page& page,
                         const std::vector<Listed>& known, const Bases& bases);
-  // `known` begins with what the replica has of the entries.
-  void BeginReading(const Task& task, std::span<const meta::SourceEntry> entries,
-                    std::span<const Listed> known);
+  void BeginReading(const Task& task, const ListAhead::Page& page,
+                    const std::vector<Listed>& known);
   // Notes that the directory, or what some of its names lead to, cannot be read.
   void NoteUnreadable(const Task& task, const std::string& why);
   // How an object that is to be shipped was opened: by what is known of it, or as it was listed.
@@ -120,11 +122,15 @@ class Walker {
   // And, of a directory, has everything below it compared.
   Status ShipDifference(const meta::ObjectRef& object, Opened found, const Listed& theirs,
                         const Met& met = {});
-  // What the replica has in `directory` under names that are in `ours`, from its catalog. Nothing
-  // is remembered of the others, however many there are: `other` is called with each.
-  Result<std::vector<Listed>> ListReplica(const ObjectId& directory,
-                                          const meta::SourceListing& ours,
-                                          const std::function<Status(const std::string&)>& other);
+  Status ShipIfDifferent(const meta::ObjectRef& object, const meta::Attributes& ours,
+                         const Listed& theirs, const Met& met);
+  // Notes that an object that was to be compared cannot be read.
+  Status NoteUncompared(const meta::ObjectRef& object, const Error& error);
+  // Returns what the replica has under names of the page that are ours too, from its catalog.
+  // Nothing is remembered of the others, however many there are: `other` is called with each.
+  // Requires page.theirs, and takes it.
+  Result<std::vector<Listed>> NamesOnReplica(
+      ListAhead::Page& page, const std::function<Status(const std::string&)>& other);
   Result<std::vector<Listed>> FindOnReplica(const std::vector<ObjectId>& objects,
                                             Origin origin = Origin::kDatabase);
   // What the replica has of the entries. `theirs` is what it has under their names.
@@ -140,7 +146,9 @@ class Walker {
   Uncompared& uncompared_;
   const std::function<bool()> keep_going_;
   ReadAhead ahead_{tree_};
+  ListAhead lists_{tree_, peer_.session(), tree_.by_names() == nullptr};
   std::deque<Task> tasks_;
+  size_t listed_ = 0;  // so many of them, from the front, are wanted of lists_
   // Objects with several names are met several times.
   std::unordered_set<ObjectId> shipped_links_;
   std::unordered_map<ObjectId, FileHandle> differing_;

@@ -53,7 +53,7 @@ Result<InodeId> DiskListing::ReadObject(Listed& listed) const {
   // Without content nothing has to be opened, unless rights have to be taken for it.
   if (request_.digests_up_to == 0 && request_.with_xattrs && geteuid() == 0) {
     ASSIGN_OR_RETURN(const IdentifiedObject found,
-                     Identify(directory_->get(), listed.name.c_str()));
+                     Identify(directory_->get(), listed.name.c_str(), kInodeIds));
     if (found.mount_id != mount_id_) return ErrnoError(EXDEV, "identify " + listed.name);
     ASSIGN_OR_RETURN(listed.attributes,
                      meta::ReadAttributesAt(directory_->get(), listed.name.c_str()));
@@ -77,15 +77,37 @@ Result<std::string> DiskListing::DigestsOf(int path_fd, const meta::Attributes& 
   return std::move(digests.digests);
 }
 
+// Looks up the object that the directory's entry names, which is nearly always what stands there:
+// rows of one directory are close to each other, those of the index by inode are not.
+Result<std::vector<ObjectId>> DiskListing::FindObjects(Catalog& catalog) {
+  std::vector<ObjectId> objects(inodes_.size());
+  const auto& entries = builder_.entries();
+  if (entries.empty()) return objects;
+  ASSIGN_OR_RETURN(const std::vector<CatalogEntry> named,
+                   catalog.EntriesOf(request_.directory, request_.after, entries.size()));
+  auto same = named.begin();
+  for (size_t i = 0; i < entries.size(); ++i) {
+    while (same != named.end() && same->name < entries[i].name) ++same;
+    if (same != named.end() && same->name == entries[i].name) {
+      ASSIGN_OR_RETURN(const auto inode, catalog.InodeOf(same->child));
+      if (inode == inodes_[i]) objects[i] = same->child;
+    }
+    if (!objects[i].is_null()) continue;
+    ASSIGN_OR_RETURN(const auto object, catalog.FindInode(inodes_[i]));
+    objects[i] = object.value_or(ObjectId());
+  }
+  return objects;
+}
+
 Result<Listing> DiskListing::Finish(Catalog& catalog) {
+  ASSIGN_OR_RETURN(const std::vector<ObjectId> objects, FindObjects(catalog));
   for (size_t i = 0; i < inodes_.size(); ++i) {
     Listed& listed = builder_.entries()[i];
-    ASSIGN_OR_RETURN(const auto object, catalog.FindInode(inodes_[i]));
-    listed.object = object.value_or(ObjectId());
+    listed.object = objects[i];
     if (listed.attributes.xattrs.empty()) continue;
     std::optional<CatalogObject> row;
-    if (object) {
-      ASSIGN_OR_RETURN(row, catalog.Find(*object));
+    if (!listed.object.is_null()) {
+      ASSIGN_OR_RETURN(row, catalog.Find(listed.object));
     }
     LeaveOutOwnLabels(listed.attributes.xattrs, row ? row->attributes.xattrs : meta::Xattrs());
   }

@@ -29,6 +29,8 @@ class DiskListing {
 
  private:
   Status ReadName(const std::string& name);
+  // Returns the object of each of inodes_; null: the catalog has none.
+  Result<std::vector<ObjectId>> FindObjects(Catalog& catalog);
   // Fills in what the object of that name has, and returns its inode.
   Result<InodeId> ReadObject(Listed& listed) const;
   Result<std::string> DigestsOf(int path_fd, const meta::Attributes& attributes) const;
