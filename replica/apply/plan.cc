@@ -13,12 +13,6 @@ tl::unexpected<Error> Contradiction(const std::string& what, ObjectId object) {
 
 using NamedChild = std::pair<ObjectId, const EntryKey*>;
 
-// Returns true if all content since its whole record, in that stage, is in one staged file.
-bool IsAllInAFile(const Plan::Object& object) {
-  return object.kind == meta::Kind::kFile && object.file_stage != nullptr &&
-         object.file_stage == object.whole_stage && object.file_position >= object.whole;
-}
-
 bool ByChild(const NamedChild& a, const NamedChild& b) { return a.first < b.first; }
 
 }  // namespace
@@ -97,7 +91,20 @@ bool Plan::IsVoid(ObjectId object, uint64_t position) const {
   });
 }
 
+const Stage* Plan::StageAt(uint64_t position) const {
+  const auto after = std::ranges::upper_bound(stage_starts_, position);
+  return stages_[static_cast<size_t>(after - stage_starts_.begin()) - 1].get();
+}
+
+bool Plan::IsAllInAFile(ObjectId object, const Object& planned) const {
+  if (planned.kind != meta::Kind::kFile || planned.whole == 0) return false;
+  const auto file = staged_files_.find(object);
+  return file != staged_files_.end() && file->second.position >= planned.whole &&
+         file->second.stage == StageAt(planned.whole);
+}
+
 Status Plan::Collect(const Stage& stage, uint64_t& position) {
+  stage_starts_.push_back(position);
   NoteBrokenOff(stage, position);
   const Sizes too_large = FindTooLarge(stage, position);
   for (const Outline* outline : stage.Outlines()) {
@@ -107,7 +114,7 @@ Status Plan::Collect(const Stage& stage, uint64_t& position) {
   for (const auto& [object, size] : too_large) {
     ASSIGN_OR_RETURN(Object* const planned, Begin(object));
     planned->shortfall = Shortfall::kTooLarge;
-    planned->size_wanted = size;
+    too_large_[object] = size;
   }
   return {};
 }
@@ -154,7 +161,6 @@ Status Plan::Collect(const Outline& outline, uint64_t first, const Stage& stage,
     const uint64_t position = first + record.index;
     if (record.whole) {
       object->whole = position;
-      object->whole_stage = &stage;
       object->shortfall = Shortfall::kNone;
     }
     if (record.kind == meta::Kind::kFile && !record.whole && object->last != 0) {
@@ -163,6 +169,7 @@ Status Plan::Collect(const Outline& outline, uint64_t first, const Stage& stage,
     object->last = std::max(object->last, position);
     object->kind = record.kind;
     object->has_record = true;
+    if (record.with_content) object->last = object->last_data = position + 1;
   }
   for (const Outline::Data& record : outline.data) {
     if (IsVoid(record.object, first + record.index)) continue;
@@ -175,9 +182,7 @@ Status Plan::Collect(const Outline& outline, uint64_t first, const Stage& stage,
     if (IsVoid(record.object, first + record.index)) continue;
     ASSIGN_OR_RETURN(Object* const object, BeginUnlessIgnored(record.object, false, too_large));
     if (object == nullptr) continue;
-    object->file_stage = &stage;
-    object->file = InodeId{record.inode};
-    object->file_position = first + record.index;
+    staged_files_[record.object] = {&stage, InodeId{record.inode}, first + record.index};
   }
   for (const Outline::Entry& entry : outline.entries) entries_.Set(entry);
   return {};
@@ -392,8 +397,8 @@ Status Plan::DecideFates() {
     }
     // In the other cases the staged file's content is copied to the object where it is, or no
     // longer needed.
-    if (planned.fate == Fate::kDrop || !IsAllInAFile(planned)) planned.file_stage = nullptr;
-    if (planned.file_stage != nullptr) files_.emplace(planned.file.digest, object);
+    planned.in_file = planned.fate != Fate::kDrop && IsAllInAFile(object, planned);
+    if (planned.in_file) files_.emplace(FileOf(object).inode.digest, object);
   }
   fates_decided_ = true;
   return {};
@@ -421,7 +426,7 @@ Result<Plan::Fate> Plan::DecideFate(ObjectId object, const Object& planned) {
   // content in a staged file is made anew too; a redo of some of the stages may already have moved
   // that file in, if the object was dead between two of them.
   const bool changeable = *known == meta::Kind::kFile || *known == meta::Kind::kDirectory;
-  const bool stays = planned.kind == *known && changeable && !IsAllInAFile(planned);
+  const bool stays = planned.kind == *known && changeable && !IsAllInAFile(object, planned);
   return stays ? Fate::kKeep : Fate::kReplace;
 }
 

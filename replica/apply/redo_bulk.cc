@@ -35,7 +35,7 @@ size_t BulkMaker::RecordsOf(const std::vector<Record>& records, size_t index,
   if (!state_.place.may_set_special && MayBeSpecial(attributes)) return 0;
   const Plan::Object* planned = state_.plan.Find(about->object);
   if (planned == nullptr || planned->fate != Plan::Fate::kCreate || planned->whole != position ||
-      planned->shortfall != Plan::Shortfall::kNone || planned->file_stage != nullptr) {
+      planned->shortfall != Plan::Shortfall::kNone || planned->in_file) {
     return 0;
   }
   if (planned->last == position) return attributes.size == 0 ? 1 : 0;

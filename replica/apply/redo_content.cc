@@ -56,7 +56,7 @@ Status ContentWriter::Run(const std::vector<std::shared_ptr<Stage>>& stages) {
     const bool too_large = planned.shortfall == Plan::Shortfall::kTooLarge;
     if (!too_large || planned.fate == Plan::Fate::kDrop) continue;
     RETURN_IF_ERROR(
-        state_.FallShort(object, TooLarge(planned.size_wanted, state_.place.largest_file)));
+        state_.FallShort(object, TooLarge(state_.plan.SizeWanted(object), state_.place.largest_file)));
     if (planned.last == 0) RETURN_IF_ERROR(LeaveShort(object, planned));
   }
   return {};
@@ -121,8 +121,8 @@ Status ContentWriter::LeaveShort(ObjectId object, const Plan::Object& planned) {
 
 // Returns true if the object's content in this stage came as a file, so that its data is in place
 // already.
-bool ContentWriter::ComesAsFile(const Plan::Object& planned) const {
-  return planned.file_stage != nullptr && planned.file_stage == stage_;
+bool ContentWriter::ComesAsFile(ObjectId object, const Plan::Object& planned) const {
+  return planned.in_file && state_.plan.FileOf(object).stage == stage_;
 }
 
 Status ContentWriter::Take(const ObjectRecord& record, const Plan::Object& planned,
@@ -130,8 +130,9 @@ Status ContentWriter::Take(const ObjectRecord& record, const Plan::Object& plann
   if (position == planned.whole) {
     RETURN_IF_ERROR(digests_.Begin(record.object, planned.fate == Plan::Fate::kCreate));
   }
-  if (position == planned.whole && ComesAsFile(planned)) {
-    RETURN_IF_ERROR(MoveIn(record.object, planned.file, record.attributes));
+  if (position == planned.whole && ComesAsFile(record.object, planned)) {
+    RETURN_IF_ERROR(
+        MoveIn(record.object, state_.plan.FileOf(record.object).inode, record.attributes));
   } else if (position == planned.whole) {
     ASSIGN_OR_RETURN(const UniqueFd standing, planned.fate == Plan::Fate::kKeep
                                                   ? state_.tree.OpenObject(record.object)
@@ -147,7 +148,7 @@ Status ContentWriter::Take(const ObjectRecord& record, const Plan::Object& plann
     if (size < before) {
       RETURN_IF_ERROR(digests_.Resize(record.object, size, OpenerOf(record.object)));
     }
-    if (!ComesAsFile(planned)) RETURN_IF_ERROR(Shrink(record.object, size));
+    if (!ComesAsFile(record.object, planned)) RETURN_IF_ERROR(Shrink(record.object, size));
   }
   Active& active = active_[record.object];
   active.attributes = record.attributes;
@@ -160,7 +161,7 @@ Status ContentWriter::Take(const ObjectRecord& record, const Plan::Object& plann
 Status ContentWriter::Take(const DataRecord& record, const Plan::Object& planned,
                            uint64_t position) {
   const auto opener = OpenerOf(record.object);
-  if (ComesAsFile(planned)) return digests_.TakeStaged(record, record.length, -1, opener);
+  if (ComesAsFile(record.object, planned)) return digests_.TakeStaged(record, record.length, -1, opener);
   const uint64_t end = state_.plan.SmallestSizeAfter(record.object, position);
   if (record.offset >= end) return {};
   const uint64_t length = std::min(record.length, end - record.offset);
@@ -458,7 +459,7 @@ Status ContentWriter::NoteMismatch(ObjectId object) {
   ASSIGN_OR_RETURN(RangeSet mismatched, digests_.TakeMismatched(object));
   if (state_.place.edits == nullptr || state_.place.cramped) return {};
   const Plan::Object* planned = state_.plan.Find(object);
-  if (planned != nullptr && planned->file_stage != nullptr) return {};
+  if (planned != nullptr && planned->in_file) return {};
   ASSIGN_OR_RETURN(const uint64_t size, digests_.SizeOf(object));
   mismatched.Remove(ByteRange::From(size));
   if (mismatched.empty()) return {};

@@ -33,7 +33,7 @@ class ContentWriter {
   };
 
   Status Take(const Record& record, uint64_t position);
-  bool ComesAsFile(const Plan::Object& planned) const;
+  bool ComesAsFile(ObjectId object, const Plan::Object& planned) const;
   Status Take(const ObjectRecord& record, const Plan::Object& planned, uint64_t position);
   Status Take(const DataRecord& record, const Plan::Object& planned, uint64_t position);
   // Leaves the object as it is. One that is not there yet becomes an empty file or directory.

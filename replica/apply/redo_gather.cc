@@ -255,7 +255,7 @@ Status Gatherer::LinkMissingNames() {
     if (child.is_null() || state_.present.contains(key) || state_.held.contains(child)) continue;
     const Plan::Object* planned = state_.plan.Find(child);
     const bool stands =
-        planned == nullptr || planned->fate == Plan::Fate::kKeep || planned->file_stage != nullptr;
+        planned == nullptr || planned->fate == Plan::Fate::kKeep || planned->in_file;
     if (!stands) continue;
     RETURN_IF_ERROR(HoldLink(child));
   }

@@ -115,7 +115,7 @@ Status ForEachRecord(
 }
 
 bool IsMade(const Plan::Object& planned) {
-  return planned.file_stage == nullptr &&
+  return !planned.in_file &&
          (planned.fate == Plan::Fate::kCreate || planned.fate == Plan::Fate::kReplace);
 }
 
@@ -170,9 +170,12 @@ Result<Room> MeasureNeed(Plan& plan, const std::vector<std::shared_ptr<Stage>>& 
   uint64_t digests = 0;  // of content that takes no more room itself
   const auto take = [&](const Record& record, const Plan::Object& planned, const Stage& stage,
                         uint64_t position) {
+    const auto comes_as_file = [&](ObjectId object) {
+      return planned.in_file && plan.FileOf(object).stage == &stage;
+    };
     if (const auto* data = std::get_if<DataRecord>(&record)) {
       if (data->encoding == Encoding::kStaged) digests += 2 * data->bytes.size();
-      if (data->encoding != Encoding::kLiteral || planned.file_stage == &stage) return;
+      if (data->encoding != Encoding::kLiteral || comes_as_file(data->object)) return;
       const uint64_t limit = plan.SmallestSizeAfter(data->object, position);
       ByteRange stays = ByteRange::Of(data->offset, data->length);
       stays.end = std::min(stays.end, limit);

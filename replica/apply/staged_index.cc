@@ -18,8 +18,12 @@ std::vector<Item> ItemsOf(const std::vector<const Outline*>& outlines) {
   uint64_t first = 0;
   for (const Outline* outline : outlines) {
     for (const Outline::Object& object : outline->objects) {
-      if (object.again) continue;  // it repeats the last one
-      items.push_back({object.object, first + object.index, object.digest, {}});
+      const uint64_t position = first + object.index;
+      // One that comes again repeats the last one.
+      if (!object.again) items.push_back({object.object, position, object.digest, {}});
+      if (object.with_content) {
+        items.push_back({object.object, position + 1, 0, {0, object.size}});
+      }
     }
     for (const Outline::Data& data : outline->data) {
       if (!data.range.empty()) {

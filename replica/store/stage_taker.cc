@@ -65,7 +65,9 @@ std::optional<Resumed> StageTaker::TryResume(const Begin& begin) {
   const std::vector<const Outline*> outlines = stage->Outlines();
   for (const Outline* outline : outlines) {
     records += outline->data.size();
-    for (const Outline::Object& object : outline->objects) records += object.again ? 0 : 1;
+    for (const Outline::Object& object : outline->objects) {
+      records += (object.again ? 0 : 1) + (object.with_content ? 1 : 0);
+    }
   }
   auto index = std::make_shared<const StagedIndex>(outlines);
   records_ = records;

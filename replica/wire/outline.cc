@@ -20,6 +20,12 @@ void NoteData(const DataRecord& record, uint32_t index, std::vector<Outline::Dat
   noted.push_back({record.object, index, range});
 }
 
+bool IsContentOf(const Outline::Object& object, const DataRecord& record, uint32_t index) {
+  return object.index + 1 == index && object.object == record.object &&
+         object.kind == meta::Kind::kFile && record.offset == 0 && record.length != 0 &&
+         record.length == object.size;
+}
+
 }  // namespace
 
 Outline OutlineOf(const std::vector<Record>& records) {
@@ -28,10 +34,17 @@ Outline OutlineOf(const std::vector<Record>& records) {
   for (uint32_t index = 0; index < records.size(); ++index) {
     const Record& record = records[index];
     if (const auto* object = std::get_if<ObjectRecord>(&record)) {
-      outline.objects.push_back({object->object, index, object->whole, object->attributes.kind,
-                                 object->attributes.size, DigestOf(*object), object->again});
+      const meta::Attributes& attributes = object->attributes;
+      outline.objects.push_back({object->object, index, attributes.kind, object->whole,
+                                 object->again, /*with_content=*/false, attributes.size,
+                                 DigestOf(*object)});
     } else if (const auto* data = std::get_if<DataRecord>(&record)) {
-      NoteData(*data, index, outline.data);
+      auto& objects = outline.objects;
+      if (!objects.empty() && IsContentOf(objects.back(), *data, index)) {
+        objects.back().with_content = true;
+      } else {
+        NoteData(*data, index, outline.data);
+      }
       if (data->encoding != Encoding::kStaged || !data->fresh) continue;
       if (!outline.files.empty() && outline.files.back().object == data->object) {
         outline.files.back().index = index;

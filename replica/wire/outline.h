@@ -1,7 +1,8 @@
 // What the records of a chunk are about, without their content. This is what planning a redo needs,
 // and it is kept in memory from the arrival of the chunk until the plan is made. It takes about 40
-// bytes for each object and data record (data that follow one another count once) and 100 for each
-// entry. Plain values: no thread rules.
+// bytes for each object and data record (data that follow one another count once, and those of a
+// small file with its object) and 64 for each entry, more for a long name. Plain values: no thread
+// rules.
 #pragma once
 
 #include <cstdint>
@@ -17,11 +18,12 @@ struct Outline {
   struct Object {
     ObjectId object;
     uint32_t index;  // of the record within its chunk
-    bool whole;
     meta::Kind kind;
+    bool whole;
+    bool again;
+    bool with_content;  // the next record has all of its content, which `data` leaves out
     uint64_t size;
     uint64_t digest;  // record_digest.h
-    bool again;
   };
   struct Data {
     ObjectId object;

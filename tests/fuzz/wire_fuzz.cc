@@ -32,6 +32,11 @@ void CheckRecords(const std::vector<Record>& records) {
     const auto* record = std::get_if<ObjectRecord>(&records.at(item.index));
     Require(record != nullptr && record->object == item.object, "an outline names its records");
     Require(item.size <= ByteRange::kEndOfFile, "a size fits off_t");
+    if (!item.with_content) continue;
+    const auto* content = std::get_if<DataRecord>(&records.at(item.index + 1));
+    Require(content != nullptr && content->object == item.object &&
+                content->length == item.size && content->offset == 0,
+            "an outline names the content that follows");
   }
   for (const Outline::Data& item : outline.data) {
     const auto* record = std::get_if<DataRecord>(&records.at(item.index));
