@@ -4,8 +4,10 @@
 // One thread.
 #pragma once
 
+#include <algorithm>
 #include <iterator>
 #include <unordered_set>
+#include <vector>
 
 #include "meta/base/ids.h"
 #include "replica/wire/outline.h"
@@ -65,6 +67,14 @@ class PlannedEntries {
     if (is_new) return;
     set_.erase(standing);
     set_.insert(&entry);
+  }
+  // Returns all in order of their keys.
+  std::vector<const Outline::Entry*> InOrder() const {
+    std::vector<const Outline::Entry*> entries(set_.begin(), set_.end());
+    std::ranges::sort(entries, {}, [](const Outline::Entry* entry) -> const EntryKey& {
+      return entry->key;
+    });
+    return entries;
   }
   template <typename Predicate>
   void EraseIf(const Predicate& predicate) {

@@ -82,7 +82,9 @@ Status RecordShortObjects(RedoState& state) {
 
 Status RecordEntries(RedoState& state) {
   Catalog& catalog = state.place.catalog;
-  for (const auto& [key, child] : state.plan.entries()) {
+  // In the order of the table: its rows come to stand one after the other.
+  for (const Outline::Entry* entry : state.plan.entries().InOrder()) {
+    const auto& [key, child] = *entry;
     if (child.is_null()) {
       RETURN_IF_ERROR(catalog.RemoveEntry(key));
       continue;

@@ -69,7 +69,7 @@ TEST_F(VerifyOptions, AnInterruptedVerifyGoesOnWhereItWas) {
   ASSERT_TRUE(mount_.Sync());
   for (const int file : {0, 15, 39}) Damage(file);
   EXPECT_EQ(mount_.Verify({"--resume"}).code, 16) << "nothing was interrupted";
-  Process verify({{Program("tandem"), "verify", mount_.path(), "--rate", kRate}});
+  Process verify({{Program("tandem"), "verify", mount_.path(), "--full", "--rate", kRate}});
   (void)verify.Wait(milliseconds(1500));
   ASSERT_TRUE(verify.running());
   const auto stopping = Clock::now();
@@ -98,7 +98,7 @@ TEST_F(VerifyOptions, AVerifyGoesOnAfterTandemfsWasKilled) {
   ASSERT_TRUE(StartBoth());
   ASSERT_TRUE(mount_.Sync());
   Damage(39);
-  Process verify({{Program("tandem"), "verify", mount_.path(), "--rate", "100K"}});
+  Process verify({{Program("tandem"), "verify", mount_.path(), "--full", "--rate", "100K"}});
   ASSERT_TRUE(WaitFor([this] { return StoredVerifies() == 1; }));
   mount_.Kill();
   EXPECT_EQ(verify.Wait(), 8) << verify.out() << verify.err();
@@ -116,7 +116,7 @@ TEST_F(VerifyOptions, WhatIsRenamedAfterAnInterruptionIsStillCompared) {
   ASSERT_TRUE(StartBoth());
   ASSERT_TRUE(mount_.Sync());
   for (int file = 0; file < kFiles; ++file) Damage(file);
-  Process verify({{Program("tandem"), "verify", mount_.path(), "--rate", "500K"}});
+  Process verify({{Program("tandem"), "verify", mount_.path(), "--full", "--rate", "500K"}});
   ASSERT_TRUE(WaitFor([this] { return StoredVerifies() == 1; }));
   verify.Signal(SIGINT);
   EXPECT_EQ(verify.Wait(), 8) << verify.out() << verify.err();

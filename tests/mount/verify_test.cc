@@ -20,6 +20,7 @@ struct Planted {
   std::string path;  // where verify must say it is
   std::string kind;  // what verify must call it
   std::function<void(const std::string& tree)> plant;
+  bool shows = true;  // in what a quick verify looks at
 };
 
 void PrintTo(const Planted& planted, std::ostream* stream) { *stream << planted.name; }
@@ -141,9 +142,34 @@ TEST_P(VerifyFinds, AndMendsIt) {
   EXPECT_TRUE(Converges());
 }
 
+TEST_P(VerifyFinds, QuicklyWhatShows) {
+  const Planted& planted = GetParam();
+  MakeEveryKind(source_);
+  ASSERT_TRUE(StartBoth());
+  ASSERT_TRUE(mount_.Sync());
+  EXPECT_EQ(mount_.VerifyQuickly().code, 0);
+  planted.plant(replica_.tree());
+
+  const Outcome found = mount_.VerifyQuickly();
+  if (!planted.shows) {
+    EXPECT_EQ(found.code, 0) << found;
+    EXPECT_NE(found.out.find(" 0 bytes of content compared; --full compares all"),
+              std::string::npos)
+        << found;
+    return;
+  }
+  EXPECT_EQ(found.code, 4) << found;
+  EXPECT_NE(found.out.find(planted.kind + ": " + planted.path + ": "), std::string::npos) << found;
+  const Outcome repaired = mount_.VerifyQuickly({"--repair"});
+  EXPECT_EQ(repaired.code, 1) << repaired;
+  EXPECT_EQ(mount_.Verify().code, 0);
+  EXPECT_TRUE(Converges());
+}
+
 INSTANTIATE_TEST_SUITE_P(
     Difference, VerifyFinds,
-    ::testing::Values(Planted{"FlippedByte", "dir/deeper/large", "content", FlipByte},
+    ::testing::Values(Planted{"FlippedByte", "dir/deeper/large", "content", FlipByte,
+                              /*shows=*/false},
                       Planted{"TruncatedFile", "file", "attribute", Truncate},
                       Planted{"MissingName", "dir/text", "name", RemoveName},
                       Planted{"MissingSubtree", "dir/deeper", "name", RemoveSubtree},
@@ -162,6 +188,33 @@ INSTANTIATE_TEST_SUITE_P(
     [](const auto& one) { return one.param.name; });
 
 using Verify = MountTest;
+
+TEST_F(Verify, ComparesQuicklyTheContentOfWhatHasOtherTimes) {
+  Write(source_ + "/written", std::string(3 << 20, 'a'));
+  Write(source_ + "/same", std::string(3 << 20, 'b'));
+  ASSERT_TRUE(StartBoth());
+  ASSERT_TRUE(mount_.Sync());
+  WriteAt(replica_.tree() + "/written", 2'000'000, "x");
+  const Outcome found = mount_.VerifyQuickly({"--json"});
+  EXPECT_EQ(found.code, 4) << found;
+  EXPECT_NE(found.out.find("bytes 1966080 to 2097152 differ"), std::string::npos) << found;
+  EXPECT_NE(found.out.find("\"bytes\":3145728,"), std::string::npos) << found;
+  EXPECT_NE(found.out.find("\"full\":false"), std::string::npos) << found;
+  EXPECT_EQ(mount_.VerifyQuickly({"--repair"}).code, 1);
+  EXPECT_EQ(mount_.Verify().code, 0);
+}
+
+TEST_F(Verify, IsFullWhereOptionsOfContentAreGiven) {
+  MakeEveryKind(source_);
+  ASSERT_TRUE(StartBoth());
+  ASSERT_TRUE(mount_.Sync());
+  FlipByte(replica_.tree());
+  const std::vector<std::vector<std::string>> all = {
+      {"--hash", "sha256"}, {"--block-size", "4096"}, {"--allocation"}, {"--drop-caches"}};
+  for (const auto& options : all) {
+    EXPECT_EQ(mount_.VerifyQuickly(options).code, 4) << options.front();
+  }
+}
 
 TEST_F(Verify, OfPathsLooksAtNothingElse) {
   MakeEveryKind(source_);
@@ -215,7 +268,7 @@ class VerifyOfALargeDirectory : public MountTest {
 };
 
 TEST_F(VerifyOfALargeDirectory, CutsGoBetweenItsPages) {
-  Process verify({{Program("tandem"), "verify", mount_.path()}});
+  Process verify({{Program("tandem"), "verify", "--full", mount_.path()}});
   int arrived = 0;
   while (verify.running() && arrived < 2) {
     Write(mount_.path() + "/large/small", std::to_string(arrived));
@@ -273,7 +326,7 @@ TEST_F(Verify, WhileAFileInUseIsRemovedFindsNothing) {
     ASSERT_TRUE(mount_.Sync());
     const UniqueFd in_use(open(path.c_str(), O_RDONLY | O_CLOEXEC));
     ASSERT_TRUE(in_use.valid());
-    Process verify({{Program("tandem"), "verify", mount_.path()}});
+    Process verify({{Program("tandem"), "verify", "--full", mount_.path()}});
     (void)verify.Wait(milliseconds(moment_ms));
     ASSERT_EQ(0, unlink(path.c_str()));
     EXPECT_EQ(verify.Wait(), 0) << moment_ms << ": " << verify.out() << verify.err();

@@ -107,7 +107,7 @@ TEST_F(VerifyUnreadable, ARepairThatDoesNotArriveIsGoneOnWith) {
 TEST_F(VerifyUnreadable, AnInterruptEndsItAtOnceWhileTheReplicaDoesNotAnswer) {
   ASSERT_TRUE(StartOn("ext4"));
   one_->process().Signal(SIGSTOP);
-  Process verify({{Program("tandem"), "verify", mount_.path()}});
+  Process verify({{Program("tandem"), "verify", "--full", mount_.path()}});
   (void)verify.Wait(milliseconds(1000));
   ASSERT_TRUE(verify.running());
   const auto stopping = Clock::now();

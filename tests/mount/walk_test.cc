@@ -53,6 +53,68 @@ TEST_F(Walk, WhatMovesToWhereItHasBeenIsComparedToo) {
   EXPECT_TRUE(Converges());
 }
 
+// A page has 1,000 names of ours. What differs is at the ends of pages, and beyond them.
+TEST_F(Walk, ComparesLargeDirectoriesPageByPage) {
+  constexpr int kNames = 3500;
+  const auto name = [](int i) { return std::to_string(100'000 + i); };
+  // Of "kept" many names stay, of "gone" only the replica has any, "new" it does not have.
+  for (const std::string directory : {"/kept/", "/gone/"}) {
+    stdfs::create_directory(source_ + directory);
+    Write(source_ + directory + name(0), "content");
+    for (int i = 1; i < kNames; ++i) {
+      stdfs::create_hard_link(source_ + directory + name(0), source_ + directory + name(i));
+    }
+  }
+  ASSERT_TRUE(StartBoth());
+  ASSERT_TRUE(mount_.Sync());
+  ASSERT_TRUE(mount_.Unmount());
+  ForgetWhatIsKnown();
+  for (const int i : {0, 999, 1000, 1001, 2000, kNames - 1}) {
+    stdfs::remove(source_ + "/kept/" + name(i));
+  }
+  for (int i = 2500; i < 3000; ++i) stdfs::remove(source_ + "/kept/" + name(i));
+  for (const std::string other : {"0", "100998.x", "100999.x", "101000.x", "102999.x", "9"}) {
+    Write(source_ + "/kept/" + other, other);
+  }
+  Write(source_ + "/kept/101500", "another object");  // written to: it has another length now
+  stdfs::remove_all(source_ + "/gone");
+  stdfs::create_directories({source_ + "/gone"});
+  Write(source_ + "/gone/101000.x", "the only one");
+  stdfs::create_directory(source_ + "/new");
+  for (int i = 0; i < kNames; ++i) Write(source_ + "/new/" + name(i), name(i));
+  ASSERT_TRUE(mount_.Start());
+  EXPECT_TRUE(Converges());
+  EXPECT_EQ(mount_.Verify().code, 0);
+}
+
+// The parent of a directory that is listed ahead is replaced, emptied and renamed.
+TEST_F(Walk, WhatIsListedAheadMayBeGoneByThen) {
+  constexpr int kDirectories = 400;
+  const auto directory = [](int i) { return "/d" + std::to_string(1000 + i); };
+  for (int i = 0; i < kDirectories; ++i) {
+    stdfs::create_directories(source_ + directory(i) + "/below");
+    for (int file = 0; file < 20; ++file) {
+      Write(source_ + directory(i) + "/below/" + std::to_string(file), "content");
+    }
+  }
+  ASSERT_TRUE(StartBoth());
+  ASSERT_TRUE(mount_.Sync());
+  ASSERT_TRUE(mount_.Unmount());
+  ForgetWhatIsKnown();
+  ASSERT_TRUE(mount_.Start());
+  ASSERT_TRUE(mount_.WaitForState("reconciling"));
+  for (int i = 0; i + 2 < kDirectories && mount_.State() != "current"; i += 3) {
+    const std::string path = mount_.path() + directory(i);
+    stdfs::rename(path, path + ".renamed");
+    stdfs::create_directory(path);
+    stdfs::remove_all(mount_.path() + directory(i + 1) + "/below");
+    Write(mount_.path() + directory(i + 1) + "/below", "a file now");
+    stdfs::rename(mount_.path() + directory(i + 2) + "/below", path + "/moved");
+  }
+  EXPECT_TRUE(Converges());
+  EXPECT_EQ(mount_.Verify().code, 0);
+}
+
 TEST_F(Walk, ADirectoryTakenFromTheReplicaIsSentAgainWithAllThatIsBelow) {
   stdfs::create_directories(source_ + "/directory/below");
   for (const char* name : {"/old", "/below/old"}) Write(source_ + "/directory" + name, "old");

@@ -3,7 +3,9 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <linux/magic.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <filesystem>
@@ -56,6 +58,32 @@ TEST(Identify, GivesTheSameIdByNameAndByDescriptor) {
   EXPECT_EQ(by_name.mount_id, by_descriptor.mount_id);
   EXPECT_FALSE(by_name.id.is_null());
   EXPECT_NE(by_name.id, kRootObject);
+}
+
+TEST(Identify, PlacesIdsByInodeOrHashesAll) {
+  test::Scratch scratch;
+  std::ofstream(scratch.Path("file")) << "x";
+  struct stat file;
+  ASSERT_EQ(stat(scratch.Path("file").c_str(), &file), 0);
+  const UniqueFd directory(open(scratch.path().c_str(), O_PATH));
+  const auto placed = Identify(directory.get(), "file", IdForm::kPlaced).value();
+  const auto hashed = Identify(directory.get(), "file", IdForm::kHash).value();
+  EXPECT_EQ(placed.handle, hashed.handle);
+  EXPECT_EQ(placed.id.low(), hashed.id.low());
+  EXPECT_EQ(static_cast<uint32_t>(placed.id.high()), static_cast<uint32_t>(hashed.id.high()));
+  if (!placed.handle.empty()) {
+    EXPECT_EQ(ObjectIdOf(placed.handle, IdForm::kPlaced), placed.id);
+    EXPECT_EQ(ObjectIdOf(placed.handle, IdForm::kHash), hashed.id);
+  }
+  struct statfs filesystem;
+  ASSERT_EQ(statfs(scratch.path().c_str(), &filesystem), 0);
+  const auto type = static_cast<unsigned long>(filesystem.f_type);
+  if (type != EXT4_SUPER_MAGIC && type != XFS_SUPER_MAGIC && type != BTRFS_SUPER_MAGIC) {
+    GTEST_SKIP() << "the handles of this filesystem may tell no inode number";
+  }
+  ASSERT_EQ(CurrentIdForm(), IdForm::kPlaced);
+  EXPECT_TRUE(IsPlacedAt(placed.id, file.st_ino));
+  EXPECT_FALSE(IsPlacedAt(placed.id, file.st_ino + 1));
 }
 
 TEST(Identify, MeansTheSymlinkNotItsTarget) {

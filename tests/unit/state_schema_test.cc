@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <filesystem>
+#include <fstream>
 #include <optional>
 #include <string>
 
@@ -164,6 +165,34 @@ TEST_F(StateDirectoryTest, ReplacesADatabaseWithADamagedSchemaByAnEmptyOne) {
     EXPECT_TRUE(database->LoadCuts().value().empty());
     EXPECT_TRUE(directory->database_was_lost());
     EXPECT_TRUE(IsSetAside());
+  }
+}
+
+TEST_F(StateDirectoryTest, KeepsTheFormOfIdsWhicheverFileIsLost) {
+  for (const IdForm form : {IdForm::kPlaced, IdForm::kHash}) {
+    std::filesystem::remove_all(state_);
+    if (form == IdForm::kHash) {  // as versions that knew no other have left it
+      std::filesystem::create_directory(state_);
+      std::ofstream(state_ + "/volume.json")
+          << R"({"name":"volume","uuid":"00112233445566778899aabbccddeeff"})";
+    }
+    for (const std::string lost : {"", "volume.json", "state.db", "volume.json"}) {
+      if (!lost.empty()) std::filesystem::remove(state_ + "/" + lost);
+      auto directory = OpenDirectory();
+      ASSERT_TRUE(directory) << directory.error().ToString();
+      EXPECT_EQ(directory->id_form(), form) << "without " << lost;
+      ASSERT_TRUE(directory->OpenDatabase());
+    }
+  }
+}
+
+TEST_F(StateDirectoryTest, RefusesAnIdentityThatIsNone) {
+  for (const char* text : {"", "[]", "{}", R"({"name":5,"uuid":7,"ids":{}})",
+                           R"({"name":"volume","uuid":"00"})"}) {
+    std::filesystem::remove_all(state_);
+    std::filesystem::create_directory(state_);
+    std::ofstream(state_ + "/volume.json") << text;
+    EXPECT_EQ(OpenDirectory().error().kind(), ErrorKind::kCorrupt) << text;
   }
 }
 
