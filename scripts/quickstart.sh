@@ -171,7 +171,7 @@ $directory is mounted over itself; every change is replicated.
   the replica:      $store/quickstart/$name/tree   (tandemd, process $replica_pid, $url)
   how far it is:    $bin/tandem status $directory
   wait for it:      $bin/tandem sync $directory
-  prove it:         $bin/tandem verify $directory
+  prove it:         $bin/tandem verify $directory --full
   to stop:          fusermount3 -u $directory; kill $replica_pid
 TEXT
 }
@@ -242,7 +242,7 @@ demonstrate() {
 
   say "Is the replica the same?"
   "$bin/tandem" status "$mount"
-  "$bin/tandem" verify "$mount"
+  "$bin/tandem" verify "$mount" --full
   sqlite3 "$scratch/store/quickstart/demo/tree/ledger.db" 'SELECT "  rows in the replica'"'"'s ledger: "||count(*) FROM ledger;
     SELECT "  its integrity check:        "||integrity_check FROM pragma_integrity_check;'
 }

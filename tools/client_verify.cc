@@ -6,7 +6,6 @@
 #include <cinttypes>
 #include <csignal>
 #include <cstdio>
-#include <ctime>
 #include <filesystem>
 
 #include "meta/base/hex.h"
@@ -21,8 +20,7 @@ namespace {
 
 constexpr int kAnswerMs = 30'000;
 constexpr size_t kDifferencesAtATime = 1000;
-constexpr int64_t kShortestPauseNs = 1'000'000;
-constexpr int64_t kLongestPauseNs = 100'000'000;
+constexpr int kPollMs = 100;
 
 // fsck's exit codes.
 constexpr int kIdentical = 0;
@@ -193,7 +191,6 @@ Result<Outcome> Await(const std::string& socket, const std::vector<int64_t>& job
   Outcome outcome;
   Progress progress;
   size_t seen = 0;
-  int64_t pause_ns = kShortestPauseNs;
   while (true) {
     if (interrupted != 0) {
       progress.Clear();
@@ -211,7 +208,8 @@ Result<Outcome> Await(const std::string& socket, const std::vector<int64_t>& job
                           {"job", job},
                           {"jobs", jobs},
                           {"skip", seen},
-                          {"limit", prints ? kDifferencesAtATime : 0}};
+                          {"limit", prints ? kDifferencesAtATime : 0},
+                          {"wait_ms", outcome.last.empty() ? 0 : kPollMs}};
     ASSIGN_OR_RETURN(outcome.last, AskControl(socket, request, kAnswerMs));
     const Json found = outcome.last.value("differences", Json::array());
     if (!found.empty()) progress.Clear();
@@ -226,9 +224,6 @@ Result<Outcome> Await(const std::string& socket, const std::vector<int64_t>& job
     }
     if (!found.empty()) continue;
     progress.Show(outcome.last);
-    const timespec pause{0, pause_ns};
-    nanosleep(&pause, nullptr);
-    pause_ns = std::min(pause_ns * 2, kLongestPauseNs);
   }
   progress.Clear();
   ASSIGN_OR_RETURN(const Json stopped,

@@ -26,9 +26,9 @@ using replica::VerifyReport;
 constexpr int kFormat = 1;
 // A client polls several times a second.
 constexpr std::chrono::seconds kAbandonedAfter{30};
-// How long a client waits for its verify to end, and how often that is looked for.
+// How long a client that stops its verify waits for the end, and one that polls, at most.
 constexpr std::chrono::seconds kMostEnding{5};
-constexpr std::chrono::milliseconds kLookForEnd{2};
+constexpr std::chrono::milliseconds kMostPollWait{200};
 // The options that decide what is compared: an interrupted verify goes on with its own.
 constexpr const char* kStoredOptions[] = {"paths", "full", "drop_caches", "allocation",
                                           "hash",  "block_size"};
@@ -257,7 +257,7 @@ void VerifyJobs::Begin(Verifier::Options options, const Json& request, replica::
     const auto written = ReplaceFile(path, Dump(Store(report, left, stored_options)), 0600, false);
     if (!written) LogWarning("verify: store what is left: {}", written.error().ToString());
   };
-  job.verifier = std::make_unique<Verifier>(std::move(options), tracker_, tree_, sender);
+  job.verifier = std::make_shared<Verifier>(std::move(options), tracker_, tree_, sender);
   *verifier = job.verifier.get();
   job.thread = std::thread([running = job.verifier.get()] { running->Run(); });
   const int64_t id = next_++;
@@ -283,10 +283,9 @@ void VerifyJobs::EndAbandoned() {
 }
 
 // Replies with the counts, and "limit" of the "differences" from "skip" on. "jobs" are all that the
-// client has begun.
+// client has begun. If there is none to reply with, waits up to "wait_ms" for the end of the verify.
 Result<Json> VerifyJobs::Poll(const Json& request) {
-  VerifyReport report;
-  bool full = true;
+  std::shared_ptr<Verifier> verifier;
   {
     MutexLock lock(mutex_);
     const auto job = jobs_.find(request.value("job", int64_t{0}));
@@ -296,10 +295,15 @@ Result<Json> VerifyJobs::Poll(const Json& request) {
       if (const auto one = jobs_.find(id); one != jobs_.end()) one->second.polled->store(Now());
     }
     job->second.polled->store(Now());
-    full = job->second.verifier->full();
-    report = job->second.verifier->report(request.value("skip", size_t{0}),
-                                          request.value("limit", size_t{0}));
+    verifier = job->second.verifier;
   }
+  const auto skip = request.value("skip", size_t{0});
+  const auto limit = request.value("limit", size_t{0});
+  const std::chrono::milliseconds wait(request.value("wait_ms", uint16_t{0}));
+  if (limit == 0 || verifier->report(skip, 0).difference_count <= skip) {
+    verifier->WaitUntilFinished(CondVar::Clock::now() + std::min(wait, kMostPollWait));
+  }
+  const VerifyReport report = verifier->report(skip, limit);
   Json differences = Json::array();
   for (const Difference& difference : report.differences) {
     Json one = {{"kind", difference.kind},
@@ -315,7 +319,7 @@ Result<Json> VerifyJobs::Poll(const Json& request) {
               {"bytes", report.bytes},
               {"total_objects", report.total_objects},
               {"total_bytes", report.total_bytes},
-              {"full", full},
+              {"full", verifier->full()},
               {"finished", report.finished},
               {"failure", report.error},
               {"difference_count", report.difference_count},
@@ -328,24 +332,23 @@ Result<Json> VerifyJobs::Poll(const Json& request) {
 // replica ends later.
 Result<Json> VerifyJobs::Stop(const Json& request) {
   const int64_t id = request.value("job", int64_t{0});
-  const auto until = CondVar::Clock::now() + kMostEnding;
-  while (true) {
-    {
-      MutexLock lock(mutex_);
-      const auto found = jobs_.find(id);
-      if (found == jobs_.end()) return MakeError(ErrorKind::kProtocol, "no such verify job");
-      Job& job = found->second;
-      job.verifier->Stop();
-      job.polled->store(0);  // nobody asks for it any more
-      if (job.verifier->report(0, 0).finished) {
-        job.thread.join();
-        jobs_.erase(found);
-        return Json{{"ok", true}};
-      }
-    }
-    if (CondVar::Clock::now() > until) return Json{{"ok", true}};
-    std::this_thread::sleep_for(kLookForEnd);
+  std::shared_ptr<Verifier> verifier;
+  {
+    MutexLock lock(mutex_);
+    const auto found = jobs_.find(id);
+    if (found == jobs_.end()) return MakeError(ErrorKind::kProtocol, "no such verify job");
+    verifier = found->second.verifier;
+    found->second.polled->store(0);  // nobody asks for it any more
   }
+  verifier->Stop();
+  if (!verifier->WaitUntilFinished(CondVar::Clock::now() + kMostEnding)) return Json{{"ok", true}};
+  MutexLock lock(mutex_);
+  const auto found = jobs_.find(id);
+  if (found != jobs_.end()) {  // another client may have stopped it
+    found->second.thread.join();
+    jobs_.erase(found);
+  }
+  return Json{{"ok", true}};
 }
 
 }  // namespace tandem::tools

@@ -42,7 +42,7 @@ class VerifyJobs {
 
  private:
   struct Job {
-    std::unique_ptr<replica::Verifier> verifier;
+    std::shared_ptr<replica::Verifier> verifier;
     // Of the last poll, in CondVar::Clock's ticks. Shared with the verifier's thread.
     std::shared_ptr<std::atomic<CondVar::Clock::duration::rep>> polled;
     std::thread thread;

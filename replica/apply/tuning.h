@@ -28,7 +28,7 @@ inline constexpr size_t kMaxDamagedRanges = 64;
 // What SQLite may keep of the database in memory: usually, while a redo changes many objects, and
 // for each of these.
 inline constexpr uint64_t kCacheBytes = 2 << 20;
-inline constexpr uint64_t kMostCacheBytes = 32 << 20;
+inline constexpr uint64_t kMostCacheBytes = 16 << 20;
 inline constexpr uint64_t kCacheBytesOfObject = 600;
 
 // ---- Room: room.h, stage.h, spare_objects.h -----------------------------------------------------

@@ -63,6 +63,9 @@ class Verifier {
   // Runs to the end; the outcome is in the report.
   void Run();
   void Stop() { stopping_ = true; }
+  bool WaitUntilFinished(CondVar::Clock::time_point deadline) {
+    return tally_.WaitUntilFinished(deadline);
+  }
   bool full() const { return options_.full; }
   VerifyReport report(size_t skip, size_t limit) { return tally_.report(skip, limit); }
 

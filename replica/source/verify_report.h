@@ -79,6 +79,15 @@ class VerifyTally {
     MutexLock lock(mutex_);
     report_.error = std::move(error);
     report_.finished = true;
+    finished_.NotifyAll();
+  }
+  // Returns whether it has finished by the deadline.
+  bool WaitUntilFinished(CondVar::Clock::time_point deadline) EXCLUDES(mutex_) {
+    MutexLock lock(mutex_);
+    while (!report_.finished && CondVar::Clock::now() < deadline) {
+      finished_.WaitUntil(mutex_, deadline);
+    }
+    return report_.finished;
   }
 
   // What the replica has in total, to estimate how long it takes; 0: unknown.
@@ -110,6 +119,7 @@ class VerifyTally {
 
  private:
   Mutex mutex_;
+  CondVar finished_;
   VerifyReport report_ GUARDED_BY(mutex_);
   size_t kept_bytes_ GUARDED_BY(mutex_) = 0;  // of texts
 };
