@@ -6,6 +6,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include <xxhash.h>
+// Chooses the widest instructions that the processor has.
+#if defined(__x86_64__) && __has_include(<xxh_x86dispatch.h>)
+#include <xxh_x86dispatch.h>
+#endif
 
 #include <algorithm>
 #include <span>
@@ -15,7 +19,7 @@
 namespace tandem::replica {
 namespace {
 
-constexpr size_t kReadBytes = 256 << 10;
+constexpr size_t kReadBytes = 64 << 10;
 // Holes are not looked for in smaller files, unless they are to be marked: reading takes less time.
 constexpr uint64_t kHolesFrom = 64 << 10;
 constexpr size_t kBlake2Bytes = 32;

@@ -333,7 +333,7 @@ void Survey::CompareListed(const VerifyItem& directory, const Ours* ours, const 
 ByteRange Survey::WindowAt(int fd, uint64_t offset, uint64_t end) const {
   const uint64_t block = options_.digests.block_size;
   const auto whole_blocks = [block](uint64_t bytes) { return bytes / block * block; };
-  uint64_t length = std::max(whole_blocks(kVerifyWindow), block);
+  uint64_t length = std::max(whole_blocks(options_.window), block);
   length = std::min(length, block * kMaxDigestBlocks);
   const off_t data = lseek(fd, static_cast<off_t>(offset), SEEK_DATA);
   const uint64_t next_data =
@@ -396,17 +396,48 @@ Status Survey::CompareContent(const PeerSession& session, VerifyItem& item) {
   RETURN_IF_ERROR(Peer::ToStatus(reply));
   const auto* theirs = std::get_if<Digests>(&reply.body);
   if (theirs == nullptr) return MakeError(ErrorKind::kProtocol, "digests: answer of another kind");
-  const bool same_size = ours.file_size == theirs->file_size;
-  if (!same_size && theirs->file_size <= window.start && item.nothing_from != nullptr) {
-    if (window.start >= *item.nothing_from) return {};
-    *item.nothing_from = window.start;
-  }
   if (ours.digests == theirs->digests) {
     tally_.AddBytes(window.length());
   } else {
-    Suspect(item);
+    SuspectContent(item, ours, *theirs);
   }
   return {};
+}
+
+// Suspects the blocks that differ, in pieces that are judged quickly, and everything behind the end
+// of what the replica has as one.
+void Survey::SuspectContent(VerifyItem window, const Digests& ours, const Digests& theirs) {
+  const uint64_t block = options_.digests.block_size;
+  const ByteRange range{window.offset, window.end};
+  uint64_t there = range.end;  // the replica has content up to here
+  if (ours.file_size != theirs.file_size) {
+    there = std::clamp((theirs.file_size + block - 1) / block * block, range.start, range.end);
+  }
+  if (there < range.end) {
+    if (window.nothing_from == nullptr) {
+      window.nothing_from = std::make_shared<std::atomic<uint64_t>>(ByteRange::kEndOfFile);
+    }
+    if (there < *window.nothing_from) {
+      *window.nothing_from = window.offset = there;
+      Suspect(window);
+    } else {  // another window has found it to end earlier
+      there = std::max(range.start, window.nothing_from->load());
+    }
+  }
+  const uint64_t most = std::max(kJudgeWindow / block * block, block);
+  uint64_t equal = there - range.start;
+  for (const ByteRange& differing : DifferingBlocks(ours.digests, theirs.digests,
+                                                    DigestSize(options_.digests.algorithm), range,
+                                                    options_.digests.block_size)) {
+    const uint64_t end = std::min(differing.end, there);
+    for (uint64_t at = differing.start; at < end; at = window.end) {
+      window.offset = at;
+      window.end = std::min(at + most, end);
+      Suspect(window);
+    }
+    equal -= end - std::min(end, differing.start);
+  }
+  tally_.AddBytes(equal);
 }
 
 }  // namespace tandem::replica

@@ -31,7 +31,8 @@ class Survey {
  public:
   struct Options {
     DigestOptions digests;
-    bool content = true;   // of all files, beside names and attributes
+    bool content = true;  // of all files, beside names and attributes
+    uint64_t window;      // bytes of content that are compared at a time
     bool idle_io = false;  // reads with the I/O priority "idle"
   };
 
@@ -81,6 +82,8 @@ class Survey {
   void CompareListed(const VerifyItem& directory, const Ours* ours, const Listed* theirs);
   Status CompareContent(const PeerSession& session, VerifyItem& item);
   void SuspectBlockOf(VerifyItem window) EXCLUDES(mutex_);
+  void SuspectContent(VerifyItem window, const Digests& ours, const Digests& theirs)
+      EXCLUDES(mutex_);
   Result<Ours> ReadOurs(const VerifyItem& directory, const meta::SourceObject& opened,
                         const std::string& name);
   Status ReadUnopened(const meta::SourceObject& opened, Ours& ours);

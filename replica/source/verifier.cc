@@ -19,9 +19,15 @@ Verifier::Verifier(Options options, meta::Tracker& tracker, const meta::SourceTr
       sender_(sender),
       tally_(options_.found_before),
       rate_(options_.bytes_a_second, options_.files_a_second),
-      survey_({Digesting(), options_.full,
+      survey_({Digesting(), options_.full, SurveyWindow(),
                options_.bytes_a_second != 0 || options_.files_a_second != 0},
               tree, tally_, rate_, stopping_) {}
+
+// With a limit so much that a part of a second is enough for it.
+uint64_t Verifier::SurveyWindow() const {
+  return options_.bytes_a_second == 0 ? kVerifyWindow
+                                      : std::min(kVerifyWindow, options_.bytes_a_second / 4);
+}
 
 DigestOptions Verifier::Digesting() const {
   return {options_.block_size, options_.algorithm, options_.drop_caches, options_.allocation};

@@ -82,6 +82,7 @@ class Verifier {
   };
 
   DigestOptions Digesting() const;
+  uint64_t SurveyWindow() const;
   Status VerifyAll();
   Status AddRoots();
   Status AddLeft(const VerifyLeft& left);

@@ -8,6 +8,8 @@
 namespace tandem::replica {
 
 Status Verifier::JudgeContent(Peer& peer, const Position& position, const Item& item) {
+  // Another item stands for all from there.
+  if (item.nothing_from != nullptr && item.offset > *item.nothing_from) return {};
   ASSIGN_OR_RETURN(std::optional<meta::SourceObject> object, tree_.Open(item.object));
   if (!object) return {};
   ASSIGN_OR_RETURN(const meta::Attributes attributes,

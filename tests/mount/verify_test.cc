@@ -6,6 +6,8 @@
 
 #include <filesystem>
 #include <functional>
+#include <set>
+#include <sstream>
 
 #include "tests/files.h"
 #include "tests/mount_fixture.h"
@@ -302,6 +304,49 @@ TEST_F(VerifyOfALargeDirectory, FindsWhatDiffersOnEachPageAndNothingElse) {
   EXPECT_EQ(mount_.Verify({"--repair"}).code, 1);
   EXPECT_EQ(mount_.Verify().code, 0);
   EXPECT_TRUE(Converges());
+}
+
+TEST_F(Verify, NamesTheBlocksThatDifferInWhicheverWindow) {
+  constexpr uint64_t kMiB = 1 << 20;
+  Write(source_ + "/large", RandomBytes(50 * kMiB));
+  Write(source_ + "/small", RandomBytes(kMiB));
+  ASSERT_TRUE(StartBoth());
+  ASSERT_TRUE(mount_.Sync());
+  const std::string large = replica_.tree() + "/large";
+  KeepingTimes(large, [&] {
+    const std::string other(9 * kMiB, 'x');
+    WriteAt(large, 1 * kMiB, "x");
+    WriteAt(large, 15 * kMiB + 5, "x");
+    WriteAt(large, 20 * kMiB, other);  // more than is judged at a time
+    ASSERT_EQ(0, truncate(large.c_str(), 35 * kMiB + 5));
+  });
+  const std::string small = replica_.tree() + "/small";
+  KeepingTimes(small, [&] { ASSERT_EQ(0, truncate(small.c_str(), 5)); });
+  const Outcome found = mount_.Verify();
+  EXPECT_EQ(found.code, 4);
+  std::multiset<std::string> content;
+  std::istringstream lines(found.out);
+  for (std::string line; std::getline(lines, line);) {
+    if (line.starts_with("content: ")) content.insert(line);
+  }
+  const auto differ = [](const std::string& path, uint64_t start, uint64_t end) {
+    return "content: " + path + ": bytes " + std::to_string(start) + " to " +
+           std::to_string(end) + " differ";
+  };
+  constexpr uint64_t kBlock = 128 << 10;
+  EXPECT_EQ(content, (std::multiset<std::string>{
+                         differ("large", kMiB, kMiB + kBlock),
+                         differ("large", 15 * kMiB, 15 * kMiB + kBlock),
+                         differ("large", 20 * kMiB, 28 * kMiB),
+                         differ("large", 28 * kMiB, 29 * kMiB),
+                         differ("large", 35 * kMiB, 35 * kMiB + kBlock),
+                         differ("large", 35 * kMiB + kBlock, 50 * kMiB),
+                         differ("small", 0, kBlock),
+                         differ("small", kBlock, kMiB),
+                     }))
+      << found;
+  EXPECT_EQ(mount_.Verify({"--repair"}).code, 1);
+  EXPECT_EQ(mount_.Verify().code, 0);
 }
 
 TEST_F(Verify, OfALargeSparseFileReadsWhatIsThere) {
