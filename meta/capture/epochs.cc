@@ -186,8 +186,7 @@ std::vector<std::shared_ptr<const Layer>> Epochs::LayersAfter(Epoch epoch) {
   return after;
 }
 
-bool Epochs::WaitForChanges(Epoch epoch, CondVar::Clock::time_point deadline) {
-  const uint64_t wakes = open_.signal.wakes();
+bool Epochs::WaitForChanges(Epoch epoch, CondVar::Clock::time_point deadline, uint64_t wakes) {
   if (NewestChange() > epoch) return true;
   open_.signal.Wait(wakes, deadline);
   // Asked again: another replica's sender may have ended the epoch that woke this thread.

@@ -71,7 +71,8 @@ class Epochs {
   Status Settle() EXCLUDES(cut_mutex_);
   bool Knows(const CutName& cut) EXCLUDES(layers_mutex_);
   Epoch NewestChange() EXCLUDES(layers_mutex_);
-  bool WaitForChanges(Epoch epoch, CondVar::Clock::time_point deadline) EXCLUDES(layers_mutex_);
+  bool WaitForChanges(Epoch epoch, CondVar::Clock::time_point deadline, uint64_t wakes)
+      EXCLUDES(layers_mutex_);
   Status DropThrough(Epoch epoch) EXCLUDES(cut_mutex_, layers_mutex_);
   Status ForgetCutsBut(const std::set<Epoch>& named) EXCLUDES(cut_mutex_, layers_mutex_);
 

@@ -83,10 +83,15 @@ class Tracker : public Capture {
   // (meta/change/epoch_limit.h).
   Status AdvanceBeyond(Epoch epoch) { return epochs_.AdvanceBeyond(epoch); }
   // Waits until there are changes after `epoch`, the deadline, or WakeAll. Returns whether there
-  // are.
+  // are. `wakes`: what wakes() returned before the caller looked for anything else to do. It does
+  // not wait if WakeAll has been called since.
   bool WaitForChanges(Epoch epoch, CondVar::Clock::time_point deadline) {
-    return epochs_.WaitForChanges(epoch, deadline);
+    return WaitForChanges(epoch, deadline, wakes());
   }
+  bool WaitForChanges(Epoch epoch, CondVar::Clock::time_point deadline, uint64_t wakes) {
+    return epochs_.WaitForChanges(epoch, deadline, wakes);
+  }
+  uint64_t wakes() { return open_.signal.wakes(); }
   void WakeAll() { open_.signal.WakeAll(); }
 
   // Whether what came after this cut is still known exactly.

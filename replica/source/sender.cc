@@ -163,6 +163,9 @@ void Sender::HoldAfter(const CutName& reached) {
 }
 
 Status Sender::Step(Peer& peer, Position& position) {
+  // Before it is looked for what is to be done: a task or a question that comes afterwards, or
+  // came while a cut was shipped, is not waited past.
+  const uint64_t wakes = tracker_.wakes();
   PerformTasks(peer, position);
   if (control_.paused()) {
     SetState(ReplicaState::kPaused, increments_ && !KnowsChanges()
@@ -176,8 +179,9 @@ Status Sender::Step(Peer& peer, Position& position) {
     return MakeError(ErrorKind::kCancelled,
                      "its changes are no longer remembered one by one: its tree is compared");
   if (increments_) {
-    const auto deadline = CondVar::Clock::now() + kIdleWait;
-    const bool changes = tracker_.WaitForChanges(RealCut(position.applied).epoch, deadline);
+    const bool is_asked = !view_.IsAnswered(peer.connection());
+    const auto deadline = CondVar::Clock::now() + (is_asked ? milliseconds(0) : kIdleWait);
+    const bool changes = tracker_.WaitForChanges(RealCut(position.applied).epoch, deadline, wakes);
     if (!control_.may_go_on()) return {};
     if (!changes) trouble_.clear();
     SetGoingOn(changes ? view_.StateAfter(position.applied.epoch) : ReplicaState::kCurrent);

@@ -1,5 +1,8 @@
 #include "replica/source/survey.h"
 
+#include <sys/resource.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <thread>
 
@@ -86,6 +89,8 @@ Status Survey::Run(const PeerSession& session, CondVar::Clock::time_point deadli
 
 void Survey::Work(const PeerSession& session) {
   if (options_.idle_io) SetIoPriority(IoPriority::kIdle);
+  // Of this thread: whatever else has to be done goes first.
+  (void)setpriority(PRIO_PROCESS, static_cast<id_t>(gettid()), kSurveyNice);
   while (auto item = Next()) {
     const Status status =
         item->what == What::kNames ? CompareNames(session, *item) : CompareContent(session, *item);

@@ -1,12 +1,14 @@
-// A source whose replica has no room. Source, sender, network and store are real; there is no
-// mount.
+// The thread that brings a replica from cut to cut: one that has no room, and who asks meanwhile.
+// Source, sender, network and store are real; there is no mount.
 #include <gtest/gtest.h>
 
 #include <atomic>
 #include <filesystem>
 #include <fstream>
+#include <thread>
 
 #include "replica/source/replication.h"
+#include "replica/source/tuning.h"
 #include "replica/transport/transport.h"
 #include "tests/process.h"
 #include "tests/unit/failing_calls.h"
@@ -16,9 +18,9 @@
 namespace tandem::replica {
 namespace {
 
-class CrampedSender : public testing::Test {
+class SenderTest : public testing::Test {
  protected:
-  CrampedSender() {
+  SenderTest() {
     server_ = ReplySocket::Listen({"tcp://127.0.0.1:0"}, 16, kMaxMessageBytes + 4096,
                                   [this](std::string_view bytes, const ConnectionRef& connection) {
                                     return Answer(bytes, connection);
@@ -35,7 +37,7 @@ class CrampedSender : public testing::Test {
     replication_ =
         Replication::Start(std::move(options), source_.tracker(), source_.tree(), source_.writer());
   }
-  ~CrampedSender() override {
+  ~SenderTest() override {
     test::RefuseMarkers(0);
     replication_.reset();
     store_->Stop();
@@ -50,6 +52,11 @@ class CrampedSender : public testing::Test {
       return EncodeReply({ReplyCode::kNoSpace, "no room, says the test", {}, {}});
     }
     std::string answer = store_->Answer(bytes, connection);
+    const auto* wait = request ? std::get_if<WaitApplied>(&request->body) : nullptr;
+    if (wait != nullptr && wait->timeout_ms != 0 && hesitates_) {
+      is_hesitating_ = true;
+      std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    }
     if (commit != nullptr && DecodeReply(answer).value().code == ReplyCode::kOk) ++commits_;
     return answer;
   }
@@ -77,12 +84,26 @@ class CrampedSender : public testing::Test {
   ScratchDirectory scratch_;
   std::unique_ptr<Store> store_ = Store::Open(scratch_.path()).value();
   std::atomic<bool> refuses_ = false;
+  std::atomic<bool> hesitates_ = false;  // before the replica says that it has a cut
+  std::atomic<bool> is_hesitating_ = false;
   std::atomic<int> commits_ = 0;  // that were taken
   std::unique_ptr<ReplySocket> server_;
   std::unique_ptr<Replication> replication_;
 };
 
-TEST_F(CrampedSender, SendsWhatHasChangedSinceOnTopOfACutThatIsBlocked) {
+// Who asks is told of an answer that was given afterwards. The question comes when the replica has
+// answered for the cut, and the sender has not heard it.
+TEST_F(SenderTest, AnswersAtOnceWhoAsksWhileACutIsUnderWay) {
+  Make("file", "content");
+  ASSERT_TRUE(Syncs());
+  hesitates_ = true;
+  source_.Write("file", 0, "CONTENT");
+  ASSERT_TRUE(test::WaitFor([this] { return is_hesitating_.load(); }));
+  // Sooner than an idle sender looks around.
+  EXPECT_TRUE(Syncs(kIdleWait - std::chrono::milliseconds(100)));
+}
+
+TEST_F(SenderTest, SendsWhatHasChangedSinceOnTopOfACutThatIsBlocked) {
   Make("a", "old");
   ASSERT_TRUE(Syncs());
   for (const int error : {ENOSPC, EDQUOT}) {
@@ -103,7 +124,7 @@ TEST_F(CrampedSender, SendsWhatHasChangedSinceOnTopOfACutThatIsBlocked) {
   }
 }
 
-TEST_F(CrampedSender, SendsWhatIsRemovedAheadOfACutThatDoesNotFit) {
+TEST_F(SenderTest, SendsWhatIsRemovedAheadOfACutThatDoesNotFit) {
   Make("removed", "content");
   Make("replaced", "old");
   Make("moved", "content");
