@@ -3,6 +3,7 @@
 // Any thread may call these functions; a Hasher is used by one thread.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -27,9 +28,10 @@ class Hasher {
 };
 
 // Returns the digests of the blocks of `fd` in [offset, offset+length), in the form of Digests.
-// Requires `fd` to be open for reading.
+// Requires `fd` to be open for reading. Returns kCancelled soon after `stopping` is set.
 Result<Digests> DigestBlocks(int fd, uint64_t offset, uint64_t length,
-                             const DigestOptions& options);
+                             const DigestOptions& options,
+                             const std::atomic<bool>* stopping = nullptr);
 
 // Like DigestBlocks, for bytes in memory.
 Result<std::string> DigestBytes(std::string_view bytes, uint32_t block_size,

@@ -391,7 +391,7 @@ Status Survey::CompareContent(const PeerSession& session, VerifyItem& item) {
       session.Send(GetDigests{item.object.id, window.start, window.length(), options_.digests,
                               /*live=*/true}));
   ASSIGN_OR_RETURN(const Digests ours,
-                   DigestBlocks(fd, window.start, window.length(), options_.digests));
+                   DigestBlocks(fd, window.start, window.length(), options_.digests, &stopping_));
   ASSIGN_OR_RETURN(const Reply reply, answer.Wait());
   if (reply.code == ReplyCode::kNotFound) return SuspectObject(item);
   if (reply.code == ReplyCode::kUnreadable) {

@@ -167,7 +167,7 @@ inline constexpr size_t kMaxDifferenceBytes = 64 << 20;
 // How often an object is judged that goes on changing.
 inline constexpr int kMaxJudgements = 40;
 // Content that is compared at a time; and that is judged at a time, while redoes wait.
-inline constexpr uint64_t kVerifyWindow = 16 << 20;
+inline constexpr uint64_t kVerifyWindow = 32 << 20;
 inline constexpr uint64_t kJudgeWindow = 8 << 20;
 // Names that are compared at a time: redoes wait while the replica reads them.
 inline constexpr ptrdiff_t kNamesInAPage = 512;
