@@ -167,8 +167,8 @@ Result<std::unique_ptr<Hasher>> Hasher::Create(HashAlgorithm algorithm) {
   return hasher;
 }
 
-Result<Digests> DigestBlocks(int fd, uint64_t offset, uint64_t length,
-                             const DigestOptions& options, const std::atomic<bool>* stopping) {
+Result<Digests> DigestBlocks(int fd, uint64_t offset, uint64_t length, const DigestOptions& options,
+                             const std::atomic<bool>* stopping) {
   const uint32_t block_size = options.block_size;
   ASSIGN_OR_RETURN(const std::unique_ptr<Hasher> hasher, Hasher::Create(options.algorithm));
   struct stat stat_buffer;
@@ -186,7 +186,8 @@ Result<Digests> DigestBlocks(int fd, uint64_t offset, uint64_t length,
   std::string of_zeros;  // the digest of a whole block that is a hole
   for (uint64_t block = offset; block < end; block += block_size) {
     const uint64_t block_end = std::min(block + block_size, end);
-    if (stopping != nullptr && *stopping) return MakeError(ErrorKind::kCancelled, "verify: stopped");
+    if (stopping != nullptr && *stopping)
+      return MakeError(ErrorKind::kCancelled, "verify: stopped");
     if (finds_holes && reader.IsHole(block, block_end)) {
       if (options.mark_holes) {
         digests.digests.append(digests.digest_size, '\0');

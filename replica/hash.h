@@ -29,8 +29,7 @@ class Hasher {
 
 // Returns the digests of the blocks of `fd` in [offset, offset+length), in the form of Digests.
 // Requires `fd` to be open for reading. Returns kCancelled soon after `stopping` is set.
-Result<Digests> DigestBlocks(int fd, uint64_t offset, uint64_t length,
-                             const DigestOptions& options,
+Result<Digests> DigestBlocks(int fd, uint64_t offset, uint64_t length, const DigestOptions& options,
                              const std::atomic<bool>* stopping = nullptr);
 
 // Like DigestBlocks, for bytes in memory.

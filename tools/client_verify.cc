@@ -7,6 +7,7 @@
 #include <csignal>
 #include <cstdio>
 #include <filesystem>
+#include <thread>
 
 #include "meta/base/hex.h"
 #include "meta/base/log.h"
@@ -224,6 +225,9 @@ Result<Outcome> Await(const std::string& socket, const std::vector<int64_t>& job
     }
     if (!found.empty()) continue;
     progress.Show(outcome.last);
+    // A tandemfs of an older version has answered at once.
+    if (!outcome.last.contains("full"))
+      std::this_thread::sleep_for(std::chrono::milliseconds(kPollMs));
   }
   progress.Clear();
   ASSIGN_OR_RETURN(const Json stopped,

@@ -129,8 +129,15 @@ Result<std::optional<Remembered>> RememberedIdentity(const std::string& director
                                           "): choose another with --state");
 }
 
-Result<meta::StateDatabase> OpenSoundDatabase(const std::string& directory) {
+Result<meta::StateDatabase> OpenSoundDatabase(const std::string& directory, IdForm id_form) {
   ASSIGN_OR_RETURN(meta::StateDatabase database, meta::StateDatabase::Open(directory));
+  ASSIGN_OR_RETURN(const auto volume, database.Get(kVolumeKey));
+  ASSIGN_OR_RETURN(const auto ids, database.Get(kIdsKey));
+  if (volume && IdFormIn(ids.value_or("")) != id_form) {
+    return MakeError(ErrorKind::kCorrupt, "check " + directory +
+                                              "/state.db (its ids are of another form than "
+                                              "volume.json beside it says)");
+  }
   RETURN_IF_ERROR(database.CheckHandles());
   return database;
 }
@@ -237,6 +244,11 @@ Status StateDirectory::LoadOrCreateIdentity(const std::string& volume) {
                        "state directory " + path_ + " belongs to volume " + name + ", not " +
                            volume + ": choose another with --state, or use --volume " + name);
     }
+    if (const std::string ids = text("ids"); !ids.empty() && ids != kPlacedIds) {
+      return MakeError(
+          ErrorKind::kRefused,
+          path + " was written by a newer tandemfs (its ids are " + ids + "): use that one");
+    }
     volume_id_ = *id;
     id_form_ = IdFormIn(text("ids"));
     is_new_ = false;
@@ -254,8 +266,9 @@ Status StateDirectory::LoadOrCreateIdentity(const std::string& volume) {
 
 Result<meta::StateDatabase> StateDirectory::OpenDatabase() {
   ASSIGN_OR_RETURN(meta::StateDatabase database, OpenOrReplaceDatabase());
-  RETURN_IF_ERROR(database.Put(kVolumeKey, Identity(volume_, volume_id_)));
+  // In this order: where the volume is said, the form is.
   if (id_form_ == IdForm::kPlaced) RETURN_IF_ERROR(database.Put(kIdsKey, kPlacedIds));
+  RETURN_IF_ERROR(database.Put(kVolumeKey, Identity(volume_, volume_id_)));
   return database;
 }
 
@@ -270,7 +283,7 @@ Result<meta::StateDatabase> StateDirectory::OpenOrReplaceDatabase() {
         "source",
         path_);
   }
-  auto database = OpenSoundDatabase(path_);
+  auto database = OpenSoundDatabase(path_, id_form_);
   if (database || database.error().kind() != ErrorKind::kCorrupt) return database;
   database_was_lost_ = true;
   ASSIGN_OR_RETURN(const std::string aside, meta::StateDatabase::SetAside(path_));

@@ -88,8 +88,8 @@ Subcommands Declare(CLI::App& app, StatusOptions& status, SyncOptions& sync, Pau
       "read content from the devices, not from what the kernel has cached" + implies);
   commands.verify->add_option("--hash", verify.hash, "xxh3, blake2b, sha256 or md5" + implies)
       ->check(CLI::IsMember({"xxh3", "blake2b", "sha256", "md5"}));
-  commands.verify->add_option("--block-size", verify.block_size,
-                   "bytes compared at a time" + implies)
+  commands.verify
+      ->add_option("--block-size", verify.block_size, "bytes compared at a time" + implies)
       ->check(CLI::Range(4096, 4 << 20));
   commands.verify->add_flag("--allocation", verify.allocation,
                             "holes, and zeros that were written, count as a difference" + implies);

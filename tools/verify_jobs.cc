@@ -30,8 +30,8 @@ constexpr std::chrono::seconds kAbandonedAfter{30};
 constexpr std::chrono::seconds kMostEnding{5};
 constexpr std::chrono::milliseconds kMostPollWait{200};
 // The options that decide what is compared: an interrupted verify goes on with its own.
-constexpr const char* kStoredOptions[] = {"paths", "full", "drop_caches", "allocation",
-                                          "hash",  "block_size"};
+constexpr const char* kStoredOptions[] = {"paths",      "full", "drop_caches",
+                                          "allocation", "hash", "block_size"};
 
 Result<replica::HashAlgorithm> AlgorithmOf(const std::string& name) {
   if (name == "xxh3") return replica::HashAlgorithm::kXxh3;
@@ -238,7 +238,8 @@ void VerifyJobs::Begin(Verifier::Options options, const Json& request, replica::
     if (const auto found = request.find(key); found != request.end()) stored_options[key] = *found;
   }
   if (request.value("resume", false)) {
-    if (const auto before = Load(sender.name())) stored_options = before->at("options");
+    if (const auto before = Load(sender.name()))
+      stored_options = before->value("options", Json::object());
   }
   // The verifier exists before its thread, and so before the first checkpoint.
   auto verifier = std::make_shared<Verifier*>(nullptr);
@@ -283,7 +284,8 @@ void VerifyJobs::EndAbandoned() {
 }
 
 // Replies with the counts, and "limit" of the "differences" from "skip" on. "jobs" are all that the
-// client has begun. If there is none to reply with, waits up to "wait_ms" for the end of the verify.
+// client has begun. If there is none to reply with, waits up to "wait_ms" for the end of the
+// verify.
 Result<Json> VerifyJobs::Poll(const Json& request) {
   std::shared_ptr<Verifier> verifier;
   {

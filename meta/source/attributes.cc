@@ -72,10 +72,11 @@ Result<Xattrs> ReadXattrs(int fd) {
 }
 
 Result<Xattrs> ReadXattrsAt(int directory_fd, const char* name) {
-  // Most objects have none, and need not be opened to know that.
+  // Most objects have none, and need not be opened to know that. An error may be of the call itself
+  // (EPERM of a filter that does not know it).
   const long listed =
       syscall(SYS_listxattrat, directory_fd, name, AT_SYMLINK_NOFOLLOW, nullptr, size_t{0});
-  if (listed == 0 || (listed < 0 && MeansNoXattrs(errno))) return Xattrs();
+  if (listed == 0 || (listed < 0 && (errno == EOPNOTSUPP || errno == ENODATA))) return Xattrs();
   const UniqueFd fd(openat(directory_fd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC));
   if (!fd.valid()) return ErrnoError(std::string("open ") + name);
   return ReadXattrs(fd.get());
@@ -179,7 +180,10 @@ Result<Attributes> ReadAttributesAt(int directory_fd, const char* name) {
   }
   Attributes attributes = AttributesFromStat(stat_buffer);
   if (attributes.kind == Kind::kSymlink) {
-    ASSIGN_OR_RETURN(attributes.link_target, ReadLinkTarget(directory_fd, name));
+    auto target = ReadLinkTarget(directory_fd, name);
+    const bool is_replaced = !target && target.error().code() == EINVAL;
+    if (is_replaced) return ErrnoError(ESTALE, std::string("read symlink ") + name);
+    ASSIGN_OR_RETURN(attributes.link_target, std::move(target));
   }
   ASSIGN_OR_RETURN(attributes.xattrs, ReadXattrsAt(directory_fd, name));
   return attributes;

@@ -75,6 +75,7 @@ enum class WithXattrs { kNo, kYes };
 Result<Attributes> ReadAttributes(int fd, WithXattrs with_xattrs);
 // Likewise, with extended attributes, those of the object that `name` in the directory leads to,
 // without opening it. What changes meanwhile may be read in part before and in part after it.
+// Returns ESTALE if the name is seen to lead to another object than at first.
 Result<Attributes> ReadAttributesAt(int directory_fd, const char* name);
 
 // Returns whether the extended attribute is replicated. Only attributes that mean the same on every

@@ -11,8 +11,8 @@
 namespace tandem::meta {
 namespace {
 
-// Since version 4 a state may be of a volume whose ids are placed (meta/change/file_handle.h), which
-// older versions would take for ids of other objects. The tables are those of version 3.
+// Since version 4 a state may be of a volume whose ids are placed (meta/change/file_handle.h),
+// which older versions would take for ids of other objects. The tables are those of version 3.
 constexpr int kSchemaVersion = 4;
 
 constexpr const char* kCreate = R"(

@@ -71,9 +71,8 @@ class PlannedEntries {
   // Returns all in order of their keys.
   std::vector<const Outline::Entry*> InOrder() const {
     std::vector<const Outline::Entry*> entries(set_.begin(), set_.end());
-    std::ranges::sort(entries, {}, [](const Outline::Entry* entry) -> const EntryKey& {
-      return entry->key;
-    });
+    std::ranges::sort(entries, {},
+                      [](const Outline::Entry* entry) -> const EntryKey& { return entry->key; });
     return entries;
   }
   template <typename Predicate>

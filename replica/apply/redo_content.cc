@@ -55,8 +55,8 @@ Status ContentWriter::Run(const std::vector<std::shared_ptr<Stage>>& stages) {
   for (const auto& [object, planned] : state_.plan.objects()) {
     const bool too_large = planned.shortfall == Plan::Shortfall::kTooLarge;
     if (!too_large || planned.fate == Plan::Fate::kDrop) continue;
-    RETURN_IF_ERROR(
-        state_.FallShort(object, TooLarge(state_.plan.SizeWanted(object), state_.place.largest_file)));
+    RETURN_IF_ERROR(state_.FallShort(
+        object, TooLarge(state_.plan.SizeWanted(object), state_.place.largest_file)));
     if (planned.last == 0) RETURN_IF_ERROR(LeaveShort(object, planned));
   }
   return {};
@@ -161,7 +161,8 @@ Status ContentWriter::Take(const ObjectRecord& record, const Plan::Object& plann
 Status ContentWriter::Take(const DataRecord& record, const Plan::Object& planned,
                            uint64_t position) {
   const auto opener = OpenerOf(record.object);
-  if (ComesAsFile(record.object, planned)) return digests_.TakeStaged(record, record.length, -1, opener);
+  if (ComesAsFile(record.object, planned))
+    return digests_.TakeStaged(record, record.length, -1, opener);
   const uint64_t end = state_.plan.SmallestSizeAfter(record.object, position);
   if (record.offset >= end) return {};
   const uint64_t length = std::min(record.length, end - record.offset);

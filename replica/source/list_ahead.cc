@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <exception>
+#include <new>
 #include <system_error>
 
 #include "meta/change/file_handle.h"
@@ -87,10 +88,15 @@ ListAhead::Page ListAhead::Pop() {
 ListAhead::Slots::iterator ListAhead::Claimable() {
   size_t pages = 0;
   size_t names = 0;
+  const std::vector<std::string>* counted = nullptr;
   for (auto slot = slots_.begin(); slot != slots_.end(); ++slot) {
     if (++pages > kMostPagesAhead || names > kMostNamesAhead) break;
     if (slot->state == State::kWaiting) return slot;
-    if (slot->place.names != nullptr) names += slot->place.names->size();
+    // Pages of one directory have them in common.
+    if (slot->place.names != nullptr && slot->place.names.get() != counted) {
+      counted = slot->place.names.get();
+      names += counted->size();
+    }
   }
   return slots_.end();
 }
@@ -111,8 +117,15 @@ void ListAhead::Run() {
 
 void ListAhead::Fill(Slots::iterator slot, const Wanted& wanted, Place place) {
   Page page = Read(wanted, place);
+  Slots rest;
+  try {
+    if (page.more) rest.push_back({wanted, std::move(place)});
+  } catch (const std::bad_alloc&) {
+    page = Page();
+    page.failure = Error(ErrorKind::kSystem, ENOMEM, "list a directory");
+  }
   MutexLock lock(mutex_);
-  if (page.more) slots_.insert(std::next(slot), {wanted, std::move(place)});
+  slots_.splice(std::next(slot), rest);
   slot->page = std::move(page);
   slot->state = State::kDone;
   done_.NotifyAll();

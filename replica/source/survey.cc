@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <thread>
 
 #include "meta/base/io_priority.h"
@@ -141,8 +142,10 @@ Result<Survey::Ours> Survey::ReadOurs(const VerifyItem& directory, const meta::S
     ours.object = std::move(named->ref);
     ASSIGN_OR_RETURN(ours.attributes, named->object.ReadAttributes(meta::WithXattrs::kYes));
     const meta::Attributes& attributes = ours.attributes;
-    const bool listed_with_digests = options_.content && attributes.kind == meta::Kind::kFile && attributes.size > 0 &&
-                                     attributes.link_count == 1 && IsSmall(attributes.size);
+    if (!options_.content) rate_.Take(0, 1, stopping_);
+    const bool listed_with_digests = options_.content && attributes.kind == meta::Kind::kFile &&
+                                     attributes.size > 0 && attributes.link_count == 1 &&
+                                     IsSmall(attributes.size);
     if (!listed_with_digests) return {};
     rate_.Take(attributes.size, 1, stopping_);
     ASSIGN_OR_RETURN(const int fd, named->object.ContentFd());
@@ -160,8 +163,8 @@ Status Survey::ReadUnopened(const meta::SourceObject& opened, Ours& ours) {
   ASSIGN_OR_RETURN(ours.object, tree_.Lookup(opened.path_fd(), ours.name.c_str()));
   if (!ours.object) return {};
   auto read = meta::ReadAttributesAt(opened.path_fd(), ours.name.c_str());
-  const bool is_gone = !read && (read.error().code() == ENOENT || read.error().code() == ENOTDIR);
-  if (is_gone) {
+  constexpr std::array kGone = {ENOENT, ENOTDIR, ESTALE};
+  if (!read && std::ranges::count(kGone, read.error().code()) != 0) {
     ours.object.reset();
     return {};
   }
@@ -409,8 +412,8 @@ Status Survey::CompareContent(const PeerSession& session, VerifyItem& item) {
   return {};
 }
 
-// Suspects the blocks that differ, in pieces that are judged quickly, and everything behind the end
-// of what the replica has as one.
+// Suspects the blocks that differ, with those in between, in pieces that are judged quickly, and
+// everything behind the end of what the replica has as one.
 void Survey::SuspectContent(VerifyItem window, const Digests& ours, const Digests& theirs) {
   const uint64_t block = options_.digests.block_size;
   const ByteRange range{window.offset, window.end};
@@ -422,26 +425,41 @@ void Survey::SuspectContent(VerifyItem window, const Digests& ours, const Digest
     if (window.nothing_from == nullptr) {
       window.nothing_from = std::make_shared<std::atomic<uint64_t>>(ByteRange::kEndOfFile);
     }
-    if (there < *window.nothing_from) {
-      *window.nothing_from = window.offset = there;
+    uint64_t from = *window.nothing_from;
+    while (there < from && !window.nothing_from->compare_exchange_weak(from, there)) {
+    }
+    if (there < from) {
+      window.offset = there;
       Suspect(window);
     } else {  // another window has found it to end earlier
-      there = std::max(range.start, window.nothing_from->load());
+      there = std::clamp(from, range.start, range.end);
     }
   }
   const uint64_t most = std::max(kJudgeWindow / block * block, block);
   uint64_t equal = there - range.start;
-  for (const ByteRange& differing : DifferingBlocks(ours.digests, theirs.digests,
-                                                    DigestSize(options_.digests.algorithm), range,
-                                                    options_.digests.block_size)) {
+  ByteRange piece{range.start, range.start};
+  const auto suspect_piece = [&] {
+    if (piece.empty()) return;
+    window.offset = piece.start;
+    window.end = piece.end;
+    Suspect(window);
+    equal -= piece.length();
+  };
+  for (const ByteRange& differing :
+       DifferingBlocks(ours.digests, theirs.digests, DigestSize(options_.digests.algorithm), range,
+                       options_.digests.block_size)) {
     const uint64_t end = std::min(differing.end, there);
-    for (uint64_t at = differing.start; at < end; at = window.end) {
-      window.offset = at;
-      window.end = std::min(at + most, end);
-      Suspect(window);
+    if (differing.start >= end) continue;
+    if (!piece.empty() && end - piece.start <= most) {
+      piece.end = end;
+      continue;
     }
-    equal -= end - std::min(end, differing.start);
+    for (uint64_t at = differing.start; at < end; at = piece.end) {
+      suspect_piece();
+      piece = {at, std::min(at + most, end)};
+    }
   }
+  suspect_piece();
   tally_.AddBytes(equal);
 }
 

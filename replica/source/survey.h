@@ -3,10 +3,10 @@
 // go on meanwhile: the verifier judges it between two cuts.
 //
 // Several threads take items from one stack. Each compares a page of a directory's names, with the
-// content of small files if content is compared, or a window of a large file's content; both sides read at the same time.
-// What is left of the directory or the file goes back to the stack first, below what the page leads
-// to. So the stack stays small in wide and in deep trees, and a single large directory or file
-// keeps all threads busy.
+// content of small files if content is compared, or a window of a large file's content; both sides
+// read at the same time. What is left of the directory or the file goes back to the stack first,
+// below what the page leads to. So the stack stays small in wide and in deep trees, and a single
+// large directory or file keeps all threads busy.
 //
 // Run is called on one thread at a time; any thread may call the other functions. Borrows what it
 // is given, which outlives it.
@@ -31,8 +31,8 @@ class Survey {
  public:
   struct Options {
     DigestOptions digests;
-    bool content = true;  // of all files, beside names and attributes
-    uint64_t window;      // bytes of content that are compared at a time
+    bool content = true;   // of all files, beside names and attributes
+    uint64_t window;       // bytes of content that are compared at a time
     bool idle_io = false;  // reads with the I/O priority "idle"
   };
 

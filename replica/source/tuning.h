@@ -143,7 +143,8 @@ inline constexpr size_t kReadAtATime = 8;
 inline constexpr size_t kMostReadAhead = 128;
 inline constexpr uint64_t kReadAheadBytes = 64 << 10;
 
-// ---- Listing ahead of a walk: list_ahead.h -------------------------------------------------------
+// ---- Listing ahead of a walk: list_ahead.h
+// -------------------------------------------------------
 
 // Threads; pages that are listed at most before the walk comes to them; and names of the
 // directories that are being listed, beyond which no other is begun with.

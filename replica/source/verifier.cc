@@ -141,8 +141,7 @@ Status Verifier::AddLeft(const VerifyLeft& left) {
   item->up_to = left.up_to;
   item->offset = left.offset;
   item->end = left.end;
-  const bool for_survey =
-      left.what == Item::What::kNames || (left.what == Item::What::kContent && left.end == 0);
+  const bool for_survey = left.what == Item::What::kNames || left.what == Item::What::kContent;
   if (for_survey) {
     survey_.Add(std::move(*item));
   } else {
@@ -259,7 +258,9 @@ Status Verifier::RunSurvey() {
   };
   RETURN_IF_ERROR(RunTask(find_session));
   const VerifyReport before = tally_.report(0, 0);
-  Status done = survey_.Run(*session, next_checkpoint_);
+  // However long the sender has been busy, something is compared.
+  const auto at_least = CondVar::Clock::now() + std::chrono::seconds(1);
+  Status done = survey_.Run(*session, std::max(next_checkpoint_, at_least));
   for (Item& suspect : survey_.TakeSuspects()) items_.push_back(std::move(suspect));
   // The replica may have been applying a cut for long, or the session may have ended: again.
   if (done || done.error().kind() != ErrorKind::kUnreachable) return done;

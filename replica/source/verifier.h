@@ -41,7 +41,7 @@ class Verifier {
     std::vector<std::string> paths;  // below the root, without leading slash; empty: everything
     // Compares all content. Otherwise only that of files whose size or time of change differs.
     bool full = true;
-    bool drop_caches = false;        // read from the devices, not from the page caches
+    bool drop_caches = false;  // read from the devices, not from the page caches
     bool repair = false;
     bool allocation = false;  // a hole and zeros that were written differ
     HashAlgorithm algorithm = HashAlgorithm::kXxh3;

@@ -18,10 +18,10 @@ Status Verifier::JudgeContent(Peer& peer, const Position& position, const Item& 
   // Removed since it was met, but in use: the replica may have removed it.
   if (window.empty() || attributes.link_count == 0) return {};
   ASSIGN_OR_RETURN(const int fd, object->ContentFd());
-  ASSIGN_OR_RETURN(const Comparison comparison,
-                   Compare(peer, item.object.id, fd, window, Digesting()));
+  ASSIGN_OR_RETURN(Comparison comparison, Compare(peer, item.object.id, fd, window, Digesting()));
   // The replica has more by now than when this item stood for all of the rest.
   const bool was_the_rest = item.nothing_from != nullptr && item.offset >= *item.nothing_from;
+  if (comparison.nothing_there && !was_the_rest) comparison.differing = {window};
   const bool is_the_rest = was_the_rest && comparison.nothing_there;
   if (was_the_rest && !is_the_rest) {
     Item rest = item;

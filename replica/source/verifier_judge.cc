@@ -62,6 +62,7 @@ Status Verifier::JudgeListed(const Position& position, const Item& item, meta::S
   ASSIGN_OR_RETURN(const meta::Attributes ours, object.ReadAttributes(meta::WithXattrs::kYes));
   if (item.what == Item::What::kObject) tally_.AddObject();
   const bool same_kind = ours.kind == theirs.attributes.kind;
+  bool postponed = false;
   std::vector<std::pair<const char*, std::string>> differences;
   if (!same_kind) {
     differences.emplace_back("kind",
@@ -83,7 +84,8 @@ Status Verifier::JudgeListed(const Position& position, const Item& item, meta::S
                                tracker_.NewestChange() > position.applied.epoch;
     Item again = item;
     again.what = Item::What::kAttributes;
-    if (pending || links_pending) {
+    postponed = pending || links_pending;
+    if (postponed) {
       Postpone(std::move(again));
     } else {
       bool kept = false;
@@ -94,14 +96,20 @@ Status Verifier::JudgeListed(const Position& position, const Item& item, meta::S
       if (options_.repair && !confirming_) wrong_objects_.push_back({item.object, !same_kind, {}});
     }
   }
-  if (item.what == Item::What::kAttributes || !same_kind) return {};
+  if (!same_kind) return {};
+  const bool is_again = item.what == Item::What::kAttributes;
   Item next = item;
-  if (ours.kind == meta::Kind::kDirectory) {
+  next.tries = 0;
+  if (ours.kind == meta::Kind::kDirectory && !is_again) {
     next.what = Item::What::kNames;
     survey_.Add(std::move(next));
-  } else if (ours.kind == meta::Kind::kFile && ours.size > 0 &&
-             (options_.full || ContentMayDiffer(ours, theirs.attributes)) &&
-             (ours.link_count == 1 || survey_.IsFirstName(item.object.id))) {
+  }
+  // A quick verify looks at content when it is known whether size and time differ.
+  const bool compares_content =
+      options_.full ? !is_again
+                    : !postponed && !confirming_ && ContentMayDiffer(ours, theirs.attributes);
+  if (ours.kind == meta::Kind::kFile && ours.size > 0 && compares_content &&
+      (ours.link_count == 1 || survey_.IsFirstName(item.object.id))) {
     next.what = Item::What::kContent;
     survey_.Add(std::move(next));
   }

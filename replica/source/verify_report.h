@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <string>
+#include <unordered_set>
 #include <utility>
 #include <vector>
 
@@ -54,7 +55,7 @@ class VerifyTally {
   }
   void AddUnjudged(std::string path) EXCLUDES(mutex_) {
     MutexLock lock(mutex_);
-    report_.unjudged.push_back(std::move(path));
+    if (unjudged_.insert(path).second) report_.unjudged.push_back(std::move(path));
   }
   // Returns false if it is only counted, because too many were kept already.
   bool Report(Difference difference) EXCLUDES(mutex_) {
@@ -121,6 +122,7 @@ class VerifyTally {
   Mutex mutex_;
   CondVar finished_;
   VerifyReport report_ GUARDED_BY(mutex_);
+  std::unordered_set<std::string> unjudged_ GUARDED_BY(mutex_);
   size_t kept_bytes_ GUARDED_BY(mutex_) = 0;  // of texts
 };
 

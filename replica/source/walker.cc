@@ -123,8 +123,11 @@ Status Walker::Run() {
 
 ListAhead::Wanted Walker::WantedOf(const Task& task) const {
   tree_.NoteNameIfForgotten(task.directory.id, task.parent, task.name);
+  // Objects that are found by their names are opened by them, which notes the names.
+  const bool attributes =
+      tree_.by_names() == nullptr && !task.unknown_to_replica && task.depth == WalkDepth::kAll;
   return {task.directory, task.unknown_to_replica ? task.counterpart : task.directory.id,
-          !task.unknown_to_replica && task.depth == WalkDepth::kAll};
+          attributes};
 }
 
 Status Walker::Visit(const Task& task) {
@@ -153,8 +156,7 @@ Status Walker::VisitPage(const Task& task, ListAhead::Page& page) {
   }
   RETURN_IF_ERROR(CompareNames(task, page.ours, theirs));
   if (task.unknown_to_replica && page.theirs) {
-    ASSIGN_OR_RETURN(
-        theirs, NamesOnReplica(page, [](const std::string&) -> Status { return {}; }));
+    ASSIGN_OR_RETURN(theirs, NamesOnReplica(page, [](const std::string&) -> Status { return {}; }));
   }
   const std::vector<meta::SourceEntry>& entries = page.ours.entries;
   ASSIGN_OR_RETURN(const std::vector<Listed> known, FindKnown(task, entries, theirs));

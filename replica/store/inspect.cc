@@ -36,9 +36,8 @@ Result<meta::Attributes> ReadFromDisk(Catalog& catalog, std::optional<ObjectId> 
 }
 
 Result<Listing> ListFromDatabase(Catalog& catalog, const List& request) {
-  ASSIGN_OR_RETURN(auto entries,
-                   catalog.EntriesOf(request.directory, request.after, kMaxListed + 1,
-                                     request.up_to));
+  ASSIGN_OR_RETURN(auto entries, catalog.EntriesOf(request.directory, request.after, kMaxListed + 1,
+                                                   request.up_to));
   ListingBuilder builder;
   for (CatalogEntry& entry : entries) {
     if (builder.full()) return builder.Take(true);

@@ -34,8 +34,8 @@ void CheckRecords(const std::vector<Record>& records) {
     Require(item.size <= ByteRange::kEndOfFile, "a size fits off_t");
     if (!item.with_content) continue;
     const auto* content = std::get_if<DataRecord>(&records.at(item.index + 1));
-    Require(content != nullptr && content->object == item.object &&
-                content->length == item.size && content->offset == 0,
+    Require(content != nullptr && content->object == item.object && content->length == item.size &&
+                content->offset == 0,
             "an outline names the content that follows");
   }
   for (const Outline::Data& item : outline.data) {

@@ -21,9 +21,9 @@ class VolumeOfHashedIds : public MountTest {
     MountTest::SetUp();
     if (IsSkipped()) return;
     stdfs::create_directories(mount_.options().state);
-    Write(mount_.options().state + "/volume.json",
-          std::string(R"({"name":")") + kVolume +
-              R"(","uuid":"00112233445566778899aabbccddeeff"})");
+    Write(
+        mount_.options().state + "/volume.json",
+        std::string(R"({"name":")") + kVolume + R"(","uuid":"00112233445566778899aabbccddeeff"})");
     MakeEveryKind(source_);
     Write(source_ + "/content", RandomBytes(kContent));
     ASSERT_TRUE(StartBoth());
@@ -35,9 +35,8 @@ class VolumeOfHashedIds : public MountTest {
 
 TEST_F(VolumeOfHashedIds, GoesOnAfterAnUpgradeAndAKill) {
   ASSERT_TRUE(mount_.Unmount());
-  const Outcome made_old = Execute({"sqlite3", "-batch", "-bail", Database(),
-                                    "PRAGMA user_version=3; "
-                                    "SELECT count(*) FROM volume WHERE key='ids'"});
+  const std::string make_old = "PRAGMA user_version=3; SELECT count(*) FROM volume WHERE key='ids'";
+  const Outcome made_old = Execute({"sqlite3", "-batch", "-bail", Database(), make_old});
   ASSERT_EQ(made_old.out, "0\n") << made_old;
   ASSERT_TRUE(mount_.Start());
   WriteAt(mount_.path() + "/content", 1'000'000, "changed");

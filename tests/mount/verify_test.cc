@@ -330,8 +330,8 @@ TEST_F(Verify, NamesTheBlocksThatDifferInWhicheverWindow) {
     if (line.starts_with("content: ")) content.insert(line);
   }
   const auto differ = [](const std::string& path, uint64_t start, uint64_t end) {
-    return "content: " + path + ": bytes " + std::to_string(start) + " to " +
-           std::to_string(end) + " differ";
+    return "content: " + path + ": bytes " + std::to_string(start) + " to " + std::to_string(end) +
+           " differ";
   };
   constexpr uint64_t kBlock = 128 << 10;
   EXPECT_EQ(content, (std::multiset<std::string>{

@@ -186,9 +186,28 @@ TEST_F(StateDirectoryTest, KeepsTheFormOfIdsWhicheverFileIsLost) {
   }
 }
 
+TEST_F(StateDirectoryTest, BelievesNoDatabaseOfIdsOfAnotherForm) {
+  ASSERT_NO_FATAL_FAILURE(Make(""));
+  std::ofstream(state_ + "/volume.json")
+      << R"({"name":"volume","uuid":"00112233445566778899aabbccddeeff"})";
+  auto directory = OpenDirectory();
+  ASSERT_TRUE(directory) << directory.error().ToString();
+  EXPECT_EQ(directory->id_form(), IdForm::kHash);
+  ASSERT_TRUE(directory->OpenDatabase());
+  EXPECT_TRUE(directory->database_was_lost());
+  EXPECT_TRUE(IsSetAside());
+}
+
+TEST_F(StateDirectoryTest, LeavesAnIdentityOfANewerProgramAlone) {
+  std::filesystem::create_directory(state_);
+  std::ofstream(state_ + "/volume.json")
+      << R"({"name":"volume","uuid":"00112233445566778899aabbccddeeff","ids":"other"})";
+  EXPECT_EQ(OpenDirectory().error().kind(), ErrorKind::kRefused);
+}
+
 TEST_F(StateDirectoryTest, RefusesAnIdentityThatIsNone) {
-  for (const char* text : {"", "[]", "{}", R"({"name":5,"uuid":7,"ids":{}})",
-                           R"({"name":"volume","uuid":"00"})"}) {
+  for (const char* text :
+       {"", "[]", "{}", R"({"name":5,"uuid":7,"ids":{}})", R"({"name":"volume","uuid":"00"})"}) {
     std::filesystem::remove_all(state_);
     std::filesystem::create_directory(state_);
     std::ofstream(state_ + "/volume.json") << text;
