@@ -100,9 +100,10 @@ Status Verifier::JudgeListed(const Position& position, const Item& item, meta::S
   const bool is_again = item.what == Item::What::kAttributes;
   Item next = item;
   next.tries = 0;
-  if (ours.kind == meta::Kind::kDirectory && !is_again) {
+  if (ours.kind == meta::Kind::kDirectory) {
     next.what = Item::What::kNames;
-    survey_.Add(std::move(next));
+    if (!is_again) survey_.Add(std::move(next));
+    return {};
   }
   // A quick verify looks at content when it is known whether size and time differ.
   const bool compares_content =
