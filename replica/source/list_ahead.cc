@@ -164,7 +164,6 @@ Status ListAhead::ReadNames(const Wanted& wanted, Place& place, Page& page) cons
   const size_t end = std::min(names.size(), place.first + kFindAtATime);
   page.more = end < names.size();
   std::optional<PeerSession::Pending> answer;
-  Status sent;
   page.asked.directory = wanted.on_replica;
   if (place.first > 0) page.asked.after = names[place.first - 1];
   if (page.more) page.asked.up_to = names[end - 1];

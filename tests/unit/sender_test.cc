@@ -1,4 +1,5 @@
-// The thread that brings a replica from cut to cut: one that has no room, and who asks meanwhile.
+// The thread that brings a replica from cut to cut: one that has no room, and questions that
+// come meanwhile.
 // Source, sender, network and store are real; there is no mount.
 #include <gtest/gtest.h>
 
@@ -91,8 +92,8 @@ class SenderTest : public testing::Test {
   std::unique_ptr<Replication> replication_;
 };
 
-// Who asks is told of an answer that was given afterwards. The question comes when the replica has
-// answered for the cut, and the sender has not heard it.
+// A question is answered by what the replica says afterwards. The question comes when the replica
+// has answered for the cut, and the sender has not heard it.
 TEST_F(SenderTest, AnswersAtOnceWhoAsksWhileACutIsUnderWay) {
   Make("file", "content");
   ASSERT_TRUE(Syncs());
