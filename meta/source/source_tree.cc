@@ -271,18 +271,18 @@ Result<std::optional<ObjectRef>> SourceTree::LookupIn(const ObjectRef& directory
   return Lookup(fd->get(), name.c_str());
 }
 
-Result<SourceListing> SourceTree::List(const SourceObject& directory) const {
-  ASSIGN_OR_RETURN(std::vector<std::string> names, ReadNames(directory.path_fd()));
+Result<SourceListing> SourceTree::List(const SourceObject& directory,
+                                       std::span<const std::string> names) const {
   SourceListing listing;
   listing.entries.reserve(names.size());
-  for (std::string& name : names) {
+  for (const std::string& name : names) {
     auto object = Lookup(directory.path_fd(), name.c_str());
     if (!object && IsUnreadable(object.error())) {
-      listing.unreadable.push_back({std::move(name), std::move(object.error())});
+      listing.unreadable.push_back({name, std::move(object.error())});
       continue;
     }
     RETURN_IF_ERROR(object);
-    if (*object) listing.entries.push_back({std::move(name), std::move(**object)});
+    if (*object) listing.entries.push_back({name, std::move(**object)});
   }
   return listing;
 }

@@ -96,8 +96,10 @@ class SourceTree {
   // Does the same in `directory`. Returns nullopt also if the directory is gone.
   Result<std::optional<ObjectRef>> LookupIn(const ObjectRef& directory,
                                             const std::string& name) const;
-  // Lists all names in the directory except "." and ".." and the roots of nested mounts.
-  Result<SourceListing> List(const SourceObject& directory) const;
+  // Lists those of the names that lead to something in the directory, but not the roots of nested
+  // mounts.
+  Result<SourceListing> List(const SourceObject& directory,
+                             std::span<const std::string> names) const;
 
   // Called before an object is opened that was found at (parent, name) earlier. Notes that name if
   // it has been forgotten since.

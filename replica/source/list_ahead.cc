@@ -6,7 +6,9 @@
 #include <algorithm>
 #include <exception>
 #include <new>
+#include <span>
 #include <system_error>
+#include <utility>
 
 #include "meta/change/file_handle.h"
 #include "meta/source/directory_names.h"
@@ -175,20 +177,13 @@ Status ListAhead::ReadNames(const Wanted& wanted, Place& place, Page& page) cons
       page.theirs = tl::unexpected<Error>(std::move(pending.error()));
     }
   }
-  const int fd = place.directory->path_fd();
-  for (; place.first < end; ++place.first) {
-    auto object = tree_.Lookup(fd, names[place.first].c_str());
-    if (object && !*object) continue;
-    if (!object && !meta::IsUnreadable(object.error())) {
-      return tl::unexpected<Error>(std::move(object.error()));
+  const auto first = std::exchange(place.first, end);
+  ASSIGN_OR_RETURN(page.ours,
+                   tree_.List(*place.directory, std::span(names).subspan(first, end - first)));
+  if (wanted.attributes) {
+    for (const meta::SourceEntry& entry : page.ours.entries) {
+      page.attributes.push_back(AttributesAt(place.directory->path_fd(), entry));
     }
-    if (!object) {
-      page.ours.unreadable.push_back({names[place.first], std::move(object.error())});
-      continue;
-    }
-    page.ours.entries.push_back({names[place.first], std::move(**object)});
-    if (!wanted.attributes) continue;
-    page.attributes.push_back(AttributesAt(fd, page.ours.entries.back()));
   }
   if (answer) page.theirs = answer->Wait();
   return {};

@@ -8,6 +8,7 @@
 
 #include <filesystem>
 
+#include "meta/source/directory_names.h"
 #include "replica/source/tuning.h"
 #include "tests/files.h"
 #include "tests/scratch.h"
@@ -29,7 +30,8 @@ class ReadAheadTest : public testing::Test {
   std::vector<ReadAhead::Wanted> List(bool all = true) const {
     const auto directory = tree_->Open(tree_->root()).value();
     std::vector<ReadAhead::Wanted> wanted;
-    const meta::SourceListing listing = tree_->List(*directory).value();
+    const meta::SourceListing listing =
+        tree_->List(*directory, meta::ReadNames(directory->path_fd()).value()).value();
     for (const meta::SourceEntry& entry : listing.entries) {
       wanted.push_back({entry.object, all});
     }

@@ -14,6 +14,7 @@
 #include <thread>
 #include <vector>
 
+#include "meta/source/directory_names.h"
 #include "tests/scratch.h"
 
 namespace tandem::meta {
@@ -176,7 +177,8 @@ TEST_F(SourceTreeTest, ListsEveryNameInByteOrder) {
   std::filesystem::create_directory(Path("directory"));
   std::filesystem::create_symlink("nowhere", Path("link"));
   ASSERT_EQ(mkfifo(Path("fifo").c_str(), 0600), 0);
-  const auto entries = tree_.List(*tree_.Open(tree_.root()).value()).value().entries;
+  const SourceObject root = *tree_.Open(tree_.root()).value();
+  const auto entries = tree_.List(root, ReadNames(root.path_fd()).value()).value().entries;
   std::vector<std::string> names;
   for (const SourceEntry& entry : entries) names.push_back(entry.name);
   EXPECT_EQ(names, (std::vector<std::string>{".hidden", "B", "a", "b", "directory", "fifo", "link",
