@@ -22,6 +22,10 @@ bool IsForbidden(const Error& error) {
   return error.kind() == ErrorKind::kSystem && (error.code() == EACCES || error.code() == EPERM);
 }
 
+bool IsGone(const Error& error) {
+  return error.code() == ENOENT || error.code() == ESTALE || error.code() == ENOTDIR;
+}
+
 bool IsUnreadable(const Error& error) {
   // E2BIG: the object has more extended attributes than can be listed or sent.
   constexpr std::array kCodes = {EIO, EUCLEAN, EBADMSG, ENODATA, EILSEQ, E2BIG};

@@ -63,6 +63,8 @@ struct SourceListing {
 // the disk is damaged there, we have no permission to read it (in a user's mount over files of
 // others), or it has too many extended attributes.
 bool IsUnreadable(const Error& error);
+// Returns whether the error is that the object, or the name that led to it, is not there any more.
+bool IsGone(const Error& error);
 // Returns whether the error is that we have no permission.
 bool IsForbidden(const Error& error);
 

@@ -74,6 +74,10 @@ class Plan {
   const std::vector<ObjectId>& missing() const { return missing_; }
   const std::unordered_map<ObjectId, Object>& objects() const { return objects_; }
   const Object* Find(ObjectId object) const;
+  // Returns whether the stage has all content that it gives the object in a staged file.
+  bool ComesAsFile(ObjectId object, const Object& planned, const Stage& stage) const {
+    return planned.in_file && FileOf(object).stage == &stage;
+  }
   // Returns the staged file of an object that is in_file.
   const StagedFile& FileOf(ObjectId object) const { return staged_files_.at(object); }
   // Returns the size that is wanted of an object that is kTooLarge.

@@ -119,10 +119,9 @@ Status ContentWriter::LeaveShort(ObjectId object, const Plan::Object& planned) {
   return state_.place.catalog.Put(object, {*inode, std::move(attributes)}, state_.epoch);
 }
 
-// Returns true if the object's content in this stage came as a file, so that its data is in place
-// already.
+// Returns true if the object's data in this stage is in place already.
 bool ContentWriter::ComesAsFile(ObjectId object, const Plan::Object& planned) const {
-  return planned.in_file && state_.plan.FileOf(object).stage == stage_;
+  return state_.plan.ComesAsFile(object, planned, *stage_);
 }
 
 Status ContentWriter::Take(const ObjectRecord& record, const Plan::Object& planned,

@@ -170,12 +170,10 @@ Result<Room> MeasureNeed(Plan& plan, const std::vector<std::shared_ptr<Stage>>& 
   uint64_t digests = 0;  // of content that takes no more room itself
   const auto take = [&](const Record& record, const Plan::Object& planned, const Stage& stage,
                         uint64_t position) {
-    const auto comes_as_file = [&](ObjectId object) {
-      return planned.in_file && plan.FileOf(object).stage == &stage;
-    };
     if (const auto* data = std::get_if<DataRecord>(&record)) {
       if (data->encoding == Encoding::kStaged) digests += 2 * data->bytes.size();
-      if (data->encoding != Encoding::kLiteral || comes_as_file(data->object)) return;
+      if (data->encoding != Encoding::kLiteral || plan.ComesAsFile(data->object, planned, stage))
+        return;
       const uint64_t limit = plan.SmallestSizeAfter(data->object, position);
       ByteRange stays = ByteRange::Of(data->offset, data->length);
       stays.end = std::min(stays.end, limit);

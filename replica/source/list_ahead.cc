@@ -26,11 +26,6 @@ std::optional<meta::Attributes> AttributesAt(int directory_fd, const meta::Sourc
   return meta::AttributesFromStat(now);
 }
 
-// Removed while it was listed: that travels as a change of its own.
-bool MeansGone(const Error& error) {
-  return error.code() == ENOENT || error.code() == ESTALE || error.code() == ENOTDIR;
-}
-
 }  // namespace
 
 ListAhead::~ListAhead() {
@@ -147,7 +142,8 @@ ListAhead::Page ListAhead::Read(const Wanted& wanted, Place& place) const noexce
     page.directory = place.directory;
   } else {
     page = Page();
-    if (!MeansGone(read.error())) page.failure = std::move(read.error());
+    // Removed while it was listed: that travels as a change of its own.
+    if (!meta::IsGone(read.error())) page.failure = std::move(read.error());
   }
   return page;
 }

@@ -4,7 +4,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <thread>
 
 #include "meta/base/io_priority.h"
@@ -163,8 +162,7 @@ Status Survey::ReadUnopened(const meta::SourceObject& opened, Ours& ours) {
   ASSIGN_OR_RETURN(ours.object, tree_.Lookup(opened.path_fd(), ours.name.c_str()));
   if (!ours.object) return {};
   auto read = meta::ReadAttributesAt(opened.path_fd(), ours.name.c_str());
-  constexpr std::array kGone = {ENOENT, ENOTDIR, ESTALE};
-  if (!read && std::ranges::count(kGone, read.error().code()) != 0) {
+  if (!read && meta::IsGone(read.error())) {
     ours.object.reset();
     return {};
   }
