@@ -113,6 +113,15 @@ AssertionResult LoopDisk::DamageInode(const std::string& path) {
   return MountImage();
 }
 
+AssertionResult LoopDisk::Repair() {
+  const AssertionResult unmounted = Unmount();
+  if (!unmounted) return unmounted;
+  const Outcome repaired = Execute({"e2fsck", "-f", "-y", image_});
+  constexpr int kRepaired = 1;
+  if (repaired.code != kRepaired) return AssertionFailure() << "e2fsck: " << repaired;
+  return MountImage();
+}
+
 AssertionResult LoopDisk::FlipByteAt(off_t at) {
   const UniqueFd image(open(image_.c_str(), O_RDWR | O_CLOEXEC));
   char byte = 0;

@@ -31,6 +31,8 @@ class LoopDisk {
   // Likewise the inode of what is at `path` (below the disk's root, with a leading slash). Needs
   // ext4.
   ::testing::AssertionResult DamageInode(const std::string& path);
+  // Unmounts, has fsck repair everything, and mounts it again. Needs ext4.
+  ::testing::AssertionResult Repair();
 
   const std::string& directory() const { return directory_; }
 

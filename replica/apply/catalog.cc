@@ -79,6 +79,7 @@ struct Catalog::Statements {
   LackingObjects lacking;
   BlockDigests digests;
   DamagedObjects damaged;
+  StandingNames standing;
 };
 
 Catalog::Catalog(Database database, std::unique_ptr<Statements> statements)
@@ -127,6 +128,7 @@ Result<std::unique_ptr<Catalog>> Catalog::Open(const std::string& path) {
   ASSIGN_OR_RETURN(statements->lacking, LackingObjects::Open(database));
   ASSIGN_OR_RETURN(statements->digests, BlockDigests::Open(database));
   ASSIGN_OR_RETURN(statements->damaged, DamagedObjects::Open(database));
+  ASSIGN_OR_RETURN(statements->standing, StandingNames::Open(database));
   std::unique_ptr<Catalog> catalog(new Catalog(std::move(database), std::move(statements)));
   RETURN_IF_ERROR(catalog->Applied());
   ASSIGN_OR_RETURN(catalog->has_no_entries_, catalog->IsEmpty());
@@ -138,6 +140,7 @@ ShortObjects& Catalog::short_objects() { return statements_->short_objects; }
 LackingObjects& Catalog::lacking() { return statements_->lacking; }
 BlockDigests& Catalog::digests() { return statements_->digests; }
 DamagedObjects& Catalog::damaged() { return statements_->damaged; }
+StandingNames& Catalog::standing() { return statements_->standing; }
 
 Result<std::optional<CatalogObject>> Catalog::Find(ObjectId object) {
   Statement& row = statements_->find;

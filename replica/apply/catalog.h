@@ -30,6 +30,7 @@
 #include "replica/apply/damaged_objects.h"
 #include "replica/apply/lacking_objects.h"
 #include "replica/apply/short_objects.h"
+#include "replica/apply/standing_names.h"
 #include "replica/apply/tuning.h"
 
 namespace tandem::replica {
@@ -116,6 +117,7 @@ class Catalog {
   LackingObjects& lacking();
   BlockDigests& digests();
   DamagedObjects& damaged();
+  StandingNames& standing();
 
   // Opens the transaction if none is open, and a savepoint in it. All calls that change something
   // are made within a savepoint; `cut` is recorded as the cut that last changed the row. An error

@@ -7,11 +7,12 @@
 #include "replica/apply/damaged_objects.h"
 #include "replica/apply/lacking_objects.h"
 #include "replica/apply/short_objects.h"
+#include "replica/apply/standing_names.h"
 
 namespace tandem::replica {
 namespace {
 
-constexpr int kSchemaVersion = 6;
+constexpr int kSchemaVersion = 7;
 
 // `inode` is an InodeId. Times are split into seconds and nanoseconds so that nothing is lost.
 // `cut` is the epoch of the cut that last changed the row. Blobs of ids are 16 bytes, big endian.
@@ -64,6 +65,7 @@ constexpr Database::Table kOldLackingTable = {"lacking", "object*,xattrs"};
 constexpr Database::Table kTotalTable = {"total", "one*,objects,bytes"};
 constexpr Database::Table kNoTotalTable = {"total", ""};
 constexpr Database::Table kNoDigestTable = {BlockDigests::kTable.name, ""};
+constexpr Database::Table kNoStandingTable = {StandingNames::kTable.name, ""};
 constexpr Database::Table kNoLackingTable = {"lacking", ""};
 constexpr Database::Table kNoShortTable = {ShortObjects::kTable.name, ""};
 
@@ -97,7 +99,8 @@ Status PrepareCatalogSchema(Database& database) {
   }
   if (version > 0 && version < kSchemaVersion) {
     RETURN_IF_ERROR(database.CheckTables({version < 5 ? kNoTotalTable : kTotalTable}));
-    RETURN_IF_ERROR(database.CheckTables({kNoDigestTable}));
+    RETURN_IF_ERROR(database.CheckTables(
+        {version < 6 ? kNoDigestTable : BlockDigests::kTable, kNoStandingTable}));
   }
   if (version < kSchemaVersion) {
     ASSIGN_OR_RETURN(Transaction transaction, Transaction::Begin(database));
@@ -106,16 +109,18 @@ Status PrepareCatalogSchema(Database& database) {
     if (version < 3) RETURN_IF_ERROR(database.Execute(ShortObjects::kSchema));
     if (version < 4) RETURN_IF_ERROR(database.Execute(kWithheldSchema));
     if (version < 5) RETURN_IF_ERROR(database.Execute(kTotalSchema));
-    // Since version 6.
-    RETURN_IF_ERROR(database.Execute(BlockDigests::kSchema));
-    RETURN_IF_ERROR(database.Execute(DamagedObjects::kSchema));
+    if (version < 6) {
+      RETURN_IF_ERROR(database.Execute(BlockDigests::kSchema));
+      RETURN_IF_ERROR(database.Execute(DamagedObjects::kSchema));
+    }
+    RETURN_IF_ERROR(database.Execute(StandingNames::kSchema));
     RETURN_IF_ERROR(database.SetUserVersion(kSchemaVersion));
     RETURN_IF_ERROR(transaction.Commit());
   }
   RETURN_IF_ERROR(database.CheckTables(kTables));
   return database.CheckTables({kLackingTable, ShortObjects::kTable, kTotalTable,
                                BlockDigests::kTable, DamagedObjects::kTable,
-                               DamagedObjects::kScrubbedTable});
+                               DamagedObjects::kScrubbedTable, StandingNames::kTable});
 }
 
 }  // namespace tandem::replica

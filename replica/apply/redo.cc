@@ -80,6 +80,13 @@ Status RecordShortObjects(RedoState& state) {
   return {};
 }
 
+Status RecordStandingNames(RedoState& state) {
+  StandingNames& standing = state.place.catalog.standing();
+  RETURN_IF_ERROR(standing.Clear());
+  for (const EntryKey& key : state.standing) RETURN_IF_ERROR(standing.Note(key));
+  return {};
+}
+
 Status RecordEntries(RedoState& state) {
   Catalog& catalog = state.place.catalog;
   // In the order of the table: its rows come to stand one after the other.
@@ -153,8 +160,9 @@ Status RedoState::FallShort(ObjectId object, Error error, bool by_name) {
   if (!before || before->reason != reason) {
     LogWarning("{} falls short: {}", Printable(path), reason);
   }
-  // An earlier error, about its content, is kept.
-  fallen_short.try_emplace(object, ShortObjects::Row{object, by_name, reason});
+  const auto [row, is_new] =
+      fallen_short.try_emplace(object, ShortObjects::Row{object, by_name, reason});
+  if (!is_new && row->second.by_name && !by_name) row->second = {object, by_name, reason};
   return {};
 }
 
@@ -197,6 +205,7 @@ Result<AppliedCut> Redo(const RedoPlace& place, const std::vector<std::shared_pt
   RETURN_IF_ERROR(Arrange(state, stages));
   RETURN_IF_ERROR(RecordEntries(state));
   RETURN_IF_ERROR(RecordShortObjects(state));
+  RETURN_IF_ERROR(RecordStandingNames(state));
   // The source sends whole what the catalog does not know.
   RETURN_IF_ERROR(place.catalog.Forget({state.lost.begin(), state.lost.end()},
                                        [](ObjectId object) { return object == kRootObject; }));

@@ -92,6 +92,8 @@ struct RedoState {
   std::unordered_set<ObjectId> touched;
   // Objects that, or whose content, should be in the tree or the stage, and were not found.
   std::unordered_set<ObjectId> lost;
+  // Names that no object has, and that cannot be removed (StandingNames).
+  std::unordered_set<EntryKey> standing;
   // Objects that fall short with this cut, and why.
   std::unordered_map<ObjectId, ShortObjects::Row> fallen_short;
 
@@ -104,8 +106,13 @@ struct RedoState {
   // Writes the attributes, and records in the catalog which of them the object cannot, or may not,
   // have.
   Status WriteAttributes(ObjectId object, int fd, const meta::Attributes& attributes);
+  // Whether the object's records are not applied from here on.
+  bool IsContentShort(ObjectId object) const {
+    const auto row = fallen_short.find(object);
+    return row != fallen_short.end() && !row->second.by_name;
+  }
   // Records the error in fallen_short if it concerns this object alone. Returns it otherwise, to
-  // block the volume.
+  // block the volume. `by_name`: the object's content is correct.
   Status FallShort(ObjectId object, Error error, bool by_name = false);
   // Returns the path below the root, by the final names.
   Result<std::string> FinalPathOf(ObjectId object);

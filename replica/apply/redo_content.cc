@@ -9,6 +9,7 @@
 #include "meta/base/fault_point.h"
 #include "meta/base/log.h"
 #include "meta/base/printable.h"
+#include "meta/source/source_tree.h"
 #include "replica/apply/file_data.h"
 #include "replica/apply/redo_bulk.h"
 #include "replica/apply/removal.h"
@@ -70,7 +71,7 @@ Status ContentWriter::Take(const Record& record, uint64_t position) {
   const Plan::Object* planned = state_.plan.Find(object);
   if (planned == nullptr || planned->fate == Plan::Fate::kDrop) return {};
   if (state_.plan.Ignores(object, *planned, position)) return {};
-  if (state_.fallen_short.contains(object)) return {};
+  if (state_.IsContentShort(object)) return {};
   auto done = about != nullptr ? Take(*about, *planned, position) : Take(*data, *planned, position);
   if (done && position == planned->last) done = Complete(object);
   if (done) return {};
@@ -81,7 +82,15 @@ Status ContentWriter::Take(const Record& record, uint64_t position) {
   return LeaveShort(object, *planned);
 }
 
+// Also the inode may be unreadable. Then everything stays as it is.
 Status ContentWriter::LeaveShort(ObjectId object, const Plan::Object& planned) {
+  auto left = RecordShort(object, planned);
+  if (left || planned.fate != Plan::Fate::kKeep || !meta::IsUnreadable(left.error())) return left;
+  RETURN_IF_ERROR(digests_.Lose(object));
+  return digests_.End(object);
+}
+
+Status ContentWriter::RecordShort(ObjectId object, const Plan::Object& planned) {
   if (const auto active = active_.find(object); active != active_.end()) {
     if (active->second.fd.valid()) --open_files_;
     active_.erase(active);

@@ -38,6 +38,7 @@ class ContentWriter {
   Status Take(const DataRecord& record, const Plan::Object& planned, uint64_t position);
   // Leaves the object as it is. One that is not there yet becomes an empty file or directory.
   Status LeaveShort(ObjectId object, const Plan::Object& planned);
+  Status RecordShort(ObjectId object, const Plan::Object& planned);
   Status MakePlaceholder(ObjectId object, meta::Kind kind);
   void NoteLost(ObjectId object);
   Status CopyStaged(const DataRecord& record, uint64_t length, int fd);

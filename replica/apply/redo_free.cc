@@ -7,6 +7,7 @@
 #include <algorithm>
 
 #include "meta/base/fault_point.h"
+#include "meta/source/source_tree.h"
 #include "replica/apply/room.h"
 #include "replica/apply/tree_path.h"
 
@@ -42,12 +43,15 @@ class Freeing {
     ASSIGN_OR_RETURN(const auto sizes, FinalSizes(state_.plan, stages));
     for (const auto& [object, size] : sizes) {
       RETURN_IF_ERROR(state_.CheckStopping());
-      ASSIGN_OR_RETURN(const UniqueFd path_fd, state_.tree.OpenObject(object));
+      ASSIGN_OR_RETURN(const UniqueFd path_fd, state_.tree.OpenReadable(object));
       struct stat now = {};
       if (!path_fd.valid() || fstatat(path_fd.get(), "", &now, AT_EMPTY_PATH) != 0) continue;
       if (!S_ISREG(now.st_mode) || static_cast<uint64_t>(now.st_size) <= size) continue;
-      ASSIGN_OR_RETURN(const UniqueFd fd, Reopen(path_fd.get(), O_RDWR));
-      if (ftruncate(fd.get(), static_cast<off_t>(size)) != 0) return ErrnoError("cut a file short");
+      const auto fd = Reopen(path_fd.get(), O_RDWR);
+      if (!fd && meta::IsUnreadable(fd.error())) continue;
+      if (!fd) return tl::unexpected<Error>(fd.error());
+      if (ftruncate(fd->get(), static_cast<off_t>(size)) != 0)
+        return ErrnoError("cut a file short");
       FAULT_POINT("replica.redo.freed");
     }
     return {};
@@ -62,15 +66,21 @@ class Freeing {
     ASSIGN_OR_RETURN(const auto inode, state_.tree.InodeOf(object));
     ASSIGN_OR_RETURN(const auto names, state_.place.catalog.NamesOf(object));
     for (const EntryKey& key : names) {
-      ASSIGN_OR_RETURN(const Tree::Directory parent, state_.tree.OpenDirectory(key.parent));
-      if (parent == nullptr) continue;
-      ASSIGN_OR_RETURN(const auto standing, InodeAt(parent->get(), key.name));
-      if (!inode || standing != inode) continue;
-      RETURN_IF_ERROR(MakeAccessible(parent->get()));
-      state_.touched.insert(key.parent);
-      RETURN_IF_ERROR(RemoveAt(parent->get(), key.name, flags));
+      auto removed = inode ? RemoveIfThere(*inode, key, flags) : Status();
+      if (!removed && !meta::IsUnreadable(removed.error())) return removed;
     }
     return {};
+  }
+
+  // What cannot be read is left to the following steps.
+  Status RemoveIfThere(InodeId inode, const EntryKey& key, int flags) {
+    ASSIGN_OR_RETURN(const Tree::Directory parent, state_.tree.OpenDirectory(key.parent));
+    if (parent == nullptr) return {};
+    ASSIGN_OR_RETURN(const auto standing, InodeAt(parent->get(), key.name));
+    if (standing != inode) return {};
+    RETURN_IF_ERROR(MakeAccessible(parent->get()));
+    state_.touched.insert(key.parent);
+    return RemoveAt(parent->get(), key.name, flags);
   }
 
   static Status RemoveAt(int directory_fd, const std::string& name, int flags) {

@@ -7,6 +7,7 @@
 
 #include "meta/base/fault_point.h"
 #include "meta/base/printable.h"
+#include "meta/source/source_tree.h"
 #include "replica/apply/removal.h"
 
 namespace tandem::replica {
@@ -19,6 +20,7 @@ Status Gatherer::Run() {
     ASSIGN_OR_RETURN(searched, FindStrangers());
     RETURN_IF_ERROR(VisitPlaces());
   }
+  RETURN_IF_ERROR(KeepUnvisitedStandingNames());
   RETURN_IF_ERROR(FindShortNames());
   return LinkMissingNames();
 }
@@ -39,11 +41,13 @@ Status Gatherer::CleanHold() {
   ASSIGN_OR_RETURN(const auto names, NamesIn(hold_fd));
   std::vector<std::string> unknown;
   for (const std::string& name : names) {
-    ASSIGN_OR_RETURN(const auto inode, InodeAt(hold_fd, name));
-    if (!inode) continue;
-    ASSIGN_OR_RETURN(const ObjectId object, LastingObjectOf(*inode));
+    const auto inode = InodeAt(hold_fd, name);
+    if (!inode && meta::IsUnreadable(inode.error())) continue;
+    if (!inode) return tl::unexpected<Error>(inode.error());
+    if (!*inode) continue;
+    ASSIGN_OR_RETURN(const ObjectId object, LastingObjectOf(**inode));
     if (!object.is_null() && name == Tree::HoldName(object)) {
-      state_.Hold(object, *inode);
+      state_.Hold(object, **inode);
     } else {
       unknown.push_back(name);
     }
@@ -82,6 +86,7 @@ Status Gatherer::FindDamaged() {
 
 Status Gatherer::CollectPlaces() {
   RETURN_IF_ERROR(FindDamaged());
+  RETURN_IF_ERROR(CollectStandingNames());
   for (const auto& [key, child] : state_.plan.entries()) {
     // What an earlier redo has made of a new directory is removed with all that is in it.
     if (!state_.plan.IsNew(key.parent)) places_[key.parent].insert(key.name);
@@ -115,7 +120,12 @@ Status Gatherer::VisitPlaces() {
 Result<bool> Gatherer::VisitDirectory(ObjectId directory, const Names& names) {
   const Plan::Object* planned = state_.plan.Find(directory);
   if (planned != nullptr && planned->fate == Plan::Fate::kCreate) return false;
-  ASSIGN_OR_RETURN(const Tree::Directory fd, state_.tree.OpenDirectory(directory));
+  auto opened = state_.tree.OpenDirectory(directory);
+  if (!opened && meta::IsUnreadable(opened.error())) {
+    RETURN_IF_ERROR(LetAllStand(directory, names, std::move(opened.error())));
+    return true;
+  }
+  ASSIGN_OR_RETURN(const Tree::Directory fd, std::move(opened));
   if (fd == nullptr) return false;
   RETURN_IF_ERROR(MakeAccessible(fd->get()));
   for (const std::string& name : names) {
@@ -128,9 +138,11 @@ Result<bool> Gatherer::VisitDirectory(ObjectId directory, const Names& names) {
 // ---- What to do there --------------------------------------------------------------------------
 
 Status Gatherer::VisitName(ObjectId directory, int directory_fd, const std::string& name) {
-  ASSIGN_OR_RETURN(const auto inode, InodeAt(directory_fd, name));
-  if (!inode) return {};
   const EntryKey key{directory, name};
+  auto found = InodeAt(directory_fd, name);
+  if (!found && meta::IsUnreadable(found.error())) return LetStand(key, std::move(found.error()));
+  ASSIGN_OR_RETURN(const auto inode, std::move(found));
+  if (!inode) return {};
   ASSIGN_OR_RETURN(const ObjectId object, LastingObjectOf(*inode));
   if (!object.is_null()) {
     ASSIGN_OR_RETURN(const ObjectId wanted, state_.plan.FinalChild(key));
@@ -201,10 +213,14 @@ Result<bool> Gatherer::FindStrangers() {
     directories.pop_front();
     ASSIGN_OR_RETURN(const auto kind, state_.plan.FinalKind(directory));
     if (kind != meta::Kind::kDirectory || !searched_.insert(directory).second) continue;
-    ASSIGN_OR_RETURN(const Tree::Directory fd, state_.tree.OpenDirectory(directory));
+    ASSIGN_OR_RETURN(const Tree::Directory fd, OpenIfReadable(directory));
     if (fd == nullptr) continue;
     searched = true;
-    RETURN_IF_ERROR(FindStrangersIn(directory, fd->get(), directories));
+    auto found = FindStrangersIn(directory, fd->get(), directories);
+    if (!found && meta::IsUnreadable(found.error())) {
+      found = state_.FallShort(directory, std::move(found.error()));
+    }
+    RETURN_IF_ERROR(found);
   }
   return searched;
 }
@@ -213,7 +229,12 @@ Status Gatherer::FindStrangersIn(ObjectId directory, int directory_fd,
                                  std::deque<ObjectId>& known) {
   ASSIGN_OR_RETURN(const auto names, NamesIn(directory_fd));
   for (const std::string& name : names) {
-    ASSIGN_OR_RETURN(const auto inode, InodeAt(directory_fd, name));
+    auto found = InodeAt(directory_fd, name);
+    if (!found && meta::IsUnreadable(found.error())) {
+      RETURN_IF_ERROR(LetStand({directory, name}, std::move(found.error())));
+      continue;
+    }
+    ASSIGN_OR_RETURN(const auto inode, std::move(found));
     if (!inode) continue;
     ASSIGN_OR_RETURN(const ObjectId object, LastingObjectOf(*inode));
     ASSIGN_OR_RETURN(const ObjectId wanted, state_.plan.FinalChild({directory, name}));
@@ -271,9 +292,17 @@ Status Gatherer::FindShortNames() {
   ShortObjects& short_objects = state_.place.catalog.short_objects();
   ASSIGN_OR_RETURN(const auto rows, short_objects.ListByName());
   for (const ShortObjects::Row& row : rows) RETURN_IF_ERROR(NoteMissingNamesOf(row.object));
+  ASSIGN_OR_RETURN(const bool none_short, short_objects.IsEmpty());
+  for (const auto& [object, planned] : state_.plan.objects()) {
+    if (none_short) break;
+    if (planned.fate != Plan::Fate::kKeep || planned.whole == 0) continue;
+    // It may have got names while it could not be read.
+    ASSIGN_OR_RETURN(const auto row, short_objects.Find(object));
+    if (row) RETURN_IF_ERROR(NoteMissingNamesOf(object));
+  }
   for (const ObjectId object : damaged_) {
     // If it has no name left it comes whole, and is made anew.
-    ASSIGN_OR_RETURN(const UniqueFd standing, state_.tree.OpenObject(object));
+    ASSIGN_OR_RETURN(const UniqueFd standing, state_.tree.OpenReadable(object));
     if (standing.valid()) RETURN_IF_ERROR(NoteMissingNamesOf(object));
   }
   return {};
@@ -283,10 +312,15 @@ Status Gatherer::NoteMissingNamesOf(ObjectId object) {
   ASSIGN_OR_RETURN(const auto inode, state_.tree.InodeOf(object));
   ASSIGN_OR_RETURN(const auto names, state_.plan.FinalNames(object));
   for (const EntryKey& key : names) {
-    ASSIGN_OR_RETURN(const Tree::Directory parent, state_.tree.OpenDirectory(key.parent));
+    ASSIGN_OR_RETURN(const Tree::Directory parent, OpenIfReadable(key.parent));
     if (parent == nullptr) continue;
-    ASSIGN_OR_RETURN(const auto standing, InodeAt(parent->get(), key.name));
-    if (standing != inode) NoteMissingName(key, object);
+    auto standing = InodeAt(parent->get(), key.name);
+    if (!standing && meta::IsUnreadable(standing.error())) {
+      RETURN_IF_ERROR(LetStand(key, std::move(standing.error())));
+      continue;
+    }
+    if (!standing) return tl::unexpected<Error>(standing.error());
+    if (*standing != inode) NoteMissingName(key, object);
   }
   return {};
 }
@@ -299,10 +333,13 @@ Status Gatherer::HoldLink(ObjectId object) {
   ASSIGN_OR_RETURN(const auto names, state_.plan.FinalNames(object));
   const std::string held = Tree::HoldName(object);
   for (const EntryKey& key : names) {
-    ASSIGN_OR_RETURN(const Tree::Directory parent, state_.tree.OpenDirectory(key.parent));
+    ASSIGN_OR_RETURN(const Tree::Directory parent, OpenIfReadable(key.parent));
     if (parent == nullptr) continue;
-    ASSIGN_OR_RETURN(const auto standing, InodeAt(parent->get(), key.name));
-    if (standing != inode) continue;
+    const auto standing = InodeAt(parent->get(), key.name);
+    if (!standing && !meta::IsUnreadable(standing.error())) {
+      return tl::unexpected<Error>(standing.error());
+    }
+    if (!standing || *standing != inode) continue;
     if (linkat(parent->get(), key.name.c_str(), state_.tree.hold_fd(), held.c_str(), 0) != 0) {
       const int code = errno;
       return state_.FallShort(object, ErrnoError(code, "link " + Printable(key.name)).value(),

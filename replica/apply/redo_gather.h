@@ -43,12 +43,21 @@ class Gatherer {
   Status LinkMissingNames();
   Status HoldLink(ObjectId object);
 
+  // ---- redo_gather_unreadable.cc ----
+  Status CollectStandingNames();
+  Status KeepUnvisitedStandingNames();
+  Result<Tree::Directory> OpenIfReadable(ObjectId directory);
+  Status LetAllStand(ObjectId directory, const Names& names, Error error);
+  // What is at the name cannot be read. Decides whom that concerns.
+  Status LetStand(const EntryKey& key, Error error);
+
   RedoState& state_;
   // Names to visit, by directory: an object there may have to move or be removed.
   std::unordered_map<ObjectId, Names> places_;
   std::unordered_set<ObjectId> collected_;
   std::unordered_set<ObjectId> searched_;  // for strangers
   std::vector<ObjectId> damaged_;
+  std::vector<EntryKey> standing_;  // of earlier redoes
 };
 
 }  // namespace tandem::replica

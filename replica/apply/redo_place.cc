@@ -10,6 +10,7 @@
 
 #include "meta/base/fault_point.h"
 #include "meta/base/printable.h"
+#include "meta/source/source_tree.h"
 #include "replica/apply/removal.h"
 
 namespace tandem::replica {
@@ -157,8 +158,10 @@ Status Placer::RemoveRest() {
     if (!state_.held.contains(object)) continue;
     if (state_.fallen_short.contains(object)) continue;  // it has names, but cannot get them
     RETURN_IF_ERROR(state_.CheckStopping());
-    RETURN_IF_ERROR(RemoveAll(state_.tree.hold_fd(), state_.tree.hold_fd(), Tree::HoldName(object),
-                              {}, census));
+    auto removed =
+        RemoveAll(state_.tree.hold_fd(), state_.tree.hold_fd(), Tree::HoldName(object), {}, census);
+    // It is found there again once the filesystem is repaired.
+    if (!removed && !meta::IsUnreadable(removed.error())) return removed;
     state_.held.erase(object);
   }
   return {};

@@ -8,6 +8,7 @@
 
 #include "meta/base/ids.h"
 #include "meta/source/directory_names.h"
+#include "meta/source/source_tree.h"
 #include "replica/apply/tree.h"
 
 namespace tandem::replica {
@@ -34,22 +35,36 @@ Result<bool> RemoveSimple(int directory_fd, const std::string& name) {
   return false;
 }
 
+// Returns true if the name is gone from the directory.
+Result<bool> TakeOut(int hold_fd, int directory_fd, const std::string& name, const Rescue& rescue,
+                     std::vector<std::string>& queue) {
+  const Status taken = [&]() -> Status {
+    if (rescue) {
+      ASSIGN_OR_RETURN(const bool rescued, rescue(directory_fd, name));
+      if (rescued) return {};
+    }
+    ASSIGN_OR_RETURN(const bool removed, RemoveSimple(directory_fd, name));
+    if (removed) return {};
+    ASSIGN_OR_RETURN(std::string aside, SetAside(hold_fd, directory_fd, name));
+    queue.push_back(std::move(aside));
+    return {};
+  }();
+  if (!taken && !meta::IsUnreadable(taken.error())) return tl::unexpected<Error>(taken.error());
+  return taken.has_value();
+}
+
 Status Empty(int hold_fd, const std::string& name, const Rescue& rescue, const Census& census,
              std::vector<std::string>& queue) {
   ASSIGN_OR_RETURN(const UniqueFd path_fd, OpenBeneath(hold_fd, name, O_PATH | O_DIRECTORY));
   RETURN_IF_ERROR(MakeAccessible(path_fd.get()));
   ASSIGN_OR_RETURN(const auto children, NamesIn(path_fd.get()));
   if (census) RETURN_IF_ERROR(census(path_fd.get(), children));
+  bool is_empty = true;
   for (const std::string& child : children) {
-    if (rescue) {
-      ASSIGN_OR_RETURN(const bool rescued, rescue(path_fd.get(), child));
-      if (rescued) continue;
-    }
-    ASSIGN_OR_RETURN(const bool removed, RemoveSimple(path_fd.get(), child));
-    if (removed) continue;
-    ASSIGN_OR_RETURN(std::string aside, SetAside(hold_fd, path_fd.get(), child));
-    queue.push_back(std::move(aside));
+    ASSIGN_OR_RETURN(const bool gone, TakeOut(hold_fd, path_fd.get(), child, rescue, queue));
+    is_empty &= gone;
   }
+  if (!is_empty) return {};
   if (unlinkat(hold_fd, name.c_str(), AT_REMOVEDIR) != 0) {
     return ErrnoError("remove directory " + name);
   }
@@ -72,7 +87,8 @@ Status RemoveAll(int hold_fd, int directory_fd, const std::string& name, const R
   while (!queue.empty()) {
     const std::string next = std::move(queue.back());
     queue.pop_back();
-    RETURN_IF_ERROR(Empty(hold_fd, next, rescue, census, queue));
+    auto emptied = Empty(hold_fd, next, rescue, census, queue);
+    if (!emptied && !meta::IsUnreadable(emptied.error())) return emptied;
   }
   return {};
 }

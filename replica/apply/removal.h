@@ -1,5 +1,7 @@
 // Removes trees of any depth without recursion, with two descriptors. Subdirectories are first
-// moved up into hold/. A crash leaves them there, where the next redo finds them. One thread.
+// moved up into hold/. A crash leaves them there, where the next redo finds them. So does what the
+// filesystem refuses to remove, because it is damaged: the directory around it stays in hold/. One
+// thread.
 #pragma once
 
 #include <functional>
@@ -17,8 +19,9 @@ using Rescue = std::function<Result<bool>(int directory_fd, const std::string& n
 // Called for each directory before it is emptied, with the names in it.
 using Census = std::function<Status(int directory_fd, const std::vector<std::string>& names)>;
 
-// Removes `name` and everything below it. Succeeds if it is not there. `rescue` and `census` may be
-// empty; `rescue` is not called for `name` itself.
+// Removes `name` and everything below it. Succeeds if it is not there, and if something below it
+// cannot be read (meta::IsUnreadable). `rescue` and `census` may be empty; `rescue` is not called
+// for `name` itself.
 Status RemoveAll(int hold_fd, int directory_fd, const std::string& name, const Rescue& rescue,
                  const Census& census = {});
 

@@ -195,7 +195,7 @@ Result<Room> MeasureNeed(Plan& plan, const std::vector<std::shared_ptr<Stage>>& 
     if (ranges.ToVector().back().end > kSpareObjectBytes) small.erase(object);
     need.bytes += ranges.TotalBytes();
     if (planned.fate != Plan::Fate::kKeep || planned.whole != 0) continue;
-    ASSIGN_OR_RETURN(const UniqueFd path_fd, tree.OpenObject(object));
+    ASSIGN_OR_RETURN(const UniqueFd path_fd, tree.OpenReadable(object));
     if (!path_fd.valid()) continue;
     auto fd = Reopen(path_fd.get(), O_RDONLY);
     if (!fd) continue;
@@ -222,14 +222,14 @@ Result<Room> MeasureFreed(Plan& plan, const std::vector<std::shared_ptr<Stage>>&
   Room freed;
   struct stat now = {};
   for (const ObjectId object : plan.dead()) {
-    ASSIGN_OR_RETURN(const UniqueFd fd, tree.OpenObject(object));
+    ASSIGN_OR_RETURN(const UniqueFd fd, tree.OpenReadable(object));
     if (!fd.valid() || fstatat(fd.get(), "", &now, AT_EMPTY_PATH) != 0) continue;
     freed.bytes += static_cast<uint64_t>(now.st_blocks) * 512;
     ++freed.inodes;
   }
   ASSIGN_OR_RETURN(const auto sizes, FinalSizes(plan, stages));
   for (const auto& [object, size] : sizes) {
-    ASSIGN_OR_RETURN(const UniqueFd fd, tree.OpenObject(object));
+    ASSIGN_OR_RETURN(const UniqueFd fd, tree.OpenReadable(object));
     if (!fd.valid() || fstatat(fd.get(), "", &now, AT_EMPTY_PATH) != 0) continue;
     const auto was = static_cast<uint64_t>(now.st_size);
     if (was <= size) continue;

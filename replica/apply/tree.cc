@@ -11,10 +11,16 @@
 #include "meta/base/fd_path.h"
 #include "meta/change/file_handle.h"
 #include "meta/source/attributes.h"
+#include "meta/source/source_tree.h"
 #include "replica/apply/tuning.h"
 
 namespace tandem::replica {
 namespace {
+
+// What stands at a name and cannot be read may be the object, or something else.
+bool MayBeElsewhere(const Result<UniqueFd>& opened) {
+  return opened ? !opened->valid() : meta::IsUnreadable(opened.error());
+}
 
 UniqueFd Duplicate(int fd) { return UniqueFd(fcntl(fd, F_DUPFD_CLOEXEC, 0)); }
 
@@ -187,13 +193,15 @@ Result<Tree::Directory> Tree::OpenDirectory(ObjectId directory) {
     }
   }
   for (auto step = way.rbegin(); step != way.rend(); ++step) {
-    ASSIGN_OR_RETURN(Directory next, Enter(at, step->second, step->first));
+    auto next = Enter(at, step->second, step->first);
+    const bool is_there = next ? *next != nullptr : !meta::IsUnreadable(next.error());
     // A directory that cannot have its name stays in hold/.
-    if (next == nullptr) {
-      ASSIGN_OR_RETURN(next, Enter(hold_, HoldName(step->first), step->first));
+    if (!is_there) {
+      ASSIGN_OR_RETURN(Directory held, Enter(hold_, HoldName(step->first), step->first));
+      if (held != nullptr || next) next = std::move(held);
     }
-    if (next == nullptr) return next;
-    at = std::move(next);
+    if (!next || *next == nullptr) return next;
+    at = std::move(*next);
   }
   return at;
 }
@@ -208,24 +216,35 @@ Result<UniqueFd> Tree::OpenObject(ObjectId object) {
     // There may be tens of thousands, and the first one usually leads to it.
     ASSIGN_OR_RETURN(names, catalog_.NamesOf(object, 1));
   }
-  ASSIGN_OR_RETURN(UniqueFd fd, OpenAtOneOf(names, object));
-  if (fd.valid()) return fd;
-  if (names.size() == 1 && !moved_.contains(object)) {
+  auto fd = OpenAtOneOf(names, object);
+  if (MayBeElsewhere(fd) && names.size() == 1 && !moved_.contains(object)) {
     ASSIGN_OR_RETURN(names, catalog_.NamesOf(object));
-    ASSIGN_OR_RETURN(fd, OpenAtOneOf(names, object));
-    if (fd.valid()) return fd;
+    fd = OpenAtOneOf(names, object);
   }
-  return OpenAt(hold_fd_, HoldName(object), object, 0);
+  if (!MayBeElsewhere(fd)) return fd;
+  ASSIGN_OR_RETURN(UniqueFd held, OpenAt(hold_fd_, HoldName(object), object, 0));
+  if (held.valid()) return held;
+  return fd;
+}
+
+Result<UniqueFd> Tree::OpenReadable(ObjectId object) {
+  auto fd = OpenObject(object);
+  if (!fd && meta::IsUnreadable(fd.error())) return UniqueFd();
+  return fd;
 }
 
 Result<UniqueFd> Tree::OpenAtOneOf(const std::vector<EntryKey>& names, ObjectId object) {
+  Result<UniqueFd> nowhere = UniqueFd();
   for (const EntryKey& key : names) {
-    ASSIGN_OR_RETURN(const Directory parent, OpenDirectory(key.parent));
-    if (parent == nullptr) continue;
-    ASSIGN_OR_RETURN(UniqueFd fd, OpenAt(parent->get(), key.name, object, 0));
-    if (fd.valid()) return fd;
+    auto fd = [&]() -> Result<UniqueFd> {
+      ASSIGN_OR_RETURN(const Directory parent, OpenDirectory(key.parent));
+      if (parent == nullptr) return UniqueFd();
+      return OpenAt(parent->get(), key.name, object, 0);
+    }();
+    if (!MayBeElsewhere(fd)) return fd;
+    if (!fd) nowhere = std::move(fd);
   }
-  return UniqueFd();
+  return nowhere;
 }
 
 void Tree::Held(ObjectId object, InodeId inode) {

@@ -55,8 +55,11 @@ class Tree {
   // Returns an O_PATH descriptor, or null if the directory is not there or another object is in its
   // place.
   Result<Directory> OpenDirectory(ObjectId directory);
-  // Returns an O_PATH descriptor, or an invalid one if the object is not there.
+  // Returns an O_PATH descriptor, or an invalid one if the object is not there. Fails if all there
+  // is cannot be read (meta::IsUnreadable).
   Result<UniqueFd> OpenObject(ObjectId object);
+  // Like OpenObject; invalid, too, if the filesystem refuses to show the object.
+  Result<UniqueFd> OpenReadable(ObjectId object);
   // Returns the inode that stands for the object, or nullopt if none does.
   Result<std::optional<InodeId>> InodeOf(ObjectId object);
 

@@ -40,8 +40,8 @@ Result<bool> Sender::ShipShortObjects(const meta::Layer& changes, uint64_t large
   for (const ShortObject& object : due) {
     ASSIGN_OR_RETURN(const auto found, FindShortObject(object));
     bool too_large = false;
-    // The replica tries a name again with each cut.
-    if (found && !object.by_name) {
+    // The replica tries a name again with each cut, and could not replace what it cannot read.
+    if (found && !object.by_name && !IsUnreadableThere(object.object)) {
       ASSIGN_OR_RETURN(too_large, IsLargerThan(*found, largest_file, tree_));
       // Or it is noted as lacking.
       if (!too_large && object.damaged) {
@@ -60,6 +60,15 @@ Result<bool> Sender::ShipShortObjects(const meta::Layer& changes, uint64_t large
     }
   }
   return shipped;
+}
+
+// Returns false if that is not known.
+bool Sender::IsUnreadableThere(ObjectId object) {
+  Find ask;
+  ask.objects = {object};
+  ask.origin = Origin::kDisk;
+  const auto found = peer_->AskFor<Found>(std::move(ask));
+  return found && found->objects.size() == 1 && !found->objects.front().unreadable.empty();
 }
 
 // Finds the object by its path at the replica's cut. Returns nullopt if it has moved since: the

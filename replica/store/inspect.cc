@@ -82,17 +82,23 @@ Result<Listed> FindOne(Catalog& catalog, Tree& tree, ObjectId object, const Find
 }
 
 // Returns false if the object has to be sent whole. A directory need not be because names in it
-// were changed: verify finds those, and repairs them if it is asked to.
+// were changed: verify finds those, and repairs them if it is asked to. Nor need be what cannot be
+// read: a redo could not replace it.
 Result<bool> IsAsItWas(ObjectId object, const meta::Attributes& left, Catalog& catalog, Tree& tree,
                        ForeignEdits* edits) {
   const bool is_directory = left.kind == meta::Kind::kDirectory;
   Tree::Directory directory;
   UniqueFd file;
-  if (is_directory) {
-    ASSIGN_OR_RETURN(directory, tree.OpenDirectory(object));
-  } else {
-    ASSIGN_OR_RETURN(file, tree.OpenObject(object));
-  }
+  const Status opened = [&]() -> Status {
+    if (is_directory) {
+      ASSIGN_OR_RETURN(directory, tree.OpenDirectory(object));
+    } else {
+      ASSIGN_OR_RETURN(file, tree.OpenObject(object));
+    }
+    return {};
+  }();
+  if (!opened && meta::IsUnreadable(opened.error())) return true;
+  RETURN_IF_ERROR(opened);
   const int fd = directory != nullptr ? directory->get() : file.get();
   if (edits == nullptr) return fd >= 0;
   ForeignEdit edit{"it is gone, or something else is in its place", true};

@@ -21,7 +21,10 @@ TEST_P(OlderCatalog, IsBroughtUpToDate) {
   {
     auto database = Database::Open(path, Database::Sync::kFull);
     ASSERT_TRUE(database);
-    ASSERT_TRUE(database->Execute("DROP TABLE digest; DROP TABLE damaged; DROP TABLE scrubbed"));
+    ASSERT_TRUE(database->Execute("DROP TABLE standing"));
+    if (GetParam() < 6) {
+      ASSERT_TRUE(database->Execute("DROP TABLE digest; DROP TABLE damaged; DROP TABLE scrubbed"));
+    }
     if (GetParam() < 5) {
       ASSERT_TRUE(database->Execute("DROP TABLE total"));
     }
@@ -52,6 +55,7 @@ TEST_P(OlderCatalog, IsBroughtUpToDate) {
   EXPECT_EQ((*catalog)->lacking().Count()->withheld.objects, 0u);
   EXPECT_EQ(*(*catalog)->short_objects().Count(), 0u);
   EXPECT_EQ(*(*catalog)->damaged().Count(), 0u);
+  EXPECT_TRUE((*catalog)->standing().List()->empty());
 }
 
 TEST(CatalogWithoutDigests, KnowsNothingOfTheContentOfItsFiles) {
@@ -69,7 +73,8 @@ TEST(CatalogWithoutDigests, KnowsNothingOfTheContentOfItsFiles) {
   }
   {
     auto database = Database::Open(path, Database::Sync::kFull);
-    ASSERT_TRUE(database->Execute("DROP TABLE digest; DROP TABLE damaged; DROP TABLE scrubbed"));
+    ASSERT_TRUE(database->Execute(
+        "DROP TABLE digest; DROP TABLE damaged; DROP TABLE scrubbed; DROP TABLE standing"));
     ASSERT_TRUE(database->SetUserVersion(5));
   }
   const auto catalog = Catalog::Open(path).value();
@@ -77,7 +82,7 @@ TEST(CatalogWithoutDigests, KnowsNothingOfTheContentOfItsFiles) {
   EXPECT_EQ(catalog->digests().Find(ObjectId(2, 2), 0).value(), BlockDigests::kZeros);
 }
 
-INSTANTIATE_TEST_SUITE_P(Schemas, OlderCatalog, testing::Values(1, 2, 3, 4, 5));
+INSTANTIATE_TEST_SUITE_P(Schemas, OlderCatalog, testing::Values(1, 2, 3, 4, 5, 6));
 
 class CatalogTotalsTest : public testing::Test {
  protected:
@@ -108,8 +113,9 @@ class CatalogTotalsTest : public testing::Test {
     catalog_.reset();
     {
       auto database = Database::Open(path_, Database::Sync::kFull);
-      EXPECT_TRUE(database->Execute(
-          "DROP TABLE total; DROP TABLE digest; DROP TABLE damaged; DROP TABLE scrubbed"));
+      EXPECT_TRUE(
+          database->Execute("DROP TABLE total; DROP TABLE digest; DROP TABLE damaged; DROP TABLE "
+                            "scrubbed; DROP TABLE standing"));
       EXPECT_TRUE(database->SetUserVersion(4));
     }
     catalog_ = Catalog::Open(path_).value();

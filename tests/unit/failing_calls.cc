@@ -21,6 +21,7 @@ std::atomic<int> syncs_left = 0;
 std::atomic<int> markers_left = 0;
 std::atomic<const char*> without_times = nullptr;
 std::atomic<const char*> forbidden_names = "";
+std::atomic<bool> links_forbidden = false;
 std::atomic<int> marker_error = 0;
 
 enum class Holding { kNo, kNext, kNow };
@@ -73,6 +74,7 @@ void FailSync(int nth) { syncs_left = nth; }
 void FailMarker(int nth) { markers_left = nth; }
 void FailTimesOf(const char* name) { without_times = name; }
 void ForbidNames(const char* beginning) { forbidden_names = beginning; }
+void ForbidLinks(bool forbidden) { links_forbidden = forbidden; }
 void RefuseMarkers(int error) { marker_error = error; }
 void Hold(Held call) { HoldingOf(call) = Holding::kNext; }
 bool IsHeld(Held call) { return HoldingOf(call) == Holding::kNow; }
@@ -113,6 +115,14 @@ int renameat2(int from_fd, const char* from, int to_fd, const char* to, unsigned
 int mkdirat(int fd, const char* name, mode_t mode) noexcept {
   if (tandem::test::IsForbidden(name)) return -1;
   return static_cast<int>(syscall(SYS_mkdirat, fd, name, mode));
+}
+
+int linkat(int from_fd, const char* from, int to_fd, const char* to, int flags) noexcept {
+  if (tandem::test::links_forbidden) {
+    errno = EMLINK;
+    return -1;
+  }
+  return static_cast<int>(syscall(SYS_linkat, from_fd, from, to_fd, to, flags));
 }
 
 int utimensat(int fd, const char* name, const timespec times[2], int flags) noexcept {

@@ -14,6 +14,8 @@ void FailMarker(int nth);
 void FailTimesOf(const char* name);
 // From now on no object can be moved to a name that begins with this (EILSEQ); "": any can.
 void ForbidNames(const char* beginning);
+// From now on no object gets another link (EMLINK), or again any does.
+void ForbidLinks(bool forbidden);
 // Each renameat2(2) to the name `applied` from now on, with this error; 0: none any more.
 void RefuseMarkers(int error);
 // What was asked for has happened.

@@ -32,6 +32,7 @@ class RedoShort : public testing::Test {
   }
   void TearDown() override {
     test::ForbidNames("");
+    test::ForbidLinks(false);
     (void)setrlimit(RLIMIT_FSIZE, &before_);
   }
   void Start() {
@@ -127,6 +128,20 @@ TEST_F(RedoShort, OfSeveralNamesTheOthersArePlaced) {
   Cut();
   ExpectShort("bad", /*by_name=*/true);
   model_.Remove("bad");
+  Cut();
+  ExpectAllIsThere();
+}
+
+TEST_F(RedoShort, WhatCannotGetAnotherLinkIsWrittenAllTheSame) {
+  model_.Make("file", Kind::kFile, "content");
+  Cut();
+  test::ForbidLinks(true);
+  model_.Link("file", "link");
+  model_.Write("file", 0, "changed");
+  Cut();
+  ExpectShort("file", /*by_name=*/true);
+  test::ForbidLinks(false);
+  model_.Make("other", Kind::kFile);
   Cut();
   ExpectAllIsThere();
 }
