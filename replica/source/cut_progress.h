@@ -19,6 +19,8 @@ struct ShipProgress {
   // Of content looked at, what the replica has not yet said it has. Chunks wait in the kernel's
   // buffers for as long as the link takes.
   std::atomic<uint64_t> unanswered_bytes{0};
+  // Of content, what the replica has said it has, in all.
+  std::atomic<uint64_t> answered_bytes{0};
 };
 
 class CutProgress {

@@ -10,11 +10,12 @@ void Pace::Set(size_t window, Clock::time_point now) {
 }
 
 void Pace::Answered(Clock::time_point sent, Clock::duration took, size_t under_way) {
+  quickest_ = std::min(quickest_, took);
   if (sent < since_) return;
   if (took > kAnswerIsLate) {
     Set(window_ / 2, sent + took);
   } else if (took < kAnswerIsQuick && under_way >= window_ / 2) {
-    Set(window_ * 2, sent + took);
+    if (window_ < kUsualWindow || IsForTheWay(took)) Set(window_ * 2, sent + took);
   }
 }
 

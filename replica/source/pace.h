@@ -1,6 +1,9 @@
 // How many bytes of a change set may be under way to the replica at a time: what the link carries
 // in about two seconds. With more, a slow link would carry them for longer than an answer may take,
-// and nothing would be heard of the replica meanwhile.
+// and nothing would be heard of the replica meanwhile. And no more than it takes to keep the link
+// and the replica busy: what is under way when a session ends is sent again. So the window grows
+// beyond kUsualWindow only if the way is long (the quickest answer of all took kLongWay), and while
+// answers take hardly longer than that: then they do not wait in a queue (as in TCP Vegas).
 //
 // The window doubles when an answer comes quickly, and halves when it comes late, as that of TCP
 // does; it counts in powers of two. Where the connection is TCP's own its state would tell as much,
@@ -50,6 +53,9 @@ class Pace {
 
  private:
   void Set(size_t window, Clock::time_point now);
+  bool IsForTheWay(Clock::duration took) const {
+    return quickest_ >= kLongWay && took < 2 * quickest_;
+  }
 
   static constexpr double kChunksInWindow = 4;
   static constexpr size_t kMostWindows = 4;
@@ -58,6 +64,7 @@ class Pace {
 
   size_t window_ = kFirstWindow;
   double ratio_ = 1;  // of what is sent to what it was before it was compressed
+  Clock::duration quickest_ = Clock::duration::max() / 2;  // of all answers of this connection
   // What was sent before tells nothing of the present window.
   Clock::time_point since_ = Clock::time_point::min();
 };

@@ -83,6 +83,7 @@ void Sender::Run() {
   milliseconds back_off = kBackOffFirst;
   while (!control_.stopping()) {
     const auto begun = CondVar::Clock::now();
+    const uint64_t answered = progress_.answered_bytes;
     const Status status = Converse(*peer_);
     if (control_.stopping()) return;
     const Error& error = status.error();
@@ -96,7 +97,9 @@ void Sender::Run() {
       SetState(unreachable ? ReplicaState::kConnecting : ReplicaState::kBlocked,
                found.empty() ? error.ToString() : found);
     }
-    if (CondVar::Clock::now() - begun > kBackOffLongest) back_off = kBackOffFirst;
+    const bool got_on = progress_.answered_bytes - answered >= kSessionGotOn ||
+                        CondVar::Clock::now() - begun > kBackOffLongest;
+    if (got_on) back_off = kBackOffFirst;
     control_.Sleep(back_off);
     back_off = std::min(back_off * 2, kBackOffLongest);
   }

@@ -130,6 +130,7 @@ Status StageWriter::WaitForOldest() {
   }
   peer_->pace().Answered(oldest.sent, oldest.answer.took(), oldest.under_way);
   progress_->unanswered_bytes -= oldest.content_bytes;
+  progress_->answered_bytes += oldest.content_bytes;
   return Peer::ToStatus(*reply);
 }
 

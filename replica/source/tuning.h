@@ -16,6 +16,8 @@ inline constexpr std::chrono::milliseconds kAnswerTimeout{30'000};
 // Pause before another session is opened, at first and at most: it doubles each time.
 inline constexpr std::chrono::milliseconds kBackOffFirst{100};
 inline constexpr std::chrono::milliseconds kBackOffLongest{5000};
+// A session that moved so much content, or lasted for kBackOffLongest, is followed by the shortest.
+inline constexpr uint64_t kSessionGotOn = 8 << 20;
 // How long an idle sender sleeps before it looks whether it is paused or the replica is gone.
 inline constexpr std::chrono::milliseconds kIdleWait{500};
 // An idle replica is asked this often whether it is still there.
@@ -106,6 +108,8 @@ inline constexpr size_t kChunksInFlight = 8;
 inline constexpr size_t kLeastChunkBytes = 16 << 10;
 inline constexpr size_t kLeastWindow = 64 << 10;
 inline constexpr size_t kFirstWindow = 256 << 10;
+inline constexpr size_t kUsualWindow = 1 << 20;
+inline constexpr std::chrono::milliseconds kLongWay{2};
 inline constexpr size_t kLargestWindow = kChunksInFlight * kChunkBytes;
 // Answers are awaited for so long before less is sent at a time, and come so soon before more is.
 // The former is less than status takes to say that nothing is heard.

@@ -13,7 +13,8 @@ using std::chrono::seconds;
 // A link that carries so many bytes a second, and a source that keeps it filled.
 class Link {
  public:
-  explicit Link(double bytes_per_second) : bytes_per_second_(bytes_per_second) {}
+  explicit Link(double bytes_per_second, Pace::Clock::duration way = {})
+      : bytes_per_second_(bytes_per_second), way_(way) {}
 
   // Sends for `time`. Returns the longest time without an answer in its second half.
   Pace::Clock::duration Send(Pace& pace, Pace::Clock::duration time) {
@@ -25,7 +26,7 @@ class Link {
         const size_t bytes = pace.chunk_bytes();
         under_way_bytes_ += bytes;
         free_at_ = std::max(free_at_, now_) + Time(bytes);
-        under_way_.push_back({now_, free_at_, bytes, under_way_bytes_});
+        under_way_.push_back({now_, free_at_ + way_, bytes, under_way_bytes_});
       }
       const Sent oldest = under_way_.front();
       under_way_.pop_front();
@@ -50,18 +51,33 @@ class Link {
   }
 
   double bytes_per_second_;
+  const Pace::Clock::duration way_;  // there and back
   Pace::Clock::time_point now_{seconds(1)};
   Pace::Clock::time_point free_at_;
   std::deque<Sent> under_way_;
   size_t under_way_bytes_ = 0;
 };
 
-TEST(Pace, AFastLinkIsFilled) {
+TEST(Pace, ALongAndFastLinkIsFilled) {
   Pace pace;
-  Link link(100e6);
-  link.Send(pace, seconds(1));
+  Link link(1e9, milliseconds(50));
+  link.Send(pace, seconds(5));
   EXPECT_EQ(pace.window(), kLargestWindow);
   EXPECT_EQ(pace.chunk_bytes(), kChunkBytes);
+}
+
+// All of that would have to be sent again if the session ended.
+TEST(Pace, OverAShortOrSlowLinkNoMoreIsUnderWayThanFillsIt) {
+  for (const double rate : {1e7, 1e8, 1e9, 1e10}) {
+    Pace pace;
+    Link link(rate, std::chrono::microseconds(100));
+    link.Send(pace, seconds(5));
+    EXPECT_EQ(pace.window(), kUsualWindow) << rate;
+  }
+  Pace pace;
+  Link link(2e6, milliseconds(50));
+  link.Send(pace, seconds(5));
+  EXPECT_EQ(pace.window(), kUsualWindow);
 }
 
 TEST(Pace, OverASlowLinkAnswersComeSteadily) {
@@ -81,7 +97,7 @@ TEST(Pace, ALinkThatBecomesSlowIsFollowed) {
   EXPECT_LT(link.Send(pace, seconds(300)), kAnswerIsLate);
   link.SetRate(100e6);
   link.Send(pace, seconds(5));
-  EXPECT_EQ(pace.window(), kLargestWindow);
+  EXPECT_EQ(pace.window(), kUsualWindow);
 }
 
 TEST(Pace, SmallChangesProveNothingOfTheLink) {
