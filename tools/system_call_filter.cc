@@ -6,6 +6,7 @@
 #include <seccomp.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -132,6 +133,9 @@ void AddByArgument(Filter& filter) {
   filter.Add(SCMP_ACT_ALLOW, "clone", {SCMP_A0_64(SCMP_CMP_MASKED_EQ, CLONE_THREAD, CLONE_THREAD)});
   filter.Add(SCMP_ACT_ALLOW, "kill", {Equals(0, self)});
   filter.Add(SCMP_ACT_ALLOW, "tgkill", {Equals(0, self)});
+  // Of the calling thread.
+  filter.Add(SCMP_ACT_ALLOW, "sched_setscheduler", {Equals(0, 0), Equals(1, SCHED_IDLE)});
+  filter.Add(SCMP_ACT_ALLOW, "setpriority", {Equals(0, PRIO_PROCESS), Equals(1, 0)});
   // Limits of this process, to be read.
   filter.Add(SCMP_ACT_ALLOW, "prlimit64", {Equals(2, 0)});
   filter.Add(SCMP_ACT_ALLOW, "getrlimit");

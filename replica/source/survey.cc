@@ -1,11 +1,11 @@
 #include "replica/source/survey.h"
 
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <thread>
 
+#include "meta/base/cpu_priority.h"
 #include "meta/base/io_priority.h"
 #include "meta/base/printable.h"
 #include "meta/source/directory_names.h"
@@ -89,8 +89,7 @@ Status Survey::Run(const PeerSession& session, CondVar::Clock::time_point deadli
 
 void Survey::Work(const PeerSession& session) {
   if (options_.idle_io) SetIoPriority(IoPriority::kIdle);
-  // Of this thread: whatever else has to be done goes first.
-  (void)setpriority(PRIO_PROCESS, static_cast<id_t>(gettid()), kSurveyNice);
+  const LowCpuPriority low;
   while (auto item = Next()) {
     const Status status =
         item->what == What::kNames ? CompareNames(session, *item) : CompareContent(session, *item);
@@ -245,6 +244,7 @@ Status Survey::CompareNames(const PeerSession& session, VerifyItem& item) {
     const uint64_t most = uint64_t{options_.digests.block_size} * (kMaxListedDigests - 1);
     ask.digests_up_to = options_.content ? std::min(kMaxListedContent, most) : 0;
     ask.digests = options_.digests;
+    ask.live = true;
     ASSIGN_OR_RETURN(PeerSession::Pending answer, session.Send(std::move(ask)));
     RETURN_IF_ERROR(ours.ReadAhead());
     ASSIGN_OR_RETURN(const Reply reply, answer.Wait());

@@ -174,11 +174,10 @@ inline constexpr int kMaxJudgements = 40;
 // Content that is compared at a time; and that is judged at a time, while redoes wait.
 inline constexpr uint64_t kVerifyWindow = 32 << 20;
 inline constexpr uint64_t kJudgeWindow = 8 << 20;
-// Names that are compared at a time: redoes wait while the replica reads them.
+// Names that are compared at a time.
 inline constexpr ptrdiff_t kNamesInAPage = 512;
-// Threads of a survey: each has a request under way. And by how much they are nice to others.
+// Threads of a survey: each has a request under way.
 inline constexpr int kSurveyThreads = 4;
-inline constexpr int kSurveyNice = 10;
 // How often a verify says what is left.
 inline constexpr std::chrono::seconds kVerifyCheckpoint{5};
 // How often in a row a replica may answer a survey that it is busy.

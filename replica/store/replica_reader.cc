@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "meta/base/cpu_priority.h"
 #include "replica/apply/file_data.h"
 #include "replica/apply/short_objects.h"
 #include "replica/apply/tree.h"
@@ -58,15 +59,21 @@ Reply ReplicaReader::Take(const GetDigests& get) {
   if (pause->refusal()) return *pause->refusal();
   UniqueFd fd;
   if (auto refusal = OpenForReading(get.object, fd)) return *refusal;
-  if (get.live) pause.reset();
-  auto digests = DigestBlocks(fd.get(), get.offset, get.length, get.digests);
+  const auto read = [&] { return DigestBlocks(fd.get(), get.offset, get.length, get.digests); };
+  Result<Digests> digests;
+  if (get.live) {
+    pause.reset();
+    RunAtLowCpuPriority([&] { digests = read(); });
+  } else {
+    digests = read();
+  }
   return digests ? Ok(std::move(*digests)) : place_.ReadFailure(digests.error());
 }
 
 Reply ReplicaReader::Take(const List& list) {
-  const RedoPause pause(queue_);
-  if (pause.refusal()) return *pause.refusal();
-  if (list.origin == Origin::kDisk) return ListDisk(list);
+  std::optional<RedoPause> pause(std::in_place, queue_);
+  if (pause->refusal()) return *pause->refusal();
+  if (list.origin == Origin::kDisk) return ListDisk(list, pause);
   const KeptCatalog::Lock lock(catalog_);
   if (auto refusal = catalog_.RefuseUnlessCurrent()) return *refusal;
   auto listing = ListNames(catalog_.catalog(), list);
@@ -85,7 +92,7 @@ Tree& ReplicaReader::TreeAt(const CutName& cut, Catalog& catalog) {
   return *tree_;
 }
 
-Reply ReplicaReader::ListDisk(const List& list) {
+Reply ReplicaReader::ListDisk(const List& list, std::optional<RedoPause>& pause) {
   const auto answer = [&](Result<Listing> listing) {
     return listing ? Ok(std::move(*listing)) : place_.Failure(listing.error());
   };
@@ -109,8 +116,16 @@ Reply ReplicaReader::ListDisk(const List& list) {
     if (!found) return place_.ReadFailure(found.error());
     if (!*found) return NotFound(list.directory);
   }
-  if (const auto read = listing.Read(); !read) return place_.ReadFailure(read.error());
+  Status read;
+  if (list.live) {
+    pause.reset();
+    RunAtLowCpuPriority([&] { read = listing.Read(); });
+  } else {
+    read = listing.Read();
+  }
+  if (!read) return place_.ReadFailure(read.error());
   const KeptCatalog::Lock lock(catalog_);
+  if (auto refusal = catalog_.RefuseUnlessCurrent()) return *refusal;
   return answer(listing.Finish(catalog_.catalog()));
 }
 

@@ -20,6 +20,8 @@
 
 namespace tandem::replica {
 
+class RedoPause;
+
 class ReplicaReader {
  public:
   ReplicaReader(const VolumePlace& place, ApplyQueue& queue, KeptCatalog& catalog)
@@ -39,7 +41,7 @@ class ReplicaReader {
   // Waits for the memory if others use it. Call it before redos are held off.
   std::unique_ptr<MemoryBudget::Share> MemoryFor(size_t bytes);
   // Called with a RedoPause held.
-  Reply ListDisk(const List& list);
+  Reply ListDisk(const List& list, std::optional<RedoPause>& pause);
   // Returns a Tree that may have open what requests before have opened, so that a directory deep
   // down is not reached from the root each time. It is a new one after each cut, and after a second
   // in any case, as other programs may move directories.

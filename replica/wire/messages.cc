@@ -63,7 +63,7 @@ struct BodyWriter {
     return wire::CreateList(builder, &directory, static_cast<wire::Origin>(list.origin), after,
                             list.with_xattrs, up_to, list.digests_up_to, list.digests.block_size,
                             static_cast<wire::HashAlgorithm>(list.digests.algorithm),
-                            list.digests.drop_cache, list.digests.mark_holes)
+                            list.digests.drop_cache, list.digests.mark_holes, list.live)
         .Union();
   }
   auto operator()(const Find& find) const {
@@ -224,6 +224,7 @@ Result<RequestBody> Read(WireReader& reader, const wire::List& table) {
   ASSIGN_OR_RETURN(list.up_to, reader.Bytes(table.up_to(), kMaxNameBytes, "a name"));
   list.digests_up_to = table.digests_up_to();
   ASSIGN_OR_RETURN(list.digests, ReadDigestOptions(reader, table));
+  list.live = table.live();
   const bool impossible = list.digests_up_to > kMaxListedContent ||
                           !IsPossibleBlock(list.digests.block_size) ||
                           list.digests_up_to / list.digests.block_size >= kMaxListedDigests;

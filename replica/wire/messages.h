@@ -212,6 +212,8 @@ struct List {
   // kDisk: if not 0, files of up to so many bytes are listed with the digests of their content.
   uint64_t digests_up_to = 0;
   DigestOptions digests = {};
+  // kDisk: redoes go on while the disk is read, so what is listed may be of no one cut.
+  bool live = false;
 };
 
 // Asks which of these objects the replica has, and requests their attributes; extended attributes

@@ -131,8 +131,16 @@ TEST(Messages, RequestsSurviveTheWire) {
   EXPECT_EQ(list.after, "after");
   EXPECT_TRUE(list.with_xattrs);
   EXPECT_EQ(list.digests_up_to, 0u);
-  const auto with_digests = RoundTrip(List{
-      kA, Origin::kDisk, "after", true, "up to", 65536, {4096, HashAlgorithm::kMd5, true, true}});
+  EXPECT_FALSE(list.live);
+  const auto with_digests = RoundTrip(List{kA,
+                                           Origin::kDisk,
+                                           "after",
+                                           true,
+                                           "up to",
+                                           65536,
+                                           {4096, HashAlgorithm::kMd5, true, true},
+                                           true});
+  EXPECT_TRUE(with_digests.live);
   EXPECT_EQ(with_digests.up_to, "up to");
   EXPECT_EQ(with_digests.digests_up_to, 65536u);
   EXPECT_EQ(with_digests.digests.block_size, 4096u);
