@@ -171,6 +171,8 @@ inline constexpr size_t kMaxDifferences = 100'000;
 inline constexpr size_t kMaxDifferenceBytes = 64 << 20;
 // How often an object is judged that goes on changing.
 inline constexpr int kMaxJudgements = 40;
+// After so many, an object that changes all the time is compared with what was applied.
+inline constexpr int kTriesBeforeApplied = 4;
 // Content that is compared at a time; and that is judged at a time, while redoes wait.
 inline constexpr uint64_t kVerifyWindow = 32 << 20;
 inline constexpr uint64_t kJudgeWindow = 8 << 20;

@@ -275,6 +275,7 @@ Status Verifier::RunSurvey() {
 
 Status Verifier::RunSlice(Peer& peer, const Position& position) {
   const auto end = CondVar::Clock::now() + kVerifySlice;
+  if (!applied_at_first_) applied_at_first_ = position.applied.epoch;
   while (!items_.empty() && CondVar::Clock::now() < end && !stopping_) {
     const Item item = std::move(items_.front());
     items_.pop_front();

@@ -106,8 +106,12 @@ class Verifier {
   Status Judge(Peer& peer, const Position& position, const Item& item);
 
   Status JudgeObject(Peer& peer, const Position& position, const Item& item);
-  Status JudgeListed(const Position& position, const Item& item, meta::SourceObject& object,
-                     const Listed& theirs);
+  Status JudgeListed(Peer& peer, const Position& position, const Item& item,
+                     meta::SourceObject& object, const Listed& theirs);
+  // Returns whether the replica's disk has the object as it was applied from a change that the
+  // source made since the verify began. Enough of an object that changes all the time: it is not
+  // found equal to the source's.
+  Result<bool> IsAsApplied(Peer& peer, const Item& item, const Listed& theirs);
   Status JudgeName(Peer& peer, const Position& position, const Item& item);
   Status JudgeContent(Peer& peer, const Position& position, const Item& item);
   struct Comparison {
@@ -155,7 +159,8 @@ class Verifier {
   Survey survey_;
 
   CondVar::Clock::time_point next_checkpoint_{};
-  bool has_roots_ = false;  // until then it is not known what is left
+  std::optional<Epoch> applied_at_first_;  // by the replica, when something was first judged
+  bool has_roots_ = false;                 // until then it is not known what is left
   // To be judged, or judged again after changes have landed.
   std::deque<Item> items_;
   std::vector<Item> postponed_;

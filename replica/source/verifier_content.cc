@@ -25,7 +25,8 @@ Status Verifier::JudgeContent(Peer& peer, const Position& position, const Item& 
   const bool is_the_rest = was_the_rest && comparison.nothing_there;
   if (was_the_rest && !is_the_rest) {
     Item rest = item;
-    rest.offset = window.end;
+    // The file may have grown since its size was read, so its last block counts again.
+    rest.offset = window.end / options_.block_size * options_.block_size;
     rest.end = 0;
     rest.nothing_from = nullptr;
     survey_.Add(std::move(rest));

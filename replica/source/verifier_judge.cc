@@ -34,7 +34,7 @@ Status Verifier::JudgeObject(Peer& peer, const Position& position, const Item& i
   ASSIGN_OR_RETURN(std::optional<meta::SourceObject> object, tree_.Open(item.object));
   if (!object) return {};
   if (!found.objects[0].object.is_null()) {
-    return JudgeListed(position, item, *object, found.objects[0]);
+    return JudgeListed(peer, position, item, *object, found.objects[0]);
   }
   if (!found.objects[0].unreadable.empty()) {
     Report(position, "unreadable", item.path, "on the replica: " + found.objects[0].unreadable);
@@ -57,8 +57,23 @@ Status Verifier::JudgeObject(Peer& peer, const Position& position, const Item& i
   return {};
 }
 
-Status Verifier::JudgeListed(const Position& position, const Item& item, meta::SourceObject& object,
-                             const Listed& theirs) {
+Result<bool> Verifier::IsAsApplied(Peer& peer, const Item& item, const Listed& theirs) {
+  if (item.tries < kTriesBeforeApplied) return false;
+  Find ask;
+  ask.objects = {item.object.id};
+  ask.origin = Origin::kDatabase;
+  ask.with_xattrs = true;
+  ASSIGN_OR_RETURN(const Found found, peer.AskFor<Found>(std::move(ask)));
+  if (found.objects.size() != 1 || found.objects[0].object != item.object.id) return false;
+  const Listed& applied = found.objects[0];
+  return applied.changed > *applied_at_first_ &&
+         applied.attributes.kind == theirs.attributes.kind &&
+         AttributeDifference(applied.attributes, theirs.attributes).empty() &&
+         XattrDifferences(applied.attributes.xattrs, theirs.attributes.xattrs).empty();
+}
+
+Status Verifier::JudgeListed(Peer& peer, const Position& position, const Item& item,
+                             meta::SourceObject& object, const Listed& theirs) {
   ASSIGN_OR_RETURN(const meta::Attributes ours, object.ReadAttributes(meta::WithXattrs::kYes));
   if (item.what == Item::What::kObject) tally_.AddObject();
   const bool same_kind = ours.kind == theirs.attributes.kind;
@@ -86,7 +101,8 @@ Status Verifier::JudgeListed(const Position& position, const Item& item, meta::S
     again.what = Item::What::kAttributes;
     postponed = pending || links_pending;
     if (postponed) {
-      Postpone(std::move(again));
+      ASSIGN_OR_RETURN(const bool as_applied, IsAsApplied(peer, item, theirs));
+      if (!as_applied) Postpone(std::move(again));
     } else {
       bool kept = false;
       for (auto& [kind, what] : differences) {
@@ -155,7 +171,7 @@ Status Verifier::JudgeName(Peer& peer, const Position& position, const Item& ite
     const Item child{Item::What::kObject, *ours, path, item.object, item.name};
     tree_.NoteNameIfForgotten(ours->id, item.object.id, item.name);
     ASSIGN_OR_RETURN(std::optional<meta::SourceObject> object, tree_.Open(*ours));
-    return object ? JudgeListed(position, child, *object, *theirs) : Status();
+    return object ? JudgeListed(peer, position, child, *object, *theirs) : Status();
   }
   ASSIGN_OR_RETURN(const bool pending,
                    Pending(position, item.object.id, [&item](const meta::ObjectChange& change) {

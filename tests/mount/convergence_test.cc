@@ -84,21 +84,5 @@ TEST_F(Convergence, AFailedRenameThatSetsATimeTravels) {
   ExpectIdentical();
 }
 
-TEST_F(Convergence, VerifyWhileEverythingChangesGivesNoFalseAlarm) {
-  ASSERT_TRUE(StartBoth());
-  Process workload(Workload(mount_.path(), FreshSeed(), {"--seconds", "8", "--threads", "2"}));
-  int runs = 0;
-  while (workload.running()) {
-    const Outcome outcome = mount_.Verify();
-    if (workload.running()) ++runs;
-    const bool alarm = outcome.out.find("differ") != std::string::npos ||
-                       outcome.out.find("replica\n") != std::string::npos;
-    EXPECT_FALSE(alarm) << outcome << "\nlooked at again: " << mount_.Verify();
-  }
-  EXPECT_EQ(workload.Wait(), 0) << workload.err();
-  RecordProperty("verifies", runs);
-  ExpectIdentical();
-}
-
 }  // namespace
 }  // namespace tandem::test
