@@ -69,6 +69,11 @@ bool Survey::IsFirstName(const ObjectId& object) {
   return met_.insert(object).second;
 }
 
+void Survey::ForgetName(const ObjectId& object) {
+  MutexLock lock(mutex_);
+  met_.erase(object);
+}
+
 void Survey::ForgetNames() {
   MutexLock lock(mutex_);
   met_.clear();
@@ -339,7 +344,7 @@ void Survey::CompareListed(const VerifyItem& directory, const Ours* ours, const 
 ByteRange Survey::WindowAt(int fd, uint64_t offset, uint64_t end) const {
   const uint64_t block = options_.digests.block_size;
   const auto whole_blocks = [block](uint64_t bytes) { return bytes / block * block; };
-  uint64_t length = std::max(whole_blocks(options_.window), block);
+  uint64_t length = std::max(whole_blocks(window_), block);
   length = std::min(length, block * kMaxDigestBlocks);
   const off_t data = lseek(fd, static_cast<off_t>(offset), SEEK_DATA);
   const uint64_t next_data =
@@ -351,7 +356,17 @@ ByteRange Survey::WindowAt(int fd, uint64_t offset, uint64_t end) const {
   return {offset, std::min(end, offset + length)};
 }
 
-// The replica cannot read something in the window. Comparing halves of it finds which block.
+// A disk may be so slow that the answer to a large window comes too late.
+void Survey::NoteTime(CondVar::Clock::duration took, bool answered) {
+  const uint64_t window = window_;
+  if (!answered || took > kWindowIsSlow) {
+    window_ = std::max(window / 2, std::min(kFirstVerifyWindow, options_.window));
+  } else if (took < kWindowIsQuick) {
+    window_ = std::min(window * 2, options_.window);
+  }
+}
+
+// One side cannot read something in the window. Comparing halves of it finds which block.
 void Survey::SuspectBlockOf(VerifyItem window) {
   const uint64_t block = options_.digests.block_size;
   const uint64_t blocks = (window.end - window.offset + block - 1) / block;
@@ -387,14 +402,24 @@ Status Survey::CompareContent(const PeerSession& session, VerifyItem& item) {
   }
   item.end = window.end;
   rate_.Take(window.length(), item.offset == 0 ? 1 : 0, stopping_);
+  const auto asked = CondVar::Clock::now();
   ASSIGN_OR_RETURN(
       PeerSession::Pending answer,
       session.Send(GetDigests{item.object.id, window.start, window.length(), options_.digests,
                               /*live=*/true}));
-  ASSIGN_OR_RETURN(const Digests ours,
-                   DigestBlocks(fd, window.start, window.length(), options_.digests, &stopping_));
-  ASSIGN_OR_RETURN(const Reply reply, answer.Wait());
-  if (reply.code == ReplyCode::kNotFound) return SuspectObject(item);
+  const auto ours = DigestBlocks(fd, window.start, window.length(), options_.digests, &stopping_);
+  if (!ours && meta::IsUnreadable(ours.error()) && window.length() > options_.digests.block_size) {
+    SuspectBlockOf(std::move(item));
+    return {};
+  }
+  if (!ours) return tl::unexpected<Error>(ours.error());
+  const auto answered = answer.Wait();
+  NoteTime(CondVar::Clock::now() - asked, answered.has_value());
+  ASSIGN_OR_RETURN(const Reply reply, answered);
+  if (reply.code == ReplyCode::kNotFound) {
+    ForgetName(item.object.id);
+    return SuspectObject(item);
+  }
   if (reply.code == ReplyCode::kUnreadable) {
     SuspectBlockOf(std::move(item));
     return {};
@@ -402,10 +427,10 @@ Status Survey::CompareContent(const PeerSession& session, VerifyItem& item) {
   RETURN_IF_ERROR(Peer::ToStatus(reply));
   const auto* theirs = std::get_if<Digests>(&reply.body);
   if (theirs == nullptr) return MakeError(ErrorKind::kProtocol, "digests: answer of another kind");
-  if (ours.digests == theirs->digests) {
+  if (ours->digests == theirs->digests) {
     tally_.AddBytes(window.length());
   } else {
-    SuspectContent(item, ours, *theirs);
+    SuspectContent(item, *ours, *theirs);
   }
   return {};
 }

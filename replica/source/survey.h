@@ -12,6 +12,8 @@
 // is given, which outlives it.
 #pragma once
 
+#include <algorithm>
+#include <atomic>
 #include <optional>
 #include <string>
 #include <unordered_set>
@@ -20,6 +22,7 @@
 #include "meta/base/mutex.h"
 #include "meta/source/source_tree.h"
 #include "replica/source/peer.h"
+#include "replica/source/tuning.h"
 #include "replica/source/verify_item.h"
 #include "replica/source/verify_rate.h"
 #include "replica/source/verify_report.h"
@@ -32,13 +35,18 @@ class Survey {
   struct Options {
     DigestOptions digests;
     bool content = true;   // of all files, beside names and attributes
-    uint64_t window;       // bytes of content that are compared at a time
+    uint64_t window;       // bytes of content that are compared at a time, at most
     bool idle_io = false;  // reads with the I/O priority "idle"
   };
 
   Survey(const Options& options, const meta::SourceTree& tree, VerifyTally& tally, VerifyRate& rate,
          const std::atomic<bool>& stopping)
-      : options_(options), tree_(tree), tally_(tally), rate_(rate), stopping_(stopping) {}
+      : options_(options),
+        tree_(tree),
+        tally_(tally),
+        rate_(rate),
+        stopping_(stopping),
+        window_(std::min(kFirstVerifyWindow, options.window)) {}
 
   // Adds names of a directory, or content.
   void Add(VerifyItem item) EXCLUDES(mutex_);
@@ -87,6 +95,9 @@ class Survey {
   Result<Ours> ReadOurs(const VerifyItem& directory, const meta::SourceObject& opened,
                         const std::string& name);
   Status ReadUnopened(const meta::SourceObject& opened, Ours& ours);
+  void NoteTime(CondVar::Clock::duration took, bool answered);
+  // The object is to be met again.
+  void ForgetName(const ObjectId& object) EXCLUDES(mutex_);
   ByteRange WindowAt(int fd, uint64_t offset, uint64_t end) const;
   bool IsSmall(uint64_t size) const;
 
@@ -97,6 +108,7 @@ class Survey {
   VerifyTally& tally_;
   VerifyRate& rate_;
   const std::atomic<bool>& stopping_;
+  std::atomic<uint64_t> window_;  // what the two disks read in a part of a time-out
 
   Mutex mutex_;
   CondVar changed_;

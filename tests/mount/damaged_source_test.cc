@@ -1,6 +1,7 @@
 // A source with a block that cannot be read: everything else goes on, and status says what is
 // lacking. btrfs, because it gives EIO for a block whose checksum is wrong.
 #include <gmock/gmock.h>
+#include <sys/stat.h>
 
 #include <filesystem>
 
@@ -65,6 +66,21 @@ TEST_F(DamagedSource, IsSeededButForWhatCannotBeRead) {
   std::fill_n(expected.begin() + kBad, kBlock, '\0');
   EXPECT_EQ(OnReplica("file"), expected);
   ExpectMendedByWriting();
+}
+
+TEST_F(DamagedSource, HidesNothingElseFromAVerify) {
+  ASSERT_TRUE(StartBoth());
+  ASSERT_TRUE(Lacks());
+  constexpr uint64_t kChanged = 2 * kMiB;
+  const std::string path = replica_.tree() + "/file";
+  const struct stat before = Lstat(path);
+  WriteAt(path, kChanged, "changed");
+  SetTimes(path, before.st_atim, before.st_mtim);
+  const Outcome verified = mount_.Verify();
+  EXPECT_EQ(verified.code, 4) << verified;
+  EXPECT_THAT(verified.out, ::testing::HasSubstr("unreadable: file"));
+  EXPECT_THAT(verified.out,
+              ::testing::HasSubstr("content: file: bytes " + std::to_string(kChanged) + " to"));
 }
 
 TEST_F(DamagedSource, IsNotForgottenWhenTheDaemonIsKilled) {
