@@ -113,6 +113,22 @@ AssertionResult LoopDisk::DamageInode(const std::string& path) {
   return MountImage();
 }
 
+AssertionResult LoopDisk::DamageDirectory(const std::string& path) {
+  const AssertionResult unmounted = Unmount();
+  if (!unmounted) return unmounted;
+  const Outcome super = Execute({"debugfs", "-R", "show_super_stats -h", image_});
+  const Outcome blocks = Execute({"debugfs", "-R", "blocks \"" + path + "\"", image_});
+  const size_t at = super.out.find("Block size:");
+  const off_t block = strtol(blocks.out.c_str(), nullptr, 10);
+  if (at == std::string::npos || block == 0) {
+    return AssertionFailure() << "find block of " << path << ": " << super << blocks;
+  }
+  // In the middle nothing is but what belongs to the checksum.
+  const off_t block_size = strtol(super.out.c_str() + at + strlen("Block size:"), nullptr, 10);
+  if (auto flipped = FlipByteAt(block * block_size + block_size / 2); !flipped) return flipped;
+  return MountImage();
+}
+
 AssertionResult LoopDisk::Repair() {
   const AssertionResult unmounted = Unmount();
   if (!unmounted) return unmounted;

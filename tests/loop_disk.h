@@ -31,6 +31,8 @@ class LoopDisk {
   // Likewise the inode of what is at `path` (below the disk's root, with a leading slash). Needs
   // ext4.
   ::testing::AssertionResult DamageInode(const std::string& path);
+  // Likewise the names in the directory at `path`, so that none of them can be looked up.
+  ::testing::AssertionResult DamageDirectory(const std::string& path);
   // Unmounts, has fsck repair everything, and mounts it again. Needs ext4.
   ::testing::AssertionResult Repair();
 

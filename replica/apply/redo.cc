@@ -75,7 +75,8 @@ Status RecordShortObjects(RedoState& state) {
     for (const auto& row : by_name) RETURN_IF_ERROR(short_objects.Clear(row.object));
   }
   for (const auto& [object, row] : state.fallen_short) {
-    RETURN_IF_ERROR(NoteShort(short_objects, row));
+    ASSIGN_OR_RETURN(const auto kind, state.place.catalog.FindKind(object));
+    if (kind || object == kRootObject) RETURN_IF_ERROR(NoteShort(short_objects, row));
   }
   return {};
 }

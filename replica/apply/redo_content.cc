@@ -9,7 +9,6 @@
 #include "meta/base/fault_point.h"
 #include "meta/base/log.h"
 #include "meta/base/printable.h"
-#include "meta/source/source_tree.h"
 #include "replica/apply/file_data.h"
 #include "replica/apply/redo_bulk.h"
 #include "replica/apply/removal.h"
@@ -82,12 +81,18 @@ Status ContentWriter::Take(const Record& record, uint64_t position) {
   return LeaveShort(object, *planned);
 }
 
-// Also the inode may be unreadable. Then everything stays as it is.
+// The inode may be damaged. Then it stays as it is.
 Status ContentWriter::LeaveShort(ObjectId object, const Plan::Object& planned) {
   auto left = RecordShort(object, planned);
-  if (left || planned.fate != Plan::Fate::kKeep || !meta::IsUnreadable(left.error())) return left;
+  if (left || !MeansDamaged(left.error())) return left;
   RETURN_IF_ERROR(digests_.Lose(object));
-  return digests_.End(object);
+  RETURN_IF_ERROR(digests_.End(object));
+  ASSIGN_OR_RETURN(const auto row, state_.place.catalog.Find(object));
+  if (row) return {};
+  // There is no inode that stands for it.
+  meta::Attributes nothing;
+  nothing.kind = planned.kind;
+  return state_.place.catalog.Put(object, {InodeId{ObjectId::Random()}, nothing}, state_.epoch);
 }
 
 Status ContentWriter::RecordShort(ObjectId object, const Plan::Object& planned) {
@@ -330,9 +335,13 @@ Status ContentWriter::MakeLost(ObjectId object) {
   ASSIGN_OR_RETURN(const auto row, state_.place.catalog.Find(object));
   if (!row)
     return MakeError(ErrorKind::kCorrupt, "find object " + object.ToHex() + " in replica.db");
-  LogError("object {} ({}) is missing from the tree", object.ToHex(),
-           meta::NameOf(row->attributes.kind));
-  state_.lost.insert(object);
+  ASSIGN_OR_RETURN(const auto short_row, state_.place.catalog.short_objects().Find(object));
+  // What falls short is sent whole, a directory with all below it.
+  if (!state_.IsContentShort(object) && (!short_row || short_row->by_name)) {
+    LogError("object {} ({}) is missing from the tree", object.ToHex(),
+             meta::NameOf(row->attributes.kind));
+    state_.lost.insert(object);
+  }
   RETURN_IF_ERROR(Make(object, row->attributes));
   RETURN_IF_ERROR(digests_.Begin(object));
   ASSIGN_OR_RETURN(const auto inode, state_.tree.InodeOf(object));

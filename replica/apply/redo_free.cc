@@ -7,7 +7,6 @@
 #include <algorithm>
 
 #include "meta/base/fault_point.h"
-#include "meta/source/source_tree.h"
 #include "replica/apply/room.h"
 #include "replica/apply/tree_path.h"
 
@@ -48,7 +47,7 @@ class Freeing {
       if (!path_fd.valid() || fstatat(path_fd.get(), "", &now, AT_EMPTY_PATH) != 0) continue;
       if (!S_ISREG(now.st_mode) || static_cast<uint64_t>(now.st_size) <= size) continue;
       const auto fd = Reopen(path_fd.get(), O_RDWR);
-      if (!fd && meta::IsUnreadable(fd.error())) continue;
+      if (!fd && MeansDamaged(fd.error())) continue;
       if (!fd) return tl::unexpected<Error>(fd.error());
       if (ftruncate(fd->get(), static_cast<off_t>(size)) != 0)
         return ErrnoError("cut a file short");
@@ -67,7 +66,7 @@ class Freeing {
     ASSIGN_OR_RETURN(const auto names, state_.place.catalog.NamesOf(object));
     for (const EntryKey& key : names) {
       auto removed = inode ? RemoveIfThere(*inode, key, flags) : Status();
-      if (!removed && !meta::IsUnreadable(removed.error())) return removed;
+      if (!removed && !MeansDamaged(removed.error())) return removed;
     }
     return {};
   }

@@ -7,7 +7,6 @@
 
 #include "meta/base/fault_point.h"
 #include "meta/base/printable.h"
-#include "meta/source/source_tree.h"
 #include "replica/apply/removal.h"
 
 namespace tandem::replica {
@@ -20,6 +19,8 @@ Status Gatherer::Run() {
     ASSIGN_OR_RETURN(searched, FindStrangers());
     RETURN_IF_ERROR(VisitPlaces());
   }
+  RETURN_IF_ERROR(SearchRenewedDirectories());
+  RETURN_IF_ERROR(VisitPlaces());
   RETURN_IF_ERROR(KeepUnvisitedStandingNames());
   RETURN_IF_ERROR(FindShortNames());
   return LinkMissingNames();
@@ -42,7 +43,7 @@ Status Gatherer::CleanHold() {
   std::vector<std::string> unknown;
   for (const std::string& name : names) {
     const auto inode = InodeAt(hold_fd, name);
-    if (!inode && meta::IsUnreadable(inode.error())) continue;
+    if (!inode && MeansDamaged(inode.error())) continue;
     if (!inode) return tl::unexpected<Error>(inode.error());
     if (!*inode) continue;
     ASSIGN_OR_RETURN(const ObjectId object, LastingObjectOf(**inode));
@@ -54,8 +55,11 @@ Status Gatherer::CleanHold() {
   }
   const auto rescue = [this](int fd, const std::string& name) { return RescueIfKnown(fd, name); };
   for (const std::string& name : unknown) {
-    ASSIGN_OR_RETURN(const bool rescued, RescueIfKnown(hold_fd, name));
-    if (!rescued) RETURN_IF_ERROR(RemoveAll(hold_fd, hold_fd, name, rescue));
+    const Status removed = [&]() -> Status {
+      ASSIGN_OR_RETURN(const bool rescued, RescueIfKnown(hold_fd, name));
+      return rescued ? Status() : RemoveAll(hold_fd, hold_fd, name, rescue);
+    }();
+    if (!removed && !MeansDamaged(removed.error())) return removed;
   }
   return {};
 }
@@ -121,7 +125,7 @@ Result<bool> Gatherer::VisitDirectory(ObjectId directory, const Names& names) {
   const Plan::Object* planned = state_.plan.Find(directory);
   if (planned != nullptr && planned->fate == Plan::Fate::kCreate) return false;
   auto opened = state_.tree.OpenDirectory(directory);
-  if (!opened && meta::IsUnreadable(opened.error())) {
+  if (!opened && MeansDamaged(opened.error())) {
     RETURN_IF_ERROR(LetAllStand(directory, names, std::move(opened.error())));
     return true;
   }
@@ -140,7 +144,9 @@ Result<bool> Gatherer::VisitDirectory(ObjectId directory, const Names& names) {
 Status Gatherer::VisitName(ObjectId directory, int directory_fd, const std::string& name) {
   const EntryKey key{directory, name};
   auto found = InodeAt(directory_fd, name);
-  if (!found && meta::IsUnreadable(found.error())) return LetStand(key, std::move(found.error()));
+  if (!found && MeansDamaged(found.error())) {
+    return LetStand(key, Standing::kUnknown, std::move(found.error()));
+  }
   ASSIGN_OR_RETURN(const auto inode, std::move(found));
   if (!inode) return {};
   ASSIGN_OR_RETURN(const ObjectId object, LastingObjectOf(*inode));
@@ -153,12 +159,17 @@ Status Gatherer::VisitName(ObjectId directory, int directory_fd, const std::stri
       return {};
     }
     state_.touched.insert(directory);
-    return HoldKnown(object, *inode, directory_fd, name);
+    auto held = HoldKnown(object, *inode, directory_fd, name);
+    if (held || !MeansDamaged(held.error())) return held;
+    RETURN_IF_ERROR(LetStand(key, Standing::kAnother, held.error()));
+    return state_.FallShort(object, std::move(held.error()));
   }
   state_.touched.insert(directory);
   RETURN_IF_ERROR(ReportIfStranger(directory, name, *inode));
   const auto rescue = [this](int fd, const std::string& child) { return RescueIfKnown(fd, child); };
-  return RemoveAll(state_.tree.hold_fd(), directory_fd, name, rescue);
+  auto removed = RemoveAll(state_.tree.hold_fd(), directory_fd, name, rescue);
+  if (removed || !MeansDamaged(removed.error())) return removed;
+  return LetStand(key, Standing::kAnother, std::move(removed.error()));
 }
 
 Status Gatherer::ReportIfStranger(ObjectId directory, const std::string& name, InodeId inode) {
@@ -217,8 +228,8 @@ Result<bool> Gatherer::FindStrangers() {
     if (fd == nullptr) continue;
     searched = true;
     auto found = FindStrangersIn(directory, fd->get(), directories);
-    if (!found && meta::IsUnreadable(found.error())) {
-      found = state_.FallShort(directory, std::move(found.error()));
+    if (!found && MeansDamaged(found.error())) {
+      found = LetAllStand(directory, {}, std::move(found.error()));
     }
     RETURN_IF_ERROR(found);
   }
@@ -230,8 +241,8 @@ Status Gatherer::FindStrangersIn(ObjectId directory, int directory_fd,
   ASSIGN_OR_RETURN(const auto names, NamesIn(directory_fd));
   for (const std::string& name : names) {
     auto found = InodeAt(directory_fd, name);
-    if (!found && meta::IsUnreadable(found.error())) {
-      RETURN_IF_ERROR(LetStand({directory, name}, std::move(found.error())));
+    if (!found && MeansDamaged(found.error())) {
+      RETURN_IF_ERROR(LetStand({directory, name}, Standing::kUnknown, std::move(found.error())));
       continue;
     }
     ASSIGN_OR_RETURN(const auto inode, std::move(found));
@@ -312,11 +323,16 @@ Status Gatherer::NoteMissingNamesOf(ObjectId object) {
   ASSIGN_OR_RETURN(const auto inode, state_.tree.InodeOf(object));
   ASSIGN_OR_RETURN(const auto names, state_.plan.FinalNames(object));
   for (const EntryKey& key : names) {
-    ASSIGN_OR_RETURN(const Tree::Directory parent, OpenIfReadable(key.parent));
+    auto opened = state_.tree.OpenDirectory(key.parent);
+    if (!opened && MeansDamaged(opened.error())) {
+      RETURN_IF_ERROR(state_.FallShort(object, std::move(opened.error()), /*by_name=*/true));
+      continue;
+    }
+    ASSIGN_OR_RETURN(const Tree::Directory parent, std::move(opened));
     if (parent == nullptr) continue;
     auto standing = InodeAt(parent->get(), key.name);
-    if (!standing && meta::IsUnreadable(standing.error())) {
-      RETURN_IF_ERROR(LetStand(key, std::move(standing.error())));
+    if (!standing && MeansDamaged(standing.error())) {
+      RETURN_IF_ERROR(LetStand(key, Standing::kUnknown, std::move(standing.error())));
       continue;
     }
     if (!standing) return tl::unexpected<Error>(standing.error());
@@ -336,7 +352,7 @@ Status Gatherer::HoldLink(ObjectId object) {
     ASSIGN_OR_RETURN(const Tree::Directory parent, OpenIfReadable(key.parent));
     if (parent == nullptr) continue;
     const auto standing = InodeAt(parent->get(), key.name);
-    if (!standing && !meta::IsUnreadable(standing.error())) {
+    if (!standing && !MeansDamaged(standing.error())) {
       return tl::unexpected<Error>(standing.error());
     }
     if (!standing || *standing != inode) continue;

@@ -48,8 +48,16 @@ class Gatherer {
   Status KeepUnvisitedStandingNames();
   Result<Tree::Directory> OpenIfReadable(ObjectId directory);
   Status LetAllStand(ObjectId directory, const Names& names, Error error);
-  // What is at the name cannot be read. Decides whom that concerns.
-  Status LetStand(const EntryKey& key, Error error);
+  enum class Standing {
+    kUnknown,  // it cannot be read: it may be what the catalog has there
+    kAnother,  // it is not what is to be there, and cannot be moved or removed
+  };
+  // Leaves what is at the name, and decides whom that concerns.
+  Status LetStand(const EntryKey& key, Standing standing, Error error);
+  // Whether names can be noted as standing in it.
+  Result<bool> MayHaveStandingNames(ObjectId directory);
+  // Searches the directories that were short and come whole now: nobody has looked into them since.
+  Status SearchRenewedDirectories();
 
   RedoState& state_;
   // Names to visit, by directory: an object there may have to move or be removed.

@@ -3,7 +3,6 @@
 #include <utility>
 
 #include "meta/base/printable.h"
-#include "meta/source/source_tree.h"
 #include "replica/apply/redo_gather.h"
 
 namespace tandem::replica {
@@ -13,8 +12,8 @@ Status Gatherer::CollectStandingNames() {
   ASSIGN_OR_RETURN(auto standing, state_.place.catalog.standing().List());
   for (EntryKey& key : standing) {
     ASSIGN_OR_RETURN(const ObjectId wanted, state_.plan.FinalChild(key));
-    ASSIGN_OR_RETURN(const bool alive, state_.plan.IsAlive(key.parent));
-    if (!wanted.is_null() || !alive) continue;
+    ASSIGN_OR_RETURN(const bool possible, MayHaveStandingNames(key.parent));
+    if (!wanted.is_null() || !possible) continue;
     places_[key.parent].insert(key.name);
     standing_.push_back(std::move(key));
   }
@@ -35,15 +34,45 @@ Status Gatherer::KeepUnvisitedStandingNames() {
 // Returns null if it is not there, or, in which case it falls short, cannot be read.
 Result<Tree::Directory> Gatherer::OpenIfReadable(ObjectId directory) {
   auto fd = state_.tree.OpenDirectory(directory);
-  if (fd || !meta::IsUnreadable(fd.error())) return fd;
+  if (fd || !MeansDamaged(fd.error())) return fd;
   RETURN_IF_ERROR(LetAllStand(directory, {}, std::move(fd.error())));
   return Tree::Directory();
 }
 
+Result<bool> Gatherer::MayHaveStandingNames(ObjectId directory) {
+  const Plan::Object* planned = state_.plan.Find(directory);
+  if (planned != nullptr && planned->fate == Plan::Fate::kReplace) return false;
+  ASSIGN_OR_RETURN(const auto kind, state_.plan.FinalKind(directory));
+  if (kind != meta::Kind::kDirectory) return false;
+  return state_.plan.IsAlive(directory);
+}
+
+Status Gatherer::SearchRenewedDirectories() {
+  ShortObjects& short_objects = state_.place.catalog.short_objects();
+  ASSIGN_OR_RETURN(const bool none_short, short_objects.IsEmpty());
+  if (none_short) return {};
+  for (const auto& [object, planned] : state_.plan.objects()) {
+    const bool renewed = planned.fate == Plan::Fate::kKeep && planned.whole != 0 &&
+                         planned.kind == meta::Kind::kDirectory;
+    if (!renewed) continue;
+    ASSIGN_OR_RETURN(const auto row, short_objects.Find(object));
+    if (!row || row->by_name) continue;
+    ASSIGN_OR_RETURN(const Tree::Directory fd, OpenIfReadable(object));
+    if (fd == nullptr) continue;
+    std::deque<ObjectId> known;
+    auto found = FindStrangersIn(object, fd->get(), known);
+    if (!found && MeansDamaged(found.error())) {
+      found = LetAllStand(object, {}, std::move(found.error()));
+    }
+    RETURN_IF_ERROR(found);
+  }
+  return {};
+}
+
 // Like LetStand, of a directory that cannot be opened.
 Status Gatherer::LetAllStand(ObjectId directory, const Names& names, Error error) {
-  ASSIGN_OR_RETURN(const bool alive, state_.plan.IsAlive(directory));
-  if (!alive) return {};
+  ASSIGN_OR_RETURN(const bool possible, MayHaveStandingNames(directory));
+  if (!possible) return {};
   for (const std::string& name : names) {
     ASSIGN_OR_RETURN(const ObjectId wanted, state_.plan.FinalChild({directory, name}));
     if (wanted.is_null()) state_.standing.insert({directory, name});
@@ -53,7 +82,7 @@ Status Gatherer::LetAllStand(ObjectId directory, const Names& names, Error error
 
 // Nothing can be done about an inode that the filesystem refuses to show: neither moved nor removed
 // nor written.
-Status Gatherer::LetStand(const EntryKey& key, Error error) {
+Status Gatherer::LetStand(const EntryKey& key, Standing standing, Error error) {
   ASSIGN_OR_RETURN(const ObjectId wanted, state_.plan.FinalChild(key));
   ASSIGN_OR_RETURN(const ObjectId before, state_.place.catalog.ChildOf(key));
   if (!wanted.is_null() && wanted == before) {
@@ -65,13 +94,13 @@ Status Gatherer::LetStand(const EntryKey& key, Error error) {
       NoteMissingName(key, wanted);
       return {};
     }
-    state_.present.insert(key);
+    if (standing == Standing::kUnknown) state_.present.insert(key);
     return state_.FallShort(wanted, std::move(error));
   }
   // An object that is to have the name does not get it, and falls short when it is placed.
   if (!wanted.is_null()) return {};
-  ASSIGN_OR_RETURN(const bool alive, state_.plan.IsAlive(key.parent));
-  if (!alive) return {};
+  ASSIGN_OR_RETURN(const bool possible, MayHaveStandingNames(key.parent));
+  if (!possible) return {};
   state_.standing.insert(key);
   return state_.FallShort(key.parent, std::move(error).Within("remove " + Printable(key.name)),
                           /*by_name=*/true);

@@ -10,7 +10,6 @@
 
 #include "meta/base/fault_point.h"
 #include "meta/base/printable.h"
-#include "meta/source/source_tree.h"
 #include "replica/apply/removal.h"
 
 namespace tandem::replica {
@@ -54,13 +53,21 @@ Status Placer::FindLost() {
     if (state_.fallen_short.contains(child)) continue;
     const Plan::Object* planned = state_.plan.Find(child);
     if (planned != nullptr && planned->made_in_place) continue;
-    RETURN_IF_ERROR(content_.MakeLost(child));
+    RETURN_IF_ERROR(MakeLost(child));
   }
   for (const auto& [key, child] : state_.missing_names) {
     if (state_.held.contains(child) || state_.fallen_short.contains(child)) continue;
-    RETURN_IF_ERROR(content_.MakeLost(child));
+    RETURN_IF_ERROR(MakeLost(child));
   }
   return {};
+}
+
+// What is damaged falls short instead: it could not be moved, or not even be made anew in hold/.
+Status Placer::MakeLost(ObjectId object) {
+  const auto standing = state_.tree.OpenObject(object);
+  Status made = standing ? content_.MakeLost(object) : tl::unexpected<Error>(standing.error());
+  if (made || !MeansDamaged(made.error())) return made;
+  return state_.FallShort(object, std::move(made.error()));
 }
 
 Status Placer::Place(ObjectId object) {
@@ -161,7 +168,7 @@ Status Placer::RemoveRest() {
     auto removed =
         RemoveAll(state_.tree.hold_fd(), state_.tree.hold_fd(), Tree::HoldName(object), {}, census);
     // It is found there again once the filesystem is repaired.
-    if (!removed && !meta::IsUnreadable(removed.error())) return removed;
+    if (!removed && !MeansDamaged(removed.error())) return removed;
     state_.held.erase(object);
   }
   return {};

@@ -15,6 +15,7 @@ class Placer {
 
  private:
   Status FindLost();
+  Status MakeLost(ObjectId object);
   Status Place(ObjectId object);
   Status PlaceAt(ObjectId object, const EntryKey& key, bool last);
   Result<Tree::Directory> OpenParent(ObjectId directory);

@@ -8,7 +8,6 @@
 
 #include "meta/base/ids.h"
 #include "meta/source/directory_names.h"
-#include "meta/source/source_tree.h"
 #include "replica/apply/tree.h"
 
 namespace tandem::replica {
@@ -49,7 +48,7 @@ Result<bool> TakeOut(int hold_fd, int directory_fd, const std::string& name, con
     queue.push_back(std::move(aside));
     return {};
   }();
-  if (!taken && !meta::IsUnreadable(taken.error())) return tl::unexpected<Error>(taken.error());
+  if (!taken && !MeansDamaged(taken.error())) return tl::unexpected<Error>(taken.error());
   return taken.has_value();
 }
 
@@ -88,7 +87,7 @@ Status RemoveAll(int hold_fd, int directory_fd, const std::string& name, const R
     const std::string next = std::move(queue.back());
     queue.pop_back();
     auto emptied = Empty(hold_fd, next, rescue, census, queue);
-    if (!emptied && !meta::IsUnreadable(emptied.error())) return emptied;
+    if (!emptied && !MeansDamaged(emptied.error())) return emptied;
   }
   return {};
 }

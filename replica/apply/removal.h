@@ -20,7 +20,7 @@ using Rescue = std::function<Result<bool>(int directory_fd, const std::string& n
 using Census = std::function<Status(int directory_fd, const std::vector<std::string>& names)>;
 
 // Removes `name` and everything below it. Succeeds if it is not there, and if something below it
-// cannot be read (meta::IsUnreadable). `rescue` and `census` may be empty; `rescue` is not called
+// is damaged (MeansDamaged). `rescue` and `census` may be empty; `rescue` is not called
 // for `name` itself.
 Status RemoveAll(int hold_fd, int directory_fd, const std::string& name, const Rescue& rescue,
                  const Census& census = {});

@@ -6,12 +6,13 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
 #include <vector>
 
 #include "meta/base/fd_path.h"
 #include "meta/change/file_handle.h"
 #include "meta/source/attributes.h"
-#include "meta/source/source_tree.h"
 #include "replica/apply/tuning.h"
 
 namespace tandem::replica {
@@ -19,7 +20,7 @@ namespace {
 
 // What stands at a name and cannot be read may be the object, or something else.
 bool MayBeElsewhere(const Result<UniqueFd>& opened) {
-  return opened ? !opened->valid() : meta::IsUnreadable(opened.error());
+  return opened ? !opened->valid() : MeansDamaged(opened.error());
 }
 
 UniqueFd Duplicate(int fd) { return UniqueFd(fcntl(fd, F_DUPFD_CLOEXEC, 0)); }
@@ -38,8 +39,14 @@ Result<UniqueFd> OpenBeneath(int directory_fd, const std::string& name, int flag
 }
 
 bool MeansAbsent(const Error& error) {
-  return error.code() == ENOENT || error.code() == ENOTDIR || error.code() == ELOOP ||
-         error.code() == EXDEV || error.code() == ESTALE;
+  // The last two: the filesystem has no such names.
+  constexpr std::array kCodes = {ENOENT, ENOTDIR, ELOOP, EXDEV, ESTALE, EILSEQ, ENAMETOOLONG};
+  return std::ranges::count(kCodes, error.code()) != 0;
+}
+
+bool MeansDamaged(const Error& error) {
+  constexpr std::array kCodes = {EIO, EUCLEAN, EBADMSG};
+  return error.kind() == ErrorKind::kSystem && std::ranges::count(kCodes, error.code()) != 0;
 }
 
 Result<std::optional<InodeId>> InodeAt(int directory_fd, const std::string& name) {
@@ -194,7 +201,7 @@ Result<Tree::Directory> Tree::OpenDirectory(ObjectId directory) {
   }
   for (auto step = way.rbegin(); step != way.rend(); ++step) {
     auto next = Enter(at, step->second, step->first);
-    const bool is_there = next ? *next != nullptr : !meta::IsUnreadable(next.error());
+    const bool is_there = next ? *next != nullptr : !MeansDamaged(next.error());
     // A directory that cannot have its name stays in hold/.
     if (!is_there) {
       ASSIGN_OR_RETURN(Directory held, Enter(hold_, HoldName(step->first), step->first));
@@ -229,7 +236,7 @@ Result<UniqueFd> Tree::OpenObject(ObjectId object) {
 
 Result<UniqueFd> Tree::OpenReadable(ObjectId object) {
   auto fd = OpenObject(object);
-  if (!fd && meta::IsUnreadable(fd.error())) return UniqueFd();
+  if (!fd && MeansDamaged(fd.error())) return UniqueFd();
   return fd;
 }
 

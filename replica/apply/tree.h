@@ -24,6 +24,9 @@ namespace tandem::replica {
 Result<UniqueFd> OpenBeneath(int directory_fd, const std::string& name, int flags);
 // Returns true if the error means that there is no object (of that kind) by that name.
 bool MeansAbsent(const Error& error);
+// Returns true if the error means that the filesystem refuses the object because its inode, or what
+// leads to it, is damaged on the disk.
+bool MeansDamaged(const Error& error);
 // Returns the inode at the name, or nullopt if there is none. An empty name means the descriptor
 // itself.
 Result<std::optional<InodeId>> InodeAt(int directory_fd, const std::string& name);
@@ -56,7 +59,7 @@ class Tree {
   // place.
   Result<Directory> OpenDirectory(ObjectId directory);
   // Returns an O_PATH descriptor, or an invalid one if the object is not there. Fails if all there
-  // is cannot be read (meta::IsUnreadable).
+  // is is damaged (MeansDamaged).
   Result<UniqueFd> OpenObject(ObjectId object);
   // Like OpenObject; invalid, too, if the filesystem refuses to show the object.
   Result<UniqueFd> OpenReadable(ObjectId object);

@@ -48,6 +48,8 @@ class Pace {
   // The answer to a chunk came `took` after it was sent. `under_way` is what had no answer when it
   // was sent, itself included.
   void Answered(Clock::time_point sent, Clock::duration took, size_t under_way);
+  // A session begins, maybe over another way.
+  void BeginSession() { quickest_ = kUnknown; }
   // No answer came.
   void Lost(Clock::time_point now);
 
@@ -57,14 +59,15 @@ class Pace {
     return quickest_ >= kLongWay && took < 2 * quickest_;
   }
 
+  static constexpr Clock::duration kUnknown = Clock::duration::max() / 2;
   static constexpr double kChunksInWindow = 4;
   static constexpr size_t kMostWindows = 4;
   static constexpr size_t kBlock = 4096;  // pieces of files begin at one
   static constexpr double kLeastRatio = 1.0 / 64;
 
   size_t window_ = kFirstWindow;
-  double ratio_ = 1;  // of what is sent to what it was before it was compressed
-  Clock::duration quickest_ = Clock::duration::max() / 2;  // of all answers of this connection
+  double ratio_ = 1;                     // of what is sent to what it was before it was compressed
+  Clock::duration quickest_ = kUnknown;  // of all answers of this session
   // What was sent before tells nothing of the present window.
   Clock::time_point since_ = Clock::time_point::min();
 };

@@ -88,6 +88,7 @@ Result<Position> Peer::Open(const Hello& hello) {
                                                ", which was not offered");
   }
   session_ = position.session;
+  pace_.BeginSession();
   return position;
 }
 

@@ -97,7 +97,8 @@ void Sender::Run() {
       SetState(unreachable ? ReplicaState::kConnecting : ReplicaState::kBlocked,
                found.empty() ? error.ToString() : found);
     }
-    const bool got_on = progress_.answered_bytes - answered >= kSessionGotOn ||
+    const bool got_on = (error.kind() == ErrorKind::kUnreachable &&
+                         progress_.answered_bytes - answered >= kSessionGotOn) ||
                         CondVar::Clock::now() - begun > kBackOffLongest;
     if (got_on) back_off = kBackOffFirst;
     control_.Sleep(back_off);

@@ -109,7 +109,7 @@ class Sender {
   // some; it is read live, not as at a cut.
   Result<bool> ShipShortObjects(const meta::Layer& changes, uint64_t largest_file, Walker& walker);
   Result<std::optional<meta::ObjectRef>> FindShortObject(const ShortObject& object);
-  bool IsUnreadableThere(ObjectId object);
+  std::unordered_set<ObjectId> FindUnreadableThere(const std::vector<ShortObject>& objects);
   bool IsShortObjectDue();
   Status DeferUnreadable(const CutName& cut, ObjectShipper& objects);
   // Waits until `cut`, or one that was sent on top of it meanwhile, is applied.

@@ -1,5 +1,6 @@
 // What the source does about objects that fall short on the replica (replica/source/short_debts.h).
 #include <algorithm>
+#include <unordered_set>
 
 #include "replica/source/sender.h"
 
@@ -36,12 +37,13 @@ Result<bool> Sender::ShipShortObjects(const meta::Layer& changes, uint64_t large
                                       Walker& walker) {
   ShortDebts& debts = view_.short_debts();
   const std::vector<ShortObject> due = debts.Due(changes, CondVar::Clock::now());
+  const std::unordered_set<ObjectId> unreadable = FindUnreadableThere(due);
   bool shipped = false;
   for (const ShortObject& object : due) {
     ASSIGN_OR_RETURN(const auto found, FindShortObject(object));
     bool too_large = false;
     // The replica tries a name again with each cut, and could not replace what it cannot read.
-    if (found && !object.by_name && !IsUnreadableThere(object.object)) {
+    if (found && !object.by_name && !unreadable.contains(object.object)) {
       ASSIGN_OR_RETURN(too_large, IsLargerThan(*found, largest_file, tree_));
       // Or it is noted as lacking.
       if (!too_large && object.damaged) {
@@ -62,13 +64,19 @@ Result<bool> Sender::ShipShortObjects(const meta::Layer& changes, uint64_t large
   return shipped;
 }
 
-// Returns false if that is not known.
-bool Sender::IsUnreadableThere(ObjectId object) {
+// Returns none if that is not known.
+std::unordered_set<ObjectId> Sender::FindUnreadableThere(const std::vector<ShortObject>& objects) {
+  std::unordered_set<ObjectId> unreadable;
+  if (objects.empty()) return unreadable;
   Find ask;
-  ask.objects = {object};
+  for (const ShortObject& object : objects) ask.objects.push_back(object.object);
   ask.origin = Origin::kDisk;
   const auto found = peer_->AskFor<Found>(std::move(ask));
-  return found && found->objects.size() == 1 && !found->objects.front().unreadable.empty();
+  if (!found || found->objects.size() != objects.size()) return unreadable;
+  for (size_t i = 0; i < objects.size(); ++i) {
+    if (!found->objects[i].unreadable.empty()) unreadable.insert(objects[i].object);
+  }
+  return unreadable;
 }
 
 // Finds the object by its path at the replica's cut. Returns nullopt if it has moved since: the

@@ -360,7 +360,7 @@ ByteRange Survey::WindowAt(int fd, uint64_t offset, uint64_t end) const {
 void Survey::NoteTime(CondVar::Clock::duration took, bool answered) {
   const uint64_t window = window_;
   if (!answered || took > kWindowIsSlow) {
-    window_ = std::max(window / 2, std::min(kFirstVerifyWindow, options_.window));
+    window_ = std::max(window / 2, std::min(kLeastVerifyWindow, options_.window));
   } else if (took < kWindowIsQuick) {
     window_ = std::min(window * 2, options_.window);
   }
@@ -409,12 +409,15 @@ Status Survey::CompareContent(const PeerSession& session, VerifyItem& item) {
                               /*live=*/true}));
   const auto ours = DigestBlocks(fd, window.start, window.length(), options_.digests, &stopping_);
   if (!ours && meta::IsUnreadable(ours.error()) && window.length() > options_.digests.block_size) {
+    // Its answer is awaited: halves are not asked for while the replica still reads the whole.
+    (void)answer.Wait();
     SuspectBlockOf(std::move(item));
     return {};
   }
   if (!ours) return tl::unexpected<Error>(ours.error());
   const auto answered = answer.Wait();
-  NoteTime(CondVar::Clock::now() - asked, answered.has_value());
+  // A larger one is a hole.
+  if (window.length() <= window_) NoteTime(CondVar::Clock::now() - asked, answered.has_value());
   ASSIGN_OR_RETURN(const Reply reply, answered);
   if (reply.code == ReplyCode::kNotFound) {
     ForgetName(item.object.id);

@@ -175,8 +175,9 @@ inline constexpr int kMaxJudgements = 40;
 inline constexpr int kTriesBeforeApplied = 4;
 // Content that is compared at a time; and that is judged at a time, while redoes wait.
 inline constexpr uint64_t kVerifyWindow = 32 << 20;
-// It begins with less, and goes back to that if comparing takes long.
+// It begins with less, and takes less still if comparing takes long.
 inline constexpr uint64_t kFirstVerifyWindow = 4 << 20;
+inline constexpr uint64_t kLeastVerifyWindow = 512 << 10;
 inline constexpr std::chrono::milliseconds kWindowIsQuick{1000};
 inline constexpr std::chrono::milliseconds kWindowIsSlow{4000};
 inline constexpr uint64_t kJudgeWindow = 8 << 20;

@@ -66,7 +66,8 @@ Result<bool> Verifier::IsAsApplied(Peer& peer, const Item& item, const Listed& t
   ASSIGN_OR_RETURN(const Found found, peer.AskFor<Found>(std::move(ask)));
   if (found.objects.size() != 1 || found.objects[0].object != item.object.id) return false;
   const Listed& applied = found.objects[0];
-  return applied.changed > *applied_at_first_ &&
+  // kNewestEpoch: a set of no moment changed it, which may not have brought everything.
+  return applied.changed > *applied_at_first_ && applied.changed < kNewestEpoch &&
          applied.attributes.kind == theirs.attributes.kind &&
          AttributeDifference(applied.attributes, theirs.attributes).empty() &&
          XattrDifferences(applied.attributes.xattrs, theirs.attributes.xattrs).empty();
@@ -101,7 +102,10 @@ Status Verifier::JudgeListed(Peer& peer, const Position& position, const Item& i
     again.what = Item::What::kAttributes;
     postponed = pending || links_pending;
     if (postponed) {
-      ASSIGN_OR_RETURN(const bool as_applied, IsAsApplied(peer, item, theirs));
+      bool as_applied = false;
+      if (pending && same_kind) {
+        ASSIGN_OR_RETURN(as_applied, IsAsApplied(peer, item, theirs));
+      }
       if (!as_applied) Postpone(std::move(again));
     } else {
       bool kept = false;

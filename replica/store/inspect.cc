@@ -97,7 +97,7 @@ Result<bool> IsAsItWas(ObjectId object, const meta::Attributes& left, Catalog& c
     }
     return {};
   }();
-  if (!opened && meta::IsUnreadable(opened.error())) return true;
+  if (!opened && MeansDamaged(opened.error())) return true;
   RETURN_IF_ERROR(opened);
   const int fd = directory != nullptr ? directory->get() : file.get();
   if (edits == nullptr) return fd >= 0;

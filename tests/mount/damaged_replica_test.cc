@@ -19,7 +19,8 @@ namespace fs = std::filesystem;
 
 struct DamagedCase {
   const char* name;
-  const char* damaged;  // what is, in the tree
+  const char* damaged;  // what is, in the tree: its inode, or the block of the names in it
+  bool block;
   std::function<void(const std::string& root)> change;
 };
 
@@ -36,7 +37,7 @@ class Invariant10DamagedReplica : public MountTest,
     Write(source_ + "/directory/before", "before");
     Write(source_ + "/directory/file", RandomBytes(300'000, 1));
     Write(source_ + "/directory/zlast", "last");
-    Write(source_ + "/directory/sub/inner", "inner");
+    Write(source_ + "/directory/sub/inner-of-sub", "inner");
     Write(source_ + "/directory/sub/deep/innermost", "innermost");
     Write(source_ + "/other", "other");
     disk_ = std::make_unique<LoopDisk>(scratch_, "store", "ext4", scratch_.Directory("store-disk"));
@@ -54,10 +55,13 @@ class Invariant10DamagedReplica : public MountTest,
   }
   void Damage(const std::string& path) {
     ASSERT_TRUE(one_->Stop());
-    ASSERT_TRUE(disk_->DamageInode("/store/" + std::string(kVolume) + "/tree/" + path));
+    const std::string on_disk = "/store/" + std::string(kVolume) + "/tree/" + path;
+    const bool block = GetParam().block;
+    ASSERT_TRUE(block ? disk_->DamageDirectory(on_disk) : disk_->DamageInode(on_disk));
     ASSERT_TRUE(one_->Start());
     ASSERT_TRUE(mount_.WaitForState("current"));
-    ASSERT_EQ(open((one_->tree() + "/" + path).c_str(), O_PATH | O_CLOEXEC), -1);
+    const std::string refused = one_->tree() + "/" + path + (block ? "/inner-of-sub" : "");
+    ASSERT_EQ(open(refused.c_str(), O_PATH | O_CLOEXEC), -1);
     ASSERT_EQ(errno, EBADMSG);
   }
   void ExpectEverythingElseGoesOn() {
@@ -114,63 +118,80 @@ TEST_P(Invariant10DamagedReplica, HoldsUpNothingElse) {
 void Remove(const std::string& path) { fs::remove_all(path); }
 
 const DamagedCase kCases[] = {
-    {"Written", "directory/file",
+    {"Written", "directory/file", false,
      [](const std::string& root) { WriteAt(root + "/directory/file", 5000, "changed"); }},
-    {"CutShort", "directory/file",
+    {"CutShort", "directory/file", false,
      [](const std::string& root) { fs::resize_file(root + "/directory/file", 10); }},
-    {"Chmodded", "directory/file",
+    {"Chmodded", "directory/file", false,
      [](const std::string& root) {
        fs::permissions(root + "/directory/file", fs::perms::owner_all);
      }},
-    {"Removed", "directory/file",
+    {"Removed", "directory/file", false,
      [](const std::string& root) { Remove(root + "/directory/file"); }},
-    {"Renamed", "directory/file",
+    {"Renamed", "directory/file", false,
      [](const std::string& root) {
        fs::rename(root + "/directory/file", root + "/directory/renamed");
      }},
-    {"Moved", "directory/file",
+    {"Moved", "directory/file", false,
      [](const std::string& root) {
        fs::rename(root + "/directory/file", root + "/elsewhere/moved");
        WriteAt(root + "/elsewhere/moved", 5000, "changed");
      }},
-    {"RenamedOver", "directory/file",
+    {"RenamedOver", "directory/file", false,
      [](const std::string& root) {
        Write(root + "/directory/.file", RandomBytes(2'000'000, 2));
        fs::rename(root + "/directory/.file", root + "/directory/file");
      }},
-    {"Linked", "directory/file",
+    {"Linked", "directory/file", false,
      [](const std::string& root) {
        fs::create_hard_link(root + "/directory/file", root + "/elsewhere/link");
      }},
-    {"AnotherKind", "directory/file",
+    {"AnotherKind", "directory/file", false,
      [](const std::string& root) {
        Remove(root + "/directory/file");
        fs::create_directory(root + "/directory/file");
        Write(root + "/directory/file/within", "within");
      }},
-    {"RemovedWithItsDirectory", "directory/file",
+    {"RemovedWithItsDirectory", "directory/file", false,
      [](const std::string& root) { Remove(root + "/directory"); }},
-    {"ItsDirectoryRenamed", "directory/file",
+    {"ItsDirectoryRenamed", "directory/file", false,
      [](const std::string& root) {
        fs::rename(root + "/directory", root + "/elsewhere/directory");
        WriteAt(root + "/elsewhere/directory/file", 5000, "changed");
      }},
-    {"DirectoryWrittenIn", "directory/sub",
+    {"DirectoryWrittenIn", "directory/sub", false,
      [](const std::string& root) {
-       WriteAt(root + "/directory/sub/inner", 0, "INNER");
+       WriteAt(root + "/directory/sub/inner-of-sub", 0, "INNER");
        Write(root + "/directory/sub/another", "another");
        Remove(root + "/directory/sub/deep/innermost");
      }},
-    {"DirectoryRemoved", "directory/sub",
+    {"DirectoryRemoved", "directory/sub", false,
      [](const std::string& root) { Remove(root + "/directory/sub"); }},
-    {"DirectoryMoved", "directory/sub",
+    {"DirectoryMoved", "directory/sub", false,
      [](const std::string& root) {
        fs::rename(root + "/directory/sub", root + "/elsewhere/sub");
        Write(root + "/elsewhere/sub/another", "another");
      }},
-    {"MovedOutOfTheDirectory", "directory/sub",
+    {"DirectoryOfADamagedBlockWrittenIn", "directory/sub", true,
      [](const std::string& root) {
-       fs::rename(root + "/directory/sub/inner", root + "/elsewhere/inner");
+       WriteAt(root + "/directory/sub/inner-of-sub", 0, "INNER");
+       Write(root + "/directory/sub/another", "another");
+     }},
+    {"DirectoryOfADamagedBlockRemoved", "directory/sub", true,
+     [](const std::string& root) { Remove(root + "/directory/sub"); }},
+    {"DirectoryOfADamagedBlockMoved", "directory/sub", true,
+     [](const std::string& root) {
+       fs::rename(root + "/directory/sub", root + "/elsewhere/sub");
+       Write(root + "/elsewhere/sub/another", "another");
+     }},
+    {"MovedOutOfADirectoryOfADamagedBlock", "directory/sub", true,
+     [](const std::string& root) {
+       fs::rename(root + "/directory/sub/inner-of-sub", root + "/elsewhere/inner");
+       fs::rename(root + "/directory/sub/deep", root + "/elsewhere/deep");
+     }},
+    {"MovedOutOfTheDirectory", "directory/sub", false,
+     [](const std::string& root) {
+       fs::rename(root + "/directory/sub/inner-of-sub", root + "/elsewhere/inner-of-sub");
        fs::rename(root + "/directory/sub/deep", root + "/elsewhere/deep");
      }},
 };

@@ -80,6 +80,16 @@ TEST(Pace, OverAShortOrSlowLinkNoMoreIsUnderWayThanFillsIt) {
   EXPECT_EQ(pace.window(), kUsualWindow);
 }
 
+TEST(Pace, TheNextSessionMayGoALongerWay) {
+  Pace pace;
+  Link near(1e9, std::chrono::microseconds(100));
+  near.Send(pace, seconds(5));
+  pace.BeginSession();
+  Link far(1e9, milliseconds(50));
+  far.Send(pace, seconds(5));
+  EXPECT_EQ(pace.window(), kLargestWindow);
+}
+
 TEST(Pace, OverASlowLinkAnswersComeSteadily) {
   for (const double rate : {16e3, 64e3, 125e3, 1e6}) {
     Pace pace;
