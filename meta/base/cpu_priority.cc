@@ -41,10 +41,10 @@ bool LowCpuPriority::Read(Times& times) {
   return true;
 }
 
-LowCpuPriority::LowCpuPriority() {
+LowCpuPriority::LowCpuPriority(bool may_be_idle) {
   // On Linux both are of the calling thread.
   (void)setpriority(PRIO_PROCESS, 0, kNice);
-  if (Clock::now() < nice_until.load() || !Read(before_)) return;
+  if (!may_be_idle || Clock::now() < nice_until.load() || !Read(before_)) return;
   const sched_param none = {};
   is_idle_ = sched_setscheduler(0, SCHED_IDLE, &none) == 0;
 }

@@ -16,7 +16,8 @@ namespace tandem {
 // effort.
 class LowCpuPriority {
  public:
-  LowCpuPriority();
+  // `may_be_idle`: false if it takes locks that others wait for.
+  explicit LowCpuPriority(bool may_be_idle = true);
   ~LowCpuPriority();
   LowCpuPriority(const LowCpuPriority&) = delete;
   LowCpuPriority& operator=(const LowCpuPriority&) = delete;

@@ -94,7 +94,8 @@ Status Survey::Run(const PeerSession& session, CondVar::Clock::time_point deadli
 
 void Survey::Work(const PeerSession& session) {
   if (options_.idle_io) SetIoPriority(IoPriority::kIdle);
-  const LowCpuPriority low;
+  // Where objects are found by their names, operations share locks with it.
+  const LowCpuPriority low(/*may_be_idle=*/tree_.by_names() == nullptr);
   while (auto item = Next()) {
     const Status status =
         item->what == What::kNames ? CompareNames(session, *item) : CompareContent(session, *item);
