@@ -55,7 +55,7 @@ Status Gatherer::CleanHold() {
   }
   const auto rescue = [this](int fd, const std::string& name) { return RescueIfKnown(fd, name); };
   for (const std::string& name : unknown) {
-    const Status removed = [&]() -> Status {
+    Status removed = [&]() -> Status {
       ASSIGN_OR_RETURN(const bool rescued, RescueIfKnown(hold_fd, name));
       return rescued ? Status() : RemoveAll(hold_fd, hold_fd, name, rescue);
     }();

@@ -1,6 +1,7 @@
 // A replica on whose disk an inode is damaged: the filesystem gives an error for every call that
 // names it. That is this object's matter (DESIGN invariant 10), whatever happens to it at the
 // source.
+#include <fcntl.h>
 #include <gmock/gmock.h>
 
 #include <filesystem>
