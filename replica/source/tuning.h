@@ -109,7 +109,7 @@ inline constexpr size_t kLeastChunkBytes = 16 << 10;
 inline constexpr size_t kLeastWindow = 64 << 10;
 inline constexpr size_t kFirstWindow = 256 << 10;
 inline constexpr size_t kUsualWindow = 1 << 20;
-inline constexpr std::chrono::milliseconds kLongWay{2};
+inline constexpr std::chrono::milliseconds kLongWay{10};
 inline constexpr size_t kLargestWindow = kChunksInFlight * kChunkBytes;
 // Answers are awaited for so long before less is sent at a time, and come so soon before more is.
 // The former is less than status takes to say that nothing is heard.

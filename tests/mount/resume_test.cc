@@ -11,9 +11,9 @@ namespace {
 
 class Resume : public MountTest {
  protected:
-  // What may be sent again each time: what is under way over a short link, and some of it once more
-  // in vain.
-  static constexpr uint64_t kAgain = 3 * kMiB;
+  // What may be sent again each time: the largest window, which a replica whose disk is slow to
+  // answer may get, and some of it once more in vain.
+  static constexpr uint64_t kAgain = 12 * kMiB;
   static constexpr uint64_t kFileBytes = 48 * kMiB;
   static constexpr int kFiles = 4;
   static constexpr uint64_t kAll = kFiles * kFileBytes;
