@@ -32,6 +32,20 @@ AssertionResult Succeeds(const std::vector<std::string>& command) {
   return AssertionFailure() << command[0] << ": " << outcome;
 }
 
+// Returns 0 if the words are not there.
+off_t NumberAfter(const std::string& text, const std::string& words, int base) {
+  const size_t at = text.find(words);
+  return at == std::string::npos ? 0 : strtol(text.c_str() + at + words.size(), nullptr, base);
+}
+
+Outcome Debugfs(const std::string& image, const std::string& request) {
+  return Execute({"debugfs", "-R", request, image});
+}
+
+off_t BlockSizeOf(const std::string& image) {
+  return NumberAfter(Debugfs(image, "show_super_stats -h").out, "Block size:", 10);
+}
+
 }  // namespace
 
 LoopDisk::LoopDisk(const Scratch& scratch, const std::string& name, std::string type,
@@ -96,19 +110,14 @@ AssertionResult LoopDisk::Damage(std::string_view content) {
 AssertionResult LoopDisk::DamageInode(const std::string& path) {
   const AssertionResult unmounted = Unmount();
   if (!unmounted) return unmounted;
-  const auto number_after = [](const std::string& text, const std::string& words, int base) {
-    const size_t at = text.find(words);
-    return at == std::string::npos ? 0L : strtol(text.c_str() + at + words.size(), nullptr, base);
-  };
-  const Outcome super = Execute({"debugfs", "-R", "show_super_stats -h", image_});
-  const Outcome where = Execute({"debugfs", "-R", "imap \"" + path + "\"", image_});
-  const off_t block_size = number_after(super.out, "Block size:", 10);
-  const off_t block = number_after(where.out, "located at block ", 10);
+  const Outcome where = Debugfs(image_, "imap \"" + path + "\"");
+  const off_t block_size = BlockSizeOf(image_);
+  const off_t block = NumberAfter(where.out, "located at block ", 10);
   if (block_size == 0 || block == 0) {
-    return AssertionFailure() << "find inode of " << path << ": " << super << where;
+    return AssertionFailure() << "find inode of " << path << ": " << where;
   }
   constexpr off_t kModifyTime = 0x10;  // in the inode
-  const off_t inode = block * block_size + number_after(where.out, ", offset ", 16);
+  const off_t inode = block * block_size + NumberAfter(where.out, ", offset ", 16);
   if (AssertionResult flipped = FlipByteAt(inode + kModifyTime); !flipped) return flipped;
   return MountImage();
 }
@@ -116,15 +125,13 @@ AssertionResult LoopDisk::DamageInode(const std::string& path) {
 AssertionResult LoopDisk::DamageDirectory(const std::string& path) {
   const AssertionResult unmounted = Unmount();
   if (!unmounted) return unmounted;
-  const Outcome super = Execute({"debugfs", "-R", "show_super_stats -h", image_});
-  const Outcome blocks = Execute({"debugfs", "-R", "blocks \"" + path + "\"", image_});
-  const size_t at = super.out.find("Block size:");
-  const off_t block = strtol(blocks.out.c_str(), nullptr, 10);
-  if (at == std::string::npos || block == 0) {
-    return AssertionFailure() << "find block of " << path << ": " << super << blocks;
+  const Outcome blocks = Debugfs(image_, "blocks \"" + path + "\"");
+  const off_t block_size = BlockSizeOf(image_);
+  const off_t block = NumberAfter(blocks.out, "", 10);
+  if (block_size == 0 || block == 0) {
+    return AssertionFailure() << "find block of " << path << ": " << blocks;
   }
   // In the middle nothing is but what belongs to the checksum.
-  const off_t block_size = strtol(super.out.c_str() + at + strlen("Block size:"), nullptr, 10);
   if (auto flipped = FlipByteAt(block * block_size + block_size / 2); !flipped) return flipped;
   return MountImage();
 }

@@ -83,7 +83,7 @@ Status RecordShortObjects(RedoState& state) {
 
 Status RecordStandingNames(RedoState& state) {
   StandingNames& standing = state.place.catalog.standing();
-  RETURN_IF_ERROR(standing.Clear());
+  if (state.some_stood) RETURN_IF_ERROR(standing.Clear());
   for (const EntryKey& key : state.standing) RETURN_IF_ERROR(standing.Note(key));
   return {};
 }

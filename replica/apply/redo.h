@@ -94,6 +94,7 @@ struct RedoState {
   std::unordered_set<ObjectId> lost;
   // Names that no object has, and that cannot be removed (StandingNames).
   std::unordered_set<EntryKey> standing;
+  bool some_stood = false;  // before this redo
   // Objects that fall short with this cut, and why.
   std::unordered_map<ObjectId, ShortObjects::Row> fallen_short;
 

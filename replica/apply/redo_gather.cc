@@ -19,6 +19,7 @@ Status Gatherer::Run() {
     ASSIGN_OR_RETURN(searched, FindStrangers());
     RETURN_IF_ERROR(VisitPlaces());
   }
+  RETURN_IF_ERROR(FindRenewed());
   RETURN_IF_ERROR(SearchRenewedDirectories());
   RETURN_IF_ERROR(VisitPlaces());
   RETURN_IF_ERROR(KeepUnvisitedStandingNames());
@@ -224,16 +225,21 @@ Result<bool> Gatherer::FindStrangers() {
     directories.pop_front();
     ASSIGN_OR_RETURN(const auto kind, state_.plan.FinalKind(directory));
     if (kind != meta::Kind::kDirectory || !searched_.insert(directory).second) continue;
-    ASSIGN_OR_RETURN(const Tree::Directory fd, OpenIfReadable(directory));
-    if (fd == nullptr) continue;
-    searched = true;
-    auto found = FindStrangersIn(directory, fd->get(), directories);
-    if (!found && MeansDamaged(found.error())) {
-      found = LetAllStand(directory, {}, std::move(found.error()));
-    }
-    RETURN_IF_ERROR(found);
+    ASSIGN_OR_RETURN(const bool is_there, SearchDirectory(directory, directories));
+    searched |= is_there;
   }
   return searched;
+}
+
+Result<bool> Gatherer::SearchDirectory(ObjectId directory, std::deque<ObjectId>& known) {
+  ASSIGN_OR_RETURN(const Tree::Directory fd, OpenIfReadable(directory));
+  if (fd == nullptr) return false;
+  auto found = FindStrangersIn(directory, fd->get(), known);
+  if (!found && MeansDamaged(found.error())) {
+    found = LetAllStand(directory, {}, std::move(found.error()));
+  }
+  RETURN_IF_ERROR(found);
+  return true;
 }
 
 Status Gatherer::FindStrangersIn(ObjectId directory, int directory_fd,
@@ -303,14 +309,8 @@ Status Gatherer::FindShortNames() {
   ShortObjects& short_objects = state_.place.catalog.short_objects();
   ASSIGN_OR_RETURN(const auto rows, short_objects.ListByName());
   for (const ShortObjects::Row& row : rows) RETURN_IF_ERROR(NoteMissingNamesOf(row.object));
-  ASSIGN_OR_RETURN(const bool none_short, short_objects.IsEmpty());
-  for (const auto& [object, planned] : state_.plan.objects()) {
-    if (none_short) break;
-    if (planned.fate != Plan::Fate::kKeep || planned.whole == 0) continue;
-    // It may have got names while it could not be read.
-    ASSIGN_OR_RETURN(const auto row, short_objects.Find(object));
-    if (row) RETURN_IF_ERROR(NoteMissingNamesOf(object));
-  }
+  // They may have got names while they could not be read.
+  for (const ShortObjects::Row& row : renewed_) RETURN_IF_ERROR(NoteMissingNamesOf(row.object));
   for (const ObjectId object : damaged_) {
     // If it has no name left it comes whole, and is made anew.
     ASSIGN_OR_RETURN(const UniqueFd standing, state_.tree.OpenReadable(object));

@@ -35,6 +35,9 @@ class Gatherer {
   Result<bool> FindStrangers();
   void NoteMissingName(EntryKey key, ObjectId child);
   Status FindMissingNamesIn(ObjectId directory, const std::vector<std::string>& names);
+  // Looks for strangers in one directory, and adds to `known` what is right in it. Returns false if
+  // it is not there, or cannot be read.
+  Result<bool> SearchDirectory(ObjectId directory, std::deque<ObjectId>& known);
   Status FindStrangersIn(ObjectId directory, int directory_fd, std::deque<ObjectId>& known);
   Status FindShortNames();
   // Finds the objects of the plan that a scrub has found damaged.
@@ -52,11 +55,12 @@ class Gatherer {
     kUnknown,  // it cannot be read: it may be what the catalog has there
     kAnother,  // it is not what is to be there, and cannot be moved or removed
   };
-  // Leaves what is at the name, and decides whom that concerns.
+  // Leaves what is at the name, and decides what falls short for it.
   Status LetStand(const EntryKey& key, Standing standing, Error error);
   // Whether names can be noted as standing in it.
   Result<bool> MayHaveStandingNames(ObjectId directory);
-  // Searches the directories that were short and come whole now: nobody has looked into them since.
+  // Finds the objects that fell short and come whole now.
+  Status FindRenewed();
   Status SearchRenewedDirectories();
 
   RedoState& state_;
@@ -66,6 +70,7 @@ class Gatherer {
   std::unordered_set<ObjectId> searched_;  // for strangers
   std::vector<ObjectId> damaged_;
   std::vector<EntryKey> standing_;  // of earlier redoes
+  std::vector<ShortObjects::Row> renewed_;
 };
 
 }  // namespace tandem::replica

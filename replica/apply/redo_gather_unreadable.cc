@@ -10,6 +10,7 @@ namespace tandem::replica {
 // Names that an earlier redo could not remove, unless they have an object now.
 Status Gatherer::CollectStandingNames() {
   ASSIGN_OR_RETURN(auto standing, state_.place.catalog.standing().List());
+  state_.some_stood = !standing.empty();
   for (EntryKey& key : standing) {
     ASSIGN_OR_RETURN(const ObjectId wanted, state_.plan.FinalChild(key));
     ASSIGN_OR_RETURN(const bool possible, MayHaveStandingNames(key.parent));
@@ -47,24 +48,25 @@ Result<bool> Gatherer::MayHaveStandingNames(ObjectId directory) {
   return state_.plan.IsAlive(directory);
 }
 
-Status Gatherer::SearchRenewedDirectories() {
+Status Gatherer::FindRenewed() {
   ShortObjects& short_objects = state_.place.catalog.short_objects();
   ASSIGN_OR_RETURN(const bool none_short, short_objects.IsEmpty());
   if (none_short) return {};
   for (const auto& [object, planned] : state_.plan.objects()) {
-    const bool renewed = planned.fate == Plan::Fate::kKeep && planned.whole != 0 &&
-                         planned.kind == meta::Kind::kDirectory;
-    if (!renewed) continue;
-    ASSIGN_OR_RETURN(const auto row, short_objects.Find(object));
-    if (!row || row->by_name) continue;
-    ASSIGN_OR_RETURN(const Tree::Directory fd, OpenIfReadable(object));
-    if (fd == nullptr) continue;
+    if (planned.fate != Plan::Fate::kKeep || planned.whole == 0) continue;
+    ASSIGN_OR_RETURN(auto row, short_objects.Find(object));
+    if (row) renewed_.push_back(std::move(*row));
+  }
+  return {};
+}
+
+// While one could not be read, nobody has looked into it.
+Status Gatherer::SearchRenewedDirectories() {
+  for (const ShortObjects::Row& row : renewed_) {
+    const Plan::Object* planned = state_.plan.Find(row.object);
+    if (row.by_name || planned->kind != meta::Kind::kDirectory) continue;
     std::deque<ObjectId> known;
-    auto found = FindStrangersIn(object, fd->get(), known);
-    if (!found && MeansDamaged(found.error())) {
-      found = LetAllStand(object, {}, std::move(found.error()));
-    }
-    RETURN_IF_ERROR(found);
+    RETURN_IF_ERROR(SearchDirectory(row.object, known));
   }
   return {};
 }

@@ -64,17 +64,20 @@ Result<bool> Sender::ShipShortObjects(const meta::Layer& changes, uint64_t large
   return shipped;
 }
 
-// Returns none if that is not known.
+// Returns those that would have to be sent, and that the replica cannot read; none if it does not
+// say.
 std::unordered_set<ObjectId> Sender::FindUnreadableThere(const std::vector<ShortObject>& objects) {
   std::unordered_set<ObjectId> unreadable;
-  if (objects.empty()) return unreadable;
   Find ask;
-  for (const ShortObject& object : objects) ask.objects.push_back(object.object);
+  for (const ShortObject& object : objects) {
+    if (!object.by_name) ask.objects.push_back(object.object);
+  }
+  if (ask.objects.empty()) return unreadable;
   ask.origin = Origin::kDisk;
-  const auto found = peer_->AskFor<Found>(std::move(ask));
-  if (!found || found->objects.size() != objects.size()) return unreadable;
-  for (size_t i = 0; i < objects.size(); ++i) {
-    if (!found->objects[i].unreadable.empty()) unreadable.insert(objects[i].object);
+  const auto found = peer_->AskFor<Found>(ask);
+  if (!found || found->objects.size() != ask.objects.size()) return unreadable;
+  for (size_t i = 0; i < ask.objects.size(); ++i) {
+    if (!found->objects[i].unreadable.empty()) unreadable.insert(ask.objects[i]);
   }
   return unreadable;
 }
