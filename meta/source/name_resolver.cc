@@ -17,8 +17,6 @@
 namespace tandem::meta {
 namespace {
 
-// A path with more names is a cycle, made of names that were noted at different times.
-constexpr size_t kMaxDepth = size_t{1} << 14;
 // The length up to which names are joined into one path for openat2, with room below PATH_MAX.
 constexpr size_t kLongestPath = 3072;
 
@@ -64,7 +62,7 @@ std::optional<std::vector<std::string>> NameResolver::NamesDownTo(const EntryKey
   ObjectId at = entry.parent;
   while (at != kRootObject) {
     auto above = whereabouts_.NameOf(at);
-    if (!above || names.size() == kMaxDepth) return std::nullopt;
+    if (!above || names.size() == Whereabouts::kMaxDepth) return std::nullopt;
     names.push_back(std::move(above->name));
     at = above->parent;
   }

@@ -11,8 +11,6 @@ constexpr size_t kMaxNewlyNamed = size_t{1} << 17;
 // The maximum number of outdated rows to write again at a time. Further ones stay wrong in the
 // database, and each costs a search after a kill.
 constexpr size_t kMaxOutdated = 4096;
-// A path with more names is a cycle, made of names that were noted at different times.
-constexpr int kMaxDepth = 1 << 14;
 
 }  // namespace
 
@@ -168,7 +166,7 @@ void Whereabouts::NoteFormer(const ObjectId& object, const ObjectId& parent,
 std::vector<Whereabouts::Row> Whereabouts::TakeUnwritten(const ObjectId& object) {
   std::vector<Row> rows;
   ObjectId at = object;
-  for (int level = 0; level < kMaxDepth && at != kRootObject; ++level) {
+  for (size_t level = 0; level < kMaxDepth && at != kRootObject; ++level) {
     Shard& shard = ShardOf(at);
     MutexLock lock(shard.mutex);
     const auto found = shard.objects.find(at);

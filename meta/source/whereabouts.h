@@ -23,6 +23,8 @@ namespace tandem::meta {
 class Whereabouts {
  public:
   static constexpr size_t kMaxObjects = size_t{1} << 18;
+  // A path with more names is a cycle, made of names that were noted at different times.
+  static constexpr size_t kMaxDepth = size_t{1} << 14;
 
   explicit Whereabouts(size_t max_objects = kMaxObjects);
 

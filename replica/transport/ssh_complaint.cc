@@ -76,7 +76,7 @@ std::vector<std::string> LinesOf(std::string_view text) {
   return lines;
 }
 
-const Known* Find(std::string_view line) {
+const Known* FindKnown(std::string_view line) {
   const auto* const found = std::ranges::find_if(
       kKnown, [line](const Known& known) { return line.find(known.words) != line.npos; });
   return found == kKnown.end() ? nullptr : found;
@@ -94,7 +94,7 @@ SshComplaint Make(const SshUrl& url, const std::string& words, bool refused,
 SshComplaint ExplainSsh(const SshUrl& url, std::string_view stderr_text, int exit_code) {
   const std::vector<std::string> lines = LinesOf(stderr_text);
   for (auto line = lines.rbegin(); line != lines.rend(); ++line) {
-    if (const Known* known = Find(*line)) return Make(url, *line, known->refused, known->advice);
+    if (const Known* known = FindKnown(*line)) return Make(url, *line, known->refused, known->advice);
   }
   if (exit_code == kCommandNotFound) {
     return Make(url, lines.empty() ? "no command tandemd" : lines.back(), true, kNoTandemd);

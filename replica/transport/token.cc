@@ -57,14 +57,14 @@ std::optional<std::string> FromBase64(std::string_view text) {
   return bytes;
 }
 
-bool IsPlain(char c) {
+bool IsNameCharacter(char c) {
   return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '.' || c == '-' || c == '_';
 }
 
 // Returns whether this looks like HOST:PORT. Whoever connects checks it closely.
 bool IsAddress(const std::string& text) {
   const bool plain = std::ranges::all_of(
-      text, [](char c) { return IsPlain(c) || c == ':' || c == '[' || c == ']'; });
+      text, [](char c) { return IsNameCharacter(c) || c == ':' || c == '[' || c == ']'; });
   const size_t colon = text.rfind(':');
   return plain && text.size() <= kMaxAddressBytes && colon != std::string::npos && colon > 0 &&
          colon + 1 < text.size();
@@ -95,7 +95,8 @@ Result<Token> FromJson(const Json& json) {
   const auto digest = FromHex(token.authority_digest);
   if (!digest || token.authority_digest.size() != kDigestDigits ||
       token.secret.size() != kInvitationSecretBytes || token.account.empty() ||
-      token.account.size() > kMaxIdentityBytes || !std::ranges::all_of(token.account, IsPlain)) {
+      token.account.size() > kMaxIdentityBytes ||
+      !std::ranges::all_of(token.account, IsNameCharacter)) {
     return NoToken("it is incomplete");
   }
   return token;

@@ -6,14 +6,14 @@
 namespace tandem::replica {
 namespace {
 
-constexpr char kIdentifier[] = "TFQ1";
+constexpr char kRequestIdentifier[] = "TFQ1";
 constexpr size_t kMaxSourceBytes = 8192;
 // The size of a message besides the bytes it carries.
-constexpr size_t kEnvelopeBytes = 512;
+constexpr size_t kRequestEnvelopeBytes = 512;
 
 // ---- Writing -----------------------------------------------------------------------------------
 
-struct BodyWriter {
+struct RequestWriter {
   WireBuilder& builder;
 
   auto operator()(const Hello& hello) const {
@@ -124,7 +124,7 @@ static_assert(std::is_same_v<std::variant_alternative_t<12, RequestBody>, GetSta
 
 size_t SizeHint(const RequestBody& body) {
   const auto* chunk = std::get_if<Chunk>(&body);
-  return kEnvelopeBytes + (chunk != nullptr ? chunk->payload.size() : 0);
+  return kRequestEnvelopeBytes + (chunk != nullptr ? chunk->payload.size() : 0);
 }
 
 // ---- Reading -----------------------------------------------------------------------------------
@@ -330,18 +330,18 @@ Result<RequestBody> ReadBody(WireReader& reader, const wire::Request& request) {
 
 std::string EncodeRequest(const Request& request) {
   WireBuilder builder(SizeHint(request.body));
-  const auto body = std::visit(BodyWriter{builder}, request.body);
+  const auto body = std::visit(RequestWriter{builder}, request.body);
   const auto type = static_cast<wire::RequestBody>(request.body.index() + 1);
   const auto session = ToWire(request.session);
   const auto root =
       wire::CreateRequest(builder, request.session.is_null() ? nullptr : &session, type, body);
-  return Finish(builder, root.Union(), kIdentifier);
+  return Finish(builder, root.Union(), kRequestIdentifier);
 }
 
 Result<Request> DecodeRequest(std::string_view bytes) {
   if (bytes.size() > kMaxMessageBytes) return Malformed("larger than the limit");
   WireReader reader(bytes);
-  ASSIGN_OR_RETURN(const wire::Request* root, reader.Root<wire::Request>(kIdentifier));
+  ASSIGN_OR_RETURN(const wire::Request* root, reader.Root<wire::Request>(kRequestIdentifier));
   Request request;
   request.session = FromWire<SessionId>(root->session());
   ASSIGN_OR_RETURN(request.body, ReadBody(reader, *root));

@@ -6,7 +6,7 @@
 namespace tandem::replica {
 namespace {
 
-constexpr char kIdentifier[] = "TFR1";
+constexpr char kRecordsIdentifier[] = "TFR1";
 
 // ---- Writing -----------------------------------------------------------------------------------
 
@@ -161,13 +161,13 @@ std::string EncodeRecords(const std::vector<Record>& records) {
   offsets.reserve(records.size());
   for (const Record& record : records) offsets.push_back(std::visit(RecordWriter{builder}, record));
   const auto root = wire::CreateRecords(builder, builder.CreateVector(offsets));
-  return Finish(builder, root.Union(), kIdentifier);
+  return Finish(builder, root.Union(), kRecordsIdentifier);
 }
 
 Result<std::vector<Record>> DecodeRecords(std::string_view bytes) {
   if (bytes.size() > kMaxMessageBytes) return Malformed("records larger than the limit");
   WireReader reader(bytes);
-  ASSIGN_OR_RETURN(const wire::Records* root, reader.Root<wire::Records>(kIdentifier));
+  ASSIGN_OR_RETURN(const wire::Records* root, reader.Root<wire::Records>(kRecordsIdentifier));
   if (root->records()->size() > kMaxChunkRecords) return Malformed("too many records in a chunk");
   std::vector<Record> records;
   records.reserve(root->records()->size());

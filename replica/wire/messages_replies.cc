@@ -8,12 +8,12 @@
 namespace tandem::replica {
 namespace {
 
-constexpr char kIdentifier[] = "TFA1";
+constexpr char kReplyIdentifier[] = "TFA1";
 constexpr size_t kMaxTextBytes = 64 << 10;
 // Texts are cut off here, because they go to users and into logs, and a peer may send another one
 // each second.
 constexpr size_t kMostShownBytes = 4096;
-constexpr size_t kEnvelopeBytes = 512;
+constexpr size_t kReplyEnvelopeBytes = 512;
 
 static_assert(static_cast<int>(wire::ReplyCode::MAX) == static_cast<int>(ReplyCode::kUnreadable));
 
@@ -50,7 +50,7 @@ flatbuffers::Offset<WireBytes> WriteRanges(WireBuilder& builder,
   return WriteBytes(builder, packed.bytes());
 }
 
-struct BodyWriter {
+struct ReplyWriter {
   WireBuilder& builder;
 
   flatbuffers::Offset<void> operator()(const std::monostate&) const { return 0; }
@@ -328,8 +328,8 @@ const char* NameOf(ReplyCode code) {
 }
 
 std::string EncodeReply(const Reply& reply) {
-  WireBuilder builder(kEnvelopeBytes);
-  const auto body = std::visit(BodyWriter{builder}, reply.body);
+  WireBuilder builder(kReplyEnvelopeBytes);
+  const auto body = std::visit(ReplyWriter{builder}, reply.body);
   flatbuffers::Offset<WireBytes> message;
   if (!reply.message.empty()) {
     message = WriteBytes(builder, std::string_view(reply.message).substr(0, kMaxTextBytes));
@@ -343,13 +343,13 @@ std::string EncodeReply(const Reply& reply) {
   const auto root =
       wire::CreateReply(builder, static_cast<wire::ReplyCode>(reply.code), message, missing,
                         static_cast<wire::ReplyBody>(reply.body.index()), body);
-  return Finish(builder, root.Union(), kIdentifier);
+  return Finish(builder, root.Union(), kReplyIdentifier);
 }
 
 Result<Reply> DecodeReply(std::string_view bytes) {
   if (bytes.size() > kMaxMessageBytes) return Malformed("larger than the limit");
   WireReader reader(bytes);
-  ASSIGN_OR_RETURN(const wire::Reply* root, reader.Root<wire::Reply>(kIdentifier));
+  ASSIGN_OR_RETURN(const wire::Reply* root, reader.Root<wire::Reply>(kReplyIdentifier));
   Reply reply;
   ASSIGN_OR_RETURN(reply.code, reader.Enum<ReplyCode>(root->code(), "reply code"));
   ASSIGN_OR_RETURN(reply.message, ReadText(reader, root->message()));

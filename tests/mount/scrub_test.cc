@@ -49,6 +49,15 @@ void FlipByte(const std::string& path, uint64_t offset) {
   SetTimes(path, before.st_atim, before.st_mtim);
 }
 
+// Makes of the catalog at `path` what a version without digests (schema 5) left.
+Status ReturnToBeforeDigests(const std::string& path) {
+  ASSIGN_OR_RETURN(Database database, Database::Open(path, Database::Sync::kFull));
+  RETURN_IF_ERROR(
+      database.Execute("DROP TABLE digest; DROP TABLE damaged; DROP TABLE scrubbed;"
+                       "DROP TABLE standing"));
+  return database.SetUserVersion(5);
+}
+
 class Scrub : public MountTest {
  protected:
   void SetUp() override {
@@ -208,13 +217,7 @@ TEST_F(Scrub, WhatIsShownDamagedIsToldUntilItIsMended) {
 
 TEST_F(Scrub, ContentFromBeforeDigestsIsUnknownUntilTheSourceSendsItAgain) {
   ASSERT_TRUE(replica_.Stop());
-  {
-    auto database =
-        Database::Open(replica_.store() + "/" + kVolume + "/replica.db", Database::Sync::kFull);
-    ASSERT_TRUE(database);
-    ASSERT_TRUE(database->Execute("DROP TABLE digest; DROP TABLE damaged; DROP TABLE scrubbed"));
-    ASSERT_TRUE(database->SetUserVersion(5));
-  }
+  ASSERT_TRUE(ReturnToBeforeDigests(replica_.store() + "/" + kVolume + "/replica.db"));
   FlipByte(Tree("/large"), 3 * kBlock);
   ASSERT_TRUE(replica_.Start());
   const Outcome outcome = Run();
@@ -316,12 +319,7 @@ TEST_F(Scrub, AfterADaemonWasKilledInMidRedoGivesNoFalseAlarm) {
 TEST_F(Scrub, WhatIsDamagedAsAWholeAndCannotBeComparedNowIsToldUntilItIsMended) {
   ASSERT_TRUE(replica_.Stop());
   const std::string catalog = replica_.store() + "/" + kVolume + "/replica.db";
-  {
-    auto database = Database::Open(catalog, Database::Sync::kFull);
-    ASSERT_TRUE(database);
-    ASSERT_TRUE(database->Execute("DROP TABLE digest; DROP TABLE damaged; DROP TABLE scrubbed"));
-    ASSERT_TRUE(database->SetUserVersion(5));
-  }
+  ASSERT_TRUE(ReturnToBeforeDigests(catalog));
   const struct stat before = Lstat(Tree("/large"));
   FlipByte(Tree("/large"), 5);
   SetTimes(Tree("/large"), before.st_atim, {});
