@@ -24,12 +24,10 @@
 #include "fs/objects/open_file.h"
 #include "fs/objects/walk_order.h"
 #include "fs/optimizations.h"
-#include "fs/serving/blocking_pool.h"
 #include "fs/serving/delayed_calls.h"
 #include "fs/serving/fuse_api.h"
 #include "fs/serving/request.h"
-#include "fs/serving/slow_request_detector.h"
-#include "fs/serving/tuning.h"
+#include "fs/serving/transport.h"
 #include "fs/serving/writeback_log.h"
 #include "fs/tuning.h"
 #include "fs/writable_files.h"
@@ -47,8 +45,6 @@ class FileSystem {
     bool noatime = false;
     // Bytes of one read request at most; 0: no limit but the kernel's.
     unsigned max_read = 0;
-    // Blocking requests (fs/serving/may_block.h) handled at a time, over io_uring.
-    unsigned max_blocking = kBlockingPerThread;
     Optimizations optimizations;
   };
 
@@ -70,11 +66,9 @@ class FileSystem {
   // Waits until the delayed calls have answered their requests. Called before the session ends,
   // since they need other requests to be served.
   void FinishDelayedCalls();
-  // Waits for the requests that run in the pool, and runs none there any more. Called before a
-  // ring's thread ends: the requests use its memory.
-  void FinishPooledRequests() { blocking_pool_.Close(); }
-  // Whether any request has come over io_uring.
-  bool over_io_uring() const { return over_io_uring_.load(std::memory_order_relaxed); }
+  // How the session's requests come, if Attach was called with it.
+  Transport& transport() { return transport_; }
+  const Transport& transport() const { return transport_; }
   // Returns each file that is open for writing, once. Any thread.
   std::vector<WritableFile> ListWritableFiles();
   WritebackLog& writebacks() { return writebacks_; }
@@ -159,15 +153,10 @@ class FileSystem {
 
   FileSystem(std::unique_ptr<InodeTable> inodes, meta::Capture* capture, Settings settings,
              Backing backing)
-      : inodes_(std::move(inodes)),
-        capture_(capture),
-        settings_(settings),
-        backing_(backing),
-        blocking_pool_(settings.max_blocking) {}
+      : inodes_(std::move(inodes)), capture_(capture), settings_(settings), backing_(backing) {}
 
-  template <auto kHandler, uint32_t kOpcode = 0>
+  template <auto kHandler>
   struct Trampoline;
-  void NoteTransport(const Request& request);
   // If `error` means that there is no room, waits for removed objects to be freed. Returns whether
   // it is worth trying the request again. Sets `failed` at the first failure, and gives up
   // kFreedSpaceTimeout later.
@@ -275,9 +264,7 @@ class FileSystem {
   FlushFile flush_file_;
   // How long the kernel may cache names of directories. Set when the session begins.
   double directory_seconds_ = kUntoldCacheSeconds;
-  std::atomic<bool> over_io_uring_{false};
-  SlowRequestDetector slow_requests_;
-  BlockingPool blocking_pool_;  // last: its threads use all other members
+  Transport transport_;  // last: its threads use all other members
 };
 
 }  // namespace tandem::fs

@@ -4,8 +4,9 @@
 set -euo pipefail
 source "$(dirname "$0")/common.sh"
 
-# tandemfs wants libfuse of this range: 3.17 has tmpfile, 3.18 statx and io_uring, 3.18.3 tells
-# handlers when a write takes setuid bits away. A distribution that has an older one gets it built
+# tandemfs wants libfuse of this range: 3.17 has tmpfile, 3.18 statx, 3.18.3 tells handlers when a
+# write takes setuid bits away. (Its own io_uring is not used: fs/serving/transport.h, which needs
+# fuse_session_custom_io.) A distribution that has an older one gets it built
 # from the source package of one of these newer suites (the first that has it), found through this
 # machine's own apt configuration.
 fuse_at_least=3.18.3
@@ -14,7 +15,7 @@ fuse_suites=(forky sid trixie)
 
 build_packages=(
   build-essential cmake ninja-build pkg-config
-  fuse3 libfuse3-dev libcap-ng-dev libnng-dev librsync-dev libseccomp-dev libsqlite3-dev
+  fuse3 libfuse3-dev libcap-ng-dev libnng-dev librsync-dev libseccomp-dev libsqlite3-dev liburing-dev
   libspdlog-dev libfmt-dev libexpected-dev libcli11-dev libtomlplusplus-dev nlohmann-json3-dev
   flatbuffers-compiler flatbuffers-compiler-dev libflatbuffers-dev
   libzstd-dev libxxhash-dev libb2-dev libssl-dev libgtest-dev libgmock-dev)
@@ -22,8 +23,8 @@ build_packages=(
 # work on the mount, ssh, networks with faults.
 test_packages=(acl attr btrfs-progs e2fsprogs xfsprogs git iproute2 nftables openssh-client
   sqlite3)
-# Needed to build libfuse from its source package; uring and numa for its io_uring transport.
-fuse_packages=(dpkg-dev meson patch liburing-dev libnuma-dev)
+# Needed to build libfuse from its source package.
+fuse_packages=(dpkg-dev meson)
 # PostgreSQL works on the mount in a test. Installing the server must not start one.
 database_packages=(postgresql)
 # Tests start an sshd of their own. Installing the server must not start one.
@@ -225,20 +226,7 @@ fetch_fuse_source() {
   (cd "$fuse_dir/download" && private_apt apt-get source --download-only "fuse3=$version") &&
     dpkg-source --no-check --no-copy -x "$fuse_dir/download/"fuse3_*.dsc "$fuse_dir/source" &&
     echo "${version%-*}" >"$fuse_dir/source-version" &&
-    patch_fuse &&
     rm -rf "$fuse_dir/apt"
-}
-
-# patch_fuse: lets any thread reply to what came over io_uring (the patch says why). Without it, or
-# where a newer source does not take it, such requests are handled one after the other.
-patch_fuse() {
-  local patch=$root/scripts/libfuse-ring-replies.patch
-  rm -f "$fuse_dir/patched"
-  if patch -d "$fuse_dir/source" -p1 --dry-run <"$patch"; then
-    patch -d "$fuse_dir/source" -p1 <"$patch" && touch "$fuse_dir/patched"
-  else
-    echo "the source does not take $patch: going on without it"
-  fi
 }
 
 # build_fuse BUILD-DIR MESON-OPTION...: afresh. No utilities: fusermount3 comes from the package.
@@ -248,7 +236,8 @@ build_fuse() {
   rm -rf "$build"
   meson setup "$build" "$fuse_dir/source" --prefix "$fuse_prefix" --libdir lib --bindir /usr/bin \
     --buildtype release -Ddefault_library=static -Db_staticpic=true -Dpkgconfig.relocatable=true \
-    -Dutils=false -Dtests=false -Duseroot=false "$@" &&
+    -Dutils=false -Dtests=false -Duseroot=false -Denable-io-uring=false \
+    -Denable-custom-io=true "$@" &&
     ninja -C "$build" -j "$jobs"
 }
 
@@ -257,8 +246,8 @@ install_fuse() {
   fetch_fuse_source &&
     build_fuse "$fuse_dir/build" -Dexamples=false &&
     ninja -C "$fuse_dir/build" install &&
-    { [[ ! -e $fuse_dir/patched ]] || touch "$fuse_prefix/replies-from-any-thread"; } &&
-    pkg-config --atleast-version "$fuse_at_least" "$fuse_prefix/lib/pkgconfig/fuse3.pc"
+    pkg-config --atleast-version "$fuse_at_least" "$fuse_prefix/lib/pkgconfig/fuse3.pc" &&
+    touch "$fuse_prefix/has-custom-io"
 }
 
 # need_fuse: a libfuse in the range, or a notice that there is none.
@@ -271,7 +260,8 @@ need_fuse() {
   if [[ $rebuild_fuse == yes ]]; then
     rm -rf "$fuse_dir"
   fi
-  if [[ ! -e $fuse_prefix/lib/pkgconfig/fuse3.pc && ! -e $fuse_dir/failed ]]; then
+  # What an earlier version of this script built lacks custom I/O.
+  if [[ ! -e $fuse_prefix/has-custom-io && ! -e $fuse_dir/failed ]]; then
     need_packages "${fuse_packages[@]}"
     mkdir -p "$fuse_dir"
     if ! step "Building libfuse $fuse_at_least or newer" install_fuse; then

@@ -8,6 +8,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <cstdlib>
 #include <filesystem>
 #include <random>
 
@@ -128,6 +129,10 @@ std::vector<std::string> Mount::CommandOf(const Options& options) {
                                  "--volume", options.volume, "--state", options.state});
   for (const std::string& replica : options.replicas) {
     command.insert(command.end(), {"--replica", replica});
+  }
+  // Which of the two ways requests come; the last -o counts.
+  if (const char* const way = getenv("TANDEM_TEST_IO_URING")) {
+    command.insert(command.end(), {"-o", std::string("io_uring=") + way});
   }
   command.insert(command.end(), options.more.begin(), options.more.end());
   return command;

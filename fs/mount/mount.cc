@@ -42,6 +42,8 @@ Status CheckNotBelow(const MountOptions& options, const std::string& mountpoint)
                                           ": choose one outside, or the source itself");
 }
 
+Transport& TransportOf(void* user_data) { return static_cast<FileSystem*>(user_data)->transport(); }
+
 }  // namespace
 
 Result<std::unique_ptr<FileSystemMount>> FileSystemMount::Create(MountOptions options) {
@@ -50,17 +52,16 @@ Result<std::unique_ptr<FileSystemMount>> FileSystemMount::Create(MountOptions op
   ASSIGN_OR_RETURN(std::string mountpoint, ResolveMountpoint(options.mountpoint));
   RETURN_IF_ERROR(CheckNotBelow(options, mountpoint));
   ASSIGN_OR_RETURN(auto session, SessionOptions::Parse(options.fuse_options, options.fs_name));
-  ASSIGN_OR_RETURN(auto file_system,
-                   FileSystem::Create(options.source_fd, options.capture,
-                                      {.writeback = session.writeback,
-                                       .noatime = session.noatime,
-                                       .max_read = session.max_read,
-                                       .max_blocking = kBlockingPerThread * session.max_threads,
-                                       .optimizations = options.optimizations}));
+  ASSIGN_OR_RETURN(const bool io_uring, OfferIoUring(session.io_uring));
+  ASSIGN_OR_RETURN(auto file_system, FileSystem::Create(options.source_fd, options.capture,
+                                                        {.writeback = session.writeback,
+                                                         .noatime = session.noatime,
+                                                         .max_read = session.max_read,
+                                                         .optimizations = options.optimizations}));
   ASSIGN_OR_RETURN(auto watcher, StopWatcher::Create());
   std::unique_ptr<FileSystemMount> mount(
       new FileSystemMount(std::move(mountpoint), std::move(options), std::move(file_system),
-                          std::move(watcher), session));
+                          std::move(watcher), session, io_uring));
   RETURN_IF_ERROR(mount->MakeSession(session.arguments.get()));
   return mount;
 }
@@ -68,14 +69,14 @@ Result<std::unique_ptr<FileSystemMount>> FileSystemMount::Create(MountOptions op
 FileSystemMount::FileSystemMount(std::string mountpoint, MountOptions options,
                                  std::unique_ptr<FileSystem> file_system,
                                  std::unique_ptr<StopWatcher> watcher,
-                                 const SessionOptions& session)
+                                 const SessionOptions& session, bool io_uring)
     : mountpoint_(std::move(mountpoint)),
       kernel_mount_(std::move(options.kernel_mount)),
       options_(std::move(options)),
       file_system_(std::move(file_system)),
       watcher_(std::move(watcher)),
       max_threads_(session.max_threads),
-      io_uring_(session.io_uring) {}
+      io_uring_(io_uring) {}
 
 FileSystemMount::~FileSystemMount() {
   mount_watcher_.reset();
@@ -109,9 +110,16 @@ Status FileSystemMount::MountSession(const std::string& where) {
   const SessionErrors errors;
   if (fuse_session_mount(session_, where.c_str()) == 0) {
     if (kernel_mount_ != nullptr) (void)kernel_mount_->ReleaseDevice();
+    UseIoUring();
     return {};
   }
   return MakeError(ErrorKind::kSystem, "mount on " + mountpoint_ + " (" + errors.Text() + ")");
+}
+
+void FileSystemMount::UseIoUring() {
+  if (!io_uring_) return;
+  const Status attached = file_system_->transport().Attach<TransportOf>(session_);
+  if (!attached) LogWarning("requests come over /dev/fuse: {}", attached.error().ToString());
 }
 
 Status FileSystemMount::Attach() {
@@ -145,7 +153,6 @@ Status FileSystemMount::Run() {
   RETURN_IF_ERROR(watcher_->Start([this] { Shutdown(); }));
   const int result = Serve();
   mount_watcher_.reset();
-  file_system_->FinishPooledRequests();
   file_system_->FinishDelayedCalls();
   // Also ends Shutdown if that still waits for the filesystem, which is no longer served.
   RETURN_IF_ERROR(Unmount());
@@ -176,21 +183,12 @@ Status FileSystemMount::Unmount() {
 }
 
 int FileSystemMount::Serve() {
-  if (!io_uring_) return threads_->Run();
-#if FUSE_VERSION >= FUSE_MAKE_VERSION(3, 18)
-  // libfuse's loop also stops the threads of its rings.
-  fuse_loop_config* const config = fuse_loop_cfg_create();
-  if (config == nullptr) return -ENOMEM;
-  fuse_loop_cfg_set_max_threads(config, max_threads_);
-  const int result = fuse_session_loop_mt(session_, config);
-  fuse_loop_cfg_destroy(config);
+  const int result = threads_->Run();
+  file_system_->transport().Stop();
   return result;
-#else
-  return -ENOSYS;
-#endif
 }
 
-bool FileSystemMount::OverIoUring() const { return file_system_->over_io_uring(); }
+bool FileSystemMount::OverIoUring() const { return file_system_->transport().over_io_uring(); }
 
 void FileSystemMount::Stop() { watcher_->Request(); }
 
@@ -218,7 +216,7 @@ void FileSystemMount::Shutdown() {
   }
   FAULT_POINT("source.stop.detached");
   fuse_session_exit(session_);
-  if (!io_uring_) threads_->Interrupt();
+  threads_->Interrupt();
 }
 
 // Flushes all files that are open for writing, repeatedly, until a pass causes no writeback.

@@ -91,8 +91,7 @@ class FileSystemMount {
   // it.
   void Stop();
 
-  // Returns whether requests come over io_uring. That takes libfuse 3.18 and a kernel that allows
-  // it (module parameter fuse.enable_uring).
+  // Returns whether requests come over io_uring (fs/serving/transport.h).
   bool OverIoUring() const;
 
   // MountOptions::mountpoint, resolved.
@@ -104,9 +103,10 @@ class FileSystemMount {
  private:
   FileSystemMount(std::string mountpoint, MountOptions options,
                   std::unique_ptr<FileSystem> file_system, std::unique_ptr<StopWatcher> watcher,
-                  const SessionOptions& session);
+                  const SessionOptions& session, bool io_uring);
   Status MakeSession(fuse_args* arguments);
   Status MountSession(const std::string& where);
+  void UseIoUring();
   int Serve();
   // Runs in the watcher's thread, while the others still serve.
   void Shutdown();

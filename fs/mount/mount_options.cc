@@ -1,12 +1,9 @@
 #include "fs/mount/mount_options.h"
 
-#include <sys/sysinfo.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdlib>
-#include <fstream>
 #include <string_view>
 
 namespace tandem::fs {
@@ -17,7 +14,7 @@ struct Parsed {
   int noatime;
   unsigned max_threads;
   unsigned max_read;
-  int io_uring;
+  char* io_uring;
 };
 
 const fuse_opt kOptions[] = {
@@ -27,8 +24,7 @@ const fuse_opt kOptions[] = {
     {"max_threads=%u", offsetof(Parsed, max_threads), 0},
     {"max_read=%u", offsetof(Parsed, max_read), 0},
     FUSE_OPT_KEY("max_read=", FUSE_OPT_KEY_KEEP),  // the kernel's, too
-    {"io_uring", offsetof(Parsed, io_uring), 1},
-    {"no_io_uring", offsetof(Parsed, io_uring), 0},
+    {"io_uring=%s", offsetof(Parsed, io_uring), 0},
     FUSE_OPT_KEY("defaults", FUSE_OPT_KEY_DISCARD),
     FUSE_OPT_KEY("auto", FUSE_OPT_KEY_DISCARD),
     FUSE_OPT_KEY("noauto", FUSE_OPT_KEY_DISCARD),
@@ -55,20 +51,13 @@ int ProcessOther(void* /*data*/, const char* argument, int key, fuse_args* /*arg
   return key == FUSE_OPT_KEY_OPT && for_mount ? kDrop : kKeep;
 }
 
-bool KernelOffersIoUring() {
-  std::ifstream parameter("/sys/module/fuse/parameters/enable_uring");
-  char value = 'N';
-  parameter >> value;
-  return value == 'Y';
+Result<IoUring> IoUringFrom(const std::string& value) {
+  if (value == "auto") return IoUring::kAuto;
+  if (value == "on") return IoUring::kOn;
+  if (value == "off") return IoUring::kOff;
+  return MakeError(ErrorKind::kUsage,
+                   "mount option io_uring=" + value + ": it can be auto, on or off");
 }
-
-#if FUSE_VERSION >= FUSE_MAKE_VERSION(3, 18)
-// Returns the number of entries of each ring; there is one ring a processor. A request that waits
-// for the disk occupies an entry.
-unsigned RingEntries() {
-  return std::max(kMinRingEntries, kRingEntries / static_cast<unsigned>(get_nprocs_conf()));
-}
-#endif
 
 // Adds the options that every mount has. default_permissions: the kernel checks the caller's
 // permissions by mode and ACL. This process runs as root and would not.
@@ -77,10 +66,6 @@ bool AddDefaults(fuse_args* arguments, const std::string& fs_name) {
   bool added = fuse_opt_add_opt_escaped(&list, ("fsname=" + fs_name).c_str()) == 0 &&
                fuse_opt_add_opt(&list, "subtype=tandemfs,default_permissions") == 0;
   if (added && geteuid() == 0) added = fuse_opt_add_opt(&list, "allow_other") == 0;
-#if FUSE_VERSION >= FUSE_MAKE_VERSION(3, 18)
-  const std::string entries = "io_uring_q_depth=" + std::to_string(RingEntries());
-  added = added && fuse_opt_add_opt(&list, entries.c_str()) == 0;
-#endif
   added = added && fuse_opt_add_arg(arguments, "tandemfs") == 0 &&
           fuse_opt_add_arg(arguments, "-o") == 0 && fuse_opt_add_arg(arguments, list) == 0;
   std::free(list);
@@ -98,8 +83,11 @@ Result<SessionOptions> SessionOptions::Parse(const std::string& comma_list,
                               fuse_opt_add_arg(arguments, comma_list.c_str()) != 0)) {
     return ErrnoError(ENOMEM, "mount options");
   }
-  Parsed parsed = {0, 0, kDefaultThreads, 0, KernelOffersIoUring() ? 1 : 0};
-  if (fuse_opt_parse(arguments, &parsed, kOptions, ProcessOther) != 0) {
+  Parsed parsed = {0, 0, kDefaultThreads, 0, nullptr};
+  const int error = fuse_opt_parse(arguments, &parsed, kOptions, ProcessOther);
+  const std::string io_uring = parsed.io_uring == nullptr ? "auto" : parsed.io_uring;
+  std::free(parsed.io_uring);
+  if (error != 0) {
     return MakeError(ErrorKind::kUsage,
                      "parse mount options -o " + comma_list + " (see tandemfs --help)");
   }
@@ -112,12 +100,7 @@ Result<SessionOptions> SessionOptions::Parse(const std::string& comma_list,
   options.max_threads = parsed.max_threads;
   options.max_read = parsed.max_read;
   options.noatime = parsed.noatime != 0;
-#if FUSE_VERSION >= FUSE_MAKE_VERSION(3, 18)
-  options.io_uring = parsed.io_uring != 0;
-  if (options.io_uring && fuse_opt_add_arg(arguments, "-oio_uring") != 0) {
-    return ErrnoError(ENOMEM, "mount options");
-  }
-#endif
+  ASSIGN_OR_RETURN(options.io_uring, IoUringFrom(io_uring));
   return options;
 }
 

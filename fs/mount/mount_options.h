@@ -1,8 +1,9 @@
-// The options that -o accepts beside libfuse's own (fsname, ro, dev, suid, io_uring, ...):
+// The options that -o accepts beside libfuse's own (fsname, ro, dev, suid, ...):
 //   writeback        the kernel caches writes
 //   noatime          reads through the mount update no access times, beneath it either
 //   max_threads=N    threads that serve requests; blocking requests may use 8 * N more
 //   max_read=N       bytes of one read request at most
+//   io_uring=auto|on|off   whether requests come over io_uring (io_uring.h)
 // Options for mount(8) and the boot (defaults, noauto, nofail, _netdev, user, x-..., the rest of
 // the atime family) are accepted and ignored. allow_other is the default for root.
 #pragma once
@@ -10,6 +11,7 @@
 #include <string>
 #include <utility>
 
+#include "fs/mount/io_uring.h"
 #include "fs/mount/tuning.h"
 #include "fs/serving/fuse_api.h"
 #include "meta/base/result.h"
@@ -35,8 +37,7 @@ struct SessionOptions {
   bool noatime = false;
   unsigned max_threads = kDefaultThreads;
   unsigned max_read = 0;  // 0: no limit but the kernel's
-  // Use io_uring: if the kernel offers it, unless -o no_io_uring is given.
-  bool io_uring = false;
+  IoUring io_uring = IoUring::kAuto;
   // For fuse_session_new.
   FuseArguments arguments;
 

@@ -10,10 +10,6 @@ namespace tandem::fs {
 inline constexpr unsigned kDefaultThreads = 16;
 // max_threads at least: with one, a request that waits for a commit would hold up all others.
 inline constexpr unsigned kMinThreads = 2;
-// Entries of all io_uring queues together, each with a buffer of up to kMaxWrite bytes.
-inline constexpr unsigned kRingEntries = 128;
-// Entries of one queue (one a processor) at least: requests that wait for a disk keep theirs.
-inline constexpr unsigned kMinRingEntries = 8;
 
 // How long an end waits, unless --stop-timeout says otherwise, for the kernel's cached writes.
 inline constexpr std::chrono::seconds kDefaultStopTimeout{30};

@@ -1,6 +1,11 @@
 #include "fs/serving/request.h"
 
+#include <unistd.h>
+
 #include <cassert>
+#include <cerrno>
+
+#include "fs/serving/ring_threads.h"
 
 #if defined(__has_feature)
 #if __has_feature(thread_sanitizer)
@@ -87,7 +92,18 @@ void Request::ReplyStatx(struct statx& attributes, double valid_seconds) {
 void Request::ReplyLink(const char* target) { fuse_reply_readlink(Answer(), target); }
 
 void Request::ReplyData(fuse_bufvec& data) {
-  fuse_reply_data(Answer(), &data, static_cast<fuse_buf_copy_flags>(0));
+  const fuse_buf& from = data.buf[0];
+  const std::span<char> space = RingThreads::ReplySpace();
+  if (space.size() < from.size || space.empty()) {
+    fuse_reply_data(Answer(), &data, static_cast<fuse_buf_copy_flags>(0));
+    return;
+  }
+  const ssize_t read = pread(from.fd, space.data(), from.size, from.pos);
+  if (read < 0) {
+    fuse_reply_err(Answer(), errno);
+  } else {
+    fuse_reply_buf(Answer(), space.data(), static_cast<size_t>(read));
+  }
 }
 
 void Request::ReplyWritten(size_t count) { fuse_reply_write(Answer(), count); }

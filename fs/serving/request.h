@@ -53,6 +53,7 @@ class Request {
   void ReplyStatx(struct statx& attributes, double valid_seconds);
 #endif
   void ReplyLink(const char* target);
+  // `data` is one range of a file, by descriptor.
   void ReplyData(fuse_bufvec& data);
   void ReplyWritten(size_t count);
   void ReplyOffset(off_t offset);

@@ -12,19 +12,11 @@
 #include <thread>
 
 #include "fs/serving/tuning.h"
+#include "fs/serving/wake_signal.h"
 #include "meta/base/unique_fd.h"
 
 namespace tandem::fs {
 namespace {
-
-// Interrupts a read(2) and does nothing else.
-int WakeSignal() { return SIGRTMIN; }
-
-void InstallWakeSignal() {
-  struct sigaction action = {};
-  action.sa_handler = [](int) {};  // without SA_RESTART
-  sigaction(WakeSignal(), &action, nullptr);
-}
 
 // Errors of a read that end neither the session nor this thread.
 bool IsTransient(int received) {

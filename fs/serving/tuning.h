@@ -44,15 +44,17 @@ inline constexpr size_t kMaxCopiedRequest = 64 << 10;
 // Bytes that a queued request costs beside its own: list node and allocator.
 inline constexpr size_t kQueuedOverhead = 512;
 
-// ---- Requests over io_uring: blocking_pool.h, slow_request_detector.h --------------------------
+// ---- Requests over io_uring: ring_threads.h ----------------------------------------------------
 
-// How long a thread of the pool waits for another job before it ends.
-inline constexpr std::chrono::seconds kPoolThreadLinger{10};
-// A request that takes longer has waited for the disk; none that computes does.
-inline constexpr std::chrono::milliseconds kSlowRequest{10};
-// How long after a slow request the next ones are taken to be slow, too.
-inline constexpr std::chrono::seconds kSlowRequestMemory{10};
-// Threads that the detector tells apart; more of them share a slot.
-inline constexpr size_t kDetectorSlots = 64;
+// Entries of all processors together. Each has a thread, and memory of up to the largest request:
+// so many requests can wait for a disk.
+inline constexpr size_t kRingEntries = 256;
+// Entries of a processor at least.
+inline constexpr size_t kLeastRingEntries = 8;
+// Bytes of an entry's memory that are kept when nothing has come for kRingMemoryLinger.
+inline constexpr size_t kRingMemoryKept = 64 << 10;
+inline constexpr std::chrono::seconds kRingMemoryLinger{10};
+// How often a thread whose request another answers looks whether it is to end.
+inline constexpr std::chrono::milliseconds kRingAnswerLook{100};
 
 }  // namespace tandem::fs

@@ -1,14 +1,11 @@
-// Requests over io_uring, where the kernel can: turned on for the test, and off again.
+// Requests over io_uring, which a mount turns on where the kernel can. Off again after each test.
 #include <signal.h>
 #include <unistd.h>
 
 #include <fstream>
 
-#include "fs/serving/fuse_api.h"
 #include "tests/files.h"
 #include "tests/mount_fixture.h"
-
-#if FUSE_VERSION >= FUSE_MAKE_VERSION(3, 18)
 
 namespace tandem::test {
 namespace {
@@ -32,7 +29,7 @@ class IoUring : public MountTest {
     MountTest::SetUp();
     if (IsSkipped()) return;
     before_ = Parameter();
-    if (!SetParameter("Y")) GTEST_SKIP() << "this kernel has no FUSE over io_uring";
+    if (!SetParameter("N")) GTEST_SKIP() << "this kernel has no FUSE over io_uring";
   }
   void TearDown() override {
     if (!before_.empty()) SetParameter(before_);
@@ -95,7 +92,6 @@ TEST_F(IoUring, KilledInTheMiddleNothingIsLost) {
   EXPECT_TRUE(Converges());
 }
 
-// libfuse cancels the threads of its rings then.
 TEST_F(IoUring, EndedInTheMiddleNothingIsLost) {
   ASSERT_TRUE(StartBoth());
   for (int i = 0; i < Times(5, 50); ++i) {
@@ -111,13 +107,43 @@ TEST_F(IoUring, EndedInTheMiddleNothingIsLost) {
 }
 
 TEST_F(IoUring, IsLeftAloneWhereAskedTo) {
-  mount_.options().more = {"-o", "no_io_uring"};
+  mount_.options().more = {"-o", "io_uring=off"};
   ASSERT_TRUE(StartBoth());
   Write(mount_.path() + "/file", "text");
   EXPECT_FALSE(InUse());
+  EXPECT_EQ(Parameter(), "N");
+}
+
+TEST_F(IoUring, IsTurnedOnWhereItIsOff) {
+  ASSERT_TRUE(StartBoth());
+  Write(mount_.path() + "/file", "text");
+  EXPECT_TRUE(InUse()) << mount_.Tandem("status");
+  EXPECT_EQ(Parameter(), "Y");
+  EXPECT_NE(mount_.process().err().find("turned on"), std::string::npos);
+}
+
+TEST_F(IoUring, WhereItCannotBeTurnedOnToAskForItIsRefused) {
+  mount_.options().under = {"unshare",
+                            "--mount",
+                            "--propagation",
+                            "private",
+                            "sh",
+                            "-c",
+                            "mount -o remount,bind,ro /sys && exec \"$@\"",
+                            "sh"};
+  mount_.options().more = {"-o", "io_uring=on"};
+  const Outcome refused = Execute(mount_.Command());
+  EXPECT_EQ(refused.code, 2) << refused;
+  EXPECT_NE(refused.err.find("io_uring=on: this kernel does not offer"), std::string::npos)
+      << refused;
+}
+
+TEST_F(IoUring, AnUnknownValueEndsTheStart) {
+  mount_.options().more = {"-o", "io_uring=perhaps"};
+  const Outcome outcome = Execute(mount_.Command());
+  EXPECT_EQ(outcome.code, 2) << outcome;
+  EXPECT_NE(outcome.err.find("auto, on or off"), std::string::npos) << outcome;
 }
 
 }  // namespace
 }  // namespace tandem::test
-
-#endif

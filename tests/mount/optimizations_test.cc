@@ -59,7 +59,7 @@ class Optimizations : public MountTest {
 TEST_F(Optimizations, WithoutAnyATreeIsServedAsWithThem) {
   // Requests that come over io_uring ask no reader policy.
   mount_.options().more = {"--disable", "walk-order,known-names,reader-policy", "-o",
-                           "no_io_uring"};
+                           "io_uring=off"};
   ASSERT_TRUE(StartBoth());
   WorkOnATree();
   EXPECT_TRUE(Converges());

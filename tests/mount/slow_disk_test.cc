@@ -143,7 +143,7 @@ TEST_F(SlowDisk, OthersAreAnsweredWhileManyWritersWait) {
 
 // More requests wait than threads may: the rest is put off.
 TEST_F(SlowDisk, OthersAreAnsweredWhileMoreWritersWaitThanThereAreThreadsFor) {
-  mount_.options().more = {"-o", "max_threads=2,no_io_uring"};
+  mount_.options().more = {"-o", "max_threads=2,io_uring=off"};
   ASSERT_NO_FATAL_FAILURE(FreezeUnderWriters());
   ExpectOthersAreAnswered();
   Thaw();
