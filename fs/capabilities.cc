@@ -14,7 +14,7 @@
 //   SPLICE_READ         A pipe (at most 1 MiB) cannot hold our largest request: libfuse would
 //   create,
 //                       try and drop one for every request. (Replies are spliced: SPLICE_WRITE.)
-//   OVER_IO_URING       libfuse sets it itself for -o io_uring.
+//   OVER_IO_URING       libfuse would start rings of its own: serving/transport.h agrees on it.
 //   SETXATTR_EXT, SECURITY_CTX, ALLOW_IDMAP  Not handled.
 #include "fs/caller/privileges.h"
 #include "fs/file_system.h"

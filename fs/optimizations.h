@@ -12,6 +12,8 @@ struct Optimizations {
   bool known_names = true;
   // fs/serving/reader_policy.h. Off: two threads wait for requests at all times.
   bool reader_policy = true;
+  // fs/serving/reader_spin.h. Off: a thread that waits for a request sleeps at once.
+  bool reader_spin = true;
 };
 
 }  // namespace tandem::fs

@@ -28,7 +28,8 @@ constexpr char kDescription[] =
 constexpr char kFooter[] =
     "The same options can be given after -o, for mount(8) and fstab:\n"
     "  volume=NAME, state=DIR, replica=[NAME=]URL, interval=MS, stop_timeout=SECONDS, no_capture\n"
-    "and FUSE's own options: ro, dev, suid, noatime, allow_other, writeback, max_threads=N, ...\n"
+    "and FUSE's own options: ro, dev, suid, noatime, allow_other, writeback, max_threads=N,\n"
+    "io_uring=auto|on|off, ...\n"
     "\n"
     "tandemfs returns when the mount is usable. It ends on fusermount3 -u MOUNTPOINT, umount, or "
     "SIGTERM.\n"
@@ -144,20 +145,21 @@ namespace {
 
 // --disable WORD,...: switches optimizations off, for comparison (fs/optimizations.h). Hidden: it
 // makes a mount slower and nothing else. Each word names a header: walk-order and known-names stand
-// in fs/objects, reader-policy in fs/serving.
+// in fs/objects, reader-policy and reader-spin in fs/serving.
 Status DisableOptimizations(const std::vector<std::string>& words,
                             fs::Optimizations& optimizations) {
   const std::map<std::string, bool*> known = {
       {"known-names", &optimizations.known_names},
       {"reader-policy", &optimizations.reader_policy},
+      {"reader-spin", &optimizations.reader_spin},
       {"walk-order", &optimizations.walk_order},
   };
   for (const std::string& word : words) {
     const auto found = known.find(word);
     if (found == known.end()) {
       return MakeError(ErrorKind::kUsage, "--disable " + word +
-                                              ": no such optimization (known-names, reader-policy "
-                                              "and walk-order can be disabled)");
+                                              ": no such optimization (known-names, reader-policy, "
+                                              "reader-spin and walk-order can be disabled)");
     }
     *found->second = false;
   }

@@ -141,8 +141,10 @@ Status FileSystemMount::Attach() {
     MutexLock lock(mutex_);
     device_ = kernel_mount_->device();
   }
-  threads_ = std::make_unique<ServingThreads>(session_, max_threads_,
-                                              options_.optimizations.reader_policy);
+  // Only forgets come over /dev/fuse where the others come over io_uring.
+  const bool spins = options_.optimizations.reader_spin && !io_uring_;
+  threads_ = std::make_unique<ServingThreads>(
+      session_, ServingThreads::Options{max_threads_, options_.optimizations.reader_policy, spins});
   ASSIGN_OR_RETURN(mount_watcher_,
                    MountWatcher::Start(options_.source_mount, options_.source,
                                        [fs = file_system_.get()] { fs->OnMountsChanged(); }));

@@ -15,6 +15,8 @@ struct Parsed {
   unsigned max_threads;
   unsigned max_read;
   char* io_uring;
+  int io_uring_on;  // as an older version had it
+  int io_uring_off;
 };
 
 const fuse_opt kOptions[] = {
@@ -25,6 +27,8 @@ const fuse_opt kOptions[] = {
     {"max_read=%u", offsetof(Parsed, max_read), 0},
     FUSE_OPT_KEY("max_read=", FUSE_OPT_KEY_KEEP),  // the kernel's, too
     {"io_uring=%s", offsetof(Parsed, io_uring), 0},
+    {"io_uring", offsetof(Parsed, io_uring_on), 1},
+    {"no_io_uring", offsetof(Parsed, io_uring_off), 1},
     FUSE_OPT_KEY("defaults", FUSE_OPT_KEY_DISCARD),
     FUSE_OPT_KEY("auto", FUSE_OPT_KEY_DISCARD),
     FUSE_OPT_KEY("noauto", FUSE_OPT_KEY_DISCARD),
@@ -83,9 +87,12 @@ Result<SessionOptions> SessionOptions::Parse(const std::string& comma_list,
                               fuse_opt_add_arg(arguments, comma_list.c_str()) != 0)) {
     return ErrnoError(ENOMEM, "mount options");
   }
-  Parsed parsed = {0, 0, kDefaultThreads, 0, nullptr};
+  Parsed parsed = {};
+  parsed.max_threads = kDefaultThreads;
   const int error = fuse_opt_parse(arguments, &parsed, kOptions, ProcessOther);
-  const std::string io_uring = parsed.io_uring == nullptr ? "auto" : parsed.io_uring;
+  std::string io_uring = parsed.io_uring_on != 0 ? "on" : "auto";
+  if (parsed.io_uring_off != 0) io_uring = "off";
+  if (parsed.io_uring != nullptr) io_uring = parsed.io_uring;
   std::free(parsed.io_uring);
   if (error != 0) {
     return MakeError(ErrorKind::kUsage,

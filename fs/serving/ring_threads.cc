@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -14,6 +15,7 @@
 #include <csignal>
 #include <cstring>
 #include <fstream>
+#include <set>
 #include <string>
 #include <thread>
 #include <utility>
@@ -32,11 +34,12 @@ using uring_abi::RingHeader;
 
 constexpr size_t kPage = 4096;
 
-// Returns how many processors the kernel has queues for: those that there may ever be.
-size_t PossibleProcessors() {
+// Returns how many processors there are ("present"), or may ever be ("possible"): the kernel has
+// queues for the latter.
+size_t CountProcessors(const std::string& which) {
   // "0-3", or "0": the last number is the highest.
   std::string list;
-  std::ifstream("/sys/devices/system/cpu/possible") >> list;
+  std::ifstream("/sys/devices/system/cpu/" + which) >> list;
   const size_t last = list.find_last_of("-,");
   const std::string number = last == std::string::npos ? list : list.substr(last + 1);
   const unsigned long highest = std::strtoul(number.c_str(), nullptr, 10);
@@ -66,6 +69,8 @@ class RingThreads::Entry {
   // The thread's work.
   void Serve();
 
+  uint16_t processor() const { return processor_; }
+  bool is_open() const { return is_open_; }
   uint64_t unique() const { return unique_.load(std::memory_order_acquire); }
   std::span<char> payload() { return {payload_, threads_.options_.payload_bytes}; }
   // Called by the thread that handles the request.
@@ -82,6 +87,8 @@ class RingThreads::Entry {
   Status OpenRing();
   void Bind() const;
   void Prepare(uint32_t operation);
+  int Enter(unsigned least, const __kernel_timespec* timeout);
+  void ReleaseMemory();
   // Sends what is prepared and waits. Returns the result of a completion, or -EINTR.
   int Wait();
   void Handle();
@@ -93,6 +100,7 @@ class RingThreads::Entry {
   const uint16_t processor_;
   pthread_t thread_ = {};
   bool started_ = false;
+  bool is_open_ = false;  // set before AwaitRegistration
   void* memory_ = MAP_FAILED;
   RingHeader* header_ = nullptr;
   char* payload_ = nullptr;
@@ -136,11 +144,16 @@ bool RingThreads::Answer(uint64_t unique, const iovec* reply, int count) {
 }
 
 RingThreads::RingThreads(const Options& options) : options_(options) {
-  const size_t processors = PossibleProcessors();
+  const size_t possible = CountProcessors("possible");
+  const size_t present = std::min(possible, CountProcessors("present"));
+  // Each takes a descriptor.
+  rlimit descriptors = {};
+  getrlimit(RLIMIT_NOFILE, &descriptors);
+  const size_t most = std::max<size_t>(descriptors.rlim_cur / kRingDescriptorShare, possible);
   // Every processor has one entry before any has two: a lack of memory leaves each with some.
-  for (size_t i = 0; i < std::max(kRingEntries / processors, kLeastRingEntries); ++i) {
-    for (size_t processor = 0; processor < processors; ++processor) {
-      entries_.push_back(std::make_unique<Entry>(*this, processor));
+  for (size_t i = 0; i < std::max(kRingEntries / present, kLeastRingEntries); ++i) {
+    for (size_t processor = 0; processor < (i == 0 ? possible : present); ++processor) {
+      if (entries_.size() < most) entries_.push_back(std::make_unique<Entry>(*this, processor));
     }
   }
 }
@@ -148,12 +161,45 @@ RingThreads::RingThreads(const Options& options) : options_(options) {
 RingThreads::~RingThreads() { Stop(); }
 
 Status RingThreads::Start() {
-  for (const auto& entry : entries_) RETURN_IF_ERROR(entry->Start());
-  return {};
+  size_t started = 0;
+  Status status;
+  for (; started < entries_.size() && status; started += status ? 1 : 0) {
+    status = entries_[started]->Start();
+  }
+  MutexLock lock(mutex_);
+  while (waiting_ + failed_ < started) changed_.Wait(mutex_);
+  if (status) status = failure_;
+  std::set<uint16_t> processors;
+  std::set<uint16_t> served;
+  for (const auto& entry : entries_) {
+    processors.insert(entry->processor());
+    if (entry->is_open()) served.insert(entry->processor());
+  }
+  return served == processors ? Status() : status;
+}
+
+bool RingThreads::AwaitRegistration(Status opened) {
+  MutexLock lock(mutex_);
+  const bool is_open = opened.has_value();
+  if (!is_open && failure_) failure_ = std::move(opened);
+  ++(is_open ? waiting_ : failed_);
+  changed_.NotifyAll();
+  while (is_open && !registering_ && !stopping_) changed_.Wait(mutex_);
+  return is_open && !stopping_;
+}
+
+void RingThreads::Register() {
+  MutexLock lock(mutex_);
+  registering_ = true;
+  changed_.NotifyAll();
 }
 
 void RingThreads::Stop() {
-  stopping_ = true;
+  {
+    MutexLock lock(mutex_);
+    stopping_ = true;
+    changed_.NotifyAll();
+  }
   // Repeated: a thread that was about to wait when the signal came would wait for ever.
   while (serving_ > 0) {
     for (const auto& entry : entries_) entry->Signal();
@@ -225,30 +271,50 @@ void RingThreads::Entry::Prepare(uint32_t operation) {
   std::memcpy(sqe->cmd, &command, sizeof command);
 }
 
-int RingThreads::Entry::Wait() {
-  io_uring_cqe* cqe = nullptr;
-  if (!holds_memory_) {
-    (void)io_uring_submit_and_wait(&ring_, 1);
-  } else {
-    __kernel_timespec linger = {.tv_sec = kRingMemoryLinger.count(), .tv_nsec = 0};
-    const int done = io_uring_submit_and_wait_timeout(&ring_, &cqe, 1, &linger, nullptr);
-    if (done == -ETIME) {
-      madvise(payload_ + kRingMemoryKept, threads_.options_.payload_bytes - kRingMemoryKept,
-              MADV_DONTNEED);
-      holds_memory_ = false;
-    }
+// io_uring_submit_and_wait, but so that the kernel does not count the wait as one for a disk: a
+// machine with a mount that idles would look as if its disks were busy all the time.
+int RingThreads::Entry::Enter(unsigned least, const __kernel_timespec* timeout) {
+  io_uring_sq& queue = ring_.sq;
+  unsigned tail = *queue.ktail;
+  for (; queue.sqe_head != queue.sqe_tail; ++queue.sqe_head, ++tail) {
+    queue.array[tail & *queue.kring_mask] = queue.sqe_head & *queue.kring_mask;
   }
-  if (io_uring_peek_cqe(&ring_, &cqe) != 0) return -EINTR;
+  __atomic_store_n(queue.ktail, tail, __ATOMIC_RELEASE);
+  const unsigned to_submit = tail - __atomic_load_n(queue.khead, __ATOMIC_ACQUIRE);
+  unsigned flags = IORING_ENTER_GETEVENTS | IORING_ENTER_EXT_ARG;
+  if ((ring_.features & uring_abi::kFeatNoIoWait) != 0) flags |= uring_abi::kEnterNoIoWait;
+  io_uring_getevents_arg argument = {};
+  argument.ts = reinterpret_cast<uint64_t>(timeout);
+  return io_uring_enter2(ring_.ring_fd, to_submit, least, flags,
+                         reinterpret_cast<sigset_t*>(&argument), sizeof argument);
+}
+
+int RingThreads::Entry::Wait() {
+  const __kernel_timespec linger = {.tv_sec = kRingMemoryLinger.count(), .tv_nsec = 0};
+  (void)Enter(1, holds_memory_ ? &linger : nullptr);
+  io_uring_cqe* cqe = nullptr;
+  if (io_uring_peek_cqe(&ring_, &cqe) != 0) {
+    if (holds_memory_) ReleaseMemory();
+    return -EINTR;  // or ETIME
+  }
   const int result = cqe->res;
   io_uring_cqe_seen(&ring_, cqe);
   return result;
 }
 
+void RingThreads::Entry::ReleaseMemory() {
+  madvise(payload_ + kRingMemoryKept, threads_.options_.payload_bytes - kRingMemoryKept,
+          MADV_DONTNEED);
+  holds_memory_ = false;
+}
+
 void RingThreads::Entry::Serve() {
   pthread_setname_np(pthread_self(), ("ring-" + std::to_string(processor_)).c_str());
   Bind();
-  if (const Status opened = OpenRing(); !opened) {
-    LogWarning("requests come over /dev/fuse: {}", opened.error().ToString());
+  Status opened = OpenRing();
+  is_open_ = opened.has_value();
+  if (!threads_.AwaitRegistration(std::move(opened))) {
+    if (is_open_) io_uring_queue_exit(&ring_);
     --threads_.serving_;
     return;
   }
@@ -264,8 +330,11 @@ void RingThreads::Entry::Serve() {
     } else if (result == -EAGAIN) {  // the same once more
       std::this_thread::sleep_for(std::chrono::milliseconds(1));
     } else {
-      if (result != -ENOTCONN && result != -ECONNABORTED && result != -ENODEV) {
-        LogWarning("a ring of processor {} has ended: {}", processor_, strerror(-result));
+      const bool ended = result == -ENOTCONN || result == -ECONNABORTED || result == -ENODEV;
+      if (!ended) {
+        LogError("the kernel takes no more requests of processor {} by io_uring: {}", processor_,
+                 strerror(-result));
+        kill(getpid(), SIGTERM);
       }
       break;
     }
@@ -273,7 +342,7 @@ void RingThreads::Entry::Serve() {
   // What was answered last.
   if (operation_ == uring_abi::kCommitAndFetch && !waiting) {
     Prepare(operation_);
-    (void)io_uring_submit(&ring_);
+    (void)Enter(0, nullptr);
   }
   io_uring_queue_exit(&ring_);
   --threads_.serving_;

@@ -23,6 +23,7 @@
 #include <vector>
 
 #include "fs/serving/fuse_api.h"
+#include "meta/base/mutex.h"
 #include "meta/base/result.h"
 
 struct iovec;
@@ -42,13 +43,15 @@ class RingThreads {
   RingThreads(const RingThreads&) = delete;
   RingThreads& operator=(const RingThreads&) = delete;
 
-  // Starts the threads, which register their entries. Called once, after the kernel has taken the
-  // reply to FUSE_INIT. Until each processor has an entry the kernel sends all requests over
-  // /dev/fuse; if one never has, it goes on like that.
-  Status Start();
+  // Starts the threads. Called once, before io_uring is agreed on with the kernel, which from then
+  // on lets every request wait until each processor has an entry. Fails if one cannot have any.
+  Status Start() EXCLUDES(mutex_);
+  // Registers the entries. Called when the kernel has taken the reply to FUSE_INIT. If it refuses
+  // one, the process gets a SIGTERM: no request would be answered.
+  void Register() EXCLUDES(mutex_);
   // Ends the threads as soon as the requests being handled have been answered; does not wait for
   // answers by other threads. Requires that WakeSignal is handled (wake_signal.h).
-  void Stop();
+  void Stop() EXCLUDES(mutex_);
 
   // If the request came over a ring, takes the reply (as it would be written to /dev/fuse) and
   // returns true.
@@ -65,12 +68,20 @@ class RingThreads {
 
   static void* ThreadEntry(void* entry);
   static Current& current();
+  // Called by an entry's thread: returns when it may register, false if it is to end.
+  bool AwaitRegistration(Status opened) EXCLUDES(mutex_);
 
   const Options options_;
   std::atomic<bool> used_{false};
   std::atomic<bool> stopping_{false};
   std::atomic<unsigned> serving_{0};  // threads that have not ended
   std::vector<std::unique_ptr<Entry>> entries_;
+  Mutex mutex_;
+  CondVar changed_;
+  size_t waiting_ GUARDED_BY(mutex_) = 0;  // threads that have opened their ring
+  size_t failed_ GUARDED_BY(mutex_) = 0;
+  Status failure_ GUARDED_BY(mutex_);  // the first
+  bool registering_ GUARDED_BY(mutex_) = false;
 };
 
 }  // namespace tandem::fs

@@ -11,6 +11,7 @@
 #include <string_view>
 #include <thread>
 
+#include "fs/serving/reader_spin.h"
 #include "fs/serving/tuning.h"
 #include "fs/serving/wake_signal.h"
 #include "meta/base/unique_fd.h"
@@ -25,11 +26,12 @@ bool IsTransient(int received) {
 
 }  // namespace
 
-ServingThreads::ServingThreads(fuse_session* session, unsigned max_threads, bool adaptive_readers)
+ServingThreads::ServingThreads(fuse_session* session, const Options& options)
     : session_(session),
-      max_threads_(max_threads),
-      policy_(static_cast<unsigned>(get_nprocs()), adaptive_readers),
-      blocking_(kBlockingPerThread * max_threads) {
+      max_threads_(options.max_threads),
+      policy_(static_cast<unsigned>(get_nprocs()), options.adaptive_readers),
+      spins_(options.spins && get_nprocs() > 1),
+      blocking_(kBlockingPerThread * options.max_threads) {
   InstallWakeSignal();
 }
 
@@ -90,8 +92,10 @@ void* ServingThreads::WatchEntry(void* self) {
 void ServingThreads::Serve() {
   RequestBuffer request;
   const UniqueFd state(open("/proc/thread-self/stat", O_RDONLY | O_CLOEXEC));
+  ReaderSpin spin;
   while (BecomeReader()) {
     int received = -EINTR;
+    if (spins_) spin.Await(fuse_session_fd(session_));
     while (IsTransient(received) && fuse_session_exited(session_) == 0) {
       received = fuse_session_receive_buf(session_, request.get());
       if (received == -ENOMEM) std::this_thread::sleep_for(kNoMemoryPause);
@@ -101,6 +105,7 @@ void ServingThreads::Serve() {
       End(IsTransient(received) ? 0 : received);
       break;
     }
+    if (spins_) spin.Received();
     Handle(StopReading(state.get(), request), request);
   }
   Leave();

@@ -26,8 +26,13 @@ namespace tandem::fs {
 
 class ServingThreads {
  public:
-  // `session` is borrowed. `adaptive_readers` is the ReaderPolicy's `adaptive`.
-  ServingThreads(fuse_session* session, unsigned max_threads, bool adaptive_readers);
+  struct Options {
+    unsigned max_threads;
+    bool adaptive_readers;  // the ReaderPolicy's `adaptive`
+    bool spins;             // reader_spin.h; not with one processor
+  };
+  // `session` is borrowed.
+  ServingThreads(fuse_session* session, const Options& options);
   ~ServingThreads();
   ServingThreads(const ServingThreads&) = delete;
   ServingThreads& operator=(const ServingThreads&) = delete;
@@ -67,6 +72,7 @@ class ServingThreads {
   fuse_session* const session_;
   const unsigned max_threads_;
   ReaderPolicy policy_;
+  const bool spins_;
   Mutex mutex_;
   CondVar reader_needed_;  // parked threads wait for it
   CondVar watch_wanted_;   // the watch waits for it

@@ -71,18 +71,24 @@ ssize_t Transport::WriteInit(int fd, const iovec* reply, int count) {
   const bool agreed = out.error == 0 && count == 2 && reply[1].iov_len == sizeof(fuse_init_out);
   if (!agreed) return writev(fd, reply, count);
   auto init = CopyOf<fuse_init_out>(reply[1].iov_base, reply[1].iov_len);
+  const size_t payload = std::max(
+      {size_t{init.max_write}, size_t{init.max_pages} * kPage, size_t{FUSE_MIN_READ_BUFFER}});
+  rings_ = std::make_unique<RingThreads>(RingThreads::Options{session_, fd, payload});
+  if (const Status started = rings_->Start(); !started) {
+    LogWarning("requests come over /dev/fuse: {}", started.error().ToString());
+    rings_.reset();
+    return writev(fd, reply, count);
+  }
   init.flags |= FUSE_INIT_EXT;
   init.flags2 |= uring_abi::kOverIoUring;
   const iovec parts[] = {reply[0], {&init, sizeof init}};
   const ssize_t written = writev(fd, parts, 2);
-  if (written < 0) return written;
-  const size_t payload = std::max(
-      {size_t{init.max_write}, size_t{init.max_pages} * kPage, size_t{FUSE_MIN_READ_BUFFER}});
-  rings_ = std::make_unique<RingThreads>(RingThreads::Options{session_, fd, payload});
-  rings_in_use_.store(rings_.get(), std::memory_order_release);
-  if (const Status started = rings_->Start(); !started) {
-    LogWarning("requests may come over /dev/fuse: {}", started.error().ToString());
+  if (written < 0) {
+    rings_.reset();
+    return written;
   }
+  rings_in_use_.store(rings_.get(), std::memory_order_release);
+  rings_->Register();
   return written;
 }
 

@@ -35,6 +35,15 @@ inline constexpr int kTicksAlwaysBusy = 8;
 // With fewer processors a busy reader gets no help: the callers need the others.
 inline constexpr unsigned kProcessorsToSpare = 4;
 
+// ---- Waiting actively for the next request: reader_spin.h ---------------------------------------
+
+// At most so long, about what it takes a virtual machine to wake a processor.
+inline constexpr std::chrono::microseconds kMostSpin{100};
+inline constexpr std::chrono::microseconds kLeastSpin{5};
+// One part in so many of a processor's time may be waited in vain, and at most so much at a time.
+inline constexpr int kSpinShare = 50;
+inline constexpr std::chrono::milliseconds kMostSpinInVain{5};
+
 // ---- Blocking requests put aside: blocking_requests.h ------------------------------------------
 
 // Bytes of queued requests at most: the memory that a disk which does not answer may cost.
@@ -51,6 +60,8 @@ inline constexpr size_t kQueuedOverhead = 512;
 inline constexpr size_t kRingEntries = 256;
 // Entries of a processor at least.
 inline constexpr size_t kLeastRingEntries = 8;
+// One in so many of the descriptors that the process may have, at most, is an entry's.
+inline constexpr size_t kRingDescriptorShare = 8;
 // Bytes of an entry's memory that are kept when nothing has come for kRingMemoryLinger.
 inline constexpr size_t kRingMemoryKept = 64 << 10;
 inline constexpr std::chrono::seconds kRingMemoryLinger{10};

@@ -41,4 +41,8 @@ inline constexpr uint32_t kCommitAndFetch = 2;
 // FUSE_OVER_IO_URING, in flags2 of FUSE_INIT's request and reply.
 inline constexpr uint32_t kOverIoUring = 1U << (41 - 32);
 
+// Of io_uring itself, since Linux 6.15: IORING_FEAT_NO_IOWAIT, IORING_ENTER_NO_IOWAIT.
+inline constexpr uint32_t kFeatNoIoWait = 1U << 17;
+inline constexpr uint32_t kEnterNoIoWait = 1U << 7;
+
 }  // namespace tandem::fs::uring_abi

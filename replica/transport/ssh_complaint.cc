@@ -94,7 +94,8 @@ SshComplaint Make(const SshUrl& url, const std::string& words, bool refused,
 SshComplaint ExplainSsh(const SshUrl& url, std::string_view stderr_text, int exit_code) {
   const std::vector<std::string> lines = LinesOf(stderr_text);
   for (auto line = lines.rbegin(); line != lines.rend(); ++line) {
-    if (const Known* known = FindKnown(*line)) return Make(url, *line, known->refused, known->advice);
+    if (const Known* known = FindKnown(*line))
+      return Make(url, *line, known->refused, known->advice);
   }
   if (exit_code == kCommandNotFound) {
     return Make(url, lines.empty() ? "no command tandemd" : lines.back(), true, kNoTandemd);

@@ -4,6 +4,9 @@
 # ext4 of its own in an image file (a filesystem where much was deleted lately makes files slowly),
 # and all are mounted at once: each workload is done by one layer after the other, so that a machine
 # which is slow for minutes is slow for all of them, every other round in the other order.
+# Most of a request's time is the waking of processors that sleep, so there are two states: as it is,
+# and with TANDEM_BENCH_AWAKE=yes, when a loop of idle priority keeps each processor awake. (A replica
+# that works beside a layer keeps one awake too.) A second table has the processors' time.
 # usage: tests/bench/layer.sh [ROUNDS [WORKLOAD...]]
 # Needs root, scripts/setup.sh --with-tests --with-fuse-examples, and for all peers the packages
 # bindfs and mergerfs. TANDEM_BENCH_LAYERS chooses among the layers: "no_capture tandemfs", say, for
@@ -13,9 +16,9 @@ set -euo pipefail
 source "$(dirname "$0")/common.sh"
 rounds=${1:-5}
 shift $(($# ? 1 : 0))
-read -r -a layers <<<"${TANDEM_BENCH_LAYERS:-native memory_fs passthrough_hp passthrough_hp_nocache bindfs mergerfs no_capture tandemfs tandemfs_writeback}"
+read -r -a layers <<<"${TANDEM_BENCH_LAYERS:-native memory_fs memory_fs_ring passthrough_hp passthrough_hp_nocache bindfs mergerfs no_capture no_capture_ring tandemfs tandemfs_ring replica replica_ring tandemfs_writeback}"
 # In the order in which they are run: later ones use what earlier ones left.
-all=(overwrite overwrite_2 overwrite_4 overwrite_8 append read_cold small_files
+all=(open_write_close overwrite overwrite_2 overwrite_4 overwrite_8 append read_cold small_files
   small_files_2 small_files_4 small_files_8 untar git_add git_status_cold git_status_warm find_cold find_warm
   change_modes remove
   sqlite_wal sqlite_delete pgbench)
@@ -32,6 +35,7 @@ ulimit -n "$(ulimit -Hn)"
 
 finish_layers() {
   local folder
+  [[ -z ${awake:-} ]] || kill "${awake[@]}" 2>/dev/null || true
   for folder in "$scratch"/layers/*/mount "$scratch"/layers/*/disk; do
     ! mountpoint -q "$folder" || umount -l "$folder"
   done
@@ -57,8 +61,10 @@ fresh_disk() {
   chmod 777 "$disk/source"
 }
 
+# LAYER: without "_ring" requests come over /dev/fuse, with it over io_uring.
 mount_layer() {
   local tandemfs=("$bin/tandemfs" "$disk/source" "$mount" --volume "$1" --state "$folder/state")
+  if [[ $1 == *_ring ]]; then tandemfs+=(-o io_uring=on); else tandemfs+=(-o io_uring=off); fi
   local peer=("$passthrough_hp" --nopassthrough -o allow_other)
   case $1 in
     native) mount --bind "$disk/source" "$mount" ;;
@@ -66,18 +72,25 @@ mount_layer() {
     passthrough_hp_nocache) background "${peer[@]}" --nocache "$disk/source" "$mount" ;;
     bindfs) bindfs "$disk/source" "$mount" ;;
     memory_fs) background "$bin/tests/memory_fs" "$mount" ;;
+    memory_fs_ring) background "$bin/tests/memory_fs" --io-uring "$mount" ;;
     mergerfs) mergerfs -o cache.files=auto-full "$disk/source" "$mount" ;;
-    no_capture) "${tandemfs[@]}" --no-capture ;;
-    tandemfs) "${tandemfs[@]}" ;;
+    no_capture | no_capture_ring) "${tandemfs[@]}" --no-capture ;;
+    tandemfs | tandemfs_ring) "${tandemfs[@]}" ;;
+    replica | replica_ring)
+      background "$bin/tandemd" --store "$disk/store" --listen "ipc://$folder/replica"
+      "${tandemfs[@]}" --replica "ipc://$folder/replica"
+      ;;
     tandemfs_writeback) "${tandemfs[@]}" -o writeback ;;
     *) echo "no such layer: $1" >&2 && return 1 ;;
   esac
   until mountpoint -q "$mount"; do sleep 0.05; done
 }
 
-# Until the daemon is gone too: it still holds the disk.
+# Until the daemons are gone too: they still hold the disk.
 remove_layer() {
+  local pid
   umount "$mount"
+  for pid in $(pgrep -f "^$bin/tandemd --store $disk/store "); do kill "$pid"; done
   until umount "$disk" 2>/dev/null; do sleep 0.05; done
   rm -rf --one-file-system "$folder"
 }
@@ -105,6 +118,7 @@ at_once() {
   for ((i = 0; i < n; ++i)); do "${@//%N/$i}" & done | awk '{ sum += $1 } END { print sum }'
 }
 
+open_write_close() { "$bin/tests/open_write_close" "$mount/one" 4000; }
 overwrite() { "$bin/tests/write_speed" "$mount/speed" random 2; }
 overwrite_N() {
   local i
@@ -182,6 +196,13 @@ needed() {
 }
 tar cf "$tarball" -C /usr include 2>/dev/null
 usable=()
+awake=()
+if [[ ${TANDEM_BENCH_AWAKE:-} == yes ]]; then
+  for ((i = 0; i < $(nproc); ++i)); do
+    taskset -c "$i" chrt -i 0 sh -c 'while :; do :; done' &
+    awake+=("$!")
+  done
+fi
 for layer in "${layers[@]}"; do
   if has_layer "$layer"; then usable+=("$layer"); else echo "left out, not installed: $layer" >&2; fi
 done
@@ -197,9 +218,13 @@ for ((round = 0; round < rounds; ++round)); do
     for layer in "${order[@]}"; do
       use "$layer"
       sync # what others have written is not to be charged to this one
+      busy_before=$(ticks)
       # Some peers cannot do everything: that is a result too.
       rate=$(set -e && "$workload" 2>>"$scratch/log") || rate=0
       echo "${rate:-0}" >>"$results/$workload.$layer"
+      awk -v before="$busy_before" -v after="$(ticks)" \
+        'BEGIN { split(before, b); split(after, a); print a[1] - b[1] + 0.5 }' \
+        >>"$results/$workload.$layer.busy"
       printf '%s: %s %s\n' "$layer" "$workload" "$rate" >&2
     done
   done
@@ -210,18 +235,24 @@ for ((round = 0; round < rounds; ++round)); do
   mapfile -t order < <(printf '%s\n' "${order[@]}" | tac)
 done
 
-printf '| rates, as ratios to %s |' "${usable[0]}"
-printf ' %s |' "${usable[@]}"
-printf '\n|---|'
-printf -- '---|%.0s' "${usable[@]}"
-printf '\n'
-for workload in "${all[@]}"; do
-  needed "$workload" || continue
-  printf '| %s |' "$workload"
-  for layer in "${usable[@]}"; do
-    ratio=$(paste "$results/$workload.$layer" "$results/$workload.${usable[0]}" |
-      awk '{ print ($2 > 0 ? $1 / $2 : 0) }' | median)
-    if [[ $ratio == 0 ]]; then printf ' fails |'; else printf ' %.2f |' "$ratio"; fi
-  done
+# table WHAT SUFFIX: the medians of the ratios of all layers to the first.
+table() {
+  printf '| %s, as ratios to %s |' "$1" "${usable[0]}"
+  printf ' %s |' "${usable[@]}"
+  printf '\n|---|'
+  printf -- '---|%.0s' "${usable[@]}"
   printf '\n'
-done
+  for workload in "${all[@]}"; do
+    needed "$workload" || continue
+    printf '| %s |' "$workload"
+    for layer in "${usable[@]}"; do
+      ratio=$(paste "$results/$workload.$layer$2" "$results/$workload.${usable[0]}$2" |
+        awk '{ print ($2 > 0 ? $1 / $2 : 0) }' | median)
+      if [[ $ratio == 0 ]]; then printf ' fails |'; else printf ' %.2f |' "$ratio"; fi
+    done
+    printf '\n'
+  done
+}
+table rates ""
+# A loop of idle priority is busy all the time.
+[[ ${TANDEM_BENCH_AWAKE:-} == yes ]] || table "processors' time" .busy

@@ -1,8 +1,9 @@
-// memory_fs MOUNTPOINT: a FUSE filesystem with nothing beneath it. Names, attributes and content
-// stand in memory, and one thread answers from there: what is left is the way of each request
-// through the kernel to a process and back. Nothing in user space that answers the same requests is
-// faster, so it shows the floor under tandemfs. It agrees with the kernel on the same things
-// (fs/capabilities.cc). No links, no permissions beyond the kernel's, and no errors but the
+// memory_fs [--io-uring] MOUNTPOINT: a FUSE filesystem with nothing beneath it. Names, attributes
+// and content stand in memory, and one thread (or, with --io-uring, those of
+// fs/serving/ring_threads.h, one at a time) answers from there: what is left is the way of each
+// request through the kernel to a process and back. Nothing in user space that answers the same
+// requests is faster, so it shows the floor under tandemfs. It agrees with the kernel on the same
+// things (fs/capabilities.cc). No links, no permissions beyond the kernel's, and no errors but the
 // obvious.
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -16,9 +17,12 @@
 #include <cstdlib>
 #include <cstring>
 #include <map>
+#include <mutex>
 #include <string>
 
 #include "fs/serving/fuse_api.h"
+#include "fs/serving/transport.h"
+#include "fs/serving/wake_signal.h"
 
 namespace {
 
@@ -320,41 +324,58 @@ void Statfs(fuse_req_t request, fuse_ino_t /*number*/) {
   fuse_reply_statfs(request, &answer);
 }
 
+// Over io_uring each processor has threads of its own.
+std::mutex one_at_a_time;
+template <auto kFunction>
+struct Locked;
+template <typename... Arguments, void (*kFunction)(Arguments...)>
+struct Locked<kFunction> {
+  static void Call(Arguments... arguments) {
+    const std::lock_guard<std::mutex> lock(one_at_a_time);
+    kFunction(arguments...);
+  }
+};
+
 fuse_lowlevel_ops Operations() {
   fuse_lowlevel_ops table = {};
   table.init = &Initialise;
-  table.lookup = &Lookup;
-  table.forget = &ForgetOne;
-  table.forget_multi = &ForgetMany;
-  table.getattr = &GetAttributes;
-  table.setattr = &SetAttributes;
-  table.readlink = &ReadLink;
-  table.mkdir = &MakeDirectory;
-  table.symlink = &MakeSymlink;
-  table.unlink = &Remove;
-  table.rmdir = &RemoveDirectory;
-  table.rename = &Rename;
-  table.create = &Create;
-  table.open = &Open;
-  table.read = &Read;
-  table.write = &Write;
-  table.release = &Succeed;
-  table.fsync = &Sync;
-  table.opendir = &OpenDirectory;
-  table.readdir = &ReadDirectory;
-  table.readdirplus = &ReadDirectoryPlus;
-  table.releasedir = &Succeed;
-  table.getxattr = &GetXattr;
-  table.listxattr = &ListXattrs;
-  table.statfs = &Statfs;
+  table.lookup = &Locked<&Lookup>::Call;
+  table.forget = &Locked<&ForgetOne>::Call;
+  table.forget_multi = &Locked<&ForgetMany>::Call;
+  table.getattr = &Locked<&GetAttributes>::Call;
+  table.setattr = &Locked<&SetAttributes>::Call;
+  table.readlink = &Locked<&ReadLink>::Call;
+  table.mkdir = &Locked<&MakeDirectory>::Call;
+  table.symlink = &Locked<&MakeSymlink>::Call;
+  table.unlink = &Locked<&Remove>::Call;
+  table.rmdir = &Locked<&RemoveDirectory>::Call;
+  table.rename = &Locked<&Rename>::Call;
+  table.create = &Locked<&Create>::Call;
+  table.open = &Locked<&Open>::Call;
+  table.read = &Locked<&Read>::Call;
+  table.write = &Locked<&Write>::Call;
+  table.release = &Locked<&Succeed>::Call;
+  table.fsync = &Locked<&Sync>::Call;
+  table.opendir = &Locked<&OpenDirectory>::Call;
+  table.readdir = &Locked<&ReadDirectory>::Call;
+  table.readdirplus = &Locked<&ReadDirectoryPlus>::Call;
+  table.releasedir = &Locked<&Succeed>::Call;
+  table.getxattr = &Locked<&GetXattr>::Call;
+  table.listxattr = &Locked<&ListXattrs>::Call;
+  table.statfs = &Locked<&Statfs>::Call;
   return table;
 }
+
+tandem::fs::Transport transport;
+tandem::fs::Transport& TransportOf(void* /*data*/) { return transport; }
 
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc != 2) {
-    std::fprintf(stderr, "usage: memory_fs MOUNTPOINT\n");
+  const bool io_uring = argc == 3 && std::string(argv[1]) == "--io-uring";
+  const char* const mountpoint = argv[argc - 1];
+  if (argc != (io_uring ? 3 : 2)) {
+    std::fprintf(stderr, "usage: memory_fs [--io-uring] MOUNTPOINT\n");
     return EXIT_FAILURE;
   }
   Root().attributes.st_ino = FUSE_ROOT_ID;
@@ -367,10 +388,13 @@ int main(int argc, char** argv) {
   fuse_session* const session =
       fuse_session_new(&arguments, &operations, sizeof operations, nullptr);
   if (session == nullptr || fuse_set_signal_handlers(session) != 0 ||
-      fuse_session_mount(session, argv[1]) != 0) {
+      fuse_session_mount(session, mountpoint) != 0) {
     return EXIT_FAILURE;
   }
+  tandem::fs::InstallWakeSignal();
+  if (io_uring && !transport.Attach<TransportOf>(session)) return EXIT_FAILURE;
   const int result = fuse_session_loop(session);
+  transport.Stop();
   fuse_session_unmount(session);
   fuse_session_destroy(session);
   return result == 0 ? EXIT_SUCCESS : EXIT_FAILURE;

@@ -1,10 +1,22 @@
 // Requests over io_uring, which a mount turns on where the kernel can. Off again after each test.
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <sched.h>
 #include <signal.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include <atomic>
+#include <cstring>
 #include <fstream>
+#include <future>
+#include <thread>
+#include <vector>
 
+#include "meta/base/unique_fd.h"
 #include "tests/files.h"
+#include "tests/loop_disk.h"
 #include "tests/mount_fixture.h"
 
 namespace tandem::test {
@@ -22,6 +34,24 @@ bool SetParameter(const std::string& value) {
   std::ofstream(kParameter) << value << std::flush;
   return Parameter() == value;
 }
+
+// The calling thread, and those it starts, run on this processor while it lives.
+class OnProcessor {
+ public:
+  explicit OnProcessor(int processor) {
+    sched_getaffinity(0, sizeof before_, &before_);
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    CPU_SET(processor, &set);
+    EXPECT_EQ(0, sched_setaffinity(0, sizeof set, &set)) << strerror(errno);
+  }
+  OnProcessor(const OnProcessor&) = delete;
+  OnProcessor& operator=(const OnProcessor&) = delete;
+  ~OnProcessor() { sched_setaffinity(0, sizeof before_, &before_); }
+
+ private:
+  cpu_set_t before_;
+};
 
 class IoUring : public MountTest {
  protected:
@@ -106,6 +136,80 @@ TEST_F(IoUring, EndedInTheMiddleNothingIsLost) {
   }
 }
 
+// More of a processor's requests wait for the disk than it has threads by which it could do so over
+// libfuse's own ring, which is one.
+TEST_F(IoUring, WhatWaitsForTheDiskHoldsUpNothingElseOfItsProcessor) {
+  LoopDisk disk(scratch_, "disk", "ext4", source_);
+  ASSERT_TRUE(disk.Make(256 * kMiB));
+  ASSERT_TRUE(StartBoth());
+  constexpr int kWriters = 40;
+  for (int i = 0; i < kWriters; ++i) Write(mount_.path() + "/" + std::to_string(i), "before");
+  ASSERT_TRUE(mount_.Sync());
+  const OnProcessor bound(0);
+  UniqueFd root(open(source_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  ASSERT_EQ(0, ioctl(root.get(), FIFREEZE, 0));
+  std::vector<std::thread> writers;
+  std::atomic<int> begun{0};
+  std::atomic<int> written{0};
+  for (int i = 0; i < kWriters; ++i) {
+    writers.emplace_back([&, i] {
+      const UniqueFd file(
+          open((mount_.path() + "/" + std::to_string(i)).c_str(), O_WRONLY | O_CLOEXEC));
+      ++begun;
+      if (pwrite(file.get(), "after", 5, 0) == 5) ++written;
+    });
+  }
+  EXPECT_TRUE(WaitFor([&] { return begun == kWriters; }));
+  std::future<void> others = std::async(std::launch::async, [&] {
+    const OnProcessor here(0);
+    struct stat found;
+    for (int i = 0; i < 50; ++i) {
+      EXPECT_NE(0, stat((mount_.path() + "/none" + std::to_string(i)).c_str(), &found));
+    }
+  });
+  EXPECT_EQ(others.wait_for(std::chrono::seconds(30)), std::future_status::ready);
+  EXPECT_EQ(written, 0);
+  EXPECT_EQ(0, ioctl(root.get(), FITHAW, 0));
+  for (std::thread& writer : writers) writer.join();
+  EXPECT_EQ(written, kWriters);
+  others.wait();
+  EXPECT_TRUE(InUse());
+  EXPECT_TRUE(Converges());
+  ASSERT_TRUE(mount_.Unmount());
+  root.Reset();
+}
+
+TEST_F(IoUring, AProcessorMayBeTakenAwayAndComeBack) {
+  constexpr char kOnline[] = "/sys/devices/system/cpu/cpu1/online";
+  if (access(kOnline, W_OK) != 0) GTEST_SKIP() << "no processor here can be taken away";
+  ASSERT_TRUE(StartBoth());
+  Process workload(Workload(mount_.path(), FreshSeed(), {"--ops", "3000", "--threads", "3"}));
+  for (int i = 0; i < 3; ++i) {
+    Write(kOnline, "0");
+    Write(mount_.path() + "/without", std::to_string(i));
+    Write(kOnline, "1");
+    const OnProcessor there(1);
+    EXPECT_EQ(Read(mount_.path() + "/without"), std::to_string(i));
+  }
+  EXPECT_EQ(workload.Wait(), 0) << workload.err();
+  EXPECT_TRUE(InUse());
+  EXPECT_TRUE(Converges());
+}
+
+// Processes that wait for disks are counted in /proc/stat, and monitoring looks at that.
+TEST_F(IoUring, AnIdleMountDoesNotLookLikeABusyDisk) {
+  ASSERT_TRUE(StartBoth());
+  ASSERT_TRUE(WaitFor([this] { return access(mount_.path().c_str(), F_OK) == 0 && InUse(); }));
+  EXPECT_TRUE(WaitFor([] {
+    std::ifstream stat("/proc/stat");
+    for (std::string word; stat >> word;) {
+      int blocked = 0;
+      if (word == "procs_blocked" && stat >> blocked) return blocked < 100;
+    }
+    return false;
+  }));
+}
+
 TEST_F(IoUring, IsLeftAloneWhereAskedTo) {
   mount_.options().more = {"-o", "io_uring=off"};
   ASSERT_TRUE(StartBoth());
@@ -136,6 +240,31 @@ TEST_F(IoUring, WhereItCannotBeTurnedOnToAskForItIsRefused) {
   EXPECT_EQ(refused.code, 2) << refused;
   EXPECT_NE(refused.err.find("io_uring=on: this kernel does not offer"), std::string::npos)
       << refused;
+}
+
+// As in a container whose filter of system calls has none, and with few descriptors.
+TEST_F(IoUring, WhereNoRingCanBeMadeRequestsComeOverTheDevice) {
+  std::string before;
+  std::ifstream("/proc/sys/kernel/io_uring_disabled") >> before;
+  if (before.empty()) GTEST_SKIP() << "this kernel cannot turn io_uring off";
+  Write("/proc/sys/kernel/io_uring_disabled", "2");
+  EXPECT_TRUE(StartBoth());
+  Write(mount_.path() + "/file", "text");  // from now on it is decided
+  Write("/proc/sys/kernel/io_uring_disabled", before);
+  EXPECT_FALSE(InUse());
+  EXPECT_TRUE(Converges());
+  const std::string log = mount_.process().err();
+  const size_t said = log.find("requests come over /dev/fuse");
+  EXPECT_NE(said, std::string::npos) << log;
+  EXPECT_EQ(log.find("requests come over /dev/fuse", said + 1), std::string::npos) << "said once";
+}
+
+TEST_F(IoUring, WithFewDescriptorsItTakesFew) {
+  mount_.options().under = {"sh", "-c", "ulimit -n 256; exec \"$@\"", "sh"};
+  ASSERT_TRUE(StartBoth());
+  for (int i = 0; i < 400; ++i) Write(mount_.path() + "/" + std::to_string(i), "text");
+  EXPECT_TRUE(InUse());
+  EXPECT_TRUE(Converges());
 }
 
 TEST_F(IoUring, AnUnknownValueEndsTheStart) {

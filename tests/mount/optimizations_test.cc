@@ -58,7 +58,7 @@ class Optimizations : public MountTest {
 
 TEST_F(Optimizations, WithoutAnyATreeIsServedAsWithThem) {
   // Requests that come over io_uring ask no reader policy.
-  mount_.options().more = {"--disable", "walk-order,known-names,reader-policy", "-o",
+  mount_.options().more = {"--disable", "walk-order,known-names,reader-policy,reader-spin", "-o",
                            "io_uring=off"};
   ASSERT_TRUE(StartBoth());
   WorkOnATree();
@@ -70,7 +70,8 @@ TEST_F(Optimizations, AnUnknownWordEndsTheStart) {
   mount_.options().more = {"--disable", "everything"};
   const Outcome outcome = Execute(mount_.Command());
   EXPECT_EQ(outcome.code, 2) << outcome;
-  EXPECT_NE(outcome.err.find("known-names, reader-policy and walk-order"), std::string::npos)
+  EXPECT_NE(outcome.err.find("known-names, reader-policy, reader-spin and walk-order"),
+            std::string::npos)
       << outcome;
 }
 

@@ -22,6 +22,7 @@ TEST(MountArguments, EveryOptimizationIsOnUnlessDisabled) {
   EXPECT_TRUE(parsed->optimizations.walk_order);
   EXPECT_TRUE(parsed->optimizations.known_names);
   EXPECT_TRUE(parsed->optimizations.reader_policy);
+  EXPECT_TRUE(parsed->optimizations.reader_spin);
 }
 
 TEST(MountArguments, EachOptimizationIsDisabledByItself) {
@@ -31,13 +32,15 @@ TEST(MountArguments, EachOptimizationIsDisabledByItself) {
   EXPECT_FALSE(one->optimizations.known_names);
   EXPECT_TRUE(one->optimizations.reader_policy);
   for (const std::vector<std::string>& all : std::vector<std::vector<std::string>>{
-           {"--disable", "walk-order,known-names,reader-policy"},
-           {"--disable=walk-order", "--disable", "reader-policy", "--disable=known-names"}}) {
+           {"--disable", "walk-order,known-names,reader-policy,reader-spin"},
+           {"--disable=walk-order", "--disable", "reader-policy", "--disable=known-names",
+            "--disable=reader-spin"}}) {
     const auto none = Parse(all);
     ASSERT_TRUE(none) << none.error().ToString();
     EXPECT_FALSE(none->optimizations.walk_order);
     EXPECT_FALSE(none->optimizations.known_names);
     EXPECT_FALSE(none->optimizations.reader_policy);
+    EXPECT_FALSE(none->optimizations.reader_spin);
   }
 }
 

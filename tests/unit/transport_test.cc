@@ -18,14 +18,14 @@ namespace {
 using std::chrono::milliseconds;
 using Clock = std::chrono::steady_clock;
 
-constexpr size_t kMaxBytes = 4 << 20;
+constexpr size_t kMostBytesOfAMessage = 4 << 20;
 
 std::unique_ptr<ReplySocket> ListenWith(const std::string& url, const ReplySocket::Handler& handler,
                                         int workers = 8) {
   // A port is free again a moment after its last listener went.
   std::unique_ptr<ReplySocket> socket;
   EXPECT_TRUE(test::WaitFor([&] {
-    auto listening = ReplySocket::Listen({url}, workers, kMaxBytes, handler);
+    auto listening = ReplySocket::Listen({url}, workers, kMostBytesOfAMessage, handler);
     if (listening) socket = std::move(*listening);
     return socket != nullptr;
   })) << "cannot listen on "
@@ -108,7 +108,7 @@ TEST(Transport, ManyCallsAreUnderWayAtOnce) {
 TEST(Transport, TheEndOfAConnectionIsKnown) {
   std::vector<ConnectionRef> connections;  // one request at a time
   const auto server =
-      ReplySocket::Listen({"tcp://127.0.0.1:0"}, 8, kMaxBytes,
+      ReplySocket::Listen({"tcp://127.0.0.1:0"}, 8, kMostBytesOfAMessage,
                           [&](std::string_view request, const ConnectionRef& connection) {
                             connections.push_back(connection);
                             return std::string(request);
@@ -164,7 +164,7 @@ TEST(Transport, NonsenseUrlsAreRefused) {
     ASSERT_FALSE(socket) << url;
     EXPECT_EQ(socket.error().kind(), ErrorKind::kUsage);
   }
-  EXPECT_FALSE(ReplySocket::Listen({"nonsense"}, 1, kMaxBytes, Echo));
+  EXPECT_FALSE(ReplySocket::Listen({"nonsense"}, 1, kMostBytesOfAMessage, Echo));
 }
 
 TEST(Transport, RequestUnderWaySurvivesPeerRestart) {
