@@ -50,6 +50,9 @@ void FileSystem::Initialise(void* user_data, fuse_conn_info* connection) {
   Set(connection, FUSE_CAP_POSIX_LOCKS, false);
   Set(connection, FUSE_CAP_HANDLE_KILLPRIV, false);
   Set(connection, FUSE_CAP_SPLICE_READ, false);
+#if defined(FUSE_CAP_OVER_IO_URING)
+  Set(connection, FUSE_CAP_OVER_IO_URING, false);
+#endif
 
   Set(connection, FUSE_CAP_ASYNC_DIO, true);
   Set(connection, FUSE_CAP_ASYNC_READ, true);

@@ -5,6 +5,7 @@
 
 #include <string>
 
+#include "fs/serving/ring_threads.h"
 #include "meta/base/log.h"
 #include "meta/base/unique_fd.h"
 
@@ -32,6 +33,7 @@ Status TurnOn() {
 
 Status Offer() {
   ASSIGN_OR_RETURN(const bool offered, IsOffered());
+  RETURN_IF_ERROR(RingThreads::Probe());  // else it need not be turned on
   if (offered) return {};
   RETURN_IF_ERROR(TurnOn());
   LogInfo("turned on {}: requests of this mount come over io_uring", kParameter);
@@ -45,16 +47,17 @@ Result<bool> OfferIoUring(IoUring wanted) {
   const Status offered = Offer();
   if (offered) return true;
   if (wanted == IoUring::kAuto) {
-    LogDebug("requests come over /dev/fuse: {}", offered.error().ToString());
+    LogInfo("requests come over /dev/fuse: {}", offered.error().ToString());
     return false;
   }
   return MakeError(
       ErrorKind::kUsage,
       "mount option io_uring=on: this kernel does not offer FUSE over io_uring, or not "
-      "to this user (" +
+      "to this process (" +
           offered.error().ToString() +
-          "): use Linux 6.14 or later, have root turn the parameter on, or leave the "
-          "option out");
+          "): use Linux 6.14 or later, have root turn the parameter on, allow io_uring "
+          "(kernel.io_uring_disabled, a container's filter of system calls), or leave "
+          "the option out");
 }
 
 }  // namespace tandem::fs

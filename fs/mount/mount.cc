@@ -141,10 +141,10 @@ Status FileSystemMount::Attach() {
     MutexLock lock(mutex_);
     device_ = kernel_mount_->device();
   }
-  // Only forgets come over /dev/fuse where the others come over io_uring.
-  const bool spins = options_.optimizations.reader_spin && !io_uring_;
   threads_ = std::make_unique<ServingThreads>(
-      session_, ServingThreads::Options{max_threads_, options_.optimizations.reader_policy, spins});
+      session_,
+      ServingThreads::Options{max_threads_, options_.optimizations.reader_policy,
+                              options_.optimizations.reader_spin, &file_system_->transport()});
   ASSIGN_OR_RETURN(mount_watcher_,
                    MountWatcher::Start(options_.source_mount, options_.source,
                                        [fs = file_system_.get()] { fs->OnMountsChanged(); }));

@@ -16,12 +16,16 @@
 namespace tandem::fs {
 namespace {
 
+// ECONNABORTED, or ECANCELED over io_uring: it died during the request.
+bool MeansDead(int error) {
+  return error == ENOTCONN || error == ECONNABORTED || error == ECANCELED;
+}
+
 // Forces a request: the kernel may still cache attributes of a dead mount.
 bool IsDead(const std::string& path) {
   struct statx ignored;
-  // ECONNABORTED, or ECANCELED over io_uring: it died during the request.
   return statx(AT_FDCWD, path.c_str(), AT_STATX_FORCE_SYNC, STATX_BASIC_STATS, &ignored) != 0 &&
-         (errno == ENOTCONN || errno == ECONNABORTED || errno == ECANCELED);
+         MeansDead(errno);
 }
 
 bool RunFusermount(const std::string& mountpoint) {
@@ -63,7 +67,7 @@ Result<std::string> ResolveMountpoint(const std::string& mountpoint) {
   while (trimmed.size() > 1 && trimmed.ends_with('/')) trimmed.pop_back();
   const size_t slash = trimmed.rfind('/');
   const std::string name = slash == std::string::npos ? trimmed : trimmed.substr(slash + 1);
-  if (code != ENOTCONN || name.empty() || name == "." || name == "..") {
+  if (!MeansDead(code) || name.empty() || name == "." || name == "..") {
     return ErrnoError(code, "mountpoint " + mountpoint);
   }
   const std::string parent = slash == std::string::npos ? "." : trimmed.substr(0, slash + 1);

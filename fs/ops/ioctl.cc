@@ -92,11 +92,14 @@ void FileSystem::ChangeFlagsLater(Request& request, fuse_ino_t node, unsigned nu
     if (!changed) shared->Fail(changed.error());
   };
   const WritableFile file = {node, inodes_->Get(node).generation(), NameOf(fd)};
-  const bool started = delayed_calls_.Start([this, file, change] {
+  const auto started = delayed_calls_.Start([this, file, change] {
     flush_file_(file);
     change();
   });
-  if (!started) change();
+  if (started == DelayedCalls::Started::kNo) change();
+  // Without the flush, stores through mappings would be lost.
+  if (started == DelayedCalls::Started::kTooMany)
+    shared->Fail(Error(ErrorKind::kSystem, EBUSY, "ioctl"));
 }
 
 void FileSystem::FinishDelayedCalls() { delayed_calls_.Finish(); }

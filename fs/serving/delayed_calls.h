@@ -1,5 +1,7 @@
 // Runs work that a request needs before it can be answered, but that makes the kernel send other
-// requests, so that no handler may wait for it. Each call runs on a thread of its own.
+// requests, so that no handler may wait for it. Each call runs on a thread of its own, which is
+// bound to no processor: those that serve the rings are, and what the call starts must not depend
+// on one whose entries all wait for such calls. For the same reason there are few at a time.
 //
 // Any thread.
 #pragma once
@@ -17,13 +19,18 @@ class DelayedCalls {
   DelayedCalls(const DelayedCalls&) = delete;
   DelayedCalls& operator=(const DelayedCalls&) = delete;
 
-  // Starts `call`, which must not throw. Returns false, and starts nothing, after Finish or if no
-  // thread can be started.
-  bool Start(std::function<void()> call) EXCLUDES(mutex_);
+  enum class Started {
+    kYes,
+    kTooMany,  // kMostDelayedCalls are running
+    kNo,       // after Finish, or no thread can be started
+  };
+  // Starts `call`, which must not throw, or nothing.
+  Started Start(std::function<void()> call) EXCLUDES(mutex_);
   // Waits until all calls have returned, and accepts no more. Requests must still be served.
   void Finish() EXCLUDES(mutex_);
 
  private:
+  static void Unbind();
   void NoteEnd() EXCLUDES(mutex_);
 
   Mutex mutex_;

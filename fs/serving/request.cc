@@ -94,8 +94,12 @@ void Request::ReplyLink(const char* target) { fuse_reply_readlink(Answer(), targ
 void Request::ReplyData(fuse_bufvec& data) {
   const fuse_buf& from = data.buf[0];
   const std::span<char> space = RingThreads::ReplySpace();
-  if (space.size() < from.size || space.empty()) {
+  if (space.empty()) {
     fuse_reply_data(Answer(), &data, static_cast<fuse_buf_copy_flags>(0));
+    return;
+  }
+  if (space.size() < from.size) {  // more than was agreed
+    fuse_reply_err(Answer(), EIO);
     return;
   }
   const ssize_t read = pread(from.fd, space.data(), from.size, from.pos);

@@ -32,7 +32,18 @@ namespace {
 using uring_abi::Command;
 using uring_abi::RingHeader;
 
-constexpr size_t kPage = 4096;
+const size_t kPage = static_cast<size_t>(sysconf(_SC_PAGESIZE));
+
+// What every ring is made with. Completions are taken in where its thread waits for them, and
+// interrupt no handler.
+constexpr unsigned kRingFlags =
+    IORING_SETUP_SQE128 | IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN;
+constexpr unsigned kRingSize = 2;
+
+bool IsEnd(int error) {
+  // ENOENT: the reply came when the connection was being aborted.
+  return error == ENOTCONN || error == ECONNABORTED || error == ENODEV || error == ENOENT;
+}
 
 // Returns how many processors there are ("present"), or may ever be ("possible"): the kernel has
 // queues for the latter.
@@ -150,12 +161,24 @@ RingThreads::RingThreads(const Options& options) : options_(options) {
   rlimit descriptors = {};
   getrlimit(RLIMIT_NOFILE, &descriptors);
   const size_t most = std::max<size_t>(descriptors.rlim_cur / kRingDescriptorShare, possible);
-  // Every processor has one entry before any has two: a lack of memory leaves each with some.
+  // Every processor has one entry before any has two: a lack of memory leaves each with some. One
+  // that may be added later has two.
   for (size_t i = 0; i < std::max(kRingEntries / present, kLeastRingEntries); ++i) {
-    for (size_t processor = 0; processor < (i == 0 ? possible : present); ++processor) {
-      if (entries_.size() < most) entries_.push_back(std::make_unique<Entry>(*this, processor));
+    for (size_t processor = 0; processor < (i < 2 ? possible : present); ++processor) {
+      if (entries_.size() >= most) return;
+      entries_.push_back(std::make_unique<Entry>(*this, processor));
     }
   }
+}
+
+Status RingThreads::Probe() {
+  io_uring ring = {};
+  io_uring_params parameters = {};
+  parameters.flags = kRingFlags;
+  const int error = io_uring_queue_init_params(kRingSize, &ring, &parameters);
+  if (error < 0) return ErrnoError(-error, "set up an io_uring");
+  io_uring_queue_exit(&ring);
+  return {};
 }
 
 RingThreads::~RingThreads() { Stop(); }
@@ -169,23 +192,33 @@ Status RingThreads::Start() {
   MutexLock lock(mutex_);
   while (waiting_ + failed_ < started) changed_.Wait(mutex_);
   if (status) status = failure_;
+  // Others need threads and descriptors too.
+  if (!status) most_registered_ = started / 2;
   std::set<uint16_t> processors;
   std::set<uint16_t> served;
-  for (const auto& entry : entries_) {
-    processors.insert(entry->processor());
-    if (entry->is_open()) served.insert(entry->processor());
+  for (size_t i = 0; i < entries_.size(); ++i) {
+    processors.insert(entries_[i]->processor());
+    if (i < most_registered_ && entries_[i]->is_open()) served.insert(entries_[i]->processor());
   }
-  return served == processors ? Status() : status;
+  if (served != processors) return status;
+  if (!status) {
+    LogWarning("{} of {} requests are handled at a time at most: {}", most_registered_,
+               entries_.size(), status.error().ToString());
+  }
+  return {};
 }
 
-bool RingThreads::AwaitRegistration(Status opened) {
+bool RingThreads::AwaitRegistration(const Entry& entry, Status opened) {
   MutexLock lock(mutex_);
   const bool is_open = opened.has_value();
   if (!is_open && failure_) failure_ = std::move(opened);
   ++(is_open ? waiting_ : failed_);
   changed_.NotifyAll();
   while (is_open && !registering_ && !stopping_) changed_.Wait(mutex_);
-  return is_open && !stopping_;
+  const auto self = std::ranges::find_if(
+      entries_, [&entry](const auto& candidate) { return candidate.get() == &entry; });
+  const auto place = static_cast<size_t>(self - entries_.begin());
+  return is_open && !stopping_ && place < most_registered_;
 }
 
 void RingThreads::Register() {
@@ -202,7 +235,9 @@ void RingThreads::Stop() {
   }
   // Repeated: a thread that was about to wait when the signal came would wait for ever.
   while (serving_ > 0) {
-    for (const auto& entry : entries_) entry->Signal();
+    for (const auto& entry : entries_) {
+      if (entry->unique() == 0) entry->Signal();  // a handler is not to be interrupted
+    }
     std::this_thread::sleep_for(kInterruptRepeat);
   }
   for (const auto& entry : entries_) entry->Join();
@@ -242,9 +277,8 @@ void RingThreads::Entry::Bind() const {
 
 Status RingThreads::Entry::OpenRing() {
   io_uring_params parameters = {};
-  // Completions are taken in where this thread waits for them, and interrupt no handler.
-  parameters.flags = IORING_SETUP_SQE128 | IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN;
-  if (const int error = io_uring_queue_init_params(2, &ring_, &parameters); error < 0) {
+  parameters.flags = kRingFlags;
+  if (const int error = io_uring_queue_init_params(kRingSize, &ring_, &parameters); error < 0) {
     return ErrnoError(-error, "set up an io_uring");
   }
   if (const int error = io_uring_register_files(&ring_, &threads_.options_.device, 1); error < 0) {
@@ -277,7 +311,10 @@ int RingThreads::Entry::Enter(unsigned least, const __kernel_timespec* timeout) 
   io_uring_sq& queue = ring_.sq;
   unsigned tail = *queue.ktail;
   for (; queue.sqe_head != queue.sqe_tail; ++queue.sqe_head, ++tail) {
-    queue.array[tail & *queue.kring_mask] = queue.sqe_head & *queue.kring_mask;
+    // Null where liburing asks for none (2.6 and later).
+    if (queue.array != nullptr) {
+      queue.array[tail & *queue.kring_mask] = queue.sqe_head & *queue.kring_mask;
+    }
   }
   __atomic_store_n(queue.ktail, tail, __ATOMIC_RELEASE);
   const unsigned to_submit = tail - __atomic_load_n(queue.khead, __ATOMIC_ACQUIRE);
@@ -291,10 +328,13 @@ int RingThreads::Entry::Enter(unsigned least, const __kernel_timespec* timeout) 
 
 int RingThreads::Entry::Wait() {
   const __kernel_timespec linger = {.tv_sec = kRingMemoryLinger.count(), .tv_nsec = 0};
-  (void)Enter(1, holds_memory_ ? &linger : nullptr);
+  const int entered = Enter(1, holds_memory_ ? &linger : nullptr);
   io_uring_cqe* cqe = nullptr;
   if (io_uring_peek_cqe(&ring_, &cqe) != 0) {
     if (holds_memory_) ReleaseMemory();
+    // Out of memory, say: what is prepared is sent next time.
+    const bool failed = entered < 0 && entered != -EINTR && entered != -ETIME;
+    if (failed) std::this_thread::sleep_for(kNoMemoryPause);
     return -EINTR;  // or ETIME
   }
   const int result = cqe->res;
@@ -313,7 +353,7 @@ void RingThreads::Entry::Serve() {
   Bind();
   Status opened = OpenRing();
   is_open_ = opened.has_value();
-  if (!threads_.AwaitRegistration(std::move(opened))) {
+  if (!threads_.AwaitRegistration(*this, std::move(opened))) {
     if (is_open_) io_uring_queue_exit(&ring_);
     --threads_.serving_;
     return;
@@ -330,11 +370,10 @@ void RingThreads::Entry::Serve() {
     } else if (result == -EAGAIN) {  // the same once more
       std::this_thread::sleep_for(std::chrono::milliseconds(1));
     } else {
-      const bool ended = result == -ENOTCONN || result == -ECONNABORTED || result == -ENODEV;
-      if (!ended) {
-        LogError("the kernel takes no more requests of processor {} by io_uring: {}", processor_,
-                 strerror(-result));
-        kill(getpid(), SIGTERM);
+      // If the kernel refuses one entry it uses /dev/fuse, or the others.
+      if (!IsEnd(-result)) {
+        LogWarning("an entry of processor {} is not used any more: io_uring of FUSE: {}",
+                   processor_, strerror(-result));
       }
       break;
     }

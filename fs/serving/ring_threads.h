@@ -18,6 +18,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <span>
 #include <vector>
@@ -38,6 +39,9 @@ class RingThreads {
     size_t payload_bytes;   // of a request or a reply at most
   };
 
+  // Fails if this process can make no io_uring of the kind that is needed.
+  static Status Probe();
+
   explicit RingThreads(const Options& options);
   ~RingThreads();
   RingThreads(const RingThreads&) = delete;
@@ -46,8 +50,7 @@ class RingThreads {
   // Starts the threads. Called once, before io_uring is agreed on with the kernel, which from then
   // on lets every request wait until each processor has an entry. Fails if one cannot have any.
   Status Start() EXCLUDES(mutex_);
-  // Registers the entries. Called when the kernel has taken the reply to FUSE_INIT. If it refuses
-  // one, the process gets a SIGTERM: no request would be answered.
+  // Registers the entries. Called when the kernel has taken the reply to FUSE_INIT.
   void Register() EXCLUDES(mutex_);
   // Ends the threads as soon as the requests being handled have been answered; does not wait for
   // answers by other threads. Requires that WakeSignal is handled (wake_signal.h).
@@ -69,7 +72,7 @@ class RingThreads {
   static void* ThreadEntry(void* entry);
   static Current& current();
   // Called by an entry's thread: returns when it may register, false if it is to end.
-  bool AwaitRegistration(Status opened) EXCLUDES(mutex_);
+  bool AwaitRegistration(const Entry& entry, Status opened) EXCLUDES(mutex_);
 
   const Options options_;
   std::atomic<bool> used_{false};
@@ -82,6 +85,7 @@ class RingThreads {
   size_t failed_ GUARDED_BY(mutex_) = 0;
   Status failure_ GUARDED_BY(mutex_);  // the first
   bool registering_ GUARDED_BY(mutex_) = false;
+  size_t most_registered_ GUARDED_BY(mutex_) = std::numeric_limits<size_t>::max();
 };
 
 }  // namespace tandem::fs

@@ -31,6 +31,7 @@ ServingThreads::ServingThreads(fuse_session* session, const Options& options)
       max_threads_(options.max_threads),
       policy_(static_cast<unsigned>(get_nprocs()), options.adaptive_readers),
       spins_(options.spins && get_nprocs() > 1),
+      transport_(*options.transport),
       blocking_(kBlockingPerThread * options.max_threads) {
   InstallWakeSignal();
 }
@@ -95,7 +96,9 @@ void ServingThreads::Serve() {
   ReaderSpin spin;
   while (BecomeReader()) {
     int received = -EINTR;
-    if (spins_) spin.Await(fuse_session_fd(session_));
+    // Beside rings only forgets come here.
+    const bool spins = spins_ && !transport_.over_io_uring();
+    if (spins) spin.Await(fuse_session_fd(session_));
     while (IsTransient(received) && fuse_session_exited(session_) == 0) {
       received = fuse_session_receive_buf(session_, request.get());
       if (received == -ENOMEM) std::this_thread::sleep_for(kNoMemoryPause);
@@ -105,7 +108,7 @@ void ServingThreads::Serve() {
       End(IsTransient(received) ? 0 : received);
       break;
     }
-    if (spins_) spin.Received();
+    if (spins) spin.Received();
     Handle(StopReading(state.get(), request), request);
   }
   Leave();

@@ -20,6 +20,7 @@
 #include "fs/serving/blocking_requests.h"
 #include "fs/serving/fuse_api.h"
 #include "fs/serving/reader_policy.h"
+#include "fs/serving/transport.h"
 #include "meta/base/mutex.h"
 
 namespace tandem::fs {
@@ -29,9 +30,10 @@ class ServingThreads {
   struct Options {
     unsigned max_threads;
     bool adaptive_readers;  // the ReaderPolicy's `adaptive`
-    bool spins;             // reader_spin.h; not with one processor
+    bool spins;             // reader_spin.h; not with one processor, nor beside rings
+    const Transport* transport;
   };
-  // `session` is borrowed.
+  // `session` and the transport are borrowed.
   ServingThreads(fuse_session* session, const Options& options);
   ~ServingThreads();
   ServingThreads(const ServingThreads&) = delete;
@@ -73,6 +75,7 @@ class ServingThreads {
   const unsigned max_threads_;
   ReaderPolicy policy_;
   const bool spins_;
+  const Transport& transport_;
   Mutex mutex_;
   CondVar reader_needed_;  // parked threads wait for it
   CondVar watch_wanted_;   // the watch waits for it

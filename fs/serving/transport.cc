@@ -15,7 +15,7 @@
 namespace tandem::fs {
 namespace {
 
-constexpr size_t kPage = 4096;
+const size_t kPage = static_cast<size_t>(sysconf(_SC_PAGESIZE));
 
 // Copies as much of a structure as there is: older kernels have shorter ones.
 template <typename Structure>

@@ -58,8 +58,10 @@ inline constexpr size_t kQueuedOverhead = 512;
 // Entries of all processors together. Each has a thread, and memory of up to the largest request:
 // so many requests can wait for a disk.
 inline constexpr size_t kRingEntries = 256;
-// Entries of a processor at least.
+// Entries of a processor at least, more than kMostDelayedCalls.
 inline constexpr size_t kLeastRingEntries = 8;
+// Calls at a time that wait for other requests: delayed_calls.h.
+inline constexpr int kMostDelayedCalls = 4;
 // One in so many of the descriptors that the process may have, at most, is an entry's.
 inline constexpr size_t kRingDescriptorShare = 8;
 // Bytes of an entry's memory that are kept when nothing has come for kRingMemoryLinger.
