@@ -6,6 +6,7 @@
 #include <sys/mount.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
@@ -63,8 +64,13 @@ AssertionResult LoopDisk::Make(uint64_t bytes) {
   }
   std::vector<std::string> command = {"mkfs." + type_, "-q", image_};
   if (type_ == "btrfs") command.insert(command.end() - 1, {"-m", "single"});
-  const AssertionResult made = Succeeds(command);
-  if (!made) return made;
+  // mkfs.btrfs looks at all mounts, and fails while one of another test is dead.
+  AssertionResult made = AssertionFailure();
+  const auto succeeds = [&] {
+    made = Succeeds(command);
+    return static_cast<bool>(made);
+  };
+  if (!WaitFor(succeeds, std::chrono::seconds(10))) return made;
   std::filesystem::create_directories(directory_);
   return MountImage();
 }
