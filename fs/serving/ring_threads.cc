@@ -34,11 +34,14 @@ using uring_abi::RingHeader;
 
 const size_t kPage = static_cast<size_t>(sysconf(_SC_PAGESIZE));
 
-// What every ring is made with. Completions are taken in where its thread waits for them, and
-// interrupt no handler.
-constexpr unsigned kRingFlags =
-    IORING_SETUP_SQE128 | IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN;
-constexpr unsigned kRingSize = 2;
+Status MakeRing(io_uring& ring) {
+  constexpr unsigned kEntries = 2;
+  io_uring_params parameters = {};
+  // Completions are taken in where the ring's thread waits for them, and interrupt no handler.
+  parameters.flags = IORING_SETUP_SQE128 | IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN;
+  const int error = io_uring_queue_init_params(kEntries, &ring, &parameters);
+  return error < 0 ? ErrnoError(-error, "set up an io_uring") : Status();
+}
 
 bool IsEnd(int error) {
   // ENOENT: the reply came when the connection was being aborted.
@@ -62,8 +65,9 @@ size_t CountProcessors(const std::string& which) {
 // One entry of a queue: its memory, its io_uring and its thread.
 class RingThreads::Entry {
  public:
-  Entry(RingThreads& threads, size_t processor)
-      : threads_(threads), processor_(static_cast<uint16_t>(processor)) {}
+  // `place`: among the entries.
+  Entry(RingThreads& threads, size_t place, size_t processor)
+      : threads_(threads), place_(place), processor_(static_cast<uint16_t>(processor)) {}
   Entry(const Entry&) = delete;
   Entry& operator=(const Entry&) = delete;
   ~Entry() {
@@ -108,6 +112,7 @@ class RingThreads::Entry {
   void Refuse(uint64_t unique);
 
   RingThreads& threads_;
+  const size_t place_;
   const uint16_t processor_;
   pthread_t thread_ = {};
   bool started_ = false;
@@ -125,7 +130,7 @@ class RingThreads::Entry {
   std::atomic<uint64_t> unique_{0};  // of the request being handled; 0: none
   Mutex mutex_;
   CondVar answered_elsewhere_;
-  bool elsewhere_ GUARDED_BY(mutex_) = false;
+  bool elsewhere_ GUARDED_BY(mutex_) = false;  // another thread has answered the request
 };
 
 struct RingThreads::Current {
@@ -166,17 +171,14 @@ RingThreads::RingThreads(const Options& options) : options_(options) {
   for (size_t i = 0; i < std::max(kRingEntries / present, kLeastRingEntries); ++i) {
     for (size_t processor = 0; processor < (i < 2 ? possible : present); ++processor) {
       if (entries_.size() >= most) return;
-      entries_.push_back(std::make_unique<Entry>(*this, processor));
+      entries_.push_back(std::make_unique<Entry>(*this, entries_.size(), processor));
     }
   }
 }
 
 Status RingThreads::Probe() {
   io_uring ring = {};
-  io_uring_params parameters = {};
-  parameters.flags = kRingFlags;
-  const int error = io_uring_queue_init_params(kRingSize, &ring, &parameters);
-  if (error < 0) return ErrnoError(-error, "set up an io_uring");
+  RETURN_IF_ERROR(MakeRing(ring));
   io_uring_queue_exit(&ring);
   return {};
 }
@@ -208,16 +210,13 @@ Status RingThreads::Start() {
   return {};
 }
 
-bool RingThreads::AwaitRegistration(const Entry& entry, Status opened) {
+bool RingThreads::AwaitRegistration(size_t place, Status opened) {
   MutexLock lock(mutex_);
   const bool is_open = opened.has_value();
   if (!is_open && failure_) failure_ = std::move(opened);
   ++(is_open ? waiting_ : failed_);
   changed_.NotifyAll();
   while (is_open && !registering_ && !stopping_) changed_.Wait(mutex_);
-  const auto self = std::ranges::find_if(
-      entries_, [&entry](const auto& candidate) { return candidate.get() == &entry; });
-  const auto place = static_cast<size_t>(self - entries_.begin());
   return is_open && !stopping_ && place < most_registered_;
 }
 
@@ -276,11 +275,7 @@ void RingThreads::Entry::Bind() const {
 }
 
 Status RingThreads::Entry::OpenRing() {
-  io_uring_params parameters = {};
-  parameters.flags = kRingFlags;
-  if (const int error = io_uring_queue_init_params(kRingSize, &ring_, &parameters); error < 0) {
-    return ErrnoError(-error, "set up an io_uring");
-  }
+  RETURN_IF_ERROR(MakeRing(ring_));
   if (const int error = io_uring_register_files(&ring_, &threads_.options_.device, 1); error < 0) {
     io_uring_queue_exit(&ring_);
     return ErrnoError(-error, "register /dev/fuse with an io_uring");
@@ -353,7 +348,7 @@ void RingThreads::Entry::Serve() {
   Bind();
   Status opened = OpenRing();
   is_open_ = opened.has_value();
-  if (!threads_.AwaitRegistration(*this, std::move(opened))) {
+  if (!threads_.AwaitRegistration(place_, std::move(opened))) {
     if (is_open_) io_uring_queue_exit(&ring_);
     --threads_.serving_;
     return;
@@ -409,10 +404,6 @@ void RingThreads::Entry::Handle() {
   fuse_buf buffer = {};
   buffer.mem = start;
   buffer.size = in.len;
-  {
-    MutexLock lock(mutex_);
-    elsewhere_ = false;
-  }
   unique_.store(in.unique, std::memory_order_release);
   current() = {in.unique, this};
   fuse_session_process_buf(threads_.options_.session, &buffer);
@@ -427,7 +418,8 @@ void RingThreads::Entry::AwaitAnswer() {
     answered_elsewhere_.WaitFor(mutex_, kRingAnswerLook);
   }
   if (!elsewhere_) Refuse(unique());
-  elsewhere_ = true;  // too late for another
+  unique_.store(0, std::memory_order_release);  // too late for another
+  elsewhere_ = false;
 }
 
 void RingThreads::Entry::Refuse(uint64_t unique) {

@@ -71,8 +71,9 @@ class RingThreads {
 
   static void* ThreadEntry(void* entry);
   static Current& current();
-  // Called by an entry's thread: returns when it may register, false if it is to end.
-  bool AwaitRegistration(const Entry& entry, Status opened) EXCLUDES(mutex_);
+  // Called by the thread of the entry at `place`: returns when it may register, false if it is to
+  // end.
+  bool AwaitRegistration(size_t place, Status opened) EXCLUDES(mutex_);
 
   const Options options_;
   std::atomic<bool> used_{false};

@@ -7,7 +7,6 @@
 
 #include <algorithm>
 #include <cstring>
-#include <vector>
 
 #include "fs/serving/uring_abi.h"
 #include "meta/base/log.h"

@@ -136,8 +136,8 @@ TEST_F(IoUring, EndedInTheMiddleNothingIsLost) {
   }
 }
 
-// More of a processor's requests wait for the disk than it has threads by which it could do so over
-// libfuse's own ring, which is one.
+// Over libfuse's own rings, one thread handles all requests of a processor: the first that waited
+// for the disk held up the rest.
 TEST_F(IoUring, WhatWaitsForTheDiskHoldsUpNothingElseOfItsProcessor) {
   LoopDisk disk(scratch_, "disk", "ext4", source_);
   ASSERT_TRUE(disk.Make(256 * kMiB));
@@ -242,7 +242,7 @@ TEST_F(IoUring, WhereItCannotBeTurnedOnToAskForItIsRefused) {
       << refused;
 }
 
-// As in a container whose filter of system calls has none, and with few descriptors.
+// As in a container whose filter of system calls forbids it.
 TEST_F(IoUring, WhereNoRingCanBeMadeRequestsComeOverTheDevice) {
   std::string before;
   std::ifstream("/proc/sys/kernel/io_uring_disabled") >> before;
