@@ -91,6 +91,10 @@ class Tracker : public Capture {
   bool WaitForChanges(Epoch epoch, CondVar::Clock::time_point deadline, uint64_t wakes) {
     return epochs_.WaitForChanges(epoch, deadline, wakes);
   }
+  // Waits until the deadline, WakeAll, or the first change of an epoch. `wakes`: as above.
+  void WaitForWake(CondVar::Clock::time_point deadline, uint64_t wakes) {
+    open_.signal.Wait(wakes, deadline);
+  }
   uint64_t wakes() { return open_.signal.wakes(); }
   void WakeAll() { open_.signal.WakeAll(); }
 

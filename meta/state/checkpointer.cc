@@ -26,18 +26,28 @@ Checkpointer::~Checkpointer() {
 }
 
 void Checkpointer::Run() {
-  auto next = CondVar::Clock::now() + kCheckpointPause;
+  auto pause = kCheckpointPause;
+  int last_pages = 0;
   while (true) {
     {
+      const auto next = CondVar::Clock::now() + pause;
       MutexLock lock(mutex_);
       while (!stopping_ && wake_.WaitUntil(mutex_, next)) {
       }
       if (stopping_) return;
     }
     const auto pages = MoveLog();
-    if (!pages) LogWarning("{}", pages.error().ToString());
-    next = CondVar::Clock::now() +
-           (pages && *pages > kBusyLogPages ? kBusyCheckpointPause : kCheckpointPause);
+    if (!pages) {
+      LogWarning("{}", pages.error().ToString());
+      pause = kCheckpointPause;
+      continue;
+    }
+    // The log keeps its length when all of it has been moved, until something else is written.
+    const bool is_idle = *pages == last_pages;
+    last_pages = *pages;
+    pause = is_idle                  ? kIdleCheckpointPause
+            : *pages > kBusyLogPages ? kBusyCheckpointPause
+                                     : kCheckpointPause;
   }
 }
 

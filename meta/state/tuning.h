@@ -9,9 +9,11 @@ namespace tandem::meta {
 
 // ---- Checkpoints: checkpointer.h ----------------------------------------------------------------
 
-// Pause between checkpoints; and while the log has more than kBusyLogPages pages (of 4 KiB).
+// Pause between checkpoints; while the log has more than kBusyLogPages pages (of 4 KiB); and while
+// nothing is written.
 inline constexpr std::chrono::milliseconds kCheckpointPause{2000};
 inline constexpr std::chrono::milliseconds kBusyCheckpointPause{100};
+inline constexpr std::chrono::milliseconds kIdleCheckpointPause{5000};
 inline constexpr int kBusyLogPages = 1024;
 // From this length on a checkpoint blocks writers, so that the log restarts.
 inline constexpr int kLongLogPages = 8192;

@@ -2,6 +2,7 @@
 
 #include "meta/base/log.h"
 #include "replica/source/tuning.h"
+#include "replica/transport/tuning.h"
 
 namespace tandem::replica {
 namespace {
@@ -65,14 +66,20 @@ int ErrnoOf(ReplyCode code) {
 }  // namespace
 
 Result<std::unique_ptr<Peer>> Peer::Dial(const std::string& url, FindCredentials find_credentials,
+                                         std::function<void()> on_connection,
                                          std::chrono::milliseconds answer_timeout) {
   std::unique_ptr<SshTunnel> tunnel;
   if (IsSshUrl(url)) {
     ASSIGN_OR_RETURN(const SshUrl ssh, ParseSshUrl(url));
     ASSIGN_OR_RETURN(tunnel, SshTunnel::Open(ssh));
   }
+  RequestSocket::Options options;
+  options.find_credentials = std::move(find_credentials);
+  // Of no session: the replica refuses it without asking any volume.
+  options.sign_of_life = EncodeRequest({SessionId(), WaitApplied{}});
+  options.on_connection = std::move(on_connection);
   ASSIGN_OR_RETURN(auto socket, RequestSocket::Dial(tunnel == nullptr ? url : tunnel->local_url(),
-                                                    std::move(find_credentials)));
+                                                    std::move(options)));
   return std::unique_ptr<Peer>(new Peer(url, std::move(tunnel), std::move(socket), answer_timeout));
 }
 
@@ -88,6 +95,7 @@ Result<Position> Peer::Open(const Hello& hello) {
                                                ", which was not offered");
   }
   session_ = position.session;
+  protocol_ = position.protocol;
   pace_.BeginSession();
   return position;
 }
@@ -107,10 +115,13 @@ bool Peer::IsUnreadableThere(const Error& error) {
   return error.kind() == KindOf(kCode) && error.code() == ErrnoOf(kCode);
 }
 
-void Peer::SeeWhetherThere(std::chrono::milliseconds timeout) {
-  // Of no session: the replica says so without asking any volume.
-  const auto answer = socket_->Ask(EncodeRequest({SessionId(), WaitApplied{}}), timeout);
-  if (!answer) LogDebug("no answer from {}: {}", url_, answer.error().ToString());
+std::string Peer::Trouble() {
+  if (socket_->connection() == 0) {
+    return tunnel_ == nullptr ? socket_->WhyNotConnected() : tunnel_->Trouble();
+  }
+  const auto silence = socket_->silence();
+  if (silence < kLinkQuiet) return "";
+  return "nothing heard from " + url_ + " for " + std::to_string(silence.count() / 1000) + " s";
 }
 
 Result<PeerSession::Pending> PeerSession::Send(RequestBody body) const {

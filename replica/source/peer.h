@@ -1,8 +1,8 @@
 // A replica daemon as tandemfs sees it: typed requests over a RequestSocket, with the session they
 // belong to.
 //
-// One thread. Others may use a PeerSession, and call only Close, Reconnect, SeeWhetherThere and the
-// functions that tell of connections, silence and bytes.
+// One thread. Others may use a PeerSession, and call only Close, Reconnect and the functions that
+// tell of connections and bytes.
 #pragma once
 
 #include <chrono>
@@ -53,8 +53,10 @@ class PeerSession {
 
 class Peer {
  public:
+  // `on_connection`: as in RequestSocket::Options; may be null.
   static Result<std::unique_ptr<Peer>> Dial(
       const std::string& url, FindCredentials find_credentials = NoCredentials,
+      std::function<void()> on_connection = nullptr,
       std::chrono::milliseconds answer_timeout = kAnswerTimeout);
 
   // Opens a session; all requests that follow belong to it. Returns kProtocol if the answer names
@@ -84,6 +86,9 @@ class Peer {
   // Does the same with the answer, which has come already.
   Result<std::optional<Listing>> ToListing(const List& ask, Reply reply, size_t& so_far) const;
 
+  // Whether the replica takes Increment.
+  bool TakesIncrements() const { return protocol_ >= kProtocolIncrements; }
+
   using Pending = PeerSession::Pending;
   Result<Pending> Send(RequestBody body) { return session().Send(std::move(body)); }
   // Returns the current session, for requests that other threads send.
@@ -98,17 +103,10 @@ class Peer {
   const std::string& url() const { return url_; }
   uint64_t connection() const { return socket_->connection(); }
   uint64_t connections() const { return socket_->connections(); }
-  // See RequestSocket.
-  std::chrono::milliseconds silence() { return socket_->silence(); }
-  // Returns, for people, in one line, why there is no connection; an empty string if nothing is
-  // known.
-  std::string WhyNotConnected() {
-    return tunnel_ == nullptr ? socket_->WhyNotConnected() : tunnel_->Trouble();
-  }
+  // Returns, for people, in one line, why there is no connection, or that nothing is heard over it
+  // though an answer is due; an empty string if nothing is known to be wrong.
+  std::string Trouble();
   bool IsUntrusted() const { return socket_->IsUntrusted(); }
-  // Sends a request that no replica can grant, and waits for the refusal: then something has been
-  // heard.
-  void SeeWhetherThere(std::chrono::milliseconds timeout);
   void Reconnect() { socket_->Reconnect(); }
   // Of the change sets that are sent to it.
   Pace& pace() { return pace_; }
@@ -131,6 +129,7 @@ class Peer {
   const std::unique_ptr<RequestSocket> socket_;
   const std::chrono::milliseconds answer_timeout_;
   SessionId session_;
+  uint32_t protocol_ = 0;  // of the session
   Pace pace_;
 };
 

@@ -73,17 +73,21 @@ void ReplicaView::SetPosition(const Position& position, const CutName& real_appl
                               const Inquiry& inquiry) {
   MutexLock lock(mutex_);
   heard_ = inquiry;
+  heard_at_ = CondVar::Clock::now();
   durable_ = position.durable;
   applied_ = position.applied;
   behind_since_ = real_applied;
   notice_ = position.notice;
-  short_debts_.Heard(position, CondVar::Clock::now());
+  short_debts_.Heard(position, heard_at_);
   changed_.NotifyAll();
 }
 
-bool ReplicaView::IsAnswered(uint64_t connection) {
+std::optional<CondVar::Clock::time_point> ReplicaView::AnsweredAt(uint64_t connection) {
   MutexLock lock(mutex_);
-  return heard_.asks == asks_ && heard_.connection == connection && connection != 0;
+  if (heard_.asks != asks_ || heard_.connection != connection || connection == 0) {
+    return std::nullopt;
+  }
+  return heard_at_;
 }
 
 Epoch ReplicaView::applied() {
@@ -94,6 +98,18 @@ Epoch ReplicaView::applied() {
 uint64_t ReplicaView::Ask() {
   MutexLock lock(mutex_);
   return ++asks_;
+}
+
+std::optional<uint64_t> ReplicaView::AskIfUnheardFor(std::chrono::milliseconds time) {
+  MutexLock lock(mutex_);
+  if (heard_.asks == asks_ && CondVar::Clock::now() - heard_at_ < time) return std::nullopt;
+  return ++asks_;
+}
+
+void ReplicaView::AwaitAnswer(uint64_t ask, CondVar::Clock::time_point deadline) {
+  MutexLock lock(mutex_);
+  while (!stopping_ && heard_.asks < ask && changed_.WaitUntil(mutex_, deadline)) {
+  }
 }
 
 ReplicaView::Waited ReplicaView::WaitUntilApplied(uint64_t ask, Epoch epoch,

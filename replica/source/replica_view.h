@@ -5,7 +5,9 @@
 // Lacking, ShortDebts and the tracker.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include "meta/base/ids.h"
@@ -54,8 +56,9 @@ class ReplicaView {
   // the same as position.applied.
   void SetPosition(const Position& position, const CutName& real_applied, const Inquiry& inquiry)
       EXCLUDES(mutex_);
-  // Whether the newest question has been answered over this connection.
-  bool IsAnswered(uint64_t connection) EXCLUDES(mutex_);
+  // Returns when the replica was last heard, or nullopt if the newest question has not been
+  // answered over this connection.
+  std::optional<CondVar::Clock::time_point> AnsweredAt(uint64_t connection) EXCLUDES(mutex_);
 
   // What the replica's cut lacks, and what falls short there.
   Lacking& lacking() { return lacking_; }
@@ -66,6 +69,11 @@ class ReplicaView {
   Epoch applied() EXCLUDES(mutex_);
   // Counts a question: a position that counts for it is asked for after this call.
   uint64_t Ask() EXCLUDES(mutex_);
+  // The same if no question has been answered for so long, or the newest one has not been;
+  // otherwise returns nullopt.
+  std::optional<uint64_t> AskIfUnheardFor(std::chrono::milliseconds time) EXCLUDES(mutex_);
+  // Waits for the answer to question `ask`, or to a later one.
+  void AwaitAnswer(uint64_t ask, CondVar::Clock::time_point deadline) EXCLUDES(mutex_);
   enum class Waited {
     kApplied,
     kShort,  // applied, but for objects that fall short on the replica
@@ -105,6 +113,7 @@ class ReplicaView {
   bool in_step_ GUARDED_BY(mutex_) = false;
   uint64_t asks_ GUARDED_BY(mutex_) = 0;
   Inquiry heard_ GUARDED_BY(mutex_);  // the newest that was answered
+  CondVar::Clock::time_point heard_at_ GUARDED_BY(mutex_){};
 };
 
 // Whether a replica that is so far behind is not called current.

@@ -68,7 +68,7 @@ void Replication::Applied(size_t index, const CutName& durable, const CutName& a
     record.durable = durable;
     record.applied = applied;
     record.reconcile_owed = reconcile_owed;
-    changed_ = true;
+    if (!std::exchange(changed_, true)) wake_.NotifyAll();
   }
   // Written before the replica is called current: a crash after that must not cost a second
   // reconcile.
@@ -76,21 +76,26 @@ void Replication::Applied(size_t index, const CutName& durable, const CutName& a
 }
 
 void Replication::Run() {
-  auto next = CondVar::Clock::now() + kDropEvery;
+  auto begun = CondVar::Clock::now();
   bool dropped = true;
   while (true) {
+    // Much is remembered, or could not be dropped.
+    const bool must_look = !dropped || retention_.IsNearly(most_changes_);
+    const auto at_least = must_look ? CondVar::Clock::duration(kDropEvery) : kDropAtLeastEvery;
     {
       MutexLock lock(mutex_);
-      while (!stopping_ && wake_.WaitUntil(mutex_, next)) {
+      while (!stopping_ && !changed_ && wake_.WaitUntil(mutex_, begun + at_least)) {
+      }
+      while (!stopping_ && wake_.WaitUntil(mutex_, begun + kDropEvery)) {
       }
       if (stopping_) return;
     }
+    begun = CondVar::Clock::now();
     // Only if that frees something: on a full disk nothing is dropped.
     const auto replica = dropped ? retention_.ReleaseFurthestBehind(most_changes_) : std::nullopt;
     if (replica) NoteReleased(*replica);
     // Logged by the writer; what could not be dropped is dropped later.
     dropped = Remember() && retention_.Drop();
-    next = CondVar::Clock::now() + kDropEvery;
   }
 }
 
@@ -136,6 +141,12 @@ bool Replication::Remember() {
 }
 
 std::vector<ReplicaStatus> Replication::Statuses() {
+  const auto deadline = CondVar::Clock::now() + kStatusWaits;
+  std::vector<std::pair<Sender*, uint64_t>> asked;
+  for (const auto& sender : senders_) {
+    if (const auto ask = sender->AskIfIdle()) asked.emplace_back(sender.get(), *ask);
+  }
+  for (const auto& [sender, ask] : asked) sender->AwaitAnswer(ask, deadline);
   std::vector<ReplicaStatus> statuses;
   for (const auto& sender : senders_) statuses.push_back(sender->status());
   return statuses;
@@ -186,6 +197,7 @@ Status Replication::SetPaused(const std::optional<std::string>& replica, bool pa
       if (record.name == sender->name()) record.paused = paused;
     }
     changed_ = true;
+    wake_.NotifyAll();
   }
   return {};
 }

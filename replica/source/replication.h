@@ -42,6 +42,7 @@ class Replication {
   // Ends the senders. Threads that wait for a replica return at once.
   void Stop();
 
+  // Asks replicas that are idle first, and waits kStatusWaits for their answers.
   std::vector<ReplicaStatus> Statuses();
 
   // Waits until the replica, or each of them, has applied everything up to and including `epoch`.

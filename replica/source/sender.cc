@@ -31,13 +31,14 @@ Sender::Sender(Options options, meta::Tracker& tracker, const meta::SourceTree& 
     const bool known = !debt_.owed && tracker_.Knows(options_.last_applied);
     retention_.Hold(options_.name, known ? options_.last_applied.epoch : Epoch());
   }
-  auto peer = Peer::Dial(options_.url, options_.find_credentials);
+  // A session may have ended with its connection.
+  auto peer = Peer::Dial(options_.url, options_.find_credentials,
+                         [&tracker = tracker_] { tracker.WakeAll(); });
   if (!peer) {
     SetState(ReplicaState::kBlocked, peer.error().ToString());
     return;
   }
   peer_ = std::move(*peer);
-  watch_ = std::make_unique<LinkWatch>(options_.name, *peer_);
   thread_ = std::thread([this] { Run(); });
 }
 
@@ -70,13 +71,8 @@ ReplicaView::Inquiry Sender::Inquire() {
   return view_.Inquire(connection != 0 ? connection : peer_->connections() + 1);
 }
 
-bool Sender::HeardLately() {
-  return view_.IsAnswered(peer_->connection()) && CondVar::Clock::now() - last_heard_ < kHeartbeat;
-}
-
 void Sender::SetPosition(const Position& position, const ReplicaView::Inquiry& inquiry) {
   view_.SetPosition(position, RealCut(position.applied), inquiry);
-  last_heard_ = CondVar::Clock::now();
 }
 
 void Sender::Run() {
@@ -92,7 +88,7 @@ void Sender::Run() {
       LogInfo("replica {}: {}; trying again", options_.name, error.ToString());
     } else {
       const bool unreachable = error.kind() == ErrorKind::kUnreachable;
-      const std::string found = unreachable && peer_->connection() == 0 ? watch_->Trouble() : "";
+      const std::string found = unreachable && peer_->connection() == 0 ? peer_->Trouble() : "";
       trouble_ = unreachable ? "" : error.ToString();
       SetState(unreachable ? ReplicaState::kConnecting : ReplicaState::kBlocked,
                found.empty() ? error.ToString() : found);
@@ -176,27 +172,40 @@ Status Sender::Step(Peer& peer, Position& position) {
                                         ? "so much has changed meanwhile that its whole tree "
                                           "will be compared"
                                         : "");
-    control_.Sleep(kIdleWait);
+    rests_ = true;
+    tracker_.WaitForWake(RestsUntil(), wakes);
+    rests_ = false;
     return CheckStillThere(peer, position);
   }
   if (increments_ && !KnowsChanges())
     return MakeError(ErrorKind::kCancelled,
                      "its changes are no longer remembered one by one: its tree is compared");
   if (increments_) {
-    const bool is_asked = !view_.IsAnswered(peer.connection());
-    const auto deadline = CondVar::Clock::now() + (is_asked ? milliseconds(0) : kIdleWait);
-    const bool changes = tracker_.WaitForChanges(RealCut(position.applied).epoch, deadline, wakes);
+    rests_ = true;
+    const bool changes =
+        tracker_.WaitForChanges(RealCut(position.applied).epoch, RestsUntil(), wakes);
+    rests_ = false;
     if (!control_.may_go_on()) return {};
     if (!changes) trouble_.clear();
     SetGoingOn(changes ? view_.StateAfter(position.applied.epoch) : ReplicaState::kCurrent);
     if (!changes && !IsShortObjectDue()) return CheckStillThere(peer, position);
   }
   const auto earliest = last_cut_ + options_.interval;
-  while (!control_.stopping() && CondVar::Clock::now() < earliest) {
-    control_.Sleep(std::chrono::duration_cast<milliseconds>(earliest - CondVar::Clock::now()) +
-                   milliseconds(1));
+  if (CondVar::Clock::now() < earliest) {
+    rests_ = true;
+    tracker_.WaitForWake(std::min(earliest, RestsUntil()), wakes);
+    rests_ = false;
+    if (CondVar::Clock::now() < earliest) return CheckStillThere(peer, position);
   }
   return Ship(peer, position);
+}
+
+CondVar::Clock::time_point Sender::RestsUntil() {
+  const auto heard = view_.AnsweredAt(peer_->connection());
+  if (!heard) return CondVar::Clock::now();
+  const auto heartbeat = *heard + kHeartbeat;
+  const auto due = view_.short_debts().NextDue();
+  return due ? std::min(*due, heartbeat) : heartbeat;
 }
 
 void Sender::PerformTasks(Peer& peer, const Position& position) {
@@ -214,7 +223,8 @@ void Sender::PerformTasks(Peer& peer, const Position& position) {
 }
 
 Status Sender::CheckStillThere(Peer& peer, Position& position) {
-  if (HeardLately()) return {};
+  const auto heard = view_.AnsweredAt(peer.connection());
+  if (heard && CondVar::Clock::now() < *heard + kHeartbeat) return {};
   const ReplicaView::Inquiry inquiry = Inquire();
   ASSIGN_OR_RETURN(Position now, peer.AskFor<Position>(WaitApplied{position.applied, 0}));
   // Only this sender moves the replica on.

@@ -17,7 +17,6 @@
 #include "meta/capture/tracker.h"
 #include "meta/source/source_tree.h"
 #include "replica/source/cut_progress.h"
-#include "replica/source/link_watch.h"
 #include "replica/source/object_shipper.h"
 #include "replica/source/peer.h"
 #include "replica/source/replica_status.h"
@@ -77,6 +76,12 @@ class Sender {
   // Ends the conversation, between two requests if need be; the destructor waits.
   void Stop();
   ReplicaStatus status();
+  // Asks the replica where it is, if it has not been heard lately and nothing else is under way
+  // with it. Returns the question, or nullopt. Answered waits for the answer.
+  std::optional<uint64_t> AskIfIdle();
+  void AwaitAnswer(uint64_t ask, CondVar::Clock::time_point deadline) {
+    view_.AwaitAnswer(ask, deadline);
+  }
   // Whether its cut goes without something that could not be read.
   bool LacksSomething() { return !view_.lacking().empty(); }
   using Waited = ReplicaView::Waited;
@@ -103,7 +108,13 @@ class Sender {
   void PerformTasks(Peer& peer, const Position& position);
   Status CheckStillThere(Peer& peer, Position& position);
   Status Ship(Peer& peer, Position& position);
-  Result<CutName> FillStage(Peer& peer, const Position& position, StageWriter& stage);
+  // A cut that the replica has made durable.
+  struct Shipped {
+    CutName cut;
+    Position position;  // what it said to the commit
+    ReplicaView::Inquiry inquiry;
+  };
+  Result<Shipped> FillStage(Peer& peer, const Position& position, StageWriter& stage);
   bool Heal();
   // Ships whole what falls short on the replica and may not any more. Returns whether there was
   // some; it is read live, not as at a cut.
@@ -111,9 +122,15 @@ class Sender {
   Result<std::optional<meta::ObjectRef>> FindShortObject(const ShortObject& object);
   std::unordered_set<ObjectId> FindUnreadableThere(const std::vector<ShortObject>& objects);
   bool IsShortObjectDue();
+  // Returns until when there is nothing to do, if nothing wakes the thread: now, if the replica has
+  // not answered the newest question.
+  CondVar::Clock::time_point RestsUntil();
   Status DeferUnreadable(const CutName& cut, ObjectShipper& objects);
   // Waits until `cut`, or one that was sent on top of it meanwhile, is applied.
   Status AwaitApplied(Peer& peer, Position& position, CutName cut);
+  // The replica has said where it is, after it had made `cut` durable.
+  Status TakePosition(Position& position, Position said, const CutName& cut,
+                      const ReplicaView::Inquiry& inquiry);
 
   // ---- A replica without room (sender_cramped.cc)
   CutName RealCut(const CutName& cut) const { return thin_names_.RealCut(cut); }
@@ -130,8 +147,6 @@ class Sender {
   // To be called before a request is sent whose answer is a position.
   ReplicaView::Inquiry Inquire();
   void SetPosition(const Position& position, const ReplicaView::Inquiry& inquiry);
-  // Whether the newest question has been answered, and not long ago.
-  bool HeardLately();
 
   const Options options_;
   meta::Tracker& tracker_;
@@ -139,24 +154,24 @@ class Sender {
   Retention& retention_;
   const OnApplied on_applied_;
   std::unique_ptr<Peer> peer_;
-  std::unique_ptr<LinkWatch> watch_;
   SenderControl control_;
   ReplicaView view_;
   SenderTasks tasks_;
   ShipProgress progress_;
   CutProgress cut_progress_{progress_};
+  std::atomic<bool> rests_{false};  // the thread waits for something to do
 
   // ---- The thread's own
   ThinNames thin_names_;
   // Whether changes after the replica's cut are known exactly.
   bool increments_ = false;
   ReconcileDebt debt_;
-  bool deltas_ = true;   // whether they may be tried
-  bool resume_ = true;   // whether a stage that was broken off may be gone on with
-  Epoch tried_on_top_;   // the newest cut that was sent on top of one that cannot be applied
-  std::string trouble_;  // what stopped the last session, until a cut has got through
+  bool deltas_ = true;         // whether they may be tried
+  bool resume_ = true;         // whether a stage that was broken off may be gone on with
+  bool stage_is_left_ = true;  // whether the replica may have such a stage
+  Epoch tried_on_top_;         // the newest cut that was sent on top of one that cannot be applied
+  std::string trouble_;        // what stopped the last session, until a cut has got through
   CondVar::Clock::time_point last_cut_{};
-  CondVar::Clock::time_point last_heard_{};
 
   std::thread thread_;
 };

@@ -31,10 +31,13 @@ Status Sender::Ship(Peer& peer, Position& position) {
   }
   cut_progress_.Clear();
   view_.lacking().BeginStage();
-  auto stage = StageWriter::Begin(peer, progress_, position.durable,
-                                  resume_ ? options_.life : LifeId(), tracker_.AlteredSince());
+  const LifeId life = resume_ ? options_.life : LifeId();
+  const auto since = tracker_.AlteredSince();
+  auto stage = std::exchange(stage_is_left_, true)
+                   ? StageWriter::Begin(peer, progress_, position.durable, life, since)
+                   : StageWriter::BeginLater(peer, progress_, position.durable, life, since);
   auto shipped = stage ? FillStage(peer, position, *stage)
-                       : Result<CutName>(tl::unexpected<Error>(stage.error()));
+                       : Result<Shipped>(tl::unexpected<Error>(stage.error()));
   if (!shipped) {
     cut_progress_.Clear();
     retention_.Regrip(options_.name, Grip::kLoose);
@@ -50,9 +53,14 @@ Status Sender::Ship(Peer& peer, Position& position) {
     return tl::unexpected<Error>(std::move(shipped.error()));
   }
   deltas_ = resume_ = true;
+  stage_is_left_ = false;
   trouble_.clear();
   FAULT_POINT("source.ack.durable");
-  RETURN_IF_ERROR(AwaitApplied(peer, position, *shipped));
+  RETURN_IF_ERROR(
+      TakePosition(position, std::move(shipped->position), shipped->cut, shipped->inquiry));
+  if (position.applied != shipped->cut) {
+    RETURN_IF_ERROR(AwaitApplied(peer, position, shipped->cut));
+  }
   // What could not be read when everything was compared can be read now: compare it again.
   debt_.owed = Heal();
   if (debt_.owed) debt_.compare_after = debt_.walked_after;
@@ -66,7 +74,8 @@ Status Sender::Ship(Peer& peer, Position& position) {
 
 // Ships until the replica has made a cut durable, and returns that cut. Rounds before the last are
 // pre-copies: each ships what has changed since the one before.
-Result<CutName> Sender::FillStage(Peer& peer, const Position& position, StageWriter& stage) {
+Result<Sender::Shipped> Sender::FillStage(Peer& peer, const Position& position,
+                                          StageWriter& stage) {
   using Compare = ObjectShipper::Compare;
   const Compare compare = deltas_ ? Compare::kAll : Compare::kBlocks;
   ObjectShipper objects(peer, stage, progress_, position.empty ? Compare::kNot : compare,
@@ -150,10 +159,13 @@ Result<CutName> Sender::FillStage(Peer& peer, const Position& position, StageWri
     }
     RETURN_IF_ERROR(DeferUnreadable(cut->cut().name, objects));
     retention_.NoteCommit(options_.name);
-    ASSIGN_OR_RETURN(const Reply reply, stage.Commit(cut->cut().name, cut->cut().wall_time_ns));
+    const ReplicaView::Inquiry inquiry = Inquire();
+    ASSIGN_OR_RETURN(Reply reply, stage.Commit(cut->cut().name, cut->cut().wall_time_ns));
     if (reply.code != ReplyCode::kMissingObjects) {
       RETURN_IF_ERROR(Peer::ToStatus(reply));
-      return cut->cut().name;
+      auto* said = std::get_if<Position>(&reply.body);
+      if (said == nullptr) return MakeError(ErrorKind::kProtocol, "commit: answer of another kind");
+      return Shipped{cut->cut().name, std::move(*said), inquiry};
     }
     bool again = reply.missing.empty();
     for (const ObjectId& object : reply.missing) again |= !asked_for.insert(object).second;
@@ -226,20 +238,27 @@ Status Sender::AwaitApplied(Peer& peer, Position& position, CutName cut) {
     if (answer == nullptr) {
       return MakeError(ErrorKind::kProtocol, "wait for apply: answer of another kind");
     }
-    answer->session = position.session;
-    position = std::move(*answer);
-    if (position.durable != cut) {
-      return MakeError(ErrorKind::kUnreachable,
-                       "the replica is at another cut than was thought: asking it where it is");
-    }
-    // The state before the position: a thread that waits for the position reads the state next.
-    const bool at_a_cut = cut.epoch != Epoch();
-    if (position.applied == cut && increments_ && at_a_cut)
-      SetState(view_.StateAfter(cut.epoch), "");
-    SetPosition(position, inquiry);
+    RETURN_IF_ERROR(TakePosition(position, std::move(*answer), cut, inquiry));
     if (position.applied == cut) return {};
     if (CondVar::Clock::now() - asked < kAppliedPause) control_.Sleep(kAppliedPause);
   }
+}
+
+Status Sender::TakePosition(Position& position, Position said, const CutName& cut,
+                            const ReplicaView::Inquiry& inquiry) {
+  said.session = position.session;
+  position = std::move(said);
+  if (position.durable != cut) {
+    return MakeError(ErrorKind::kUnreachable,
+                     "the replica is at another cut than was thought: asking it where it is");
+  }
+  // The state before the position: a thread that waits for the position reads the state next.
+  const bool at_a_cut = cut.epoch != Epoch();
+  if (position.applied == cut && increments_ && at_a_cut) {
+    SetState(view_.StateAfter(cut.epoch), "");
+  }
+  SetPosition(position, inquiry);
+  return {};
 }
 
 }  // namespace tandem::replica

@@ -31,7 +31,10 @@ Result<bool> IsLargerThan(const meta::ObjectRef& object, uint64_t size,
 
 }  // namespace
 
-bool Sender::IsShortObjectDue() { return view_.short_debts().IsAnyDue(CondVar::Clock::now()); }
+bool Sender::IsShortObjectDue() {
+  const auto due = view_.short_debts().NextDue();
+  return due && *due <= CondVar::Clock::now();
+}
 
 Result<bool> Sender::ShipShortObjects(const meta::Layer& changes, uint64_t largest_file,
                                       Walker& walker) {

@@ -25,10 +25,11 @@ ReplicaStatus Sender::status() {
     connected = connection != 0;
     const bool believed = status.state != ReplicaState::kCurrent || connection == heard_connection;
     if (talks && (!connected || !believed)) status.state = ReplicaState::kConnecting;
-    const bool silent = talks && connected && peer_->silence() >= kLinkQuiet;
+    std::string trouble = talks || !connected ? peer_->Trouble() : "";
+    const bool silent = connected && !trouble.empty();
     if (silent) status.state = ReplicaState::kConnecting;
     if (status.state == ReplicaState::kConnecting && (silent || !connected)) {
-      if (std::string why = watch_->Trouble(); !why.empty()) status.error = std::move(why);
+      if (!trouble.empty()) status.error = std::move(trouble);
       // That does not pass by itself.
       if (!connected && peer_->IsUntrusted()) status.state = ReplicaState::kBlocked;
     }
@@ -51,9 +52,16 @@ ReplicaStatus Sender::status() {
   return status;
 }
 
+std::optional<uint64_t> Sender::AskIfIdle() {
+  // A thread that is about to rest or to do something looks for questions first or afterwards.
+  if (!rests_) return std::nullopt;
+  const auto ask = view_.AskIfUnheardFor(kHeardLately);
+  if (ask) tracker_.WakeAll();
+  return ask;
+}
+
 Sender::Waited Sender::WaitUntilApplied(Epoch epoch, CondVar::Clock::time_point deadline) {
   const uint64_t ask = view_.Ask();
-  control_.Wake();
   tracker_.WakeAll();
   return view_.WaitUntilApplied(ask, epoch, deadline);
 }

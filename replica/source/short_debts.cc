@@ -43,11 +43,14 @@ std::vector<ShortObject> ShortDebts::Due(const meta::Layer& changes, Time now) {
   return due;
 }
 
-bool ShortDebts::IsAnyDue(Time now) {
+std::optional<ShortDebts::Time> ShortDebts::NextDue() {
+  std::optional<Time> next;
   MutexLock lock(mutex_);
-  return std::ranges::any_of(debts_, [now](const auto& debt) {
-    return !debt.second.hopeless && debt.second.tried + debt.second.patience <= now;
-  });
+  for (const auto& [id, debt] : debts_) {
+    const Time due = debt.tried + debt.patience;
+    if (!debt.hopeless && (!next || due < *next)) next = due;
+  }
+  return next;
 }
 
 void ShortDebts::NoteTried(const ObjectId& object, Time now) {

@@ -29,8 +29,8 @@ class ShortDebts {
   // tried at once and then every few seconds; all else once a minute, as the cause may be gone on
   // the replica.
   std::vector<ShortObject> Due(const meta::Layer& changes, Time now) EXCLUDES(mutex_);
-  // Returns whether something is due even if nothing has changed.
-  bool IsAnyDue(Time now) EXCLUDES(mutex_);
+  // Returns when the first is due even if nothing has changed; nullopt: never.
+  std::optional<Time> NextDue() EXCLUDES(mutex_);
   void NoteTried(const ObjectId& object, Time now) EXCLUDES(mutex_);
   // The object is not where the replica has it: the next cut says where to.
   void NoteMoved(const ObjectId& object, Time now) EXCLUDES(mutex_);

@@ -58,20 +58,42 @@ std::string Compress(const std::string& raw) {
 
 }  // namespace
 
+StageWriter::StageWriter(Peer& peer, ShipProgress& progress, const CutName& base, LifeId life,
+                         std::chrono::system_clock::time_point since)
+    : peer_(&peer),
+      progress_(&progress),
+      stage_(CutId::Random()),
+      base_(base),
+      life_(life),
+      begun_ns_(std::chrono::nanoseconds(since.time_since_epoch()).count()) {
+  progress.unanswered_bytes = 0;
+}
+
 Result<StageWriter> StageWriter::Begin(Peer& peer, ShipProgress& progress, const CutName& base,
                                        LifeId life, std::chrono::system_clock::time_point since) {
-  StageWriter writer(peer, progress, CutId::Random(), base);
-  progress.unanswered_bytes = 0;
-  const int64_t begun_ns = std::chrono::nanoseconds(since.time_since_epoch()).count();
-  ASSIGN_OR_RETURN(const Reply reply,
-                   peer.Ask(replica::Begin{writer.stage_, base, 0, life, begun_ns}));
-  RETURN_IF_ERROR(Peer::ToStatus(reply));
-  if (const auto* resumed = std::get_if<Resumed>(&reply.body)) writer.resumed_ = *resumed;
-  FAULT_POINT("source.ship.begun");
+  StageWriter writer(peer, progress, base, life, since);
+  RETURN_IF_ERROR(writer.EnsureBegun());
   return writer;
 }
 
+StageWriter StageWriter::BeginLater(Peer& peer, ShipProgress& progress, const CutName& base,
+                                    LifeId life, std::chrono::system_clock::time_point since) {
+  return {peer, progress, base, life, since};
+}
+
+Status StageWriter::EnsureBegun() {
+  if (begun_) return {};
+  ASSIGN_OR_RETURN(const Reply reply,
+                   peer_->Ask(replica::Begin{stage_, base_, 0, life_, begun_ns_}));
+  RETURN_IF_ERROR(Peer::ToStatus(reply));
+  if (const auto* resumed = std::get_if<Resumed>(&reply.body)) resumed_ = *resumed;
+  begun_ = true;
+  FAULT_POINT("source.ship.begun");
+  return {};
+}
+
 Status StageWriter::Expect(uint64_t bytes) {
+  RETURN_IF_ERROR(EnsureBegun());
   ASSIGN_OR_RETURN(const Reply reply, peer_->Ask(replica::Begin{stage_, base_, bytes}));
   return Peer::ToStatus(reply);
 }
@@ -87,8 +109,8 @@ Status StageWriter::Add(Record record) {
   return SendChunk();
 }
 
-Status StageWriter::SendChunk() {
-  if (pending_.empty()) return {};
+// What has been added becomes a chunk.
+Chunk StageWriter::TakeChunk() {
   std::string raw = EncodeRecords(pending_);
   pending_.clear();
   pending_bytes_ = 0;
@@ -100,12 +122,19 @@ Status StageWriter::SendChunk() {
   if (chunk.payload.empty()) {
     chunk.payload = std::move(raw);
   } else {
-    chunk.raw_size = raw.size();
+    chunk.raw_size = raw_size;
   }
   chunk.checksum = XXH3_64bits(chunk.payload.data(), chunk.payload.size());
   checksums_.push_back(chunk.checksum);
+  peer_->pace().Compressed(raw_size, chunk.payload.size());
+  return chunk;
+}
+
+Status StageWriter::SendChunk() {
+  if (pending_.empty()) return {};
+  RETURN_IF_ERROR(EnsureBegun());
+  Chunk chunk = TakeChunk();
   const size_t bytes = chunk.payload.size();
-  peer_->pace().Compressed(raw_size, bytes);
   while (!in_flight_.empty() && (in_flight_.size() >= kChunksInFlight ||
                                  in_flight_bytes_ + bytes > peer_->pace().window())) {
     RETURN_IF_ERROR(WaitForOldest());
@@ -129,9 +158,13 @@ Status StageWriter::WaitForOldest() {
     return tl::unexpected<Error>(reply.error());
   }
   peer_->pace().Answered(oldest.sent, oldest.answer.took(), oldest.under_way);
-  progress_->unanswered_bytes -= oldest.content_bytes;
-  progress_->answered_bytes += oldest.content_bytes;
+  NoteTaken(oldest.content_bytes);
   return Peer::ToStatus(*reply);
+}
+
+void StageWriter::NoteTaken(uint64_t content_bytes) {
+  progress_->unanswered_bytes -= content_bytes;
+  progress_->answered_bytes += content_bytes;
 }
 
 Status StageWriter::Flush() {
@@ -141,23 +174,51 @@ Status StageWriter::Flush() {
 }
 
 Result<Reply> StageWriter::Commit(const CutName& cut, int64_t wall_time_ns) {
-  RETURN_IF_ERROR(Flush());
-  FAULT_POINT("source.ship.before_commit");
   replica::Commit commit;
   commit.stage = stage_;
   commit.base = base_;
   commit.cut = cut;
   commit.wall_time_ns = wall_time_ns;
+  if (!begun_ && !pending_.empty() && peer_->TakesIncrements()) {
+    return SendIncrement(commit);
+  }
+  RETURN_IF_ERROR(EnsureBegun());
+  RETURN_IF_ERROR(Flush());
+  FAULT_POINT("source.ship.before_commit");
   commit.chunk_count = chunk_count();
   commit.digest = DigestOf(checksums_);
-  // Checking a large stage takes longer than an answer may. As long as the replica is there, the
-  // commit is sent again; it counts once.
+  auto reply = AskAgainUntilAnswered(commit);
+  FAULT_POINT("source.ship.after_commit");
+  return reply;
+}
+
+Result<Reply> StageWriter::SendIncrement(replica::Commit commit) {
+  Increment increment;
+  increment.begin = {stage_, base_, 0, life_, begun_ns_};
+  increment.chunk = TakeChunk();
+  commit.chunk_count = chunk_count();
+  commit.digest = DigestOf(checksums_);
+  increment.commit = commit;
+  increment.timeout_ms = static_cast<uint32_t>(kAppliedPoll.count());
+  const uint64_t content_bytes = std::exchange(pending_content_bytes_, 0);
+  FAULT_POINT("source.ship.before_commit");
+  auto reply = AskAgainUntilAnswered(std::move(increment));
+  if (reply && (reply->code == ReplyCode::kOk || reply->code == ReplyCode::kMissingObjects)) {
+    begun_ = true;
+    NoteTaken(content_bytes);
+  }
+  FAULT_POINT("source.ship.after_commit");
+  return reply;
+}
+
+// Checking a large stage takes longer than an answer may. As long as the replica is there, the
+// commit is sent again; it counts once.
+Result<Reply> StageWriter::AskAgainUntilAnswered(const RequestBody& commit) {
   auto reply = peer_->Ask(commit);
   while (!reply && reply.error().kind() == ErrorKind::kUnreachable) {
     RETURN_IF_ERROR(peer_->AskFor<Position>(WaitApplied{base_, 0}));
     reply = peer_->Ask(commit);
   }
-  FAULT_POINT("source.ship.after_commit");
   return reply;
 }
 

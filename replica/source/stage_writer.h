@@ -27,6 +27,10 @@ class StageWriter {
   static Result<StageWriter> Begin(Peer& peer, ShipProgress& progress, const CutName& base,
                                    LifeId life = {},
                                    std::chrono::system_clock::time_point since = {});
+  // Likewise, but asks the replica nothing: it is told with the first chunk, or, if there is only
+  // one, with that and the commit in one message. Only if no stage can have been broken off.
+  static StageWriter BeginLater(Peer& peer, ShipProgress& progress, const CutName& base,
+                                LifeId life = {}, std::chrono::system_clock::time_point since = {});
 
   CutId stage() const { return stage_; }
   // How the stage was gone on with; nullopt: it is new.
@@ -38,7 +42,7 @@ class StageWriter {
   // Sends what has been added and waits until the replica has all of it.
   Status Flush();
   // Flushes and commits the stage. If the reply is kMissingObjects, more may be added and Commit
-  // called again.
+  // called again. A kOk may have waited until the cut was applied.
   Result<Reply> Commit(const CutName& cut, int64_t wall_time_ns);
 
   uint64_t records() const { return records_; }
@@ -57,8 +61,13 @@ class StageWriter {
     Pace::Clock::time_point sent;
   };
 
-  StageWriter(Peer& peer, ShipProgress& progress, CutId stage, const CutName& base)
-      : peer_(&peer), progress_(&progress), stage_(stage), base_(base) {}
+  StageWriter(Peer& peer, ShipProgress& progress, const CutName& base, LifeId life,
+              std::chrono::system_clock::time_point since);
+  Status EnsureBegun();
+  Chunk TakeChunk();
+  void NoteTaken(uint64_t content_bytes);
+  Result<Reply> SendIncrement(replica::Commit commit);
+  Result<Reply> AskAgainUntilAnswered(const RequestBody& commit);
   uint64_t chunk_count() const { return (resumed_ ? resumed_->chunks : 0) + checksums_.size(); }
   Status SendChunk();
   Status WaitForOldest();
@@ -67,6 +76,9 @@ class StageWriter {
   ShipProgress* progress_;
   CutId stage_;
   CutName base_;
+  LifeId life_;
+  int64_t begun_ns_;
+  bool begun_ = false;
   std::optional<Resumed> resumed_;
   std::vector<Record> pending_;
   size_t pending_bytes_ = 0;

@@ -18,26 +18,18 @@ inline constexpr std::chrono::milliseconds kBackOffFirst{100};
 inline constexpr std::chrono::milliseconds kBackOffLongest{5000};
 // A session that moved so much content, or lasted for kBackOffLongest, is followed by the shortest.
 inline constexpr uint64_t kSessionGotOn = 8 << 20;
-// How long an idle sender sleeps before it looks whether it is paused or the replica is gone.
-inline constexpr std::chrono::milliseconds kIdleWait{500};
-// An idle replica is asked this often whether it is still there.
-inline constexpr std::chrono::milliseconds kHeartbeat{2000};
+// An idle replica is asked this often whether it is still there. It must hear from its source
+// within kIdleConnected and kHolderSilence (replica/store/tuning.h).
+inline constexpr std::chrono::seconds kHeartbeat{15};
+// Status asks an idle replica if it has not been heard for so long, and waits so long for it.
+inline constexpr std::chrono::milliseconds kHeardLately{2000};
+inline constexpr std::chrono::milliseconds kStatusWaits{2000};
 // How long the replica may take to answer WaitApplied with "not yet".
 inline constexpr std::chrono::milliseconds kAppliedPoll{1000};
 // Pause for a replica that answers at once that the cut is not applied yet.
 inline constexpr std::chrono::milliseconds kAppliedPause{50};
 // Names that a directory of the replica may list: no directory has more.
 inline constexpr size_t kMaxNamesListed = size_t{1} << 28;
-
-// ---- Links: link_watch.h ------------------------------------------------------------------------
-
-// How often the watch looks at the connection.
-inline constexpr std::chrono::milliseconds kLinkLookEvery{500};
-// A connection over which nothing has come for this long is taken for dead.
-inline constexpr std::chrono::milliseconds kLinkQuiet{4000};
-// Silence after which the watch asks. Longer than kHeartbeat.
-inline constexpr std::chrono::milliseconds kLinkAskAfter{2500};
-inline constexpr std::chrono::milliseconds kLinkAnswerWithin{1500};
 
 // ---- What status calls current: replica_view.h --------------------------------------------------
 
@@ -50,9 +42,11 @@ inline constexpr uint64_t kCurrentBytes = 32 << 20;
 
 // Changed objects and names that are remembered for replicas that are behind: about a gigabyte.
 inline constexpr uint64_t kMaxChangesRemembered = 2 << 20;
-// How often what all replicas have is dropped and their positions are written down. Neither is
-// urgent: both only save repeated work after a crash.
+// How often what all replicas have is dropped and their positions are written down, at most, after
+// a replica has reached a cut. Neither is urgent: both only save repeated work after a crash.
 inline constexpr std::chrono::milliseconds kDropEvery{100};
+// How often it is looked whether too much is remembered, while no replica reaches a cut.
+inline constexpr std::chrono::seconds kDropAtLeastEvery{5};
 // Names of sets of no moment. More are not in question at any time.
 inline constexpr size_t kMaxThinNames = 8;
 

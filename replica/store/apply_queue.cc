@@ -49,13 +49,16 @@ void ApplyQueue::NoteTreeIsWhole() {
 void ApplyQueue::Stop() {
   MutexLock lock(mutex_);
   stopping_ = true;
+  must_redo_.NotifyAll();
+  must_keep_.NotifyAll();
+  stopped_.NotifyAll();
   changed_.NotifyAll();
 }
 
 void ApplyQueue::Sleep(CondVar::Clock::duration time) {
   const auto deadline = CondVar::Clock::now() + time;
   MutexLock lock(mutex_);
-  while (!stopping_ && changed_.WaitUntil(mutex_, deadline)) {
+  while (!stopping_ && stopped_.WaitUntil(mutex_, deadline)) {
   }
 }
 
@@ -140,12 +143,16 @@ bool ApplyQueue::IsBlockedForRoom() {
 
 Position ApplyQueue::Promise(std::shared_ptr<Stage> stage, const AppliedCut& cut,
                              std::unique_ptr<Plan> plan) {
-  MutexLock lock(mutex_);
-  plan_ = std::move(plan);
-  durable_ = cut;
-  pending_.push_back(std::move(stage));
-  changed_.NotifyAll();
-  return PositionLocked();
+  Position position;
+  {
+    MutexLock lock(mutex_);
+    plan_ = std::move(plan);
+    durable_ = cut;
+    pending_.push_back(std::move(stage));
+    position = PositionLocked();
+  }
+  must_redo_.NotifyAll();
+  return position;
 }
 
 Reply ApplyQueue::WaitApplied(const replica::WaitApplied& wait, SessionId session) {
@@ -179,14 +186,14 @@ std::optional<Reply> ApplyQueue::BeginPause() {
 
 void ApplyQueue::EndPause() {
   MutexLock lock(mutex_);
-  if (--pauses_ == 0) changed_.NotifyAll();
+  if (--pauses_ == 0) must_redo_.NotifyAll();
 }
 
 // ---- Redo --------------------------------------------------------------------------------------
 
 bool ApplyQueue::WaitForPending() {
   MutexLock lock(mutex_);
-  while (!stopping_ && (pending_.empty() || pauses_ > 0)) changed_.Wait(mutex_);
+  while (!stopping_ && (pending_.empty() || pauses_ > 0)) must_redo_.Wait(mutex_);
   return !stopping_;
 }
 
@@ -234,7 +241,9 @@ bool ApplyQueue::EndRedo(const Stages& stages, const Result<AppliedCut>& done,
   }
   empty_ = false;
   redo_unfinished_ = false;
+  const bool none_unsynced = unsynced_.empty();
   unsynced_.insert(unsynced_.end(), stages.begin(), stages.end());
+  if (none_unsynced || MustHurry()) must_keep_.NotifyAll();
   pending_.clear();
   changed_.NotifyAll();
   return true;
@@ -256,9 +265,9 @@ bool ApplyQueue::MustHurry() {
 
 bool ApplyQueue::WaitForUnsynced() {
   MutexLock lock(mutex_);
-  while (!stopping_ && unsynced_.empty()) changed_.Wait(mutex_);
+  while (!stopping_ && unsynced_.empty()) must_keep_.Wait(mutex_);
   const auto deadline = CondVar::Clock::now() + kKeepPause;
-  while (!stopping_ && !MustHurry() && changed_.WaitUntil(mutex_, deadline)) {
+  while (!stopping_ && !MustHurry() && must_keep_.WaitUntil(mutex_, deadline)) {
   }
   return !stopping_;
 }
@@ -290,6 +299,7 @@ void ApplyQueue::ReturnTo(const AppliedCut& kept) {
   pending_.insert(pending_.begin(), lost, unsynced_.end());
   unsynced_.erase(lost, unsynced_.end());
   applied_ = kept;
+  must_redo_.NotifyAll();
   changed_.NotifyAll();
 }
 

@@ -140,7 +140,10 @@ class ApplyQueue {
   VolumeReport& report_;
 
   Mutex mutex_;
-  CondVar changed_;
+  CondVar must_redo_;  // the thread that redoes
+  CondVar must_keep_;  // the thread that keeps
+  CondVar stopped_;    // both, after a failure
+  CondVar changed_;    // requests
   AppliedCut durable_ GUARDED_BY(mutex_);
   AppliedCut applied_ GUARDED_BY(mutex_);
   bool empty_ GUARDED_BY(mutex_) = true;

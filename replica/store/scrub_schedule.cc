@@ -31,7 +31,8 @@ bool ScrubSchedule::Sleep(CondVar::Clock::duration time) {
 }
 
 void ScrubSchedule::Run() {
-  while (Sleep(kScrubLook)) {
+  const auto pause = std::clamp(options_.every / 30, kScrubLook, kScrubLookLongest);
+  while (Sleep(pause)) {
     try {
       const auto key = FindDue();
       if (!key) continue;

@@ -31,7 +31,7 @@ bool SessionHolder::Refuses(const Hello& hello, Time now, const std::string& pee
   const auto known =
       std::ranges::find_if(refused_, [&](const Refused& one) { return one.Is(hello, peer); });
   const bool both_seen_alive = known != refused_.end() && asked_ > known->since + kHolderUnderWay;
-  if (connection_ != nullptr && !connection_->open() && !both_seen_alive) return false;
+  if (connection_ != nullptr && !IsConnected() && !both_seen_alive) return false;
   if (known == refused_.end()) {
     refused_.push_back({hello.run, hello.source, peer, now});
     if (refused_.size() > kMaxRefusedSources) refused_.pop_front();

@@ -39,6 +39,8 @@ class SessionHolder {
   // has returned to EndRequest, even if the holder is another by then.
   uint64_t BeginRequest(ConnectionRef connection, Time now);
   void EndRequest(uint64_t turn, Time now);
+  // Returns whether the connection of its last request is open.
+  bool IsConnected() const { return connection_ != nullptr && connection_->open(); }
   // Returns host:path of the holder, as it says.
   const std::string& source() const { return source_; }
 

@@ -33,9 +33,9 @@ inline constexpr uint64_t kPlentyInodes = 1000;
 
 // ---- Sessions: session_holder.h, stage_slot.h ---------------------------------------------------
 
-// A source of which nothing is heard for this long is taken to be gone: it says something every two
-// seconds.
-inline constexpr std::chrono::seconds kHolderSilence{10};
+// A source of which nothing is heard for this long is taken to be gone: it says something every
+// kHeartbeat (replica/source/tuning.h).
+inline constexpr std::chrono::seconds kHolderSilence{40};
 // What the holder says within this time after another source was refused may have been sent before
 // that.
 inline constexpr std::chrono::milliseconds kHolderUnderWay{500};
@@ -51,10 +51,11 @@ inline constexpr std::chrono::milliseconds kMaxOpenWait{2000};
 // A volume of which nothing is heard for this long is closed: it costs about ten descriptors and
 // two threads.
 inline constexpr std::chrono::seconds kIdleVolume{10};
-// With a stage that is open, after so much longer.
+// After so much longer, if the connection of its source is there; or if a stage is open.
+inline constexpr std::chrono::seconds kIdleConnected{50};
 inline constexpr std::chrono::hours kIdleStage{1};
 // How often the store looks for idle volumes.
-inline constexpr std::chrono::seconds kLookForIdle{2};
+inline constexpr std::chrono::seconds kLookForIdle{5};
 // A store with more volumes than this closes each again at the start, once it is in order.
 inline constexpr size_t kMostOpenAtStart = 256;
 // The most volumes of an account that has no quota for them.
@@ -100,8 +101,10 @@ inline constexpr uint64_t kScrubReadBytes = 1 << 20;
 // A scrub whose report nobody has asked for this long gives way to another: its client is
 // gone.
 inline constexpr std::chrono::seconds kScrubForgotten{30};
-// How often a schedule looks which volume is due, and how its scrub is going.
+// How often a schedule looks how its scrub is going, and which volume is due: 30 times in the time
+// after which each is scrubbed again, within these limits.
 inline constexpr std::chrono::seconds kScrubLook{1};
+inline constexpr std::chrono::seconds kScrubLookLongest{60};
 // Volumes that it opens at a time to learn when they are due. They stay open for kIdleVolume.
 inline constexpr size_t kMostOpenedByLook = 4;
 // When a scheduled scrub that could not run is tried again.

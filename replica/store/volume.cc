@@ -2,6 +2,7 @@
 
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <type_traits>
 #include <utility>
 #include <variant>
@@ -66,7 +67,9 @@ Reply Volume::Greet(const Hello& hello, const ConnectionRef& connection, const s
   const StageTaker::Turn turn(taker_);
   if (auto refusal = session_.RefuseSecond(hello, peer)) return *refusal;
   taker_.ParkStage();
-  return Ok(queue_.OpenSession(hello, connection, peer));
+  Position position = queue_.OpenSession(hello, connection, peer);
+  position.protocol = std::min(hello.protocol_newest, kProtocolNewest);
+  return Ok(std::move(position));
 }
 
 std::unique_ptr<Scrubber> Volume::NewScrub(const ScrubOptions& options) {
@@ -105,6 +108,8 @@ Reply Volume::Dispatch(const Request& request) {
         } else if constexpr (std::is_same_v<Body, Begin> || std::is_same_v<Body, Chunk> ||
                              std::is_same_v<Body, GetStaged> || std::is_same_v<Body, Commit>) {
           return taker_.Take(body);
+        } else if constexpr (std::is_same_v<Body, Increment>) {
+          return Take(body, request.session);
         } else if constexpr (std::is_same_v<Body, Rekey>) {
           return TakeRekey(body, *place_, queue_, catalog_);
         } else {
@@ -112,6 +117,19 @@ Reply Volume::Dispatch(const Request& request) {
         }
       },
       request.body);
+}
+
+// One that comes again after its commit, or while the first is being answered, does what the single
+// requests do when they are repeated.
+Reply Volume::Take(const Increment& increment, SessionId session) {
+  const CutName& cut = increment.commit.cut;
+  const auto is_durable = [&] { return queue_.PositionNow().durable == cut; };
+  Reply reply = is_durable() ? Ok() : taker_.Take(increment.begin);
+  if (reply.code == ReplyCode::kOk && !is_durable()) reply = taker_.Take(increment.chunk);
+  if (reply.code == ReplyCode::kOk || is_durable()) reply = taker_.Take(increment.commit);
+  if (reply.code != ReplyCode::kOk) return reply;
+  Reply waited = queue_.WaitApplied({cut, increment.timeout_ms}, session);
+  return waited.code == ReplyCode::kOk ? waited : reply;
 }
 
 }  // namespace tandem::replica

@@ -10,7 +10,7 @@
 //   KeptCatalog    the catalog, and how it gets to stable storage
 //   Applier        the threads that redo what the queue holds, and keep what was applied
 //   ReplicaReader  what reads: List, Find, GetSignature, GetDigests; deltas
-//   StageTaker     what writes: Begin, Chunk, Commit
+//   StageTaker     what writes: Begin, Chunk, Commit, and all of these at once: Increment
 //   Scrubber       compares the tree with what was applied; one for each scrub
 // StartVolume (volume_start.h) brings them to where a crash has left the volume.
 //
@@ -60,6 +60,8 @@ class Volume {
 
   // Returns whether every cut is applied and kept, so that the volume can be closed at once.
   bool HasNothingToDo() { return queue_.IsAtRest(); }
+  // Returns whether the connection of the source that may write is open.
+  bool IsConnected() { return session_.IsConnected(); }
   // Returns whether a stage is open, which is lost when the volume is closed.
   bool HasStage() { return taker_.HasStage(); }
 
@@ -84,6 +86,7 @@ class Volume {
  private:
   explicit Volume(std::unique_ptr<VolumePlace> place);
   Reply Dispatch(const Request& request);
+  Reply Take(const Increment& increment, SessionId session);
 
   // Each borrows from those above it.
   const std::unique_ptr<VolumePlace> place_;

@@ -83,6 +83,7 @@ void VolumeTable::CloseIdle(Time since) {
     MutexLock lock(mutex_);
     for (auto& [key, slot] : slots_) {
       if (slot.used > since || !IsIdle(slot)) continue;
+      if (slot.volume->IsConnected() && slot.used > since - kIdleConnected) continue;
       // A source may be long in reading before it sends on.
       if (slot.volume->HasStage() && slot.used > since - kIdleStage) continue;
       slot.busy = true;

@@ -36,7 +36,8 @@ class VolumeTable {
   // Returns how many volumes the account has, with those that are being made.
   size_t CountOf(const std::string& account) EXCLUDES(mutex_);
   // Closes the volumes that nobody has used since `since`, and that have nothing left to do; those
-  // with an open stage only after a further kIdleStage. Waits for their disks.
+  // whose source is connected only after a further kIdleConnected, those with an open stage after
+  // kIdleStage. Waits for their disks.
   void CloseIdle(Time since) EXCLUDES(mutex_);
   // Closes the volume if it is open, calls `work`, and forgets the volume if that succeeded. Nobody
   // can open it meanwhile. Returns EBUSY if it was used since `since`, or has something left to do.

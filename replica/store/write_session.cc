@@ -32,6 +32,11 @@ SessionId WriteSession::id() {
   return id_;
 }
 
+bool WriteSession::IsConnected() {
+  MutexLock lock(mutex_);
+  return holder_.IsConnected();
+}
+
 std::optional<uint64_t> WriteSession::BeginRequest(SessionId session,
                                                    const ConnectionRef& connection) {
   MutexLock lock(mutex_);

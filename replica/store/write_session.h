@@ -33,6 +33,8 @@ class WriteSession {
   void Renew() EXCLUDES(mutex_);
 
   SessionId id() EXCLUDES(mutex_);
+  // Returns whether the connection over which the source was heard last is open.
+  bool IsConnected() EXCLUDES(mutex_);
   // Notes that a request begins. Returns what EndRequest takes, or nullopt if `session` has ended.
   std::optional<uint64_t> BeginRequest(SessionId session, const ConnectionRef& connection)
       EXCLUDES(mutex_);

@@ -66,6 +66,9 @@ class StreamReplySocket final : public ReplySocket, private Guest::Host {
   void Work() EXCLUDES(mutex_);
   void Answer(Guest& guest, const ConnectionRef& connection, const Frame& frame) EXCLUDES(mutex_);
   void Send(Guest& guest, uint32_t id, std::shared_ptr<const std::string> reply) EXCLUDES(mutex_);
+  bool IsAnyStalled() const;
+  void WaitForSweep() REQUIRES(mutex_);
+  void WakeSweeper() REQUIRES(mutex_);
   void Sweep() EXCLUDES(mutex_);
 
   const Options options_;
@@ -78,6 +81,7 @@ class StreamReplySocket final : public ReplySocket, private Guest::Host {
   CondVar work_;
   CondVar sweep_;
   bool closing_ GUARDED_BY(mutex_) = false;
+  bool sweeper_rests_ GUARDED_BY(mutex_) = false;  // until it is woken
   Guests guests_ GUARDED_BY(mutex_);
   size_t unproved_ GUARDED_BY(mutex_) = 0;  // of them
   FrameMemory memory_ GUARDED_BY(mutex_);
@@ -138,7 +142,10 @@ void StreamReplySocket::OnAccepted(void* pointer) {
   const int code = nng_aio_result(listener.aio.handle);
   if (code == NNG_ECLOSED || code == NNG_ECANCELED) return;
   if (code != 0) {  // no descriptors, no memory: not at once again
+    MutexLock lock(listener.socket.mutex_);
     listener.stalled = true;
+    // Otherwise it looks soon, and must not be made to look at once.
+    if (listener.socket.sweeper_rests_) listener.socket.WakeSweeper();
     return;
   }
   listener.socket.Welcome(listener, NngStream(nng_aio_get_output(listener.aio.handle, 0)));
@@ -194,7 +201,7 @@ bool StreamReplySocket::TakeBytes(Guest& guest, size_t bytes) {
   if (guest.ended) return true;
   guest.last_bytes = Clock::now();
   if (memory_.Take(guest, bytes)) return true;
-  sweep_.NotifyAll();
+  WakeSweeper();
   return false;
 }
 
@@ -214,6 +221,7 @@ void StreamReplySocket::CountUnsent(Guest& guest) {
   owed->second = owed->second - std::exchange(guest.owed, now) + now;
   if (owed->second == 0) owed_.erase(owed);
   if (owed_much && !queue_.empty()) work_.NotifyAll();
+  if (!owed_much && OwesMuch(guest)) WakeSweeper();
 }
 
 // Returns true if it, or its peer on all its connections, has so many answers to take that it gets
@@ -225,14 +233,17 @@ bool StreamReplySocket::OwesMuch(const Guest& guest) {
 }
 
 bool StreamReplySocket::TakeFrame(Guest& guest, Frame frame) {
-  MutexLock lock(mutex_);
-  if (guest.ended || closing_) return true;
-  guest.may_exceed = false;
-  if (guest.waiting.empty()) queue_.push_back(guest.shared_from_this());
-  guest.waiting.push_back(std::move(frame));
+  bool paused = false;
+  {
+    MutexLock lock(mutex_);
+    if (guest.ended || closing_) return true;
+    guest.may_exceed = false;
+    if (guest.waiting.empty()) queue_.push_back(guest.shared_from_this());
+    guest.waiting.push_back(std::move(frame));
+    paused = guest.paused = IsFull(guest);
+  }
   work_.NotifyOne();
-  guest.paused = IsFull(guest);
-  return !guest.paused;
+  return !paused;
 }
 
 void StreamReplySocket::Sent(Guest& guest) {
@@ -254,6 +265,33 @@ void StreamReplySocket::Ended(Guest& guest) {
   std::erase_if(queue_, [&guest](const GuestRef& queued) { return queued.get() == &guest; });
   guest.waiting.clear();
   if (guest.running == 0) memory_.Release(guest, guest.frame_bytes);
+  WakeSweeper();
+}
+
+bool StreamReplySocket::IsAnyStalled() const {
+  return std::ranges::any_of(listeners_,
+                             [](const auto& listener) { return listener->stalled.load(); });
+}
+
+// Waits until there may be something to sweep. What is told of by sweep_ is looked at at once;
+// memory that becomes free and answers that are taken are looked for, and a listener that could not
+// accept is tried again after a pause.
+void StreamReplySocket::WaitForSweep() {
+  const bool must_look =
+      IsAnyStalled() || std::ranges::any_of(guests_, [this](const auto& item) {
+        return item.second->wants_memory || item.second->ended || OwesMuch(*item.second);
+      });
+  if (!must_look) {
+    sweeper_rests_ = true;
+    while (sweeper_rests_) sweep_.Wait(mutex_);
+    if (!IsAnyStalled()) return;
+  }
+  sweep_.WaitFor(mutex_, kSweepEvery);
+}
+
+// Has the sweeper look. Called with mutex_ held.
+void StreamReplySocket::WakeSweeper() {
+  sweeper_rests_ = false;
   sweep_.NotifyAll();
 }
 
@@ -266,8 +304,7 @@ void StreamReplySocket::Sweep() {
     std::vector<GuestRef> stale;
     {
       MutexLock lock(mutex_);
-      if (closing_) return;
-      sweep_.WaitFor(mutex_, kSweepEvery);
+      if (!closing_) WaitForSweep();
       if (closing_) return;
       for (auto at = guests_.begin(); at != guests_.end();) {
         const GuestRef guest = at->second;
@@ -394,7 +431,7 @@ StreamReplySocket::~StreamReplySocket() {
     workers.swap(workers_);
     guests = guests_;
     work_.NotifyAll();
-    sweep_.NotifyAll();
+    WakeSweeper();
   }
   if (sweeper_.joinable()) sweeper_.join();  // it looks at the listeners
   listeners_.clear();  // waits for one that is being welcomed, which finds closing_ set

@@ -7,7 +7,7 @@
 #include "meta/base/log.h"
 #include "meta/base/mutex.h"
 #include "replica/transport/channel.h"
-#include "replica/transport/tcp_progress.h"
+#include "replica/transport/hearing.h"
 #include "replica/transport/transport.h"
 #include "replica/transport/tuning.h"
 #include "replica/transport/url.h"
@@ -25,8 +25,10 @@ constexpr uint32_t kFirstId = 0x8000'0000;
 // A request, from Send until its answer has been fetched or is of no interest any more.
 struct Request {
   std::shared_ptr<const std::string> body;
-  bool held = false;  // is to be sent again, later
+  Clock::time_point sent_at{};  // over the present connection
+  bool held = false;            // is to be sent again, later
   bool done = false;
+  CondVar answered;                 // notified when done
   Result<std::string> answer;       // valid if done
   Clock::time_point answered_at{};  // likewise
 };
@@ -54,10 +56,8 @@ class Line final : public Channel::Events {
 
 class StreamRequestSocket final : public RequestSocket {
  public:
-  StreamRequestSocket(std::string url, StreamUrl target, FindCredentials find_credentials)
-      : url_(std::move(url)),
-        target_(std::move(target)),
-        find_credentials_(std::move(find_credentials)) {}
+  StreamRequestSocket(std::string url, StreamUrl target, Options options)
+      : url_(std::move(url)), target_(std::move(target)), options_(std::move(options)) {}
   ~StreamRequestSocket() override {
     {
       MutexLock lock(mutex_);
@@ -116,41 +116,39 @@ class StreamRequestSocket final : public RequestSocket {
   // Of the line, on threads of nng.
   void Ready(Line& line);
   void Answer(Frame frame);
-  void Heard() { heard_ms_ = NowMs(); }
+  void Heard();
   void Ended(Line& line, const Error& why);
 
  private:
-  static int64_t NowMs() {
-    return std::chrono::duration_cast<milliseconds>(Clock::now().time_since_epoch()).count();
-  }
   void Run();
   Result<std::shared_ptr<const TlsContext>> TlsForNext();
   bool Dial();
   Result<NngStream> Connect();
   bool Carry(NngStream stream, std::shared_ptr<const TlsContext> tls);
   std::shared_ptr<Line> MakeLine(NngStream stream, std::shared_ptr<const TlsContext> tls);
-  bool IsSilent() { return silence() >= kTryAnotherAfter; }
   std::shared_ptr<Line> TryAnother(const Line& present);
-  void EndIfSilent(milliseconds patience) EXCLUDES(mutex_);
+  milliseconds SilenceLocked() REQUIRES(mutex_);
+  void LookAfterLine() REQUIRES(mutex_);
+  void AskForSignOfLife() REQUIRES(mutex_);
   void EndLine(const Error& why);
+  uint32_t NextId() REQUIRES(mutex_);
+  void SendOver(Line& line, uint32_t id, Request& request) REQUIRES(mutex_);
   void SendAgain(Line& line) REQUIRES(mutex_);
   void SendHeld() REQUIRES(mutex_);
 
   const std::string url_;
   const StreamUrl target_;
-  const FindCredentials find_credentials_;
+  const Options options_;
   nng_stream_dialer* dialer_ = nullptr;
   NngAio dial_;
   std::atomic<uint64_t> connections_{0};
   std::atomic<uint64_t> sent_bytes_{0};
   std::atomic<uint64_t> received_bytes_{0};
-  std::atomic<int64_t> heard_ms_{0};
-  std::atomic<uint64_t> counted_{0};  // progress_.Bytes() when that last counted as heard
-  TcpProgress progress_;
+  Hearing hearing_;
+  std::atomic<bool> is_quiet_{false};  // which has been logged
 
   mutable Mutex mutex_;  // before the channel's
   CondVar wake_;         // the thread
-  CondVar answered_;     // calls
   bool stopping_ GUARDED_BY(mutex_) = false;
   bool closed_ GUARDED_BY(mutex_) = false;
   std::shared_ptr<Line> line_ GUARDED_BY(mutex_);
@@ -162,6 +160,7 @@ class StreamRequestSocket final : public RequestSocket {
   std::string why_ GUARDED_BY(mutex_);
   bool untrusted_ GUARDED_BY(mutex_) = false;
   uint32_t last_id_ GUARDED_BY(mutex_) = kFirstId;
+  uint32_t sign_of_life_ GUARDED_BY(mutex_) = 0;  // the id of the request for one; 0: none
   std::map<uint32_t, Request> requests_ GUARDED_BY(mutex_);
   std::thread thread_;
 };
@@ -192,43 +191,53 @@ Result<std::unique_ptr<RequestSocket::Call>> StreamRequestSocket::Send(std::stri
     return MakeError(ErrorKind::kProtocol, "send a request (larger than a message may be)",
                      EMSGSIZE);
   }
-  auto body = std::make_shared<const std::string>(std::move(request));
   MutexLock lock(mutex_);
   if (closed_) return NngError(NNG_ECLOSED, "start request");
+  const uint32_t id = NextId();
+  Request& sent = requests_[id];
+  sent.body = std::make_shared<const std::string>(std::move(request));
+  auto call = std::make_unique<StreamCall>(*this, id, timeout);
+  if (ready_) SendOver(*line_, id, sent);
+  return call;
+}
+
+uint32_t StreamRequestSocket::NextId() {
   do {
     if (++last_id_ == 0) last_id_ = kFirstId;
-  } while (requests_.contains(last_id_));
-  requests_[last_id_].body = body;
-  auto call = std::make_unique<StreamCall>(*this, last_id_, timeout);
-  if (ready_) {
-    sent_bytes_ += body->size();
-    line_->channel().Send(last_id_, std::move(body));
-  }
-  return call;
+  } while (requests_.contains(last_id_) || last_id_ == sign_of_life_);
+  return last_id_;
+}
+
+void StreamRequestSocket::SendOver(Line& line, uint32_t id, Request& request) {
+  request.sent_at = Clock::now();
+  sent_bytes_ += request.body->size();
+  line.channel().Send(id, request.body);
 }
 
 Result<std::string> StreamRequestSocket::WaitFor(uint32_t id, Clock::time_point deadline,
                                                  milliseconds patience,
                                                  Clock::time_point& answered_at) {
+  bool is_silent = false;
   {
     MutexLock lock(mutex_);
     Request& request = requests_[id];
-    bool in_time = true;
-    while (!request.done && in_time) in_time = answered_.WaitUntil(mutex_, deadline);
+    for (auto look = Clock::now() + kLookAfterLine; !request.done;) {
+      if (request.answered.WaitUntil(mutex_, std::min(look, deadline)) || request.done) continue;
+      if (look >= deadline) break;
+      LookAfterLine();
+      look = Clock::now() + kLookAfterLine;
+    }
     answered_at = request.answered_at;
     if (request.done) return std::move(request.answer);
+    is_silent = SilenceLocked() >= kConnectionSilence;
     requests_.erase(id);
   }
-  EndIfSilent(patience);
+  // The connection counts as dead (a pulled cable, a firewall that drops packets; TCP itself would
+  // need a quarter of an hour to notice).
+  if (is_silent && patience >= kConnectionSilence) {
+    EndLine(Error(ErrorKind::kUnreachable, ETIMEDOUT, "the connection is silent"));
+  }
   return NngError(NNG_ETIMEDOUT, "ask peer");
-}
-
-// A call has timed out after `patience`. If that is several seconds, and the connection has been
-// silent for several seconds, it counts as dead (a pulled cable, a firewall that drops packets; TCP
-// itself would need a quarter of an hour to notice).
-void StreamRequestSocket::EndIfSilent(milliseconds patience) {
-  if (patience < kConnectionSilence || silence() < kConnectionSilence) return;
-  EndLine(Error(ErrorKind::kUnreachable, ETIMEDOUT, "the connection is silent"));
 }
 
 void StreamRequestSocket::EndLine(const Error& why) {
@@ -247,18 +256,50 @@ void StreamRequestSocket::Close() {
     if (request.done) continue;
     request.done = true;
     request.answer = NngError(NNG_ECLOSED, "ask peer");
+    request.answered.NotifyAll();
   }
-  answered_.NotifyAll();
 }
 
+// ---- Silence -----------------------------------------------------------------------------------
+
 milliseconds StreamRequestSocket::silence() {
-  if (connection() == 0) return {};
-  const auto bytes = progress_.Bytes();
-  if (bytes && *bytes - counted_ >= kLeastProgressBytes) {
-    counted_ = *bytes;
-    Heard();
+  MutexLock lock(mutex_);
+  return SilenceLocked();
+}
+
+// Where no answer is due, that nothing is heard says nothing.
+milliseconds StreamRequestSocket::SilenceLocked() {
+  if (!ready_) return {};
+  const auto due = Clock::now() - kAnswerIsDue;
+  const bool is_awaited = std::ranges::any_of(requests_, [due](const auto& item) {
+    const Request& request = item.second;
+    return !request.done && !request.held && request.sent_at <= due;
+  });
+  return is_awaited ? hearing_.Unheard() : milliseconds(0);
+}
+
+// Called by a thread that has waited for its answer for a while.
+void StreamRequestSocket::LookAfterLine() {
+  if (!ready_) return;
+  if (hearing_.Unheard() >= kAskAfterSilence) AskForSignOfLife();
+  const milliseconds silence = SilenceLocked();
+  if (silence >= kLinkQuiet && !is_quiet_.exchange(true)) {
+    LogInfo("nothing heard from {} for {} s", url_, silence.count() / 1000);
   }
-  return milliseconds(std::max<int64_t>(0, NowMs() - heard_ms_));
+  if (silence >= kTryAnotherAfter) wake_.NotifyAll();
+}
+
+// One at a time: TCP sends it again until it arrives.
+void StreamRequestSocket::AskForSignOfLife() {
+  if (options_.sign_of_life.empty() || sign_of_life_ != 0) return;
+  sign_of_life_ = NextId();
+  sent_bytes_ += options_.sign_of_life.size();
+  line_->channel().Send(sign_of_life_, std::make_shared<const std::string>(options_.sign_of_life));
+}
+
+void StreamRequestSocket::Heard() {
+  hearing_.Heard();
+  if (is_quiet_ && is_quiet_.exchange(false)) LogInfo("{} is heard again", url_);
 }
 
 // ---- Connections -------------------------------------------------------------------------------
@@ -309,7 +350,7 @@ Result<NngStream> StreamRequestSocket::Connect() {
 // Returns null unless the URL is tls://.
 Result<std::shared_ptr<const TlsContext>> StreamRequestSocket::TlsForNext() {
   if (target_.scheme != StreamUrl::Scheme::kTls) return nullptr;
-  ASSIGN_OR_RETURN(const Credentials credentials, find_credentials_(url_));
+  ASSIGN_OR_RETURN(const Credentials credentials, options_.find_credentials(url_));
   return TlsContext::Make(TlsSide::kAsking, credentials);
 }
 
@@ -335,17 +376,22 @@ bool StreamRequestSocket::Carry(NngStream stream, std::shared_ptr<const TlsConte
     ready_ = line_ended_ = false;
   }
   const uint64_t before = connections_;
+  Clock::time_point next_try{};
   if (const auto started = line->channel().Start(); !started) {
     line->channel().End(started.error());
   }
   for (;;) {
     {
       MutexLock lock(mutex_);
-      if (!line_ended_ && !stopping_) wake_.WaitFor(mutex_, kTryAnotherPause);
+      if (!line_ended_ && !stopping_) wake_.Wait(mutex_);
       if (line_ended_ || stopping_) break;
+      if (target_.scheme == StreamUrl::Scheme::kIpc || Clock::now() < next_try ||
+          SilenceLocked() < kTryAnotherAfter) {
+        continue;
+      }
     }
-    if (target_.scheme == StreamUrl::Scheme::kIpc || !IsSilent()) continue;
     std::shared_ptr<Line> another = TryAnother(*line);
+    next_try = Clock::now() + kTryAnotherPause;
     if (another == nullptr) continue;
     line->channel().End(Error(ErrorKind::kUnreachable, ETIMEDOUT, "another connection is used"));
     line = std::move(another);
@@ -394,21 +440,23 @@ std::shared_ptr<Line> StreamRequestSocket::TryAnother(const Line& present) {
 
 void StreamRequestSocket::Ready(Line& line) {
   const auto [local, remote] = line.channel().Ports();
-  MutexLock lock(mutex_);
-  if (&line == spare_) {
-    spare_ready_ = true;
-    wake_.NotifyAll();
-    return;
+  {
+    MutexLock lock(mutex_);
+    if (&line == spare_) {
+      spare_ready_ = true;
+      wake_.NotifyAll();
+      return;
+    }
+    if (&line != line_.get()) return;
+    hearing_.Begin(local, remote);
+    ++connections_;
+    ready_ = true;
+    sign_of_life_ = 0;
+    why_.clear();
+    untrusted_ = false;
+    SendAgain(line);
   }
-  if (&line != line_.get()) return;
-  progress_.Follow(local, remote);
-  counted_ = 0;
-  Heard();
-  ++connections_;
-  ready_ = true;
-  why_.clear();
-  untrusted_ = false;
-  SendAgain(line);
+  if (options_.on_connection) options_.on_connection();
 }
 
 // What was under way is sent again. The peer may be another process that refuses it, so of what is
@@ -420,8 +468,7 @@ void StreamRequestSocket::SendAgain(Line& line) {
     request.held = one_is_large && request.body->size() > kSentAgainAtOnce;
     if (request.held) continue;
     one_is_large |= request.body->size() > kSentAgainAtOnce;
-    sent_bytes_ += request.body->size();
-    line.channel().Send(id, request.body);
+    SendOver(line, id, request);
   }
 }
 
@@ -430,8 +477,7 @@ void StreamRequestSocket::SendHeld() {
   for (auto& [id, request] : requests_) {
     if (!request.held) continue;
     request.held = false;
-    sent_bytes_ += request.body->size();
-    return line_->channel().Send(id, request.body);
+    return SendOver(*line_, id, request);
   }
 }
 
@@ -440,26 +486,31 @@ void StreamRequestSocket::Answer(Frame frame) {
   received_bytes_ += frame.body().size();
   MutexLock lock(mutex_);
   SendHeld();
+  if (frame.id() == sign_of_life_) sign_of_life_ = 0;
   const auto found = requests_.find(frame.id());
   if (found == requests_.end() || found->second.done) return;  // of a call that has been given up
-  found->second.answer = std::string(frame.body());
-  found->second.done = true;
-  found->second.answered_at = Clock::now();
-  answered_.NotifyAll();
+  Request& request = found->second;
+  request.answer = std::string(frame.body());
+  request.done = true;
+  request.answered_at = Clock::now();
+  request.answered.NotifyAll();
 }
 
 void StreamRequestSocket::Ended(Line& line, const Error& why) {
-  MutexLock lock(mutex_);
-  if (&line == spare_) spare_ended_ = true;
-  wake_.NotifyAll();
-  if (&line != line_.get()) return;
-  if (why.kind() != ErrorKind::kCancelled) {
-    why_ = ready_ ? WhyEnded(why, url_) : WhyNotGreeted(why, url_);
-    untrusted_ = !ready_ && why.kind() == ErrorKind::kRefused;
+  {
+    MutexLock lock(mutex_);
+    if (&line == spare_) spare_ended_ = true;
+    wake_.NotifyAll();
+    if (&line != line_.get()) return;
+    if (why.kind() != ErrorKind::kCancelled) {
+      why_ = ready_ ? WhyEnded(why, url_) : WhyNotGreeted(why, url_);
+      untrusted_ = !ready_ && why.kind() == ErrorKind::kRefused;
+    }
+    ready_ = false;
+    line_ended_ = true;
+    hearing_.End();
   }
-  ready_ = false;
-  line_ended_ = true;
-  progress_.Follow(0, 0);
+  if (options_.on_connection) options_.on_connection();
 }
 
 void Line::OnReady() { socket_.Ready(*this); }
@@ -482,17 +533,18 @@ void Line::OnEnd(const Error& why) {
 }  // namespace
 
 Result<std::unique_ptr<RequestSocket>> RequestSocket::Dial(const std::string& url,
-                                                           FindCredentials find_credentials) {
+                                                           Options options) {
   ASSIGN_OR_RETURN(StreamUrl target, StreamUrl::Parse(url));
-  auto socket =
-      std::make_unique<StreamRequestSocket>(url, std::move(target), std::move(find_credentials));
+  auto socket = std::make_unique<StreamRequestSocket>(url, std::move(target), std::move(options));
   RETURN_IF_ERROR(socket->Start());
   return socket;
 }
 
 Result<std::unique_ptr<RequestSocket>> RequestSocket::Dial(const std::string& url,
                                                            const Credentials& credentials) {
-  return Dial(url, FindCredentials([credentials](const std::string&) { return credentials; }));
+  Options options;
+  options.find_credentials = [credentials](const std::string&) { return credentials; };
+  return Dial(url, std::move(options));
 }
 
 Result<std::string> RequestSocket::Ask(std::string request, milliseconds timeout) {

@@ -27,10 +27,19 @@ class RequestSocket {
  public:
   class Call;  // one request under way
 
-  // Does not wait for the peer. Returns kUsage if the URL is invalid. Credentials count for tls://
-  // only.
-  static Result<std::unique_ptr<RequestSocket>> Dial(const std::string& url,
-                                                     FindCredentials find_credentials);
+  struct Options {
+    // For tls:// only. Called before each attempt to connect.
+    FindCredentials find_credentials;
+    // A request that any peer answers at once. It is sent while an answer is awaited and nothing
+    // has been heard for kAskAfterSilence. Empty: none is.
+    std::string sign_of_life;
+    // Called when a connection has been made or has ended, on any thread, with nothing locked. It
+    // must not wait.
+    std::function<void()> on_connection;
+  };
+
+  // Does not wait for the peer. Returns kUsage if the URL is invalid.
+  static Result<std::unique_ptr<RequestSocket>> Dial(const std::string& url, Options options);
   static Result<std::unique_ptr<RequestSocket>> Dial(const std::string& url,
                                                      const Credentials& credentials = {});
   virtual ~RequestSocket() = default;
@@ -47,7 +56,7 @@ class RequestSocket {
   virtual uint64_t connections() const = 0;
   // Returns the time since anything came over the current connection or, over TCP, since the peer's
   // host took in part of what was sent, so that a large message over a slow link is no silence.
-  // Returns zero if there is no connection.
+  // Returns zero if there is no connection, or if no answer is due.
   virtual std::chrono::milliseconds silence() = 0;
   // Returns, for people, why there is no connection; an empty string if there is one, or if the
   // first attempt has not ended yet.

@@ -28,6 +28,14 @@ inline constexpr std::chrono::milliseconds kDialTimeout{3000};
 inline constexpr std::chrono::milliseconds kRedialFirst{100};
 inline constexpr std::chrono::milliseconds kRedialLast{2000};
 inline constexpr std::chrono::milliseconds kRedialHereLast{500};
+// A thread that waits for an answer looks after the connection so often.
+inline constexpr std::chrono::milliseconds kLookAfterLine{1000};
+// An answer that does not come for so long is due: from then on nothing heard is a silence.
+inline constexpr std::chrono::milliseconds kAnswerIsDue{1400};
+// Where nothing was heard for so long, a sign of life is asked for.
+inline constexpr std::chrono::milliseconds kAskAfterSilence{2500};
+// A connection that has been silent for so long is taken for dead by status.
+inline constexpr std::chrono::milliseconds kLinkQuiet{4000};
 // When the connection has been silent for so long, another is tried, and again after the pause. The
 // kernel sends again ever more seldom what got lost, so a connection may stay silent for as long
 // again as the network was away.

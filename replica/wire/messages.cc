@@ -13,6 +13,29 @@ constexpr size_t kRequestEnvelopeBytes = 512;
 
 // ---- Writing -----------------------------------------------------------------------------------
 
+flatbuffers::Offset<wire::Begin> Write(WireBuilder& builder, const Begin& begin) {
+  const auto stage = ToWire(begin.stage);
+  const auto base = ToWire(begin.base);
+  const auto life = ToWire(begin.life);
+  return wire::CreateBegin(builder, &stage, &base, begin.expected_bytes,
+                           begin.life.is_null() ? nullptr : &life, begin.begun_ns);
+}
+
+flatbuffers::Offset<wire::Chunk> Write(WireBuilder& builder, const Chunk& chunk) {
+  const auto payload = WriteBytes(builder, chunk.payload);
+  const auto stage = ToWire(chunk.stage);
+  return wire::CreateChunk(builder, &stage, chunk.sequence, chunk.raw_size, chunk.checksum,
+                           payload);
+}
+
+flatbuffers::Offset<wire::Commit> Write(WireBuilder& builder, const Commit& commit) {
+  const auto stage = ToWire(commit.stage);
+  const auto base = ToWire(commit.base);
+  const auto cut = ToWire(commit.cut);
+  return wire::CreateCommit(builder, &stage, &base, &cut, commit.wall_time_ns, commit.chunk_count,
+                            commit.digest);
+}
+
 struct RequestWriter {
   WireBuilder& builder;
 
@@ -25,29 +48,9 @@ struct RequestWriter {
                              source, hello.run.is_null() ? nullptr : &run)
         .Union();
   }
-  auto operator()(const Begin& begin) const {
-    const auto stage = ToWire(begin.stage);
-    const auto base = ToWire(begin.base);
-    const auto life = ToWire(begin.life);
-    return wire::CreateBegin(builder, &stage, &base, begin.expected_bytes,
-                             begin.life.is_null() ? nullptr : &life, begin.begun_ns)
-        .Union();
-  }
-  auto operator()(const Chunk& chunk) const {
-    const auto payload = WriteBytes(builder, chunk.payload);
-    const auto stage = ToWire(chunk.stage);
-    return wire::CreateChunk(builder, &stage, chunk.sequence, chunk.raw_size, chunk.checksum,
-                             payload)
-        .Union();
-  }
-  auto operator()(const Commit& commit) const {
-    const auto stage = ToWire(commit.stage);
-    const auto base = ToWire(commit.base);
-    const auto cut = ToWire(commit.cut);
-    return wire::CreateCommit(builder, &stage, &base, &cut, commit.wall_time_ns, commit.chunk_count,
-                              commit.digest)
-        .Union();
-  }
+  auto operator()(const Begin& begin) const { return Write(builder, begin).Union(); }
+  auto operator()(const Chunk& chunk) const { return Write(builder, chunk).Union(); }
+  auto operator()(const Commit& commit) const { return Write(builder, commit).Union(); }
   auto operator()(const WaitApplied& wait) const {
     const auto cut = ToWire(wait.cut);
     return wire::CreateWaitApplied(builder, &cut, wait.timeout_ms).Union();
@@ -107,6 +110,12 @@ struct RequestWriter {
     for (const ObjectId& object : get.objects) objects.push_back(ToWire(object));
     return wire::CreateGetStaged(builder, &stage, builder.CreateVectorOfStructs(objects)).Union();
   }
+  auto operator()(const Increment& increment) const {
+    const auto begin = Write(builder, increment.begin);
+    const auto chunk = Write(builder, increment.chunk);
+    const auto commit = Write(builder, increment.commit);
+    return wire::CreateIncrement(builder, begin, chunk, commit, increment.timeout_ms).Union();
+  }
 };
 
 // RequestBody and the union on the wire list their alternatives in the same order.
@@ -121,9 +130,12 @@ static_assert(std::is_same_v<std::variant_alternative_t<11, RequestBody>, Rekey>
               wire::RequestBodyTraits<wire::Rekey>::enum_value == wire::RequestBody(11 + 1));
 static_assert(std::is_same_v<std::variant_alternative_t<12, RequestBody>, GetStaged> &&
               wire::RequestBodyTraits<wire::GetStaged>::enum_value == wire::RequestBody(12 + 1));
+static_assert(std::is_same_v<std::variant_alternative_t<13, RequestBody>, Increment> &&
+              wire::RequestBodyTraits<wire::Increment>::enum_value == wire::RequestBody(13 + 1));
 
 size_t SizeHint(const RequestBody& body) {
   const auto* chunk = std::get_if<Chunk>(&body);
+  if (const auto* increment = std::get_if<Increment>(&body)) chunk = &increment->chunk;
   return kRequestEnvelopeBytes + (chunk != nullptr ? chunk->payload.size() : 0);
 }
 
@@ -151,7 +163,7 @@ Result<RequestBody> Read(WireReader& reader, const wire::Hello& table) {
   return hello;
 }
 
-Result<RequestBody> Read(WireReader&, const wire::Begin& table) {
+Result<Begin> Read(WireReader&, const wire::Begin& table) {
   ASSIGN_OR_RETURN(const CutName base, FromWire(*table.base()));
   const Begin begin{FromWire<CutId>(table.stage()), base, table.expected_bytes(),
                     FromWire<LifeId>(table.life()), table.begun_ns()};
@@ -159,7 +171,7 @@ Result<RequestBody> Read(WireReader&, const wire::Begin& table) {
   return begin;
 }
 
-Result<RequestBody> Read(WireReader& reader, const wire::Chunk& table) {
+Result<Chunk> Read(WireReader& reader, const wire::Chunk& table) {
   Chunk chunk;
   chunk.stage = FromWire<CutId>(table.stage());
   chunk.sequence = table.sequence();
@@ -171,7 +183,7 @@ Result<RequestBody> Read(WireReader& reader, const wire::Chunk& table) {
   return chunk;
 }
 
-Result<RequestBody> Read(WireReader&, const wire::Commit& table) {
+Result<Commit> Read(WireReader&, const wire::Commit& table) {
   ASSIGN_OR_RETURN(const CutName base, FromWire(*table.base()));
   ASSIGN_OR_RETURN(const CutName cut, FromWire(*table.cut()));
   const Commit commit{FromWire<CutId>(table.stage()),
@@ -291,6 +303,20 @@ Result<RequestBody> Read(WireReader& reader, const wire::GetStaged& table) {
   return get;
 }
 
+Result<RequestBody> Read(WireReader& reader, const wire::Increment& table) {
+  Increment increment;
+  ASSIGN_OR_RETURN(increment.begin, Read(reader, *table.begin()));
+  ASSIGN_OR_RETURN(increment.chunk, Read(reader, *table.chunk()));
+  ASSIGN_OR_RETURN(increment.commit, Read(reader, *table.commit()));
+  increment.timeout_ms = table.timeout_ms();
+  const CutId stage = increment.begin.stage;
+  if (increment.chunk.stage != stage || increment.commit.stage != stage ||
+      increment.begin.base != increment.commit.base) {
+    return Malformed("an increment of several stages");
+  }
+  return increment;
+}
+
 Result<RequestBody> ReadBody(WireReader& reader, const wire::Request& request) {
   RETURN_IF_ERROR(CheckUnion(request.body_type(), request.body()));
   switch (request.body_type()) {
@@ -320,6 +346,8 @@ Result<RequestBody> ReadBody(WireReader& reader, const wire::Request& request) {
       return Read(reader, *request.body_as_Rekey());
     case wire::RequestBody::GetStaged:
       return Read(reader, *request.body_as_GetStaged());
+    case wire::RequestBody::Increment:
+      return Read(reader, *request.body_as_Increment());
     case wire::RequestBody::NONE:
       break;
   }

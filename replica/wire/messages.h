@@ -24,7 +24,8 @@
 namespace tandem::replica {
 
 inline constexpr uint32_t kProtocolOldest = 1;
-inline constexpr uint32_t kProtocolNewest = 1;
+inline constexpr uint32_t kProtocolNewest = 2;
+inline constexpr uint32_t kProtocolIncrements = 2;  // the first that has Increment
 
 // The largest message, and the largest uncompressed size of a chunk's records.
 inline constexpr size_t kMaxMessageBytes = 32 << 20;
@@ -265,8 +266,18 @@ struct GetStaged {
   std::vector<ObjectId> objects;
 };
 
+// A change set of one chunk, from Begin until it is applied: does what these requests do, one after
+// another, and then waits as WaitApplied does. The reply is that of the first that is not kOk;
+// otherwise that of WaitApplied, or if that is not kOk, of Commit.
+struct Increment {
+  Begin begin;
+  Chunk chunk;
+  Commit commit;
+  uint32_t timeout_ms = 0;
+};
+
 using RequestBody = std::variant<Hello, Begin, Chunk, Commit, WaitApplied, GetSignature, List, Find,
-                                 GetDigests, Enrol, Renew, Rekey, GetStaged>;
+                                 GetDigests, Enrol, Renew, Rekey, GetStaged, Increment>;
 struct Request {
   SessionId session;  // null with Hello, Enrol and Renew
   RequestBody body;

@@ -61,6 +61,10 @@ void MakeWire(Corpus corpus) {
            Hello{1, 1, "volume", VolumeId(1, 2), "host:/path", RunId(3, 4)},
            Begin{kStage, kBase, 5, LifeId(8, 9), 10}, GetStaged{kStage, {kA, kRootObject}},
            Chunk{kStage, 1, 0, 3, "payload"}, Commit{kStage, kBase, kCut, 1, 2, 3},
+           Increment{{kStage, kBase, 0, LifeId(8, 9), 10},
+                     {kStage, 0, 0, 3, "payload"},
+                     {kStage, kBase, kCut, 1, 1, 3},
+                     4},
            WaitApplied{kCut, 5}, GetSignature{kA, 1, 2}, List{kA, Origin::kDisk, "after", true},
            Find{{kA, kRootObject}, Origin::kDisk, true},
            GetDigests{kA, 4096, 8192, {4096, HashAlgorithm::kMd5, true}}}) {

@@ -115,6 +115,19 @@ TEST_F(OverALink, SilenceIsToldWithinSecondsAndIsOverWhenBytesFlow) {
   EXPECT_TRUE(Converges());
 }
 
+// Nothing is asked of a replica that has nothing to do, but before status speaks of it.
+TEST_F(OverALink, TheFirstStatusAfterALongRestKnowsOfTheSilence) {
+  ASSERT_TRUE(mount_.Sync());
+  ASSERT_EQ(mount_.State(), "current");
+  const auto silent_since = Clock::now();
+  link_.SetSilent(true);
+  ASSERT_TRUE(WaitFor([&] { return Clock::now() - silent_since > seconds(5); }));
+  EXPECT_EQ(mount_.State(), "connecting");
+  EXPECT_THAT(mount_.ReplicaError(), HasSubstr("nothing heard from " + link_.url() + " for "));
+  link_.SetSilent(false);
+  EXPECT_TRUE(mount_.WaitForState("current"));
+}
+
 // The kernel tries to connect ever more seldom, and nng waits for it.
 TEST_F(OverALink, AfterALongSilenceItIsConnectedWithinSeconds) {
   link_.SetSilent(true);

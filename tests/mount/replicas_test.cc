@@ -1,6 +1,11 @@
 // Several replicas, and replicas that are away for a while.
 #include <unistd.h>
 
+#include <algorithm>
+#include <filesystem>
+#include <sstream>
+#include <thread>
+
 #include "tests/files.h"
 #include "tests/mount_fixture.h"
 
@@ -43,6 +48,50 @@ TEST_F(Replicas, ThreeAreBroughtToTheSameTreeThoughOneComesLate) {
   EXPECT_TRUE(SameTrees(source_, replica_.tree()));
   EXPECT_TRUE(SameTrees(source_, second_.tree()));
   EXPECT_TRUE(SameTrees(source_, third_.tree()));
+}
+
+// How often threads of the process have gone to sleep.
+uint64_t SwitchesOf(pid_t process) {
+  uint64_t sum = 0;
+  const std::string tasks = "/proc/" + std::to_string(process) + "/task";
+  for (const auto& task : std::filesystem::directory_iterator(tasks)) {
+    std::istringstream lines(Read(task.path().string() + "/status"));
+    for (std::string line; std::getline(lines, line);) {
+      constexpr std::string_view kSlept = "voluntary_ctxt_switches:";
+      if (line.starts_with(kSlept)) sum += std::stoull(line.substr(kSlept.size()));
+    }
+  }
+  return sum;
+}
+
+TEST_F(Replicas, NobodyIsWokenWhileNothingHappens) {
+  mount_.options().replicas = {"one=" + replica_.url(), "two=" + second_.url()};
+  ASSERT_TRUE(second_.Start());
+  ASSERT_TRUE(StartBoth());
+  Write(mount_.path() + "/file", RandomBytes(100'000));
+  ASSERT_TRUE(mount_.Sync());
+  const std::vector<pid_t> processes = {mount_.process().pid(), replica_.process().pid(),
+                                        second_.process().pid()};
+  const auto all = [&processes] {
+    std::vector<uint64_t> switches;
+    for (const pid_t process : processes) switches.push_back(SwitchesOf(process));
+    return switches;
+  };
+  // Until what the change has left to do is done: a window with few, within the patience of tests.
+  constexpr auto kWindow = std::chrono::seconds(5);
+  constexpr uint64_t kMost = 20;
+  std::vector<uint64_t> most;
+  EXPECT_TRUE(WaitFor(
+      [&] {
+        const auto before = all();
+        std::this_thread::sleep_for(kWindow);
+        const auto after = all();
+        most.clear();
+        for (size_t i = 0; i < after.size(); ++i) most.push_back(after[i] - before[i]);
+        return std::ranges::max(most) <= kMost;
+      },
+      8 * kWindow))
+      << testing::PrintToString(most);
 }
 
 TEST_F(Replicas, OneThatWasUnreachableForAWhileCatchesUp) {

@@ -163,11 +163,15 @@ TEST_F(Scrub, WhatIsRemovedReplacedOrMovedComesBack) {
   EXPECT_EQ(outcome.code, kDamaged);
   EXPECT_THAT(Found(outcome), ElementsAre("attribute: .", "name: d", "name: moved", "name: small"))
       << outcome;
-  EXPECT_TRUE(
-      WaitFor([this] { return stdfs::exists(Tree("/d/y")) && stdfs::exists(Tree("/small")); }));
+  // A source with nothing to do hears of the damage with its next heartbeat, or when it is asked.
+  EXPECT_TRUE(WaitFor([this] {
+    (void)mount_.State();
+    return stdfs::exists(Tree("/d/y")) && stdfs::exists(Tree("/small"));
+  }));
   stdfs::remove(Tree("/moved"));
   EXPECT_TRUE(WaitFor([this] {
     Run();  // the root's time
+    (void)mount_.State();
     return SameTrees(source_, Tree());
   }));
   EXPECT_TRUE(IsMended());

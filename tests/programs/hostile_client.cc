@@ -180,12 +180,17 @@ void OddNumbers(Attack& attack) {
       for (const RequestBody& body : std::initializer_list<RequestBody>{
                Begin{CutId(2, 2), cut, UINT64_MAX}, Commit{CutId(2, 2), {}, cut, INT64_MIN, 0, 0},
                WaitApplied{cut, UINT32_MAX},
+               Increment{{CutId(2, 2), {}},
+                         {CutId(2, 2), 0, 0, 0, "x"},
+                         {CutId(2, 2), {}, cut, INT64_MIN, 1, 0},
+                         UINT32_MAX},
                GetSignature{kRootObject, cut.epoch.number(), kMaxDeltaWindow},
                GetDigests{
                    kRootObject, cut.epoch.number() & ~uint64_t{511}, kMaxDigestWindow, {512}},
                Chunk{CutId(2, 2), cut.epoch.number(), 0, 0, "x"}}) {
         const auto reply = attack.Ask(link, {session, body});
-        if (reply && reply->code == ReplyCode::kOk && std::holds_alternative<Commit>(body)) {
+        if (reply && reply->code == ReplyCode::kOk &&
+            (std::holds_alternative<Commit>(body) || std::holds_alternative<Increment>(body))) {
           std::puts("WRONG: committed");
         }
       }

@@ -240,7 +240,10 @@ TEST_F(Liar, ACutThatIsNeverAppliedIsAskedForWithPauses) {
 
 TEST_F(Liar, ObjectsThatAreAlwaysMissingDoNotKeepItCommittingForEver) {
   Daemon liar([](const Request& request, Reply& reply) {
-    if (!std::holds_alternative<Commit>(request.body)) return;
+    if (!std::holds_alternative<Commit>(request.body) &&
+        !std::holds_alternative<Increment>(request.body)) {
+      return;
+    }
     static std::atomic<uint64_t> next{1};
     reply = {ReplyCode::kMissingObjects, "more", {ObjectId(8, ++next)}, {}};
   });

@@ -43,6 +43,10 @@ std::vector<std::string> OneOfEach() {
         In(GetStaged{kSomeStage, {kSomeObject, kRootObject}}),
         In(Chunk{kSomeStage, 1, 0, 3, "payload"}),
         In(Commit{kSomeStage, kSomeBase, kSomeCut, 1, 2, 3}), In(WaitApplied{kSomeCut, 5}),
+        In(Increment{{kSomeStage, kSomeBase, 0, LifeId(8, 9), 10},
+                     {kSomeStage, 0, 0, 3, "payload"},
+                     {kSomeStage, kSomeBase, kSomeCut, 1, 2, 3},
+                     4}),
         In(GetSignature{kSomeObject, 1, 2}), In(List{kSomeObject, Origin::kDisk, "after", true}),
         In(Find{{kSomeObject, kRootObject}, Origin::kDisk, true}),
         In(GetDigests{kSomeObject, 4096, 8192, {4096, HashAlgorithm::kMd5, true}})}) {

@@ -124,6 +124,14 @@ TEST(Messages, RequestsSurviveTheWire) {
   EXPECT_EQ(commit.wall_time_ns, -1);
   EXPECT_EQ(commit.chunk_count, 13u);
   EXPECT_EQ(commit.digest, 14u);
+  const auto increment = RoundTrip(Increment{{kStage, kBase, 0, LifeId(2, 3), 4},
+                                             {kStage, 0, 34, 56, "payload"},
+                                             {kStage, kBase, kCut, -1, 1, 14},
+                                             500});
+  EXPECT_EQ(increment.begin.life, LifeId(2, 3));
+  EXPECT_EQ(increment.chunk.payload, "payload");
+  EXPECT_EQ(increment.commit.cut, kCut);
+  EXPECT_EQ(increment.timeout_ms, 500u);
   EXPECT_EQ(RoundTrip(WaitApplied{kCut, 500}).timeout_ms, 500u);
   EXPECT_EQ(RoundTrip(GetSignature{kA, 5, 6}).length, 6u);
   const auto list = RoundTrip(List{kA, Origin::kDisk, "after", true});
@@ -291,6 +299,15 @@ TEST(Messages, RequestsBeyondLimitsAreRefused) {
   EXPECT_TRUE(refused(GetDigests{kA, 0, kMaxDigestWindow + 1, {1 << 20}}));
   EXPECT_TRUE(refused(GetDigests{kA, 0, kMaxDigestWindow, {512}}));
   EXPECT_TRUE(refused(Commit{kStage, kCut, kBase, 0, 0, 0}));  // goes back
+  const auto increment = [](CutId chunk, CutId commit, CutName base, CutName cut) {
+    return Increment{{kStage, kBase}, {chunk, 0, 0, 0, "x"}, {commit, base, cut, 0, 1, 0}, 0};
+  };
+  const CutId other(7, 7);
+  EXPECT_FALSE(refused(increment(kStage, kStage, kBase, kCut)));
+  EXPECT_TRUE(refused(increment(other, kStage, kBase, kCut)));
+  EXPECT_TRUE(refused(increment(kStage, other, kBase, kCut)));
+  EXPECT_TRUE(refused(increment(kStage, kStage, {kBase.epoch, other}, kCut)));
+  EXPECT_TRUE(refused(increment(kStage, kStage, kBase, {})));
   EXPECT_TRUE(refused(Chunk{kStage, 0, kMaxMessageBytes + 1, 0, "x"}));
   EXPECT_TRUE(refused(Find{std::vector<ObjectId>(kMaxFindObjects + 1), Origin::kDatabase, false}));
   const std::string secret(kInvitationSecretBytes, 's');

@@ -29,7 +29,8 @@ TEST(Peer, ACommitThatTakesLongerThanAnAnswerMayIsWaitedFor) {
                                             return store->Answer(bytes);
                                           })
                           .value();
-  const auto peer = Peer::Dial(server->urls()[0], {}, std::chrono::milliseconds(200)).value();
+  const auto peer =
+      Peer::Dial(server->urls()[0], {}, nullptr, std::chrono::milliseconds(200)).value();
   Position position;
   ASSERT_TRUE(test::WaitFor([&] {
     auto opened = peer->Open(Hello{1, 1, "vol", VolumeId(1, 1), "test"});

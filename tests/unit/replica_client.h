@@ -90,6 +90,18 @@ class ReplicaClient {
     }
     return {stage_, base_, cut, 12345, first_ + checksums_.size(), ChecksumOf(bytes)};
   }
+  // The records as the only chunk of a new stage, from Begin until they are applied.
+  replica::Increment MakeIncrement(const std::vector<Record>& records, CutName cut) {
+    stage_ = CutId::Random();
+    checksums_.clear();
+    first_ = 0;
+    replica::Increment increment;
+    increment.begin = {stage_, base_};
+    increment.chunk = MakeChunk(records);
+    increment.commit = MakeCommit(cut);
+    increment.timeout_ms = 10'000;
+    return increment;
+  }
   // A source's numbers go on, also if the replica is at no cut any more.
   CutName NextCut() const {
     const bool was_somewhere = base_.epoch == Epoch() && !base_.id.is_null();

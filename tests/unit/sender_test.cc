@@ -19,6 +19,18 @@
 namespace tandem::replica {
 namespace {
 
+// The commit of the request, alone or with all else of a change set; null: it commits nothing.
+const Commit* CommitIn(const RequestBody& body) {
+  const auto* increment = std::get_if<Increment>(&body);
+  return increment != nullptr ? &increment->commit : std::get_if<Commit>(&body);
+}
+
+// Whether the answer says that a cut is applied, if need be after a while.
+bool Waits(const RequestBody& body) {
+  const auto* wait = std::get_if<WaitApplied>(&body);
+  return std::holds_alternative<Increment>(body) || (wait != nullptr && wait->timeout_ms != 0);
+}
+
 class SenderTest : public testing::Test {
  protected:
   SenderTest() {
@@ -48,13 +60,12 @@ class SenderTest : public testing::Test {
   // Cuts find no room, if that is wished; sets of no moment do.
   std::string Answer(std::string_view bytes, const ConnectionRef& connection) {
     const auto request = DecodeRequest(bytes);
-    const auto* commit = request ? std::get_if<Commit>(&request->body) : nullptr;
+    const Commit* commit = request ? CommitIn(request->body) : nullptr;
     if (commit != nullptr && commit->cut.epoch != Epoch() && refuses_) {
       return EncodeReply({ReplyCode::kNoSpace, "no room, says the test", {}, {}});
     }
     std::string answer = store_->Answer(bytes, connection);
-    const auto* wait = request ? std::get_if<WaitApplied>(&request->body) : nullptr;
-    if (wait != nullptr && wait->timeout_ms != 0 && hesitates_) {
+    if (request && Waits(request->body) && hesitates_) {
       is_hesitating_ = true;
       std::this_thread::sleep_for(std::chrono::milliseconds(50));
     }
@@ -101,7 +112,7 @@ TEST_F(SenderTest, AnswersAtOnceWhoAsksWhileACutIsUnderWay) {
   source_.Write("file", 0, "CONTENT");
   ASSERT_TRUE(test::WaitFor([this] { return is_hesitating_.load(); }));
   // Sooner than an idle sender looks around.
-  EXPECT_TRUE(Syncs(kIdleWait - std::chrono::milliseconds(100)));
+  EXPECT_TRUE(Syncs(kHeartbeat / 3));
 }
 
 TEST_F(SenderTest, SendsWhatHasChangedSinceOnTopOfACutThatIsBlocked) {

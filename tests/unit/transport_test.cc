@@ -9,6 +9,7 @@
 #include <atomic>
 #include <thread>
 
+#include "replica/transport/tuning.h"
 #include "tests/process.h"
 #include "tests/unit/waiting_thread.h"
 
@@ -103,6 +104,57 @@ TEST(Transport, ManyCallsAreUnderWayAtOnce) {
   }
   for (int i = 0; i < 16; ++i) EXPECT_EQ(calls[i]->Wait().value(), std::to_string(i));
   EXPECT_EQ(most, 8);
+}
+
+TEST(Transport, ASignOfLifeIsAskedForWhileAnAnswerIsAwaited) {
+  std::atomic<bool> asked{false};
+  const auto server = ListenWith("tcp://127.0.0.1:0", [&](std::string_view request) {
+    if (request == "are you there") {
+      asked = true;
+    } else {
+      test::WaitFor([&asked] { return asked.load(); });
+    }
+    return std::string(request);
+  });
+  RequestSocket::Options options;
+  options.sign_of_life = "are you there";
+  const auto socket = RequestSocket::Dial(server->urls()[0], std::move(options)).value();
+  const auto answer = socket->Ask("takes long", milliseconds(20'000));
+  ASSERT_TRUE(answer) << answer.error().ToString();
+  EXPECT_EQ(*answer, "takes long");
+  EXPECT_TRUE(asked);
+  EXPECT_EQ(socket->connections(), 1u);
+}
+
+TEST(Transport, NothingHeardIsASilenceOnlyIfAnAnswerIsDue) {
+  std::atomic<bool> go_on{false};
+  const auto server = ListenWith("tcp://127.0.0.1:0", [&](std::string_view request) {
+    if (request == "takes long") test::WaitFor([&go_on] { return go_on.load(); });
+    return std::string(request);
+  });
+  const auto socket = RequestSocket::Dial(server->urls()[0]).value();
+  ASSERT_TRUE(socket->Ask("hello", milliseconds(5000)));
+  const auto call = socket->Send("takes long", milliseconds(20'000)).value();
+  EXPECT_EQ(socket->silence(), milliseconds(0));
+  EXPECT_TRUE(test::WaitFor([&] { return socket->silence() > kAnswerIsDue; }));
+  go_on = true;
+  ASSERT_TRUE(call->Wait());
+  EXPECT_EQ(socket->silence(), milliseconds(0));
+}
+
+// Otherwise a source that does nothing learns with its next heartbeat that its session is gone.
+TEST(Transport, ConnectionsThatComeAndGoAreTold) {
+  std::atomic<int> told{0};
+  RequestSocket::Options options;
+  options.on_connection = [&told] { ++told; };
+  auto server = ListenWith("tcp://127.0.0.1:0", Echo);
+  const std::string url = server->urls()[0];
+  const auto socket = RequestSocket::Dial(url, std::move(options)).value();
+  EXPECT_TRUE(test::WaitFor([&] { return told == 1 && socket->connection() == 1; }));
+  server.reset();
+  EXPECT_TRUE(test::WaitFor([&] { return told == 2 && socket->connection() == 0; }));
+  server = ListenWith(url, Echo);
+  EXPECT_TRUE(test::WaitFor([&] { return told >= 3 && socket->connection() == 2; }));
 }
 
 TEST(Transport, TheEndOfAConnectionIsKnown) {

@@ -31,6 +31,15 @@ TEST_F(Protocol, VersionsWithoutOverlapAreRefused) {
   EXPECT_THAT(older.message, ::testing::HasSubstr("the source 0 to 0: upgrade tandemfs"));
 }
 
+TEST_F(Protocol, TheNewestVersionThatBothSpeakIsChosen) {
+  for (const auto& [newest, chosen] : {std::pair{1, 1}, {2, 2}, {9, 2}}) {
+    const Reply reply =
+        client_.Ask(Hello{1, static_cast<uint32_t>(newest), "vol", VolumeId(1, 1), "test"});
+    ASSERT_EQ(reply.code, ReplyCode::kOk) << reply.message;
+    EXPECT_EQ(std::get<Position>(reply.body).protocol, static_cast<uint32_t>(chosen));
+  }
+}
+
 TEST_F(Protocol, AnotherSourceIsRefusedWhileOneIsThere) {
   const Hello twin{1, 1, "vol", VolumeId(1, 1), "another host:/source"};
   const Reply reply = client_.Ask(twin);

@@ -2,6 +2,9 @@
 #include <gtest/gtest.h>
 
 #include <filesystem>
+#include <string>
+#include <thread>
+#include <vector>
 
 #include "tests/unit/protocol_fixture.h"
 
@@ -45,6 +48,82 @@ TEST_F(Protocol, EveryMessageMayBeRepeated) {
   ASSERT_EQ(client_.Greet().code, ReplyCode::kOk);
   EXPECT_EQ(client_.base(), commit.cut);
   EXPECT_EQ(client_.Ask(commit).code, ReplyCode::kOk);
+}
+
+TEST_F(Protocol, AnIncrementIsAppliedWhenItIsAnswered) {
+  const Increment increment =
+      client_.MakeIncrement(NewFile(kFile, "f", "content"), client_.NextCut());
+  const Reply reply = client_.Ask(increment);
+  ASSERT_EQ(reply.code, ReplyCode::kOk) << reply.message;
+  EXPECT_EQ(std::get<Position>(reply.body).durable, increment.commit.cut);
+  EXPECT_EQ(std::get<Position>(reply.body).applied, increment.commit.cut);
+  EXPECT_EQ(Content("f"), "content");
+}
+
+TEST_F(Protocol, AnIncrementMayBeRepeated) {
+  const Increment increment =
+      client_.MakeIncrement(NewFile(kFile, "f", "content"), client_.NextCut());
+  // Its beginning has come alone: the connection broke, and the rest is still to come.
+  EXPECT_EQ(client_.Ask(increment.begin).code, ReplyCode::kOk);
+  EXPECT_EQ(client_.Ask(increment.chunk).code, ReplyCode::kOk);
+  EXPECT_EQ(client_.Ask(increment).code, ReplyCode::kOk);
+  const Reply again = client_.Ask(increment);
+  EXPECT_EQ(again.code, ReplyCode::kOk) << again.message;
+  EXPECT_EQ(std::get<Position>(again.body).applied, increment.commit.cut);
+  Restart();
+  ASSERT_EQ(client_.Greet().code, ReplyCode::kOk);
+  EXPECT_EQ(client_.base(), increment.commit.cut);
+  EXPECT_EQ(client_.Ask(increment).code, ReplyCode::kOk);
+  // Late, when the next cut has come.
+  const Increment next = client_.MakeIncrement({Overwrite("CONTENT")}, client_.NextCut());
+  ASSERT_EQ(client_.Ask(next).code, ReplyCode::kOk);
+  EXPECT_EQ(client_.Ask(increment).code, ReplyCode::kWrongBase);
+  EXPECT_EQ(Content("f"), "CONTENT");
+}
+
+TEST_F(Protocol, AnIncrementThatComesTwiceAtOnceCountsOnce) {
+  for (int round = 0; round < 20; ++round) {
+    const std::string content = "content" + std::to_string(round);
+    const Increment increment =
+        client_.MakeIncrement(NewFile(ObjectId(4, round + 1), content, content), client_.NextCut());
+    std::vector<std::thread> copies;
+    for (int i = 0; i < 3; ++i) {
+      copies.emplace_back([&] {
+        const Reply reply = client_.Ask(increment);
+        EXPECT_EQ(reply.code, ReplyCode::kOk) << reply.message;
+      });
+    }
+    for (std::thread& copy : copies) copy.join();
+    ASSERT_EQ(client_.Greet().code, ReplyCode::kOk);
+    ASSERT_EQ(client_.base(), increment.commit.cut);
+    EXPECT_EQ(Content(content), content);
+  }
+}
+
+TEST_F(Protocol, AnIncrementIsRefusedLikeItsParts) {
+  Increment increment = client_.MakeIncrement(NewFile(kFile, "f", "content"), client_.NextCut());
+  increment.begin.base = increment.commit.base = {Epoch(5), CutId(6, 6)};
+  increment.commit.cut.epoch = Epoch(6);
+  EXPECT_EQ(client_.Ask(increment).code, ReplyCode::kWrongBase);
+  increment = client_.MakeIncrement(NewFile(kFile, "f", "content"), client_.NextCut());
+  increment.chunk.checksum ^= 1;
+  EXPECT_EQ(client_.Ask(increment).code, ReplyCode::kBadRequest);
+  increment = client_.MakeIncrement(NewFile(kFile, "f", "content"), client_.NextCut());
+  ++increment.commit.chunk_count;
+  EXPECT_EQ(client_.Ask(increment).code, ReplyCode::kBadRequest);
+  EXPECT_EQ(client_.Ship(NewFile(kFile, "f", "content")).code, ReplyCode::kOk);
+  EXPECT_EQ(Content("f"), "content");
+}
+
+TEST_F(Protocol, WhatAnIncrementLacksMayFollow) {
+  const CutName cut = client_.NextCut();
+  const Increment increment = client_.MakeIncrement({EntryRecord{kRootObject, "f", kFile}}, cut);
+  const Reply reply = client_.Ask(increment);
+  ASSERT_EQ(reply.code, ReplyCode::kMissingObjects);
+  EXPECT_EQ(reply.missing, std::vector{kFile});
+  ASSERT_EQ(client_.Ask(client_.MakeChunk(NewFile(kFile, "f", "content"))).code, ReplyCode::kOk);
+  EXPECT_EQ(client_.Finish(cut).code, ReplyCode::kOk);
+  EXPECT_EQ(Content("f"), "content");
 }
 
 TEST_F(Protocol, DelayedBeginOfAnEndedStageEndsNothing) {
