@@ -112,7 +112,6 @@ const fuse_lowlevel_ops& FileSystem::Operations() {
     table.opendir = &Trampoline<&FileSystem::OpenDir>::Call;
     table.readdir = &Trampoline<&FileSystem::ReadDir>::Call;
     table.readdirplus = &Trampoline<&FileSystem::ReadDirPlus>::Call;
-    table.releasedir = &Trampoline<&FileSystem::ReleaseDir>::Call;
     table.fsyncdir = &Trampoline<&FileSystem::SyncDir>::Call;
     table.setxattr = &Trampoline<&FileSystem::SetXattr>::Call;
     table.getxattr = &Trampoline<&FileSystem::GetXattr>::Call;

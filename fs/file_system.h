@@ -20,7 +20,7 @@
 #include "fs/caller/caller_credentials.h"
 #include "fs/objects/handle_table.h"
 #include "fs/objects/inode_table.h"
-#include "fs/objects/open_directory.h"
+#include "fs/objects/listings.h"
 #include "fs/objects/open_file.h"
 #include "fs/objects/walk_order.h"
 #include "fs/optimizations.h"
@@ -123,7 +123,6 @@ class FileSystem {
                  fuse_file_info* info);
   Status ReadDirPlus(Request& request, fuse_ino_t node, size_t size, off_t offset,
                      fuse_file_info* info);
-  Status ReleaseDir(Request& request, fuse_ino_t node, fuse_file_info* info);
   Status SyncDir(Request& request, fuse_ino_t node, int data_only, fuse_file_info* info);
 
   Status SetXattr(Request& request, fuse_ino_t node, const char* name, const char* value,
@@ -248,12 +247,17 @@ class FileSystem {
   static Status Resize(meta::Operation& operation, const Inode& inode, int fd, int open_fd,
                        off_t size);
 
+  // Returns a stream of the directory for reading on from `offset`. Give it to EndRead, unless the
+  // reading fails.
+  Result<std::unique_ptr<OpenDirectory>> BeginRead(const Inode& inode, off_t offset);
+  void EndRead(const Inode& inode, off_t offset, std::unique_ptr<OpenDirectory> stream);
+
   // Returns the path of an open file below the root.
   std::string NameOf(int fd) const;
 
   const std::unique_ptr<InodeTable> inodes_;
   HandleTable<OpenFile> files_;
-  HandleTable<OpenDirectory> directories_;
+  Listings listings_;
   DelayedCalls delayed_calls_;
   meta::Capture* const capture_;
   WalkOrder walk_order_;  // of captured objects
@@ -264,6 +268,7 @@ class FileSystem {
   FlushFile flush_file_;
   // How long the kernel may cache names of directories. Set when the session begins.
   double directory_seconds_ = kUntoldCacheSeconds;
+  bool may_skip_opendir_ = false;  // the kernel takes ENOSYS for "never ask again"
   Transport transport_;  // last: its threads use all other members
 };
 

@@ -7,7 +7,7 @@
 namespace tandem::fs {
 
 Status OpenDirectory::Visit(off_t offset, const std::function<bool(const dirent64&)>& visit) {
-  MutexLock lock(mutex_);
+  at_end_ = false;
   RETURN_IF_ERROR(SeekTo(offset));
   for (bool first = true;; first = false) {
     const Result<const dirent64*> entry = Peek();
@@ -15,7 +15,8 @@ Status OpenDirectory::Visit(off_t offset, const std::function<bool(const dirent6
       if (first) return tl::unexpected<Error>(entry.error());
       return {};
     }
-    if (*entry == nullptr || !visit(**entry)) return {};
+    at_end_ = *entry == nullptr;
+    if (at_end_ || !visit(**entry)) return {};
     position_ = (*entry)->d_off;
     begin_ += (*entry)->d_reclen;
   }

@@ -1,9 +1,7 @@
-// A directory that an application has open: one stream of the backing directory. Offsets are the
-// backing filesystem's d_off, so rewinddir, seekdir and listings of a changing directory behave as
-// they do there.
+// One stream of a backing directory, for a listing. Offsets are the backing filesystem's d_off, so
+// rewinddir, seekdir and listings of a changing directory behave as they do there.
 //
-// Any thread. The kernel sends the reads of an open directory one at a time, so no thread ever
-// waits for the mutex. It is there for the compiler's thread safety analysis.
+// One thread at a time.
 #pragma once
 
 #include <dirent.h>
@@ -12,7 +10,6 @@
 #include <memory>
 
 #include "fs/objects/known_names.h"
-#include "meta/base/mutex.h"
 #include "meta/base/result.h"
 #include "meta/base/unique_fd.h"
 
@@ -26,25 +23,29 @@ class OpenDirectory {
   // Names for which this listing may still leave out the attributes.
   KnownNames& known_names() { return known_names_; }
 
+  // Returns the d_off of the last entry consumed.
+  off_t position() const { return position_; }
+  // Returns whether the last Visit has come to the end of the directory.
+  bool at_end() const { return at_end_; }
+
   // Calls `visit` with each entry after `offset`, which is 0 or the d_off of an earlier entry,
   // until it returns false. The entry for which it returned false comes first the next time.
   // Returns an error only if it occurs before the first entry.
-  Status Visit(off_t offset, const std::function<bool(const dirent64&)>& visit) EXCLUDES(mutex_);
+  Status Visit(off_t offset, const std::function<bool(const dirent64&)>& visit);
 
  private:
-  Status SeekTo(off_t offset) REQUIRES(mutex_);
+  Status SeekTo(off_t offset);
   // Returns the next entry without consuming it, or null at the end.
-  Result<const dirent64*> Peek() REQUIRES(mutex_);
+  Result<const dirent64*> Peek();
 
   const UniqueFd fd_;
   KnownNames known_names_;
-  Mutex mutex_;
   // [begin_, end_) of buffer_ are the entries that getdents64 returned and that were not consumed.
-  std::unique_ptr<char[]> buffer_ GUARDED_BY(mutex_);
-  size_t begin_ GUARDED_BY(mutex_) = 0;
-  size_t end_ GUARDED_BY(mutex_) = 0;
-  // The d_off of the last entry consumed.
-  off_t position_ GUARDED_BY(mutex_) = 0;
+  std::unique_ptr<char[]> buffer_;
+  size_t begin_ = 0;
+  size_t end_ = 0;
+  off_t position_ = 0;
+  bool at_end_ = false;
 };
 
 }  // namespace tandem::fs

@@ -40,7 +40,10 @@ inline constexpr std::chrono::milliseconds kReaperBatchTime{5};
 // Descriptors that may wait; beyond that the caller closes its own.
 inline constexpr size_t kMaxReaperQueue = 4 * kReaperBatch;
 
-// ---- Listings: open_directory.h, known_names.h, walk_order.h -----------------------------------
+// ---- Listings: listings.h, open_directory.h, known_names.h, walk_order.h -----------------------
+
+// Listings under way that keep their place: a descriptor and a buffer each.
+inline constexpr size_t kMaxListings = 32;
 
 // Bytes of one getdents64: as glibc's readdir.
 inline constexpr size_t kListingBuffer = 32 << 10;

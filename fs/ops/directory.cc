@@ -1,4 +1,4 @@
-// opendir, readdir, readdirplus, releasedir, fsyncdir.
+// opendir, readdir, readdirplus, fsyncdir.
 #include <fcntl.h>
 #include <unistd.h>
 
@@ -53,33 +53,51 @@ fuse_entry_param BareEntry(const dirent64& entry, ino_t number) {
 
 }  // namespace
 
-Status FileSystem::OpenDir(Request& request, fuse_ino_t node, fuse_file_info* info) {
-  ASSIGN_OR_RETURN(UniqueFd fd, inodes_->Open(inodes_->Get(node),
-                                              O_RDONLY | O_DIRECTORY | (info->flags & O_NOATIME)));
-  ApplyNoatime(fd.get());
-  // The kernel caches listings until an entry is made or removed.
+// The kernel is told not to ask, so that a listing from its cache takes no request. It caches one
+// until an entry is made or removed.
+Status FileSystem::OpenDir(Request& request, fuse_ino_t /*node*/, fuse_file_info* info) {
+  if (may_skip_opendir_) return ErrnoError(ENOSYS, "open directory");
+  info->fh = 0;
   info->keep_cache = 1;
   info->cache_readdir = 1;
-  info->fh = directories_.Add(std::make_unique<OpenDirectory>(std::move(fd)));
-  if (!request.ReplyOpen(*info)) directories_.Remove(info->fh);
+  (void)request.ReplyOpen(*info);
   return {};
 }
 
+Result<std::unique_ptr<OpenDirectory>> FileSystem::BeginRead(const Inode& inode, off_t offset) {
+  // Offset 0 begins a listing, or is a rewind: either reads the directory anew.
+  if (offset != 0) {
+    if (auto stream = listings_.Take(inode.generation(), offset)) return stream;
+  }
+  ASSIGN_OR_RETURN(UniqueFd fd, inodes_->Open(inode, O_RDONLY | O_DIRECTORY));
+  ApplyNoatime(fd.get());
+  return std::make_unique<OpenDirectory>(std::move(fd));
+}
+
+// The request that finds nothing more is the last one.
+void FileSystem::EndRead(const Inode& inode, off_t offset, std::unique_ptr<OpenDirectory> stream) {
+  const bool found_nothing = stream->at_end() && stream->position() == offset;
+  if (!found_nothing) listings_.Keep(inode.generation(), std::move(stream));
+}
+
 Status FileSystem::ReadDir(Request& request, fuse_ino_t node, size_t size, off_t offset,
-                           fuse_file_info* info) {
+                           fuse_file_info* /*info*/) {
   const Inode& inode = inodes_->Get(node);
+  ASSIGN_OR_RETURN(std::unique_ptr<OpenDirectory> directory, BeginRead(inode, offset));
   ListingReply reply(request, size);
-  RETURN_IF_ERROR(directories_.Get(info->fh).Visit(offset, [&](const dirent64& entry) {
+  RETURN_IF_ERROR(directory->Visit(offset, [&](const dirent64& entry) {
     return reply.Add(entry, inode.PublicNumber(entry.d_ino));
   }));
+  EndRead(inode, offset, std::move(directory));
   (void)request.ReplyBytes(reply.bytes());
   return {};
 }
 
 Status FileSystem::ReadDirPlus(Request& request, fuse_ino_t node, size_t size, off_t offset,
-                               fuse_file_info* info) {
+                               fuse_file_info* /*info*/) {
   const Inode& inode = inodes_->Get(node);
-  OpenDirectory& directory = directories_.Get(info->fh);
+  ASSIGN_OR_RETURN(std::unique_ptr<OpenDirectory> stream, BeginRead(inode, offset));
+  OpenDirectory& directory = *stream;
   ListingReply reply(request, size);
   std::vector<Inode*> announced;
   std::vector<WalkOrder::Listed> listed;
@@ -106,6 +124,7 @@ Status FileSystem::ReadDirPlus(Request& request, fuse_ino_t node, size_t size, o
     return reply.AddPlus(entry, BareEntry(entry, inode.PublicNumber(entry.d_ino)));
   };
   RETURN_IF_ERROR(directory.Visit(offset, add));
+  EndRead(inode, offset, std::move(stream));
   if (settings_.optimizations.walk_order) walk_order_.Add(listed);
   if (!request.ReplyBytes(reply.bytes())) {
     for (Inode* child : announced) inodes_->Forget(*child, 1);
@@ -113,16 +132,12 @@ Status FileSystem::ReadDirPlus(Request& request, fuse_ino_t node, size_t size, o
   return {};
 }
 
-Status FileSystem::ReleaseDir(Request& request, fuse_ino_t /*node*/, fuse_file_info* info) {
-  directories_.Remove(info->fh);
-  request.Succeed();
-  return {};
-}
-
-Status FileSystem::SyncDir(Request& request, fuse_ino_t /*node*/, int data_only,
-                           fuse_file_info* info) {
-  const int fd = directories_.Get(info->fh).fd();
-  if ((data_only != 0 ? fdatasync(fd) : fsync(fd)) != 0) return ErrnoError("fsync directory");
+Status FileSystem::SyncDir(Request& request, fuse_ino_t node, int data_only,
+                           fuse_file_info* /*info*/) {
+  ASSIGN_OR_RETURN(const UniqueFd fd, inodes_->Open(inodes_->Get(node), O_RDONLY | O_DIRECTORY));
+  if ((data_only != 0 ? fdatasync(fd.get()) : fsync(fd.get())) != 0) {
+    return ErrnoError("fsync directory");
+  }
   request.Succeed();
   return {};
 }

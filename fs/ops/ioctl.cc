@@ -48,8 +48,11 @@ Status FileSystem::Control(Request& request, fuse_ino_t node, unsigned number, v
   const auto* const command =
       std::ranges::find_if(kCommands, [&](const Command& c) { return c.number == number; });
   if (command == std::end(kCommands)) return ErrnoError(ENOTTY, "ioctl");
-  const int fd =
-      (flags & FUSE_IOCTL_DIR) != 0 ? directories_.Get(info->fh).fd() : files_.Get(info->fh).fd();
+  UniqueFd directory;
+  if ((flags & FUSE_IOCTL_DIR) != 0) {
+    ASSIGN_OR_RETURN(directory, inodes_->Open(inodes_->Get(node), O_RDONLY | O_DIRECTORY));
+  }
+  const int fd = directory.valid() ? directory.get() : files_.Get(info->fh).fd();
   ControlValue value = {};
   if (in_size > 0) std::memcpy(value.data(), in, std::min(in_size, command->size));
   if (!command->changes) {

@@ -61,10 +61,12 @@ fresh_disk() {
   chmod 777 "$disk/source"
 }
 
-# LAYER: without "_ring" requests come over /dev/fuse, with it over io_uring.
+# LAYER: without "_ring" requests come over /dev/fuse, with it over io_uring. "_sleeping" is what was
+# done before there were either rings or readers that poll.
 mount_layer() {
   local tandemfs=("$bin/tandemfs" "$disk/source" "$mount" --volume "$1" --state "$folder/state")
   if [[ $1 == *_ring ]]; then tandemfs+=(-o io_uring=on); else tandemfs+=(-o io_uring=off); fi
+  [[ $1 != *_sleeping ]] || tandemfs+=(--disable reader-spin)
   local peer=("$passthrough_hp" --nopassthrough -o allow_other)
   case $1 in
     native) mount --bind "$disk/source" "$mount" ;;
@@ -74,9 +76,9 @@ mount_layer() {
     memory_fs) background "$bin/tests/memory_fs" "$mount" ;;
     memory_fs_ring) background "$bin/tests/memory_fs" --io-uring "$mount" ;;
     mergerfs) mergerfs -o cache.files=auto-full "$disk/source" "$mount" ;;
-    no_capture | no_capture_ring) "${tandemfs[@]}" --no-capture ;;
+    no_capture | no_capture_ring | no_capture_sleeping) "${tandemfs[@]}" --no-capture ;;
     tandemfs | tandemfs_ring) "${tandemfs[@]}" ;;
-    replica | replica_ring)
+    replica | replica_ring | replica_sleeping)
       background "$bin/tandemd" --store "$disk/store" --listen "ipc://$folder/replica"
       "${tandemfs[@]}" --replica "ipc://$folder/replica"
       ;;

@@ -12,6 +12,7 @@
 #include <thread>
 #include <vector>
 
+#include "fs/objects/tuning.h"
 #include "meta/base/unique_fd.h"
 #include "tests/conformance.h"
 #include "tests/files.h"
@@ -94,6 +95,49 @@ TEST_F(Listing, ADirectoryThatIsEmptiedWhileItIsListed) {
   }
   EXPECT_EQ(removed, kFiles);
   EXPECT_EQ(0, rmdir(directory.c_str())) << strerror(errno);
+}
+
+// Each takes its turn, so that none has a stream of its own kept.
+TEST_F(Listing, MoreListingsAtOnceThanAreKept) {
+  constexpr int kFiles = 3000;
+  constexpr size_t kListings = 3 * fs::kMaxListings;
+  ASSERT_NO_FATAL_FAILURE(MakeFiles("many", kFiles));
+  std::vector<Directory> lists;
+  std::vector<std::set<std::string>> seen(kListings);
+  for (size_t i = 0; i < kListings; ++i) lists.push_back(OpenList(OnMount("many")));
+  // One is read through the kernel's cache of names, which a change drops: then all ask.
+  for (bool more = true; more;) {
+    more = false;
+    ASSERT_EQ(0, mknod(OnMount("many/x").c_str(), S_IFREG | 0644, 0));
+    ASSERT_EQ(0, unlink(OnMount("many/x").c_str()));
+    for (size_t i = 0; i < kListings; ++i) {
+      for (int entries = 0; entries < 700; ++entries) {
+        const dirent* entry = readdir(lists[i].get());
+        if (entry == nullptr) break;
+        more = true;
+        const std::string name = entry->d_name;
+        if (name == "x") continue;
+        EXPECT_TRUE(seen[i].insert(name).second) << name << " comes twice";
+      }
+    }
+  }
+  for (const auto& names : seen) EXPECT_EQ(names.size(), static_cast<size_t>(kFiles) + 2);
+}
+
+TEST_F(Listing, ADirectoryThatIsRemovedWhileItIsOpen) {
+  ASSERT_NO_FATAL_FAILURE(MakeFiles("removed", 3));
+  const std::string directory = OnMount("removed");
+  const Directory list = OpenList(directory);
+  ASSERT_NE(readdir(list.get()), nullptr);
+  for (int i = 0; i < 3; ++i) unlink((directory + "/stays" + std::to_string(i)).c_str());
+  ASSERT_EQ(0, rmdir(directory.c_str())) << strerror(errno);
+  EXPECT_EQ(0, fsync(dirfd(list.get()))) << strerror(errno);
+  rewinddir(list.get());
+  EXPECT_EQ(nullptr, readdir(list.get()));
+  struct stat found = {};
+  EXPECT_EQ(0, fstat(dirfd(list.get()), &found));
+  EXPECT_EQ(found.st_nlink, 0u);
+  // Nothing holds it beneath once it is closed.
 }
 
 TEST_F(Listing, PositionsSurviveRewindsAndSeeks) {
