@@ -235,6 +235,8 @@ class FileSystem {
   static void RecordRenamed(meta::Operation& operation, const Renaming& renaming);
   void RecordFailedWhiteout(meta::Operation& operation, const Inode& directory);
 
+  // The kernel has forgotten so many lookups.
+  void Forgotten(Inode& inode, uint64_t lookups);
   // Returns the reply that tells the kernel of the object, and counts a lookup.
   fuse_entry_param EntryOf(FoundObject found, Inode** inode);
   // Called when the kernel is told of a name by a lookup or creation, not by a listing.
@@ -247,10 +249,10 @@ class FileSystem {
   static Status Resize(meta::Operation& operation, const Inode& inode, int fd, int open_fd,
                        off_t size);
 
-  // Returns a stream of the directory for reading on from `offset`. Give it to EndRead, unless the
-  // reading fails.
-  Result<std::unique_ptr<OpenDirectory>> BeginRead(const Inode& inode, off_t offset);
-  void EndRead(const Inode& inode, off_t offset, std::unique_ptr<OpenDirectory> stream);
+  // Returns a stream of the directory for reading on from `offset`. To be given to EndRead once the
+  // reading has succeeded, before the reply.
+  Result<Listings::Use> BeginRead(const Inode& inode, off_t offset);
+  static void EndRead(const Inode& inode, off_t offset, Listings::Use& use);
 
   // Returns the path of an open file below the root.
   std::string NameOf(int fd) const;
@@ -269,7 +271,7 @@ class FileSystem {
   // How long the kernel may cache names of directories. Set when the session begins.
   double directory_seconds_ = kUntoldCacheSeconds;
   bool may_skip_opendir_ = false;  // the kernel takes ENOSYS for "never ask again"
-  Transport transport_;  // last: its threads use all other members
+  Transport transport_;            // last: its threads use all other members
 };
 
 }  // namespace tandem::fs

@@ -125,6 +125,8 @@ class InodeTable {
 
     // O_PATH. Requires that this was not default-constructed.
     int fd() const { return use_.get(); }
+    // Returns that of its Inode; 0 if the kernel does not know the object.
+    uint64_t generation() const { return generation_; }
 
    private:
     friend class InodeTable;

@@ -4,6 +4,9 @@
 // that has got there is here, or another is opened, which costs more and shows the same: offsets
 // are the backing filesystem's.
 //
+// A stream may know names of the time when it was begun (overlayfs keeps a list in it). So where a
+// listing begins, streams of the same directory that were begun before are used no more.
+//
 // Any thread.
 #pragma once
 
@@ -12,6 +15,8 @@
 #include <cstdint>
 #include <list>
 #include <memory>
+#include <optional>
+#include <utility>
 
 #include "fs/objects/open_directory.h"
 #include "meta/base/mutex.h"
@@ -19,25 +24,56 @@
 namespace tandem::fs {
 
 class Listings {
- public:
-  // Returns the stream of a listing that has got to `offset` in the directory whose Inode has this
-  // generation, or null. It is no longer here.
-  std::unique_ptr<OpenDirectory> Take(uint64_t generation, off_t offset) EXCLUDES(mutex_);
-  // Keeps the stream for the request that follows. Of more than kMaxListings the oldest goes.
-  void Keep(uint64_t generation, std::unique_ptr<OpenDirectory> stream) EXCLUDES(mutex_);
-  // Closes the streams of directories that have been removed, whose blocks are free afterwards. To
-  // be called when one has been.
-  void CloseRemoved() EXCLUDES(mutex_);
-
  private:
   struct Listing {
-    uint64_t generation;
+    const uint64_t generation;  // of the directory's Inode
     std::unique_ptr<OpenDirectory> stream;
+    bool in_use = false;
+    bool is_outdated = false;
   };
+  using Place = std::list<Listing>::iterator;
+
+ public:
+  // The use of a stream by one request. It is closed afterwards, unless Keep was called.
+  class Use {
+   public:
+    Use(Listings& listings, Place place) : listings_(&listings), place_(place) {}
+    Use(Use&& other) noexcept
+        : listings_(std::exchange(other.listings_, nullptr)),
+          place_(other.place_),
+          keep_(other.keep_) {}
+    Use& operator=(Use&&) = delete;
+    ~Use() {
+      if (listings_ != nullptr) listings_->End(place_, keep_);
+    }
+
+    OpenDirectory& stream() { return *place_->stream; }
+    // For the request that follows.
+    void Keep() { keep_ = true; }
+
+   private:
+    Listings* listings_;
+    Place place_;
+    bool keep_ = false;
+  };
+
+  // Returns the stream of a listing that has got to `offset` in the directory whose Inode has this
+  // generation, or nullopt.
+  std::optional<Use> Find(uint64_t generation, off_t offset) EXCLUDES(mutex_);
+  // Adds a stream that was just opened. `begins`: a listing begins with it.
+  Use Add(uint64_t generation, std::unique_ptr<OpenDirectory> stream, bool begins) EXCLUDES(mutex_);
+  // Closes the streams of a directory that has been removed, or that the kernel has forgotten; of
+  // none, if `generation` is 0.
+  void Close(uint64_t generation) EXCLUDES(mutex_);
+
+ private:
+  void End(Place place, bool keep) EXCLUDES(mutex_);
+  // Moves the streams of the directory to `closed`, or marks them if they are in use.
+  void Outdate(uint64_t generation, std::list<Listing>& closed) REQUIRES(mutex_);
 
   std::atomic<size_t> count_{0};
   Mutex mutex_;
-  std::list<Listing> listings_ GUARDED_BY(mutex_);  // the oldest first
+  std::list<Listing> listings_ GUARDED_BY(mutex_);  // the one that was used last is the last
 };
 
 }  // namespace tandem::fs

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "fs/file_system.h"
+#include "fs/objects/tuning.h"
 #include "meta/source/directory_names.h"
 
 namespace tandem::fs {
@@ -64,31 +65,33 @@ Status FileSystem::OpenDir(Request& request, fuse_ino_t /*node*/, fuse_file_info
   return {};
 }
 
-Result<std::unique_ptr<OpenDirectory>> FileSystem::BeginRead(const Inode& inode, off_t offset) {
+Result<Listings::Use> FileSystem::BeginRead(const Inode& inode, off_t offset) {
   // Offset 0 begins a listing, or is a rewind: either reads the directory anew.
   if (offset != 0) {
-    if (auto stream = listings_.Take(inode.generation(), offset)) return stream;
+    if (auto use = listings_.Find(inode.generation(), offset)) return std::move(*use);
   }
   ASSIGN_OR_RETURN(UniqueFd fd, inodes_->Open(inode, O_RDONLY | O_DIRECTORY));
   ApplyNoatime(fd.get());
-  return std::make_unique<OpenDirectory>(std::move(fd));
+  return listings_.Add(inode.generation(), std::make_unique<OpenDirectory>(std::move(fd)),
+                       /*begins=*/offset == 0);
 }
 
-// The request that finds nothing more is the last one.
-void FileSystem::EndRead(const Inode& inode, off_t offset, std::unique_ptr<OpenDirectory> stream) {
-  const bool found_nothing = stream->at_end() && stream->position() == offset;
-  if (!found_nothing) listings_.Keep(inode.generation(), std::move(stream));
+// The request that finds nothing more is the last one. What is not in the volume may be on a
+// filesystem that is to be unmounted.
+void FileSystem::EndRead(const Inode& inode, off_t offset, Listings::Use& use) {
+  const bool found_nothing = use.stream().at_end() && use.stream().position() == offset;
+  if (!found_nothing && inode.in_volume()) use.Keep();
 }
 
 Status FileSystem::ReadDir(Request& request, fuse_ino_t node, size_t size, off_t offset,
                            fuse_file_info* /*info*/) {
   const Inode& inode = inodes_->Get(node);
-  ASSIGN_OR_RETURN(std::unique_ptr<OpenDirectory> directory, BeginRead(inode, offset));
+  ASSIGN_OR_RETURN(Listings::Use use, BeginRead(inode, offset));
   ListingReply reply(request, size);
-  RETURN_IF_ERROR(directory->Visit(offset, [&](const dirent64& entry) {
+  RETURN_IF_ERROR(use.stream().Visit(offset, size, [&](const dirent64& entry) {
     return reply.Add(entry, inode.PublicNumber(entry.d_ino));
   }));
-  EndRead(inode, offset, std::move(directory));
+  EndRead(inode, offset, use);
   (void)request.ReplyBytes(reply.bytes());
   return {};
 }
@@ -96,8 +99,8 @@ Status FileSystem::ReadDir(Request& request, fuse_ino_t node, size_t size, off_t
 Status FileSystem::ReadDirPlus(Request& request, fuse_ino_t node, size_t size, off_t offset,
                                fuse_file_info* /*info*/) {
   const Inode& inode = inodes_->Get(node);
-  ASSIGN_OR_RETURN(std::unique_ptr<OpenDirectory> stream, BeginRead(inode, offset));
-  OpenDirectory& directory = *stream;
+  ASSIGN_OR_RETURN(Listings::Use use, BeginRead(inode, offset));
+  OpenDirectory& directory = use.stream();
   ListingReply reply(request, size);
   std::vector<Inode*> announced;
   std::vector<WalkOrder::Listed> listed;
@@ -123,8 +126,8 @@ Status FileSystem::ReadDirPlus(Request& request, fuse_ino_t node, size_t size, o
     }
     return reply.AddPlus(entry, BareEntry(entry, inode.PublicNumber(entry.d_ino)));
   };
-  RETURN_IF_ERROR(directory.Visit(offset, add));
-  EndRead(inode, offset, std::move(stream));
+  RETURN_IF_ERROR(directory.Visit(offset, size / kPlusFactor, add));
+  EndRead(inode, offset, use);
   if (settings_.optimizations.walk_order) walk_order_.Add(listed);
   if (!request.ReplyBytes(reply.bytes())) {
     for (Inode* child : announced) inodes_->Forget(*child, 1);

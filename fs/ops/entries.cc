@@ -130,7 +130,7 @@ Status FileSystem::RemoveEntry(Request& request, fuse_ino_t parent, const char* 
   operation.SetEntry(directory.ref(), name, ObjectId(), victim.object.id);
   operation.End();
   (void)directory.known_names().Consume();
-  if (flags == AT_REMOVEDIR) listings_.CloseRemoved();
+  if (flags == AT_REMOVEDIR) listings_.Close(victim.guard.generation());
   request.Succeed();
   return {};
 }

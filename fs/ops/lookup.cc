@@ -22,15 +22,21 @@ void FileSystem::ReportName(const Inode& directory, const char* name, const Foun
   if (inodes_->IsInVolume(found)) capture_->Saw(directory.ref(), name, found.ref);
 }
 
+// What keeps its place in a listing may be on a filesystem that is to be unmounted.
+void FileSystem::Forgotten(Inode& inode, uint64_t lookups) {
+  listings_.Close(inode.generation());
+  inodes_->Forget(inode, lookups);
+}
+
 Status FileSystem::ForgetNode(Request& request, fuse_ino_t node, uint64_t lookups) {
-  inodes_->Forget(inodes_->Get(node), lookups);
+  Forgotten(inodes_->Get(node), lookups);
   request.ReplyNothing();
   return {};
 }
 
 Status FileSystem::ForgetNodes(Request& request, size_t count, fuse_forget_data* forgets) {
   for (size_t i = 0; i < count; ++i) {
-    inodes_->Forget(inodes_->Get(forgets[i].ino), forgets[i].nlookup);
+    Forgotten(inodes_->Get(forgets[i].ino), forgets[i].nlookup);
   }
   request.ReplyNothing();
   return {};

@@ -108,7 +108,7 @@ Status FileSystem::Rename(Request& request, fuse_ino_t old_parent, const char* o
   }
   if (changes) RecordRenamed(operation, renaming);
   operation.End();
-  listings_.CloseRemoved();  // an empty directory may have been replaced
+  if (!exchanges) listings_.Close(renaming.replaced.guard.generation());
   // The kernel does not know that xfs sets the mtime of a directory that changes its parent.
   const fuse_ino_t moved = &to == &from ? 0 : inodes_->NodeOf(renaming.moved.id);
   if (moved != 0) InvalidateAttributes(moved);

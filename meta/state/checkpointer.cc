@@ -28,6 +28,7 @@ Checkpointer::~Checkpointer() {
 void Checkpointer::Run() {
   auto pause = kCheckpointPause;
   int last_pages = 0;
+  int unchanged = 0;  // looks in a row that found it as long as the one before
   while (true) {
     {
       const auto next = CondVar::Clock::now() + pause;
@@ -42,8 +43,10 @@ void Checkpointer::Run() {
       pause = kCheckpointPause;
       continue;
     }
-    // The log keeps its length when all of it has been moved, until something else is written.
-    const bool is_idle = *pages == last_pages;
+    // The log keeps its length when all of it has been moved, until something else is written. (It
+    // may have begun anew, and come to the same length.)
+    unchanged = *pages == last_pages ? unchanged + 1 : 0;
+    const bool is_idle = unchanged >= kLooksUntilIdle;
     last_pages = *pages;
     pause = is_idle                  ? kIdleCheckpointPause
             : *pages > kBusyLogPages ? kBusyCheckpointPause

@@ -14,6 +14,7 @@ namespace tandem::meta {
 inline constexpr std::chrono::milliseconds kCheckpointPause{2000};
 inline constexpr std::chrono::milliseconds kBusyCheckpointPause{100};
 inline constexpr std::chrono::milliseconds kIdleCheckpointPause{5000};
+inline constexpr int kLooksUntilIdle = 3;
 inline constexpr int kBusyLogPages = 1024;
 // From this length on a checkpoint blocks writers, so that the log restarts.
 inline constexpr int kLongLogPages = 8192;

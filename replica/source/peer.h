@@ -106,6 +106,8 @@ class Peer {
   // Returns, for people, in one line, why there is no connection, or that nothing is heard over it
   // though an answer is due; an empty string if nothing is known to be wrong.
   std::string Trouble();
+  // See RequestSocket.
+  std::chrono::milliseconds unheard() { return socket_->unheard(); }
   bool IsUntrusted() const { return socket_->IsUntrusted(); }
   void Reconnect() { socket_->Reconnect(); }
   // Of the change sets that are sent to it.

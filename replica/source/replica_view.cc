@@ -102,7 +102,9 @@ uint64_t ReplicaView::Ask() {
 
 std::optional<uint64_t> ReplicaView::AskIfUnheardFor(std::chrono::milliseconds time) {
   MutexLock lock(mutex_);
-  if (heard_.asks == asks_ && CondVar::Clock::now() - heard_at_ < time) return std::nullopt;
+  if (state_ != ReplicaState::kCurrent) return std::nullopt;
+  if (heard_.asks != asks_) return asks_;  // somebody asks
+  if (CondVar::Clock::now() - heard_at_ < time) return std::nullopt;
   return ++asks_;
 }
 

@@ -69,8 +69,8 @@ class ReplicaView {
   Epoch applied() EXCLUDES(mutex_);
   // Counts a question: a position that counts for it is asked for after this call.
   uint64_t Ask() EXCLUDES(mutex_);
-  // The same if no question has been answered for so long, or the newest one has not been;
-  // otherwise returns nullopt.
+  // The same, if the replica counts as current and no question has been answered for so long; or
+  // returns one that has not been answered yet. Otherwise returns nullopt.
   std::optional<uint64_t> AskIfUnheardFor(std::chrono::milliseconds time) EXCLUDES(mutex_);
   // Waits for the answer to question `ask`, or to a later one.
   void AwaitAnswer(uint64_t ask, CondVar::Clock::time_point deadline) EXCLUDES(mutex_);

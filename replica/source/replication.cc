@@ -81,7 +81,9 @@ void Replication::Run() {
   while (true) {
     // Much is remembered, or could not be dropped.
     const bool must_look = !dropped || retention_.IsNearly(most_changes_);
-    const auto at_least = must_look ? CondVar::Clock::duration(kDropEvery) : kDropAtLeastEvery;
+    const CondVar::Clock::duration at_least = must_look             ? kDropEvery
+                                              : retention_.HasAny() ? kLookAtChangesEvery
+                                                                    : kDropAtLeastEvery;
     {
       MutexLock lock(mutex_);
       while (!stopping_ && !changed_ && wake_.WaitUntil(mutex_, begun + at_least)) {
@@ -144,7 +146,7 @@ std::vector<ReplicaStatus> Replication::Statuses() {
   const auto deadline = CondVar::Clock::now() + kStatusWaits;
   std::vector<std::pair<Sender*, uint64_t>> asked;
   for (const auto& sender : senders_) {
-    if (const auto ask = sender->AskIfIdle()) asked.emplace_back(sender.get(), *ask);
+    if (const auto ask = sender->AskIfUnheard()) asked.emplace_back(sender.get(), *ask);
   }
   for (const auto& [sender, ask] : asked) sender->AwaitAnswer(ask, deadline);
   std::vector<ReplicaStatus> statuses;

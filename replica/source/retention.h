@@ -60,7 +60,9 @@ class Retention {
     return hold != holds_.end();
   }
 
-  // Returns whether at least half of `most` objects and names are remembered as changed.
+  // Returns whether anything, or at least half of `most` objects and names are remembered as
+  // changed.
+  bool HasAny() { return tracker_.Weight() != 0; }
   bool IsNearly(uint64_t most) { return tracker_.Weight() >= most / 2; }
   // If more than `most` objects and names are remembered as changed, releases the hold of the
   // replica for which most of them are kept, and returns its name. So memory is bounded; comparing

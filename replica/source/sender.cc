@@ -32,8 +32,10 @@ Sender::Sender(Options options, meta::Tracker& tracker, const meta::SourceTree& 
     retention_.Hold(options_.name, known ? options_.last_applied.epoch : Epoch());
   }
   // A session may have ended with its connection.
-  auto peer = Peer::Dial(options_.url, options_.find_credentials,
-                         [&tracker = tracker_] { tracker.WakeAll(); });
+  auto peer = Peer::Dial(options_.url, options_.find_credentials, [this] {
+    control_.Wake();
+    tracker_.WakeAll();
+  });
   if (!peer) {
     SetState(ReplicaState::kBlocked, peer.error().ToString());
     return;
@@ -112,6 +114,7 @@ Status Sender::Converse(Peer& peer) {
   const ReplicaView::Inquiry inquiry = Inquire();
   ASSIGN_OR_RETURN(Position position, peer.Open(hello));
   view_.SetInStep(false);
+  stage_is_left_ = true;
   RETURN_IF_ERROR(CheckClaim(position));
   SetPosition(position, inquiry);
   view_.short_debts().TryAllAgain();
@@ -172,19 +175,16 @@ Status Sender::Step(Peer& peer, Position& position) {
                                         ? "so much has changed meanwhile that its whole tree "
                                           "will be compared"
                                         : "");
-    rests_ = true;
-    tracker_.WaitForWake(RestsUntil(), wakes);
-    rests_ = false;
+    tracker_.WaitForWake(NextHeartbeat(), wakes);
     return CheckStillThere(peer, position);
   }
   if (increments_ && !KnowsChanges())
     return MakeError(ErrorKind::kCancelled,
                      "its changes are no longer remembered one by one: its tree is compared");
   if (increments_) {
-    rests_ = true;
-    const bool changes =
-        tracker_.WaitForChanges(RealCut(position.applied).epoch, RestsUntil(), wakes);
-    rests_ = false;
+    auto until = NextHeartbeat();
+    if (const auto due = view_.short_debts().NextDue()) until = std::min(until, *due);
+    const bool changes = tracker_.WaitForChanges(RealCut(position.applied).epoch, until, wakes);
     if (!control_.may_go_on()) return {};
     if (!changes) trouble_.clear();
     SetGoingOn(changes ? view_.StateAfter(position.applied.epoch) : ReplicaState::kCurrent);
@@ -192,20 +192,16 @@ Status Sender::Step(Peer& peer, Position& position) {
   }
   const auto earliest = last_cut_ + options_.interval;
   if (CondVar::Clock::now() < earliest) {
-    rests_ = true;
-    tracker_.WaitForWake(std::min(earliest, RestsUntil()), wakes);
-    rests_ = false;
+    tracker_.WaitForWake(std::min(earliest, NextHeartbeat()), wakes);
     if (CondVar::Clock::now() < earliest) return CheckStillThere(peer, position);
   }
   return Ship(peer, position);
 }
 
-CondVar::Clock::time_point Sender::RestsUntil() {
+CondVar::Clock::time_point Sender::NextHeartbeat() {
   const auto heard = view_.AnsweredAt(peer_->connection());
   if (!heard) return CondVar::Clock::now();
-  const auto heartbeat = *heard + kHeartbeat;
-  const auto due = view_.short_debts().NextDue();
-  return due ? std::min(*due, heartbeat) : heartbeat;
+  return *heard + (peer_->TakesIncrements() ? kHeartbeat : kHeartbeatOfOld);
 }
 
 void Sender::PerformTasks(Peer& peer, const Position& position) {
@@ -223,8 +219,7 @@ void Sender::PerformTasks(Peer& peer, const Position& position) {
 }
 
 Status Sender::CheckStillThere(Peer& peer, Position& position) {
-  const auto heard = view_.AnsweredAt(peer.connection());
-  if (heard && CondVar::Clock::now() < *heard + kHeartbeat) return {};
+  if (CondVar::Clock::now() < NextHeartbeat()) return {};
   const ReplicaView::Inquiry inquiry = Inquire();
   ASSIGN_OR_RETURN(Position now, peer.AskFor<Position>(WaitApplied{position.applied, 0}));
   // Only this sender moves the replica on.

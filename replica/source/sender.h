@@ -76,9 +76,9 @@ class Sender {
   // Ends the conversation, between two requests if need be; the destructor waits.
   void Stop();
   ReplicaStatus status();
-  // Asks the replica where it is, if it has not been heard lately and nothing else is under way
-  // with it. Returns the question, or nullopt. Answered waits for the answer.
-  std::optional<uint64_t> AskIfIdle();
+  // Asks the replica where it is, if it counts as current and has not been heard lately. Returns
+  // the question, for AwaitAnswer, or nullopt.
+  std::optional<uint64_t> AskIfUnheard();
   void AwaitAnswer(uint64_t ask, CondVar::Clock::time_point deadline) {
     view_.AwaitAnswer(ask, deadline);
   }
@@ -122,9 +122,9 @@ class Sender {
   Result<std::optional<meta::ObjectRef>> FindShortObject(const ShortObject& object);
   std::unordered_set<ObjectId> FindUnreadableThere(const std::vector<ShortObject>& objects);
   bool IsShortObjectDue();
-  // Returns until when there is nothing to do, if nothing wakes the thread: now, if the replica has
-  // not answered the newest question.
-  CondVar::Clock::time_point RestsUntil();
+  // Returns when the replica is to be asked whether it is still there: now, if it has not answered
+  // the newest question.
+  CondVar::Clock::time_point NextHeartbeat();
   Status DeferUnreadable(const CutName& cut, ObjectShipper& objects);
   // Waits until `cut`, or one that was sent on top of it meanwhile, is applied.
   Status AwaitApplied(Peer& peer, Position& position, CutName cut);
@@ -153,13 +153,12 @@ class Sender {
   const meta::SourceTree& tree_;
   Retention& retention_;
   const OnApplied on_applied_;
-  std::unique_ptr<Peer> peer_;
   SenderControl control_;
   ReplicaView view_;
   SenderTasks tasks_;
+  std::unique_ptr<Peer> peer_;  // destroyed before what it wakes
   ShipProgress progress_;
   CutProgress cut_progress_{progress_};
-  std::atomic<bool> rests_{false};  // the thread waits for something to do
 
   // ---- The thread's own
   ThinNames thin_names_;

@@ -52,9 +52,11 @@ ReplicaStatus Sender::status() {
   return status;
 }
 
-std::optional<uint64_t> Sender::AskIfIdle() {
-  // A thread that is about to rest or to do something looks for questions first or afterwards.
-  if (!rests_) return std::nullopt;
+// What is sent to it is heard of, too.
+std::optional<uint64_t> Sender::AskIfUnheard() {
+  if (peer_ == nullptr || peer_->connection() == 0 || peer_->unheard() < kHeardLately) {
+    return std::nullopt;
+  }
   const auto ask = view_.AskIfUnheardFor(kHeardLately);
   if (ask) tracker_.WakeAll();
   return ask;
@@ -62,6 +64,7 @@ std::optional<uint64_t> Sender::AskIfIdle() {
 
 Sender::Waited Sender::WaitUntilApplied(Epoch epoch, CondVar::Clock::time_point deadline) {
   const uint64_t ask = view_.Ask();
+  control_.Wake();
   tracker_.WakeAll();
   return view_.WaitUntilApplied(ask, epoch, deadline);
 }

@@ -194,7 +194,8 @@ Result<Reply> StageWriter::Commit(const CutName& cut, int64_t wall_time_ns) {
 
 Result<Reply> StageWriter::SendIncrement(replica::Commit commit) {
   Increment increment;
-  increment.begin = {stage_, base_, 0, life_, begun_ns_};
+  // It goes on with no stage, and is too small to be gone on with.
+  increment.begin = {stage_, base_};
   increment.chunk = TakeChunk();
   commit.chunk_count = chunk_count();
   commit.digest = DigestOf(checksums_);

@@ -21,9 +21,11 @@ inline constexpr uint64_t kSessionGotOn = 8 << 20;
 // An idle replica is asked this often whether it is still there. It must hear from its source
 // within kIdleConnected and kHolderSilence (replica/store/tuning.h).
 inline constexpr std::chrono::seconds kHeartbeat{15};
+// Likewise one from before protocol 2, which takes a source for gone after ten seconds.
+inline constexpr std::chrono::seconds kHeartbeatOfOld{2};
 // Status asks an idle replica if it has not been heard for so long, and waits so long for it.
 inline constexpr std::chrono::milliseconds kHeardLately{2000};
-inline constexpr std::chrono::milliseconds kStatusWaits{2000};
+inline constexpr std::chrono::milliseconds kStatusWaits{2500};
 // How long the replica may take to answer WaitApplied with "not yet".
 inline constexpr std::chrono::milliseconds kAppliedPoll{1000};
 // Pause for a replica that answers at once that the cut is not applied yet.
@@ -45,8 +47,10 @@ inline constexpr uint64_t kMaxChangesRemembered = 2 << 20;
 // How often what all replicas have is dropped and their positions are written down, at most, after
 // a replica has reached a cut. Neither is urgent: both only save repeated work after a crash.
 inline constexpr std::chrono::milliseconds kDropEvery{100};
-// How often it is looked whether too much is remembered, while no replica reaches a cut.
-inline constexpr std::chrono::seconds kDropAtLeastEvery{5};
+// How often it is looked whether too much is remembered, while no replica reaches a cut; and while
+// nothing is remembered.
+inline constexpr std::chrono::milliseconds kLookAtChangesEvery{1000};
+inline constexpr std::chrono::milliseconds kDropAtLeastEvery{5000};
 // Names of sets of no moment. More are not in question at any time.
 inline constexpr size_t kMaxThinNames = 8;
 

@@ -69,6 +69,8 @@ class ApplyQueue {
   // are refused.
   Position OpenSession(const Hello& hello, const ConnectionRef& connection,
                        const std::string& peer = {}) EXCLUDES(mutex_);
+  // Returns whether this session is the newest.
+  bool IsSession(SessionId session) { return session == session_.id(); }
   // Returns whether no stage is left to be redone or kept.
   bool IsAtRest() EXCLUDES(mutex_);
   // Returns the refusal of a stage with another base than the durable cut.

@@ -31,10 +31,12 @@ bool ScrubSchedule::Sleep(CondVar::Clock::duration time) {
 }
 
 void ScrubSchedule::Run() {
-  const auto pause = std::clamp(options_.every / 30, kScrubLook, kScrubLookLongest);
+  const auto longest = std::clamp(options_.every / 30, kScrubLook, kScrubLookLongest);
+  std::chrono::seconds pause = kScrubLook;
   while (Sleep(pause)) {
     try {
       const auto key = FindDue();
+      pause = key || has_more_ ? kScrubLook : longest;
       if (!key) continue;
       due_.erase(*key);
       // What holds it up may last; the others have their turn.
@@ -67,8 +69,10 @@ std::optional<VolumeKey> ScrubSchedule::FindDue() {
   const int64_t now = std::time(nullptr);
   std::optional<VolumeKey> first;
   size_t opened = 0;
+  has_more_ = false;
   for (const VolumeKey& key : store_.Volumes()) {
     if (!due_.contains(key)) {
+      has_more_ |= opened == kMostOpenedByLook;
       if (opened == kMostOpenedByLook || look_again_[key] > now) continue;
       ++opened;
       const auto due = DueAt(key);

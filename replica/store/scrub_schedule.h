@@ -53,6 +53,7 @@ class ScrubSchedule {
   // In seconds since 1970; used by the thread alone.
   std::map<VolumeKey, int64_t> due_;
   std::map<VolumeKey, int64_t> look_again_;  // of those that could not be opened
+  bool has_more_ = false;                    // of which it is not known when they are due
 
   Mutex mutex_;
   CondVar stopped_;

@@ -78,8 +78,9 @@ std::optional<Resumed> StageTaker::TryResume(const Begin& begin) {
   return Resumed{**chunks, stage->origin().begun_ns};
 }
 
-Reply StageTaker::Take(const Begin& begin) {
+Reply StageTaker::Take(const Begin& begin, SessionId session) {
   MutexLock lock(mutex_);
+  if (!queue_.IsSession(session)) return RefuseOldSession();
   if (auto refusal = RefuseUnlessFree(place_, begin.expected_bytes)) return *refusal;
   if (const auto& usage = place_.terms().usage) {
     if (const auto why = usage->RefuseStaged(place_.identity().name, begin.expected_bytes)) {
@@ -160,8 +161,9 @@ Reply StageTaker::Take(const Chunk& chunk) {
 
 // ---- Commit ------------------------------------------------------------------------------------
 
-Reply StageTaker::Take(const Commit& commit) {
+Reply StageTaker::Take(const Commit& commit, SessionId session) {
   MutexLock lock(mutex_);
+  if (!queue_.IsSession(session)) return RefuseOldSession();
   if (refused_ && refused_->commit == commit) return refused_->reply;
   if (commit.cut.epoch > meta::NewestPlausible(meta::kClocksDiffer)) {
     return Refuse(ReplyCode::kBadRequest,

@@ -41,10 +41,12 @@ class StageTaker {
              KeptCatalog& catalog, ReplicaReader& reader)
       : place_(place), report_(report), queue_(queue), catalog_(catalog), reader_(reader) {}
 
-  Reply Take(const Begin& begin) EXCLUDES(mutex_);
+  // Refused if another session has been opened meanwhile: a Hello tells what is durable, and what
+  // came before it must not change that afterwards.
+  Reply Take(const Begin& begin, SessionId session) EXCLUDES(mutex_);
+  Reply Take(const Commit& commit, SessionId session) EXCLUDES(mutex_);
   Reply Take(const Chunk& chunk) EXCLUDES(mutex_);
   Reply Take(const GetStaged& get) EXCLUDES(mutex_);
-  Reply Take(const Commit& commit) EXCLUDES(mutex_);
   bool HasStage() { return slot_.Open() != nullptr; }
   // Sets the open stage aside until a Begin goes on with it, or ends and removes it if none ever
   // would. Called within a Turn.

@@ -105,8 +105,9 @@ Reply Volume::Dispatch(const Request& request) {
           return Refuse(ReplyCode::kBadRequest, "a request of no session within one");
         } else if constexpr (std::is_same_v<Body, WaitApplied>) {
           return queue_.WaitApplied(body, request.session);
-        } else if constexpr (std::is_same_v<Body, Begin> || std::is_same_v<Body, Chunk> ||
-                             std::is_same_v<Body, GetStaged> || std::is_same_v<Body, Commit>) {
+        } else if constexpr (std::is_same_v<Body, Begin> || std::is_same_v<Body, Commit>) {
+          return taker_.Take(body, request.session);
+        } else if constexpr (std::is_same_v<Body, Chunk> || std::is_same_v<Body, GetStaged>) {
           return taker_.Take(body);
         } else if constexpr (std::is_same_v<Body, Increment>) {
           return Take(body, request.session);
@@ -119,16 +120,19 @@ Reply Volume::Dispatch(const Request& request) {
       request.body);
 }
 
-// One that comes again after its commit, or while the first is being answered, does what the single
-// requests do when they are repeated.
+// One that comes again, while the first is being answered or afterwards, finds its stage ended or
+// its base gone; then the Commit says whether the cut is durable.
 Reply Volume::Take(const Increment& increment, SessionId session) {
-  const CutName& cut = increment.commit.cut;
-  const auto is_durable = [&] { return queue_.PositionNow().durable == cut; };
-  Reply reply = is_durable() ? Ok() : taker_.Take(increment.begin);
-  if (reply.code == ReplyCode::kOk && !is_durable()) reply = taker_.Take(increment.chunk);
-  if (reply.code == ReplyCode::kOk || is_durable()) reply = taker_.Take(increment.commit);
+  const auto commit_knows = [](const Reply& reply) {
+    return reply.code == ReplyCode::kUnknownStage || reply.code == ReplyCode::kWrongBase;
+  };
+  Reply reply = taker_.Take(increment.begin, session);
+  if (reply.code == ReplyCode::kOk) reply = taker_.Take(increment.chunk);
+  if (reply.code == ReplyCode::kOk || commit_knows(reply)) {
+    reply = taker_.Take(increment.commit, session);
+  }
   if (reply.code != ReplyCode::kOk) return reply;
-  Reply waited = queue_.WaitApplied({cut, increment.timeout_ms}, session);
+  Reply waited = queue_.WaitApplied({increment.commit.cut, increment.timeout_ms}, session);
   return waited.code == ReplyCode::kOk ? waited : reply;
 }
 

@@ -63,6 +63,7 @@ class StreamReplySocket final : public ReplySocket, private Guest::Host {
   bool OwesMuch(const Guest& guest) REQUIRES(mutex_);
   GuestRef NextGuest() REQUIRES(mutex_);
   void AddWorker() REQUIRES(mutex_);
+  void CallWorker() REQUIRES(mutex_);
   void Work() EXCLUDES(mutex_);
   void Answer(Guest& guest, const ConnectionRef& connection, const Frame& frame) EXCLUDES(mutex_);
   void Send(Guest& guest, uint32_t id, std::shared_ptr<const std::string> reply) EXCLUDES(mutex_);
@@ -78,7 +79,6 @@ class StreamReplySocket final : public ReplySocket, private Guest::Host {
   std::vector<std::unique_ptr<Listener>> listeners_;
 
   Mutex mutex_;  // before a channel's, but never held when a channel calls
-  CondVar work_;
   CondVar sweep_;
   bool closing_ GUARDED_BY(mutex_) = false;
   bool sweeper_rests_ GUARDED_BY(mutex_) = false;  // until it is woken
@@ -88,6 +88,12 @@ class StreamReplySocket final : public ReplySocket, private Guest::Host {
   std::deque<GuestRef> queue_ GUARDED_BY(mutex_);  // those with requests waiting, once each
   std::unordered_map<std::string, int> running_ GUARDED_BY(mutex_);  // requests of each identity
   std::unordered_map<std::string, size_t> owed_ GUARDED_BY(mutex_);  // bytes of answers, likewise
+  struct Worker {
+    CondVar woken;
+    bool called = false;
+  };
+  // Those that wait for a request. The last one is called first: its memory is still warm.
+  std::vector<Worker*> resting_ GUARDED_BY(mutex_);
   int idle_ GUARDED_BY(mutex_) = 0;
   std::vector<std::thread> workers_ GUARDED_BY(mutex_);
   std::thread sweeper_;
@@ -220,7 +226,7 @@ void StreamReplySocket::CountUnsent(Guest& guest) {
   const auto owed = owed_.try_emplace(guest.identity).first;
   owed->second = owed->second - std::exchange(guest.owed, now) + now;
   if (owed->second == 0) owed_.erase(owed);
-  if (owed_much && !queue_.empty()) work_.NotifyAll();
+  while (owed_much && !queue_.empty() && !resting_.empty()) CallWorker();
   if (!owed_much && OwesMuch(guest)) WakeSweeper();
 }
 
@@ -233,17 +239,14 @@ bool StreamReplySocket::OwesMuch(const Guest& guest) {
 }
 
 bool StreamReplySocket::TakeFrame(Guest& guest, Frame frame) {
-  bool paused = false;
-  {
-    MutexLock lock(mutex_);
-    if (guest.ended || closing_) return true;
-    guest.may_exceed = false;
-    if (guest.waiting.empty()) queue_.push_back(guest.shared_from_this());
-    guest.waiting.push_back(std::move(frame));
-    paused = guest.paused = IsFull(guest);
-  }
-  work_.NotifyOne();
-  return !paused;
+  MutexLock lock(mutex_);
+  if (guest.ended || closing_) return true;
+  guest.may_exceed = false;
+  if (guest.waiting.empty()) queue_.push_back(guest.shared_from_this());
+  guest.waiting.push_back(std::move(frame));
+  guest.paused = IsFull(guest);
+  CallWorker();
+  return !guest.paused;
 }
 
 void StreamReplySocket::Sent(Guest& guest) {
@@ -343,6 +346,15 @@ void StreamReplySocket::AddWorker() {
   }
 }
 
+// Has one of the workers that rest look for a request.
+void StreamReplySocket::CallWorker() {
+  if (resting_.empty()) return;
+  Worker& worker = *resting_.back();
+  resting_.pop_back();
+  worker.called = true;
+  worker.woken.NotifyOne();
+}
+
 // Returns the next connection with a request that may be answered now, or null.
 GuestRef StreamReplySocket::NextGuest() {
   // Of few workers none can be kept for others.
@@ -360,13 +372,18 @@ GuestRef StreamReplySocket::NextGuest() {
 }
 
 void StreamReplySocket::Work() {
+  Worker self;
   for (;;) {
     GuestRef guest;
     ConnectionRef connection;
     Frame frame;
     {
       MutexLock lock(mutex_);
-      while (!closing_ && (guest = NextGuest()) == nullptr) work_.Wait(mutex_);
+      while (!closing_ && (guest = NextGuest()) == nullptr) {
+        self.called = false;
+        resting_.push_back(&self);
+        while (!self.called) self.woken.Wait(mutex_);
+      }
       if (closing_) return;
       connection = guest->connection;
       frame = std::move(guest->waiting.front());
@@ -386,7 +403,7 @@ void StreamReplySocket::Work() {
       --guest->running;
       // Some may wait for this one of their identity.
       if (--running_[guest->identity] == 0) running_.erase(guest->identity);
-      if (!queue_.empty()) work_.NotifyOne();
+      if (!queue_.empty()) CallWorker();
       CountUnsent(*guest);
       memory_.Release(*guest, guest->ended && guest->running == 0 ? guest->frame_bytes : bytes);
       resume = guest->paused && !guest->ended && !IsFull(*guest);
@@ -430,7 +447,7 @@ StreamReplySocket::~StreamReplySocket() {
     closing_ = true;
     workers.swap(workers_);
     guests = guests_;
-    work_.NotifyAll();
+    while (!resting_.empty()) CallWorker();
     WakeSweeper();
   }
   if (sweeper_.joinable()) sweeper_.join();  // it looks at the listeners

@@ -2,6 +2,7 @@
 // under way.
 #include <algorithm>
 #include <map>
+#include <optional>
 #include <thread>
 
 #include "meta/base/log.h"
@@ -92,6 +93,7 @@ class StreamRequestSocket final : public RequestSocket {
   }
   uint64_t connections() const override { return connections_; }
   milliseconds silence() override;
+  milliseconds unheard() override;
   std::string WhyNotConnected() const override {
     MutexLock lock(mutex_);
     return ready_ ? "" : why_;
@@ -127,7 +129,9 @@ class StreamRequestSocket final : public RequestSocket {
   bool Carry(NngStream stream, std::shared_ptr<const TlsContext> tls);
   std::shared_ptr<Line> MakeLine(NngStream stream, std::shared_ptr<const TlsContext> tls);
   std::shared_ptr<Line> TryAnother(const Line& present);
-  milliseconds SilenceLocked() REQUIRES(mutex_);
+  // Since when the answer that has been awaited longest is; nullopt: none is.
+  std::optional<Clock::time_point> AwaitedSince() REQUIRES(mutex_);
+  bool IsSilentFor(milliseconds time) REQUIRES(mutex_);
   void LookAfterLine() REQUIRES(mutex_);
   void AskForSignOfLife() REQUIRES(mutex_);
   void EndLine(const Error& why);
@@ -161,6 +165,7 @@ class StreamRequestSocket final : public RequestSocket {
   bool untrusted_ GUARDED_BY(mutex_) = false;
   uint32_t last_id_ GUARDED_BY(mutex_) = kFirstId;
   uint32_t sign_of_life_ GUARDED_BY(mutex_) = 0;  // the id of the request for one; 0: none
+  Clock::time_point sign_asked_at_ GUARDED_BY(mutex_){};
   std::map<uint32_t, Request> requests_ GUARDED_BY(mutex_);
   std::thread thread_;
 };
@@ -217,7 +222,7 @@ void StreamRequestSocket::SendOver(Line& line, uint32_t id, Request& request) {
 Result<std::string> StreamRequestSocket::WaitFor(uint32_t id, Clock::time_point deadline,
                                                  milliseconds patience,
                                                  Clock::time_point& answered_at) {
-  bool is_silent = false;
+  std::shared_ptr<Line> silent;
   {
     MutexLock lock(mutex_);
     Request& request = requests_[id];
@@ -229,13 +234,13 @@ Result<std::string> StreamRequestSocket::WaitFor(uint32_t id, Clock::time_point 
     }
     answered_at = request.answered_at;
     if (request.done) return std::move(request.answer);
-    is_silent = SilenceLocked() >= kConnectionSilence;
+    if (patience >= kConnectionSilence && IsSilentFor(kConnectionSilence)) silent = line_;
     requests_.erase(id);
   }
   // The connection counts as dead (a pulled cable, a firewall that drops packets; TCP itself would
   // need a quarter of an hour to notice).
-  if (is_silent && patience >= kConnectionSilence) {
-    EndLine(Error(ErrorKind::kUnreachable, ETIMEDOUT, "the connection is silent"));
+  if (silent != nullptr) {
+    silent->channel().End(Error(ErrorKind::kUnreachable, ETIMEDOUT, "the connection is silent"));
   }
   return NngError(NNG_ETIMEDOUT, "ask peer");
 }
@@ -262,37 +267,53 @@ void StreamRequestSocket::Close() {
 
 // ---- Silence -----------------------------------------------------------------------------------
 
-milliseconds StreamRequestSocket::silence() {
-  MutexLock lock(mutex_);
-  return SilenceLocked();
+std::optional<Clock::time_point> StreamRequestSocket::AwaitedSince() {
+  std::optional<Clock::time_point> since;
+  for (const auto& [id, request] : requests_) {
+    if (request.done || request.held) continue;
+    if (!since || request.sent_at < *since) since = request.sent_at;
+  }
+  return since;
 }
 
 // Where no answer is due, that nothing is heard says nothing.
-milliseconds StreamRequestSocket::SilenceLocked() {
-  if (!ready_) return {};
-  const auto due = Clock::now() - kAnswerIsDue;
-  const bool is_awaited = std::ranges::any_of(requests_, [due](const auto& item) {
-    const Request& request = item.second;
-    return !request.done && !request.held && request.sent_at <= due;
-  });
-  return is_awaited ? hearing_.Unheard() : milliseconds(0);
+milliseconds StreamRequestSocket::silence() {
+  MutexLock lock(mutex_);
+  const auto since = AwaitedSince();
+  if (!ready_ || !since) return {};
+  const milliseconds unheard = hearing_.Unheard();
+  if (unheard >= kAskAfterSilence) AskForSignOfLife();
+  return Clock::now() - *since >= kAnswerIsDue ? unheard : milliseconds(0);
+}
+
+milliseconds StreamRequestSocket::unheard() {
+  MutexLock lock(mutex_);
+  return ready_ ? hearing_.Unheard() : milliseconds(0);
+}
+
+// Whether nothing has been heard for so long, though an answer was awaited all the time.
+bool StreamRequestSocket::IsSilentFor(milliseconds time) {
+  const auto since = AwaitedSince();
+  return ready_ && since && Clock::now() - *since >= time && hearing_.Unheard() >= time;
 }
 
 // Called by a thread that has waited for its answer for a while.
 void StreamRequestSocket::LookAfterLine() {
   if (!ready_) return;
   if (hearing_.Unheard() >= kAskAfterSilence) AskForSignOfLife();
-  const milliseconds silence = SilenceLocked();
-  if (silence >= kLinkQuiet && !is_quiet_.exchange(true)) {
-    LogInfo("nothing heard from {} for {} s", url_, silence.count() / 1000);
+  if (IsSilentFor(kLinkQuiet) && !is_quiet_.exchange(true)) {
+    LogInfo("nothing heard from {} for {} s", url_, hearing_.Unheard().count() / 1000);
   }
-  if (silence >= kTryAnotherAfter) wake_.NotifyAll();
+  if (IsSilentFor(kTryAnotherAfter)) wake_.NotifyAll();
 }
 
 // One at a time: TCP sends it again until it arrives.
 void StreamRequestSocket::AskForSignOfLife() {
-  if (options_.sign_of_life.empty() || sign_of_life_ != 0) return;
+  const auto now = Clock::now();
+  if (options_.sign_of_life.empty()) return;
+  if (sign_of_life_ != 0 && now - sign_asked_at_ < kSignOfLifeIsLost) return;
   sign_of_life_ = NextId();
+  sign_asked_at_ = now;
   sent_bytes_ += options_.sign_of_life.size();
   line_->channel().Send(sign_of_life_, std::make_shared<const std::string>(options_.sign_of_life));
 }
@@ -386,7 +407,7 @@ bool StreamRequestSocket::Carry(NngStream stream, std::shared_ptr<const TlsConte
       if (!line_ended_ && !stopping_) wake_.Wait(mutex_);
       if (line_ended_ || stopping_) break;
       if (target_.scheme == StreamUrl::Scheme::kIpc || Clock::now() < next_try ||
-          SilenceLocked() < kTryAnotherAfter) {
+          !IsSilentFor(kTryAnotherAfter)) {
         continue;
       }
     }
@@ -399,6 +420,7 @@ bool StreamRequestSocket::Carry(NngStream stream, std::shared_ptr<const TlsConte
   line->channel().End(Error(ErrorKind::kCancelled, ECANCELED, "stopping"));
   MutexLock lock(mutex_);
   line_.reset();
+  ready_ = false;
   return connections_ != before;
 }
 
@@ -447,7 +469,7 @@ void StreamRequestSocket::Ready(Line& line) {
       wake_.NotifyAll();
       return;
     }
-    if (&line != line_.get()) return;
+    if (&line != line_.get() || line_ended_) return;
     hearing_.Begin(local, remote);
     ++connections_;
     ready_ = true;

@@ -58,6 +58,8 @@ class RequestSocket {
   // host took in part of what was sent, so that a large message over a slow link is no silence.
   // Returns zero if there is no connection, or if no answer is due.
   virtual std::chrono::milliseconds silence() = 0;
+  // Returns the same time, whether or not an answer is due.
+  virtual std::chrono::milliseconds unheard() = 0;
   // Returns, for people, why there is no connection; an empty string if there is one, or if the
   // first attempt has not ended yet.
   virtual std::string WhyNotConnected() const = 0;

@@ -31,9 +31,11 @@ inline constexpr std::chrono::milliseconds kRedialHereLast{500};
 // A thread that waits for an answer looks after the connection so often.
 inline constexpr std::chrono::milliseconds kLookAfterLine{1000};
 // An answer that does not come for so long is due: from then on nothing heard is a silence.
-inline constexpr std::chrono::milliseconds kAnswerIsDue{1400};
+inline constexpr std::chrono::milliseconds kAnswerIsDue{1900};
 // Where nothing was heard for so long, a sign of life is asked for.
 inline constexpr std::chrono::milliseconds kAskAfterSilence{2500};
+// If it does not come for so long, it is asked for once more.
+inline constexpr std::chrono::milliseconds kSignOfLifeIsLost{5000};
 // A connection that has been silent for so long is taken for dead by status.
 inline constexpr std::chrono::milliseconds kLinkQuiet{4000};
 // When the connection has been silent for so long, another is tried, and again after the pause. The

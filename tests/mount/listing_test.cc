@@ -124,6 +124,32 @@ TEST_F(Listing, MoreListingsAtOnceThanAreKept) {
   for (const auto& names : seen) EXPECT_EQ(names.size(), static_cast<size_t>(kFiles) + 2);
 }
 
+// A listing that was broken off must not serve one that begins later.
+TEST_F(Listing, WhatChangedBeforeItBeganIsInAListing) {
+  constexpr int kFiles = 2000;
+  ASSERT_NO_FATAL_FAILURE(MakeFiles("changed", kFiles));
+  const std::string directory = OnMount("changed");
+  std::set<std::string> expected = {".", ".."};
+  for (int i = 0; i < kFiles; ++i) expected.insert("stays" + std::to_string(i));
+  for (int round = 0; round < 20; ++round) {
+    {
+      const Directory broken_off = OpenList(directory);
+      for (int i = 0; i < 1 + 50 * round; ++i) ASSERT_NE(readdir(broken_off.get()), nullptr);
+    }
+    for (int i = round; i < kFiles; i += 20) {
+      const std::string name = "stays" + std::to_string(i);
+      ASSERT_EQ(0, unlink((directory + "/" + name).c_str()));
+      ASSERT_EQ(0, mknod((directory + "/new" + name).c_str(), S_IFREG | 0644, 0));
+      expected.erase(name);
+      expected.insert("new" + name);
+    }
+    std::set<std::string> seen;
+    const Directory list = OpenList(directory);
+    while (const dirent* entry = readdir(list.get())) seen.insert(entry->d_name);
+    ASSERT_EQ(seen, expected) << round;
+  }
+}
+
 TEST_F(Listing, ADirectoryThatIsRemovedWhileItIsOpen) {
   ASSERT_NO_FATAL_FAILURE(MakeFiles("removed", 3));
   const std::string directory = OnMount("removed");

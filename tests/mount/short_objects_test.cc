@@ -6,6 +6,9 @@
 #include <unistd.h>
 
 #include <filesystem>
+#include <limits>
+#include <sstream>
+#include <thread>
 
 #include "tests/files.h"
 #include "tests/loop_disk.h"
@@ -96,6 +99,33 @@ TEST_F(ShortObjects, AFileTooLargeForTheReplicaKeepsWhatItWasUntilItIsShrunk) {
   stdfs::resize_file(mount_.path() + "/moved", 2);
   ExpectHealed();
   EXPECT_EQ(OnReplica("moved"), "ne");
+}
+
+// Processor time of a process, in ticks of 10 ms.
+uint64_t TicksOf(pid_t process) {
+  std::istringstream fields(Read("/proc/" + std::to_string(process) + "/stat"));
+  fields.ignore(std::numeric_limits<std::streamsize>::max(), ')');
+  std::string skipped;
+  for (int i = 0; i < 11; ++i) fields >> skipped;
+  uint64_t user = 0;
+  uint64_t system = 0;
+  fields >> user >> system;
+  return user + system;
+}
+
+// It is due to be tried again all the time, and nothing is to be sent.
+TEST_F(ShortObjects, WhileItsReplicaIsPausedItIsLeftAlone) {
+  ASSERT_NO_FATAL_FAILURE(Start("xfs", "ext4"));
+  ASSERT_EQ(0, truncate(culprit().c_str(), 20 * kTiB)) << strerror(errno);
+  ASSERT_TRUE(IsNamed("culprit"));
+  ASSERT_EQ(mount_.Tandem("pause").code, 0);
+  ASSERT_TRUE(mount_.WaitForState("paused"));
+  const pid_t tandemfs = mount_.process().pid();
+  const uint64_t before = TicksOf(tandemfs);
+  std::this_thread::sleep_for(std::chrono::seconds(4));
+  EXPECT_LT(TicksOf(tandemfs) - before, 100u) << "a quarter of a processor";
+  ASSERT_EQ(mount_.Tandem("resume").code, 0);
+  ExpectEverythingElseGoesOn();
 }
 
 TEST_F(ShortObjects, ItIsKnownAfterBothHaveBeenKilled) {
