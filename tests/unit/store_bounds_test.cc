@@ -36,6 +36,8 @@ bool Eventually(const Condition& condition) {
 
 TEST_F(StoreAccounts, AnIdleVolumeIsClosedAndItsSourceGoesOn) {
   auto client = ClientOf("alice/web");
+  const ConnectionRef connection = ConnectionOf("alice/web");
+  client.ConnectAs(connection);
   const size_t before = OpenFiles();
   ASSERT_EQ(client.Greet().code, ReplyCode::kOk);
   ASSERT_EQ(client.Ship(NewFile(1, "kept")).code, ReplyCode::kOk);
@@ -45,7 +47,11 @@ TEST_F(StoreAccounts, AnIdleVolumeIsClosedAndItsSourceGoesOn) {
   store_->CloseIdle({});
   EXPECT_EQ(client.Ask(client.MakeChunk({})).code, ReplyCode::kOk) << "its stage is open";
   ASSERT_EQ(client.Greet().code, ReplyCode::kOk);  // which ends the stage
-  EXPECT_TRUE(Eventually([&] {                     // once it has kept what was applied
+  store_->CloseIdle({});
+  EXPECT_EQ(client.Begin().code, ReplyCode::kOk) << "its connection is open";
+  ASSERT_EQ(client.Greet().code, ReplyCode::kOk);
+  connection->NoteClosed();
+  EXPECT_TRUE(Eventually([&] {  // once it has kept what was applied
     store_->CloseIdle({});
     return OpenFiles() == before;
   }));
