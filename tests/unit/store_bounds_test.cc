@@ -50,7 +50,7 @@ TEST_F(StoreAccounts, AnIdleVolumeIsClosedAndItsSourceGoesOn) {
   store_->CloseIdle({});
   EXPECT_EQ(client.Begin().code, ReplyCode::kOk) << "its connection is open";
   ASSERT_EQ(client.Greet().code, ReplyCode::kOk);
-  connection->NoteClosed();
+  std::const_pointer_cast<Connection>(connection)->NoteClosed();
   EXPECT_TRUE(Eventually([&] {  // once it has kept what was applied
     store_->CloseIdle({});
     return OpenFiles() == before;
