@@ -76,7 +76,8 @@ void FileSystem::Initialise(void* user_data, fuse_conn_info* connection) {
   // No handler can be interrupted.
   connection->no_interrupt = 1;
 #endif
-  self.may_skip_opendir_ = (connection->capable & FUSE_CAP_NO_OPENDIR_SUPPORT) != 0;
+  self.may_skip_opendir_ =
+      (connection->capable & FUSE_CAP_NO_OPENDIR_SUPPORT) != 0 && self.backing_.has_stable_offsets;
   connection->max_write = kMaxWrite;
   connection->max_read = self.settings_.max_read;
 #if FUSE_VERSION >= FUSE_MAKE_VERSION(3, 18)

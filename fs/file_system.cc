@@ -39,6 +39,16 @@ bool CloseCannotFail(const InodeFd& directory) {
          std::ranges::find(kSilent, static_cast<long>(found.f_type)) != std::end(kSilent);
 }
 
+// Returns whether d_off leads to the same place in a directory through whatever descriptor, and
+// whatever was removed before it. On ramfs, overlayfs and tmpfs before Linux 6.6 it counts entries.
+bool HasStableOffsets(const InodeFd& directory) {
+  constexpr long kStable[] = {EXT4_SUPER_MAGIC, XFS_SUPER_MAGIC, BTRFS_SUPER_MAGIC,
+                              F2FS_SUPER_MAGIC, BCACHEFS_SUPER_MAGIC};
+  struct statfs found;
+  return fstatfs(directory.get(), &found) == 0 &&
+         std::ranges::find(kStable, static_cast<long>(found.f_type)) != std::end(kStable);
+}
+
 }  // namespace
 
 Result<std::unique_ptr<FileSystem>> FileSystem::Create(int source_fd, meta::Capture* capture,
@@ -48,7 +58,9 @@ Result<std::unique_ptr<FileSystem>> FileSystem::Create(int source_fd, meta::Capt
     inodes->ReopenWith([capture](const meta::ObjectRef& object) { return capture->Open(object); });
   }
   ASSIGN_OR_RETURN(const InodeFd root, inodes->Descriptor(inodes->root()));
-  const Backing backing = {.has_acls = HasAcls(root), .close_cannot_fail = CloseCannotFail(root)};
+  const Backing backing = {.has_acls = HasAcls(root),
+                           .close_cannot_fail = CloseCannotFail(root),
+                           .has_stable_offsets = HasStableOffsets(root)};
   return std::unique_ptr<FileSystem>(new FileSystem(std::move(inodes), capture, settings, backing));
 }
 
@@ -112,6 +124,7 @@ const fuse_lowlevel_ops& FileSystem::Operations() {
     table.opendir = &Trampoline<&FileSystem::OpenDir>::Call;
     table.readdir = &Trampoline<&FileSystem::ReadDir>::Call;
     table.readdirplus = &Trampoline<&FileSystem::ReadDirPlus>::Call;
+    table.releasedir = &Trampoline<&FileSystem::ReleaseDir>::Call;
     table.fsyncdir = &Trampoline<&FileSystem::SyncDir>::Call;
     table.setxattr = &Trampoline<&FileSystem::SetXattr>::Call;
     table.getxattr = &Trampoline<&FileSystem::GetXattr>::Call;

@@ -121,6 +121,7 @@ class FileSystem {
   Status OpenDir(Request& request, fuse_ino_t node, fuse_file_info* info);
   Status ReadDir(Request& request, fuse_ino_t node, size_t size, off_t offset,
                  fuse_file_info* info);
+  Status ReleaseDir(Request& request, fuse_ino_t node, fuse_file_info* info);
   Status ReadDirPlus(Request& request, fuse_ino_t node, size_t size, off_t offset,
                      fuse_file_info* info);
   Status SyncDir(Request& request, fuse_ino_t node, int data_only, fuse_file_info* info);
@@ -148,6 +149,8 @@ class FileSystem {
     bool has_acls = false;
     // close(2) reports no errors of earlier writes.
     bool close_cannot_fail = false;
+    // Any descriptor of a directory may go on where another has got to.
+    bool has_stable_offsets = false;
   };
 
   FileSystem(std::unique_ptr<InodeTable> inodes, meta::Capture* capture, Settings settings,
@@ -251,15 +254,20 @@ class FileSystem {
 
   // Returns a stream of the directory for reading on from `offset`. To be given to EndRead once the
   // reading has succeeded, before the reply.
-  Result<Listings::Use> BeginRead(const Inode& inode, off_t offset);
-  static void EndRead(const Inode& inode, off_t offset, Listings::Use& use);
+  struct Reading {
+    OpenDirectory* stream = nullptr;
+    std::optional<Listings::Use> shared = {};  // it is this, and not of an open directory
+  };
+  Result<Reading> BeginRead(const Inode& inode, off_t offset, const fuse_file_info& info);
+  static void EndRead(const Inode& inode, off_t offset, Reading& reading);
 
   // Returns the path of an open file below the root.
   std::string NameOf(int fd) const;
 
   const std::unique_ptr<InodeTable> inodes_;
   HandleTable<OpenFile> files_;
-  Listings listings_;
+  HandleTable<OpenDirectory> directories_;  // where offsets are not stable
+  Listings listings_;                       // elsewhere
   DelayedCalls delayed_calls_;
   meta::Capture* const capture_;
   WalkOrder walk_order_;  // of captured objects

@@ -72,6 +72,10 @@ class Inode {
   // For a directory.
   KnownNames& known_names() const { return known_names_; }
 
+  // A directory that has been read has perhaps a place among the listings (listings.h).
+  void NoteListed() const { is_listed_.store(true, std::memory_order_relaxed); }
+  bool is_listed() const { return is_listed_.load(std::memory_order_relaxed); }
+
   bool IsOpenForWriting() const { return writers_.load(std::memory_order_relaxed) != 0; }
 
  private:
@@ -96,6 +100,7 @@ class Inode {
   mutable NosecFlag nosec_;
   mutable std::atomic<uint32_t> writers_{0};
   mutable KnownNames known_names_;
+  mutable std::atomic<bool> is_listed_{false};
 };
 
 // Counts its Inode as open for writing while it lives. The Inode outlives it: the kernel forgets no

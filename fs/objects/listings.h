@@ -1,11 +1,11 @@
 // The listings of directories that are under way. The kernel is asked not to tell of directories
 // that are opened and closed (FUSE_NO_OPENDIR_SUPPORT), which saves two requests each time one is
 // listed from its cache. So a request to read names only has a directory and an offset. The stream
-// that has got there is here, or another is opened, which costs more and shows the same: offsets
-// are the backing filesystem's.
+// that has got there is here, or another is opened, which costs more and shows the same: this is
+// for filesystems whose offsets mean the same through every descriptor (FileSystem::Backing).
 //
-// A stream may know names of the time when it was begun (overlayfs keeps a list in it). So where a
-// listing begins, streams of the same directory that were begun before are used no more.
+// A stream has read names ahead that may have gone when a later listing begins, so that ends the
+// use of all streams of its directory that were begun before.
 //
 // Any thread.
 #pragma once
@@ -42,7 +42,12 @@ class Listings {
         : listings_(std::exchange(other.listings_, nullptr)),
           place_(other.place_),
           keep_(other.keep_) {}
-    Use& operator=(Use&&) = delete;
+    Use& operator=(Use&& other) noexcept {
+      std::swap(listings_, other.listings_);
+      std::swap(place_, other.place_);
+      std::swap(keep_, other.keep_);
+      return *this;
+    }
     ~Use() {
       if (listings_ != nullptr) listings_->End(place_, keep_);
     }

@@ -2,18 +2,15 @@
 
 #include <unistd.h>
 
-#include <algorithm>
-
 #include "fs/objects/tuning.h"
 
 namespace tandem::fs {
 
-Status OpenDirectory::Visit(off_t offset, size_t bytes,
-                            const std::function<bool(const dirent64&)>& visit) {
+Status OpenDirectory::Visit(off_t offset, const std::function<bool(const dirent64&)>& visit) {
   at_end_ = false;
   RETURN_IF_ERROR(SeekTo(offset));
   for (bool first = true;; first = false) {
-    const Result<const dirent64*> entry = Peek(bytes);
+    const Result<const dirent64*> entry = Peek();
     if (!entry) {
       if (first) return tl::unexpected<Error>(entry.error());
       return {};
@@ -26,20 +23,18 @@ Status OpenDirectory::Visit(off_t offset, size_t bytes,
 }
 
 Status OpenDirectory::SeekTo(off_t offset) {
-  // What was read before and not consumed may have gone by now. Offset 0 is a rewind.
-  const bool is_there = offset == position_ && begin_ == end_ && offset != 0;
+  // Offset 0 is a rewind: the directory is read anew.
+  if (offset == position_ && offset != 0) return {};
   begin_ = end_ = 0;
-  if (is_there) return {};
   if (lseek(fd(), offset, SEEK_SET) < 0) return ErrnoError("seek in directory");
   position_ = offset;
   return {};
 }
 
-Result<const dirent64*> OpenDirectory::Peek(size_t bytes) {
+Result<const dirent64*> OpenDirectory::Peek() {
   if (begin_ == end_) {
     if (!buffer_) buffer_ = std::make_unique_for_overwrite<char[]>(kListingBuffer);
-    const size_t size = std::clamp(bytes, kLeastListingBuffer, kListingBuffer);
-    const ssize_t length = getdents64(fd(), buffer_.get(), size);
+    const ssize_t length = getdents64(fd(), buffer_.get(), kListingBuffer);
     if (length < 0) return ErrnoError("read directory");
     begin_ = 0;
     end_ = static_cast<size_t>(length);

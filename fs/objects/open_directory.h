@@ -29,15 +29,14 @@ class OpenDirectory {
   bool at_end() const { return at_end_; }
 
   // Calls `visit` with each entry after `offset`, which is 0 or the d_off of an earlier entry,
-  // until it returns false. The entry for which it returned false comes first the next time. What
-  // is there is read now, about `bytes` of entries at a time. Returns an error only if it occurs
-  // before the first entry.
-  Status Visit(off_t offset, size_t bytes, const std::function<bool(const dirent64&)>& visit);
+  // until it returns false. The entry for which it returned false comes first the next time.
+  // Returns an error only if it occurs before the first entry.
+  Status Visit(off_t offset, const std::function<bool(const dirent64&)>& visit);
 
  private:
   Status SeekTo(off_t offset);
   // Returns the next entry without consuming it, or null at the end.
-  Result<const dirent64*> Peek(size_t bytes);
+  Result<const dirent64*> Peek();
 
   const UniqueFd fd_;
   KnownNames known_names_;

@@ -45,11 +45,8 @@ inline constexpr size_t kMaxReaperQueue = 4 * kReaperBatch;
 // Listings under way that keep their place: a descriptor and a buffer each.
 inline constexpr size_t kMaxListings = 256;
 
-// Bytes of one getdents64: at most, as glibc's readdir; and at least.
+// Bytes of one getdents64 at most: as glibc's readdir.
 inline constexpr size_t kListingBuffer = 32 << 10;
-inline constexpr size_t kLeastListingBuffer = 4 << 10;
-// An entry of a reply with attributes takes about so many times what it takes beneath.
-inline constexpr size_t kPlusFactor = 4;
 // Seconds for which a name the kernel was told of counts as known.
 inline constexpr uint16_t kKnownNamesSeconds = 10;
 // Listed objects that are remembered, of about 70 bytes each.

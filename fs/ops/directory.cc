@@ -1,4 +1,4 @@
-// opendir, readdir, readdirplus, fsyncdir.
+// opendir, readdir, readdirplus, releasedir, fsyncdir.
 #include <fcntl.h>
 #include <unistd.h>
 
@@ -6,7 +6,6 @@
 #include <vector>
 
 #include "fs/file_system.h"
-#include "fs/objects/tuning.h"
 #include "meta/source/directory_names.h"
 
 namespace tandem::fs {
@@ -54,53 +53,72 @@ fuse_entry_param BareEntry(const dirent64& entry, ino_t number) {
 
 }  // namespace
 
-// The kernel is told not to ask, so that a listing from its cache takes no request. It caches one
-// until an entry is made or removed.
-Status FileSystem::OpenDir(Request& request, fuse_ino_t /*node*/, fuse_file_info* info) {
+// The kernel caches a listing until an entry is made or removed. Where it may, it is told not to
+// ask for directories to be opened and released, so that a listing from its cache takes no request.
+Status FileSystem::OpenDir(Request& request, fuse_ino_t node, fuse_file_info* info) {
   if (may_skip_opendir_) return ErrnoError(ENOSYS, "open directory");
-  info->fh = 0;
+  ASSIGN_OR_RETURN(UniqueFd fd, inodes_->Open(inodes_->Get(node),
+                                              O_RDONLY | O_DIRECTORY | (info->flags & O_NOATIME)));
+  ApplyNoatime(fd.get());
   info->keep_cache = 1;
   info->cache_readdir = 1;
-  (void)request.ReplyOpen(*info);
+  info->fh = directories_.Add(std::make_unique<OpenDirectory>(std::move(fd)));
+  if (!request.ReplyOpen(*info)) directories_.Remove(info->fh);
   return {};
 }
 
-Result<Listings::Use> FileSystem::BeginRead(const Inode& inode, off_t offset) {
+Status FileSystem::ReleaseDir(Request& request, fuse_ino_t /*node*/, fuse_file_info* info) {
+  if (info->fh != 0) directories_.Remove(info->fh);
+  request.Succeed();
+  return {};
+}
+
+Result<FileSystem::Reading> FileSystem::BeginRead(const Inode& inode, off_t offset,
+                                                  const fuse_file_info& info) {
+  if (info.fh != 0) return Reading{&directories_.Get(info.fh)};
+  Reading reading;
   // Offset 0 begins a listing, or is a rewind: either reads the directory anew.
-  if (offset != 0) {
-    if (auto use = listings_.Find(inode.generation(), offset)) return std::move(*use);
+  if (offset != 0) reading.shared = listings_.Find(inode.generation(), offset);
+  if (!reading.shared) {
+    ASSIGN_OR_RETURN(UniqueFd fd, inodes_->Open(inode, O_RDONLY | O_DIRECTORY));
+    ApplyNoatime(fd.get());
+    inode.NoteListed();
+    auto stream = std::make_unique<OpenDirectory>(std::move(fd));
+    reading.shared.emplace(
+        listings_.Add(inode.generation(), std::move(stream), /*begins=*/offset == 0));
   }
-  ASSIGN_OR_RETURN(UniqueFd fd, inodes_->Open(inode, O_RDONLY | O_DIRECTORY));
-  ApplyNoatime(fd.get());
-  return listings_.Add(inode.generation(), std::make_unique<OpenDirectory>(std::move(fd)),
-                       /*begins=*/offset == 0);
+  reading.stream = &reading.shared->stream();
+  return reading;
 }
 
 // The request that finds nothing more is the last one. What is not in the volume may be on a
 // filesystem that is to be unmounted.
-void FileSystem::EndRead(const Inode& inode, off_t offset, Listings::Use& use) {
-  const bool found_nothing = use.stream().at_end() && use.stream().position() == offset;
-  if (!found_nothing && inode.in_volume()) use.Keep();
+void FileSystem::EndRead(const Inode& inode, off_t offset, Reading& reading) {
+  const OpenDirectory& stream = *reading.stream;
+  const bool found_nothing = stream.at_end() && stream.position() == offset;
+  if (reading.shared && !found_nothing && inode.in_volume()) reading.shared->Keep();
+  // The next request may come as soon as this one is answered.
+  reading.shared.reset();
 }
 
 Status FileSystem::ReadDir(Request& request, fuse_ino_t node, size_t size, off_t offset,
-                           fuse_file_info* /*info*/) {
+                           fuse_file_info* info) {
   const Inode& inode = inodes_->Get(node);
-  ASSIGN_OR_RETURN(Listings::Use use, BeginRead(inode, offset));
+  ASSIGN_OR_RETURN(Reading reading, BeginRead(inode, offset, *info));
   ListingReply reply(request, size);
-  RETURN_IF_ERROR(use.stream().Visit(offset, size, [&](const dirent64& entry) {
+  RETURN_IF_ERROR(reading.stream->Visit(offset, [&](const dirent64& entry) {
     return reply.Add(entry, inode.PublicNumber(entry.d_ino));
   }));
-  EndRead(inode, offset, use);
+  EndRead(inode, offset, reading);
   (void)request.ReplyBytes(reply.bytes());
   return {};
 }
 
 Status FileSystem::ReadDirPlus(Request& request, fuse_ino_t node, size_t size, off_t offset,
-                               fuse_file_info* /*info*/) {
+                               fuse_file_info* info) {
   const Inode& inode = inodes_->Get(node);
-  ASSIGN_OR_RETURN(Listings::Use use, BeginRead(inode, offset));
-  OpenDirectory& directory = use.stream();
+  ASSIGN_OR_RETURN(Reading reading, BeginRead(inode, offset, *info));
+  OpenDirectory& directory = *reading.stream;
   ListingReply reply(request, size);
   std::vector<Inode*> announced;
   std::vector<WalkOrder::Listed> listed;
@@ -126,8 +144,8 @@ Status FileSystem::ReadDirPlus(Request& request, fuse_ino_t node, size_t size, o
     }
     return reply.AddPlus(entry, BareEntry(entry, inode.PublicNumber(entry.d_ino)));
   };
-  RETURN_IF_ERROR(directory.Visit(offset, size / kPlusFactor, add));
-  EndRead(inode, offset, use);
+  RETURN_IF_ERROR(directory.Visit(offset, add));
+  EndRead(inode, offset, reading);
   if (settings_.optimizations.walk_order) walk_order_.Add(listed);
   if (!request.ReplyBytes(reply.bytes())) {
     for (Inode* child : announced) inodes_->Forget(*child, 1);

@@ -24,7 +24,7 @@ void FileSystem::ReportName(const Inode& directory, const char* name, const Foun
 
 // What keeps its place in a listing may be on a filesystem that is to be unmounted.
 void FileSystem::Forgotten(Inode& inode, uint64_t lookups) {
-  listings_.Close(inode.generation());
+  if (inode.is_listed()) listings_.Close(inode.generation());
   inodes_->Forget(inode, lookups);
 }
 

@@ -200,8 +200,13 @@ Status Sender::Step(Peer& peer, Position& position) {
 
 CondVar::Clock::time_point Sender::NextHeartbeat() {
   const auto heard = view_.AnsweredAt(peer_->connection());
-  if (!heard) return CondVar::Clock::now();
+  if (!heard) return CondVar::Clock::time_point();
   return *heard + (peer_->TakesIncrements() ? kHeartbeat : kHeartbeatOfOld);
+}
+
+bool Sender::IsHeartbeatDue() {
+  const auto next = NextHeartbeat();
+  return next <= CondVar::Clock::now();
 }
 
 void Sender::PerformTasks(Peer& peer, const Position& position) {
@@ -219,7 +224,7 @@ void Sender::PerformTasks(Peer& peer, const Position& position) {
 }
 
 Status Sender::CheckStillThere(Peer& peer, Position& position) {
-  if (CondVar::Clock::now() < NextHeartbeat()) return {};
+  if (!IsHeartbeatDue()) return {};
   const ReplicaView::Inquiry inquiry = Inquire();
   ASSIGN_OR_RETURN(Position now, peer.AskFor<Position>(WaitApplied{position.applied, 0}));
   // Only this sender moves the replica on.

@@ -122,9 +122,10 @@ class Sender {
   Result<std::optional<meta::ObjectRef>> FindShortObject(const ShortObject& object);
   std::unordered_set<ObjectId> FindUnreadableThere(const std::vector<ShortObject>& objects);
   bool IsShortObjectDue();
-  // Returns when the replica is to be asked whether it is still there: now, if it has not answered
-  // the newest question.
+  // Returns when the replica is to be asked whether it is still there: in the past, if it has not
+  // answered the newest question.
   CondVar::Clock::time_point NextHeartbeat();
+  bool IsHeartbeatDue();
   Status DeferUnreadable(const CutName& cut, ObjectShipper& objects);
   // Waits until `cut`, or one that was sent on top of it meanwhile, is applied.
   Status AwaitApplied(Peer& peer, Position& position, CutName cut);

@@ -280,10 +280,10 @@ bool StreamReplySocket::IsAnyStalled() const {
 // memory that becomes free and answers that are taken are looked for, and a listener that could not
 // accept is tried again after a pause.
 void StreamReplySocket::WaitForSweep() {
-  const bool must_look =
-      IsAnyStalled() || std::ranges::any_of(guests_, [this](const auto& item) {
-        return item.second->wants_memory || item.second->ended || OwesMuch(*item.second);
-      });
+  bool must_look = IsAnyStalled();
+  for (const auto& [key, guest] : guests_) {
+    must_look |= guest->wants_memory || guest->ended || OwesMuch(*guest);
+  }
   if (!must_look) {
     sweeper_rests_ = true;
     while (sweeper_rests_) sweep_.Wait(mutex_);

@@ -1,5 +1,6 @@
 // Sources whose objects are found by their names: overlays and ramfs, whose handles cannot be
 // opened, and any other without CAP_DAC_READ_SEARCH.
+#include <dirent.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/mount.h>
@@ -223,6 +224,32 @@ TEST_P(ByNames, AFileThatAFailedOpenLeavesBehindIsThereAndArrives) {
   EXPECT_TRUE(stdfs::exists(source_ + "/direct"));
   EXPECT_TRUE(WaitFor([&] { return stdfs::exists(In("direct")); }));
   ASSERT_TRUE(IsIdentical());
+}
+
+// Where an offset in a directory counts entries, each listing needs a stream of its own.
+TEST_P(ByNames, WhatIsRemovedWhileItIsListedIsListedOnce) {
+  ASSERT_TRUE(StartBoth());
+  constexpr int kFiles = 2000;
+  const std::string directory = mount_.path() + "/emptied";
+  ASSERT_EQ(0, mkdir(directory.c_str(), 0755));
+  for (int i = 0; i < kFiles; ++i) {
+    ASSERT_EQ(0, mknod((directory + "/f" + std::to_string(i)).c_str(), S_IFREG | 0644, 0));
+  }
+  DIR* const list = opendir(directory.c_str());
+  ASSERT_NE(list, nullptr);
+  int removed = 0;
+  while (const dirent* entry = readdir(list)) {
+    if (entry->d_name[0] == '.') continue;
+    EXPECT_EQ(0, unlinkat(dirfd(list), entry->d_name, 0)) << entry->d_name;
+    if (++removed % 100 == 0) {
+      DIR* const another = opendir(directory.c_str());  // that begins meanwhile
+      EXPECT_NE(readdir(another), nullptr);
+      closedir(another);
+    }
+  }
+  closedir(list);
+  EXPECT_EQ(removed, kFiles);
+  EXPECT_EQ(0, rmdir(directory.c_str())) << strerror(errno);
 }
 
 TEST_P(ByNames, DeepTreesArrive) {
