@@ -1,4 +1,6 @@
 // What others see of a sender, and what they may ask of it.
+#include <algorithm>
+
 #include "replica/source/sender.h"
 #include "replica/source/tuning.h"
 
@@ -64,9 +66,14 @@ std::optional<uint64_t> Sender::AskIfUnheard() {
 
 Sender::Waited Sender::WaitUntilApplied(Epoch epoch, CondVar::Clock::time_point deadline) {
   const uint64_t ask = view_.Ask();
-  control_.Wake();
-  tracker_.WakeAll();
-  return view_.WaitUntilApplied(ask, epoch, deadline);
+  // The thread may be about to pause for another reason, and hear of the question only then.
+  while (true) {
+    control_.Wake();
+    tracker_.WakeAll();
+    const auto until = std::min(deadline, CondVar::Clock::now() + kAskAgainEvery);
+    const Waited waited = view_.WaitUntilApplied(ask, epoch, until);
+    if (waited != Waited::kNotInTime || until == deadline || control_.stopping()) return waited;
+  }
 }
 
 std::optional<Status> Sender::TryTask(Task task, CondVar::Clock::time_point deadline) {

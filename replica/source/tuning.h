@@ -23,6 +23,8 @@ inline constexpr uint64_t kSessionGotOn = 8 << 20;
 inline constexpr std::chrono::seconds kHeartbeat{15};
 // Likewise one from before protocol 2, which takes a source for gone after ten seconds.
 inline constexpr std::chrono::seconds kHeartbeatOfOld{2};
+// Whoever waits for a cut wakes the sender so often.
+inline constexpr std::chrono::milliseconds kAskAgainEvery{250};
 // Status asks an idle replica if it has not been heard for so long, and waits so long for it.
 inline constexpr std::chrono::milliseconds kHeardLately{2000};
 inline constexpr std::chrono::milliseconds kStatusWaits{2500};
