@@ -200,7 +200,7 @@ Result<Reply> StageWriter::SendIncrement(replica::Commit commit) {
   commit.chunk_count = chunk_count();
   commit.digest = DigestOf(checksums_);
   increment.commit = commit;
-  increment.timeout_ms = static_cast<uint32_t>(kAppliedPoll.count());
+  increment.timeout_ms = static_cast<uint32_t>(kIncrementWaits.count());
   const uint64_t content_bytes = std::exchange(pending_content_bytes_, 0);
   FAULT_POINT("source.ship.before_commit");
   auto reply = AskAgainUntilAnswered(std::move(increment));

@@ -30,6 +30,8 @@ inline constexpr std::chrono::milliseconds kHeardLately{2000};
 inline constexpr std::chrono::milliseconds kStatusWaits{2500};
 // How long the replica may take to answer WaitApplied with "not yet".
 inline constexpr std::chrono::milliseconds kAppliedPoll{1000};
+// Likewise in answer to an Increment: a small cut is applied sooner.
+inline constexpr std::chrono::milliseconds kIncrementWaits{250};
 // Pause for a replica that answers at once that the cut is not applied yet.
 inline constexpr std::chrono::milliseconds kAppliedPause{50};
 // Names that a directory of the replica may list: no directory has more.
