@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <exception>
+#include <initializer_list>
 #include <new>
 #include <utility>
 
@@ -30,23 +31,23 @@ bool HasAcls(const InodeFd& directory) {
          errno != EOPNOTSUPP;
 }
 
-// Returns whether close(2) is known to report no errors. Network filesystems write at close.
-bool CloseCannotFail(const InodeFd& directory) {
-  constexpr long kSilent[] = {EXT4_SUPER_MAGIC, XFS_SUPER_MAGIC,  BTRFS_SUPER_MAGIC,
-                              TMPFS_MAGIC,      F2FS_SUPER_MAGIC, BCACHEFS_SUPER_MAGIC};
+bool IsOnOneOf(const InodeFd& directory, std::initializer_list<long> types) {
   struct statfs found;
   return fstatfs(directory.get(), &found) == 0 &&
-         std::ranges::find(kSilent, static_cast<long>(found.f_type)) != std::end(kSilent);
+         std::ranges::find(types, static_cast<long>(found.f_type)) != types.end();
+}
+
+// Returns whether close(2) is known to report no errors. Network filesystems write at close.
+bool CloseCannotFail(const InodeFd& directory) {
+  return IsOnOneOf(directory, {EXT4_SUPER_MAGIC, XFS_SUPER_MAGIC, BTRFS_SUPER_MAGIC, TMPFS_MAGIC,
+                               F2FS_SUPER_MAGIC, BCACHEFS_SUPER_MAGIC});
 }
 
 // Returns whether d_off leads to the same place in a directory through whatever descriptor, and
 // whatever was removed before it. On ramfs, overlayfs and tmpfs before Linux 6.6 it counts entries.
 bool HasStableOffsets(const InodeFd& directory) {
-  constexpr long kStable[] = {EXT4_SUPER_MAGIC, XFS_SUPER_MAGIC, BTRFS_SUPER_MAGIC,
-                              F2FS_SUPER_MAGIC, BCACHEFS_SUPER_MAGIC};
-  struct statfs found;
-  return fstatfs(directory.get(), &found) == 0 &&
-         std::ranges::find(kStable, static_cast<long>(found.f_type)) != std::end(kStable);
+  return IsOnOneOf(directory, {EXT4_SUPER_MAGIC, XFS_SUPER_MAGIC, BTRFS_SUPER_MAGIC,
+                               F2FS_SUPER_MAGIC, BCACHEFS_SUPER_MAGIC});
 }
 
 }  // namespace

@@ -121,9 +121,9 @@ class FileSystem {
   Status OpenDir(Request& request, fuse_ino_t node, fuse_file_info* info);
   Status ReadDir(Request& request, fuse_ino_t node, size_t size, off_t offset,
                  fuse_file_info* info);
-  Status ReleaseDir(Request& request, fuse_ino_t node, fuse_file_info* info);
   Status ReadDirPlus(Request& request, fuse_ino_t node, size_t size, off_t offset,
                      fuse_file_info* info);
+  Status ReleaseDir(Request& request, fuse_ino_t node, fuse_file_info* info);
   Status SyncDir(Request& request, fuse_ino_t node, int data_only, fuse_file_info* info);
 
   Status SetXattr(Request& request, fuse_ino_t node, const char* name, const char* value,
@@ -252,12 +252,13 @@ class FileSystem {
   static Status Resize(meta::Operation& operation, const Inode& inode, int fd, int open_fd,
                        off_t size);
 
-  // Returns a stream of the directory for reading on from `offset`. To be given to EndRead once the
-  // reading has succeeded, before the reply.
+  // A stream of a directory, for one request.
   struct Reading {
     OpenDirectory* stream = nullptr;
-    std::optional<Listings::Use> shared = {};  // it is this, and not of an open directory
+    std::optional<Listings::Use> shared = {};  // where it is from, unless of an open directory
   };
+  // Returns one for reading on from `offset`. To be given to EndRead once the reading has
+  // succeeded, before the reply.
   Result<Reading> BeginRead(const Inode& inode, off_t offset, const fuse_file_info& info);
   static void EndRead(const Inode& inode, off_t offset, Reading& reading);
 

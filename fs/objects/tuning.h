@@ -45,7 +45,7 @@ inline constexpr size_t kMaxReaperQueue = 4 * kReaperBatch;
 // Listings under way that keep their place: a descriptor and a buffer each.
 inline constexpr size_t kMaxListings = 256;
 
-// Bytes of one getdents64 at most: as glibc's readdir.
+// Bytes of one getdents64: as glibc's readdir.
 inline constexpr size_t kListingBuffer = 32 << 10;
 // Seconds for which a name the kernel was told of counts as known.
 inline constexpr uint16_t kKnownNamesSeconds = 10;

@@ -49,10 +49,10 @@ asked() {
                seen[most] == times ? "" : sprintf(" %.2f", seen[most] / times)
         delete seen[most]
       }
-    }' "$tracing/trace")" "${note:-}"
+    }' "$tracing/trace")" ""
 }
 
-# each COMMAND...: runs it in one process, for each number, with %N in its arguments.
+# each STATEMENTS: runs them (Python, in the mount) in one process for each number n.
 each() { python3 -c '
 import os, sys
 code = compile(sys.argv[1], "operation", "exec")
@@ -60,7 +60,6 @@ os.chdir(sys.argv[3])
 for n in range(int(sys.argv[2])):
     exec(code)
 ' "$1" "$count" "$mount"; }
-new() { "$bin/tests/open_write_close" "$@" >/dev/null; }
 
 printf '| operation | requests for one | |\n|---|---|---|\n'
 mkdir "$mount/d" "$mount/d/e"
