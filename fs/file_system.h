@@ -168,6 +168,15 @@ class FileSystem {
 
   // Returns whether changes of the object, or of entries in it, are captured.
   bool IsCaptured(const Inode& inode) const { return capture_ != nullptr && inode.in_volume(); }
+  // Tells capture that a program is about to wait for the disk.
+  void NoteSync() {
+    if (capture_ != nullptr) capture_->NoteSync();
+  }
+  // What a file opened with O_SYNC or O_DSYNC asks for after a write.
+  Status SyncIfAsked(const OpenFile& file) {
+    if (file.syncs()) NoteSync();
+    return file.SyncIfAsked();
+  }
   // Tells capture which object an entry of a captured directory leads to.
   void ReportName(const Inode& directory, const char* name, const FoundObject& found);
   // With -o noatime, makes reads through `fd` update no access time. Has no effect on objects of

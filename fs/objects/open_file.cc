@@ -21,8 +21,8 @@ Result<std::unique_ptr<OpenFile>> OpenFile::Adopt(UniqueFd fd, int flags, Backin
 }
 
 Status OpenFile::SyncIfAsked() const {
-  if ((flags_ & O_DSYNC) == 0) return {};
-  const bool all = (flags_ & O_SYNC) == O_SYNC;  // O_SYNC contains O_DSYNC
+  if (!syncs()) return {};
+  const bool all = (flags_ & O_SYNC) == O_SYNC;
   if ((all ? fsync(fd()) : fdatasync(fd())) != 0) return ErrnoError("sync after write");
   return {};
 }

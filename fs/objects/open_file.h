@@ -39,7 +39,9 @@ class OpenFile {
 
   int fd() const { return fd_.get(); }
   bool append_only() const { return backing_ == Backing::kAppendOnly; }
-  // Syncs the file if the application opened it with O_SYNC or O_DSYNC. Called after a write.
+  // Whether the application opened it with O_SYNC or O_DSYNC.
+  bool syncs() const { return (flags_ & O_DSYNC) != 0; }  // O_SYNC contains O_DSYNC
+  // Syncs the file if so. Called after a write.
   Status SyncIfAsked() const;
 
   // Sets which object this is. Called once, before the file is added to the open files.

@@ -164,7 +164,7 @@ Status FileSystem::Write(Request& request, fuse_ino_t node, fuse_bufvec* data, o
     const Result<size_t> again = WriteOnce(request, inode, fd, *data, offset, *info);
     written = std::max(written, again.value_or(0));
   }
-  if (info->writepage == 0) RETURN_IF_ERROR(file.SyncIfAsked());
+  if (info->writepage == 0) RETURN_IF_ERROR(SyncIfAsked(file));
   request.ReplyWritten(written);
   return {};
 }
@@ -200,7 +200,7 @@ Status FileSystem::Allocate(Request& request, fuse_ino_t node, int mode, off_t o
                        [&] { return ErrnoOf(fallocate(file.fd(), mode, offset, length)); },
                        [&](int) { return range; }));
   if (code != 0) return ErrnoError(code, "fallocate");
-  RETURN_IF_ERROR(file.SyncIfAsked());
+  RETURN_IF_ERROR(SyncIfAsked(file));
   request.Succeed();
   return {};
 }
@@ -228,7 +228,7 @@ Status FileSystem::CopyRange(Request& request, fuse_ino_t /*from*/, off_t from_o
                                           : RangeOf(to_offset, static_cast<uint64_t>(bytes));
                        }));
   if (copied < 0) return ErrnoError(static_cast<int>(-copied), "copy_file_range");
-  RETURN_IF_ERROR(file.SyncIfAsked());
+  RETURN_IF_ERROR(SyncIfAsked(file));
   request.ReplyWritten(static_cast<size_t>(copied));
   return {};
 }

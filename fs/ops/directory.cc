@@ -156,6 +156,7 @@ Status FileSystem::ReadDirPlus(Request& request, fuse_ino_t node, size_t size, o
 Status FileSystem::SyncDir(Request& request, fuse_ino_t node, int data_only,
                            fuse_file_info* /*info*/) {
   ASSIGN_OR_RETURN(const UniqueFd fd, inodes_->Open(inodes_->Get(node), O_RDONLY | O_DIRECTORY));
+  NoteSync();
   if ((data_only != 0 ? fdatasync(fd.get()) : fsync(fd.get())) != 0) {
     return ErrnoError("fsync directory");
   }

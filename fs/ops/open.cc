@@ -58,6 +58,7 @@ Status FileSystem::Release(Request& request, fuse_ino_t /*node*/, fuse_file_info
 Status FileSystem::Sync(Request& request, fuse_ino_t /*node*/, int data_only,
                         fuse_file_info* info) {
   const int fd = files_.Get(info->fh).fd();
+  NoteSync();
   if ((data_only != 0 ? fdatasync(fd) : fsync(fd)) != 0) return ErrnoError("fsync");
   request.Succeed();
   return {};

@@ -182,6 +182,8 @@ class Capture {
                    const ObjectRef& /*object*/) {}
   // Reports an object that has no name yet.
   virtual void SawNameless(const ObjectRef& /*object*/) {}
+  // Reports that a program is about to wait for the source's disk (fsync, O_SYNC).
+  virtual void NoteSync() {}
 };
 
 }  // namespace tandem::meta

@@ -20,6 +20,8 @@
 // Any thread, except Stop, after which nothing but the destructor may be called.
 #pragma once
 
+#include <atomic>
+#include <chrono>
 #include <memory>
 #include <optional>
 #include <set>
@@ -61,6 +63,10 @@ class Tracker : public Capture {
   Result<UniqueFd> Open(const ObjectRef& object) override;
   void Saw(const ObjectRef& directory, std::string_view name, const ObjectRef& object) override;
   void SawNameless(const ObjectRef& object) override;
+
+  void NoteSync() override { program_synced_ = std::chrono::steady_clock::now(); }
+  // When a program has last waited for the source's disk.
+  std::chrono::steady_clock::time_point program_synced() const { return program_synced_; }
 
   using Capture::Begin;
   Result<Operation> Begin(const Intent& intent, TouchPredictor* predictor) override {
@@ -174,6 +180,7 @@ class Tracker : public Capture {
   Epochs epochs_;
   DeferredChanges deferred_;
   Cooling cooling_;
+  std::atomic<std::chrono::steady_clock::time_point> program_synced_{};
 };
 
 }  // namespace tandem::meta

@@ -190,12 +190,17 @@ Status Sender::Step(Peer& peer, Position& position) {
     SetGoingOn(changes ? view_.StateAfter(position.applied.epoch) : ReplicaState::kCurrent);
     if (!changes && !IsShortObjectDue()) return CheckStillThere(peer, position);
   }
-  const auto earliest = last_cut_ + options_.interval;
+  const auto earliest = last_cut_ + Interval();
   if (CondVar::Clock::now() < earliest) {
     tracker_.WaitForWake(std::min(earliest, NextHeartbeat()), wakes);
     if (CondVar::Clock::now() < earliest) return CheckStillThere(peer, position);
   }
   return Ship(peer, position);
+}
+
+milliseconds Sender::Interval() const {
+  const bool programs_sync = tracker_.program_synced() > last_cut_;
+  return programs_sync ? kSlowerBesideSyncs * options_.interval : options_.interval;
 }
 
 CondVar::Clock::time_point Sender::NextHeartbeat() {

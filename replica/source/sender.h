@@ -122,6 +122,8 @@ class Sender {
   Result<std::optional<meta::ObjectRef>> FindShortObject(const ShortObject& object);
   std::unordered_set<ObjectId> FindUnreadableThere(const std::vector<ShortObject>& objects);
   bool IsShortObjectDue();
+  // The least time between the last cut and the next.
+  std::chrono::milliseconds Interval() const;
   // Returns when the replica is to be asked whether it is still there: in the past, if it has not
   // answered the newest question.
   CondVar::Clock::time_point NextHeartbeat();

@@ -23,6 +23,9 @@ inline constexpr uint64_t kSessionGotOn = 8 << 20;
 inline constexpr std::chrono::seconds kHeartbeat{15};
 // Likewise one from before protocol 2, which takes a source for gone after ten seconds.
 inline constexpr std::chrono::seconds kHeartbeatOfOld{2};
+// Cuts come so much more slowly while programs wait for the source's disk: each cut costs a sync of
+// the replica's, which may be the same, and a few threads woken.
+inline constexpr int kSlowerBesideSyncs = 4;
 // Whoever waits for a cut wakes the sender so often.
 inline constexpr std::chrono::milliseconds kAskAgainEvery{250};
 // Status asks an idle replica if it has not been heard for so long, and waits so long for it.

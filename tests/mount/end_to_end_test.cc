@@ -1,4 +1,5 @@
 // The spine: mount a directory, change it, find the same tree on the replica.
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <signal.h>
 #include <unistd.h>
@@ -50,6 +51,27 @@ TEST_F(EndToEnd, ADirectoryMountedOverItselfIsReplicated) {
   EXPECT_TRUE(Converges());
   ASSERT_TRUE(mount_.Unmount());
   EXPECT_TRUE(SameTrees(source_, replica_.tree()));
+}
+
+// Four times as slowly, however the program asks for it. (A busy machine makes fewer cuts still.)
+TEST_F(EndToEnd, CutsComeMoreSlowlyWhileProgramsSync) {
+  mount_.options().more = {"--interval", "250"};
+  ASSERT_TRUE(StartBoth());
+  for (const bool asks : {true, false}) {
+    const std::string path = mount_.path() + (asks ? "/fsync" : "/dsync");
+    const UniqueFd fd(open(path.c_str(), O_CREAT | O_WRONLY | (asks ? 0 : O_DSYNC), 0644));
+    ASSERT_TRUE(fd.valid());
+    ASSERT_TRUE(mount_.Sync());
+    const uint64_t before = mount_.Status()["epoch"];
+    const auto begun = Clock::now();
+    while (Clock::now() < begun + seconds(2)) {
+      ASSERT_EQ(pwrite(fd.get(), "x", 1, 0), 1);
+      ASSERT_EQ(asks ? fsync(fd.get()) : 0, 0);
+    }
+    const uint64_t cuts = uint64_t{mount_.Status()["epoch"]} - before;
+    EXPECT_LE(cuts, static_cast<uint64_t>((Clock::now() - begun) / seconds(1)) + 2);
+  }
+  EXPECT_TRUE(Converges());
 }
 
 TEST_F(EndToEnd, StatusHasTheFieldsOfTheContract) {
