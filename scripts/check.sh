@@ -16,10 +16,10 @@ USAGE
 
 # FOLDER:FOLDERS IT MAY INCLUDE FROM (itself included). Wings come before the folder they are in.
 what_is_replicated="meta/base meta/change meta/source"
-below_the_store="replica/accounts replica/apply replica/transport replica replica/wire $what_is_replicated"
+below_the_store="replica/accounts replica/apply replica/known replica/transport replica replica/wire $what_is_replicated"
 meta="$what_is_replicated meta/state meta/capture"
 below_tools="$meta replica/wire replica replica/transport replica/source replica/apply
-  replica/accounts replica/store fs/serving fs/objects fs/caller fs fs/ops fs/mount"
+  replica/accounts replica/known replica/store fs/serving fs/objects fs/caller fs fs/ops fs/mount"
 below_tools=${below_tools//$'\n'/}
 may_include=(
   "meta/base:meta/base"
@@ -37,6 +37,7 @@ may_include=(
   "replica/transport:replica/transport replica/wire meta/base"
   "replica/source:replica/source replica/transport replica replica/wire $meta"
   "replica/apply:replica/apply replica/wire $what_is_replicated"
+  "replica/known:replica/known replica replica/wire meta/base"
   "replica/accounts:replica/accounts replica/transport replica/wire meta/base"
   "replica/store:replica/store $below_the_store"
   "replica:replica replica/wire meta/base"

@@ -45,6 +45,7 @@
 #include "replica/apply/plan.h"
 #include "replica/apply/stage.h"
 #include "replica/apply/tree.h"
+#include "replica/apply/written_content.h"
 
 namespace tandem::replica {
 
@@ -64,6 +65,7 @@ struct RedoPlace {
   int stage_fd = -1;  // directory of the spare objects; -1 if there are none
   uint64_t largest_file = std::numeric_limits<int64_t>::max();  // in bytes, of the filesystem
   bool may_set_special = true;  // or what takes that right is withheld (special_attributes.h)
+  WrittenContent* written = nullptr;  // what the redo writes is noted there; may be null
 };
 
 // The state that the steps of a redo share.

@@ -123,6 +123,9 @@ Status BulkMaker::Settle(Batch& batch) {
       continue;
     }
     state_.plan.NoteMadeInPlace(file.object);
+    if (state_.place.written != nullptr) {
+      state_.place.written->Note(file.object, 0, file.content.size());
+    }
     FAULT_POINT("replica.redo.entry_placed");
     RETURN_IF_ERROR(catalog.Add(file.object, {file.inode, *file.attributes}, state_.epoch));
     RETURN_IF_ERROR(catalog.digests().Add(file.object, file.digests));

@@ -122,6 +122,10 @@ Status ContentWriter::Take(const ObjectRecord& record, const Plan::Object& plann
 Status ContentWriter::Take(const DataRecord& record, const Plan::Object& planned,
                            uint64_t position) {
   const auto opener = OpenerOf(record.object);
+  const bool is_hole = record.encoding == Encoding::kHole || ContentDigests::IsStagedHole(record);
+  if (state_.place.written != nullptr && !is_hole) {
+    state_.place.written->Note(record.object, record.offset, record.length);
+  }
   if (ComesAsFile(record.object, planned))
     return digests_.TakeStaged(record, record.length, -1, opener);
   const uint64_t end = state_.plan.SmallestSizeAfter(record.object, position);

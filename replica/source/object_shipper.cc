@@ -55,7 +55,7 @@ Result<std::optional<meta::Attributes>> ObjectShipper::Ship(const ObjectId& id,
   const bool is_first =
       compare_ != Compare::kNot && staged_.insert(id).second && before.sent != Sent::kOlder;
   const bool staged = change.whole || !is_first;
-  const Content content{{id, change.handle}, object, attributes.size, fresh, staged};
+  const Content content{{id, change.handle}, object, attributes.size, fresh, staged, change.whole};
   const ByteRange all{0, attributes.size};
   RangeSet data = change.data;
   RangeSet suspect = change.suspect;
@@ -135,8 +135,16 @@ Status ObjectShipper::ShipData(const Content& content, ByteRange range, ObjectId
       compare_ != Compare::kNot && !basis.is_null() && range.length() >= kCompareFrom;
   const bool skip_same =
       compare && basis == content.file.id && !content.staged && range.start % kCompareBlock == 0;
+  const bool may_be_known = compare_ == Compare::kAll && peer_.FindsContent() &&
+                            basis != content.file.id && range.length() >= kKnownFrom;
+  if (may_be_known && !basis.is_null()) known_.Expect(content.file.id, range.start, basis);
+  if (may_be_known && basis.is_null() && !content.is_new) {
+    known_.Expect(content.file.id, range.start, content.file.id);
+  }
   while (!range.empty()) {
-    const uint64_t step = compare ? stage_.most_compared() : stage_.most_content();
+    const uint64_t step = may_be_known ? std::min(kKnownWindow, stage_.most_compared())
+                          : compare    ? stage_.most_compared()
+                                       : stage_.most_content();
     const ByteRange piece{range.start, std::min(range.end, range.start + step)};
     std::string bytes(piece.length(), '\0');
     auto read = content.object.Read(piece.start, bytes);
@@ -149,7 +157,9 @@ Status ObjectShipper::ShipData(const Content& content, ByteRange range, ObjectId
     bytes.resize(filled);
     // Shorter than it was a moment ago: the truncation travels with the next cut.
     if (filled == 0) return {};
-    if (skip_same) {
+    if (may_be_known) {
+      RETURN_IF_ERROR(ShipKnown(content, piece.start, bytes));
+    } else if (skip_same) {
       ASSIGN_OR_RETURN(const auto differing, FindDiffering(content, piece.start, bytes));
       for (const ByteRange& part : differing) {
         RETURN_IF_ERROR(ShipPiece(content, part.start,
@@ -168,10 +178,42 @@ Status ObjectShipper::ShipData(const Content& content, ByteRange range, ObjectId
 Status ObjectShipper::ShipPiece(const Content& content, uint64_t offset, std::string bytes,
                                 ObjectId basis) {
   if (compare_ == Compare::kAll && !basis.is_null() && bytes.size() >= kCompareFrom) {
-    ASSIGN_OR_RETURN(const bool sent, ShipDelta(content, offset, bytes, basis));
+    const uint64_t slack = basis == content.file.id ? 0 : kBasisSlack;
+    const uint64_t start = offset - std::min(offset, slack);
+    const ContentPlace place{basis, start, offset + bytes.size() + slack - start};
+    ASSIGN_OR_RETURN(const bool sent, ShipDelta(content, offset, bytes, place));
     if (sent) return {};
   }
   return ShipLiteral(content, offset, std::move(bytes));
+}
+
+Status ObjectShipper::ShipKnown(const Content& content, uint64_t offset, std::string_view bytes) {
+  using How = KnownContent::Part::How;
+  ASSIGN_OR_RETURN(auto parts, known_.Explain(peer_, content.file.id, offset, bytes));
+  for (KnownContent::Part& part : parts) {
+    const uint64_t at = offset + part.offset;
+    const std::string_view piece = bytes.substr(part.offset, part.length);
+    if (part.how == How::kCopy) {
+      DataRecord record;
+      record.object = content.file.id;
+      record.fresh = content.fresh;
+      record.offset = at;
+      record.length = part.length;
+      record.encoding = Encoding::kCopy;
+      record.bytes = std::move(part.digest);
+      record.basis = part.place.object;
+      record.basis_offset = part.place.offset;
+      record.basis_length = part.length;
+      RETURN_IF_ERROR(stage_.Add(std::move(record)));
+      continue;
+    }
+    bool sent = false;
+    if (part.how == How::kDelta) {
+      ASSIGN_OR_RETURN(sent, ShipDelta(content, at, piece, part.place));
+    }
+    if (!sent) RETURN_IF_ERROR(ShipLiteral(content, at, std::string(piece)));
+  }
+  return {};
 }
 
 Result<std::vector<ByteRange>> ObjectShipper::FindDiffering(const Content& content, uint64_t offset,
@@ -255,12 +297,8 @@ Status ObjectShipper::ShipLiteral(const Content& content, uint64_t offset, std::
 }
 
 Result<bool> ObjectShipper::ShipDelta(const Content& content, uint64_t offset,
-                                      std::string_view bytes, ObjectId basis) {
-  const uint64_t slack = basis == content.file.id ? 0 : kBasisSlack;
-  GetSignature ask;
-  ask.object = basis;
-  ask.offset = offset - std::min(offset, slack);
-  ask.length = offset + bytes.size() + slack - ask.offset;
+                                      std::string_view bytes, const ContentPlace& basis) {
+  const GetSignature ask{basis.object, basis.offset, basis.length};
   ASSIGN_OR_RETURN(Reply reply, peer_.Ask(ask));
   if (reply.code == ReplyCode::kNotFound || reply.code == ReplyCode::kUnreadable) return false;
   RETURN_IF_ERROR(Peer::ToStatus(reply));
@@ -280,7 +318,7 @@ Result<bool> ObjectShipper::ShipDelta(const Content& content, uint64_t offset,
   record.length = bytes.size();
   record.encoding = Encoding::kDelta;
   record.bytes = std::move(delta);
-  record.basis = basis;
+  record.basis = basis.object;
   record.basis_offset = ask.offset;
   record.basis_length = basis_bytes;
   record.checksum = XXH3_64bits(bytes.data(), bytes.size());

@@ -14,6 +14,7 @@
 #include "meta/change/change_set.h"
 #include "meta/source/object_reader.h"
 #include "replica/source/cut_progress.h"
+#include "replica/source/known_content.h"
 #include "replica/source/peer.h"
 #include "replica/source/stage_writer.h"
 #include "replica/source/staged_before.h"
@@ -32,11 +33,12 @@ class ObjectShipper {
   };
   // All references must outlive the shipper. No content is sent of files that are larger than
   // `largest_file`, the largest that the replica can have.
-  ObjectShipper(Peer& peer, StageWriter& stage, ShipProgress& progress, Compare compare,
-                uint64_t largest_file)
+  ObjectShipper(Peer& peer, StageWriter& stage, ShipProgress& progress, KnownContent& known,
+                Compare compare, uint64_t largest_file)
       : peer_(peer),
         stage_(stage),
         progress_(progress),
+        known_(known),
         compare_(compare),
         largest_file_(largest_file) {
     if (const auto& resumed = stage.resumed()) {
@@ -73,6 +75,7 @@ class ObjectShipper {
     uint64_t size;
     bool fresh;   // as in DataRecord
     bool staged;  // the stage speaks of it already
+    bool is_new;  // so far the replica has nothing of it
   };
 
   Result<std::optional<meta::Attributes>> ReadAttributes(const meta::ObjectReader& object,
@@ -84,17 +87,20 @@ class ObjectShipper {
   // Ships the range block by block, because a part of it cannot be read.
   Status ShipReadable(const Content& content, ByteRange range, const Error& error);
   Status ShipPiece(const Content& content, uint64_t offset, std::string bytes, ObjectId basis);
+  // Ships what the replica has elsewhere as copies of that.
+  Status ShipKnown(const Content& content, uint64_t offset, std::string_view bytes);
   // Returns which of the bytes differ on the replica, or are not there.
   Result<std::vector<ByteRange>> FindDiffering(const Content& content, uint64_t offset,
                                                std::string_view bytes);
   Status ShipLiteral(const Content& content, uint64_t offset, std::string bytes);
   // Returns false if there is nothing to compare with, or a delta is no smaller.
   Result<bool> ShipDelta(const Content& content, uint64_t offset, std::string_view bytes,
-                         ObjectId basis);
+                         const ContentPlace& basis);
 
   Peer& peer_;
   StageWriter& stage_;
   ShipProgress& progress_;
+  KnownContent& known_;
   const Compare compare_;
   const uint64_t largest_file_;
   std::optional<StagedBefore> before_;  // of a stage that is gone on with

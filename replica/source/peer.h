@@ -88,6 +88,8 @@ class Peer {
 
   // Whether the replica takes Increment.
   bool TakesIncrements() const { return protocol_ >= kProtocolIncrements; }
+  // Whether the replica takes FindContent and kCopy.
+  bool FindsContent() const { return protocol_ >= kProtocolFindsContent; }
 
   using Pending = PeerSession::Pending;
   Result<Pending> Send(RequestBody body) { return session().Send(std::move(body)); }

@@ -114,6 +114,7 @@ Status Sender::Converse(Peer& peer) {
   const ReplicaView::Inquiry inquiry = Inquire();
   ASSIGN_OR_RETURN(Position position, peer.Open(hello));
   view_.SetInStep(false);
+  known_.Forget();
   stage_is_left_ = true;
   RETURN_IF_ERROR(CheckClaim(position));
   SetPosition(position, inquiry);

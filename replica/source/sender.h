@@ -17,6 +17,7 @@
 #include "meta/capture/tracker.h"
 #include "meta/source/source_tree.h"
 #include "replica/source/cut_progress.h"
+#include "replica/source/known_content.h"
 #include "replica/source/object_shipper.h"
 #include "replica/source/peer.h"
 #include "replica/source/replica_status.h"
@@ -164,6 +165,7 @@ class Sender {
   CutProgress cut_progress_{progress_};
 
   // ---- The thread's own
+  KnownContent known_;
   ThinNames thin_names_;
   // Whether changes after the replica's cut are known exactly.
   bool increments_ = false;

@@ -78,7 +78,8 @@ Result<Sender::Shipped> Sender::FillStage(Peer& peer, const Position& position,
                                           StageWriter& stage) {
   using Compare = ObjectShipper::Compare;
   const Compare compare = deltas_ ? Compare::kAll : Compare::kBlocks;
-  ObjectShipper objects(peer, stage, progress_, position.empty ? Compare::kNot : compare,
+  known_.BeginStage();
+  ObjectShipper objects(peer, stage, progress_, known_, position.empty ? Compare::kNot : compare,
                         position.largest_file);
   // Without a debt, attributes (times included) tell whether the replica has an object's content;
   // but for what changed again within one tick of the clock, at its last cut.

@@ -28,6 +28,12 @@ size_t SizeOf(const Record& record) {
   return kRecordOverhead;
 }
 
+// Returns the bytes that the replica takes from what it has.
+uint64_t CopiedBy(const Record& record) {
+  const auto* data = std::get_if<DataRecord>(&record);
+  return data != nullptr && data->encoding == Encoding::kCopy ? data->length : 0;
+}
+
 // Returns the bytes of content that the record brings; a hole brings none.
 uint64_t ContentOf(const Record& record) {
   const auto* data = std::get_if<DataRecord>(&record);
@@ -100,20 +106,22 @@ Status StageWriter::Expect(uint64_t bytes) {
 
 Status StageWriter::Add(Record record) {
   pending_bytes_ += SizeOf(record);
+  pending_copied_ += CopiedBy(record);
   const uint64_t content_bytes = ContentOf(record);
   pending_content_bytes_ += content_bytes;
   progress_->unanswered_bytes += content_bytes;
   pending_.push_back(std::move(record));
   ++records_;
-  if (pending_bytes_ < peer_->pace().chunk_bytes() && pending_.size() < kChunkRecords) return {};
-  return SendChunk();
+  const bool is_full = pending_bytes_ >= peer_->pace().chunk_bytes() ||
+                       pending_copied_ >= kChunkCopies || pending_.size() >= kChunkRecords;
+  return is_full ? SendChunk() : Status();
 }
 
 // What has been added becomes a chunk.
 Chunk StageWriter::TakeChunk() {
   std::string raw = EncodeRecords(pending_);
   pending_.clear();
-  pending_bytes_ = 0;
+  pending_bytes_ = pending_copied_ = 0;
   Chunk chunk;
   chunk.stage = stage_;
   chunk.sequence = chunk_count();

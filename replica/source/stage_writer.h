@@ -82,6 +82,7 @@ class StageWriter {
   std::optional<Resumed> resumed_;
   std::vector<Record> pending_;
   size_t pending_bytes_ = 0;
+  uint64_t pending_copied_ = 0;
   uint64_t pending_content_bytes_ = 0;
   std::deque<InFlight> in_flight_;
   size_t in_flight_bytes_ = 0;

@@ -102,11 +102,30 @@ inline constexpr uint32_t kCompareBlock = 4096;
 // After this many bad blocks in a row the rest is not tried: a disk may take long to fail.
 inline constexpr int kMaxBadBlocksInARow = 16;
 
+// ---- Content that the replica has already: known_content.h --------------------------------------
+
+// Of less, looking for it costs more than sending the bytes.
+inline constexpr uint64_t kKnownFrom = 64 << 10;
+// Content that is looked for at a time, and that is asked about ahead, where it is expected.
+inline constexpr uint64_t kKnownWindow = 4 << 20;
+inline constexpr size_t kWindowsAhead = 8;
+// Content that is sent without asking after some that was not there, at first and at most.
+inline constexpr uint64_t kUnaskedFirst = 4 << 20;
+inline constexpr uint64_t kUnaskedMost = 32 << 20;
+// Between two places that are known a delta is made if that much is missing, at least.
+inline constexpr size_t kGapFrom = 1 << 10;
+// How much longer than the gap its basis may be.
+inline constexpr uint64_t kGapSlack = 16 << 10;
+// Objects of which it is remembered where the next content is expected.
+inline constexpr size_t kMostExpected = 64;
+
 // ---- Stages: stage_writer.h ---------------------------------------------------------------------
 
 // A chunk ends with the record that reaches either; so many chunks are in flight at most.
 inline constexpr size_t kChunkBytes = 1 << 20;
 inline constexpr size_t kChunkRecords = 4096;
+// So much content of a chunk may stand as copies of what the replica has.
+inline constexpr uint64_t kChunkCopies = 8 << 20;
 inline constexpr size_t kChunksInFlight = 8;
 // On a slow link chunks are smaller, and fewer bytes under way: pace.h. The least window still
 // fills a link of 128 kbit/s in the time that an answer may take.

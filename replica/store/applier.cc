@@ -65,6 +65,7 @@ bool Applier::RedoOnce() {
   ApplyQueue::Work work = queue_.WorkNow();
   if (work.stages.empty()) return true;
   Notices notices = report_.notices();
+  WrittenContent written;
   const RedoPlace place{place_.fd(),
                         place_.root_fd(),
                         place_.hold_fd(),
@@ -75,7 +76,8 @@ bool Applier::RedoOnce() {
                         work.cramped,
                         place_.stage_fd(),
                         place_.largest_file(),
-                        catalog_.policy().may_set_special};
+                        catalog_.policy().may_set_special,
+                        &written};
   const auto done = Guarded([&]() NO_THREAD_SAFETY_ANALYSIS -> Result<AppliedCut> {
     RETURN_IF_ERROR(std::move(complete));
     RETURN_IF_ERROR(place_.CheckMounts());
@@ -92,6 +94,7 @@ bool Applier::RedoOnce() {
     if (applied.IsNowhere()) RETURN_IF_ERROR(catalog_.Keep());
     return applied;
   });
+  if (done) finder_.NoteWritten(written.Take());
   return queue_.EndRedo(work.stages, done, notices);
 }
 

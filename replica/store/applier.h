@@ -10,6 +10,7 @@
 
 #include "meta/base/result.h"
 #include "replica/store/apply_queue.h"
+#include "replica/store/content_finder.h"
 #include "replica/store/kept_catalog.h"
 #include "replica/store/volume_place.h"
 #include "replica/store/volume_report.h"
@@ -18,8 +19,9 @@ namespace tandem::replica {
 
 class Applier {
  public:
-  Applier(const VolumePlace& place, VolumeReport& report, ApplyQueue& queue, KeptCatalog& catalog)
-      : place_(place), report_(report), queue_(queue), catalog_(catalog) {}
+  Applier(const VolumePlace& place, VolumeReport& report, ApplyQueue& queue, KeptCatalog& catalog,
+          ContentFinder& finder)
+      : place_(place), report_(report), queue_(queue), catalog_(catalog), finder_(finder) {}
   // Stops the queue, waits for both threads, and keeps what was applied.
   ~Applier();
   Applier(const Applier&) = delete;
@@ -42,6 +44,7 @@ class Applier {
   VolumeReport& report_;
   ApplyQueue& queue_;
   KeptCatalog& catalog_;
+  ContentFinder& finder_;  // is told what was written
   std::thread redo_thread_;
   std::thread sync_thread_;
 };

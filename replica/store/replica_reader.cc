@@ -8,6 +8,7 @@
 #include "replica/apply/file_data.h"
 #include "replica/apply/short_objects.h"
 #include "replica/apply/tree.h"
+#include "replica/content_chunks.h"
 #include "replica/delta.h"
 #include "replica/hash.h"
 #include "replica/store/disk_listing.h"
@@ -19,6 +20,18 @@
 
 namespace tandem::replica {
 namespace {
+
+// Returns what the record stands for, or kCorrupt if the basis is not what the source took it for.
+Result<std::string> ContentOf(const DataRecord& record, std::string basis) {
+  if (record.encoding == Encoding::kCopy) {
+    ASSIGN_OR_RETURN(const std::string digest, ContentDigest(basis));
+    if (digest == record.bytes && basis.size() == record.length) return basis;
+  } else {
+    ASSIGN_OR_RETURN(std::string bytes, ApplyDelta(basis, record.bytes, record.length));
+    if (ChecksumOf(bytes) == record.checksum) return bytes;
+  }
+  return MakeError(ErrorKind::kCorrupt, "resolve a delta (its basis has changed)");
+}
 
 Reply NotFound(ObjectId object) {
   return Refuse(ReplyCode::kNotFound,
@@ -158,8 +171,10 @@ std::optional<Reply> ReplicaReader::ResolveDeltas(std::vector<Record>& records) 
   if (pause.refusal()) return pause.refusal();
   for (Record& record : records) {
     auto* data = std::get_if<DataRecord>(&record);
-    if (data == nullptr || data->encoding != Encoding::kDelta) continue;
-    if (auto refusal = ResolveDelta(*data)) return refusal;
+    if (data == nullptr) continue;
+    if (data->encoding == Encoding::kDelta || data->encoding == Encoding::kCopy) {
+      if (auto refusal = ResolveDelta(*data)) return refusal;
+    }
   }
   return std::nullopt;
 }
@@ -175,12 +190,12 @@ std::optional<Reply> ReplicaReader::ResolveDelta(DataRecord& record) {
     if (has_none) return changed;
     return std::move(*refusal);
   }
-  const auto basis = ReadUpTo(fd.get(), record.basis_offset, record.basis_length);
+  auto basis = ReadUpTo(fd.get(), record.basis_offset, record.basis_length);
   if (!basis && IsErrorOfTheObject(basis.error(), place_.hold_fd())) return changed;
   if (!basis) return place_.Failure(basis.error());
-  auto bytes = ApplyDelta(*basis, record.bytes, record.length);
+  auto bytes = ContentOf(record, std::move(*basis));
   if (!bytes && bytes.error().kind() != ErrorKind::kCorrupt) return place_.Failure(bytes.error());
-  if (!bytes || ChecksumOf(*bytes) != record.checksum) return changed;
+  if (!bytes) return changed;
   record.encoding = Encoding::kLiteral;
   record.bytes = std::move(*bytes);
   record.basis = ObjectId();

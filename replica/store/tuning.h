@@ -23,6 +23,19 @@ inline constexpr std::chrono::milliseconds kMaxPauseWait{1000};
 // WaitApplied waits no longer, whatever it asks for.
 inline constexpr std::chrono::milliseconds kMaxAppliedWait{60'000};
 
+// ---- Content that is here already: content_finder.h ---------------------------------------------
+
+// Chunks that a volume's index has: about 100 MB.
+inline constexpr uint64_t kMostChunks = 2'000'000;
+// Pieces that wait to be noted.
+inline constexpr size_t kMostToIndex = 100'000;
+// Content that is read and cut at a time.
+inline constexpr uint64_t kIndexWindow = 4 << 20;
+// The thread that notes chunks ends after so long without work.
+inline constexpr std::chrono::seconds kIndexerLingers{5};
+// Files that one request may lead to. More are not looked at.
+inline constexpr size_t kMostFilesToFind = 256;
+
 // ---- Room: room_check.h -------------------------------------------------------------------------
 
 // If this many times what is needed is free, and this much at least, nothing is measured and

@@ -19,7 +19,8 @@ Volume::Volume(std::unique_ptr<VolumePlace> place)
       session_(place_->name()),
       queue_(*place_, session_, report_),
       catalog_(*place_, queue_, report_),
-      applier_(*place_, report_, queue_, catalog_),
+      finder_(*place_, catalog_),
+      applier_(*place_, report_, queue_, catalog_, finder_),
       reader_(*place_, queue_, catalog_),
       taker_(*place_, report_, queue_, catalog_, reader_) {}
 
@@ -111,6 +112,8 @@ Reply Volume::Dispatch(const Request& request) {
           return taker_.Take(body);
         } else if constexpr (std::is_same_v<Body, Increment>) {
           return Take(body, request.session);
+        } else if constexpr (std::is_same_v<Body, FindContent>) {
+          return finder_.Take(body);
         } else if constexpr (std::is_same_v<Body, Rekey>) {
           return TakeRekey(body, *place_, queue_, catalog_);
         } else {

@@ -8,6 +8,7 @@
 //   WriteSession   which source may write: sessions (Hello)
 //   ApplyQueue     the cuts and stages between durable and kept, and what blocks them (WaitApplied)
 //   KeptCatalog    the catalog, and how it gets to stable storage
+//   ContentFinder  which content is here already (FindContent)
 //   Applier        the threads that redo what the queue holds, and keep what was applied
 //   ReplicaReader  what reads: List, Find, GetSignature, GetDigests; deltas
 //   StageTaker     what writes: Begin, Chunk, Commit, and all of these at once: Increment
@@ -35,6 +36,7 @@
 #include "replica/apply/marker.h"
 #include "replica/store/applier.h"
 #include "replica/store/apply_queue.h"
+#include "replica/store/content_finder.h"
 #include "replica/store/kept_catalog.h"
 #include "replica/store/replica_reader.h"
 #include "replica/store/scrubber.h"
@@ -94,6 +96,7 @@ class Volume {
   WriteSession session_;
   ApplyQueue queue_;
   KeptCatalog catalog_;
+  ContentFinder finder_;
   Applier applier_;
   ReplicaReader reader_;
   StageTaker taker_;

@@ -110,6 +110,14 @@ struct RequestWriter {
     for (const ObjectId& object : get.objects) objects.push_back(ToWire(object));
     return wire::CreateGetStaged(builder, &stage, builder.CreateVectorOfStructs(objects)).Union();
   }
+  auto operator()(const FindContent& find) const {
+    std::vector<wire::ContentPlace> ranges;
+    for (const ContentPlace& place : find.ranges) {
+      ranges.emplace_back(ToWire(place.object), place.offset, place.length);
+    }
+    const auto chunks = builder.CreateVector(find.chunks);
+    return wire::CreateFindContent(builder, chunks, builder.CreateVectorOfStructs(ranges)).Union();
+  }
   auto operator()(const Increment& increment) const {
     const auto begin = Write(builder, increment.begin);
     const auto chunk = Write(builder, increment.chunk);
@@ -132,6 +140,8 @@ static_assert(std::is_same_v<std::variant_alternative_t<12, RequestBody>, GetSta
               wire::RequestBodyTraits<wire::GetStaged>::enum_value == wire::RequestBody(12 + 1));
 static_assert(std::is_same_v<std::variant_alternative_t<13, RequestBody>, Increment> &&
               wire::RequestBodyTraits<wire::Increment>::enum_value == wire::RequestBody(13 + 1));
+static_assert(std::is_same_v<std::variant_alternative_t<14, RequestBody>, FindContent> &&
+              wire::RequestBodyTraits<wire::FindContent>::enum_value == wire::RequestBody(14 + 1));
 
 size_t SizeHint(const RequestBody& body) {
   const auto* chunk = std::get_if<Chunk>(&body);
@@ -317,6 +327,29 @@ Result<RequestBody> Read(WireReader& reader, const wire::Increment& table) {
   return increment;
 }
 
+Result<RequestBody> Read(WireReader&, const wire::FindContent& table) {
+  FindContent find;
+  if (table.chunks() != nullptr) {
+    if (table.chunks()->size() > kMaxFindChunks) return Malformed("too many chunks at once");
+    find.chunks.assign(table.chunks()->begin(), table.chunks()->end());
+  }
+  if (table.ranges() == nullptr) return find;
+  if (table.ranges()->size() > kMaxFindRanges) return Malformed("too many ranges at once");
+  uint64_t total = 0;
+  for (const wire::ContentPlace* place : *table.ranges()) {
+    const ContentPlace wanted{FromWire<ObjectId>(&place->object()), place->offset(),
+                              place->length()};
+    RETURN_IF_ERROR(CheckRange(wanted.offset, wanted.length));
+    if (wanted.length == 0 || wanted.length > kMaxDeltaWindow ||
+        wanted.length > kMaxFoundBytes - total) {
+      return Malformed("digests over too large a range");
+    }
+    total += wanted.length;
+    find.ranges.push_back(wanted);
+  }
+  return find;
+}
+
 Result<RequestBody> ReadBody(WireReader& reader, const wire::Request& request) {
   RETURN_IF_ERROR(CheckUnion(request.body_type(), request.body()));
   switch (request.body_type()) {
@@ -348,6 +381,8 @@ Result<RequestBody> ReadBody(WireReader& reader, const wire::Request& request) {
       return Read(reader, *request.body_as_GetStaged());
     case wire::RequestBody::Increment:
       return Read(reader, *request.body_as_Increment());
+    case wire::RequestBody::FindContent:
+      return Read(reader, *request.body_as_FindContent());
     case wire::RequestBody::NONE:
       break;
   }

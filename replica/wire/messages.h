@@ -24,8 +24,9 @@
 namespace tandem::replica {
 
 inline constexpr uint32_t kProtocolOldest = 1;
-inline constexpr uint32_t kProtocolNewest = 2;
+inline constexpr uint32_t kProtocolNewest = 3;
 inline constexpr uint32_t kProtocolIncrements = 2;  // the first that has Increment
+inline constexpr uint32_t kProtocolFindsContent = 3;  // the first that has FindContent and kCopy
 
 // The largest message, and the largest uncompressed size of a chunk's records.
 inline constexpr size_t kMaxMessageBytes = 32 << 20;
@@ -50,6 +51,11 @@ inline constexpr uint64_t kMaxDigestBlocks = 65536;
 inline constexpr uint64_t kMaxListedContent = 1 << 20;
 inline constexpr uint64_t kMaxListedDigests = 2048;
 inline constexpr size_t kMaxDigestBytes = 32;
+// Limits of FindContent. The lengths of the ranges together are at most kMaxFoundBytes.
+inline constexpr size_t kMaxFindChunks = 4096;
+inline constexpr size_t kMaxFindRanges = 256;
+inline constexpr uint64_t kMaxFoundBytes = 64 << 20;
+inline constexpr size_t kCopyDigestBytes = 32;
 // Limits of Enrol and Renew.
 inline constexpr size_t kInvitationSecretBytes = 32;
 inline constexpr size_t kMaxCertificateBytes = 8192;
@@ -87,6 +93,9 @@ enum class Encoding : uint8_t {
   // object's whole content since its last whole record. `bytes` has digests of the content
   // (replica/apply/content_digests.h).
   kStaged = 3,
+  // The content of [basis_offset, +length) of `basis`, as kDelta knows it. `bytes` is the digest of
+  // the content (replica/content_chunks.h).
+  kCopy = 4,
 };
 
 struct DataRecord {
@@ -95,7 +104,7 @@ struct DataRecord {
   uint64_t length = 0;
   Encoding encoding = Encoding::kLiteral;
   std::string bytes;
-  // kDelta: the object whose content, as the replica has *applied* it, is the basis.
+  // kDelta, kCopy: the object whose content, as the replica has *applied* it, is the basis.
   ObjectId basis;
   uint64_t basis_offset = 0;
   uint64_t basis_length = 0;
@@ -276,8 +285,24 @@ struct Increment {
   uint32_t timeout_ms = 0;
 };
 
+// Content on the replica's disk.
+struct ContentPlace {
+  ObjectId object;
+  uint64_t offset = 0;
+  uint64_t length = 0;
+  friend bool operator==(const ContentPlace&, const ContentPlace&) = default;
+};
+
+// Asks where the replica has these chunks of content (replica/content_chunks.h), and for the digests
+// of these ranges. Either may be empty. Redoes go on meanwhile: what is found is a guess until the
+// kCopy that rests on it is taken.
+struct FindContent {
+  std::vector<uint64_t> chunks;      // their names; at most kMaxFindChunks
+  std::vector<ContentPlace> ranges;  // at most kMaxFindRanges, each at most kMaxDeltaWindow long
+};
+
 using RequestBody = std::variant<Hello, Begin, Chunk, Commit, WaitApplied, GetSignature, List, Find,
-                                 GetDigests, Enrol, Renew, Rekey, GetStaged, Increment>;
+                                 GetDigests, Enrol, Renew, Rekey, GetStaged, Increment, FindContent>;
 struct Request {
   SessionId session;  // null with Hello, Enrol and Renew
   RequestBody body;
@@ -403,8 +428,23 @@ struct StagedObjects {
   std::vector<StagedObject> objects;
 };
 
+// So many chunks, from the one with the index `first` on, stand one after the other in `object`.
+struct ContentRun {
+  uint32_t first = 0;
+  uint32_t count = 0;
+  ObjectId object;
+  uint64_t offset = 0;
+};
+
+// The answer to FindContent.
+struct FoundContent {
+  std::vector<ContentRun> runs;  // in order, none overlapping
+  // kCopyDigestBytes for each range, concatenated. Zeros: the replica does not have all of it.
+  std::string digests;
+};
+
 using ReplyBody = std::variant<std::monostate, Position, Signature, Listing, Found, Digests,
-                               Enrolled, Resumed, StagedObjects>;
+                               Enrolled, Resumed, StagedObjects, FoundContent>;
 
 struct Reply {
   ReplyCode code = ReplyCode::kOk;

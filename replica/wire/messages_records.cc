@@ -98,6 +98,13 @@ Status CheckData(const DataRecord& record) {
         return Malformed("a delta over an impossible range");
       }
       return {};
+    case Encoding::kCopy:
+      if (record.basis.is_null() || record.length > kMaxDeltaWindow ||
+          record.basis_length != record.length || record.bytes.size() != kCopyDigestBytes ||
+          record.basis_offset > ByteRange::kEndOfFile - record.length) {
+        return Malformed("a copy of an impossible range");
+      }
+      return {};
     case Encoding::kStaged:
       // Digests have 8 bytes, and there is one for each block of 128 KiB at most.
       if (record.bytes.size() % 8 != 0 || record.bytes.size() / 8 > (record.length >> 17) + 2 ||

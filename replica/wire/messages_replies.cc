@@ -108,6 +108,14 @@ struct ReplyWriter {
     }
     return wire::CreateStagedObjects(builder, builder.CreateVector(objects)).Union();
   }
+  flatbuffers::Offset<void> operator()(const FoundContent& found) const {
+    std::vector<wire::ContentRun> runs;
+    for (const ContentRun& run : found.runs) {
+      runs.emplace_back(run.first, run.count, ToWire(run.object), run.offset);
+    }
+    const auto digests = WriteBytes(builder, found.digests);
+    return wire::CreateFoundContent(builder, builder.CreateVectorOfStructs(runs), digests).Union();
+  }
 };
 
 static_assert(std::variant_size_v<ReplyBody> == static_cast<size_t>(wire::ReplyBody::MAX) + 1);
@@ -117,6 +125,8 @@ static_assert(std::is_same_v<std::variant_alternative_t<6, ReplyBody>, Enrolled>
               wire::ReplyBodyTraits<wire::Enrolled>::enum_value == wire::ReplyBody(6));
 static_assert(std::is_same_v<std::variant_alternative_t<8, ReplyBody>, StagedObjects> &&
               wire::ReplyBodyTraits<wire::StagedObjects>::enum_value == wire::ReplyBody(8));
+static_assert(std::is_same_v<std::variant_alternative_t<9, ReplyBody>, FoundContent> &&
+              wire::ReplyBodyTraits<wire::FoundContent>::enum_value == wire::ReplyBody(9));
 
 // ---- Reading -----------------------------------------------------------------------------------
 
@@ -266,6 +276,25 @@ Result<ReplyBody> Read(WireReader& reader, const wire::StagedObjects& table) {
   return staged;
 }
 
+Result<ReplyBody> Read(WireReader& reader, const wire::FoundContent& table) {
+  FoundContent found;
+  ASSIGN_OR_RETURN(found.digests,
+                   reader.Bytes(table.digests(), kMaxFindRanges * kCopyDigestBytes, "digests"));
+  if (table.runs() == nullptr) return found;
+  uint64_t next = 0;
+  for (const wire::ContentRun* run : *table.runs()) {
+    const ContentRun read{run->first(), run->count(), FromWire<ObjectId>(&run->object()),
+                          run->offset()};
+    if (read.first < next || read.count == 0 || read.offset > ByteRange::kEndOfFile) {
+      return Malformed("an impossible run of chunks");
+    }
+    next = uint64_t{read.first} + read.count;
+    if (next > kMaxFindChunks) return Malformed("more chunks than were asked for");
+    found.runs.push_back(read);
+  }
+  return found;
+}
+
 Result<ReplyBody> ReadBody(WireReader& reader, const wire::Reply& reply) {
   RETURN_IF_ERROR(CheckUnion(reply.body_type(), reply.body()));
   switch (reply.body_type()) {
@@ -287,6 +316,8 @@ Result<ReplyBody> ReadBody(WireReader& reader, const wire::Reply& reply) {
       return Read(reader, *reply.body_as_Resumed());
     case wire::ReplyBody::StagedObjects:
       return Read(reader, *reply.body_as_StagedObjects());
+    case wire::ReplyBody::FoundContent:
+      return Read(reader, *reply.body_as_FoundContent());
   }
   return Malformed("unknown reply");
 }

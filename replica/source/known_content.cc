@@ -1,0 +1,236 @@
+#include "replica/source/known_content.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "replica/content_chunks.h"
+#include "replica/source/tuning.h"
+
+namespace tandem::replica {
+
+void KnownContent::Forget() {
+  trails_.clear();
+  trail_order_.clear();
+  ahead_.clear();
+}
+
+KnownContent::Trail& KnownContent::TrailOf(ObjectId object, uint64_t offset) {
+  const auto [found, is_new] = trails_.try_emplace(object);
+  if (is_new) {
+    trail_order_.push_back(object);
+    if (trail_order_.size() > kMostExpected) {
+      trails_.erase(trail_order_.front());
+      trail_order_.pop_front();
+    }
+  }
+  Trail& trail = trails_.at(object);
+  if (trail.offset != offset) {
+    // Another part of the file: what stands beside is as likely as anything.
+    const bool shifts = trail.basis_offset + offset < trail.offset;
+    if (shifts) trail.basis = ObjectId();
+    trail.basis_offset = trail.basis_offset + offset - trail.offset;
+    trail.offset = offset;
+  }
+  return trail;
+}
+
+void KnownContent::Expect(ObjectId object, uint64_t offset, ObjectId basis) {
+  if (trails_.contains(object)) return;
+  Trail& trail = TrailOf(object, offset);
+  trail.basis = basis;
+  trail.basis_offset = offset;
+}
+
+Result<FoundContent> KnownContent::Ask(Peer& peer, FindContent find) {
+  const size_t ranges = find.ranges.size();
+  ASSIGN_OR_RETURN(FoundContent found, peer.AskFor<FoundContent>(std::move(find)));
+  if (found.digests.size() != ranges * kCopyDigestBytes) {
+    return MakeError(ErrorKind::kProtocol, "find content: not one digest for each range");
+  }
+  return found;
+}
+
+// ---- Where it is expected ----------------------------------------------------------------------
+
+Result<bool> KnownContent::IsExpected(Peer& peer, const ContentPlace& place,
+                                      std::string_view digest, bool ahead) {
+  const auto key = std::pair(place.object, place.offset);
+  auto known = ahead_.find(key);
+  if (known == ahead_.end() || known->second.first != place.length) {
+    ahead_.clear();
+    // What follows is asked for as well, in windows of the same size.
+    FindContent find;
+    const size_t count = ahead && place.length == kKnownWindow ? kWindowsAhead : 1;
+    for (size_t i = 0; i < count; ++i) {
+      const uint64_t offset = place.offset + i * place.length;
+      if (offset > ByteRange::kEndOfFile - place.length) break;
+      find.ranges.push_back({place.object, offset, place.length});
+    }
+    const std::vector<ContentPlace> asked = find.ranges;
+    ASSIGN_OR_RETURN(const FoundContent found, Ask(peer, std::move(find)));
+    for (size_t i = 0; i < asked.size(); ++i) {
+      ahead_[{asked[i].object, asked[i].offset}] = {
+          asked[i].length, found.digests.substr(i * kCopyDigestBytes, kCopyDigestBytes)};
+    }
+    known = ahead_.find(key);
+  }
+  const bool same = known->second.second == digest;
+  ahead_.erase(known);
+  return same;
+}
+
+// ---- Where it is found -------------------------------------------------------------------------
+
+Result<std::vector<KnownContent::Run>> KnownContent::FindRuns(Peer& peer, std::string_view window) {
+  ASSIGN_OR_RETURN(const std::vector<ContentChunk> chunks, CutContent(window));
+  FindContent find;
+  for (const ContentChunk& chunk : chunks) find.chunks.push_back(chunk.name);
+  ASSIGN_OR_RETURN(const FoundContent found, Ask(peer, std::move(find)));
+  std::vector<Run> runs;
+  for (const ContentRun& run : found.runs) {
+    if (uint64_t{run.first} + run.count > chunks.size()) {
+      return MakeError(ErrorKind::kProtocol, "find content: more chunks than were asked for");
+    }
+    const ContentChunk& first = chunks[run.first];
+    const ContentChunk& last = chunks[run.first + run.count - 1];
+    runs.push_back(
+        {first.offset, last.offset + last.length - first.offset, run.object, run.offset});
+  }
+  return runs;
+}
+
+Status KnownContent::Extend(Peer& peer, std::string_view window, std::vector<Run>& runs) {
+  FindContent find;
+  struct Wanted {
+    size_t run;
+    bool before;
+    size_t offset;  // in the window
+    size_t length;
+  };
+  std::vector<Wanted> wanted;
+  const auto want = [&](size_t run, bool before, size_t offset, size_t length) {
+    if (length == 0 || find.ranges.size() == kMaxFindRanges) return;
+    const Run& at = runs[run];
+    if (before && at.object_offset < length) return;
+    const uint64_t place = before ? at.object_offset - length : at.object_offset + at.length;
+    if (place > ByteRange::kEndOfFile - length) return;
+    find.ranges.push_back({at.object, place, length});
+    wanted.push_back({run, before, offset, length});
+  };
+  for (size_t i = 0; i < runs.size(); ++i) {
+    const size_t before = i == 0 ? 0 : runs[i - 1].offset + runs[i - 1].length;
+    const size_t end = runs[i].offset + runs[i].length;
+    const size_t after = i + 1 == runs.size() ? window.size() : runs[i + 1].offset;
+    want(i, true, before, runs[i].offset - before);
+    want(i, false, end, after - end);
+  }
+  if (wanted.empty()) return {};
+  ASSIGN_OR_RETURN(const FoundContent found, Ask(peer, std::move(find)));
+  for (size_t i = 0; i < wanted.size(); ++i) {
+    const Wanted& part = wanted[i];
+    const std::string_view theirs =
+        std::string_view(found.digests).substr(i * kCopyDigestBytes, kCopyDigestBytes);
+    ASSIGN_OR_RETURN(const std::string ours,
+                     ContentDigest(window.substr(part.offset, part.length)));
+    Run& run = runs[part.run];
+    // The run before may have taken the gap already.
+    const bool taken =
+        part.before && part.run > 0 &&
+        runs[part.run - 1].offset + runs[part.run - 1].length > part.offset;
+    if (ours != theirs || taken) continue;
+    run.length += part.length;
+    if (part.before) {
+      run.offset -= part.length;
+      run.object_offset -= part.length;
+    }
+  }
+  return {};
+}
+
+Result<std::vector<KnownContent::Part>> KnownContent::PartsOf(std::string_view window,
+                                                              const std::vector<Run>& runs) {
+  using How = Part::How;
+  std::vector<Part> parts;
+  const auto fill = [&](size_t start, size_t end, const Run* before, const Run* after) {
+    if (start == end) return;
+    const size_t length = end - start;
+    ContentPlace place;
+    if (before != nullptr) {
+      place.object = before->object;
+      place.offset = before->object_offset + before->length;
+      place.length = length + kGapSlack;
+      // Between two places of one file is what was there before.
+      if (after != nullptr && after->object == before->object &&
+          after->object_offset > place.offset &&
+          after->object_offset - place.offset <= 4 * length + kGapSlack) {
+        place.length = after->object_offset - place.offset;
+      }
+    } else if (after != nullptr) {
+      place.object = after->object;
+      place.offset = after->object_offset - std::min(after->object_offset, length + kGapSlack);
+      place.length = after->object_offset - place.offset;
+    }
+    const bool helps = length >= kGapFrom && place.length > 0 && place.length <= kMaxDeltaWindow;
+    parts.push_back({helps ? How::kDelta : How::kNew, start, length, place, {}});
+  };
+  size_t at = 0;
+  const Run* last = nullptr;
+  for (const Run& run : runs) {
+    fill(at, run.offset, last, &run);
+    ASSIGN_OR_RETURN(std::string digest, ContentDigest(window.substr(run.offset, run.length)));
+    parts.push_back({How::kCopy,
+                     run.offset,
+                     run.length,
+                     {run.object, run.object_offset, run.length},
+                     std::move(digest)});
+    at = run.offset + run.length;
+    last = &run;
+  }
+  fill(at, window.size(), last, nullptr);
+  return parts;
+}
+
+Result<std::vector<KnownContent::Part>> KnownContent::Explain(Peer& peer, ObjectId object,
+                                                              uint64_t offset,
+                                                              std::string_view window) {
+  using How = Part::How;
+  const std::vector<Part> unknown = {{How::kNew, 0, window.size()}};
+  Trail& trail = TrailOf(object, offset);
+  trail.offset = offset + window.size();
+  const ContentPlace expected{trail.basis, trail.basis_offset, window.size()};
+  trail.basis_offset += window.size();
+  if (!expected.object.is_null()) {
+    ASSIGN_OR_RETURN(std::string digest, ContentDigest(window));
+    ASSIGN_OR_RETURN(const bool same, IsExpected(peer, expected, digest, trail.followed));
+    trail.followed = same;
+    if (same) return std::vector<Part>{{How::kCopy, 0, window.size(), expected, std::move(digest)}};
+  } else if (trail.unasked > 0) {
+    trail.unasked -= std::min<uint64_t>(trail.unasked, window.size());
+    return unknown;
+  }
+  ASSIGN_OR_RETURN(std::vector<Run> runs, FindRuns(peer, window));
+  if (runs.empty()) {
+    // A file that was written over has another part here, or none.
+    if (!expected.object.is_null()) {
+      const uint64_t start = expected.offset - std::min(expected.offset, kGapSlack);
+      trail.basis = ObjectId();
+      return std::vector<Part>{{How::kDelta,
+                                0,
+                                window.size(),
+                                {expected.object, start,
+                                 expected.offset + window.size() + kGapSlack - start},
+                                {}}};
+    }
+    trail.unasked = std::max(kUnaskedFirst, trail.unasked_next);
+    trail.unasked_next = std::min(2 * trail.unasked, kUnaskedMost);
+    return unknown;
+  }
+  trail.unasked_next = 0;
+  RETURN_IF_ERROR(Extend(peer, window, runs));
+  const Run& last = runs.back();
+  trail.basis = last.object;
+  trail.basis_offset = last.object_offset + (window.size() - last.offset);
+  return PartsOf(window, runs);
+}
+
+}  // namespace tandem::replica

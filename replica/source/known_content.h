@@ -1,0 +1,83 @@
+// Finds content in what the replica has already (replica/known/KNOWN.md): takes what is to be sent a
+// window at a time, and says of which parts the replica has the bytes, and where.
+//
+// One thread. Lives as long as the sender: where an object's content went on is remembered from cut
+// to cut.
+#pragma once
+
+#include <deque>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "meta/base/ids.h"
+#include "meta/base/result.h"
+#include "replica/source/peer.h"
+#include "replica/wire/messages.h"
+
+namespace tandem::replica {
+
+class KnownContent {
+ public:
+  struct Part {
+    enum class How { kNew, kCopy, kDelta };
+    How how = How::kNew;
+    size_t offset = 0;  // in the window
+    size_t length = 0;
+    ContentPlace place = {};  // kCopy: the same content; kDelta: content that may resemble it
+    std::string digest = {};  // kCopy
+  };
+
+  // Content of `object` from `offset` on is expected to be that of `basis` at the same offset,
+  // unless it is known better.
+  void Expect(ObjectId object, uint64_t offset, ObjectId basis);
+
+  // Returns the parts of `window`, which is the object's content from `offset` on, in order and
+  // without gaps. Asks `peer`, which must take FindContent.
+  Result<std::vector<Part>> Explain(Peer& peer, ObjectId object, uint64_t offset,
+                                    std::string_view window);
+
+  // The replica is at another cut.
+  void BeginStage() { ahead_.clear(); }
+  // It may be another one: forgets all.
+  void Forget();
+
+ private:
+  // Where content went on.
+  struct Trail {
+    uint64_t offset = 0;  // of the object
+    ObjectId basis;       // null: nowhere
+    uint64_t basis_offset = 0;
+    bool followed = false;      // content was found where it was expected
+    uint64_t unasked = 0;       // bytes to be sent before anything is asked
+    uint64_t unasked_next = 0;  // after the next window in vain
+  };
+  // A run of chunks that the replica has one after the other.
+  struct Run {
+    size_t offset = 0;  // in the window
+    size_t length = 0;
+    ObjectId object;
+    uint64_t object_offset = 0;
+  };
+
+  Trail& TrailOf(ObjectId object, uint64_t offset);
+  // Returns whether the replica has content of that digest at the place. `ahead`: asks for what
+  // follows as well.
+  Result<bool> IsExpected(Peer& peer, const ContentPlace& place, std::string_view digest,
+                          bool ahead);
+  static Result<FoundContent> Ask(Peer& peer, FindContent find);
+  static Result<std::vector<Run>> FindRuns(Peer& peer, std::string_view window);
+  // Lengthens runs to both sides as far as their places have the same content.
+  static Status Extend(Peer& peer, std::string_view window, std::vector<Run>& runs);
+  static Result<std::vector<Part>> PartsOf(std::string_view window, const std::vector<Run>& runs);
+
+  std::unordered_map<ObjectId, Trail> trails_;
+  std::deque<ObjectId> trail_order_;
+  // Digests that were asked for ahead.
+  std::map<std::pair<ObjectId, uint64_t>, std::pair<uint64_t, std::string>> ahead_;
+};
+
+}  // namespace tandem::replica

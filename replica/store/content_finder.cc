@@ -1,0 +1,207 @@
+#include "replica/store/content_finder.h"
+
+#include <algorithm>
+#include <string>
+#include <system_error>
+
+#include "meta/base/cpu_priority.h"
+#include "meta/base/log.h"
+#include "replica/apply/file_data.h"
+#include "replica/apply/tree.h"
+#include "replica/content_chunks.h"
+#include "replica/store/inspect.h"
+#include "replica/store/tuning.h"
+#include "replica/store/volume_replies.h"
+
+namespace tandem::replica {
+
+// ---- The index ---------------------------------------------------------------------------------
+
+ChunkIndex* ContentFinder::Index() {
+  MutexLock lock(mutex_);
+  if (index_ != nullptr || has_no_index_) return has_no_index_ ? nullptr : index_.get();
+  auto opened = ChunkIndex::Open(place_.path(), kMostChunks);
+  if (opened) {
+    index_ = std::move(*opened);
+    return index_.get();
+  }
+  has_no_index_ = true;
+  LogWarning("volume {}: content that is here already will be sent again: {}", place_.name(),
+             opened.error().ToString());
+  return nullptr;
+}
+
+void ContentFinder::GiveUpIndex(const Error& why) {
+  MutexLock lock(mutex_);
+  if (std::exchange(has_no_index_, true)) return;
+  LogWarning("volume {}: content that is here already will be sent again: {}", place_.name(),
+             why.ToString());
+}
+
+void ContentFinder::NoteWritten(std::vector<ContentPlace> written) {
+  if (written.empty()) return;
+  MutexLock lock(mutex_);
+  if (has_no_index_ || stopping_) return;
+  for (const ContentPlace& place : written) {
+    if (written_.size() >= kMostToIndex) break;
+    written_.push_back(place);
+  }
+  wake_.NotifyAll();
+  if (running_) return;
+  // One that has ended takes no lock any more.
+  if (thread_.joinable()) thread_.join();
+  try {
+    thread_ = std::thread([this] { Run(); });
+    running_ = true;
+  } catch (const std::system_error&) {
+    // The next redo tries again.
+  }
+}
+
+void ContentFinder::Stop() {
+  std::thread thread;
+  {
+    MutexLock lock(mutex_);
+    stopping_ = true;
+    wake_.NotifyAll();
+    thread = std::move(thread_);
+  }
+  if (thread.joinable()) thread.join();
+}
+
+// Ends when there has been nothing to do for a while.
+void ContentFinder::Run() {
+  const LowCpuPriority low(/*may_be_idle=*/false);
+  for (;;) {
+    ContentPlace next;
+    {
+      MutexLock lock(mutex_);
+      const auto until = CondVar::Clock::now() + kIndexerLingers;
+      while (!stopping_ && written_.empty() && wake_.WaitUntil(mutex_, until)) {
+      }
+      if (stopping_ || written_.empty() || has_no_index_) {
+        running_ = false;
+        return;
+      }
+      next = written_.front();
+      written_.pop_front();
+    }
+    if (const auto done = Index(next); !done && done.error().kind() != ErrorKind::kCancelled) {
+      GiveUpIndex(done.error());
+    }
+  }
+}
+
+Status ContentFinder::Index(const ContentPlace& written) {
+  ChunkIndex* const index = Index();
+  if (index == nullptr) return {};
+  const UniqueFd fd = OpenObject(written.object);
+  if (!fd.valid()) return {};
+  std::string bytes;
+  uint64_t start = written.offset;  // of `bytes` in the file
+  uint64_t left = written.length;
+  std::vector<ChunkIndex::Row> rows;
+  while (left > 0 || !bytes.empty()) {
+    if (stopping_) return MakeError(ErrorKind::kCancelled, "note chunks: stopping");
+    const uint64_t wanted = std::min<uint64_t>(left, kIndexWindow);
+    auto read = ReadUpTo(fd.get(), start + bytes.size(), wanted);
+    if (!read) return {};  // the disk is damaged there
+    left = read->size() < wanted ? 0 : left - wanted;
+    bytes += *read;
+    ASSIGN_OR_RETURN(std::vector<ContentChunk> chunks, CutContent(bytes));
+    size_t done = bytes.size();
+    if (left > 0 && chunks.size() > 1) {
+      done = chunks.back().offset;  // ends with the bytes, and is cut once more with those to come
+      chunks.pop_back();
+    }
+    rows.clear();
+    for (const ContentChunk& chunk : chunks) {
+      rows.push_back({chunk.name, written.object, start + chunk.offset, chunk.length});
+    }
+    RETURN_IF_ERROR(index->Put(rows));
+    bytes.erase(0, done);
+    start += done;
+  }
+  return {};
+}
+
+// ---- Requests ----------------------------------------------------------------------------------
+
+UniqueFd ContentFinder::OpenObject(ObjectId object) {
+  const KeptCatalog::Lock lock(catalog_);
+  Tree tree(place_.root_fd(), place_.hold_fd(), catalog_.catalog());
+  auto opened = OpenFile(tree, object);
+  return opened ? std::move(*opened) : UniqueFd();
+}
+
+int ContentFinder::Open(OpenFiles& files, ObjectId object) {
+  const auto known = files.find(object);
+  if (known != files.end()) return known->second.get();
+  if (files.size() >= kMostFilesToFind) return -1;
+  return files.emplace(object, OpenObject(object)).first->second.get();
+}
+
+Reply ContentFinder::Take(const FindContent& find) {
+  OpenFiles files;
+  FoundContent found;
+  Status done = FindChunks(find, files, found);
+  if (done) done = DigestRanges(find, files, found);
+  return done ? Ok(std::move(found)) : place_.Failure(done.error());
+}
+
+Result<bool> ContentFinder::IsThere(const ChunkIndex::Row& row, OpenFiles& files) {
+  if (row.length > kMostChunk) return false;
+  const int fd = Open(files, row.object);
+  if (fd < 0) return false;
+  const auto bytes = ReadUpTo(fd, row.offset, row.length);
+  if (!bytes || bytes->size() != row.length) return false;
+  ASSIGN_OR_RETURN(const std::string digest, ContentDigest(*bytes));
+  return ChunkName(digest) == row.name;
+}
+
+Status ContentFinder::FindChunks(const FindContent& find, OpenFiles& files, FoundContent& found) {
+  ChunkIndex* const index = find.chunks.empty() ? nullptr : Index();
+  if (index == nullptr) return {};
+  uint64_t next_offset = 0;  // where the last run goes on
+  for (size_t i = 0; i < find.chunks.size(); ++i) {
+    auto row = index->Find(find.chunks[i]);
+    if (!row) {
+      GiveUpIndex(row.error());
+      return {};
+    }
+    if (!*row) continue;
+    ASSIGN_OR_RETURN(const bool there, IsThere(**row, files));
+    if (!there) {
+      if (const auto forgotten = index->Forget(find.chunks[i]); !forgotten) {
+        GiveUpIndex(forgotten.error());
+      }
+      continue;
+    }
+    ContentRun* const last = found.runs.empty() ? nullptr : &found.runs.back();
+    if (last != nullptr && last->first + last->count == i && last->object == (*row)->object &&
+        next_offset == (*row)->offset) {
+      ++last->count;
+    } else {
+      found.runs.push_back({static_cast<uint32_t>(i), 1, (*row)->object, (*row)->offset});
+    }
+    next_offset = (*row)->offset + (*row)->length;
+  }
+  return {};
+}
+
+Status ContentFinder::DigestRanges(const FindContent& find, OpenFiles& files,
+                                   FoundContent& found) {
+  for (const ContentPlace& range : find.ranges) {
+    std::string digest(kContentDigestBytes, '\0');
+    const int fd = Open(files, range.object);
+    const auto bytes = fd < 0 ? Result<std::string>(std::string())
+                              : ReadUpTo(fd, range.offset, range.length);
+    if (bytes && bytes->size() == range.length) {
+      ASSIGN_OR_RETURN(digest, ContentDigest(*bytes));
+    }
+    found.digests += digest;
+  }
+  return {};
+}
+
+}  // namespace tandem::replica

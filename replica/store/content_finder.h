@@ -1,0 +1,67 @@
+// Answers FindContent, and keeps the index of chunks it needs for that up to date: a thread of low
+// priority reads what was applied and notes its chunks (replica/known/KNOWN.md). The index is opened
+// when it is first needed.
+//
+// Any thread, holding no lock. Borrows what it is given, which outlives it.
+#pragma once
+
+#include <atomic>
+#include <deque>
+#include <memory>
+#include <optional>
+#include <thread>
+#include <unordered_map>
+#include <vector>
+
+#include "meta/base/mutex.h"
+#include "meta/base/unique_fd.h"
+#include "replica/known/chunk_index.h"
+#include "replica/store/kept_catalog.h"
+#include "replica/store/volume_place.h"
+#include "replica/wire/messages.h"
+
+namespace tandem::replica {
+
+class ContentFinder {
+ public:
+  ContentFinder(const VolumePlace& place, KeptCatalog& catalog)
+      : place_(place), catalog_(catalog) {}
+  ~ContentFinder() { Stop(); }
+
+  Reply Take(const FindContent& find) EXCLUDES(mutex_);
+  // What a redo has written is to be noted. Returns at once.
+  void NoteWritten(std::vector<ContentPlace> written) EXCLUDES(mutex_);
+  // Ends the thread. To be called before the catalog goes.
+  void Stop() EXCLUDES(mutex_);
+
+ private:
+  // Objects that one request has opened.
+  using OpenFiles = std::unordered_map<ObjectId, UniqueFd>;
+
+  void Run() EXCLUDES(mutex_);
+  Status Index(const ContentPlace& written) EXCLUDES(mutex_);
+  // Returns null if there is none, because it cannot be opened or written.
+  ChunkIndex* Index() EXCLUDES(mutex_);
+  void GiveUpIndex(const Error& why) EXCLUDES(mutex_);
+  // Returns an invalid descriptor if there is no such file.
+  UniqueFd OpenObject(ObjectId object);
+  int Open(OpenFiles& files, ObjectId object);
+  Status FindChunks(const FindContent& find, OpenFiles& files, FoundContent& found);
+  // Returns whether the chunk is there.
+  Result<bool> IsThere(const ChunkIndex::Row& row, OpenFiles& files);
+  Status DigestRanges(const FindContent& find, OpenFiles& files, FoundContent& found);
+
+  const VolumePlace& place_;
+  KeptCatalog& catalog_;
+  std::atomic<bool> stopping_{false};
+
+  Mutex mutex_;
+  CondVar wake_;
+  std::deque<ContentPlace> written_ GUARDED_BY(mutex_);
+  std::unique_ptr<ChunkIndex> index_ GUARDED_BY(mutex_);  // never replaced once it is there
+  bool has_no_index_ GUARDED_BY(mutex_) = false;
+  bool running_ GUARDED_BY(mutex_) = false;
+  std::thread thread_ GUARDED_BY(mutex_);
+};
+
+}  // namespace tandem::replica
