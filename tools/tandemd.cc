@@ -46,6 +46,7 @@ using tandem::Status;
 constexpr char kDefaultUrl[] = "ipc:///run/tandemd/tandemd.sock";
 // A request that waits for a cut to be applied occupies one of them.
 constexpr int kWorkers = 256;
+constexpr uint32_t kKeepBasesPercent = 10;
 // The users of the group tandemd may connect; what each may do is its account's matter.
 constexpr mode_t kIpcMode = 0660;
 
@@ -55,6 +56,7 @@ struct Settings {
   std::string config;
   std::string store_mode;
   std::string reserve;
+  std::string keep_bases;
   std::string user;
   std::string scrub_every;
   std::string scrub_rate;
@@ -75,7 +77,7 @@ void Declare(CLI::App& app, Settings& settings) {
       "         on the source, once:  tandemfs /data /data --replica backup=@token\n"
       "The configuration file is TOML with the same names: store = \"DIR\", listen = [\"URL\", "
       "...],\n"
-      "store-mode = \"MODE\", reserve = \"5%\", insecure-plaintext = true, "
+      "store-mode = \"MODE\", reserve = \"5%\", keep-bases = \"10%\", insecure-plaintext = true, "
       "trusted-attributes = true,\n"
       "user = \"NAME\", scrub-every = \"30d\", scrub-rate = \"20M\". The command line overrides "
       "it.\n"
@@ -103,6 +105,11 @@ void Declare(CLI::App& app, Settings& settings) {
       ->type_name("MODE");
   app.add_option("--reserve", settings.reserve,
                  "What no volume may use of the store's disk, as in 20G or 5%. Default: 0")
+      ->type_name("SIZE|PERCENT");
+  app.add_option("--keep-bases", settings.keep_bases,
+                 "How much is kept, for an hour at most, of what was removed, replaced or truncated,\n"
+                 "so that what is written anew from it is not sent again, as in 20G or 10% (of what\n"
+                 "is free); it goes first when room is short. Default: 10%. 0: nothing")
       ->type_name("SIZE|PERCENT");
   app.add_option("--config", settings.config, "Configuration file")->type_name("FILE");
   app.add_flag(
@@ -175,6 +182,10 @@ Status ReadConfig(Settings& settings) {
       const auto value = node.value<std::string>();
       if (!value) return BadConfig(settings, "reserve must be a string, as in \"5%\"");
       if (settings.reserve.empty()) settings.reserve = *value;
+    } else if (name == "keep-bases") {
+      const auto value = node.value<std::string>();
+      if (!value) return BadConfig(settings, "keep-bases must be a string, as in \"10%\"");
+      if (settings.keep_bases.empty()) settings.keep_bases = *value;
     } else if (name == "listen") {
       if (auto read = ReadListen(node, settings); !read) return read;
     } else if (name == "user" || name == "scrub-every" || name == "scrub-rate") {
@@ -194,7 +205,7 @@ Status ReadConfig(Settings& settings) {
       }
     } else {
       return BadConfig(settings, "unknown setting " + name +
-                                     "; there are store, store-mode, reserve, listen, user, "
+                                     "; there are store, store-mode, reserve, keep-bases, listen, user, "
                                      "scrub-every, scrub-rate, insecure-plaintext and "
                                      "trusted-attributes");
     }
@@ -270,10 +281,19 @@ Status Serve(const Settings& settings, mode_t store_mode, const sigset_t& signal
   if (!settings.reserve.empty()) {
     ASSIGN_OR_RETURN(reserve, tandem::replica::Reserve::Parse(settings.reserve));
   }
+  using tandem::replica::KeptBudget;
+  std::shared_ptr<KeptBudget> kept = std::make_shared<KeptBudget>(0, kKeepBasesPercent);
+  if (!settings.keep_bases.empty()) {
+    ASSIGN_OR_RETURN(const auto keep,
+                     tandem::replica::Reserve::Parse(settings.keep_bases, "--keep-bases"));
+    const bool none = keep.bytes == 0 && keep.percent == 0;
+    kept = none ? nullptr : std::make_shared<KeptBudget>(keep.bytes, keep.percent);
+  }
   ASSIGN_OR_RETURN(const auto scrubbed, ScheduleOf(settings));
   auto registry = std::make_shared<tandem::replica::FileRegistry>(settings.store);
   ASSIGN_OR_RETURN(const auto store,
-                   tandem::replica::Store::Open(settings.store, store_mode, registry, reserve));
+                   tandem::replica::Store::Open(settings.store, store_mode, registry, reserve,
+                                                std::move(kept)));
   tandem::replica::ReplySocket::Options options;
   options.workers = kWorkers;
   options.max_message_bytes = tandem::replica::kMaxMessageBytes;

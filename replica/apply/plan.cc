@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <limits>
 
+#include "replica/apply/kept_bases.h"
+
 namespace tandem::replica {
 namespace {
 
@@ -427,7 +429,16 @@ Result<Plan::Fate> Plan::DecideFate(ObjectId object, const Object& planned) {
   // that file in, if the object was dead between two of them.
   const bool changeable = *known == meta::Kind::kFile || *known == meta::Kind::kDirectory;
   const bool stays = planned.kind == *known && changeable && !IsAllInAFile(object, planned);
-  return stays ? Fate::kKeep : Fate::kReplace;
+  if (!stays) return Fate::kReplace;
+  ASSIGN_OR_RETURN(const bool is_of_use, MayBeOfUse(object));
+  return is_of_use ? Fate::kReplace : Fate::kKeep;
+}
+
+// What is truncated is made anew if its content may be kept (replica/apply/kept_bases.h).
+Result<bool> Plan::MayBeOfUse(ObjectId object) {
+  ASSIGN_OR_RETURN(const auto row, catalog_.Find(object));
+  return row && row->attributes.kind == meta::Kind::kFile && row->attributes.link_count == 1 &&
+         row->attributes.size >= KeptBases::kLeast;
 }
 
 Status Plan::FindDead() {

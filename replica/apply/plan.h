@@ -28,7 +28,7 @@ class Plan {
     kDrop,     // no name leads to it in the end; its records are ignored
     kKeep,     // the catalog has it; it is changed in place
     kCreate,   // new
-    kReplace,  // the catalog has it, but its inode is made anew (another kind, or all in a file)
+    kReplace,  // the catalog has it, but its inode is made anew (another kind, all in a file, or large)
   };
   // Why the last records of an object are not applied.
   enum class Shortfall : uint8_t {
@@ -154,6 +154,7 @@ class Plan {
   Status CheckDirectories();
   Status DecideFates();
   Result<Fate> DecideFate(ObjectId object, const Object& planned);
+  Result<bool> MayBeOfUse(ObjectId object);
   Status FindDead();
   Status Bury(ObjectId object);
   // Returns the names that the stages give the object, or else those of the catalog that the stages

@@ -171,6 +171,28 @@ Result<std::string> RedoState::FinalPathOf(ObjectId object) {
   return PathOf(object, [this](ObjectId at) { return plan.FinalNames(at); });
 }
 
+Status RedoState::RemoveOrKeep(int directory_fd, const std::string& name, const Rescue& rescue,
+                               const Census& census) {
+  const bool keeps = place.kept != nullptr && place.kept->keeps() && !place.cramped;
+  const auto keep = [&](int fd, const std::string& child) -> Result<bool> {
+    if (!keeps || !KeptBases::MayBeOfUse(fd, child)) return false;
+    ASSIGN_OR_RETURN(const auto inode, InodeAt(fd, child));
+    ASSIGN_OR_RETURN(const auto object, place.catalog.FindInode(inode.value_or(InodeId())));
+    return object && place.kept->Take(fd, child, *object);
+  };
+  ASSIGN_OR_RETURN(const bool kept, keep(directory_fd, name));
+  if (kept) return {};
+  const auto rescue_or_keep = [&](int fd, const std::string& child) -> Result<bool> {
+    if (rescue) {
+      ASSIGN_OR_RETURN(const bool rescued, rescue(fd, child));
+      if (rescued) return true;
+    }
+    return keep(fd, child);
+  };
+  const int hold_fd = tree.hold_fd();
+  return RemoveAll(hold_fd, directory_fd, name, keeps ? Rescue(rescue_or_keep) : rescue, census);
+}
+
 Status RedoState::ReportStranger(ObjectId directory, const std::string& name) const {
   if (place.edits == nullptr) return {};
   ASSIGN_OR_RETURN(const std::string path, PathOf(place.catalog, directory));

@@ -41,8 +41,10 @@
 #include "replica/apply/attributes_writer.h"
 #include "replica/apply/catalog.h"
 #include "replica/apply/foreign_edits.h"
+#include "replica/apply/kept_bases.h"
 #include "replica/apply/marker.h"
 #include "replica/apply/plan.h"
+#include "replica/apply/removal.h"
 #include "replica/apply/stage.h"
 #include "replica/apply/tree.h"
 #include "replica/apply/written_content.h"
@@ -65,6 +67,7 @@ struct RedoPlace {
   int stage_fd = -1;  // directory of the spare objects; -1 if there are none
   uint64_t largest_file = std::numeric_limits<int64_t>::max();  // in bytes, of the filesystem
   bool may_set_special = true;  // or what takes that right is withheld (special_attributes.h)
+  KeptBases* kept = nullptr;    // takes files that are no longer needed; may be null
   WrittenContent* written = nullptr;  // what the redo writes is noted there; may be null
 };
 
@@ -119,6 +122,10 @@ struct RedoState {
   Status FallShort(ObjectId object, Error error, bool by_name = false);
   // Returns the path below the root, by the final names.
   Result<std::string> FinalPathOf(ObjectId object);
+  // Removes the object at this name, with everything below it, as RemoveAll does; or keeps it, if it
+  // was the replica's and may be of use.
+  Status RemoveOrKeep(int directory_fd, const std::string& name, const Rescue& rescue,
+                      const Census& census = {});
   // Reports that an object at this name was not the replica's and is removed.
   Status ReportStranger(ObjectId directory, const std::string& name) const;
   Status CheckStopping() const {

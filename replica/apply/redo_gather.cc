@@ -168,7 +168,7 @@ Status Gatherer::VisitName(ObjectId directory, int directory_fd, const std::stri
   state_.touched.insert(directory);
   RETURN_IF_ERROR(ReportIfStranger(directory, name, *inode));
   const auto rescue = [this](int fd, const std::string& child) { return RescueIfKnown(fd, child); };
-  auto removed = RemoveAll(state_.tree.hold_fd(), directory_fd, name, rescue);
+  auto removed = state_.RemoveOrKeep(directory_fd, name, rescue);
   if (removed || !MeansDamaged(removed.error())) return removed;
   return LetStand(key, Standing::kAnother, std::move(removed.error()));
 }

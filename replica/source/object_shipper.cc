@@ -28,8 +28,11 @@ Result<std::optional<meta::Attributes>> ObjectShipper::Ship(const ObjectId& id,
                                                             ObjectId basis) {
   ObjectRecord record;
   record.object = id;
-  record.whole = change.whole;
-  record.with_xattrs = change.whole || (change.attributes & meta::kXattrAttributes) != 0;
+  // All of its content travels: the replica may make it anew, and keep the old content for a while.
+  const bool truncated = !change.whole && change.data.Contains(ByteRange::Whole());
+  record.whole = change.whole || (truncated && peer_.FindsContent());
+  const bool whole = record.whole;
+  record.with_xattrs = whole || (change.attributes & meta::kXattrAttributes) != 0;
   ASSIGN_OR_RETURN(auto read, ReadAttributes(object, {id, change.handle}, record.with_xattrs));
   if (!read) return std::nullopt;
   record.attributes = std::move(*read);
@@ -48,13 +51,13 @@ Result<std::optional<meta::Attributes>> ObjectShipper::Ship(const ObjectId& id,
   ++progress_.objects;
   if (attributes.kind != meta::Kind::kFile || attributes.size > largest_file_) return attributes;
 
-  const bool fresh = change.whole && attributes.size >= kFileOfItsOwnFrom;
+  const bool fresh = whole && attributes.size >= kFileOfItsOwnFrom;
   // Its bytes are overwritten in place there: in order, once the first are known to be there.
   if (fresh_.contains(id)) RETURN_IF_ERROR(stage_.Flush());
   if (fresh) fresh_.insert(id);
   const bool is_first =
       compare_ != Compare::kNot && staged_.insert(id).second && before.sent != Sent::kOlder;
-  const bool staged = change.whole || !is_first;
+  const bool staged = whole || !is_first;
   const Content content{{id, change.handle}, object, attributes.size, fresh, staged, change.whole};
   const ByteRange all{0, attributes.size};
   RangeSet data = change.data;

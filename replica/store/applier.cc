@@ -64,6 +64,7 @@ bool Applier::RedoOnce() {
   });
   ApplyQueue::Work work = queue_.WorkNow();
   if (work.stages.empty()) return true;
+  if (work.cramped) place_.kept().DropAll();
   Notices notices = report_.notices();
   WrittenContent written;
   const RedoPlace place{place_.fd(),
@@ -77,6 +78,7 @@ bool Applier::RedoOnce() {
                         place_.stage_fd(),
                         place_.largest_file(),
                         catalog_.policy().may_set_special,
+                        &place_.kept(),
                         &written};
   const auto done = Guarded([&]() NO_THREAD_SAFETY_ANALYSIS -> Result<AppliedCut> {
     RETURN_IF_ERROR(std::move(complete));
@@ -120,6 +122,7 @@ Status Applier::SyncOnce() {
     MakeSpares(place_, catalog_.catalog());
   }
   queue_.ForgetUnsynced(stages.size());
+  place_.kept().DropOld();
   return {};
 }
 

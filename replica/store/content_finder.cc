@@ -134,11 +134,12 @@ UniqueFd ContentFinder::OpenObject(ObjectId object) {
   return opened ? std::move(*opened) : UniqueFd();
 }
 
-int ContentFinder::Open(OpenFiles& files, ObjectId object) {
+const ContentFinder::Opened* ContentFinder::Open(OpenFiles& files, ObjectId object) {
   const auto known = files.find(object);
-  if (known != files.end()) return known->second.get();
-  if (files.size() >= kMostFilesToFind) return -1;
-  return files.emplace(object, OpenObject(object)).first->second.get();
+  if (known != files.end()) return &known->second;
+  if (files.size() >= kMostFilesToFind) return nullptr;
+  Opened opened{OpenObject(object), place_.kept().Find(object)};
+  return &files.emplace(object, std::move(opened)).first->second;
 }
 
 Reply ContentFinder::Take(const FindContent& find) {
@@ -151,12 +152,16 @@ Reply ContentFinder::Take(const FindContent& find) {
 
 Result<bool> ContentFinder::IsThere(const ChunkIndex::Row& row, OpenFiles& files) {
   if (row.length > kMostChunk) return false;
-  const int fd = Open(files, row.object);
-  if (fd < 0) return false;
-  const auto bytes = ReadUpTo(fd, row.offset, row.length);
-  if (!bytes || bytes->size() != row.length) return false;
-  ASSIGN_OR_RETURN(const std::string digest, ContentDigest(*bytes));
-  return ChunkName(digest) == row.name;
+  const Opened* const files_of = Open(files, row.object);
+  if (files_of == nullptr) return false;
+  for (const UniqueFd* fd : {&files_of->standing, &files_of->kept}) {
+    if (!fd->valid()) continue;
+    const auto bytes = ReadUpTo(fd->get(), row.offset, row.length);
+    if (!bytes || bytes->size() != row.length) continue;
+    ASSIGN_OR_RETURN(const std::string digest, ContentDigest(*bytes));
+    if (ChunkName(digest) == row.name) return true;
+  }
+  return false;
 }
 
 Status ContentFinder::FindChunks(const FindContent& find, OpenFiles& files, FoundContent& found) {
@@ -193,11 +198,15 @@ Status ContentFinder::DigestRanges(const FindContent& find, OpenFiles& files,
                                    FoundContent& found) {
   for (const ContentPlace& range : find.ranges) {
     std::string digest(kContentDigestBytes, '\0');
-    const int fd = Open(files, range.object);
-    const auto bytes = fd < 0 ? Result<std::string>(std::string())
-                              : ReadUpTo(fd, range.offset, range.length);
-    if (bytes && bytes->size() == range.length) {
+    const Opened* const files_of = Open(files, range.object);
+    // What is written anew goes on where the old content did: beyond what has been written.
+    for (int i = 0; files_of != nullptr && i < 2; ++i) {
+      const UniqueFd& fd = i == 0 ? files_of->standing : files_of->kept;
+      if (!fd.valid()) continue;
+      const auto bytes = ReadUpTo(fd.get(), range.offset, range.length);
+      if (!bytes || bytes->size() != range.length) continue;
       ASSIGN_OR_RETURN(digest, ContentDigest(*bytes));
+      break;
     }
     found.digests += digest;
   }

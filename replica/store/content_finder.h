@@ -35,8 +35,12 @@ class ContentFinder {
   void Stop() EXCLUDES(mutex_);
 
  private:
-  // Objects that one request has opened.
-  using OpenFiles = std::unordered_map<ObjectId, UniqueFd>;
+  // What one request has opened of an object.
+  struct Opened {
+    UniqueFd standing;  // in the tree
+    UniqueFd kept;
+  };
+  using OpenFiles = std::unordered_map<ObjectId, Opened>;
 
   void Run() EXCLUDES(mutex_);
   Status Index(const ContentPlace& written) EXCLUDES(mutex_);
@@ -45,7 +49,8 @@ class ContentFinder {
   void GiveUpIndex(const Error& why) EXCLUDES(mutex_);
   // Returns an invalid descriptor if there is no such file.
   UniqueFd OpenObject(ObjectId object);
-  int Open(OpenFiles& files, ObjectId object);
+  // Returns null if there are too many already.
+  const Opened* Open(OpenFiles& files, ObjectId object);
   Status FindChunks(const FindContent& find, OpenFiles& files, FoundContent& found);
   // Returns whether the chunk is there.
   Result<bool> IsThere(const ChunkIndex::Row& row, OpenFiles& files);

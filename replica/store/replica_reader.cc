@@ -21,15 +21,7 @@
 namespace tandem::replica {
 namespace {
 
-// Returns what the record stands for, or kCorrupt if the basis is not what the source took it for.
-Result<std::string> ContentOf(const DataRecord& record, std::string basis) {
-  if (record.encoding == Encoding::kCopy) {
-    ASSIGN_OR_RETURN(const std::string digest, ContentDigest(basis));
-    if (digest == record.bytes && basis.size() == record.length) return basis;
-  } else {
-    ASSIGN_OR_RETURN(std::string bytes, ApplyDelta(basis, record.bytes, record.length));
-    if (ChecksumOf(bytes) == record.checksum) return bytes;
-  }
+tl::unexpected<Error> Changed() {
   return MakeError(ErrorKind::kCorrupt, "resolve a delta (its basis has changed)");
 }
 
@@ -62,7 +54,9 @@ Reply ReplicaReader::Take(const GetSignature& get) {
   const RedoPause pause(queue_);
   if (pause.refusal()) return *pause.refusal();
   UniqueFd fd;
-  if (auto refusal = OpenForReading(get.object, fd)) return *refusal;
+  auto refusal = OpenForReading(get.object, fd);
+  fd = place_.kept().Reaching(get.offset + get.length, get.object, std::move(fd));
+  if (refusal && !fd.valid()) return *refusal;
   auto signature = SignatureOf(fd.get(), get);
   return signature ? Ok(std::move(*signature)) : place_.ReadFailure(signature.error());
 }
@@ -179,23 +173,36 @@ std::optional<Reply> ReplicaReader::ResolveDeltas(std::vector<Record>& records) 
   return std::nullopt;
 }
 
-std::optional<Reply> ReplicaReader::ResolveDelta(DataRecord& record) {
-  const Reply changed =
-      Refuse(ReplyCode::kBasisChanged,
-             "a delta does not fit object " + record.basis.ToHex() + "; send it literally");
-  UniqueFd fd;
-  if (auto refusal = OpenForReading(record.basis, fd)) {
-    const bool has_none =
-        refusal->code == ReplyCode::kNotFound || refusal->code == ReplyCode::kUnreadable;
-    if (has_none) return changed;
-    return std::move(*refusal);
+Result<std::string> ReplicaReader::Resolve(const DataRecord& record, int basis_fd) {
+  auto basis = ReadUpTo(basis_fd, record.basis_offset, record.basis_length);
+  if (!basis && IsErrorOfTheObject(basis.error(), place_.hold_fd())) return Changed();
+  if (!basis) return basis;
+  if (record.encoding == Encoding::kCopy) {
+    ASSIGN_OR_RETURN(const std::string digest, ContentDigest(*basis));
+    if (digest == record.bytes && basis->size() == record.length) return basis;
+  } else {
+    ASSIGN_OR_RETURN(std::string bytes, ApplyDelta(*basis, record.bytes, record.length));
+    if (ChecksumOf(bytes) == record.checksum) return bytes;
   }
-  auto basis = ReadUpTo(fd.get(), record.basis_offset, record.basis_length);
-  if (!basis && IsErrorOfTheObject(basis.error(), place_.hold_fd())) return changed;
-  if (!basis) return place_.Failure(basis.error());
-  auto bytes = ContentOf(record, std::move(*basis));
+  return Changed();
+}
+
+std::optional<Reply> ReplicaReader::ResolveDelta(DataRecord& record) {
+  UniqueFd fd;
+  const auto refusal = OpenForReading(record.basis, fd);
+  const bool has_none = refusal && (refusal->code == ReplyCode::kNotFound ||
+                                    refusal->code == ReplyCode::kUnreadable);
+  if (refusal && !has_none) return *refusal;
+  auto bytes = has_none ? Changed() : Resolve(record, fd.get());
+  if (!bytes && bytes.error().kind() == ErrorKind::kCorrupt) {
+    const UniqueFd kept = place_.kept().Find(record.basis);
+    if (kept.valid()) bytes = Resolve(record, kept.get());
+  }
   if (!bytes && bytes.error().kind() != ErrorKind::kCorrupt) return place_.Failure(bytes.error());
-  if (!bytes) return changed;
+  if (!bytes) {
+    return Refuse(ReplyCode::kBasisChanged,
+                  "a delta does not fit object " + record.basis.ToHex() + "; send it literally");
+  }
   record.encoding = Encoding::kLiteral;
   record.bytes = std::move(*bytes);
   record.basis = ObjectId();

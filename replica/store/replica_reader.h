@@ -38,6 +38,8 @@ class ReplicaReader {
 
  private:
   std::optional<Reply> ResolveDelta(DataRecord& record);
+  // Returns the bytes that a record stands for, or kCorrupt if the basis does not fit.
+  Result<std::string> Resolve(const DataRecord& record, int basis_fd);
   // Waits for the memory if others use it. Call it before redos are held off.
   std::unique_ptr<MemoryBudget::Share> MemoryFor(size_t bytes);
   // Called with a RedoPause held.

@@ -9,7 +9,7 @@
 
 namespace tandem::replica {
 
-Result<Reserve> Reserve::Parse(const std::string& text) {
+Result<Reserve> Reserve::Parse(const std::string& text, const char* option) {
   constexpr std::string_view kUnits = "KMGT";
   uint64_t number = 0;
   const char* const end = text.data() + text.size();
@@ -24,7 +24,7 @@ Result<Reserve> Reserve::Parse(const std::string& text) {
     if (number <= std::numeric_limits<uint64_t>::max() >> shift) return Reserve{number << shift, 0};
   }
   return MakeError(ErrorKind::kUsage,
-                   "use --reserve " + text +
+                   std::string("use ") + option + " " + text +
                        " (expected is a size such as 20G, or a part of the "
                        "disk such as 5%)",
                    EINVAL);

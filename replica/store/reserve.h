@@ -13,9 +13,9 @@ struct Reserve {
   uint64_t bytes = 0;
   uint32_t percent = 0;  // of the filesystem; counts if it is more
 
-  // Reads "5%", "20G" or a number of bytes; K, M, G and T are powers of 1024. Returns kUsage if the
-  // text is something else.
-  static Result<Reserve> Parse(const std::string& text);
+  // Reads "5%", "20G" or a number of bytes; K, M, G and T are powers of 1024. Returns kUsage, with
+  // the name of the option, if the text is something else.
+  static Result<Reserve> Parse(const std::string& text, const char* option = "--reserve");
 };
 
 // Returns how many bytes of the filesystem that `fd` is on are reserved.

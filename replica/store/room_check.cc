@@ -29,7 +29,11 @@ Room Sum(const Room& a, const Room& b) {
   return {a.bytes + b.bytes, inodes < a.inodes ? a.inodes : inodes};
 }
 
-Result<Room> FreeRoomFor(const VolumePlace& place) {
+// What is kept for a while goes before there is less than plenty.
+Result<Room> FreeRoomFor(const VolumePlace& place, const Room& need) {
+  const auto free = FreeRoomBeside(place.fd(), place.terms().reserve);
+  if (!free || IsPlenty(*free, need) || place.kept().IsEmpty()) return free;
+  place.kept().DropAll();
   return FreeRoomBeside(place.fd(), place.terms().reserve);
 }
 
@@ -62,13 +66,13 @@ void MakeSpares(const VolumePlace& place, Catalog& catalog) {
 }
 
 bool HasPlentyFor(const VolumePlace& place, uint64_t bytes) {
-  const auto free = FreeRoomFor(place);
+  const auto free = FreeRoomFor(place, {bytes, 0});
   return free && IsPlenty(*free, {bytes, 0});
 }
 
 std::optional<Reply> RefuseUnlessFree(const VolumePlace& place, uint64_t bytes) {
   if (bytes == 0) return std::nullopt;
-  const auto room = FreeRoomFor(place);
+  const auto room = FreeRoomFor(place, {bytes, 0});
   if (!room) return place.Failure(room.error());
   const uint64_t free = room->bytes;
   if (bytes <= free) return std::nullopt;
@@ -83,6 +87,7 @@ std::optional<Reply> RefuseChunk(const VolumePlace& place, const Stage& stage, u
   const bool has_content = bytes != 0;
   const uint64_t file_bytes = stage.file_bytes();
   if (!has_content && file_bytes <= kMostWithoutContent) return std::nullopt;
+  if (!place.kept().IsEmpty()) (void)FreeRoomFor(place, {bytes, 0});
   const VolumeTerms& terms = place.terms();
   if (terms.usage != nullptr) {
     const uint64_t all = has_content ? staged + bytes : file_bytes;
@@ -91,7 +96,7 @@ std::optional<Reply> RefuseChunk(const VolumePlace& place, const Stage& stage, u
     }
   }
   if (terms.reserve.bytes == 0 && terms.reserve.percent == 0) return std::nullopt;
-  const auto room = FreeRoomFor(place);
+  const auto room = FreeRoomFor(place, {bytes, 0});
   if (!room) return place.Failure(room.error());
   if (room->bytes >= bytes && room->bytes != 0) return std::nullopt;
   return Refuse(ReplyCode::kNoSpace, "volume " + place.name() +
@@ -120,9 +125,10 @@ Reply RoomCheck::Refusal(const Room& need, const Room& free) const {
 }
 
 std::optional<Reply> RoomCheck::Ensure(Plan& plan, const Stages& stages, bool may_count_on_freed) {
-  const auto free = FreeRoomFor(place_);
+  const Room most = MostNeeded(plan, stages);
+  const auto free = FreeRoomFor(place_, most);
   if (!free) return place_.Failure(free.error());
-  if (IsPlenty(*free, MostNeeded(plan, stages))) return std::nullopt;
+  if (IsPlenty(*free, most)) return std::nullopt;
   const auto need = MeasureNeed(plan, stages, tree_, CountSpareObjects(place_.stage_fd()));
   if (!need) return place_.Failure(need.error());
   if (may_count_on_freed) {

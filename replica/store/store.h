@@ -41,12 +41,13 @@ class Store {
   // Makes `path` if only its last part is missing. STORE and each volume's directory get `mode`,
   // whatever an older version or another option left: by default no other user may enter. If other
   // users may, they see as much of tree/ as its own modes allow, and the marker. A STORE that holds
-  // other things too keeps its mode. Without `registry` there is a LocalRegistry. Returns kUsage if
-  // another daemon has the store.
+  // other things too keeps its mode. Without `registry` there is a LocalRegistry, and without `kept`
+  // nothing is kept of what redoes take away. Returns kUsage if another daemon has the store.
   static Result<std::unique_ptr<Store>> Open(const std::string& path,
                                              mode_t mode = kPrivateDirectory,
                                              std::shared_ptr<AccountRegistry> registry = nullptr,
-                                             const Reserve& reserve = {});
+                                             const Reserve& reserve = {},
+                                             std::shared_ptr<KeptBudget> kept = nullptr);
   ~Store();
   Store(const Store&) = delete;
   Store& operator=(const Store&) = delete;
@@ -75,8 +76,11 @@ class Store {
   };
 
   Store(std::unique_ptr<StoreLayout> layout, std::shared_ptr<AccountRegistry> registry,
-        const Reserve& reserve)
-      : layout_(std::move(layout)), registry_(std::move(registry)), reserve_(reserve) {}
+        const Reserve& reserve, std::shared_ptr<KeptBudget> kept)
+      : layout_(std::move(layout)),
+        registry_(std::move(registry)),
+        reserve_(reserve),
+        kept_(std::move(kept)) {}
   Status OpenAll();
   void KeepHouse();
   Reply Respond(std::string_view request, const ConnectionRef& connection);
@@ -95,6 +99,7 @@ class Store {
   const std::unique_ptr<StoreLayout> layout_;
   const std::shared_ptr<AccountRegistry> registry_;
   const Reserve reserve_;
+  const std::shared_ptr<KeptBudget> kept_;
   LogLimit refusals_{kRefusalsLogged};
   MemoryBudget decoding_{kMaxDecoding, kMaxDecodingOfAccount};
   const std::shared_ptr<MemoryBudget> reading_ =

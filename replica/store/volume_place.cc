@@ -56,7 +56,8 @@ VolumePlace::VolumePlace(UniqueFd fd, const std::string& path, const VolumeIdent
       terms_(std::move(terms)),
       path_(path),
       fd_(std::move(fd)),
-      mounts_(fd_.get()) {}
+      mounts_(fd_.get()),
+      kept_(terms_.kept) {}
 
 Status VolumePlace::Prepare(int fd, const VolumeIdentity& identity) {
   RETURN_IF_ERROR(MakeDirectory(fd, kTreeName));
@@ -95,6 +96,7 @@ Status VolumePlace::OpenDirectories() {
   RETURN_IF_ERROR(MakeDirectory(stage_fd_.get(), kHoldName));
   ASSIGN_OR_RETURN(hold_fd_, OpenBeneath(stage_fd_.get(), kHoldName, O_RDONLY | O_DIRECTORY));
   DropDefaultAcl(hold_fd_.get());
+  RETURN_IF_ERROR(kept_.Open(stage_fd_.get()));
   largest_file_ = LargestFileIn(hold_fd_.get());
   life_ = LifeOf(stage_fd_.get());
   ClosePrivateFiles(path_);

@@ -12,6 +12,7 @@
 
 #include "meta/base/result.h"
 #include "meta/base/unique_fd.h"
+#include "replica/apply/kept_bases.h"
 #include "replica/apply/marker.h"
 #include "replica/apply/tree_mounts.h"
 #include "replica/store/volume_terms.h"
@@ -48,6 +49,9 @@ class VolumePlace {
   // In bytes: how large a file may be on this filesystem.
   uint64_t largest_file() const { return largest_file_; }
 
+  // What redoes have taken away. It goes before room is short.
+  KeptBases& kept() const { return kept_; }
+
   // Returns what is mounted on the tree or inside it, for people, or an empty string.
   std::string Mounted() const { return mounts_.Look(); }
   // Fails with EBUSY if something is mounted on the tree or inside it.
@@ -74,7 +78,8 @@ class VolumePlace {
   UniqueFd hold_fd_;
   LifeId life_;
   uint64_t largest_file_ = 0;
-  mutable TreeMounts mounts_;  // has a lock of its own
+  mutable TreeMounts mounts_;  // has a lock of its own, and so has
+  mutable KeptBases kept_;
 };
 
 }  // namespace tandem::replica

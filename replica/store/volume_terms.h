@@ -4,6 +4,7 @@
 #include <memory>
 #include <string>
 
+#include "replica/apply/kept_bases.h"
 #include "replica/store/account_usage.h"
 #include "replica/store/memory_budget.h"
 #include "replica/store/reserve.h"
@@ -20,6 +21,8 @@ struct VolumeTerms {
   // there is no bound.
   std::shared_ptr<MemoryBudget> reading = nullptr;
   std::string account = {};
+  // Of what redoes have taken away. Null: none of it is kept.
+  std::shared_ptr<KeptBudget> kept = nullptr;
 };
 
 }  // namespace tandem::replica
