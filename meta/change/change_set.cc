@@ -13,6 +13,7 @@ constexpr size_t kMaxRanges = 4096;
 
 void ObjectChange::AddData(ByteRange range) {
   data.Add(range);
+  rewritten |= range == ByteRange::Whole();
   if (data.count() > kMaxRanges) data.Coarsen(kMaxRanges / 2);
   if (range.end != ByteRange::kEndOfFile) extent = std::max(extent, range.end);
 }
@@ -38,6 +39,7 @@ void ObjectChange::MergeNewer(const ObjectChange& newer) {
   suspect.AddAll(newer.suspect);
   attributes |= newer.attributes;
   whole |= newer.whole;
+  rewritten |= newer.rewritten;
   born |= newer.born;
   listing |= newer.listing;
   for (const auto& [name, entry] : newer.entries) SetEntry(name, entry.child, entry.replaced);

@@ -41,6 +41,13 @@ void KnownContent::Expect(ObjectId object, uint64_t offset, ObjectId basis) {
   trail.basis_offset = offset;
 }
 
+void KnownContent::BeginAnew(ObjectId object) {
+  const auto known = trails_.find(object);
+  if (known == trails_.end()) return;
+  known->second = Trail();
+  known->second.basis = object;
+}
+
 Result<FoundContent> KnownContent::Ask(Peer& peer, FindContent find) {
   const size_t ranges = find.ranges.size();
   ASSIGN_OR_RETURN(FoundContent found, peer.AskFor<FoundContent>(std::move(find)));

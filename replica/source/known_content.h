@@ -35,6 +35,9 @@ class KnownContent {
   // unless it is known better.
   void Expect(ObjectId object, uint64_t offset, ObjectId basis);
 
+  // The object's content is written anew, from its beginning.
+  void BeginAnew(ObjectId object);
+
   // Returns the parts of `window`, which is the object's content from `offset` on, in order and
   // without gaps. Asks `peer`, which must take FindContent.
   Result<std::vector<Part>> Explain(Peer& peer, ObjectId object, uint64_t offset,

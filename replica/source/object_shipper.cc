@@ -29,9 +29,10 @@ Result<std::optional<meta::Attributes>> ObjectShipper::Ship(const ObjectId& id,
   ObjectRecord record;
   record.object = id;
   // All of its content travels: the replica may make it anew, and keep the old content for a while.
-  const bool truncated = !change.whole && change.data.Contains(ByteRange::Whole());
-  record.whole = change.whole || (truncated && peer_.FindsContent());
+  const bool rewritten = change.rewritten && change.data.Contains(ByteRange::Whole());
+  record.whole = change.whole || (rewritten && peer_.FindsContent());
   const bool whole = record.whole;
+  if (rewritten) known_.BeginAnew(id);
   record.with_xattrs = whole || (change.attributes & meta::kXattrAttributes) != 0;
   ASSIGN_OR_RETURN(auto read, ReadAttributes(object, {id, change.handle}, record.with_xattrs));
   if (!read) return std::nullopt;

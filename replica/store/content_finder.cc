@@ -19,29 +19,34 @@ namespace tandem::replica {
 
 ChunkIndex* ContentFinder::Index() {
   MutexLock lock(mutex_);
-  if (index_ != nullptr || has_no_index_) return has_no_index_ ? nullptr : index_.get();
+  if (HasNoIndex()) return nullptr;
+  if (index_ != nullptr) return index_.get();
   auto opened = ChunkIndex::Open(place_.path(), kMostChunks);
   if (opened) {
     index_ = std::move(*opened);
     return index_.get();
   }
-  has_no_index_ = true;
-  LogWarning("volume {}: content that is here already will be sent again: {}", place_.name(),
-             opened.error().ToString());
+  GiveUpLocked(opened.error());
   return nullptr;
 }
 
 void ContentFinder::GiveUpIndex(const Error& why) {
   MutexLock lock(mutex_);
-  if (std::exchange(has_no_index_, true)) return;
-  LogWarning("volume {}: content that is here already will be sent again: {}", place_.name(),
-             why.ToString());
+  GiveUpLocked(why);
+}
+
+void ContentFinder::GiveUpLocked(const Error& why) {
+  no_index_until_ = CondVar::Clock::now() + kTryIndexAgain;
+  if (const auto more = failures_.Suffix(why.ToString())) {
+    LogWarning("volume {}: content that is here already may be sent again: {}{}", place_.name(),
+               why.ToString(), *more);
+  }
 }
 
 void ContentFinder::NoteWritten(std::vector<ContentPlace> written) {
   if (written.empty()) return;
   MutexLock lock(mutex_);
-  if (has_no_index_ || stopping_) return;
+  if (HasNoIndex() || stopping_) return;
   for (const ContentPlace& place : written) {
     if (written_.size() >= kMostToIndex) break;
     written_.push_back(place);
@@ -79,7 +84,8 @@ void ContentFinder::Run() {
       const auto until = CondVar::Clock::now() + kIndexerLingers;
       while (!stopping_ && written_.empty() && wake_.WaitUntil(mutex_, until)) {
       }
-      if (stopping_ || written_.empty() || has_no_index_) {
+      if (HasNoIndex()) written_.clear();
+      if (stopping_ || written_.empty()) {
         running_ = false;
         return;
       }

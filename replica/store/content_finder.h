@@ -13,10 +13,12 @@
 #include <unordered_map>
 #include <vector>
 
+#include "meta/base/log_limit.h"
 #include "meta/base/mutex.h"
 #include "meta/base/unique_fd.h"
 #include "replica/known/chunk_index.h"
 #include "replica/store/kept_catalog.h"
+#include "replica/store/tuning.h"
 #include "replica/store/volume_place.h"
 #include "replica/wire/messages.h"
 
@@ -44,9 +46,11 @@ class ContentFinder {
 
   void Run() EXCLUDES(mutex_);
   Status Index(const ContentPlace& written) EXCLUDES(mutex_);
-  // Returns null if there is none, because it cannot be opened or written.
+  // Returns null if there is none: it cannot be opened or written, and is tried again in a while.
   ChunkIndex* Index() EXCLUDES(mutex_);
+  bool HasNoIndex() REQUIRES(mutex_) { return CondVar::Clock::now() < no_index_until_; }
   void GiveUpIndex(const Error& why) EXCLUDES(mutex_);
+  void GiveUpLocked(const Error& why) REQUIRES(mutex_);
   // Returns an invalid descriptor if there is no such file.
   UniqueFd OpenObject(ObjectId object);
   // Returns null if there are too many already.
@@ -59,12 +63,13 @@ class ContentFinder {
   const VolumePlace& place_;
   KeptCatalog& catalog_;
   std::atomic<bool> stopping_{false};
+  LogLimit failures_{kRefusalsLogged};
 
   Mutex mutex_;
   CondVar wake_;
   std::deque<ContentPlace> written_ GUARDED_BY(mutex_);
   std::unique_ptr<ChunkIndex> index_ GUARDED_BY(mutex_);  // never replaced once it is there
-  bool has_no_index_ GUARDED_BY(mutex_) = false;
+  CondVar::Clock::time_point no_index_until_ GUARDED_BY(mutex_){};
   bool running_ GUARDED_BY(mutex_) = false;
   std::thread thread_ GUARDED_BY(mutex_);
 };

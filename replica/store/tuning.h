@@ -33,6 +33,8 @@ inline constexpr size_t kMostToIndex = 100'000;
 inline constexpr uint64_t kIndexWindow = 4 << 20;
 // The thread that notes chunks ends after so long without work.
 inline constexpr std::chrono::seconds kIndexerLingers{5};
+// An index that could not be opened or written is tried again after so long.
+inline constexpr std::chrono::minutes kTryIndexAgain{1};
 // Files that one request may lead to. More are not looked at.
 inline constexpr size_t kMostFilesToFind = 256;
 

@@ -36,11 +36,13 @@ std::vector<std::string> OneOfEach() {
       {ObjectRecord{kSomeObject, true, true, FewAttributes()},
        DataRecord{kSomeObject, 5, 3, Encoding::kLiteral, "abc", {}, 0, 0, 0},
        DataRecord{kSomeObject, 1, 2, Encoding::kDelta, "delta", ObjectId(3, 4), 10, 20, 30},
+       DataRecord{kSomeObject, 1, 2, Encoding::kCopy, std::string(kCopyDigestBytes, 'd'),
+                  ObjectId(3, 4), 10, 2, 0},
        EntryRecord{kRootObject, "name", kSomeObject}})};
   for (const Request& request :
        {In(Hello{1, 1, "volume", VolumeId(1, 2), "host:/path", RunId(3, 4)}),
         In(Begin{kSomeStage, kSomeBase, 5, LifeId(8, 9), 10}),
-        In(GetStaged{kSomeStage, {kSomeObject, kRootObject}}),
+        In(FindContent{{1, 2}, {{kSomeObject, 3, 4}}}), In(GetStaged{kSomeStage, {kSomeObject, kRootObject}}),
         In(Chunk{kSomeStage, 1, 0, 3, "payload"}),
         In(Commit{kSomeStage, kSomeBase, kSomeCut, 1, 2, 3}), In(WaitApplied{kSomeCut, 5}),
         In(Increment{{kSomeStage, kSomeBase, 0, LifeId(8, 9), 10},
@@ -58,7 +60,7 @@ std::vector<std::string> OneOfEach() {
   for (const Reply& reply :
        {Of({}), Of(position), Of(Signature{"bytes", 7}), Of(Listing{{listed}, true}),
         Of(Found{{listed, {}}}), Of(Digests{9, 2, "aabb"}), Of(Resumed{3, 4}),
-        Of(StagedObjects{{{true, 5, {{1, 2}, {4, 8}}}, {}}})}) {
+        Of(FoundContent{{{0, 1, kSomeObject, 2}}, "digests"}), Of(StagedObjects{{{true, 5, {{1, 2}, {4, 8}}}, {}}})}) {
     all.push_back(EncodeReply(reply));
   }
   return all;

@@ -114,6 +114,9 @@ TEST(Messages, RequestsSurviveTheWire) {
   const auto get_staged = RoundTrip(GetStaged{kStage, {kA, kB}});
   EXPECT_EQ(get_staged.stage, kStage);
   EXPECT_EQ(get_staged.objects, (std::vector{kA, kB}));
+  const auto find = RoundTrip(FindContent{{1, ~uint64_t{0}}, {{kA, 5, 6}}});
+  EXPECT_EQ(find.chunks, (std::vector<uint64_t>{1, ~uint64_t{0}}));
+  EXPECT_EQ(find.ranges, (std::vector<ContentPlace>{{kA, 5, 6}}));
   const auto chunk = RoundTrip(Chunk{kStage, 12, 34, 56, "payload"});
   EXPECT_EQ(chunk.sequence, 12u);
   EXPECT_EQ(chunk.raw_size, 34u);
@@ -208,6 +211,13 @@ TEST(Messages, RepliesSurviveTheWire) {
   EXPECT_EQ(enrolled.authority, "authority");
   EXPECT_EQ(enrolled.name, "a/host");
   EXPECT_TRUE(enrolled.must_renew);
+  const auto content = RoundTripReply(FoundContent{{{1, 2, kA, 7}, {3, 1, kB, 8}}, "digests"});
+  ASSERT_EQ(content.runs.size(), 2u);
+  EXPECT_EQ(content.runs[1].first, 3u);
+  EXPECT_EQ(content.runs[1].count, 1u);
+  EXPECT_EQ(content.runs[1].object, kB);
+  EXPECT_EQ(content.runs[1].offset, 8u);
+  EXPECT_EQ(content.digests, "digests");
   EXPECT_EQ(RoundTripReply(Resumed{3, 4}).chunks, 3u);
   EXPECT_EQ(RoundTripReply(Resumed{3, 4}).begun_ns, 4);
   EXPECT_FALSE(DecodeReply(EncodeReply({ReplyCode::kOk, "", {}, Resumed{3, -1}})));
@@ -223,6 +233,40 @@ TEST(Messages, RepliesSurviveTheWire) {
   EXPECT_EQ(missing->code, ReplyCode::kMissingObjects);
   EXPECT_EQ(missing->message, "text");
   EXPECT_EQ(missing->missing, (std::vector<ObjectId>{kA, kB}));
+}
+
+TEST(Messages, ImpossibleContentIsRefused) {
+  const auto refused = [](const FindContent& find) {
+    return !DecodeRequest(EncodeRequest({SessionId(1, 1), find}));
+  };
+  EXPECT_TRUE(refused({std::vector<uint64_t>(kMaxFindChunks + 1), {}}));
+  EXPECT_TRUE(refused({{}, std::vector<ContentPlace>(kMaxFindRanges + 1, {kA, 0, 1})}));
+  EXPECT_TRUE(refused({{}, {{kA, 0, 0}}}));
+  EXPECT_TRUE(refused({{}, {{kA, 0, kMaxDeltaWindow + 1}}}));
+  EXPECT_TRUE(refused({{}, {{kA, ByteRange::kEndOfFile, 1}}}));
+  EXPECT_TRUE(refused({{}, std::vector<ContentPlace>(5, {kA, 0, kMaxDeltaWindow})}));
+  EXPECT_FALSE(refused({{}, std::vector<ContentPlace>(4, {kA, 0, kMaxDeltaWindow})}));
+  for (const auto& runs : {std::vector<ContentRun>{{0, 0, kA, 0}},
+                           {{0, 2, kA, 0}, {1, 1, kA, 0}},
+                           {{0, kMaxFindChunks + 1, kA, 0}},
+                           {{~uint32_t{0}, 1, kA, 0}},
+                           {{0, 1, kA, ByteRange::kEndOfFile + 1}}}) {
+    EXPECT_FALSE(DecodeReply(EncodeReply({ReplyCode::kOk, "", {}, FoundContent{runs, ""}})));
+  }
+  const DataRecord copy{kA, 1, 2, Encoding::kCopy, std::string(kCopyDigestBytes, 'd'), kB, 3, 2, 0};
+  EXPECT_TRUE(DecodeRecords(EncodeRecords({copy})));
+  DataRecord wrong = copy;
+  wrong.bytes.pop_back();
+  EXPECT_FALSE(DecodeRecords(EncodeRecords({wrong})));
+  wrong = copy;
+  wrong.basis = ObjectId();
+  EXPECT_FALSE(DecodeRecords(EncodeRecords({wrong})));
+  wrong = copy;
+  wrong.basis_length = 3;
+  EXPECT_FALSE(DecodeRecords(EncodeRecords({wrong})));
+  wrong = copy;
+  wrong.basis_offset = ByteRange::kEndOfFile;
+  EXPECT_FALSE(DecodeRecords(EncodeRecords({wrong})));
 }
 
 TEST(Messages, NamesNoDirectoryCanHoldAreRefused) {

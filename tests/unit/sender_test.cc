@@ -3,6 +3,7 @@
 // Source, sender, network and store are real; there is no mount.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <atomic>
 #include <filesystem>
 #include <fstream>
@@ -65,6 +66,15 @@ class SenderTest : public testing::Test {
       return EncodeReply({ReplyCode::kNoSpace, "no room, says the test", {}, {}});
     }
     std::string answer = store_->Answer(bytes, connection);
+    if (const auto* find = request ? std::get_if<FindContent>(&request->body) : nullptr) {
+      ++questions_;
+      // Whatever is asked for, it is there.
+      FoundContent lie{{}, std::string(find->ranges.size() * kCopyDigestBytes, 'x')};
+      if (!find->chunks.empty()) {
+        lie.runs = {{0, static_cast<uint32_t>(find->chunks.size()), source_.Find("file").id, 1}};
+      }
+      if (lies_) return EncodeReply({ReplyCode::kOk, "", {}, lie});
+    }
     if (request && Waits(request->body) && hesitates_) {
       is_hesitating_ = true;
       std::this_thread::sleep_for(std::chrono::milliseconds(50));
@@ -96,6 +106,8 @@ class SenderTest : public testing::Test {
   ScratchDirectory scratch_;
   std::unique_ptr<Store> store_ = Store::Open(scratch_.path()).value();
   std::atomic<bool> refuses_ = false;
+  std::atomic<bool> lies_ = false;  // about the content it has
+  std::atomic<int> questions_ = 0;  // about that
   std::atomic<bool> hesitates_ = false;  // before the replica says that it has a cut
   std::atomic<bool> is_hesitating_ = false;
   std::atomic<int> commits_ = 0;  // that were taken
@@ -168,6 +180,20 @@ TEST_F(SenderTest, SendsWhatIsRemovedAheadOfACutThatDoesNotFit) {
   EXPECT_EQ(Content("replaced"), "content");
   EXPECT_EQ(Content("to"), "content");
   EXPECT_FALSE(std::filesystem::exists(InTree("removed")));
+}
+
+// A replica that claims to have content it has not refuses the copy, and gets the bytes.
+TEST_F(SenderTest, ContentThatIsNotThereIsSent) {
+  std::string bytes(300'000, '\0');
+  for (size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<char>((i * i) >> 5);
+  Make("file", bytes);
+  ASSERT_TRUE(Syncs());
+  lies_ = true;
+  std::ranges::reverse(bytes);
+  Make("other", bytes);
+  ASSERT_TRUE(Syncs());
+  EXPECT_GT(questions_, 0);
+  EXPECT_EQ(Content("other"), bytes);
 }
 
 }  // namespace

@@ -1,0 +1,236 @@
+// Files that are written anew, moved aside or copied: what travels is what is new in them, and the
+// replica is the source whatever becomes of the content that it was to be taken from.
+#include <fcntl.h>
+#include <gmock/gmock.h>
+#include <sys/stat.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+#include <functional>
+#include <random>
+
+#include "meta/base/unique_fd.h"
+#include "replica/known/chunk_index.h"
+#include "tests/files.h"
+#include "tests/mount_fixture.h"
+
+namespace tandem::test {
+namespace {
+
+constexpr size_t kSize = 8 << 20;
+// Of a file of kSize: what is asked and answered, and a few chunks that are not found.
+constexpr uint64_t kLittle = kSize / 16;
+
+class Rewritten : public MountTest {
+ protected:
+  void SetUp() override {
+    MountTest::SetUp();
+    if (IsSkipped()) return;
+    ASSERT_TRUE(StartBoth());
+    Write(At("file"), content_);
+    ASSERT_TRUE(IsKnown(1));
+  }
+  std::string At(const std::string& name) const { return mount_.path() + "/" + name; }
+  std::string OnReplica(const std::string& name) const { return replica_.tree() + "/" + name; }
+  // Waits until the replica has noted the chunks of so many files of kSize.
+  ::testing::AssertionResult IsKnown(uint64_t files) {
+    if (auto synced = mount_.Sync(); !synced) return synced;
+    const auto noted = [&] {
+      // A copy: the daemon is the only one to open its index.
+      const std::string copy = scratch_.Directory("index." + std::to_string(++copies_));
+      for (const char* part : {"chunks.db", "chunks.db-wal"}) {
+        std::error_code ignored;
+        std::filesystem::copy_file(replica_.store() + "/" + kVolume + "/" + part, copy + "/" + part,
+                                   ignored);
+      }
+      const auto index = replica::ChunkIndex::Open(copy, uint64_t{1} << 40);
+      const auto count = index ? (*index)->Count() : Result<uint64_t>(0);
+      return count && *count >= files * kSize / (48 << 10);
+    };
+    if (WaitFor(noted)) return ::testing::AssertionSuccess();
+    return ::testing::AssertionFailure() << "the chunks are not noted";
+  }
+  // What `work` puts on the wire, both ways, until the replica has it.
+  uint64_t BytesFor(const std::function<void()>& work) {
+    const auto bytes = [&] {
+      const Json status = mount_.ReplicaStatus();
+      return status["sent_bytes"].get<uint64_t>() + status["received_bytes"].get<uint64_t>();
+    };
+    EXPECT_TRUE(mount_.Sync());
+    const uint64_t before = bytes();
+    work();
+    EXPECT_TRUE(mount_.Sync());
+    return bytes() - before;
+  }
+  // In pieces, so that cuts fall in between.
+  void WriteSlowly(const std::string& path, const std::string& bytes) {
+    const UniqueFd fd(open(path.c_str(), O_CREAT | O_TRUNC | O_WRONLY, 0644));
+    constexpr size_t kPiece = 300'000;
+    for (size_t at = 0; at < bytes.size(); at += kPiece) {
+      const auto piece = std::string_view(bytes).substr(at, kPiece);
+      ASSERT_EQ(write(fd.get(), piece.data(), piece.size()), ssize_t(piece.size()));
+      if (at % (4 * kPiece) == 0) {
+        ASSERT_TRUE(mount_.Sync());
+      }
+    }
+  }
+  std::string WithTenBytesMore(size_t at) const {
+    std::string bytes = content_;
+    bytes.insert(at, "ten bytes.");
+    return bytes;
+  }
+
+  const std::string content_ = RandomBytes(kSize, 77);
+  int copies_ = 0;
+};
+
+TEST_F(Rewritten, ANewFileRenamedOverTheOldOne) {
+  EXPECT_LT(BytesFor([&] {
+              WriteSlowly(At(".file.tmp"), WithTenBytesMore(kSize / 2));
+              std::filesystem::rename(At(".file.tmp"), At("file"));
+            }),
+            kLittle);
+  EXPECT_TRUE(Converges());
+}
+
+TEST_F(Rewritten, AFileTruncatedAndWritten) {
+  EXPECT_LT(BytesFor([&] { WriteSlowly(At("file"), WithTenBytesMore(kSize / 3)); }), kLittle);
+  EXPECT_TRUE(Converges());
+}
+
+TEST_F(Rewritten, AFileRemovedAndMadeAgain) {
+  EXPECT_LT(BytesFor([&] {
+              std::filesystem::remove(At("file"));
+              ASSERT_TRUE(mount_.Sync());
+              WriteSlowly(At("file"), WithTenBytesMore(kSize / 3));
+            }),
+            kLittle);
+  EXPECT_TRUE(Converges());
+}
+
+TEST_F(Rewritten, AFileMovedAsideAndACopy) {
+  EXPECT_LT(BytesFor([&] {
+              std::filesystem::rename(At("file"), At("file~"));
+              WriteSlowly(At("file"), WithTenBytesMore(5));
+              std::filesystem::create_directory(At("elsewhere"));
+              std::filesystem::copy_file(At("file"), At("elsewhere/copy"));
+            }),
+            2 * kLittle);
+  EXPECT_TRUE(Converges());
+}
+
+// Hard links stay links, and a mode, an owner and attributes stay what they were.
+TEST_F(Rewritten, ATruncatedFileIsTheSameObject) {
+  std::filesystem::create_hard_link(At("file"), At("link"));
+  Write(At("alone"), RandomBytes(200'000));
+  ASSERT_EQ(chmod(At("alone").c_str(), 0640), 0);
+  ASSERT_EQ(setxattr(At("alone").c_str(), "user.kept", "value", 5, 0), 0);
+  ASSERT_TRUE(mount_.Sync());
+  for (const char* name : {"file", "alone"}) {
+    ASSERT_EQ(truncate(At(name).c_str(), 0), 0);
+    ASSERT_TRUE(mount_.Sync());
+    std::ofstream(At(name), std::ios::app) << "short";
+  }
+  EXPECT_TRUE(Converges());
+  struct stat file;
+  ASSERT_EQ(stat(OnReplica("link").c_str(), &file), 0);
+  EXPECT_EQ(file.st_nlink, 2u);
+  EXPECT_EQ(mount_.Verify().code, 0);
+}
+
+// It is said nowhere and costs only bytes.
+TEST_F(Rewritten, ABasisThatSomebodyHasDamaged) {
+  {
+    const UniqueFd fd(open(OnReplica("file").c_str(), O_WRONLY));
+    const std::string rot = RandomBytes(kSize / 2, 5);
+    ASSERT_EQ(pwrite(fd.get(), rot.data(), rot.size(), kSize / 4), ssize_t(rot.size()));
+  }
+  WriteSlowly(At("copy"), content_);
+  std::filesystem::remove(At("file"));
+  EXPECT_TRUE(Converges());
+}
+
+TEST_F(Rewritten, WithTheReplicaKilledNowAndThen) {
+  for (int round = 0; round < 4; ++round) {
+    const std::string bytes = WithTenBytesMore(static_cast<size_t>(round) * 1'000'000);
+    const UniqueFd fd(open(At("file").c_str(), O_TRUNC | O_WRONLY));
+    for (size_t at = 0; at < bytes.size(); at += 1 << 20) {
+      const auto piece = std::string_view(bytes).substr(at, 1 << 20);
+      ASSERT_EQ(write(fd.get(), piece.data(), piece.size()), ssize_t(piece.size()));
+      if (at == (2u << 20)) {
+        replica_.Kill();
+        ASSERT_TRUE(replica_.Start());
+      }
+    }
+    std::filesystem::copy_file(At("file"), At("copy" + std::to_string(round)));
+  }
+  EXPECT_TRUE(Converges());
+}
+
+TEST_F(Rewritten, NothingIsKeptIfThatIsWished) {
+  ASSERT_TRUE(replica_.Stop());
+  replica_.more() = {"--keep-bases", "0"};
+  ASSERT_TRUE(replica_.Start());
+  EXPECT_GT(BytesFor([&] {
+              std::filesystem::remove(At("file"));
+              ASSERT_TRUE(mount_.Sync());
+              Write(At("file"), content_);
+            }),
+            kSize / 2);
+  EXPECT_TRUE(std::filesystem::is_empty(replica_.store() + "/" + kVolume + "/stage/kept"));
+  EXPECT_TRUE(Converges());
+}
+
+// Edits, rewrites, renames, removals and copies in any order, looked at after each few.
+TEST_F(Rewritten, AnythingInAnyOrder) {
+  std::mt19937_64 random(FreshSeed());
+  const auto below = [&](uint64_t limit) { return random() % limit; };
+  std::vector<std::string> names = {"file"};
+  const auto any = [&] { return names[below(names.size())]; };
+  const auto fresh = [&] { return "file" + std::to_string(below(6)); };
+  for (int step = 0; step < Times(60, 600); ++step) {
+    const std::string from = At(any());
+    const std::string to = At(fresh());
+    if (!std::filesystem::exists(from)) Write(from, content_.substr(below(kSize), 1 << 20));
+    std::string bytes = Read(from);
+    if (bytes.size() > 1000) bytes.replace(below(bytes.size() - 1000), below(1000), "edited");
+    if (bytes.size() > kSize) bytes.resize(kSize / 2);
+    switch (below(7)) {
+      case 0:
+        Write(from, bytes);
+        break;
+      case 1:
+        Write(from + ".tmp", bytes);
+        std::filesystem::rename(from + ".tmp", to);
+        break;
+      case 2:
+        Write(to, Read(from));
+        break;
+      case 3:
+        std::filesystem::rename(from, to);
+        break;
+      case 4:
+        std::filesystem::resize_file(from, below(bytes.size() + 100'000));
+        break;
+      case 5:
+        std::filesystem::remove(from);
+        break;
+      default:
+        std::ofstream(from, std::ios::app) << bytes.substr(below(bytes.size() + 1));
+    }
+    names.push_back(std::filesystem::path(to).filename());
+    if (below(3) == 0) {
+      ASSERT_TRUE(mount_.Sync());
+    }
+    if (step % 20 == 19) {
+      ASSERT_TRUE(Converges());
+    }
+  }
+  EXPECT_TRUE(Converges());
+  EXPECT_EQ(mount_.Verify().code, 0);
+}
+
+}  // namespace
+}  // namespace tandem::test
