@@ -37,6 +37,11 @@ Json ToJson(const replica::ReplicaStatus& status) {
       {"lag_seconds", status.lag_seconds},
       {"sent_bytes", status.sent_bytes},
       {"received_bytes", status.received_bytes},
+      {"content",
+       {{"plain", status.content.plain},
+        {"delta", status.content.delta},
+        {"copied", status.content.copied},
+        {"compressed", status.content.compressed}}},
       {"error", status.error},
   };
   if (!status.notice.empty()) json["notice"] = status.notice;

@@ -8,6 +8,7 @@
 #include "meta/base/mutex.h"
 #include "meta/capture/frozen_cut.h"
 #include "meta/capture/tracker.h"
+#include "replica/source/replica_status.h"
 
 namespace tandem::replica {
 
@@ -21,6 +22,13 @@ struct ShipProgress {
   std::atomic<uint64_t> unanswered_bytes{0};
   // Of content, what the replica has said it has, in all.
   std::atomic<uint64_t> answered_bytes{0};
+  // As in SentContent.
+  std::atomic<uint64_t> plain{0};
+  std::atomic<uint64_t> delta{0};
+  std::atomic<uint64_t> copied{0};
+  std::atomic<uint64_t> compressed{0};
+
+  SentContent sent_content() const { return {plain, delta, copied, compressed}; }
 };
 
 class CutProgress {

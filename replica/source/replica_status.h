@@ -20,6 +20,14 @@ enum class ReplicaState {
 };
 const char* NameOf(ReplicaState state);
 
+// How content travelled, in bytes, since the sender began.
+struct SentContent {
+  uint64_t plain = 0;       // as it is
+  uint64_t delta = 0;       // as a delta, what that stands for
+  uint64_t copied = 0;      // as the name of where the replica has it
+  uint64_t compressed = 0;  // what compression saved, of all that was sent
+};
+
 struct ReplicaStatus {
   std::string name;
   std::string url;
@@ -29,6 +37,7 @@ struct ReplicaStatus {
   double lag_seconds = 0;
   uint64_t sent_bytes = 0;
   uint64_t received_bytes = 0;
+  SentContent content;  // how it was sent
   meta::PendingCounts pending;  // what it has not been sent yet, of what it has not applied
   std::string error;            // why it is not current; empty if it is
   std::string notice;           // what the replica wants a person to know

@@ -19,6 +19,7 @@ ReplicaStatus Sender::status() {
   if (peer_ != nullptr) {
     status.sent_bytes = peer_->sent_bytes();
     status.received_bytes = peer_->received_bytes();
+    status.content = progress_.sent_content();
     // The thread may still be waiting for an answer that will not come.
     const bool talks =
         status.state != ReplicaState::kPaused && status.state != ReplicaState::kBlocked;

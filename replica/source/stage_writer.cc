@@ -107,6 +107,7 @@ Status StageWriter::Expect(uint64_t bytes) {
 Status StageWriter::Add(Record record) {
   pending_bytes_ += SizeOf(record);
   pending_copied_ += CopiedBy(record);
+  CountContent(record);
   const uint64_t content_bytes = ContentOf(record);
   pending_content_bytes_ += content_bytes;
   progress_->unanswered_bytes += content_bytes;
@@ -117,9 +118,18 @@ Status StageWriter::Add(Record record) {
   return is_full ? SendChunk() : Status();
 }
 
+void StageWriter::CountContent(const Record& record) {
+  const auto* data = std::get_if<DataRecord>(&record);
+  if (data == nullptr || data->encoding == Encoding::kHole) return;
+  auto& kind = data->encoding == Encoding::kCopy    ? progress_->copied
+               : data->encoding == Encoding::kDelta ? progress_->delta
+                                                    : progress_->plain;
+  kind += data->length;
+}
+
 // What has been added becomes a chunk.
 Chunk StageWriter::TakeChunk() {
-  std::string raw = EncodeRecords(pending_);
+  std::string raw = EncodeRecords(pending_, peer_->FindsContent());
   pending_.clear();
   pending_bytes_ = pending_copied_ = 0;
   Chunk chunk;
@@ -131,6 +141,7 @@ Chunk StageWriter::TakeChunk() {
     chunk.payload = std::move(raw);
   } else {
     chunk.raw_size = raw_size;
+    progress_->compressed += raw_size - chunk.payload.size();
   }
   chunk.checksum = XXH3_64bits(chunk.payload.data(), chunk.payload.size());
   checksums_.push_back(chunk.checksum);

@@ -64,6 +64,7 @@ class StageWriter {
   StageWriter(Peer& peer, ShipProgress& progress, const CutName& base, LifeId life,
               std::chrono::system_clock::time_point since);
   Status EnsureBegun();
+  void CountContent(const Record& record);
   Chunk TakeChunk();
   void NoteTaken(uint64_t content_bytes);
   Result<Reply> SendIncrement(replica::Commit commit);

@@ -9,11 +9,28 @@
 #include "replica/apply/file_data.h"
 #include "replica/apply/tree.h"
 #include "replica/content_chunks.h"
+#include "replica/hash.h"
 #include "replica/store/inspect.h"
 #include "replica/store/tuning.h"
 #include "replica/store/volume_replies.h"
 
 namespace tandem::replica {
+namespace {
+
+// Returns the digest of the range, or nullopt if the file does not have all of it.
+Result<std::optional<std::string>> DigestOf(int fd, uint64_t offset, uint64_t length) {
+  ASSIGN_OR_RETURN(const auto hasher, Hasher::Create(HashAlgorithm::kBlake2b));
+  for (uint64_t at = 0; at < length;) {
+    const uint64_t wanted = std::min(length - at, kReadToDigest);
+    const auto bytes = ReadUpTo(fd, offset + at, wanted);
+    if (!bytes || bytes->size() != wanted) return std::nullopt;
+    hasher->Update(*bytes);
+    at += wanted;
+  }
+  return hasher->Finish();
+}
+
+}  // namespace
 
 // ---- The index ---------------------------------------------------------------------------------
 
@@ -162,10 +179,8 @@ Result<bool> ContentFinder::IsThere(const ChunkIndex::Row& row, OpenFiles& files
   if (files_of == nullptr) return false;
   for (const UniqueFd* fd : {&files_of->standing, &files_of->kept}) {
     if (!fd->valid()) continue;
-    const auto bytes = ReadUpTo(fd->get(), row.offset, row.length);
-    if (!bytes || bytes->size() != row.length) continue;
-    ASSIGN_OR_RETURN(const std::string digest, ContentDigest(*bytes));
-    if (ChunkName(digest) == row.name) return true;
+    ASSIGN_OR_RETURN(const auto digest, DigestOf(fd->get(), row.offset, row.length));
+    if (digest && ChunkName(*digest) == row.name) return true;
   }
   return false;
 }
@@ -203,18 +218,15 @@ Status ContentFinder::FindChunks(const FindContent& find, OpenFiles& files, Foun
 Status ContentFinder::DigestRanges(const FindContent& find, OpenFiles& files,
                                    FoundContent& found) {
   for (const ContentPlace& range : find.ranges) {
-    std::string digest(kContentDigestBytes, '\0');
     const Opened* const files_of = Open(files, range.object);
+    std::optional<std::string> digest;
     // What is written anew goes on where the old content did: beyond what has been written.
-    for (int i = 0; files_of != nullptr && i < 2; ++i) {
+    for (int i = 0; files_of != nullptr && !digest && i < 2; ++i) {
       const UniqueFd& fd = i == 0 ? files_of->standing : files_of->kept;
       if (!fd.valid()) continue;
-      const auto bytes = ReadUpTo(fd.get(), range.offset, range.length);
-      if (!bytes || bytes->size() != range.length) continue;
-      ASSIGN_OR_RETURN(digest, ContentDigest(*bytes));
-      break;
+      ASSIGN_OR_RETURN(digest, DigestOf(fd.get(), range.offset, range.length));
     }
-    found.digests += digest;
+    found.digests += digest.value_or(std::string(kContentDigestBytes, '\0'));
   }
   return {};
 }

@@ -31,6 +31,8 @@ inline constexpr uint64_t kMostChunks = 2'000'000;
 inline constexpr size_t kMostToIndex = 100'000;
 // Content that is read and cut at a time.
 inline constexpr uint64_t kIndexWindow = 4 << 20;
+// Content that is read at a time to be digested.
+inline constexpr uint64_t kReadToDigest = 256 << 10;
 // The thread that notes chunks ends after so long without work.
 inline constexpr std::chrono::seconds kIndexerLingers{5};
 // An index that could not be opened or written is tried again after so long.

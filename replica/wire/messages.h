@@ -26,7 +26,7 @@ namespace tandem::replica {
 inline constexpr uint32_t kProtocolOldest = 1;
 inline constexpr uint32_t kProtocolNewest = 3;
 inline constexpr uint32_t kProtocolIncrements = 2;  // the first that has Increment
-inline constexpr uint32_t kProtocolFindsContent = 3;  // the first that has FindContent and kCopy
+inline constexpr uint32_t kProtocolFindsContent = 3;  // has FindContent, kCopy and ObjectColumns
 
 // The largest message, and the largest uncompressed size of a chunk's records.
 inline constexpr size_t kMaxMessageBytes = 32 << 20;
@@ -457,7 +457,9 @@ const char* NameOf(ReplyCode code);
 
 // ---- Encoding ----------------------------------------------------------------------------------
 
-std::string EncodeRecords(const std::vector<Record>& records);
+// `in_columns`: object records that follow one another share a table (replica/wire/object_columns.h),
+// which takes kProtocolFindsContent.
+std::string EncodeRecords(const std::vector<Record>& records, bool in_columns = false);
 Result<std::vector<Record>> DecodeRecords(std::string_view bytes);
 std::string EncodeRequest(const Request& request);
 Result<Request> DecodeRequest(std::string_view bytes);

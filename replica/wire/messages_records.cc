@@ -1,6 +1,7 @@
 // Records: encoding and checked decoding of a chunk's payload.
 #include "replica/wire/chunk_payload.h"
 #include "replica/wire/messages.h"
+#include "replica/wire/object_columns.h"
 #include "replica/wire/wire_codec.h"
 
 namespace tandem::replica {
@@ -40,6 +41,10 @@ struct RecordWriter {
         wire::CreateEntryRecord(builder, &parent, name, record.child.is_null() ? nullptr : &child));
   }
 
+  flatbuffers::Offset<wire::Record> Columns(std::span<const Record> records) const {
+    return Wrap(WriteColumns(builder, records));
+  }
+
  private:
   template <typename Table>
   flatbuffers::Offset<wire::Record> Wrap(flatbuffers::Offset<Table> body) const {
@@ -64,18 +69,33 @@ Result<ObjectId> KnownObject(const wire::Id* id) {
   return object;
 }
 
-Result<Record> Read(WireReader& reader, const wire::ObjectRecord& table) {
-  ObjectRecord record;
-  ASSIGN_OR_RETURN(record.object, KnownObject(table.object()));
-  record.whole = table.whole();
-  record.with_xattrs = table.with_xattrs();
-  record.again = table.again();
+Status CheckObject(const ObjectRecord& record) {
+  if (record.object.is_null()) return Malformed("a record without an object");
   if (record.again && record.whole) return Malformed("a whole record of what came before");
-  ASSIGN_OR_RETURN(record.attributes, reader.Attributes(*table.attributes()));
   if (record.object == kRootObject && record.attributes.kind != meta::Kind::kDirectory) {
     return Malformed("a root that is not a directory");
   }
+  return {};
+}
+
+Result<Record> Read(WireReader& reader, const wire::ObjectRecord& table) {
+  ObjectRecord record;
+  record.object = FromWire<ObjectId>(table.object());
+  record.whole = table.whole();
+  record.with_xattrs = table.with_xattrs();
+  record.again = table.again();
+  ASSIGN_OR_RETURN(record.attributes, reader.Attributes(*table.attributes()));
+  RETURN_IF_ERROR(CheckObject(record));
   return record;
+}
+
+Status ReadObjects(const wire::ObjectColumns& table, std::vector<Record>& records) {
+  const size_t before = records.size();
+  RETURN_IF_ERROR(ReadColumns(table, kMaxChunkRecords, records));
+  for (size_t i = before; i < records.size(); ++i) {
+    RETURN_IF_ERROR(CheckObject(std::get<ObjectRecord>(records[i])));
+  }
+  return {};
 }
 
 Status CheckData(const DataRecord& record) {
@@ -162,11 +182,22 @@ Result<Record> ReadRecord(WireReader& reader, const wire::Record& table) {
 
 }  // namespace
 
-std::string EncodeRecords(const std::vector<Record>& records) {
+std::string EncodeRecords(const std::vector<Record>& records, bool in_columns) {
   WireBuilder builder(SizeHint(records));
   std::vector<flatbuffers::Offset<wire::Record>> offsets;
   offsets.reserve(records.size());
-  for (const Record& record : records) offsets.push_back(std::visit(RecordWriter{builder}, record));
+  const RecordWriter writer{builder};
+  for (size_t i = 0; i < records.size();) {
+    size_t end = i;
+    while (in_columns && end < records.size() && FitsColumns(records[end])) ++end;
+    if (end - i >= kColumnsFrom) {
+      offsets.push_back(writer.Columns(std::span(records).subspan(i, end - i)));
+      i = end;
+    } else {
+      offsets.push_back(std::visit(writer, records[i]));
+      ++i;
+    }
+  }
   const auto root = wire::CreateRecords(builder, builder.CreateVector(offsets));
   return Finish(builder, root.Union(), kRecordsIdentifier);
 }
@@ -175,10 +206,13 @@ Result<std::vector<Record>> DecodeRecords(std::string_view bytes) {
   if (bytes.size() > kMaxMessageBytes) return Malformed("records larger than the limit");
   WireReader reader(bytes);
   ASSIGN_OR_RETURN(const wire::Records* root, reader.Root<wire::Records>(kRecordsIdentifier));
-  if (root->records()->size() > kMaxChunkRecords) return Malformed("too many records in a chunk");
   std::vector<Record> records;
-  records.reserve(root->records()->size());
   for (const wire::Record* table : *root->records()) {
+    if (records.size() >= kMaxChunkRecords) return Malformed("too many records in a chunk");
+    if (const auto* columns = table->body_as_ObjectColumns()) {
+      RETURN_IF_ERROR(ReadObjects(*columns, records));
+      continue;
+    }
     ASSIGN_OR_RETURN(Record record, ReadRecord(reader, *table));
     records.push_back(std::move(record));
   }

@@ -15,17 +15,22 @@ wire::Timestamp ToWire(const meta::Timestamp& time) {
   return wire::Timestamp(time.seconds, time.nanoseconds);
 }
 
-Result<meta::Timestamp> FromWire(const wire::Timestamp& time) {
-  if (time.nanoseconds() >= 1'000'000'000) return Malformed("nanoseconds beyond one second");
-  return meta::Timestamp{time.seconds(), time.nanoseconds()};
+meta::Timestamp FromWire(const wire::Timestamp& time) {
+  return {time.seconds(), time.nanoseconds()};
 }
 
 bool IsDevice(meta::Kind kind) {
   return kind == meta::Kind::kCharDevice || kind == meta::Kind::kBlockDevice;
 }
 
+}  // namespace
+
 Status CheckAttributes(const meta::Attributes& attributes) {
   const bool is_link = attributes.kind == meta::Kind::kSymlink;
+  for (const meta::Timestamp& time :
+       {attributes.access_time, attributes.modify_time, attributes.change_time}) {
+    if (time.nanoseconds >= 1'000'000'000) return Malformed("nanoseconds beyond one second");
+  }
   if (attributes.permissions > 07777) return Malformed("permissions beyond 07777");
   if (attributes.size > ByteRange::kEndOfFile) return Malformed("a size beyond 2^63");
   if (attributes.size != 0 && attributes.kind != meta::Kind::kFile) {
@@ -40,8 +45,6 @@ Status CheckAttributes(const meta::Attributes& attributes) {
     return Malformed("NUL in a link target");
   return {};
 }
-
-}  // namespace
 
 Result<Epoch> EpochFromWire(uint64_t number) {
   if (Epoch(number) > kNewestEpoch) {
@@ -163,9 +166,9 @@ Result<meta::Attributes> WireReader::Attributes(const wire::Attributes& table) {
   attributes.size = table.size();
   attributes.device = table.device();
   attributes.link_count = table.link_count();
-  ASSIGN_OR_RETURN(attributes.access_time, FromWire(*table.access_time()));
-  ASSIGN_OR_RETURN(attributes.modify_time, FromWire(*table.modify_time()));
-  ASSIGN_OR_RETURN(attributes.change_time, FromWire(*table.change_time()));
+  attributes.access_time = FromWire(*table.access_time());
+  attributes.modify_time = FromWire(*table.modify_time());
+  attributes.change_time = FromWire(*table.change_time());
   ASSIGN_OR_RETURN(attributes.link_target, Bytes(table.link_target(), PATH_MAX - 1, "link target"));
   ASSIGN_OR_RETURN(attributes.xattrs, ReadXattrs(table));
   RETURN_IF_ERROR(CheckAttributes(attributes));

@@ -36,6 +36,8 @@ inline wire::CutName ToWire(const CutName& name) {
 flatbuffers::Offset<WireBytes> WriteBytes(WireBuilder& builder, std::string_view bytes);
 flatbuffers::Offset<wire::Attributes> WriteAttributes(WireBuilder& builder,
                                                       const meta::Attributes& attributes);
+// Checks what does not depend on how the attributes were written.
+Status CheckAttributes(const meta::Attributes& attributes);
 std::string Finish(WireBuilder& builder, flatbuffers::Offset<void> root, const char* identifier);
 
 // ---- Reading -----------------------------------------------------------------------------------

@@ -93,7 +93,7 @@ TEST_F(EndToEnd, StatusHasTheFieldsOfTheContract) {
   ASSERT_EQ(status["replicas"].size(), 1u);
   const Json& replica = status["replicas"][0];
   for (const char* key : {"name", "url", "state", "durable_cut", "applied_cut", "lag_seconds",
-                          "sent_bytes", "received_bytes", "error"}) {
+                          "sent_bytes", "received_bytes", "content", "error"}) {
     EXPECT_TRUE(replica.contains(key)) << key;
   }
   EXPECT_EQ(replica["name"], "one");

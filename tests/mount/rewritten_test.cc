@@ -119,6 +119,11 @@ TEST_F(Rewritten, AFileMovedAsideAndACopy) {
             }),
             2 * kLittle);
   EXPECT_TRUE(Converges());
+  const Json content = mount_.ReplicaStatus()["content"];
+  EXPECT_GE(content["plain"], kSize);
+  EXPECT_GE(content["copied"].get<uint64_t>() + content["delta"].get<uint64_t>(), 2 * kSize * 9 / 10);
+  const std::string text = mount_.Tandem("status").out;
+  EXPECT_THAT(text, ::testing::HasSubstr("as copies of what is there"));
 }
 
 // Hard links stay links, and a mode, an owner and attributes stay what they were.

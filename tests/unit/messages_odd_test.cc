@@ -27,6 +27,12 @@ meta::Attributes FewAttributes() {
   return attributes;
 }
 
+meta::Attributes PlainAttributes() {
+  meta::Attributes attributes = FewAttributes();
+  attributes.xattrs.clear();
+  return attributes;
+}
+
 Request In(RequestBody body) { return {SessionId(1, 1), std::move(body)}; }
 Reply Of(ReplyBody body) { return {ReplyCode::kOk, "text", {kSomeObject}, std::move(body)}; }
 
@@ -39,6 +45,8 @@ std::vector<std::string> OneOfEach() {
        DataRecord{kSomeObject, 1, 2, Encoding::kCopy, std::string(kCopyDigestBytes, 'd'),
                   ObjectId(3, 4), 10, 2, 0},
        EntryRecord{kRootObject, "name", kSomeObject}})};
+  all.push_back(EncodeRecords(
+      std::vector<Record>(4, ObjectRecord{kSomeObject, false, false, PlainAttributes()}), true));
   for (const Request& request :
        {In(Hello{1, 1, "volume", VolumeId(1, 2), "host:/path", RunId(3, 4)}),
         In(Begin{kSomeStage, kSomeBase, 5, LifeId(8, 9), 10}),

@@ -5,6 +5,8 @@
 #include <functional>
 #include <random>
 
+#include "replica/wire/chunk_payload.h"
+
 namespace tandem::replica {
 namespace {
 
@@ -98,6 +100,83 @@ TEST(Messages, RecordsSurviveTheWire) {
   EXPECT_EQ(std::get<EntryRecord>((*decoded)[5]).name, "n\xfe");
   EXPECT_EQ(std::get<EntryRecord>((*decoded)[5]).child, kA);
   EXPECT_TRUE(std::get<EntryRecord>((*decoded)[6]).child.is_null());
+}
+
+// The same records in the same order, whichever of them share a table.
+TEST(Messages, ObjectsInColumnsSurviveTheWire) {
+  std::mt19937_64 random(3);
+  std::vector<Record> records;
+  for (int i = 0; i < 2000; ++i) {
+    ObjectRecord record;
+    record.object = ObjectId(random(), random());
+    record.whole = random() % 4 == 0;
+    record.with_xattrs = random() % 4 == 0;
+    record.again = !record.whole && random() % 4 == 0;
+    meta::Attributes& attributes = record.attributes;
+    attributes.kind = static_cast<meta::Kind>(1 + random() % 5);
+    attributes.permissions = static_cast<uint32_t>(random() % 07777);
+    attributes.uid = static_cast<uint32_t>(random());
+    attributes.gid = UINT32_MAX;
+    if (attributes.kind == meta::Kind::kFile) attributes.size = random() >> (1 + random() % 63);
+    attributes.link_count = static_cast<uint32_t>(random() % 3);
+    attributes.access_time = {INT64_MIN, 999'999'999};
+    attributes.modify_time = {static_cast<int64_t>(random()), 0};
+    attributes.change_time = {INT64_MAX, static_cast<uint32_t>(random() % 1'000'000'000)};
+    if (attributes.kind == meta::Kind::kSymlink) attributes.link_target = "target";
+    if (random() % 9 == 0) attributes.xattrs = {{"user.name", "value"}};
+    records.emplace_back(record);
+    if (random() % 9 == 0) records.emplace_back(EntryRecord{kRootObject, "name", record.object});
+  }
+  const auto decoded = DecodeRecords(EncodeRecords(records, /*in_columns=*/true));
+  ASSERT_TRUE(decoded) << decoded.error().ToString();
+  ASSERT_EQ(decoded->size(), records.size());
+  for (size_t i = 0; i < records.size(); ++i) {
+    const auto* sent = std::get_if<ObjectRecord>(&records[i]);
+    const auto* read = std::get_if<ObjectRecord>(&(*decoded)[i]);
+    ASSERT_EQ(sent == nullptr, read == nullptr) << i;
+    if (sent == nullptr) continue;
+    EXPECT_EQ(read->object, sent->object);
+    EXPECT_EQ(read->whole, sent->whole);
+    EXPECT_EQ(read->with_xattrs, sent->with_xattrs);
+    EXPECT_EQ(read->again, sent->again);
+    ExpectSame(read->attributes, sent->attributes);
+  }
+}
+
+TEST(Messages, NoMoreObjectsInColumnsThanAChunkMayHave) {
+  ObjectRecord record;
+  record.object = kA;
+  std::vector<Record> records(kMaxChunkRecords, record);
+  EXPECT_TRUE(DecodeRecords(EncodeRecords(records, true)));
+  records.emplace_back(EntryRecord{kRootObject, "name", kA});
+  EXPECT_FALSE(DecodeRecords(EncodeRecords(records, true)));
+  records.back() = record;
+  EXPECT_FALSE(DecodeRecords(EncodeRecords(records, true)));
+}
+
+// What one record may not be, none of several may be.
+TEST(Messages, ImpossibleObjectsInColumnsAreRefused) {
+  const auto refused = [](const std::function<void(ObjectRecord&)>& spoil) {
+    ObjectRecord record;
+    record.object = kA;
+    std::vector<Record> records(8, record);
+    EXPECT_TRUE(DecodeRecords(EncodeRecords(records, true)));
+    spoil(std::get<ObjectRecord>(records[5]));
+    return !DecodeRecords(EncodeRecords(records, true));
+  };
+  EXPECT_TRUE(refused([](ObjectRecord& record) { record.object = ObjectId(); }));
+  EXPECT_TRUE(refused([](ObjectRecord& record) { record.object = kRootObject; }));
+  EXPECT_TRUE(refused([](ObjectRecord& record) { record.whole = record.again = true; }));
+  EXPECT_TRUE(refused([](ObjectRecord& record) { record.attributes.kind = meta::Kind(0); }));
+  EXPECT_TRUE(refused([](ObjectRecord& record) { record.attributes.kind = meta::Kind(8); }));
+  EXPECT_TRUE(refused([](ObjectRecord& record) { record.attributes.permissions = 010000; }));
+  EXPECT_TRUE(refused([](ObjectRecord& record) { record.attributes.size = ~uint64_t{0}; }));
+  EXPECT_TRUE(refused([](ObjectRecord& record) {
+    record.attributes.kind = meta::Kind::kFifo;
+    record.attributes.size = 1;
+  }));
+  EXPECT_TRUE(refused(
+      [](ObjectRecord& record) { record.attributes.access_time.nanoseconds = 1'000'000'000; }));
 }
 
 TEST(Messages, RequestsSurviveTheWire) {
