@@ -42,6 +42,11 @@ void KeptBudget::DropAll() {
   for (KeptBases* const bases : all_) bases->DropOwn();
 }
 
+void KeptBudget::DropOld() {
+  MutexLock lock(mutex_);
+  for (KeptBases* const bases : all_) bases->DropOld();
+}
+
 void KeptBudget::Join(KeptBases& bases) {
   MutexLock lock(mutex_);
   all_.insert(&bases);
@@ -68,11 +73,10 @@ Status KeptBases::Open(int stage_fd) {
   if (mkdirat(stage_fd, kName, 0700) != 0 && errno != EEXIST) {
     return ErrnoError("make directory stage/kept");
   }
-  ASSIGN_OR_RETURN(fd_, OpenBeneath(stage_fd, kName, O_RDONLY | O_DIRECTORY));
-  ASSIGN_OR_RETURN(const auto names, NamesIn(fd_.get()));
-  for (const std::string& name : names) {
-    RETURN_IF_ERROR(RemoveAll(fd_.get(), fd_.get(), name, {}));
-  }
+  ASSIGN_OR_RETURN(UniqueFd fd, OpenBeneath(stage_fd, kName, O_RDONLY | O_DIRECTORY));
+  ASSIGN_OR_RETURN(const auto names, NamesIn(fd.get()));
+  for (const std::string& name : names) RETURN_IF_ERROR(RemoveAll(fd.get(), fd.get(), name, {}));
+  fd_ = std::move(fd);
   return {};
 }
 
@@ -123,7 +127,12 @@ UniqueFd KeptBases::Reaching(uint64_t end, ObjectId object, UniqueFd standing) {
 }
 
 void KeptBases::Drop(Order::iterator kept) {
-  (void)unlinkat(fd_.get(), kept->object.ToHex().c_str(), 0);
+  const std::string name = kept->object.ToHex();
+  // Frees the blocks now: some filesystems see to removed files later, and one may be open.
+  if (const auto path = OpenBeneath(fd_.get(), name, O_PATH)) {
+    if (const auto file = Reopen(path->get(), O_WRONLY)) (void)ftruncate(file->get(), 0);
+  }
+  (void)unlinkat(fd_.get(), name.c_str(), 0);
   budget_->used_ -= kept->bytes;
   by_object_.erase(kept->object);
   order_.erase(kept);
@@ -136,7 +145,6 @@ void KeptBases::MakeRoom(uint64_t limit) {
 }
 
 void KeptBases::DropOld() {
-  if (budget_ == nullptr) return;
   const auto until = std::chrono::steady_clock::now() - kLongest;
   MutexLock lock(mutex_);
   while (!order_.empty() && order_.front().since < until) Drop(order_.begin());

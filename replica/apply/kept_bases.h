@@ -37,6 +37,8 @@ class KeptBudget {
   uint64_t LimitOn(int fd) const;
   // Drops what any volume has.
   void DropAll() EXCLUDES(mutex_);
+  // Drops what has been there for an hour. To be called now and then.
+  void DropOld() EXCLUDES(mutex_);
   bool IsEmpty() const { return used_ == 0; }
 
  private:
@@ -63,7 +65,8 @@ class KeptBases {
   KeptBases(const KeptBases&) = delete;
   KeptBases& operator=(const KeptBases&) = delete;
 
-  // Makes stage/kept, and drops what an earlier run has left there. Called first, once.
+  // Makes stage/kept, and drops what an earlier run has left there. Called first, once. After an
+  // error nothing is kept.
   Status Open(int stage_fd);
 
   // Returns whether the object at the name is a file that is worth keeping, and has no other name.
@@ -83,8 +86,6 @@ class KeptBases {
   void DropAll() {
     if (budget_ != nullptr) budget_->DropAll();
   }
-  // Drops what has been here for an hour.
-  void DropOld() EXCLUDES(mutex_);
 
  private:
   friend class KeptBudget;
@@ -95,6 +96,7 @@ class KeptBases {
   };
   using Order = std::list<Kept>;  // oldest first
 
+  void DropOld() EXCLUDES(mutex_);
   void DropOwn() EXCLUDES(mutex_);
   void Drop(Order::iterator kept) REQUIRES(mutex_);
   void MakeRoom(uint64_t limit) REQUIRES(mutex_);

@@ -96,9 +96,10 @@ Status ChunkIndex::Put(std::span<const Row> rows) {
 
 // Names are spread evenly, so that a slice of all possible ones has as large a part of the rows.
 Status ChunkIndex::MakeRoom() {
-  for (uint64_t slices = 0; count_ > most_ && slices <= kSlices; ++slices) {
-    ASSIGN_OR_RETURN(count_, CountRows());  // some replaced others
-    if (count_ <= most_) return {};
+  if (count_ <= most_) return {};
+  ASSIGN_OR_RETURN(count_, CountRows());  // some replaced others
+  // So many that they are not counted again soon.
+  for (uint64_t slices = 0; count_ > most_ - most_ / 8 && slices < kSlices; ++slices) {
     constexpr uint64_t kWidth = ~uint64_t{0} / kSlices + 1;
     const uint64_t first = slice_ * kWidth;
     slice_ = (slice_ + 1) % kSlices;

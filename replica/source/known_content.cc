@@ -42,10 +42,9 @@ void KnownContent::Expect(ObjectId object, uint64_t offset, ObjectId basis) {
 }
 
 void KnownContent::BeginAnew(ObjectId object) {
-  const auto known = trails_.find(object);
-  if (known == trails_.end()) return;
-  known->second = Trail();
-  known->second.basis = object;
+  Trail& trail = TrailOf(object, 0);
+  trail = Trail();
+  trail.basis = object;
 }
 
 Result<FoundContent> KnownContent::Ask(Peer& peer, FindContent find) {
@@ -55,6 +54,39 @@ Result<FoundContent> KnownContent::Ask(Peer& peer, FindContent find) {
     return MakeError(ErrorKind::kProtocol, "find content: not one digest for each range");
   }
   return found;
+}
+
+// ---- When it is not worth asking ---------------------------------------------------------------
+
+// A question takes a round trip. Of small content as much could be sent meanwhile, and there may be
+// thousands of small files, none of which is known.
+bool KnownContent::IsSmall(Peer& peer, size_t bytes) {
+  return bytes < (peer.pace().is_long_and_fast() ? kSmallOnALongWay : kSmallContent);
+}
+
+bool KnownContent::IsNotAsked(Peer& peer, Trail& trail, size_t bytes) {
+  if (trail.unasked > 0) {
+    trail.unasked -= std::min<uint64_t>(trail.unasked, bytes);
+    return true;
+  }
+  if (!IsSmall(peer, bytes) || small_unasked_ == 0) return false;
+  --small_unasked_;
+  return true;
+}
+
+void KnownContent::NoteInVain(Trail& trail, size_t bytes) {
+  trail.unasked = std::max(kUnaskedFirst, trail.unasked_next);
+  trail.unasked_next = std::min(2 * trail.unasked, kUnaskedMost);
+  if (bytes >= kSmallOnALongWay) return;
+  small_unasked_next_ = std::min(2 * std::max(small_unasked_next_, 1), kSmallUnaskedMost);
+  small_unasked_ = small_unasked_next_;
+}
+
+void KnownContent::NoteUseless(ObjectId object) {
+  const auto known = trails_.find(object);
+  if (known == trails_.end()) return;
+  known->second.basis = ObjectId();
+  NoteInVain(known->second, kSmallOnALongWay);
 }
 
 // ---- Where it is expected ----------------------------------------------------------------------
@@ -74,6 +106,7 @@ Result<bool> KnownContent::IsExpected(Peer& peer, const ContentPlace& place,
       find.ranges.push_back({place.object, offset, place.length});
     }
     const std::vector<ContentPlace> asked = find.ranges;
+    if (asked.empty()) return false;
     ASSIGN_OR_RETURN(const FoundContent found, Ask(peer, std::move(find)));
     for (size_t i = 0; i < asked.size(); ++i) {
       ahead_[{asked[i].object, asked[i].offset}] = {
@@ -97,6 +130,9 @@ Result<std::vector<KnownContent::Run>> KnownContent::FindRuns(Peer& peer, std::s
   for (const ContentRun& run : found.runs) {
     if (uint64_t{run.first} + run.count > chunks.size()) {
       return MakeError(ErrorKind::kProtocol, "find content: more chunks than were asked for");
+    }
+    if (run.offset > ByteRange::kEndOfFile - window.size()) {
+      return MakeError(ErrorKind::kProtocol, "find content: a place beyond the end of any file");
     }
     const ContentChunk& first = chunks[run.first];
     const ContentChunk& last = chunks[run.first + run.count - 1];
@@ -211,27 +247,22 @@ Result<std::vector<KnownContent::Part>> KnownContent::Explain(Peer& peer, Object
     ASSIGN_OR_RETURN(const bool same, IsExpected(peer, expected, digest, trail.followed));
     trail.followed = same;
     if (same) return std::vector<Part>{{How::kCopy, 0, window.size(), expected, std::move(digest)}};
-  } else if (trail.unasked > 0) {
-    trail.unasked -= std::min<uint64_t>(trail.unasked, window.size());
+  } else if (IsNotAsked(peer, trail, window.size())) {
     return unknown;
   }
   ASSIGN_OR_RETURN(std::vector<Run> runs, FindRuns(peer, window));
   if (runs.empty()) {
-    // A file that was written over has another part here, or none.
-    if (!expected.object.is_null()) {
-      const uint64_t start = expected.offset - std::min(expected.offset, kGapSlack);
-      trail.basis = ObjectId();
-      return std::vector<Part>{{How::kDelta,
-                                0,
-                                window.size(),
-                                {expected.object, start,
-                                 expected.offset + window.size() + kGapSlack - start},
-                                {}}};
+    if (expected.object.is_null()) {
+      NoteInVain(trail, window.size());
+      return unknown;
     }
-    trail.unasked = std::max(kUnaskedFirst, trail.unasked_next);
-    trail.unasked_next = std::min(2 * trail.unasked, kUnaskedMost);
-    return unknown;
+    // What was written over may have much of it, in pieces too small to be found as chunks.
+    const uint64_t start = expected.offset - std::min(expected.offset, kBasisSlack);
+    const uint64_t length = expected.offset + window.size() + kBasisSlack - start;
+    return std::vector<Part>{
+        {How::kDelta, 0, window.size(), {expected.object, start, length}, {}, /*whole=*/true}};
   }
+  small_unasked_ = small_unasked_next_ = 0;
   trail.unasked_next = 0;
   RETURN_IF_ERROR(Extend(peer, window, runs));
   const Run& last = runs.back();

@@ -29,6 +29,7 @@ class KnownContent {
     size_t length = 0;
     ContentPlace place = {};  // kCopy: the same content; kDelta: content that may resemble it
     std::string digest = {};  // kCopy
+    bool whole = false;       // kDelta: the window; NoteUseless is to be called if it does not help
   };
 
   // Content of `object` from `offset` on is expected to be that of `basis` at the same offset,
@@ -42,6 +43,9 @@ class KnownContent {
   // without gaps. Asks `peer`, which must take FindContent.
   Result<std::vector<Part>> Explain(Peer& peer, ObjectId object, uint64_t offset,
                                     std::string_view window);
+
+  // A delta of a whole window was no smaller than the window.
+  void NoteUseless(ObjectId object);
 
   // The replica is at another cut.
   void BeginStage() { ahead_.clear(); }
@@ -66,6 +70,9 @@ class KnownContent {
     uint64_t object_offset = 0;
   };
 
+  static bool IsSmall(Peer& peer, size_t bytes);
+  bool IsNotAsked(Peer& peer, Trail& trail, size_t bytes);
+  void NoteInVain(Trail& trail, size_t bytes);
   Trail& TrailOf(ObjectId object, uint64_t offset);
   // Returns whether the replica has content of that digest at the place. `ahead`: asks for what
   // follows as well.
@@ -79,6 +86,8 @@ class KnownContent {
 
   std::unordered_map<ObjectId, Trail> trails_;
   std::deque<ObjectId> trail_order_;
+  int small_unasked_ = 0;  // pieces of small content to be sent before one is asked about
+  int small_unasked_next_ = 0;
   // Digests that were asked for ahead.
   std::map<std::pair<ObjectId, uint64_t>, std::pair<uint64_t, std::string>> ahead_;
 };

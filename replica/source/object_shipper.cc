@@ -30,14 +30,15 @@ Result<std::optional<meta::Attributes>> ObjectShipper::Ship(const ObjectId& id,
   record.object = id;
   // All of its content travels: the replica may make it anew, and keep the old content for a while.
   const bool rewritten = change.rewritten && change.data.Contains(ByteRange::Whole());
-  record.whole = change.whole || (rewritten && peer_.FindsContent());
-  const bool whole = record.whole;
-  if (rewritten) known_.BeginAnew(id);
-  record.with_xattrs = whole || (change.attributes & meta::kXattrAttributes) != 0;
+  const bool renew = rewritten && renews_ && peer_.FindsContent();
+  record.with_xattrs = change.whole || renew || (change.attributes & meta::kXattrAttributes) != 0;
   ASSIGN_OR_RETURN(auto read, ReadAttributes(object, {id, change.handle}, record.with_xattrs));
   if (!read) return std::nullopt;
   record.attributes = std::move(*read);
   const meta::Attributes attributes = record.attributes;
+  const bool whole = change.whole || (renew && attributes.link_count == 1);
+  record.whole = whole;
+  if (rewritten) known_.BeginAnew(id);
   using Sent = StagedBefore::Sent;
   StagedBefore::Found before;
   if (before_) {
@@ -59,7 +60,7 @@ Result<std::optional<meta::Attributes>> ObjectShipper::Ship(const ObjectId& id,
   const bool is_first =
       compare_ != Compare::kNot && staged_.insert(id).second && before.sent != Sent::kOlder;
   const bool staged = whole || !is_first;
-  const Content content{{id, change.handle}, object, attributes.size, fresh, staged, change.whole};
+  const Content content{{id, change.handle}, object, attributes.size, fresh, staged};
   const ByteRange all{0, attributes.size};
   RangeSet data = change.data;
   RangeSet suspect = change.suspect;
@@ -142,9 +143,6 @@ Status ObjectShipper::ShipData(const Content& content, ByteRange range, ObjectId
   const bool may_be_known = compare_ == Compare::kAll && peer_.FindsContent() &&
                             basis != content.file.id && range.length() >= kKnownFrom;
   if (may_be_known && !basis.is_null()) known_.Expect(content.file.id, range.start, basis);
-  if (may_be_known && basis.is_null() && !content.is_new) {
-    known_.Expect(content.file.id, range.start, content.file.id);
-  }
   while (!range.empty()) {
     const uint64_t step = may_be_known ? std::min(kKnownWindow, stage_.most_compared())
                           : compare    ? stage_.most_compared()
@@ -215,6 +213,7 @@ Status ObjectShipper::ShipKnown(const Content& content, uint64_t offset, std::st
     if (part.how == How::kDelta) {
       ASSIGN_OR_RETURN(sent, ShipDelta(content, at, piece, part.place));
     }
+    if (part.whole && !sent) known_.NoteUseless(content.file.id);
     if (!sent) RETURN_IF_ERROR(ShipLiteral(content, at, std::string(piece)));
   }
   return {};

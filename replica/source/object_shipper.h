@@ -48,6 +48,8 @@ class ObjectShipper {
 
   // Whether the stage is one that was broken off: what it has already is not sent again.
   bool goes_on() const { return before_.has_value(); }
+  // Files that were rewritten are to be written in place: there is little room on the replica.
+  void WriteInPlace() { renews_ = false; }
   // These objects are shipped next. Only makes that quicker.
   Status Expect(std::span<const ObjectId> objects);
 
@@ -75,7 +77,6 @@ class ObjectShipper {
     uint64_t size;
     bool fresh;   // as in DataRecord
     bool staged;  // the stage speaks of it already
-    bool is_new;  // so far the replica has nothing of it
   };
 
   Result<std::optional<meta::Attributes>> ReadAttributes(const meta::ObjectReader& object,
@@ -102,6 +103,7 @@ class ObjectShipper {
   ShipProgress& progress_;
   KnownContent& known_;
   const Compare compare_;
+  bool renews_ = true;
   const uint64_t largest_file_;
   std::optional<StagedBefore> before_;  // of a stage that is gone on with
   std::unordered_set<ObjectId> fresh_;

@@ -48,6 +48,8 @@ class Pace {
   // The answer to a chunk came `took` after it was sent. `under_way` is what had no answer when it
   // was sent, itself included.
   void Answered(Clock::time_point sent, Clock::duration took, size_t under_way);
+  // Whether more than usual fits under way, because answers take long to come.
+  bool is_long_and_fast() const { return window_ > kUsualWindow; }
   // A session begins, maybe over another way.
   void BeginSession() { quickest_ = kUnknown; }
   // No answer came.

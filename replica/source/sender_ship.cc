@@ -46,13 +46,14 @@ Status Sender::Ship(Peer& peer, Position& position) {
     // Nothing that was refused, or did not lead to a cut, is gone on with.
     resume_ = shipped.error().kind() == ErrorKind::kUnreachable ||
               shipped.error().kind() == ErrorKind::kCancelled;
-    if (MeansNoRoom(shipped.error())) {
+    has_room_ = !MeansNoRoom(shipped.error());
+    if (!has_room_) {
       ASSIGN_OR_RETURN(const bool made, MakeRoom(peer, position, shipped.error()));
       if (made) return {};
     }
     return tl::unexpected<Error>(std::move(shipped.error()));
   }
-  deltas_ = resume_ = true;
+  deltas_ = resume_ = has_room_ = true;
   stage_is_left_ = false;
   trouble_.clear();
   FAULT_POINT("source.ack.durable");
@@ -81,6 +82,7 @@ Result<Sender::Shipped> Sender::FillStage(Peer& peer, const Position& position,
   known_.BeginStage();
   ObjectShipper objects(peer, stage, progress_, known_, position.empty ? Compare::kNot : compare,
                         position.largest_file);
+  if (!has_room_) objects.WriteInPlace();
   // Without a debt, attributes (times included) tell whether the replica has an object's content;
   // but for what changed again within one tick of the clock, at its last cut.
   const CutName base = RealCut(position.durable);

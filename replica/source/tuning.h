@@ -112,6 +112,11 @@ inline constexpr size_t kWindowsAhead = 8;
 // Content that is sent without asking after some that was not there, at first and at most.
 inline constexpr uint64_t kUnaskedFirst = 4 << 20;
 inline constexpr uint64_t kUnaskedMost = 32 << 20;
+// Content below this is asked about less and less while none of it is known; on a way that is long
+// and fast, below the second. So many pieces are sent without asking at most.
+inline constexpr size_t kSmallContent = 1 << 20;
+inline constexpr size_t kSmallOnALongWay = 4 << 20;
+inline constexpr int kSmallUnaskedMost = 64;
 // Between two places that are known a delta is made if that much is missing, at least.
 inline constexpr size_t kGapFrom = 1 << 10;
 // How much longer than the gap its basis may be.

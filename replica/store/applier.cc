@@ -122,7 +122,6 @@ Status Applier::SyncOnce() {
     MakeSpares(place_, catalog_.catalog());
   }
   queue_.ForgetUnsynced(stages.size());
-  place_.kept().DropOld();
   return {};
 }
 

@@ -11,6 +11,7 @@
 #include "replica/content_chunks.h"
 #include "replica/hash.h"
 #include "replica/store/inspect.h"
+#include "replica/store/redo_pause.h"
 #include "replica/store/tuning.h"
 #include "replica/store/volume_replies.h"
 
@@ -34,25 +35,27 @@ Result<std::optional<std::string>> DigestOf(int fd, uint64_t offset, uint64_t le
 
 // ---- The index ---------------------------------------------------------------------------------
 
-ChunkIndex* ContentFinder::Index() {
-  MutexLock lock(mutex_);
+// Opening it may take a while.
+std::shared_ptr<ChunkIndex> ContentFinder::OpenIndex() {
+  MutexLock lock(index_mutex_);
   if (HasNoIndex()) return nullptr;
-  if (index_ != nullptr) return index_.get();
+  if (index_ != nullptr) return index_;
   auto opened = ChunkIndex::Open(place_.path(), kMostChunks);
   if (opened) {
     index_ = std::move(*opened);
-    return index_.get();
+    return index_;
   }
   GiveUpLocked(opened.error());
   return nullptr;
 }
 
 void ContentFinder::GiveUpIndex(const Error& why) {
-  MutexLock lock(mutex_);
+  MutexLock lock(index_mutex_);
   GiveUpLocked(why);
 }
 
 void ContentFinder::GiveUpLocked(const Error& why) {
+  index_ = nullptr;  // opened anew, it is made anew if it is damaged
   no_index_until_ = CondVar::Clock::now() + kTryIndexAgain;
   if (const auto more = failures_.Suffix(why.ToString())) {
     LogWarning("volume {}: content that is here already may be sent again: {}{}", place_.name(),
@@ -116,7 +119,7 @@ void ContentFinder::Run() {
 }
 
 Status ContentFinder::Index(const ContentPlace& written) {
-  ChunkIndex* const index = Index();
+  const std::shared_ptr<ChunkIndex> index = OpenIndex();
   if (index == nullptr) return {};
   const UniqueFd fd = OpenObject(written.object);
   if (!fd.valid()) return {};
@@ -165,9 +168,22 @@ const ContentFinder::Opened* ContentFinder::Open(OpenFiles& files, ObjectId obje
   return &files.emplace(object, std::move(opened)).first->second;
 }
 
+// One at a time: each may read a lot, and a source asks the next when it has the answer.
 Reply ContentFinder::Take(const FindContent& find) {
+  if (finding_.exchange(true)) return queue_.Busy();
+  Reply reply = Answer(find);
+  finding_ = false;
+  return reply;
+}
+
+Reply ContentFinder::Answer(const FindContent& find) {
   OpenFiles files;
   FoundContent found;
+  {
+    // A redo under way may take long.
+    const RedoPause pause(queue_);
+    if (pause.refusal()) return *pause.refusal();
+  }
   Status done = FindChunks(find, files, found);
   if (done) done = DigestRanges(find, files, found);
   return done ? Ok(std::move(found)) : place_.Failure(done.error());
@@ -186,7 +202,7 @@ Result<bool> ContentFinder::IsThere(const ChunkIndex::Row& row, OpenFiles& files
 }
 
 Status ContentFinder::FindChunks(const FindContent& find, OpenFiles& files, FoundContent& found) {
-  ChunkIndex* const index = find.chunks.empty() ? nullptr : Index();
+  const std::shared_ptr<ChunkIndex> index = find.chunks.empty() ? nullptr : OpenIndex();
   if (index == nullptr) return {};
   uint64_t next_offset = 0;  // where the last run goes on
   for (size_t i = 0; i < find.chunks.size(); ++i) {

@@ -17,6 +17,7 @@
 #include "meta/base/mutex.h"
 #include "meta/base/unique_fd.h"
 #include "replica/known/chunk_index.h"
+#include "replica/store/apply_queue.h"
 #include "replica/store/kept_catalog.h"
 #include "replica/store/tuning.h"
 #include "replica/store/volume_place.h"
@@ -26,8 +27,8 @@ namespace tandem::replica {
 
 class ContentFinder {
  public:
-  ContentFinder(const VolumePlace& place, KeptCatalog& catalog)
-      : place_(place), catalog_(catalog) {}
+  ContentFinder(const VolumePlace& place, ApplyQueue& queue, KeptCatalog& catalog)
+      : place_(place), queue_(queue), catalog_(catalog) {}
   ~ContentFinder() { Stop(); }
 
   Reply Take(const FindContent& find) EXCLUDES(mutex_);
@@ -37,6 +38,7 @@ class ContentFinder {
   void Stop() EXCLUDES(mutex_);
 
  private:
+  Reply Answer(const FindContent& find);
   // What one request has opened of an object.
   struct Opened {
     UniqueFd standing;  // in the tree
@@ -47,10 +49,10 @@ class ContentFinder {
   void Run() EXCLUDES(mutex_);
   Status Index(const ContentPlace& written) EXCLUDES(mutex_);
   // Returns null if there is none: it cannot be opened or written, and is tried again in a while.
-  ChunkIndex* Index() EXCLUDES(mutex_);
-  bool HasNoIndex() REQUIRES(mutex_) { return CondVar::Clock::now() < no_index_until_; }
-  void GiveUpIndex(const Error& why) EXCLUDES(mutex_);
-  void GiveUpLocked(const Error& why) REQUIRES(mutex_);
+  std::shared_ptr<ChunkIndex> OpenIndex() EXCLUDES(index_mutex_);
+  bool HasNoIndex() const { return CondVar::Clock::now() < no_index_until_.load(); }
+  void GiveUpIndex(const Error& why) EXCLUDES(index_mutex_);
+  void GiveUpLocked(const Error& why) REQUIRES(index_mutex_);
   // Returns an invalid descriptor if there is no such file.
   UniqueFd OpenObject(ObjectId object);
   // Returns null if there are too many already.
@@ -61,15 +63,19 @@ class ContentFinder {
   Status DigestRanges(const FindContent& find, OpenFiles& files, FoundContent& found);
 
   const VolumePlace& place_;
+  ApplyQueue& queue_;
   KeptCatalog& catalog_;
   std::atomic<bool> stopping_{false};
+  std::atomic<bool> finding_{false};  // a request is being answered
   LogLimit failures_{kRefusalsLogged};
+
+  Mutex index_mutex_;  // nothing else is locked while it is held
+  std::shared_ptr<ChunkIndex> index_ GUARDED_BY(index_mutex_);
+  std::atomic<CondVar::Clock::time_point> no_index_until_{CondVar::Clock::time_point()};
 
   Mutex mutex_;
   CondVar wake_;
   std::deque<ContentPlace> written_ GUARDED_BY(mutex_);
-  std::unique_ptr<ChunkIndex> index_ GUARDED_BY(mutex_);  // never replaced once it is there
-  CondVar::Clock::time_point no_index_until_ GUARDED_BY(mutex_){};
   bool running_ GUARDED_BY(mutex_) = false;
   std::thread thread_ GUARDED_BY(mutex_);
 };

@@ -108,6 +108,7 @@ void Store::KeepHouse() {
   };
   while (sleep()) {
     CloseIdle(kIdleVolume);
+    if (kept_ != nullptr) kept_->DropOld();
     // The heaps of the threads keep what a burst has taken.
     if (decoding_.ShouldTrim(kTrimAfter)) malloc_trim(0);
   }

@@ -38,7 +38,7 @@ inline constexpr std::chrono::seconds kIndexerLingers{5};
 // An index that could not be opened or written is tried again after so long.
 inline constexpr std::chrono::minutes kTryIndexAgain{1};
 // Files that one request may lead to. More are not looked at.
-inline constexpr size_t kMostFilesToFind = 256;
+inline constexpr size_t kMostFilesToFind = 32;
 
 // ---- Room: room_check.h -------------------------------------------------------------------------
 

@@ -19,7 +19,7 @@ Volume::Volume(std::unique_ptr<VolumePlace> place)
       session_(place_->name()),
       queue_(*place_, session_, report_),
       catalog_(*place_, queue_, report_),
-      finder_(*place_, catalog_),
+      finder_(*place_, queue_, catalog_),
       applier_(*place_, report_, queue_, catalog_, finder_),
       reader_(*place_, queue_, catalog_),
       taker_(*place_, report_, queue_, catalog_, reader_) {}

@@ -8,6 +8,7 @@
 #include <filesystem>
 
 #include "meta/base/fd_path.h"
+#include "meta/base/log.h"
 #include "meta/base/private_files.h"
 #include "replica/apply/short_objects.h"
 #include "replica/apply/tree.h"
@@ -96,7 +97,10 @@ Status VolumePlace::OpenDirectories() {
   RETURN_IF_ERROR(MakeDirectory(stage_fd_.get(), kHoldName));
   ASSIGN_OR_RETURN(hold_fd_, OpenBeneath(stage_fd_.get(), kHoldName, O_RDONLY | O_DIRECTORY));
   DropDefaultAcl(hold_fd_.get());
-  RETURN_IF_ERROR(kept_.Open(stage_fd_.get()));
+  if (const auto kept = kept_.Open(stage_fd_.get()); !kept) {
+    LogWarning("volume {}: nothing is kept of what is taken away: {}", name(),
+               kept.error().ToString());
+  }
   largest_file_ = LargestFileIn(hold_fd_.get());
   life_ = LifeOf(stage_fd_.get());
   ClosePrivateFiles(path_);

@@ -331,10 +331,12 @@ Result<RequestBody> Read(WireReader&, const wire::FindContent& table) {
   FindContent find;
   if (table.chunks() != nullptr) {
     if (table.chunks()->size() > kMaxFindChunks) return Malformed("too many chunks at once");
+    if (!IsAligned<uint64_t>(*table.chunks())) return Malformed("misaligned chunks");
     find.chunks.assign(table.chunks()->begin(), table.chunks()->end());
   }
   if (table.ranges() == nullptr) return find;
   if (table.ranges()->size() > kMaxFindRanges) return Malformed("too many ranges at once");
+  if (!IsAligned<wire::ContentPlace>(*table.ranges())) return Malformed("misaligned ranges");
   uint64_t total = 0;
   for (const wire::ContentPlace* place : *table.ranges()) {
     const ContentPlace wanted{FromWire<ObjectId>(&place->object()), place->offset(),

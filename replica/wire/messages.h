@@ -52,8 +52,8 @@ inline constexpr uint64_t kMaxListedContent = 1 << 20;
 inline constexpr uint64_t kMaxListedDigests = 2048;
 inline constexpr size_t kMaxDigestBytes = 32;
 // Limits of FindContent. The lengths of the ranges together are at most kMaxFoundBytes.
-inline constexpr size_t kMaxFindChunks = 4096;
-inline constexpr size_t kMaxFindRanges = 256;
+inline constexpr size_t kMaxFindChunks = 512;
+inline constexpr size_t kMaxFindRanges = 64;
 inline constexpr uint64_t kMaxFoundBytes = 64 << 20;
 inline constexpr size_t kCopyDigestBytes = 32;
 // Limits of Enrol and Renew.

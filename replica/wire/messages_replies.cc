@@ -281,6 +281,7 @@ Result<ReplyBody> Read(WireReader& reader, const wire::FoundContent& table) {
   ASSIGN_OR_RETURN(found.digests,
                    reader.Bytes(table.digests(), kMaxFindRanges * kCopyDigestBytes, "digests"));
   if (table.runs() == nullptr) return found;
+  if (!IsAligned<wire::ContentRun>(*table.runs())) return Malformed("misaligned runs");
   uint64_t next = 0;
   for (const wire::ContentRun* run : *table.runs()) {
     const ContentRun read{run->first(), run->count(), FromWire<ObjectId>(&run->object()),

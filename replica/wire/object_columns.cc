@@ -6,8 +6,12 @@
 namespace tandem::replica {
 namespace {
 
-enum Flag : uint64_t { kWhole = 1 << 4, kWithXattrs = 1 << 5, kAgain = 1 << 6, kFlagsEnd = 1 << 7 };
+// Beside the kind.
 constexpr uint64_t kKindMask = 15;
+constexpr uint64_t kWhole = 1 << 4;
+constexpr uint64_t kWithXattrs = 1 << 5;
+constexpr uint64_t kAgain = 1 << 6;
+constexpr uint64_t kFlagsEnd = 1 << 7;
 
 uint64_t Zigzag(uint64_t difference) {
   return difference << 1 ^ (difference >> 63 != 0 ? ~uint64_t{0} : 0);

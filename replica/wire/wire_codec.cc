@@ -126,10 +126,7 @@ Result<std::vector<ObjectId>> WireReader::Objects(const flatbuffers::Vector<cons
   // FlatBuffers aligns a vector of nothing to no more than its length.
   if (ids == nullptr || ids->size() == 0) return objects;
   if (ids->size() > kMaxFindObjects) return Malformed("too many objects");
-  // The verifier checks the alignment of a vector's length only, not of its elements.
-  if (reinterpret_cast<uintptr_t>(ids->Data()) % alignof(wire::Id) != 0) {
-    return Malformed("misaligned objects");
-  }
+  if (!IsAligned<wire::Id>(*ids)) return Malformed("misaligned objects");
   RETURN_IF_ERROR(Take(ids->size() * sizeof(wire::Id)));
   for (const wire::Id* id : *ids) objects.push_back(FromWire<ObjectId>(id));
   return objects;

@@ -58,6 +58,13 @@ Status CheckUnion(Type type, const void* value) {
   return {};
 }
 
+// Returns whether the elements are aligned, which the verifier checks for a vector's length only.
+template <typename Element, typename Vector>
+bool IsAligned(const Vector& vector) {
+  return vector.size() == 0 ||
+         reinterpret_cast<uintptr_t>(vector.Data()) % alignof(Element) == 0;
+}
+
 class WireReader {
  public:
   explicit WireReader(std::string_view message);

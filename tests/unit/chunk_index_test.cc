@@ -45,7 +45,7 @@ TEST(ChunkIndex, KeepsNoMoreThanItMay) {
     ASSERT_TRUE(index->Put(rows));
     const uint64_t count = index->Count().value();
     EXPECT_LE(count, 1000u);
-    EXPECT_GE(count, std::min<uint64_t>((batch + 1) * 400, 800));
+    EXPECT_GE(count, std::min<uint64_t>((batch + 1) * 400, 700));
   }
 }
 

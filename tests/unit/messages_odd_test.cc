@@ -148,7 +148,7 @@ TEST(OddMessages, ATypeWithoutABodyIsRefused) {
 
 TEST(OddMessages, ABodyWithoutAKnownTypeIsRefused) {
   EXPECT_TRUE(IsRefused(ReplyWith(0, SomeSignature)));
-  EXPECT_TRUE(IsRefused(ReplyWith(9, SomeSignature)));
+  EXPECT_TRUE(IsRefused(ReplyWith(static_cast<uint8_t>(wire::ReplyBody::MAX) + 1, SomeSignature)));
   EXPECT_TRUE(IsRefused(ReplyWith(255, SomeSignature)));
   EXPECT_FALSE(IsRefused(ReplyWith(2, SomeSignature)));
 }

@@ -71,7 +71,7 @@ class SenderTest : public testing::Test {
       // Whatever is asked for, it is there.
       FoundContent lie{{}, std::string(find->ranges.size() * kCopyDigestBytes, 'x')};
       if (!find->chunks.empty()) {
-        lie.runs = {{0, static_cast<uint32_t>(find->chunks.size()), source_.Find("file").id, 1}};
+        lie.runs = {{0, static_cast<uint32_t>(find->chunks.size()), source_.Find("file").id, lie_offset_}};
       }
       if (lies_) return EncodeReply({ReplyCode::kOk, "", {}, lie});
     }
@@ -106,7 +106,8 @@ class SenderTest : public testing::Test {
   ScratchDirectory scratch_;
   std::unique_ptr<Store> store_ = Store::Open(scratch_.path()).value();
   std::atomic<bool> refuses_ = false;
-  std::atomic<bool> lies_ = false;  // about the content it has
+  std::atomic<bool> lies_ = false;  // about the content it has: it is all in "file", from here on
+  std::atomic<uint64_t> lie_offset_ = 1;
   std::atomic<int> questions_ = 0;  // about that
   std::atomic<bool> hesitates_ = false;  // before the replica says that it has a cut
   std::atomic<bool> is_hesitating_ = false;
@@ -194,6 +195,36 @@ TEST_F(SenderTest, ContentThatIsNotThereIsSent) {
   ASSERT_TRUE(Syncs());
   EXPECT_GT(questions_, 0);
   EXPECT_EQ(Content("other"), bytes);
+}
+
+TEST_F(SenderTest, APlaceBeyondAllFilesEndsNothingButTheSession) {
+  Make("file", "content");
+  ASSERT_TRUE(Syncs());
+  lie_offset_ = ByteRange::kEndOfFile;
+  lies_ = true;
+  Make("other", std::string(300'000, 'x') + "end");
+  ASSERT_TRUE(test::WaitFor([&] { return StatusNow().state == ReplicaState::kBlocked; }));
+  EXPECT_NE(StatusNow().error.find("beyond the end"), std::string::npos) << StatusNow().error;
+  lies_ = false;
+  EXPECT_TRUE(Syncs());
+}
+
+// A question takes a round trip, and none of thousands of new files may be known.
+TEST_F(SenderTest, SmallContentIsAskedAboutLessAndLessWhileNoneIsKnown) {
+  Make("file", "content");
+  ASSERT_TRUE(Syncs());
+  for (uint32_t i = 0; i < 200; ++i) {
+    std::string bytes(70'000, '\0');
+    uint32_t state = i;
+    for (char& byte : bytes) {
+      state = state * 1'664'525 + 1'013'904'223;
+      byte = static_cast<char>(state >> 24);
+    }
+    Make("new" + std::to_string(i), bytes);
+  }
+  ASSERT_TRUE(Syncs());
+  EXPECT_GT(questions_, 0);
+  EXPECT_LT(questions_, 20);
 }
 
 }  // namespace
