@@ -13,7 +13,8 @@ ip link set lo up
 source "$(dirname "$0")/common.sh"
 rows=("$@")
 
-wire() { cat /sys/class/net/lo/statistics/rx_bytes; }
+# (/sys shows the interfaces of the namespace in which it was mounted.)
+wire() { awk '$1 == "lo:" { print $2 }' /proc/self/net/dev; }
 # quiet: nothing has come over the interface for a second.
 quiet() {
   local before=-1 now
