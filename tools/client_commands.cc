@@ -49,10 +49,11 @@ void PrintReplica(const Json& replica) {
   }
   if (const Json content = replica.value("content", Json::object());
       Number(content, "delta") + Number(content, "copied") != 0) {
-    PrintLine("    content: {} sent as it is, {} as deltas, {} as copies of what is there; {} saved "
-              "by compression",
-              Bytes(Number(content, "plain")), Bytes(Number(content, "delta")),
-              Bytes(Number(content, "copied")), Bytes(Number(content, "compressed")));
+    PrintLine(
+        "    content: {} sent as it is, {} as deltas, {} as copies of what is there; {} saved "
+        "by compression",
+        Bytes(Number(content, "plain")), Bytes(Number(content, "delta")),
+        Bytes(Number(content, "copied")), Bytes(Number(content, "compressed")));
   }
   if (const auto progress = replica.find("progress"); progress != replica.end()) {
     PrintLine("    so far {} objects, {} of content", Number(*progress, "objects"),

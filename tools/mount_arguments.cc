@@ -246,9 +246,10 @@ Result<MountArguments> ParseMountArguments(int argc, char** argv) {
                  "the volume's name (default: the last part of SOURCE)");
   app.add_option("--state", arguments.state,
                  "the state directory (default: /var/lib/tandemfs/VOLUME for root)");
-  app.add_option("--interval", interval,
-                 "the least time between two cuts, in milliseconds (default 5); four times as much while "
-                 "programs call fsync");
+  app.add_option(
+      "--interval", interval,
+      "the least time between two cuts, in milliseconds (default 5); four times as much while "
+      "programs call fsync");
   app.add_option("--max-changes", most_changes,
                  "how many changed objects and names are remembered (default 2097152); a replica "
                  "that is further behind is compared as a whole");

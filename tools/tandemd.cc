@@ -106,10 +106,11 @@ void Declare(CLI::App& app, Settings& settings) {
   app.add_option("--reserve", settings.reserve,
                  "What no volume may use of the store's disk, as in 20G or 5%. Default: 0")
       ->type_name("SIZE|PERCENT");
-  app.add_option("--keep-bases", settings.keep_bases,
-                 "How much is kept, for an hour at most, of what was removed, replaced or truncated,\n"
-                 "so that what is written anew from it is not sent again, as in 20G or 10% (of what\n"
-                 "is free); it goes first when room is short. Default: 10%. 0: nothing")
+  app.add_option(
+         "--keep-bases", settings.keep_bases,
+         "How much is kept, for an hour at most, of what was removed, replaced or truncated,\n"
+         "so that what is written anew from it is not sent again, as in 20G or 10% (of what\n"
+         "is free); it goes first when room is short. Default: 10%. 0: nothing")
       ->type_name("SIZE|PERCENT");
   app.add_option("--config", settings.config, "Configuration file")->type_name("FILE");
   app.add_flag(
@@ -204,10 +205,11 @@ Status ReadConfig(Settings& settings) {
         settings.trusted_attributes = value;
       }
     } else {
-      return BadConfig(settings, "unknown setting " + name +
-                                     "; there are store, store-mode, reserve, keep-bases, listen, user, "
-                                     "scrub-every, scrub-rate, insecure-plaintext and "
-                                     "trusted-attributes");
+      return BadConfig(settings,
+                       "unknown setting " + name +
+                           "; there are store, store-mode, reserve, keep-bases, listen, user, "
+                           "scrub-every, scrub-rate, insecure-plaintext and "
+                           "trusted-attributes");
     }
   }
   return {};
@@ -291,9 +293,9 @@ Status Serve(const Settings& settings, mode_t store_mode, const sigset_t& signal
   }
   ASSIGN_OR_RETURN(const auto scrubbed, ScheduleOf(settings));
   auto registry = std::make_shared<tandem::replica::FileRegistry>(settings.store);
-  ASSIGN_OR_RETURN(const auto store,
-                   tandem::replica::Store::Open(settings.store, store_mode, registry, reserve,
-                                                std::move(kept)));
+  ASSIGN_OR_RETURN(
+      const auto store,
+      tandem::replica::Store::Open(settings.store, store_mode, registry, reserve, std::move(kept)));
   tandem::replica::ReplySocket::Options options;
   options.workers = kWorkers;
   options.max_message_bytes = tandem::replica::kMaxMessageBytes;

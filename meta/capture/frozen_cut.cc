@@ -38,7 +38,8 @@ FrozenCut::ChangedParts FrozenCut::ChangedPartsOf(const ObjectId& object, ByteRa
   for (const auto& layer : layers_) {
     const ObjectChange* change = layer->Find(object);
     if (change == nullptr) continue;
-    changed.xattrs |= change->whole || change->rewritten || (change->attributes & kXattrAttributes) != 0;
+    changed.xattrs |=
+        change->whole || change->rewritten || (change->attributes & kXattrAttributes) != 0;
     for (const RangeSet* set : {&change->data, &change->suspect}) {
       for (const ByteRange& part : set->Within(range)) changed.data.Add(part);
     }

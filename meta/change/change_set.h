@@ -46,8 +46,8 @@ struct ObjectChange {
   uint8_t attributes = kNoAttributes;
   // The whole object has to be sent, because a replica may not know it.
   bool whole = false;
-  // All of the content was lost at one time, and is in `data`. A cut has all attributes of the object
-  // then, as if it were whole.
+  // All of the content was lost at one time, and is in `data`. A cut has all attributes of the
+  // object then, as if it were whole.
   bool rewritten = false;
   // The object was born in this epoch, so its directory's mark covers it until the epoch ends.
   bool born = false;

@@ -1,6 +1,6 @@
 // What redoes take away stays for a while: files that were removed, replaced or truncated to zero,
-// from 64 KiB on, moved to stage/kept/OBJECT. What is written anew is mostly what stood there before
-// (replica/known/KNOWN.md), and by then the cut that took it away has long been applied.
+// from 64 KiB on, moved to stage/kept/OBJECT. What is written anew is mostly what stood there
+// before (replica/known/KNOWN.md), and by then the cut that took it away has long been applied.
 //
 // No redo and no start needs any of it: it can be dropped at any time, and goes first when room is
 // short. It has the newest version of each object, for an hour, of as many bytes as the budget
@@ -74,13 +74,13 @@ class KeptBases {
 
   bool keeps() const { return budget_ != nullptr && fd_.valid(); }
   bool IsEmpty() const { return budget_ == nullptr || budget_->IsEmpty(); }
-  // Moves the file at the name away, instead of whatever was kept of the object. Returns false if it
-  // has to be removed instead: it is small, no file, has other names, or there is no room.
+  // Moves the file at the name away, instead of whatever was kept of the object. Returns false if
+  // it has to be removed instead: it is small, no file, has other names, or there is no room.
   bool Take(int directory_fd, const std::string& name, ObjectId object) EXCLUDES(mutex_);
   // Returns the file that was kept of the object, open for reading; or an invalid descriptor.
   UniqueFd Find(ObjectId object) EXCLUDES(mutex_);
-  // Returns `standing`, the file that the object is now (or an invalid descriptor); but if that ends
-  // before `end`, what was kept of the object, if there is something.
+  // Returns `standing`, the file that the object is now (or an invalid descriptor); but if that
+  // ends before `end`, what was kept of the object, if there is something.
   UniqueFd Reaching(uint64_t end, ObjectId object, UniqueFd standing) EXCLUDES(mutex_);
   // Drops what any volume of the store has: room is short.
   void DropAll() {

@@ -28,7 +28,8 @@ class Plan {
     kDrop,     // no name leads to it in the end; its records are ignored
     kKeep,     // the catalog has it; it is changed in place
     kCreate,   // new
-    kReplace,  // the catalog has it, but its inode is made anew (another kind, all in a file, or large)
+    kReplace,  // the catalog has it, but its inode is made anew (another kind, all in a file, or
+               // large)
   };
   // Why the last records of an object are not applied.
   enum class Shortfall : uint8_t {

@@ -66,8 +66,8 @@ struct RedoPlace {
   bool cramped = false;
   int stage_fd = -1;  // directory of the spare objects; -1 if there are none
   uint64_t largest_file = std::numeric_limits<int64_t>::max();  // in bytes, of the filesystem
-  bool may_set_special = true;  // or what takes that right is withheld (special_attributes.h)
-  KeptBases* kept = nullptr;    // takes files that are no longer needed; may be null
+  bool may_set_special = true;        // or what takes that right is withheld (special_attributes.h)
+  KeptBases* kept = nullptr;          // takes files that are no longer needed; may be null
   WrittenContent* written = nullptr;  // what the redo writes is noted there; may be null
 };
 
@@ -122,8 +122,8 @@ struct RedoState {
   Status FallShort(ObjectId object, Error error, bool by_name = false);
   // Returns the path below the root, by the final names.
   Result<std::string> FinalPathOf(ObjectId object);
-  // Removes the object at this name, with everything below it, as RemoveAll does; or keeps it, if it
-  // was the replica's and may be of use.
+  // Removes the object at this name, with everything below it, as RemoveAll does; or keeps it, if
+  // it was the replica's and may be of use.
   Status RemoveOrKeep(int directory_fd, const std::string& name, const Rescue& rescue,
                       const Census& census = {});
   // Reports that an object at this name was not the replica's and is removed.

@@ -165,8 +165,7 @@ Status Placer::RemoveRest() {
     if (!state_.held.contains(object)) continue;
     if (state_.fallen_short.contains(object)) continue;  // it has names, but cannot get them
     RETURN_IF_ERROR(state_.CheckStopping());
-    auto removed =
-        state_.RemoveOrKeep(state_.tree.hold_fd(), Tree::HoldName(object), {}, census);
+    auto removed = state_.RemoveOrKeep(state_.tree.hold_fd(), Tree::HoldName(object), {}, census);
     // It is found there again once the filesystem is repaired.
     if (!removed && !MeansDamaged(removed.error())) return removed;
     state_.held.erase(object);

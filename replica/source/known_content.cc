@@ -177,9 +177,8 @@ Status KnownContent::Extend(Peer& peer, std::string_view window, std::vector<Run
                      ContentDigest(window.substr(part.offset, part.length)));
     Run& run = runs[part.run];
     // The run before may have taken the gap already.
-    const bool taken =
-        part.before && part.run > 0 &&
-        runs[part.run - 1].offset + runs[part.run - 1].length > part.offset;
+    const bool taken = part.before && part.run > 0 &&
+                       runs[part.run - 1].offset + runs[part.run - 1].length > part.offset;
     if (ours != theirs || taken) continue;
     run.length += part.length;
     if (part.before) {

@@ -1,5 +1,5 @@
-// Finds content in what the replica has already (replica/known/KNOWN.md): takes what is to be sent a
-// window at a time, and says of which parts the replica has the bytes, and where.
+// Finds content in what the replica has already (replica/known/KNOWN.md): takes what is to be sent
+// a window at a time, and says of which parts the replica has the bytes, and where.
 //
 // One thread. Lives as long as the sender: where an object's content went on is remembered from cut
 // to cut.

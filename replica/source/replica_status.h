@@ -37,7 +37,7 @@ struct ReplicaStatus {
   double lag_seconds = 0;
   uint64_t sent_bytes = 0;
   uint64_t received_bytes = 0;
-  SentContent content;  // how it was sent
+  SentContent content;          // how it was sent
   meta::PendingCounts pending;  // what it has not been sent yet, of what it has not applied
   std::string error;            // why it is not current; empty if it is
   std::string notice;           // what the replica wants a person to know

@@ -83,8 +83,7 @@ Result<CutName> Sender::CommitOnTop(Peer& peer, const CutName& base, uint64_t la
     return MakeError(ErrorKind::kCancelled, "the cut was forgotten before it was sent");
   }
   ASSIGN_OR_RETURN(StageWriter stage, StageWriter::Begin(peer, progress_, base));
-  ObjectShipper objects(peer, stage, progress_, known_, ObjectShipper::Compare::kNot,
-                        largest_file);
+  ObjectShipper objects(peer, stage, progress_, known_, ObjectShipper::Compare::kNot, largest_file);
   objects.WriteInPlace();
   // What would have to be looked up on the replica waits until it answers again.
   Walker walker(tree_, peer, stage, objects, {false, Epoch()}, debt_.uncompared,

@@ -129,7 +129,8 @@ void StageWriter::CountContent(const Record& record) {
 
 // What has been added becomes a chunk.
 Chunk StageWriter::TakeChunk() {
-  std::string raw = EncodeRecords(pending_, peer_->FindsContent());
+  std::string raw =
+      peer_->FindsContent() ? EncodeInColumns(std::move(pending_)) : EncodeRecords(pending_);
   pending_.clear();
   pending_bytes_ = pending_copied_ = 0;
   Chunk chunk;

@@ -231,8 +231,7 @@ Status ContentFinder::FindChunks(const FindContent& find, OpenFiles& files, Foun
   return {};
 }
 
-Status ContentFinder::DigestRanges(const FindContent& find, OpenFiles& files,
-                                   FoundContent& found) {
+Status ContentFinder::DigestRanges(const FindContent& find, OpenFiles& files, FoundContent& found) {
   for (const ContentPlace& range : find.ranges) {
     const Opened* const files_of = Open(files, range.object);
     std::optional<std::string> digest;

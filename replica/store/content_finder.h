@@ -1,6 +1,6 @@
 // Answers FindContent, and keeps the index of chunks it needs for that up to date: a thread of low
-// priority reads what was applied and notes its chunks (replica/known/KNOWN.md). The index is opened
-// when it is first needed.
+// priority reads what was applied and notes its chunks (replica/known/KNOWN.md). The index is
+// opened when it is first needed.
 //
 // Any thread, holding no lock. Borrows what it is given, which outlives it.
 #pragma once

@@ -190,8 +190,8 @@ Result<std::string> ReplicaReader::Resolve(const DataRecord& record, int basis_f
 std::optional<Reply> ReplicaReader::ResolveDelta(DataRecord& record) {
   UniqueFd fd;
   const auto refusal = OpenForReading(record.basis, fd);
-  const bool has_none = refusal && (refusal->code == ReplyCode::kNotFound ||
-                                    refusal->code == ReplyCode::kUnreadable);
+  const bool has_none =
+      refusal && (refusal->code == ReplyCode::kNotFound || refusal->code == ReplyCode::kUnreadable);
   if (refusal && !has_none) return *refusal;
   auto bytes = has_none ? Changed() : Resolve(record, fd.get());
   if (!bytes && bytes.error().kind() == ErrorKind::kCorrupt) {

@@ -135,8 +135,7 @@ Reply StageTaker::Take(const Chunk& chunk) {
   if (HasData(*records, Encoding::kStaged)) {
     return Refuse(ReplyCode::kBadRequest, "content that was not sent");
   }
-  const bool has_deltas =
-      HasData(*records, Encoding::kDelta) || HasData(*records, Encoding::kCopy);
+  const bool has_deltas = HasData(*records, Encoding::kDelta) || HasData(*records, Encoding::kCopy);
   if (has_deltas) {
     if (auto refusal = reader_.ResolveDeltas(*records)) return *refusal;
   }

@@ -53,8 +53,8 @@ Result<std::unique_ptr<Store>> Store::Open(const std::string& path, mode_t mode,
                                            std::shared_ptr<KeptBudget> kept) {
   ASSIGN_OR_RETURN(auto layout, StoreLayout::Open(path, mode));
   if (registry == nullptr) registry = std::make_shared<LocalRegistry>();
-  std::unique_ptr<Store> store(new Store(std::move(layout), std::move(registry), reserve,
-                                         std::move(kept)));
+  std::unique_ptr<Store> store(
+      new Store(std::move(layout), std::move(registry), reserve, std::move(kept)));
   RETURN_IF_ERROR(store->OpenAll());
   store->housekeeper_ = std::thread(&Store::KeepHouse, store.get());
   return store;
@@ -136,8 +136,7 @@ Result<std::shared_ptr<Volume>> Store::OpenVolume(const VolumeKey& key, VolumeId
     LogInfo("volume {}, which was imported, has got its source", key.ToString());
   }
   // All that the volume's parts know of its account.
-  VolumeTerms terms{key.ToString(), UsageOf(key.account), reserve_, reading_, key.account,
-                    kept_};
+  VolumeTerms terms{key.ToString(), UsageOf(key.account), reserve_, reading_, key.account, kept_};
   return Volume::Open(std::move(found.fd), found.path, found.identity, std::move(terms));
 }
 

@@ -41,8 +41,9 @@ class Store {
   // Makes `path` if only its last part is missing. STORE and each volume's directory get `mode`,
   // whatever an older version or another option left: by default no other user may enter. If other
   // users may, they see as much of tree/ as its own modes allow, and the marker. A STORE that holds
-  // other things too keeps its mode. Without `registry` there is a LocalRegistry, and without `kept`
-  // nothing is kept of what redoes take away. Returns kUsage if another daemon has the store.
+  // other things too keeps its mode. Without `registry` there is a LocalRegistry, and without
+  // `kept` nothing is kept of what redoes take away. Returns kUsage if another daemon has the
+  // store.
   static Result<std::unique_ptr<Store>> Open(const std::string& path,
                                              mode_t mode = kPrivateDirectory,
                                              std::shared_ptr<AccountRegistry> registry = nullptr,

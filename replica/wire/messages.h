@@ -25,7 +25,7 @@ namespace tandem::replica {
 
 inline constexpr uint32_t kProtocolOldest = 1;
 inline constexpr uint32_t kProtocolNewest = 3;
-inline constexpr uint32_t kProtocolIncrements = 2;  // the first that has Increment
+inline constexpr uint32_t kProtocolIncrements = 2;    // the first that has Increment
 inline constexpr uint32_t kProtocolFindsContent = 3;  // has FindContent, kCopy and ObjectColumns
 
 // The largest message, and the largest uncompressed size of a chunk's records.
@@ -293,16 +293,17 @@ struct ContentPlace {
   friend bool operator==(const ContentPlace&, const ContentPlace&) = default;
 };
 
-// Asks where the replica has these chunks of content (replica/content_chunks.h), and for the digests
-// of these ranges. Either may be empty. Redoes go on meanwhile: what is found is a guess until the
-// kCopy that rests on it is taken.
+// Asks where the replica has these chunks of content (replica/content_chunks.h), and for the
+// digests of these ranges. Either may be empty. Redoes go on meanwhile: what is found is a guess
+// until the kCopy that rests on it is taken.
 struct FindContent {
   std::vector<uint64_t> chunks;      // their names; at most kMaxFindChunks
   std::vector<ContentPlace> ranges;  // at most kMaxFindRanges, each at most kMaxDeltaWindow long
 };
 
-using RequestBody = std::variant<Hello, Begin, Chunk, Commit, WaitApplied, GetSignature, List, Find,
-                                 GetDigests, Enrol, Renew, Rekey, GetStaged, Increment, FindContent>;
+using RequestBody =
+    std::variant<Hello, Begin, Chunk, Commit, WaitApplied, GetSignature, List, Find, GetDigests,
+                 Enrol, Renew, Rekey, GetStaged, Increment, FindContent>;
 struct Request {
   SessionId session;  // null with Hello, Enrol and Renew
   RequestBody body;
@@ -457,9 +458,11 @@ const char* NameOf(ReplyCode code);
 
 // ---- Encoding ----------------------------------------------------------------------------------
 
-// `in_columns`: object records that follow one another share a table (replica/wire/object_columns.h),
-// which takes kProtocolFindsContent.
+// `in_columns`: object records that follow one another share a table
+// (replica/wire/object_columns.h), which takes kProtocolFindsContent.
 std::string EncodeRecords(const std::vector<Record>& records, bool in_columns = false);
+// Likewise in columns, of which neighbours have as much in common as their order allows.
+std::string EncodeInColumns(std::vector<Record> records);
 Result<std::vector<Record>> DecodeRecords(std::string_view bytes);
 std::string EncodeRequest(const Request& request);
 Result<Request> DecodeRequest(std::string_view bytes);

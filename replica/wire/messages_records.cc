@@ -180,7 +180,22 @@ Result<Record> ReadRecord(WireReader& reader, const wire::Record& table) {
   }
 }
 
+// Object records that follow one another, each run for itself.
+void SortObjects(std::vector<Record>& records) {
+  for (auto first = records.begin(); first != records.end();) {
+    const auto last = std::find_if_not(first, records.end(), FitsColumns);
+    // Content may follow the last one.
+    if (last - first > 1) SortForColumns({first, last - 1});
+    first = last == records.end() ? last : last + 1;
+  }
+}
+
 }  // namespace
+
+std::string EncodeInColumns(std::vector<Record> records) {
+  SortObjects(records);
+  return EncodeRecords(records, /*in_columns=*/true);
+}
 
 std::string EncodeRecords(const std::vector<Record>& records, bool in_columns) {
   WireBuilder builder(SizeHint(records));

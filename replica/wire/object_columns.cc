@@ -1,7 +1,9 @@
 #include "replica/wire/object_columns.h"
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
+#include <unordered_set>
 
 namespace tandem::replica {
 namespace {
@@ -16,9 +18,7 @@ constexpr uint64_t kFlagsEnd = 1 << 7;
 uint64_t Zigzag(uint64_t difference) {
   return difference << 1 ^ (difference >> 63 != 0 ? ~uint64_t{0} : 0);
 }
-uint64_t Unzigzag(uint64_t number) {
-  return number >> 1 ^ ((number & 1) != 0 ? ~uint64_t{0} : 0);
-}
+uint64_t Unzigzag(uint64_t number) { return number >> 1 ^ ((number & 1) != 0 ? ~uint64_t{0} : 0); }
 
 // The numbers of one record, one for each column.
 enum Column : size_t {
@@ -41,9 +41,9 @@ enum Column : size_t {
 using Numbers = std::array<uint64_t, kColumns>;
 
 // How the number of a column is written.
-enum class Form { kPlain, kToLast, kToModifySeconds, kToModifyNanoseconds };
+enum class Form { kPlain, kFixed, kToLast, kToModifySeconds, kToModifyNanoseconds };
 constexpr std::array<Form, kColumns> kForms = {
-    Form::kPlain,  Form::kToLast, Form::kPlain,           Form::kToLast,
+    Form::kPlain,  Form::kFixed,  Form::kFixed,           Form::kToLast,
     Form::kToLast, Form::kToLast, Form::kToLast,          Form::kToLast,
     Form::kToLast, Form::kToLast, Form::kToModifySeconds, Form::kToModifyNanoseconds,
     Form::kToLast, Form::kToLast};
@@ -51,6 +51,7 @@ constexpr std::array<Form, kColumns> kForms = {
 uint64_t BaseOf(size_t column, const Numbers& last, const Numbers& now) {
   switch (kForms[column]) {
     case Form::kPlain:
+    case Form::kFixed:
       return 0;
     case Form::kToLast:
       return last[column];
@@ -113,6 +114,14 @@ Result<ObjectRecord> RecordOf(const Numbers& numbers) {
   return record;
 }
 
+bool IsDifference(size_t column) {
+  return kForms[column] != Form::kPlain && kForms[column] != Form::kFixed;
+}
+
+void AppendFixed(std::string& column, uint64_t number) {
+  for (int shift = 0; shift < 64; shift += 8) column.push_back(static_cast<char>(number >> shift));
+}
+
 void Append(std::string& column, uint64_t number) {
   for (; number >= 128; number >>= 7) column.push_back(static_cast<char>(number | 128));
   column.push_back(static_cast<char>(number));
@@ -133,6 +142,14 @@ class ColumnReader {
     }
     return std::nullopt;
   }
+  std::optional<uint64_t> NextFixed() {
+    uint64_t number = 0;
+    for (int shift = 0; shift < 64; shift += 8) {
+      if (bytes_ == nullptr || at_ == bytes_->size()) return std::nullopt;
+      number |= uint64_t{(*bytes_)[at_++]} << shift;
+    }
+    return number;
+  }
   bool AtEnd() const { return bytes_ == nullptr || at_ == bytes_->size(); }
 
  private:
@@ -148,6 +165,17 @@ bool FitsColumns(const Record& record) {
          object->attributes.link_target.empty() && object->attributes.device == 0;
 }
 
+void SortForColumns(std::span<Record> records) {
+  std::unordered_set<ObjectId> objects;
+  for (const Record& record : records) {
+    const auto& object = std::get<ObjectRecord>(record);
+    if (object.whole || !objects.insert(object.object).second) return;
+  }
+  std::ranges::stable_sort(records, {}, [](const Record& record) {
+    return std::get<ObjectRecord>(record).attributes.change_time;
+  });
+}
+
 flatbuffers::Offset<wire::ObjectColumns> WriteColumns(WireBuilder& builder,
                                                       std::span<const Record> records) {
   std::array<std::string, kColumns> columns;
@@ -155,8 +183,11 @@ flatbuffers::Offset<wire::ObjectColumns> WriteColumns(WireBuilder& builder,
   for (const Record& record : records) {
     const Numbers now = NumbersOf(std::get<ObjectRecord>(record));
     for (size_t i = 0; i < kColumns; ++i) {
-      const bool plain = kForms[i] == Form::kPlain;
-      Append(columns[i], plain ? now[i] : Zigzag(now[i] - BaseOf(i, last, now)));
+      if (kForms[i] == Form::kFixed) {
+        AppendFixed(columns[i], now[i]);
+      } else {
+        Append(columns[i], IsDifference(i) ? Zigzag(now[i] - BaseOf(i, last, now)) : now[i]);
+      }
     }
     last = now;
   }
@@ -179,10 +210,9 @@ Status ReadColumns(const wire::ObjectColumns& table, size_t most, std::vector<Re
   for (uint32_t row = 0; row < table.count(); ++row) {
     Numbers now{};
     for (size_t i = 0; i < kColumns; ++i) {
-      const auto number = columns[i].Next();
+      const auto number = kForms[i] == Form::kFixed ? columns[i].NextFixed() : columns[i].Next();
       if (!number) return Malformed("a column that is too short");
-      const bool plain = kForms[i] == Form::kPlain;
-      now[i] = plain ? *number : Unzigzag(*number) + BaseOf(i, last, now);
+      now[i] = IsDifference(i) ? Unzigzag(*number) + BaseOf(i, last, now) : *number;
     }
     ASSIGN_OR_RETURN(ObjectRecord record, RecordOf(now));
     RETURN_IF_ERROR(CheckAttributes(record.attributes));

@@ -61,8 +61,7 @@ Status CheckUnion(Type type, const void* value) {
 // Returns whether the elements are aligned, which the verifier checks for a vector's length only.
 template <typename Element, typename Vector>
 bool IsAligned(const Vector& vector) {
-  return vector.size() == 0 ||
-         reinterpret_cast<uintptr_t>(vector.Data()) % alignof(Element) == 0;
+  return vector.size() == 0 || reinterpret_cast<uintptr_t>(vector.Data()) % alignof(Element) == 0;
 }
 
 class WireReader {

@@ -121,7 +121,8 @@ TEST_F(Rewritten, AFileMovedAsideAndACopy) {
   EXPECT_TRUE(Converges());
   const Json content = mount_.ReplicaStatus()["content"];
   EXPECT_GE(content["plain"], kSize);
-  EXPECT_GE(content["copied"].get<uint64_t>() + content["delta"].get<uint64_t>(), 2 * kSize * 9 / 10);
+  EXPECT_GE(content["copied"].get<uint64_t>() + content["delta"].get<uint64_t>(),
+            2 * kSize * 9 / 10);
   const std::string text = mount_.Tandem("status").out;
   EXPECT_THAT(text, ::testing::HasSubstr("as copies of what is there"));
 }

@@ -50,7 +50,8 @@ std::vector<std::string> OneOfEach() {
   for (const Request& request :
        {In(Hello{1, 1, "volume", VolumeId(1, 2), "host:/path", RunId(3, 4)}),
         In(Begin{kSomeStage, kSomeBase, 5, LifeId(8, 9), 10}),
-        In(FindContent{{1, 2}, {{kSomeObject, 3, 4}}}), In(GetStaged{kSomeStage, {kSomeObject, kRootObject}}),
+        In(FindContent{{1, 2}, {{kSomeObject, 3, 4}}}),
+        In(GetStaged{kSomeStage, {kSomeObject, kRootObject}}),
         In(Chunk{kSomeStage, 1, 0, 3, "payload"}),
         In(Commit{kSomeStage, kSomeBase, kSomeCut, 1, 2, 3}), In(WaitApplied{kSomeCut, 5}),
         In(Increment{{kSomeStage, kSomeBase, 0, LifeId(8, 9), 10},
@@ -68,7 +69,8 @@ std::vector<std::string> OneOfEach() {
   for (const Reply& reply :
        {Of({}), Of(position), Of(Signature{"bytes", 7}), Of(Listing{{listed}, true}),
         Of(Found{{listed, {}}}), Of(Digests{9, 2, "aabb"}), Of(Resumed{3, 4}),
-        Of(FoundContent{{{0, 1, kSomeObject, 2}}, "digests"}), Of(StagedObjects{{{true, 5, {{1, 2}, {4, 8}}}, {}}})}) {
+        Of(FoundContent{{{0, 1, kSomeObject, 2}}, "digests"}),
+        Of(StagedObjects{{{true, 5, {{1, 2}, {4, 8}}}, {}}})}) {
     all.push_back(EncodeReply(reply));
   }
   return all;

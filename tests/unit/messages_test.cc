@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <functional>
 #include <random>
 
@@ -140,6 +141,33 @@ TEST(Messages, ObjectsInColumnsSurviveTheWire) {
     EXPECT_EQ(read->with_xattrs, sent->with_xattrs);
     EXPECT_EQ(read->again, sent->again);
     ExpectSame(read->attributes, sent->attributes);
+  }
+}
+
+// A walk through a tree changes attributes one after the other; what comes of it is in no order.
+TEST(Messages, AttributesOfManyObjectsTakeLittle) {
+  std::mt19937_64 random(4);
+  std::vector<Record> records;
+  for (uint32_t i = 0; i < 4000; ++i) {
+    ObjectRecord record;
+    record.object = ObjectId(random(), random());
+    record.attributes.permissions = 0664;
+    record.attributes.size = i % 100;
+    record.attributes.modify_time = {1'700'000'000, 50'000 * i};
+    record.attributes.access_time = record.attributes.modify_time;
+    record.attributes.change_time = {1'700'000'100, 9'000 * i};
+    records.emplace_back(record);
+  }
+  std::vector<Record> shuffled = records;
+  std::shuffle(shuffled.begin(), shuffled.end() - 1, random);
+  const std::string bytes = EncodeInColumns(shuffled);
+  EXPECT_LT(bytes.size(), records.size() * 34) << "before it is compressed";
+  const auto decoded = DecodeRecords(bytes);
+  ASSERT_TRUE(decoded);
+  ASSERT_EQ(decoded->size(), records.size());
+  for (size_t i = 0; i < records.size(); ++i) {
+    EXPECT_EQ(std::get<ObjectRecord>((*decoded)[i]).object,
+              std::get<ObjectRecord>(records[i]).object);
   }
 }
 

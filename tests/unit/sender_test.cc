@@ -71,7 +71,8 @@ class SenderTest : public testing::Test {
       // Whatever is asked for, it is there.
       FoundContent lie{{}, std::string(find->ranges.size() * kCopyDigestBytes, 'x')};
       if (!find->chunks.empty()) {
-        lie.runs = {{0, static_cast<uint32_t>(find->chunks.size()), source_.Find("file").id, lie_offset_}};
+        lie.runs = {
+            {0, static_cast<uint32_t>(find->chunks.size()), source_.Find("file").id, lie_offset_}};
       }
       if (lies_) return EncodeReply({ReplyCode::kOk, "", {}, lie});
     }
@@ -108,7 +109,7 @@ class SenderTest : public testing::Test {
   std::atomic<bool> refuses_ = false;
   std::atomic<bool> lies_ = false;  // about the content it has: it is all in "file", from here on
   std::atomic<uint64_t> lie_offset_ = 1;
-  std::atomic<int> questions_ = 0;  // about that
+  std::atomic<int> questions_ = 0;       // about that
   std::atomic<bool> hesitates_ = false;  // before the replica says that it has a cut
   std::atomic<bool> is_hesitating_ = false;
   std::atomic<int> commits_ = 0;  // that were taken
