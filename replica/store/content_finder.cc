@@ -63,7 +63,7 @@ void ContentFinder::GiveUpLocked(const Error& why) {
   }
 }
 
-void ContentFinder::NoteWritten(std::vector<ContentPlace> written) {
+void ContentFinder::NoteWritten(const std::vector<ContentPlace>& written) {
   if (written.empty()) return;
   MutexLock lock(mutex_);
   if (HasNoIndex() || stopping_) return;

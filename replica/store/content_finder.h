@@ -33,7 +33,7 @@ class ContentFinder {
 
   Reply Take(const FindContent& find) EXCLUDES(mutex_);
   // What a redo has written is to be noted. Returns at once.
-  void NoteWritten(std::vector<ContentPlace> written) EXCLUDES(mutex_);
+  void NoteWritten(const std::vector<ContentPlace>& written) EXCLUDES(mutex_);
   // Ends the thread. To be called before the catalog goes.
   void Stop() EXCLUDES(mutex_);
 

@@ -31,7 +31,7 @@ Room Sum(const Room& a, const Room& b) {
 
 // What is kept for a while goes before there is less than plenty.
 Result<Room> FreeRoomFor(const VolumePlace& place, const Room& need) {
-  const auto free = FreeRoomBeside(place.fd(), place.terms().reserve);
+  auto free = FreeRoomBeside(place.fd(), place.terms().reserve);
   if (!free || IsPlenty(*free, need) || place.kept().IsEmpty()) return free;
   place.kept().DropAll();
   return FreeRoomBeside(place.fd(), place.terms().reserve);
