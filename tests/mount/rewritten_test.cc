@@ -19,9 +19,9 @@
 namespace tandem::test {
 namespace {
 
-constexpr size_t kSize = 8 << 20;
-// Of a file of kSize: what is asked and answered, and a few chunks that are not found.
-constexpr uint64_t kLittle = kSize / 16;
+constexpr size_t kRewrittenBytes = 8 << 20;
+// Of a file of kRewrittenBytes: what is asked and answered, and a few chunks that are not found.
+constexpr uint64_t kFewOfThem = kRewrittenBytes / 16;
 
 class Rewritten : public MountTest {
  protected:
@@ -34,7 +34,7 @@ class Rewritten : public MountTest {
   }
   std::string At(const std::string& name) const { return mount_.path() + "/" + name; }
   std::string OnReplica(const std::string& name) const { return replica_.tree() + "/" + name; }
-  // Waits until the replica has noted the chunks of so many files of kSize.
+  // Waits until the replica has noted the chunks of so many files of kRewrittenBytes.
   ::testing::AssertionResult IsKnown(uint64_t files) {
     if (auto synced = mount_.Sync(); !synced) return synced;
     const auto noted = [&] {
@@ -47,7 +47,7 @@ class Rewritten : public MountTest {
       }
       const auto index = replica::ChunkIndex::Open(copy, uint64_t{1} << 40);
       const auto count = index ? (*index)->Count() : Result<uint64_t>(0);
-      return count && *count >= files * kSize / (48 << 10);
+      return count && *count >= files * kRewrittenBytes / (48 << 10);
     };
     if (WaitFor(noted)) return ::testing::AssertionSuccess();
     return ::testing::AssertionFailure() << "the chunks are not noted";
@@ -82,21 +82,22 @@ class Rewritten : public MountTest {
     return bytes;
   }
 
-  const std::string content_ = RandomBytes(kSize, 77);
+  const std::string content_ = RandomBytes(kRewrittenBytes, 77);
   int copies_ = 0;
 };
 
 TEST_F(Rewritten, ANewFileRenamedOverTheOldOne) {
   EXPECT_LT(BytesFor([&] {
-              WriteSlowly(At(".file.tmp"), WithTenBytesMore(kSize / 2));
+              WriteSlowly(At(".file.tmp"), WithTenBytesMore(kRewrittenBytes / 2));
               std::filesystem::rename(At(".file.tmp"), At("file"));
             }),
-            kLittle);
+            kFewOfThem);
   EXPECT_TRUE(Converges());
 }
 
 TEST_F(Rewritten, AFileTruncatedAndWritten) {
-  EXPECT_LT(BytesFor([&] { WriteSlowly(At("file"), WithTenBytesMore(kSize / 3)); }), kLittle);
+  EXPECT_LT(BytesFor([&] { WriteSlowly(At("file"), WithTenBytesMore(kRewrittenBytes / 3)); }),
+            kFewOfThem);
   EXPECT_TRUE(Converges());
 }
 
@@ -104,9 +105,9 @@ TEST_F(Rewritten, AFileRemovedAndMadeAgain) {
   EXPECT_LT(BytesFor([&] {
               std::filesystem::remove(At("file"));
               ASSERT_TRUE(mount_.Sync());
-              WriteSlowly(At("file"), WithTenBytesMore(kSize / 3));
+              WriteSlowly(At("file"), WithTenBytesMore(kRewrittenBytes / 3));
             }),
-            kLittle);
+            kFewOfThem);
   EXPECT_TRUE(Converges());
 }
 
@@ -117,12 +118,12 @@ TEST_F(Rewritten, AFileMovedAsideAndACopy) {
               std::filesystem::create_directory(At("elsewhere"));
               std::filesystem::copy_file(At("file"), At("elsewhere/copy"));
             }),
-            2 * kLittle);
+            2 * kFewOfThem);
   EXPECT_TRUE(Converges());
   const Json content = mount_.ReplicaStatus()["content"];
-  EXPECT_GE(content["plain"], kSize);
+  EXPECT_GE(content["plain"], kRewrittenBytes);
   EXPECT_GE(content["copied"].get<uint64_t>() + content["delta"].get<uint64_t>(),
-            2 * kSize * 9 / 10);
+            2 * kRewrittenBytes * 9 / 10);
   const std::string text = mount_.Tandem("status").out;
   EXPECT_THAT(text, ::testing::HasSubstr("as copies of what is there"));
 }
@@ -150,8 +151,8 @@ TEST_F(Rewritten, ATruncatedFileIsTheSameObject) {
 TEST_F(Rewritten, ABasisThatSomebodyHasDamaged) {
   {
     const UniqueFd fd(open(OnReplica("file").c_str(), O_WRONLY));
-    const std::string rot = RandomBytes(kSize / 2, 5);
-    ASSERT_EQ(pwrite(fd.get(), rot.data(), rot.size(), kSize / 4), ssize_t(rot.size()));
+    const std::string rot = RandomBytes(kRewrittenBytes / 2, 5);
+    ASSERT_EQ(pwrite(fd.get(), rot.data(), rot.size(), kRewrittenBytes / 4), ssize_t(rot.size()));
   }
   WriteSlowly(At("copy"), content_);
   std::filesystem::remove(At("file"));
@@ -184,7 +185,7 @@ TEST_F(Rewritten, NothingIsKeptIfThatIsWished) {
               ASSERT_TRUE(mount_.Sync());
               Write(At("file"), content_);
             }),
-            kSize / 2);
+            kRewrittenBytes / 2);
   EXPECT_TRUE(std::filesystem::is_empty(replica_.store() + "/" + kVolume + "/stage/kept"));
   EXPECT_TRUE(Converges());
 }
@@ -199,10 +200,11 @@ TEST_F(Rewritten, AnythingInAnyOrder) {
   for (int step = 0; step < Times(60, 600); ++step) {
     const std::string from = At(any());
     const std::string to = At(fresh());
-    if (!std::filesystem::exists(from)) Write(from, content_.substr(below(kSize), 1 << 20));
+    if (!std::filesystem::exists(from))
+      Write(from, content_.substr(below(kRewrittenBytes), 1 << 20));
     std::string bytes = Read(from);
     if (bytes.size() > 1000) bytes.replace(below(bytes.size() - 1000), below(1000), "edited");
-    if (bytes.size() > kSize) bytes.resize(kSize / 2);
+    if (bytes.size() > kRewrittenBytes) bytes.resize(kRewrittenBytes / 2);
     switch (below(7)) {
       case 0:
         Write(from, bytes);
