@@ -69,7 +69,12 @@ bool KnownContent::IsNotAsked(Peer& peer, Trail& trail, size_t bytes) {
     trail.unasked -= std::min<uint64_t>(trail.unasked, bytes);
     return true;
   }
-  if (!IsSmall(peer, bytes) || small_unasked_ == 0) return false;
+  // A file that grows slowly comes in small pieces, too.
+  trail.small += bytes;
+  if (!IsSmall(peer, trail.small) || small_unasked_ == 0) {
+    trail.small = 0;
+    return false;
+  }
   --small_unasked_;
   return true;
 }

@@ -59,6 +59,7 @@ class KnownContent {
     ObjectId basis;       // null: nowhere
     uint64_t basis_offset = 0;
     bool followed = false;      // content was found where it was expected
+    uint64_t small = 0;         // bytes of small content that were not asked about
     uint64_t unasked = 0;       // bytes to be sent before anything is asked
     uint64_t unasked_next = 0;  // after the next window in vain
   };

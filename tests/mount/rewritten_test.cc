@@ -20,8 +20,9 @@ namespace tandem::test {
 namespace {
 
 constexpr size_t kRewrittenBytes = 8 << 20;
-// Of a file of kRewrittenBytes: what is asked and answered, and a few chunks that are not found.
-constexpr uint64_t kFewOfThem = kRewrittenBytes / 16;
+// Of a file of kRewrittenBytes: what is asked and answered, a few chunks that are not found, and
+// what is sent before the first question.
+constexpr uint64_t kFewOfThem = kRewrittenBytes / 4;
 
 class Rewritten : public MountTest {
  protected:
