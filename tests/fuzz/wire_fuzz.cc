@@ -50,7 +50,11 @@ void CheckRecords(const std::vector<Record>& records) {
 
 void TryRecords(std::string_view bytes) {
   if (const auto records = DecodeRecords(bytes)) CheckRecords(*records);
-  TurnAround(bytes, DecodeRecords, EncodeRecords);
+  for (const bool in_columns : {false, true}) {
+    TurnAround(bytes, DecodeRecords, [in_columns](const std::vector<Record>& records) {
+      return EncodeRecords(records, in_columns);
+    });
+  }
 }
 
 // A payload that announces its size itself, in the 8 bytes at its end.
