@@ -22,6 +22,11 @@ namespace {
 
 constexpr int kCuts = 8;
 
+std::unique_ptr<Store> OpenStore(const std::string& path) {
+  auto kept = std::make_shared<KeptBudget>(uint64_t{1} << 30, 0);
+  return Store::Open(path, kPrivateDirectory, nullptr, {}, std::move(kept)).value();
+}
+
 // The same history in the child and in the parent: states[n] is the source at cut n.
 struct History {
   std::vector<Model> states;
@@ -35,6 +40,7 @@ struct History {
     for (int cut = 1; cut <= kCuts; ++cut) {
       for (int step = 0; step < 40; ++step) model.Mutate(random);
       if (cut == 4) MakeMany(model);
+      MakeOrRemoveLarge(model);
       records.push_back(RecordsBetween(states.back(), model, random));
       states.push_back(model);
     }
@@ -45,6 +51,15 @@ struct History {
     model.Make("many", meta::Kind::kDirectory);
     for (size_t i = 0; i < kBulkFrom; ++i) {
       model.Make("many/" + std::to_string(i), meta::Kind::kFile, std::string(i, 'x'));
+    }
+  }
+
+  // What is kept for a while when it is removed.
+  static void MakeOrRemoveLarge(Model& model) {
+    if (model.At("large").is_null()) {
+      model.Make("large", meta::Kind::kFile, std::string(2 * KeptBases::kLeast, 'x'));
+    } else {
+      model.Remove("large");
     }
   }
 
@@ -85,7 +100,7 @@ TEST(RedoCrashProcess, DISABLED_Child) {
   const History history(number);
   // A store that ends keeps the cut it is at; from there the parent has to go on if it must.
   for (const int last : {static_cast<int>(number % kCuts), kCuts}) {
-    const auto store = Store::Open(store_path).value();
+    const auto store = OpenStore(store_path);
     ReplicaClient client(*store);
     const Reply reply = history.ShipFrom(client, last);
     EXPECT_EQ(reply.code, ReplyCode::kOk) << reply.message;
@@ -99,7 +114,7 @@ TEST(RedoCrashProcess, DISABLED_ChildAtNoCut) {
   const char* seed = getenv("TANDEM_TEST_SEED");
   ASSERT_TRUE(store_path != nullptr && seed != nullptr) << "started by the tests below";
   const History history(static_cast<unsigned>(atoi(seed)));
-  const auto store = Store::Open(store_path).value();
+  const auto store = OpenStore(store_path);
   ReplicaClient client(*store);
   const Reply reply = history.ShipAll(client);
   EXPECT_EQ(reply.code, ReplyCode::kOk) << reply.message;
@@ -134,7 +149,7 @@ void CrashAndRecover(const std::string& point, int passage, unsigned seed) {
   if (passage == 1) {
     EXPECT_TRUE(killed) << "nobody passes here";
   }
-  const auto store = Store::Open(scratch.path()).value();
+  const auto store = OpenStore(scratch.path());
   ReplicaClient client(*store);
   ASSERT_EQ(client.Greet().code, ReplyCode::kOk);
   ASSERT_EQ(client.WaitApplied(client.base()).code, ReplyCode::kOk);
@@ -155,7 +170,7 @@ void CrashAtNoCutAndRecover(const std::string& point, int passage, unsigned seed
   const std::string tree = scratch.path() + "/vol/tree";
   const History history(seed);
   {
-    const auto store = Store::Open(scratch.path()).value();
+    const auto store = OpenStore(scratch.path());
     ReplicaClient client(*store);
     const Reply reply = history.ShipFrom(client, 1 + seed % kCuts);
     ASSERT_EQ(reply.code, ReplyCode::kOk) << reply.message;
@@ -166,7 +181,7 @@ void CrashAtNoCutAndRecover(const std::string& point, int passage, unsigned seed
   for (int kill = 0; kill < 2; ++kill) {
     RunChild(scratch.path(), seed, point + ":" + std::to_string(passage), "DISABLED_ChildAtNoCut");
   }
-  const auto store = Store::Open(scratch.path()).value();
+  const auto store = OpenStore(scratch.path());
   ReplicaClient client(*store);
   const Reply reply = history.ShipAll(client);
   ASSERT_EQ(reply.code, ReplyCode::kOk) << reply.message;
