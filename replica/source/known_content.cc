@@ -150,8 +150,6 @@ Result<std::vector<KnownContent::Run>> KnownContent::FindRuns(Peer& peer, std::s
 Status KnownContent::Extend(Peer& peer, std::string_view window, std::vector<Run>& runs) {
   FindContent find;
   struct Wanted {
-    size_t run;
-    bool before;
     size_t offset;  // in the window
     size_t length;
   };
@@ -163,7 +161,7 @@ Status KnownContent::Extend(Peer& peer, std::string_view window, std::vector<Run
     const uint64_t place = before ? at.object_offset - length : at.object_offset + at.length;
     if (place > ByteRange::kEndOfFile - length) return;
     find.ranges.push_back({at.object, place, length});
-    wanted.push_back({run, before, offset, length});
+    wanted.push_back({offset, length});
   };
   for (size_t i = 0; i < runs.size(); ++i) {
     const size_t before = i == 0 ? 0 : runs[i - 1].offset + runs[i - 1].length;
@@ -173,24 +171,24 @@ Status KnownContent::Extend(Peer& peer, std::string_view window, std::vector<Run
     want(i, false, end, after - end);
   }
   if (wanted.empty()) return {};
+  const std::vector<ContentPlace> asked = find.ranges;
   ASSIGN_OR_RETURN(const FoundContent found, Ask(peer, std::move(find)));
+  std::vector<Run> more;
   for (size_t i = 0; i < wanted.size(); ++i) {
     const Wanted& part = wanted[i];
     const std::string_view theirs =
         std::string_view(found.digests).substr(i * kCopyDigestBytes, kCopyDigestBytes);
     ASSIGN_OR_RETURN(const std::string ours,
                      ContentDigest(window.substr(part.offset, part.length)));
-    Run& run = runs[part.run];
     // The run before may have taken the gap already.
-    const bool taken = part.before && part.run > 0 &&
-                       runs[part.run - 1].offset + runs[part.run - 1].length > part.offset;
+    const bool taken = !more.empty() && more.back().offset == part.offset;
     if (ours != theirs || taken) continue;
-    run.length += part.length;
-    if (part.before) {
-      run.offset -= part.length;
-      run.object_offset -= part.length;
-    }
+    const ContentPlace& place = asked[i];
+    more.push_back({part.offset, part.length, place.object, place.offset});
   }
+  // Each stays a part of its own: it may be in another version of the object.
+  runs.insert(runs.end(), more.begin(), more.end());
+  std::ranges::sort(runs, {}, &Run::offset);
   return {};
 }
 
@@ -248,7 +246,9 @@ Result<std::vector<KnownContent::Part>> KnownContent::Explain(Peer& peer, Object
   trail.basis_offset += window.size();
   if (!expected.object.is_null()) {
     ASSIGN_OR_RETURN(std::string digest, ContentDigest(window));
-    ASSIGN_OR_RETURN(const bool same, IsExpected(peer, expected, digest, trail.followed));
+    // If this question ends the session, the next is a small one.
+    const bool ahead = std::exchange(trail.followed, false);
+    ASSIGN_OR_RETURN(const bool same, IsExpected(peer, expected, digest, ahead));
     trail.followed = same;
     if (same) return std::vector<Part>{{How::kCopy, 0, window.size(), expected, std::move(digest)}};
   } else if (IsNotAsked(peer, trail, window.size())) {

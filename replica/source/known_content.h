@@ -81,7 +81,7 @@ class KnownContent {
                           bool ahead);
   static Result<FoundContent> Ask(Peer& peer, FindContent find);
   static Result<std::vector<Run>> FindRuns(Peer& peer, std::string_view window);
-  // Lengthens runs to both sides as far as their places have the same content.
+  // Adds what stands before and after the runs at their places, where that is the same content.
   static Status Extend(Peer& peer, std::string_view window, std::vector<Run>& runs);
   static Result<std::vector<Part>> PartsOf(std::string_view window, const std::vector<Run>& runs);
 

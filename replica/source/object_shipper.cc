@@ -301,7 +301,9 @@ Status ObjectShipper::ShipLiteral(const Content& content, uint64_t offset, std::
 
 Result<bool> ObjectShipper::ShipDelta(const Content& content, uint64_t offset,
                                       std::string_view bytes, const ContentPlace& basis) {
-  const GetSignature ask{basis.object, basis.offset, basis.length};
+  if (basis.offset >= ByteRange::kEndOfFile) return false;
+  const GetSignature ask{basis.object, basis.offset,
+                         std::min(basis.length, ByteRange::kEndOfFile - basis.offset)};
   ASSIGN_OR_RETURN(Reply reply, peer_.Ask(ask));
   if (reply.code == ReplyCode::kNotFound || reply.code == ReplyCode::kUnreadable) return false;
   RETURN_IF_ERROR(Peer::ToStatus(reply));

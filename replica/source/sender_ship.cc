@@ -42,12 +42,12 @@ Status Sender::Ship(Peer& peer, Position& position) {
     cut_progress_.Clear();
     retention_.Regrip(options_.name, Grip::kLoose);
     // The basis of a delta was not what its signature said; literal bytes always do.
-    deltas_ = shipped.error().kind() != ErrorKind::kGivenUp;
+    if (shipped.error().kind() == ErrorKind::kGivenUp) deltas_ = false;
     // Nothing that was refused, or did not lead to a cut, is gone on with.
     resume_ = shipped.error().kind() == ErrorKind::kUnreachable ||
               shipped.error().kind() == ErrorKind::kCancelled;
-    has_room_ = !MeansNoRoom(shipped.error());
-    if (!has_room_) {
+    if (MeansNoRoom(shipped.error())) {
+      has_room_ = false;
       ASSIGN_OR_RETURN(const bool made, MakeRoom(peer, position, shipped.error()));
       if (made) return {};
     }

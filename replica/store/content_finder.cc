@@ -1,6 +1,7 @@
 #include "replica/store/content_finder.h"
 
 #include <algorithm>
+#include <exception>
 #include <string>
 #include <system_error>
 
@@ -112,9 +113,13 @@ void ContentFinder::Run() {
       next = written_.front();
       written_.pop_front();
     }
-    if (const auto done = Index(next); !done && done.error().kind() != ErrorKind::kCancelled) {
-      GiveUpIndex(done.error());
+    Status done;
+    try {
+      done = Index(next);
+    } catch (const std::exception& e) {  // out of memory
+      done = ErrnoError(ENOMEM, e.what());
     }
+    if (!done && done.error().kind() != ErrorKind::kCancelled) GiveUpIndex(done.error());
   }
 }
 
@@ -168,12 +173,17 @@ const ContentFinder::Opened* ContentFinder::Open(OpenFiles& files, ObjectId obje
   return &files.emplace(object, std::move(opened)).first->second;
 }
 
-// One at a time: each may read a lot, and a source asks the next when it has the answer.
+// One at a time: each may read a lot, and a source asks the next when it has the answer. Of another,
+// one that was sent again for example, nothing is found.
 Reply ContentFinder::Take(const FindContent& find) {
-  if (finding_.exchange(true)) return queue_.Busy();
-  Reply reply = Answer(find);
-  finding_ = false;
-  return reply;
+  if (finding_.exchange(true)) {
+    return Ok(FoundContent{{}, std::string(find.ranges.size() * kContentDigestBytes, '\0')});
+  }
+  struct Done {
+    std::atomic<bool>& finding;
+    ~Done() { finding = false; }
+  } const done{finding_};
+  return Answer(find);
 }
 
 Reply ContentFinder::Answer(const FindContent& find) {
@@ -189,22 +199,24 @@ Reply ContentFinder::Answer(const FindContent& find) {
   return done ? Ok(std::move(found)) : place_.Failure(done.error());
 }
 
-Result<bool> ContentFinder::IsThere(const ChunkIndex::Row& row, OpenFiles& files) {
-  if (row.length > kMostChunk) return false;
+Result<const UniqueFd*> ContentFinder::FileWith(const ChunkIndex::Row& row, OpenFiles& files) {
+  if (row.length > kMostChunk) return nullptr;
   const Opened* const files_of = Open(files, row.object);
-  if (files_of == nullptr) return false;
+  if (files_of == nullptr) return nullptr;
   for (const UniqueFd* fd : {&files_of->standing, &files_of->kept}) {
     if (!fd->valid()) continue;
     ASSIGN_OR_RETURN(const auto digest, DigestOf(fd->get(), row.offset, row.length));
-    if (digest && ChunkName(*digest) == row.name) return true;
+    if (digest && ChunkName(*digest) == row.name) return fd;
   }
-  return false;
+  return nullptr;
 }
 
 Status ContentFinder::FindChunks(const FindContent& find, OpenFiles& files, FoundContent& found) {
   const std::shared_ptr<ChunkIndex> index = find.chunks.empty() ? nullptr : OpenIndex();
   if (index == nullptr) return {};
-  uint64_t next_offset = 0;  // where the last run goes on
+  // Where the last run goes on.
+  const UniqueFd* last_file = nullptr;
+  uint64_t next_offset = 0;
   for (size_t i = 0; i < find.chunks.size(); ++i) {
     auto row = index->Find(find.chunks[i]);
     if (!row) {
@@ -212,20 +224,21 @@ Status ContentFinder::FindChunks(const FindContent& find, OpenFiles& files, Foun
       return {};
     }
     if (!*row) continue;
-    ASSIGN_OR_RETURN(const bool there, IsThere(**row, files));
-    if (!there) {
+    ASSIGN_OR_RETURN(const UniqueFd* const file, FileWith(**row, files));
+    if (file == nullptr) {
       if (const auto forgotten = index->Forget(find.chunks[i]); !forgotten) {
         GiveUpIndex(forgotten.error());
       }
       continue;
     }
     ContentRun* const last = found.runs.empty() ? nullptr : &found.runs.back();
-    if (last != nullptr && last->first + last->count == i && last->object == (*row)->object &&
+    if (last != nullptr && last->first + last->count == i && file == last_file &&
         next_offset == (*row)->offset) {
       ++last->count;
     } else {
       found.runs.push_back({static_cast<uint32_t>(i), 1, (*row)->object, (*row)->offset});
     }
+    last_file = file;
     next_offset = (*row)->offset + (*row)->length;
   }
   return {};

@@ -58,8 +58,8 @@ class ContentFinder {
   // Returns null if there are too many already.
   const Opened* Open(OpenFiles& files, ObjectId object);
   Status FindChunks(const FindContent& find, OpenFiles& files, FoundContent& found);
-  // Returns whether the chunk is there.
-  Result<bool> IsThere(const ChunkIndex::Row& row, OpenFiles& files);
+  // Returns which file of the object has the chunk there, or null.
+  Result<const UniqueFd*> FileWith(const ChunkIndex::Row& row, OpenFiles& files);
   Status DigestRanges(const FindContent& find, OpenFiles& files, FoundContent& found);
 
   const VolumePlace& place_;
