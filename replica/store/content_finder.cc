@@ -173,8 +173,8 @@ const ContentFinder::Opened* ContentFinder::Open(OpenFiles& files, ObjectId obje
   return &files.emplace(object, std::move(opened)).first->second;
 }
 
-// One at a time: each may read a lot, and a source asks the next when it has the answer. Of another,
-// one that was sent again for example, nothing is found.
+// One at a time: each may read a lot, and a source asks the next when it has the answer. Of
+// another, one that was sent again for example, nothing is found.
 Reply ContentFinder::Take(const FindContent& find) {
   if (finding_.exchange(true)) {
     return Ok(FoundContent{{}, std::string(find.ranges.size() * kContentDigestBytes, '\0')});
