@@ -47,7 +47,8 @@ class VerifyOptions : public MountTest {
   size_t StoredVerifies() {
     size_t count = 0;
     for (const auto& entry : stdfs::directory_iterator(mount_.options().state)) {
-      if (entry.path().filename().string().starts_with("verify-")) ++count;
+      const std::string name = entry.path().filename();
+      if (name.starts_with("verify-") && !name.ends_with(".new")) ++count;
     }
     return count;
   }
