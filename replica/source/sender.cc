@@ -82,6 +82,7 @@ void Sender::Run() {
   while (!control_.stopping()) {
     const auto begun = CondVar::Clock::now();
     const uint64_t answered = progress_.answered_bytes;
+    got_through_ = false;
     const Status status = Converse(*peer_);
     if (control_.stopping()) return;
     const Error& error = status.error();
@@ -95,8 +96,8 @@ void Sender::Run() {
       SetState(unreachable ? ReplicaState::kConnecting : ReplicaState::kBlocked,
                found.empty() ? error.ToString() : found);
     }
-    const bool got_on = (error.kind() == ErrorKind::kUnreachable &&
-                         progress_.answered_bytes - answered >= kSessionGotOn) ||
+    const bool moved = got_through_ || progress_.answered_bytes - answered >= kSessionGotOn;
+    const bool got_on = (error.kind() == ErrorKind::kUnreachable && moved) ||
                         CondVar::Clock::now() - begun > kBackOffLongest;
     if (got_on) back_off = kBackOffFirst;
     control_.Sleep(back_off);

@@ -172,6 +172,7 @@ class Sender {
   ReconcileDebt debt_;
   bool deltas_ = true;         // whether they may be tried
   bool resume_ = true;         // whether a stage that was broken off may be gone on with
+  bool got_through_ = false;   // whether the session has brought a cut to the replica
   bool has_room_ = true;       // whether the last change set found room there
   bool stage_is_left_ = true;  // whether the replica may have such a stage
   Epoch tried_on_top_;         // the newest cut that was sent on top of one that cannot be applied

@@ -53,7 +53,7 @@ Status Sender::Ship(Peer& peer, Position& position) {
     }
     return tl::unexpected<Error>(std::move(shipped.error()));
   }
-  deltas_ = resume_ = has_room_ = true;
+  deltas_ = resume_ = has_room_ = got_through_ = true;
   stage_is_left_ = false;
   trouble_.clear();
   FAULT_POINT("source.ack.durable");

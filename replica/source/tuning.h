@@ -16,7 +16,8 @@ inline constexpr std::chrono::milliseconds kAnswerTimeout{30'000};
 // Pause before another session is opened, at first and at most: it doubles each time.
 inline constexpr std::chrono::milliseconds kBackOffFirst{100};
 inline constexpr std::chrono::milliseconds kBackOffLongest{5000};
-// A session that moved so much content, or lasted for kBackOffLongest, is followed by the shortest.
+// A session that moved so much content, or brought a cut to the replica, or lasted for
+// kBackOffLongest, is followed by the shortest.
 inline constexpr uint64_t kSessionGotOn = 8 << 20;
 // An idle replica is asked this often whether it is still there. It must hear from its source
 // within kIdleConnected and kHolderSilence (replica/store/tuning.h).
