@@ -46,7 +46,7 @@ using tandem::Status;
 constexpr char kDefaultUrl[] = "ipc:///run/tandemd/tandemd.sock";
 // A request that waits for a cut to be applied occupies one of them.
 constexpr int kWorkers = 256;
-constexpr uint32_t kKeepBasesPercent = 10;
+constexpr char kKeepBases[] = "10%";
 // The users of the group tandemd may connect; what each may do is its account's matter.
 constexpr mode_t kIpcMode = 0660;
 
@@ -284,13 +284,12 @@ Status Serve(const Settings& settings, mode_t store_mode, const sigset_t& signal
     ASSIGN_OR_RETURN(reserve, tandem::replica::Reserve::Parse(settings.reserve));
   }
   using tandem::replica::KeptBudget;
-  std::shared_ptr<KeptBudget> kept = std::make_shared<KeptBudget>(0, kKeepBasesPercent);
-  if (!settings.keep_bases.empty()) {
-    ASSIGN_OR_RETURN(const auto keep,
-                     tandem::replica::Reserve::Parse(settings.keep_bases, "--keep-bases"));
-    const bool none = keep.bytes == 0 && keep.percent == 0;
-    kept = none ? nullptr : std::make_shared<KeptBudget>(keep.bytes, keep.percent);
-  }
+  ASSIGN_OR_RETURN(
+      const auto keep,
+      tandem::replica::Reserve::Parse(
+          settings.keep_bases.empty() ? kKeepBases : settings.keep_bases, "--keep-bases"));
+  const bool keeps = keep.bytes != 0 || keep.percent != 0;
+  auto kept = keeps ? std::make_shared<KeptBudget>(keep.bytes, keep.percent) : nullptr;
   ASSIGN_OR_RETURN(const auto scrubbed, ScheduleOf(settings));
   auto registry = std::make_shared<tandem::replica::FileRegistry>(settings.store);
   ASSIGN_OR_RETURN(

@@ -1,5 +1,5 @@
-// What a redo has written in large pieces: for those who look at it afterwards
-// (replica/known/KNOWN.md). One thread.
+// What a redo has written in large pieces, for the index of chunks (replica/known/KNOWN.md). One
+// thread.
 #pragma once
 
 #include <cstdint>

@@ -1,6 +1,7 @@
 #include "replica/source/known_content.h"
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
 #include "replica/content_chunks.h"
@@ -47,10 +48,9 @@ void KnownContent::BeginAnew(ObjectId object) {
   trail.basis = object;
 }
 
-Result<FoundContent> KnownContent::Ask(Peer& peer, FindContent find) {
-  const size_t ranges = find.ranges.size();
-  ASSIGN_OR_RETURN(FoundContent found, peer.AskFor<FoundContent>(std::move(find)));
-  if (found.digests.size() != ranges * kCopyDigestBytes) {
+Result<FoundContent> KnownContent::Ask(Peer& peer, const FindContent& find) {
+  ASSIGN_OR_RETURN(FoundContent found, peer.AskFor<FoundContent>(find));
+  if (found.digests.size() != find.ranges.size() * kCopyDigestBytes) {
     return MakeError(ErrorKind::kProtocol, "find content: not one digest for each range");
   }
   return found;
@@ -110,12 +110,11 @@ Result<bool> KnownContent::IsExpected(Peer& peer, const ContentPlace& place,
       if (offset > ByteRange::kEndOfFile - place.length) break;
       find.ranges.push_back({place.object, offset, place.length});
     }
-    const std::vector<ContentPlace> asked = find.ranges;
-    if (asked.empty()) return false;
-    ASSIGN_OR_RETURN(const FoundContent found, Ask(peer, std::move(find)));
-    for (size_t i = 0; i < asked.size(); ++i) {
-      ahead_[{asked[i].object, asked[i].offset}] = {
-          asked[i].length, found.digests.substr(i * kCopyDigestBytes, kCopyDigestBytes)};
+    if (find.ranges.empty()) return false;
+    ASSIGN_OR_RETURN(const FoundContent found, Ask(peer, find));
+    for (size_t i = 0; i < find.ranges.size(); ++i) {
+      ahead_[{find.ranges[i].object, find.ranges[i].offset}] = {
+          find.ranges[i].length, found.digests.substr(i * kCopyDigestBytes, kCopyDigestBytes)};
     }
     known = ahead_.find(key);
   }
@@ -130,7 +129,7 @@ Result<std::vector<KnownContent::Run>> KnownContent::FindRuns(Peer& peer, std::s
   ASSIGN_OR_RETURN(const std::vector<ContentChunk> chunks, CutContent(window));
   FindContent find;
   for (const ContentChunk& chunk : chunks) find.chunks.push_back(chunk.name);
-  ASSIGN_OR_RETURN(const FoundContent found, Ask(peer, std::move(find)));
+  ASSIGN_OR_RETURN(const FoundContent found, Ask(peer, find));
   std::vector<Run> runs;
   for (const ContentRun& run : found.runs) {
     if (uint64_t{run.first} + run.count > chunks.size()) {
@@ -149,51 +148,42 @@ Result<std::vector<KnownContent::Run>> KnownContent::FindRuns(Peer& peer, std::s
 
 Status KnownContent::Extend(Peer& peer, std::string_view window, std::vector<Run>& runs) {
   FindContent find;
-  struct Wanted {
-    size_t offset;  // in the window
-    size_t length;
-  };
-  std::vector<Wanted> wanted;
-  const auto want = [&](size_t run, bool before, size_t offset, size_t length) {
-    if (length == 0 || find.ranges.size() == kMaxFindRanges) return;
-    const Run& at = runs[run];
-    if (before && at.object_offset < length) return;
-    const uint64_t place = before ? at.object_offset - length : at.object_offset + at.length;
+  std::vector<Run> wanted;
+  const auto want = [&](const Run& beside, bool before, size_t offset, size_t length) {
+    if (length == 0 || wanted.size() == kMaxFindRanges) return;
+    if (before && beside.object_offset < length) return;
+    const uint64_t place =
+        before ? beside.object_offset - length : beside.object_offset + beside.length;
     if (place > ByteRange::kEndOfFile - length) return;
-    find.ranges.push_back({at.object, place, length});
-    wanted.push_back({offset, length});
+    find.ranges.push_back({beside.object, place, length});
+    wanted.push_back({offset, length, beside.object, place});
   };
   for (size_t i = 0; i < runs.size(); ++i) {
     const size_t before = i == 0 ? 0 : runs[i - 1].offset + runs[i - 1].length;
     const size_t end = runs[i].offset + runs[i].length;
     const size_t after = i + 1 == runs.size() ? window.size() : runs[i + 1].offset;
-    want(i, true, before, runs[i].offset - before);
-    want(i, false, end, after - end);
+    want(runs[i], true, before, runs[i].offset - before);
+    want(runs[i], false, end, after - end);
   }
   if (wanted.empty()) return {};
-  const std::vector<ContentPlace> asked = find.ranges;
-  ASSIGN_OR_RETURN(const FoundContent found, Ask(peer, std::move(find)));
+  ASSIGN_OR_RETURN(const FoundContent found, Ask(peer, find));
   std::vector<Run> more;
   for (size_t i = 0; i < wanted.size(); ++i) {
-    const Wanted& part = wanted[i];
-    const std::string_view theirs =
-        std::string_view(found.digests).substr(i * kCopyDigestBytes, kCopyDigestBytes);
-    ASSIGN_OR_RETURN(const std::string ours,
-                     ContentDigest(window.substr(part.offset, part.length)));
+    Run& part = wanted[i];
     // The run before may have taken the gap already.
-    const bool taken = !more.empty() && more.back().offset == part.offset;
-    if (ours != theirs || taken) continue;
-    const ContentPlace& place = asked[i];
-    more.push_back({part.offset, part.length, place.object, place.offset});
+    if (!more.empty() && more.back().offset == part.offset) continue;
+    ASSIGN_OR_RETURN(part.digest, ContentDigest(window.substr(part.offset, part.length)));
+    if (found.digests.compare(i * kCopyDigestBytes, kCopyDigestBytes, part.digest) != 0) continue;
+    more.push_back(std::move(part));
   }
   // Each stays a part of its own: it may be in another version of the object.
-  runs.insert(runs.end(), more.begin(), more.end());
+  std::ranges::move(more, std::back_inserter(runs));
   std::ranges::sort(runs, {}, &Run::offset);
   return {};
 }
 
 Result<std::vector<KnownContent::Part>> KnownContent::PartsOf(std::string_view window,
-                                                              const std::vector<Run>& runs) {
+                                                              std::vector<Run> runs) {
   using How = Part::How;
   std::vector<Part> parts;
   const auto fill = [&](size_t start, size_t end, const Run* before, const Run* after) {
@@ -220,14 +210,16 @@ Result<std::vector<KnownContent::Part>> KnownContent::PartsOf(std::string_view w
   };
   size_t at = 0;
   const Run* last = nullptr;
-  for (const Run& run : runs) {
+  for (Run& run : runs) {
     fill(at, run.offset, last, &run);
-    ASSIGN_OR_RETURN(std::string digest, ContentDigest(window.substr(run.offset, run.length)));
+    if (run.digest.empty()) {
+      ASSIGN_OR_RETURN(run.digest, ContentDigest(window.substr(run.offset, run.length)));
+    }
     parts.push_back({How::kCopy,
                      run.offset,
                      run.length,
                      {run.object, run.object_offset, run.length},
-                     std::move(digest)});
+                     std::move(run.digest)});
     at = run.offset + run.length;
     last = &run;
   }
@@ -261,10 +253,8 @@ Result<std::vector<KnownContent::Part>> KnownContent::Explain(Peer& peer, Object
       return unknown;
     }
     // What was written over may have much of it, in pieces too small to be found as chunks.
-    const uint64_t start = expected.offset - std::min(expected.offset, kBasisSlack);
-    const uint64_t length = expected.offset + window.size() + kBasisSlack - start;
-    return std::vector<Part>{
-        {How::kDelta, 0, window.size(), {expected.object, start, length}, {}, /*whole=*/true}};
+    const ContentPlace around = expected.With(kBasisSlack);
+    return std::vector<Part>{{How::kDelta, 0, window.size(), around, {}, /*whole=*/true}};
   }
   small_unasked_ = small_unasked_next_ = 0;
   trail.unasked_next = 0;
@@ -272,7 +262,7 @@ Result<std::vector<KnownContent::Part>> KnownContent::Explain(Peer& peer, Object
   const Run& last = runs.back();
   trail.basis = last.object;
   trail.basis_offset = last.object_offset + (window.size() - last.offset);
-  return PartsOf(window, runs);
+  return PartsOf(window, std::move(runs));
 }
 
 }  // namespace tandem::replica

@@ -69,6 +69,7 @@ class KnownContent {
     size_t length = 0;
     ObjectId object;
     uint64_t object_offset = 0;
+    std::string digest = {};  // empty: not computed yet
   };
 
   static bool IsSmall(Peer& peer, size_t bytes);
@@ -79,11 +80,11 @@ class KnownContent {
   // follows as well.
   Result<bool> IsExpected(Peer& peer, const ContentPlace& place, std::string_view digest,
                           bool ahead);
-  static Result<FoundContent> Ask(Peer& peer, FindContent find);
+  static Result<FoundContent> Ask(Peer& peer, const FindContent& find);
   static Result<std::vector<Run>> FindRuns(Peer& peer, std::string_view window);
   // Adds what stands before and after the runs at their places, where that is the same content.
   static Status Extend(Peer& peer, std::string_view window, std::vector<Run>& runs);
-  static Result<std::vector<Part>> PartsOf(std::string_view window, const std::vector<Run>& runs);
+  static Result<std::vector<Part>> PartsOf(std::string_view window, std::vector<Run> runs);
 
   std::unordered_map<ObjectId, Trail> trails_;
   std::deque<ObjectId> trail_order_;

@@ -144,9 +144,7 @@ Status ObjectShipper::ShipData(const Content& content, ByteRange range, ObjectId
                             basis != content.file.id && range.length() >= kKnownFrom;
   if (may_be_known && !basis.is_null()) known_.Expect(content.file.id, range.start, basis);
   while (!range.empty()) {
-    const uint64_t step = may_be_known ? std::min(kKnownWindow, stage_.most_compared())
-                          : compare    ? stage_.most_compared()
-                                       : stage_.most_content();
+    const uint64_t step = compare || may_be_known ? stage_.most_compared() : stage_.most_content();
     const ByteRange piece{range.start, std::min(range.end, range.start + step)};
     std::string bytes(piece.length(), '\0');
     auto read = content.object.Read(piece.start, bytes);
@@ -181,8 +179,7 @@ Status ObjectShipper::ShipPiece(const Content& content, uint64_t offset, std::st
                                 ObjectId basis) {
   if (compare_ == Compare::kAll && !basis.is_null() && bytes.size() >= kCompareFrom) {
     const uint64_t slack = basis == content.file.id ? 0 : kBasisSlack;
-    const uint64_t start = offset - std::min(offset, slack);
-    const ContentPlace place{basis, start, offset + bytes.size() + slack - start};
+    const ContentPlace place = ContentPlace{basis, offset, bytes.size()}.With(slack);
     ASSIGN_OR_RETURN(const bool sent, ShipDelta(content, offset, bytes, place));
     if (sent) return {};
   }

@@ -28,18 +28,6 @@ size_t SizeOf(const Record& record) {
   return kRecordOverhead;
 }
 
-// Returns the bytes that the replica takes from what it has.
-uint64_t CopiedBy(const Record& record) {
-  const auto* data = std::get_if<DataRecord>(&record);
-  return data != nullptr && data->encoding == Encoding::kCopy ? data->length : 0;
-}
-
-// Returns the bytes of content that the record brings; a hole brings none.
-uint64_t ContentOf(const Record& record) {
-  const auto* data = std::get_if<DataRecord>(&record);
-  return data == nullptr || data->encoding == Encoding::kHole ? 0 : data->length;
-}
-
 // Returns the bytes compressed; an empty string if that does not help.
 std::string CompressAll(std::string_view raw) {
   std::string compressed(ZSTD_compressBound(raw.size()), '\0');
@@ -106,11 +94,7 @@ Status StageWriter::Expect(uint64_t bytes) {
 
 Status StageWriter::Add(Record record) {
   pending_bytes_ += SizeOf(record);
-  pending_copied_ += CopiedBy(record);
   CountContent(record);
-  const uint64_t content_bytes = ContentOf(record);
-  pending_content_bytes_ += content_bytes;
-  progress_->unanswered_bytes += content_bytes;
   pending_.push_back(std::move(record));
   ++records_;
   const bool is_full = pending_bytes_ >= peer_->pace().chunk_bytes() ||
@@ -118,9 +102,13 @@ Status StageWriter::Add(Record record) {
   return is_full ? SendChunk() : Status();
 }
 
+// A hole brings none.
 void StageWriter::CountContent(const Record& record) {
   const auto* data = std::get_if<DataRecord>(&record);
   if (data == nullptr || data->encoding == Encoding::kHole) return;
+  pending_content_bytes_ += data->length;
+  progress_->unanswered_bytes += data->length;
+  if (data->encoding == Encoding::kCopy) pending_copied_ += data->length;
   auto& kind = data->encoding == Encoding::kCopy    ? progress_->copied
                : data->encoding == Encoding::kDelta ? progress_->delta
                                                     : progress_->plain;

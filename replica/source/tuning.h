@@ -108,7 +108,7 @@ inline constexpr int kMaxBadBlocksInARow = 16;
 // Of less, looking for it costs more than sending the bytes.
 inline constexpr uint64_t kKnownFrom = 64 << 10;
 // Content that is looked for at a time, and that is asked about ahead, where it is expected.
-inline constexpr uint64_t kKnownWindow = 4 << 20;
+inline constexpr uint64_t kKnownWindow = kDeltaBytes;
 inline constexpr size_t kWindowsAhead = 8;
 // Content that is sent without asking after some that was not there, at first and at most.
 inline constexpr uint64_t kUnaskedFirst = 4 << 20;
@@ -127,11 +127,12 @@ inline constexpr size_t kMostExpected = 64;
 
 // ---- Stages: stage_writer.h ---------------------------------------------------------------------
 
-// A chunk ends with the record that reaches either; so many chunks are in flight at most.
+// A chunk ends with the record that reaches one of these, the last of which counts content that
+// stands as copies of what the replica has.
 inline constexpr size_t kChunkBytes = 1 << 20;
 inline constexpr size_t kChunkRecords = 4096;
-// So much content of a chunk may stand as copies of what the replica has.
 inline constexpr uint64_t kChunkCopies = 8 << 20;
+// So many chunks are in flight at most.
 inline constexpr size_t kChunksInFlight = 8;
 // On a slow link chunks are smaller, and fewer bytes under way: pace.h. The least window still
 // fills a link of 128 kbit/s in the time that an answer may take.

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <exception>
 #include <string>
-#include <system_error>
 
 #include "meta/base/cpu_priority.h"
 #include "meta/base/log.h"
@@ -19,7 +18,8 @@
 namespace tandem::replica {
 namespace {
 
-// Returns the digest of the range, or nullopt if the file does not have all of it.
+// Returns the digest of the range, or nullopt if the file does not have all of it, or there is
+// none.
 Result<std::optional<std::string>> DigestOf(int fd, uint64_t offset, uint64_t length) {
   ASSIGN_OR_RETURN(const auto hasher, Hasher::Create(HashAlgorithm::kBlake2b));
   for (uint64_t at = 0; at < length;) {
@@ -68,19 +68,19 @@ void ContentFinder::NoteWritten(const std::vector<ContentPlace>& written) {
   if (written.empty()) return;
   MutexLock lock(mutex_);
   if (HasNoIndex() || stopping_) return;
-  for (const ContentPlace& place : written) {
-    if (written_.size() >= kMostToIndex) break;
-    written_.push_back(place);
-  }
-  wake_.NotifyAll();
-  if (running_) return;
-  // One that has ended takes no lock any more.
-  if (thread_.joinable()) thread_.join();
   try {
+    for (const ContentPlace& place : written) {
+      if (written_.size() >= kMostToIndex) break;
+      written_.push_back(place);
+    }
+    wake_.NotifyAll();
+    if (running_) return;
+    // One that has ended takes no lock any more.
+    if (thread_.joinable()) thread_.join();
     thread_ = std::thread([this] { Run(); });
     running_ = true;
-  } catch (const std::system_error&) {
-    // The next redo tries again.
+  } catch (const std::exception&) {
+    // No memory, or no thread: the next redo tries again.
   }
 }
 
@@ -169,7 +169,7 @@ const ContentFinder::Opened* ContentFinder::Open(OpenFiles& files, ObjectId obje
   const auto known = files.find(object);
   if (known != files.end()) return &known->second;
   if (files.size() >= kMostFilesToFind) return nullptr;
-  Opened opened{OpenObject(object), place_.kept().Find(object)};
+  Opened opened = {OpenObject(object), place_.kept().Find(object)};
   return &files.emplace(object, std::move(opened)).first->second;
 }
 
@@ -203,10 +203,9 @@ Result<const UniqueFd*> ContentFinder::FileWith(const ChunkIndex::Row& row, Open
   if (row.length > kMostChunk) return nullptr;
   const Opened* const files_of = Open(files, row.object);
   if (files_of == nullptr) return nullptr;
-  for (const UniqueFd* fd : {&files_of->standing, &files_of->kept}) {
-    if (!fd->valid()) continue;
-    ASSIGN_OR_RETURN(const auto digest, DigestOf(fd->get(), row.offset, row.length));
-    if (digest && ChunkName(*digest) == row.name) return fd;
+  for (const UniqueFd& fd : *files_of) {
+    ASSIGN_OR_RETURN(const auto digest, DigestOf(fd.get(), row.offset, row.length));
+    if (digest && ChunkName(*digest) == row.name) return &fd;
   }
   return nullptr;
 }
@@ -249,10 +248,8 @@ Status ContentFinder::DigestRanges(const FindContent& find, OpenFiles& files, Fo
     const Opened* const files_of = Open(files, range.object);
     std::optional<std::string> digest;
     // What is written anew goes on where the old content did: beyond what has been written.
-    for (int i = 0; files_of != nullptr && !digest && i < 2; ++i) {
-      const UniqueFd& fd = i == 0 ? files_of->standing : files_of->kept;
-      if (!fd.valid()) continue;
-      ASSIGN_OR_RETURN(digest, DigestOf(fd.get(), range.offset, range.length));
+    for (size_t i = 0; files_of != nullptr && !digest && i < files_of->size(); ++i) {
+      ASSIGN_OR_RETURN(digest, DigestOf((*files_of)[i].get(), range.offset, range.length));
     }
     found.digests += digest.value_or(std::string(kContentDigestBytes, '\0'));
   }

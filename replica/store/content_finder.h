@@ -5,6 +5,7 @@
 // Any thread, holding no lock. Borrows what it is given, which outlives it.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <deque>
 #include <memory>
@@ -39,11 +40,9 @@ class ContentFinder {
 
  private:
   Reply Answer(const FindContent& find);
-  // What one request has opened of an object.
-  struct Opened {
-    UniqueFd standing;  // in the tree
-    UniqueFd kept;
-  };
+  // What one request has opened of an object: its file in the tree, and what was kept of it. Either
+  // may be invalid.
+  using Opened = std::array<UniqueFd, 2>;
   using OpenFiles = std::unordered_map<ObjectId, Opened>;
 
   void Run() EXCLUDES(mutex_);

@@ -87,7 +87,6 @@ std::optional<Reply> RefuseChunk(const VolumePlace& place, const Stage& stage, u
   const bool has_content = bytes != 0;
   const uint64_t file_bytes = stage.file_bytes();
   if (!has_content && file_bytes <= kMostWithoutContent) return std::nullopt;
-  if (!place.kept().IsEmpty()) (void)FreeRoomFor(place, {bytes, 0});
   const VolumeTerms& terms = place.terms();
   if (terms.usage != nullptr) {
     const uint64_t all = has_content ? staged + bytes : file_bytes;
@@ -95,8 +94,10 @@ std::optional<Reply> RefuseChunk(const VolumePlace& place, const Stage& stage, u
       return RefuseForQuota(place, *why);
     }
   }
-  if (terms.reserve.bytes == 0 && terms.reserve.percent == 0) return std::nullopt;
-  const auto room = FreeRoomFor(place, {bytes, 0});
+  const bool has_reserve = terms.reserve.bytes != 0 || terms.reserve.percent != 0;
+  if (!has_reserve && place.kept().IsEmpty()) return std::nullopt;
+  const auto room = FreeRoomFor(place, {bytes, 0});  // what is kept makes way
+  if (!has_reserve) return std::nullopt;
   if (!room) return place.Failure(room.error());
   if (room->bytes >= bytes && room->bytes != 0) return std::nullopt;
   return Refuse(ReplyCode::kNoSpace, "volume " + place.name() +

@@ -78,7 +78,8 @@ class VolumePlace {
   UniqueFd hold_fd_;
   LifeId life_;
   uint64_t largest_file_ = 0;
-  mutable TreeMounts mounts_;  // has a lock of its own, and so has
+  // Each has a lock of its own.
+  mutable TreeMounts mounts_;
   mutable KeptBases kept_;
 };
 

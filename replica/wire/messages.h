@@ -290,6 +290,12 @@ struct ContentPlace {
   ObjectId object;
   uint64_t offset = 0;
   uint64_t length = 0;
+
+  // Returns the same with so much before and after it.
+  ContentPlace With(uint64_t slack) const {
+    const uint64_t before = offset < slack ? offset : slack;
+    return {object, offset - before, before + length + slack};
+  }
   friend bool operator==(const ContentPlace&, const ContentPlace&) = default;
 };
 

@@ -221,7 +221,9 @@ Result<std::vector<Record>> DecodeRecords(std::string_view bytes) {
   if (bytes.size() > kMaxMessageBytes) return Malformed("records larger than the limit");
   WireReader reader(bytes);
   ASSIGN_OR_RETURN(const wire::Records* root, reader.Root<wire::Records>(kRecordsIdentifier));
+  if (root->records()->size() > kMaxChunkRecords) return Malformed("too many records in a chunk");
   std::vector<Record> records;
+  records.reserve(root->records()->size());
   for (const wire::Record* table : *root->records()) {
     if (records.size() >= kMaxChunkRecords) return Malformed("too many records in a chunk");
     if (const auto* columns = table->body_as_ObjectColumns()) {

@@ -78,6 +78,22 @@ replica() {
   background "$bin/tandemd" --store "$(store_of "$1")" --listen "$(url_of "$1")" --insecure-plaintext
 }
 
+# rsync_daemon PORT DIRECTORY: serves the directory as rsync://127.0.0.1:PORT/tree/.
+rsync_daemon() {
+  mkdir "$2"
+  cat >"$scratch/rsyncd.conf" <<CONF
+use chroot = no
+port = $1
+address = 127.0.0.1
+[tree]
+path = $2
+read only = no
+uid = root
+gid = root
+CONF
+  background rsync --daemon --no-detach --config="$scratch/rsyncd.conf"
+}
+
 # stopped PID: ends what `background` started.
 stopped() {
   kill "$1" 2>/dev/null || true

@@ -32,18 +32,7 @@ hash_both() {
 
 # ---- Seeding ---------------------------------------------------------------------------------
 rsync_port=$((7448 + 99))
-mkdir "$scratch/rsynced"
-cat >"$scratch/rsyncd.conf" <<CONF
-use chroot = no
-port = $rsync_port
-address = 127.0.0.1
-[tree]
-path = $scratch/rsynced
-read only = no
-uid = root
-gid = root
-CONF
-background rsync --daemon --no-detach --config="$scratch/rsyncd.conf"
+rsync_daemon "$rsync_port" "$scratch/rsynced"
 
 seed() {
   replica 1

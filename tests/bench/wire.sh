@@ -26,18 +26,8 @@ quiet() {
   done
 }
 
-mkdir "$scratch/rsynced" "$scratch/work"
-cat >"$scratch/rsyncd.conf" <<CONF
-use chroot = no
-port = 7999
-address = 127.0.0.1
-[tree]
-path = $scratch/rsynced
-read only = no
-uid = root
-gid = root
-CONF
-background rsync --daemon --no-detach --config="$scratch/rsyncd.conf"
+mkdir "$scratch/work"
+rsync_daemon 7999 "$scratch/rsynced"
 replica 1
 mounted --replica "$(url_of 1)"
 rsync_all() { rsync -aH --no-whole-file --delete "$mount/" rsync://127.0.0.1:7999/tree/; }

@@ -2,18 +2,12 @@
 
 #include <gtest/gtest.h>
 
-#include <random>
 #include <set>
+
+#include "tests/files.h"
 
 namespace tandem::replica {
 namespace {
-
-std::string RandomContent(size_t size, unsigned seed) {
-  std::mt19937_64 random(seed);
-  std::string bytes(size, '\0');
-  for (char& byte : bytes) byte = static_cast<char>(random());
-  return bytes;
-}
 
 std::vector<ContentChunk> Cut(std::string_view bytes) { return CutContent(bytes).value(); }
 
@@ -25,7 +19,7 @@ std::set<uint64_t> NamesIn(std::string_view bytes) {
 
 TEST(ContentChunks, CoverTheContentWithinTheirBounds) {
   for (const size_t size : {size_t{0}, size_t{1}, kLeastChunk, kMostChunk + 1, size_t{3} << 20}) {
-    const std::string bytes = RandomContent(size, 1);
+    const std::string bytes = test::RandomBytes(size, 1);
     size_t at = 0;
     for (const ContentChunk& chunk : Cut(bytes)) {
       EXPECT_EQ(chunk.offset, at);
@@ -41,7 +35,7 @@ TEST(ContentChunks, CoverTheContentWithinTheirBounds) {
 }
 
 TEST(ContentChunks, AreFoundAgainWhereContentHasMoved) {
-  const std::string before = RandomContent(4 << 20, 2);
+  const std::string before = test::RandomBytes(4 << 20, 2);
   std::string after = before;
   after.insert(100'000, "ten bytes.");
   after.erase(3'000'000, 77);
