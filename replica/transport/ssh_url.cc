@@ -35,7 +35,8 @@ bool IsPlain(std::string_view text, std::string_view others) {
 
 bool IsIpv6(const std::string& text) {
   in6_addr address;
-  return inet_pton(AF_INET6, text.c_str(), &address) == 1;
+  const bool is_whole = text.find('\0') == text.npos;  // to inet_pton a text ends at a NUL
+  return is_whole && inet_pton(AF_INET6, text.c_str(), &address) == 1;
 }
 
 // Returns what is wrong with the user; empty if nothing is.

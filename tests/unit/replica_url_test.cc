@@ -124,6 +124,7 @@ TEST(ReplicaUrl, ThroughSshCannotBeAnOptionOrAShellCommand) {
     ExpectRefused("ssh://host" + path, "letters, digits and");
   }
   ExpectRefused("ssh://host" + std::string("/a\0b", 4), "letters, digits and");
+  ExpectRefused("ssh://[::1" + std::string("\0x]", 3), "is not an IPv6 address in brackets");
 }
 
 TEST(ReplicaUrl, ThroughSshThatCannotBeIsRefused) {
