@@ -24,8 +24,10 @@ using LoadedSignature = std::unique_ptr<rs_signature_t, SignatureDeleter>;
 // collide.
 constexpr size_t kStrongBytes = 16;
 
-// Far more than librsync recommends for the largest window.
-constexpr uint64_t kMaxBlockLength = 1 << 20;
+// librsync recommends the square root of the size, which is best for a few edits. Records of a
+// database that moved are found only by blocks smaller than they are.
+constexpr size_t kLargestBlock = 1024;
+constexpr uint64_t kMaxBlockLength = 1 << 20;  // of another version
 
 tl::unexpected<Error> Failure(rs_result code, const char* what) {
   const bool memory = code == RS_MEM_ERROR;
@@ -96,8 +98,9 @@ bool IsSignatureOf(uint64_t basis_bytes, std::string_view signature) {
   if (rs_sig_args(size, &magic, &recommended, &strong_length) != RS_DONE) return false;
   const uint64_t block_length = be32toh(header[1]);
   // Another release of librsync may recommend a little less.
+  const uint64_t least = std::min(recommended, kLargestBlock) / 2;
   if (be32toh(header[0]) != RS_RK_BLAKE2_SIG_MAGIC || be32toh(header[2]) != kStrongBytes ||
-      block_length < recommended / 2 || block_length > kMaxBlockLength) {
+      block_length < least || block_length > kMaxBlockLength) {
     return false;
   }
   const uint64_t blocks = (basis_bytes + block_length - 1) / block_length;
@@ -111,6 +114,7 @@ Result<std::string> MakeSignature(std::string_view basis) {
   rs_result code =
       rs_sig_args(static_cast<rs_long_t>(basis.size()), &magic, &block_length, &strong_length);
   if (code != RS_DONE) return Failure(code, "make signature");
+  block_length = std::min(block_length, kLargestBlock);
   const Job job(rs_sig_begin(block_length, strong_length, magic));
   const size_t blocks = basis.size() / block_length + 1;
   return Run(job.get(), basis, 32 + blocks * (4 + strong_length), SIZE_MAX, "make signature");

@@ -11,8 +11,8 @@
 
 namespace tandem::replica {
 
-// Returns the signature of `basis`. The block length follows from the size of `basis` (librsync's
-// recommendation).
+// Returns the signature of `basis`. The block length follows from the size of `basis`: librsync's
+// recommendation, and at most 1 KiB.
 Result<std::string> MakeSignature(std::string_view basis);
 // Returns true if `signature` may be the signature of `basis_bytes` bytes of content. Check this
 // before MakeDelta: a signature with other blocks, or with more of them, can keep MakeDelta busy

@@ -1,32 +1,43 @@
 #include "replica/source/cut_shipper.h"
 
 #include <algorithm>
+#include <iterator>
 #include <set>
 
+#include "replica/source/similar_names.h"
 #include "replica/source/tuning.h"
 
 namespace tandem::replica {
 namespace {
 
+// How an object came to its name in this cut.
+struct NewName {
+  ObjectId directory;
+  const std::string* name;  // of the cut
+  ObjectId replaced;        // null: none
+};
+
 // Content of a file that replaced another may be found in the one it replaced.
-std::unordered_map<ObjectId, ObjectId> BasesOf(const meta::Layer& changes) {
-  std::unordered_map<ObjectId, ObjectId> bases;
+std::unordered_map<ObjectId, NewName> NewNamesOf(const meta::Layer& changes) {
+  std::unordered_map<ObjectId, NewName> names;
   for (const meta::ChangeSet& shard : changes.shards) {
     for (const auto& [directory, change] : shard) {
       for (const auto& [name, entry] : change.entries) {
-        if (entry.child.is_null() || entry.replaced.is_null()) continue;
-        if (entry.child != entry.replaced) bases.emplace(entry.child, entry.replaced);
+        if (entry.child.is_null() || entry.child == entry.replaced) continue;
+        const auto [known, is_new] =
+            names.try_emplace(entry.child, directory, &name, entry.replaced);
+        if (!is_new && known->second.replaced.is_null()) known->second.replaced = entry.replaced;
       }
     }
   }
-  return bases;
+  return names;
 }
 
 }  // namespace
 
 Result<bool> CutShipper::Ship(const std::shared_ptr<meta::FrozenCut>& cut) {
   shipped_.push_back(cut);
-  const auto bases = BasesOf(cut->changes());
+  const auto names = NewNamesOf(cut->changes());
   bool walked = false;
   size_t located = 0;
   for (size_t i = 0; i < meta::kShards; ++i) {
@@ -38,11 +49,15 @@ Result<bool> CutShipper::Ship(const std::shared_ptr<meta::FrozenCut>& cut) {
     for (const auto& [id, change] : shard) ids.push_back(id);
     RETURN_IF_ERROR(objects_.Expect(ids));
     for (const auto& [id, change] : shard) {
-      const auto basis = bases.find(id);
+      ObjectShipper::Likeness like;
+      if (const auto name = names.find(id); name != names.end()) {
+        like.replaced = name->second.replaced;
+        like.find_by_name = [this, &named = name->second](bool thoroughly) {
+          return FindByName(named.directory, *named.name, thoroughly);
+        };
+      }
       progress_.BeginObject(change);
-      ASSIGN_OR_RETURN(
-          const bool exists,
-          ShipObject(*cut, id, change, basis == bases.end() ? ObjectId() : basis->second));
+      ASSIGN_OR_RETURN(const bool exists, ShipObject(*cut, id, change, like));
       progress_.EndObject();
       // A directory that is gone takes its names with it: the entry that led to it says so. One
       // that cannot be read is listed when it can.
@@ -143,7 +158,8 @@ Result<bool> CutShipper::WalkPassedBy(meta::FrozenCut& cut, const meta::ObjectCh
 }
 
 Result<bool> CutShipper::ShipObject(meta::FrozenCut& cut, const ObjectId& id,
-                                    const meta::ObjectChange& change, ObjectId basis) {
+                                    const meta::ObjectChange& change,
+                                    const ObjectShipper::Likeness& like) {
   auto opened = cut.Open({id, change.handle});
   if (!opened && meta::IsUnreadable(opened.error())) {
     objects_.NoteUnreadable({id, change.handle}, change, opened.error().ToString());
@@ -151,8 +167,23 @@ Result<bool> CutShipper::ShipObject(meta::FrozenCut& cut, const ObjectId& id,
   }
   ASSIGN_OR_RETURN(const std::unique_ptr<meta::ObjectReader> object, std::move(opened));
   if (object == nullptr) return false;
-  ASSIGN_OR_RETURN(const auto attributes, objects_.Ship(id, *object, change, basis));
+  ASSIGN_OR_RETURN(const auto attributes, objects_.Ship(id, *object, change, like));
   return attributes.has_value();
+}
+
+// Only saves bytes: whatever fails, nothing is found.
+ObjectId CutShipper::FindByName(const ObjectId& directory, const std::string& name,
+                                bool thoroughly) {
+  std::vector<std::string> similar = NamesOfOriginals(name);
+  if (thoroughly) std::ranges::move(NamesOfBackups(name), std::back_inserter(similar));
+  if (similar.empty()) return {};
+  const auto parent = tree_.Open({directory, {}});
+  if (!parent || !*parent) return {};
+  for (const std::string& beside : similar) {
+    const auto found = tree_.Lookup((*parent)->path_fd(), beside.c_str());
+    if (found && *found) return (*found)->id;
+  }
+  return {};
 }
 
 Status CutShipper::ShipMissing(const std::vector<ObjectId>& objects, IfGone if_gone) {

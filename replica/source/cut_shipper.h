@@ -34,7 +34,8 @@ class CutShipper {
  private:
   // Returns false if there is no such object in the cut, or it cannot be read.
   Result<bool> ShipObject(meta::FrozenCut& cut, const ObjectId& id,
-                          const meta::ObjectChange& change, ObjectId basis);
+                          const meta::ObjectChange& change, const ObjectShipper::Likeness& like);
+  ObjectId FindByName(const ObjectId& directory, const std::string& name, bool thoroughly);
   // Begins at this shard. Returns the first shard for which it has to be called again.
   Result<size_t> Locate(const meta::Layer& changes, size_t shard);
   // Returns true if another cut has to follow.

@@ -42,6 +42,11 @@ void KnownContent::Expect(ObjectId object, uint64_t offset, ObjectId basis) {
   trail.basis_offset = offset;
 }
 
+void KnownContent::Guess(ObjectId object, uint64_t offset, ObjectId basis) {
+  Trail& trail = TrailOf(object, offset);
+  if (trail.guess.is_null()) trail.guess = basis;
+}
+
 void KnownContent::BeginAnew(ObjectId object) {
   Trail& trail = TrailOf(object, 0);
   trail = Trail();
@@ -87,11 +92,31 @@ void KnownContent::NoteInVain(Trail& trail, size_t bytes) {
   small_unasked_ = small_unasked_next_;
 }
 
+void KnownContent::NoteUseful(uint64_t saved) {
+  signature_credit_ =
+      std::min(signature_credit_ + saved / kSignatureShareOfSaved, kSignatureCredit);
+}
+
 void KnownContent::NoteUseless(ObjectId object) {
   const auto known = trails_.find(object);
   if (known == trails_.end()) return;
   known->second.basis = ObjectId();
+  known->second.guess = ObjectId();
+  signature_credit_ -= std::min(signature_credit_, std::exchange(known->second.signature_cost, 0));
   NoteInVain(known->second, kSmallOnALongWay);
+}
+
+std::optional<KnownContent::Part> KnownContent::TryGuess(Trail& trail, uint64_t offset,
+                                                         size_t bytes) {
+  signature_credit_ = std::min(signature_credit_ + bytes / kSignatureShare, kSignatureCredit);
+  if (trail.guess.is_null() || bytes < kGuessFrom) return std::nullopt;
+  // Content is more often removed before a place than added there.
+  const uint64_t before = std::min<uint64_t>(offset, kGuessedBefore + bytes / 4);
+  const uint64_t after = std::min<uint64_t>(kBasisSlack, 4 * bytes);
+  const ContentPlace around{trail.guess, offset - before, before + bytes + after};
+  trail.signature_cost = around.length / kBytesInASignature;
+  if (trail.signature_cost > signature_credit_) return std::nullopt;
+  return Part{Part::How::kDelta, 0, bytes, around, {}, /*whole=*/true};
 }
 
 // ---- Where it is expected ----------------------------------------------------------------------
@@ -244,11 +269,14 @@ Result<std::vector<KnownContent::Part>> KnownContent::Explain(Peer& peer, Object
     trail.followed = same;
     if (same) return std::vector<Part>{{How::kCopy, 0, window.size(), expected, std::move(digest)}};
   } else if (IsNotAsked(peer, trail, window.size())) {
+    if (auto guess = TryGuess(trail, offset, window.size())) return std::vector{*std::move(guess)};
     return unknown;
   }
   ASSIGN_OR_RETURN(std::vector<Run> runs, FindRuns(peer, window));
   if (runs.empty()) {
     if (expected.object.is_null()) {
+      if (auto guess = TryGuess(trail, offset, window.size()))
+        return std::vector{*std::move(guess)};
       NoteInVain(trail, window.size());
       return unknown;
     }

@@ -16,6 +16,7 @@
 #include "meta/base/ids.h"
 #include "meta/base/result.h"
 #include "replica/source/peer.h"
+#include "replica/source/tuning.h"
 #include "replica/wire/messages.h"
 
 namespace tandem::replica {
@@ -36,6 +37,11 @@ class KnownContent {
   // unless it is known better.
   void Expect(ObjectId object, uint64_t offset, ObjectId basis);
 
+  // Content of `object` from `offset` on may resemble that of `basis` around the same offset. Tried
+  // only where nothing is found otherwise, and seldom as long as it is of no use: it costs a
+  // signature.
+  void Guess(ObjectId object, uint64_t offset, ObjectId basis);
+
   // The object's content is written anew, from its beginning.
   void BeginAnew(ObjectId object);
 
@@ -44,6 +50,8 @@ class KnownContent {
   Result<std::vector<Part>> Explain(Peer& peer, ObjectId object, uint64_t offset,
                                     std::string_view window);
 
+  // A delta of a whole window was smaller than the window by so many bytes.
+  void NoteUseful(uint64_t saved);
   // A delta of a whole window was no smaller than the window.
   void NoteUseless(ObjectId object);
 
@@ -58,10 +66,12 @@ class KnownContent {
     uint64_t offset = 0;  // of the object
     ObjectId basis;       // null: nowhere
     uint64_t basis_offset = 0;
-    bool followed = false;      // content was found where it was expected
-    uint64_t small = 0;         // bytes of small content that were not asked about
-    uint64_t unasked = 0;       // bytes to be sent before anything is asked
-    uint64_t unasked_next = 0;  // after the next window in vain
+    ObjectId guess;               // null: none
+    uint64_t signature_cost = 0;  // of the guess that is being tried
+    bool followed = false;        // content was found where it was expected
+    uint64_t small = 0;           // bytes of small content that were not asked about
+    uint64_t unasked = 0;         // bytes to be sent before anything is asked
+    uint64_t unasked_next = 0;    // after the next window in vain
   };
   // A run of chunks that the replica has one after the other.
   struct Run {
@@ -75,6 +85,9 @@ class KnownContent {
   static bool IsSmall(Peer& peer, size_t bytes);
   bool IsNotAsked(Peer& peer, Trail& trail, size_t bytes);
   void NoteInVain(Trail& trail, size_t bytes);
+  // Returns the window as one part that may resemble what was guessed, if that is worth a
+  // signature.
+  std::optional<Part> TryGuess(Trail& trail, uint64_t offset, size_t bytes);
   Trail& TrailOf(ObjectId object, uint64_t offset);
   // Returns whether the replica has content of that digest at the place. `ahead`: asks for what
   // follows as well.
@@ -90,6 +103,7 @@ class KnownContent {
   std::deque<ObjectId> trail_order_;
   int small_unasked_ = 0;  // pieces of small content to be sent before one is asked about
   int small_unasked_next_ = 0;
+  uint64_t signature_credit_ = kSignatureCredit;  // bytes that guesses in vain may cost
   // Digests that were asked for ahead.
   std::map<std::pair<ObjectId, uint64_t>, std::pair<uint64_t, std::string>> ahead_;
 };

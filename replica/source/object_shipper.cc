@@ -25,7 +25,7 @@ Status ObjectShipper::Expect(std::span<const ObjectId> objects) {
 Result<std::optional<meta::Attributes>> ObjectShipper::Ship(const ObjectId& id,
                                                             meta::ObjectReader& object,
                                                             const meta::ObjectChange& change,
-                                                            ObjectId basis) {
+                                                            const Likeness& like) {
   ObjectRecord record;
   record.object = id;
   // All of its content travels: the replica may make it anew, and keep the old content for a while.
@@ -53,6 +53,12 @@ Result<std::optional<meta::Attributes>> ObjectShipper::Ship(const ObjectId& id,
   ++progress_.objects;
   if (attributes.kind != meta::Kind::kFile || attributes.size > largest_file_) return attributes;
 
+  const bool is_large = attributes.size >= kKnownFrom;
+  if (whole && !rewritten && like.replaced.is_null() && like.find_by_name && LooksForKnown()) {
+    if (const ObjectId similar = like.find_by_name(is_large); !similar.is_null()) {
+      known_.Guess(id, 0, similar);
+    }
+  }
   const bool fresh = whole && attributes.size >= kFileOfItsOwnFrom;
   // Its bytes are overwritten in place there: in order, once the first are known to be there.
   if (fresh_.contains(id)) RETURN_IF_ERROR(stage_.Flush());
@@ -60,7 +66,7 @@ Result<std::optional<meta::Attributes>> ObjectShipper::Ship(const ObjectId& id,
   const bool is_first =
       compare_ != Compare::kNot && staged_.insert(id).second && before.sent != Sent::kOlder;
   const bool staged = whole || !is_first;
-  const Content content{{id, change.handle}, object, attributes.size, fresh, staged};
+  const Content content{{id, change.handle}, object, attributes.size, fresh, staged, whole};
   const ByteRange all{0, attributes.size};
   RangeSet data = change.data;
   RangeSet suspect = change.suspect;
@@ -71,7 +77,7 @@ Result<std::optional<meta::Attributes>> ObjectShipper::Ship(const ObjectId& id,
     progress_.content_bytes += range.length();
   }
   for (const ByteRange& range : data.Within(all)) {
-    RETURN_IF_ERROR(ShipRange(content, range, basis));
+    RETURN_IF_ERROR(ShipRange(content, range, like.replaced));
   }
   for (const ByteRange& range : suspect.Within(all)) {
     RETURN_IF_ERROR(ShipRange(content, range, id));
@@ -140,9 +146,11 @@ Status ObjectShipper::ShipData(const Content& content, ByteRange range, ObjectId
       compare_ != Compare::kNot && !basis.is_null() && range.length() >= kCompareFrom;
   const bool skip_same =
       compare && basis == content.file.id && !content.staged && range.start % kCompareBlock == 0;
-  const bool may_be_known = compare_ == Compare::kAll && peer_.FindsContent() &&
-                            basis != content.file.id && range.length() >= kKnownFrom;
+  const bool may_be_known =
+      LooksForKnown() && basis != content.file.id && range.length() >= kKnownFrom;
   if (may_be_known && !basis.is_null()) known_.Expect(content.file.id, range.start, basis);
+  // A database that is compacted moves its records within the file.
+  if (may_be_known && !content.whole) known_.Guess(content.file.id, range.start, content.file.id);
   while (!range.empty()) {
     const uint64_t step = compare || may_be_known ? stage_.most_compared() : stage_.most_content();
     const ByteRange piece{range.start, std::min(range.end, range.start + step)};
@@ -180,8 +188,8 @@ Status ObjectShipper::ShipPiece(const Content& content, uint64_t offset, std::st
   if (compare_ == Compare::kAll && !basis.is_null() && bytes.size() >= kCompareFrom) {
     const uint64_t slack = basis == content.file.id ? 0 : kBasisSlack;
     const ContentPlace place = ContentPlace{basis, offset, bytes.size()}.With(slack);
-    ASSIGN_OR_RETURN(const bool sent, ShipDelta(content, offset, bytes, place));
-    if (sent) return {};
+    ASSIGN_OR_RETURN(const uint64_t saved, ShipDelta(content, offset, bytes, place));
+    if (saved > 0) return {};
   }
   return ShipLiteral(content, offset, std::move(bytes));
 }
@@ -206,12 +214,13 @@ Status ObjectShipper::ShipKnown(const Content& content, uint64_t offset, std::st
       RETURN_IF_ERROR(stage_.Add(std::move(record)));
       continue;
     }
-    bool sent = false;
+    uint64_t saved = 0;
     if (part.how == How::kDelta) {
-      ASSIGN_OR_RETURN(sent, ShipDelta(content, at, piece, part.place));
+      ASSIGN_OR_RETURN(saved, ShipDelta(content, at, piece, part.place));
     }
-    if (part.whole && !sent) known_.NoteUseless(content.file.id);
-    if (!sent) RETURN_IF_ERROR(ShipLiteral(content, at, std::string(piece)));
+    if (part.whole && saved > 0) known_.NoteUseful(saved);
+    if (part.whole && saved == 0) known_.NoteUseless(content.file.id);
+    if (saved == 0) RETURN_IF_ERROR(ShipLiteral(content, at, std::string(piece)));
   }
   return {};
 }
@@ -296,22 +305,23 @@ Status ObjectShipper::ShipLiteral(const Content& content, uint64_t offset, std::
   return {};
 }
 
-Result<bool> ObjectShipper::ShipDelta(const Content& content, uint64_t offset,
-                                      std::string_view bytes, const ContentPlace& basis) {
-  if (basis.offset >= ByteRange::kEndOfFile) return false;
+Result<uint64_t> ObjectShipper::ShipDelta(const Content& content, uint64_t offset,
+                                          std::string_view bytes, const ContentPlace& basis) {
+  if (basis.offset >= ByteRange::kEndOfFile) return 0;
   const GetSignature ask{basis.object, basis.offset,
                          std::min(basis.length, ByteRange::kEndOfFile - basis.offset)};
   ASSIGN_OR_RETURN(Reply reply, peer_.Ask(ask));
-  if (reply.code == ReplyCode::kNotFound || reply.code == ReplyCode::kUnreadable) return false;
+  if (reply.code == ReplyCode::kNotFound || reply.code == ReplyCode::kUnreadable) return 0;
   RETURN_IF_ERROR(Peer::ToStatus(reply));
   const auto* signature = std::get_if<Signature>(&reply.body);
   if (signature == nullptr || signature->file_size <= ask.offset || signature->bytes.empty()) {
-    return false;
+    return 0;
   }
   const uint64_t basis_bytes = std::min(ask.length, signature->file_size - ask.offset);
-  if (!IsSignatureOf(basis_bytes, signature->bytes)) return false;
+  if (!IsSignatureOf(basis_bytes, signature->bytes)) return 0;
   ASSIGN_OR_RETURN(std::string delta, MakeDelta(signature->bytes, bytes));
-  if (delta.size() >= bytes.size()) return false;
+  if (delta.size() >= bytes.size()) return 0;
+  const uint64_t saved = bytes.size() - delta.size();
 
   DataRecord record;
   record.object = content.file.id;
@@ -325,7 +335,7 @@ Result<bool> ObjectShipper::ShipDelta(const Content& content, uint64_t offset,
   record.basis_length = basis_bytes;
   record.checksum = XXH3_64bits(bytes.data(), bytes.size());
   RETURN_IF_ERROR(stage_.Add(std::move(record)));
-  return true;
+  return saved;
 }
 
 }  // namespace tandem::replica

@@ -6,6 +6,7 @@
 // One thread.
 #pragma once
 
+#include <functional>
 #include <string>
 #include <unordered_set>
 #include <utility>
@@ -53,11 +54,18 @@ class ObjectShipper {
   // These objects are shipped next. Only makes that quicker.
   Status Expect(std::span<const ObjectId> objects);
 
-  // `basis` is another object whose content on the replica may resemble this one's, such as the
-  // file it replaced; null: none. Returns the attributes that were sent. Returns nullopt if they
+  // Where content like that of an object may stand on the replica.
+  struct Likeness {
+    ObjectId replaced;  // the file that it replaced; null: none
+    // Returns an object with a similar name; null if there is none. Called for new files only.
+    // `thoroughly`: the file is large.
+    std::function<ObjectId(bool thoroughly)> find_by_name;
+  };
+  // Returns the attributes that were sent. Returns nullopt if they
   // could not be read (EIO): then nothing was sent.
   Result<std::optional<meta::Attributes>> Ship(const ObjectId& id, meta::ObjectReader& object,
-                                               const meta::ObjectChange& change, ObjectId basis);
+                                               const meta::ObjectChange& change,
+                                               const Likeness& like);
 
   // Returns what could not be read since the last call. Everything else of these objects has been
   // shipped.
@@ -77,11 +85,13 @@ class ObjectShipper {
     uint64_t size;
     bool fresh;   // as in DataRecord
     bool staged;  // the stage speaks of it already
+    bool whole;   // all of it travels
   };
 
   Result<std::optional<meta::Attributes>> ReadAttributes(const meta::ObjectReader& object,
                                                          const meta::ObjectRef& ref,
                                                          bool& with_xattrs);
+  bool LooksForKnown() const { return compare_ == Compare::kAll && peer_.FindsContent(); }
   Status ShipRange(const Content& content, ByteRange range, ObjectId basis);
   Status ShipHole(const Content& content, ByteRange range);
   Status ShipData(const Content& content, ByteRange range, ObjectId basis);
@@ -94,9 +104,10 @@ class ObjectShipper {
   Result<std::vector<ByteRange>> FindDiffering(const Content& content, uint64_t offset,
                                                std::string_view bytes);
   Status ShipLiteral(const Content& content, uint64_t offset, std::string bytes);
-  // Returns false if there is nothing to compare with, or a delta is no smaller.
-  Result<bool> ShipDelta(const Content& content, uint64_t offset, std::string_view bytes,
-                         const ContentPlace& basis);
+  // Returns how much smaller the delta is that was sent. Returns 0, and sends nothing, if there is
+  // nothing to compare with, or a delta is no smaller.
+  Result<uint64_t> ShipDelta(const Content& content, uint64_t offset, std::string_view bytes,
+                             const ContentPlace& basis);
 
   Peer& peer_;
   StageWriter& stage_;

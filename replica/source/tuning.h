@@ -120,6 +120,14 @@ inline constexpr size_t kSmallOnALongWay = 4 << 20;
 inline constexpr int kSmallUnaskedMost = 64;
 // Between two places that are known a delta is made if that much is missing, at least.
 inline constexpr size_t kGapFrom = 1 << 10;
+// What content may resemble is guessed from this size on. A signature has 20 bytes for 1024, and
+// those in vain may cost so much at first, and one byte in so many of content that is sent.
+inline constexpr size_t kGuessFrom = 256 << 10;
+inline constexpr uint64_t kGuessedBefore = 64 << 10;
+inline constexpr uint64_t kBytesInASignature = 50;
+inline constexpr uint64_t kSignatureCredit = 512 << 10;
+inline constexpr uint64_t kSignatureShare = 400;
+inline constexpr uint64_t kSignatureShareOfSaved = 4;
 // How much longer than the gap its basis may be.
 inline constexpr uint64_t kGapSlack = 16 << 10;
 // Objects of which it is remembered where the next content is expected.

@@ -72,7 +72,7 @@ Result<bool> Walker::ShipDamaged(const meta::ObjectRef& object,
   change.attributes = meta::kAllAttributes;
   for (const ByteRange& range : ranges) change.data.Add(range);
   // Not as what differs from what the replica has: it needs whole blocks, to have digests of them.
-  ASSIGN_OR_RETURN(const auto shipped, shipper_.Ship(object.id, *opened, change, ObjectId()));
+  ASSIGN_OR_RETURN(const auto shipped, shipper_.Ship(object.id, *opened, change, {}));
   if (shipped) differing_.emplace(object.id, object.handle);
   return shipped.has_value();
 }
@@ -297,7 +297,7 @@ Result<bool> Walker::ShipNew(const meta::ObjectRef& object, Opened found, const 
   ASSIGN_OR_RETURN(const auto opened, std::move(found));
   if (opened == nullptr) return true;  // gone: that travels as a change of its own
   ASSIGN_OR_RETURN(const std::optional<meta::Attributes> attributes,
-                   shipper_.Ship(object.id, *opened, EverythingOf(object), basis));
+                   shipper_.Ship(object.id, *opened, EverythingOf(object), {basis, {}}));
   if (!attributes) return false;
   if (attributes->kind == meta::Kind::kDirectory) {
     // The root is asked for itself, by WalkDirectory.
@@ -343,7 +343,7 @@ Status Walker::ShipIfDifferent(const meta::ObjectRef& object, const meta::Attrib
     if (!all && meta::IsUnreadable(all.error())) return NoteUncompared(object, all.error());
     ASSIGN_OR_RETURN(const auto reader, std::move(all));
     if (reader == nullptr) return {};
-    ASSIGN_OR_RETURN(const auto shipped, shipper_.Ship(object.id, *reader, change, ObjectId()));
+    ASSIGN_OR_RETURN(const auto shipped, shipper_.Ship(object.id, *reader, change, {}));
     (void)shipped;  // or noted as lacking
     differing_.emplace(object.id, object.handle);
   }

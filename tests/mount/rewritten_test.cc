@@ -102,6 +102,27 @@ TEST_F(Rewritten, AFileTruncatedAndWritten) {
   EXPECT_TRUE(Converges());
 }
 
+// Records smaller than a chunk move within the file.
+TEST_F(Rewritten, ADatabaseThatIsCompactedAndItsJournal) {
+  constexpr size_t kRecord = 2500;
+  std::string compacted;
+  for (size_t at = 0; at < content_.size(); at += kRecord) {
+    if (at / kRecord % 10 != 0) compacted += content_.substr(at, kRecord);
+  }
+  std::string journal;
+  for (size_t at = 0; at < content_.size(); at += 4096) {
+    journal += "page no " + content_.substr(at, 4096);
+  }
+  const uint64_t bytes = BytesFor([&] {
+    Write(At("file-journal"), journal);
+    ASSERT_TRUE(mount_.Sync());
+    const UniqueFd fd(open(At("file").c_str(), O_WRONLY));
+    ASSERT_EQ(pwrite(fd.get(), compacted.data(), compacted.size(), 0), ssize_t(compacted.size()));
+  });
+  EXPECT_LT(bytes, kRewrittenBytes * 6 / 5) << "of twice as much";
+  EXPECT_TRUE(Converges());
+}
+
 TEST_F(Rewritten, AFileRemovedAndMadeAgain) {
   EXPECT_LT(BytesFor([&] {
               std::filesystem::remove(At("file"));
