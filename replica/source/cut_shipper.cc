@@ -8,24 +8,15 @@
 #include "replica/source/tuning.h"
 
 namespace tandem::replica {
-namespace {
 
-// How an object came to its name in this cut.
-struct NewName {
-  ObjectId directory;
-  const std::string* name;  // of the cut
-  ObjectId replaced;        // null: none
-};
-
-// Content of a file that replaced another may be found in the one it replaced.
-std::unordered_map<ObjectId, NewName> NewNamesOf(const meta::Layer& changes) {
-  std::unordered_map<ObjectId, NewName> names;
+CutShipper::NewNames CutShipper::NewNamesOf(const meta::Layer& changes) {
+  NewNames names;
   for (const meta::ChangeSet& shard : changes.shards) {
     for (const auto& [directory, change] : shard) {
       for (const auto& [name, entry] : change.entries) {
         if (entry.child.is_null() || entry.child == entry.replaced) continue;
-        const auto [known, is_new] =
-            names.try_emplace(entry.child, directory, &name, entry.replaced);
+        const auto [known, is_new] = names.try_emplace(
+            entry.child, meta::ObjectRef{directory, change.handle}, &name, entry.replaced);
         if (!is_new && known->second.replaced.is_null()) known->second.replaced = entry.replaced;
       }
     }
@@ -33,11 +24,10 @@ std::unordered_map<ObjectId, NewName> NewNamesOf(const meta::Layer& changes) {
   return names;
 }
 
-}  // namespace
-
 Result<bool> CutShipper::Ship(const std::shared_ptr<meta::FrozenCut>& cut) {
   shipped_.push_back(cut);
   const auto names = NewNamesOf(cut->changes());
+  RETURN_IF_ERROR(objects_.LookForSmall(SmallFilesOf(cut->changes(), names)));
   bool walked = false;
   size_t located = 0;
   for (size_t i = 0; i < meta::kShards; ++i) {
@@ -79,6 +69,26 @@ Result<bool> CutShipper::Ship(const std::shared_ptr<meta::FrozenCut>& cut) {
   }
   ASSIGN_OR_RETURN(const bool named, NameUnknown(cut->changes()));
   return walked || named;
+}
+
+// Files whose content may be all that of another: of what they replaced, of the one that their name
+// says they were made from, or their own before they were truncated.
+KnownContent::SmallFiles CutShipper::SmallFilesOf(const meta::Layer& changes,
+                                                  const NewNames& names) const {
+  KnownContent::SmallFiles files;
+  for (const auto& [id, name] : names) {
+    const meta::ObjectChange* const change = changes.Find(id);
+    if (change == nullptr || !change->whole) continue;
+    const ObjectId like =
+        name.replaced.is_null() ? FindByName(name.directory, *name.name, false) : name.replaced;
+    if (!like.is_null()) files.emplace_back(id, like);
+  }
+  for (const meta::ChangeSet& shard : changes.shards) {
+    for (const auto& [id, change] : shard) {
+      if (change.rewritten && !change.whole) files.emplace_back(id, id);
+    }
+  }
+  return files;
 }
 
 // A record of an object that the replica does not know, and that no name leads to, has no effect
@@ -172,12 +182,12 @@ Result<bool> CutShipper::ShipObject(meta::FrozenCut& cut, const ObjectId& id,
 }
 
 // Only saves bytes: whatever fails, nothing is found.
-ObjectId CutShipper::FindByName(const ObjectId& directory, const std::string& name,
-                                bool thoroughly) {
+ObjectId CutShipper::FindByName(const meta::ObjectRef& directory, const std::string& name,
+                                bool thoroughly) const {
   std::vector<std::string> similar = NamesOfOriginals(name);
   if (thoroughly) std::ranges::move(NamesOfBackups(name), std::back_inserter(similar));
   if (similar.empty()) return {};
-  const auto parent = tree_.Open({directory, {}});
+  const auto parent = tree_.Open(directory);
   if (!parent || !*parent) return {};
   for (const std::string& beside : similar) {
     const auto found = tree_.Lookup((*parent)->path_fd(), beside.c_str());

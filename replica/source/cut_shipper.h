@@ -32,10 +32,21 @@ class CutShipper {
   Status ShipMissing(const std::vector<ObjectId>& objects, IfGone if_gone);
 
  private:
+  // How an object came to its name in a cut. Content of a file that replaced another may be found
+  // in the one it replaced.
+  struct NewName {
+    meta::ObjectRef directory;
+    const std::string* name;  // of the cut
+    ObjectId replaced;        // null: none
+  };
+  using NewNames = std::unordered_map<ObjectId, NewName>;
+  static NewNames NewNamesOf(const meta::Layer& changes);
+  KnownContent::SmallFiles SmallFilesOf(const meta::Layer& changes, const NewNames& names) const;
   // Returns false if there is no such object in the cut, or it cannot be read.
   Result<bool> ShipObject(meta::FrozenCut& cut, const ObjectId& id,
                           const meta::ObjectChange& change, const ObjectShipper::Likeness& like);
-  ObjectId FindByName(const ObjectId& directory, const std::string& name, bool thoroughly);
+  ObjectId FindByName(const meta::ObjectRef& directory, const std::string& name,
+                      bool thoroughly) const;
   // Begins at this shard. Returns the first shard for which it has to be called again.
   Result<size_t> Locate(const meta::Layer& changes, size_t shard);
   // Returns true if another cut has to follow.

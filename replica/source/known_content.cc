@@ -12,7 +12,7 @@ namespace tandem::replica {
 void KnownContent::Forget() {
   trails_.clear();
   trail_order_.clear();
-  ahead_.clear();
+  BeginStage();
 }
 
 KnownContent::Trail& KnownContent::TrailOf(ObjectId object, uint64_t offset) {
@@ -57,6 +57,9 @@ Result<FoundContent> KnownContent::Ask(Peer& peer, const FindContent& find) {
   ASSIGN_OR_RETURN(FoundContent found, peer.AskFor<FoundContent>(find));
   if (found.digests.size() != find.ranges.size() * kCopyDigestBytes) {
     return MakeError(ErrorKind::kProtocol, "find content: not one digest for each range");
+  }
+  if (found.names.size() != find.files.size()) {
+    return MakeError(ErrorKind::kProtocol, "find content: not one name for each file");
   }
   return found;
 }
@@ -146,6 +149,42 @@ Result<bool> KnownContent::IsExpected(Peer& peer, const ContentPlace& place,
   const bool same = known->second.second == digest;
   ahead_.erase(known);
   return same;
+}
+
+// ---- Small files -------------------------------------------------------------------------------
+
+Status KnownContent::AskForSmall(Peer& peer, const SmallFiles& files) {
+  small_asked_.clear();
+  small_passed_by_ += files.size();
+  if (small_passed_by_ < small_wait_for_ || files.empty()) return {};
+  small_passed_by_ = 0;
+  // Until one of them is found.
+  small_wait_for_ = std::min(2 * std::max(small_wait_for_, kFewSmallFiles), kManySmallFiles);
+  for (size_t at = 0; at < files.size(); at += kMaxFindFiles) {
+    const size_t count = std::min(files.size() - at, kMaxFindFiles);
+    FindContent find;
+    for (size_t i = 0; i < count; ++i) find.files.push_back(files[at + i].second);
+    ASSIGN_OR_RETURN(const FoundContent found, Ask(peer, find));
+    for (size_t i = 0; i < count; ++i) {
+      if (found.names[i] == 0) continue;
+      small_asked_[files[at + i].first] = {files[at + i].second, found.names[i]};
+    }
+  }
+  return {};
+}
+
+Result<std::optional<KnownContent::Part>> KnownContent::ExplainSmall(ObjectId object,
+                                                                     std::string_view content) {
+  const auto asked = small_asked_.find(object);
+  if (asked == small_asked_.end()) return std::nullopt;
+  ASSIGN_OR_RETURN(std::string digest, ContentDigest(content));
+  if (ChunkName(digest) != asked->second.second) return std::nullopt;
+  small_wait_for_ = 0;
+  return Part{Part::How::kCopy,
+              0,
+              content.size(),
+              {asked->second.first, 0, content.size()},
+              std::move(digest)};
 }
 
 // ---- Where it is found -------------------------------------------------------------------------

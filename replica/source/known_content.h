@@ -45,6 +45,14 @@ class KnownContent {
   // The object's content is written anew, from its beginning.
   void BeginAnew(ObjectId object);
 
+  // Small files of which the replica may have all the content, each with an object that may have it
+  // there: what the file replaced, or is named like. Asks for them, if that is likely to be of use:
+  // they are many, or some were found lately.
+  using SmallFiles = std::vector<std::pair<ObjectId, ObjectId>>;
+  Status AskForSmall(Peer& peer, const SmallFiles& files);
+  // Returns the copy that all of `content`, which is the object's, can be sent as.
+  Result<std::optional<Part>> ExplainSmall(ObjectId object, std::string_view content);
+
   // Returns the parts of `window`, which is the object's content from `offset` on, in order and
   // without gaps. Asks `peer`, which must take FindContent.
   Result<std::vector<Part>> Explain(Peer& peer, ObjectId object, uint64_t offset,
@@ -56,7 +64,10 @@ class KnownContent {
   void NoteUseless(ObjectId object);
 
   // The replica is at another cut.
-  void BeginStage() { ahead_.clear(); }
+  void BeginStage() {
+    ahead_.clear();
+    small_asked_.clear();
+  }
   // It may be another one: forgets all.
   void Forget();
 
@@ -103,6 +114,10 @@ class KnownContent {
   std::deque<ObjectId> trail_order_;
   int small_unasked_ = 0;  // pieces of small content to be sent before one is asked about
   int small_unasked_next_ = 0;
+  // Small files that were asked for: what may have their content, and the name of that.
+  std::unordered_map<ObjectId, std::pair<ObjectId, uint64_t>> small_asked_;
+  size_t small_passed_by_ = 0;                    // since some were asked for
+  size_t small_wait_for_ = kFewSmallFiles;        // as many are passed by
   uint64_t signature_credit_ = kSignatureCredit;  // bytes that guesses in vain may cost
   // Digests that were asked for ahead.
   std::map<std::pair<ObjectId, uint64_t>, std::pair<uint64_t, std::string>> ahead_;

@@ -149,6 +149,8 @@ Status ObjectShipper::ShipData(const Content& content, ByteRange range, ObjectId
   const bool may_be_known =
       LooksForKnown() && basis != content.file.id && range.length() >= kKnownFrom;
   if (may_be_known && !basis.is_null()) known_.Expect(content.file.id, range.start, basis);
+  const bool small = LooksForKnown() && range == ByteRange{0, content.size} && !may_be_known &&
+                     basis != content.file.id && range.length() >= kLeastSmallFile;
   // A database that is compacted moves its records within the file.
   if (may_be_known && !content.whole) known_.Guess(content.file.id, range.start, content.file.id);
   while (!range.empty()) {
@@ -165,7 +167,11 @@ Status ObjectShipper::ShipData(const Content& content, ByteRange range, ObjectId
     bytes.resize(filled);
     // Shorter than it was a moment ago: the truncation travels with the next cut.
     if (filled == 0) return {};
-    if (may_be_known) {
+    if (small) {
+      ASSIGN_OR_RETURN(auto copy, known_.ExplainSmall(content.file.id, bytes));
+      RETURN_IF_ERROR(copy ? ShipCopy(content, 0, *std::move(copy))
+                           : ShipLiteral(content, 0, std::move(bytes)));
+    } else if (may_be_known) {
       RETURN_IF_ERROR(ShipKnown(content, piece.start, bytes));
     } else if (skip_same) {
       ASSIGN_OR_RETURN(const auto differing, FindDiffering(content, piece.start, bytes));
@@ -194,32 +200,40 @@ Status ObjectShipper::ShipPiece(const Content& content, uint64_t offset, std::st
   return ShipLiteral(content, offset, std::move(bytes));
 }
 
+Status ObjectShipper::ShipCopy(const Content& content, uint64_t offset, KnownContent::Part part) {
+  DataRecord record;
+  record.object = content.file.id;
+  record.fresh = content.fresh;
+  record.offset = offset;
+  record.length = part.length;
+  record.encoding = Encoding::kCopy;
+  record.bytes = std::move(part.digest);
+  record.basis = part.place.object;
+  record.basis_offset = part.place.offset;
+  record.basis_length = part.length;
+  return stage_.Add(std::move(record));
+}
+
 Status ObjectShipper::ShipKnown(const Content& content, uint64_t offset, std::string_view bytes) {
   using How = KnownContent::Part::How;
   ASSIGN_OR_RETURN(auto parts, known_.Explain(peer_, content.file.id, offset, bytes));
   for (KnownContent::Part& part : parts) {
     const uint64_t at = offset + part.offset;
     const std::string_view piece = bytes.substr(part.offset, part.length);
-    if (part.how == How::kCopy) {
-      DataRecord record;
-      record.object = content.file.id;
-      record.fresh = content.fresh;
-      record.offset = at;
-      record.length = part.length;
-      record.encoding = Encoding::kCopy;
-      record.bytes = std::move(part.digest);
-      record.basis = part.place.object;
-      record.basis_offset = part.place.offset;
-      record.basis_length = part.length;
-      RETURN_IF_ERROR(stage_.Add(std::move(record)));
-      continue;
-    }
     uint64_t saved = 0;
-    if (part.how == How::kDelta) {
-      ASSIGN_OR_RETURN(saved, ShipDelta(content, at, piece, part.place));
+    switch (part.how) {
+      case How::kCopy:
+        RETURN_IF_ERROR(ShipCopy(content, at, std::move(part)));
+        continue;
+      case How::kDelta: {
+        ASSIGN_OR_RETURN(saved, ShipDelta(content, at, piece, part.place));
+        if (part.whole && saved > 0) known_.NoteUseful(saved);
+        if (part.whole && saved == 0) known_.NoteUseless(content.file.id);
+        break;
+      }
+      case How::kNew:
+        break;
     }
-    if (part.whole && saved > 0) known_.NoteUseful(saved);
-    if (part.whole && saved == 0) known_.NoteUseless(content.file.id);
     if (saved == 0) RETURN_IF_ERROR(ShipLiteral(content, at, std::string(piece)));
   }
   return {};

@@ -67,6 +67,11 @@ class ObjectShipper {
                                                const meta::ObjectChange& change,
                                                const Likeness& like);
 
+  // These are among the files that are shipped next. Only saves bytes.
+  Status LookForSmall(const KnownContent::SmallFiles& files) {
+    return LooksForKnown() ? known_.AskForSmall(peer_, files) : Status();
+  }
+
   // Returns what could not be read since the last call. Everything else of these objects has been
   // shipped.
   struct Unreadable {
@@ -98,6 +103,7 @@ class ObjectShipper {
   // Ships the range block by block, because a part of it cannot be read.
   Status ShipReadable(const Content& content, ByteRange range, const Error& error);
   Status ShipPiece(const Content& content, uint64_t offset, std::string bytes, ObjectId basis);
+  Status ShipCopy(const Content& content, uint64_t offset, KnownContent::Part part);
   // Ships what the replica has elsewhere as copies of that.
   Status ShipKnown(const Content& content, uint64_t offset, std::string_view bytes);
   // Returns which of the bytes differ on the replica, or are not there.

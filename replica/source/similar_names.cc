@@ -7,9 +7,9 @@
 namespace tandem::replica {
 namespace {
 
-constexpr std::array<std::string_view, 13> kSuffixes = {
-    "~",     ".bak",  ".old", ".orig",    ".new", ".tmp", ".temp",
-    ".part", ".save", ".swp", "-journal", "-wal", ".lock"};
+constexpr std::array<std::string_view, 16> kSuffixes = {
+    "~",     ".bak", ".old",     ".orig", ".new",  ".tmp",      ".temp",     ".part",
+    ".save", ".swp", "-journal", "-wal",  ".lock", ".dpkg-new", ".dpkg-tmp", ".rpmnew"};
 constexpr size_t kRandomLetters = 6;  // mkstemp's
 
 bool IsAll(std::string_view text, int (*is)(int)) {

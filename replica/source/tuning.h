@@ -118,6 +118,11 @@ inline constexpr uint64_t kUnaskedMost = 32 << 20;
 inline constexpr size_t kSmallContent = 1 << 20;
 inline constexpr size_t kSmallOnALongWay = 4 << 20;
 inline constexpr int kSmallUnaskedMost = 64;
+// Small files that may be known are asked about when so many have come; while none is found, when
+// more and more have come. Of smaller ones a copy is no shorter than the content.
+inline constexpr size_t kFewSmallFiles = 4;
+inline constexpr size_t kManySmallFiles = 256;
+inline constexpr uint64_t kLeastSmallFile = 256;
 // Between two places that are known a delta is made if that much is missing, at least.
 inline constexpr size_t kGapFrom = 1 << 10;
 // What content may resemble is guessed from this size on. A signature has 20 bytes for 1024, and

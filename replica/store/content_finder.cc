@@ -177,7 +177,9 @@ const ContentFinder::Opened* ContentFinder::Open(OpenFiles& files, ObjectId obje
 // another, one that was sent again for example, nothing is found.
 Reply ContentFinder::Take(const FindContent& find) {
   if (finding_.exchange(true)) {
-    return Ok(FoundContent{{}, std::string(find.ranges.size() * kContentDigestBytes, '\0')});
+    return Ok(FoundContent{{},
+                           std::string(find.ranges.size() * kContentDigestBytes, '\0'),
+                           std::vector<uint64_t>(find.files.size())});
   }
   struct Done {
     std::atomic<bool>& finding;
@@ -196,6 +198,7 @@ Reply ContentFinder::Answer(const FindContent& find) {
   }
   Status done = FindChunks(find, files, found);
   if (done) done = DigestRanges(find, files, found);
+  if (done) done = NameFiles(find, found);
   return done ? Ok(std::move(found)) : place_.Failure(done.error());
 }
 
@@ -252,6 +255,19 @@ Status ContentFinder::DigestRanges(const FindContent& find, OpenFiles& files, Fo
       ASSIGN_OR_RETURN(digest, DigestOf((*files_of)[i].get(), range.offset, range.length));
     }
     found.digests += digest.value_or(std::string(kContentDigestBytes, '\0'));
+  }
+  return {};
+}
+
+Status ContentFinder::NameFiles(const FindContent& find, FoundContent& found) {
+  for (const ObjectId& file : find.files) {
+    found.names.push_back(0);
+    const UniqueFd fd = OpenObject(file);
+    if (!fd.valid()) continue;
+    const auto content = ReadUpTo(fd.get(), 0, kMostOfSmallFile + 1);
+    if (!content || content->empty() || content->size() > kMostOfSmallFile) continue;
+    ASSIGN_OR_RETURN(const std::string digest, ContentDigest(*content));
+    found.names.back() = ChunkName(digest);
   }
   return {};
 }

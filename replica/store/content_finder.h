@@ -60,6 +60,7 @@ class ContentFinder {
   // Returns which file of the object has the chunk there, or null.
   Result<const UniqueFd*> FileWith(const ChunkIndex::Row& row, OpenFiles& files);
   Status DigestRanges(const FindContent& find, OpenFiles& files, FoundContent& found);
+  Status NameFiles(const FindContent& find, FoundContent& found);
 
   const VolumePlace& place_;
   ApplyQueue& queue_;

@@ -115,8 +115,13 @@ struct RequestWriter {
     for (const ContentPlace& place : find.ranges) {
       ranges.emplace_back(ToWire(place.object), place.offset, place.length);
     }
+    std::vector<wire::Id> files;
+    for (const ObjectId& file : find.files) files.push_back(ToWire(file));
     const auto chunks = builder.CreateVector(find.chunks);
-    return wire::CreateFindContent(builder, chunks, builder.CreateVectorOfStructs(ranges)).Union();
+    const auto all_ranges = builder.CreateVectorOfStructs(ranges);
+    return wire::CreateFindContent(builder, chunks, all_ranges,
+                                   builder.CreateVectorOfStructs(files))
+        .Union();
   }
   auto operator()(const Increment& increment) const {
     const auto begin = Write(builder, increment.begin);
@@ -333,6 +338,11 @@ Result<RequestBody> Read(WireReader&, const wire::FindContent& table) {
     if (table.chunks()->size() > kMaxFindChunks) return Malformed("too many chunks at once");
     if (!IsAligned<uint64_t>(*table.chunks())) return Malformed("misaligned chunks");
     find.chunks.assign(table.chunks()->begin(), table.chunks()->end());
+  }
+  if (table.files() != nullptr) {
+    if (table.files()->size() > kMaxFindFiles) return Malformed("too many files at once");
+    if (!IsAligned<wire::Id>(*table.files())) return Malformed("misaligned files");
+    for (const wire::Id* file : *table.files()) find.files.push_back(FromWire<ObjectId>(file));
   }
   if (table.ranges() == nullptr) return find;
   if (table.ranges()->size() > kMaxFindRanges) return Malformed("too many ranges at once");

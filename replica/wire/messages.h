@@ -55,6 +55,8 @@ inline constexpr size_t kMaxDigestBytes = 32;
 inline constexpr size_t kMaxFindChunks = 512;
 inline constexpr size_t kMaxFindRanges = 64;
 inline constexpr uint64_t kMaxFoundBytes = 64 << 20;
+inline constexpr size_t kMaxFindFiles = 1024;
+inline constexpr uint64_t kMostOfSmallFile = 64 << 10;
 inline constexpr size_t kCopyDigestBytes = 32;
 // Limits of Enrol and Renew.
 inline constexpr size_t kInvitationSecretBytes = 32;
@@ -299,12 +301,13 @@ struct ContentPlace {
   friend bool operator==(const ContentPlace&, const ContentPlace&) = default;
 };
 
-// Asks where the replica has these chunks of content (replica/content_chunks.h), and for the
-// digests of these ranges. Either may be empty. Redoes go on meanwhile: what is found is a guess
-// until the kCopy that rests on it is taken.
+// Asks where the replica has these chunks of content (replica/content_chunks.h), for the digests of
+// these ranges, and for the names of all that is in these small files. Each may be empty. Redoes go
+// on meanwhile: what is found is a guess until the kCopy that rests on it is taken.
 struct FindContent {
   std::vector<uint64_t> chunks;      // their names; at most kMaxFindChunks
   std::vector<ContentPlace> ranges;  // at most kMaxFindRanges, each at most kMaxDeltaWindow long
+  std::vector<ObjectId> files = {};  // at most kMaxFindFiles, each at most kMostOfSmallFile long
 };
 
 using RequestBody =
@@ -448,6 +451,8 @@ struct FoundContent {
   std::vector<ContentRun> runs;  // in order, none overlapping
   // kCopyDigestBytes for each range, concatenated. Zeros: the replica does not have all of it.
   std::string digests;
+  // ChunkName of each file's content. 0: the replica has no such file, or it is empty or larger.
+  std::vector<uint64_t> names = {};
 };
 
 using ReplyBody = std::variant<std::monostate, Position, Signature, Listing, Found, Digests,

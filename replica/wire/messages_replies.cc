@@ -114,7 +114,9 @@ struct ReplyWriter {
       runs.emplace_back(run.first, run.count, ToWire(run.object), run.offset);
     }
     const auto digests = WriteBytes(builder, found.digests);
-    return wire::CreateFoundContent(builder, builder.CreateVectorOfStructs(runs), digests).Union();
+    const auto all_runs = builder.CreateVectorOfStructs(runs);
+    return wire::CreateFoundContent(builder, all_runs, digests, builder.CreateVector(found.names))
+        .Union();
   }
 };
 
@@ -280,6 +282,11 @@ Result<ReplyBody> Read(WireReader& reader, const wire::FoundContent& table) {
   FoundContent found;
   ASSIGN_OR_RETURN(found.digests,
                    reader.Bytes(table.digests(), kMaxFindRanges * kCopyDigestBytes, "digests"));
+  if (table.names() != nullptr) {
+    if (table.names()->size() > kMaxFindFiles) return Malformed("more files than were asked for");
+    if (!IsAligned<uint64_t>(*table.names())) return Malformed("misaligned names");
+    found.names.assign(table.names()->begin(), table.names()->end());
+  }
   if (table.runs() == nullptr) return found;
   if (!IsAligned<wire::ContentRun>(*table.runs())) return Malformed("misaligned runs");
   uint64_t next = 0;

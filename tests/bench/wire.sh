@@ -2,7 +2,9 @@
 # What a change costs on the wire: bytes over the interface, both ways and with the network's own
 # headers, of tandemfs and of rsync -aH --no-whole-file after the same change. Most of the changes
 # are how programs write files anew.
-# usage: tests/bench/wire.sh [ROW...]   (needs scripts/setup.sh --with-tests to have been run, root, rsync, sqlite3 and zip; takes about ten minutes)
+# usage: tests/bench/wire.sh [--far] [ROW...]   (needs scripts/setup.sh --with-tests to have been run, root, rsync, sqlite3 and zip; takes about ten minutes)
+# --far: instead of bytes, the seconds until the replica has applied it, and those of rsync, on a
+# link of 10 Mbit/s each way on which each byte takes 25 ms (a round trip of 50 ms).
 set -euo pipefail
 # In a network namespace of its own, so that nothing else counts.
 if [[ ${TANDEM_BENCH_NETWORK:-} != own ]]; then
@@ -11,6 +13,11 @@ fi
 ip link set lo up
 # shellcheck source=tests/bench/common.sh
 source "$(dirname "$0")/common.sh"
+far=no
+if [[ ${1:-} == --far ]]; then
+  far=yes
+  shift
+fi
 rows=("$@")
 
 # (/sys shows the interfaces of the namespace in which it was mounted.)
@@ -29,8 +36,37 @@ quiet() {
 mkdir "$scratch/work"
 rsync_daemon 7999 "$scratch/rsynced"
 replica 1
-mounted --replica "$(url_of 1)"
-rsync_all() { rsync -aH --no-whole-file --delete "$mount/" rsync://127.0.0.1:7999/tree/; }
+rsync_port=7999
+links=()
+if [[ $far == yes ]]; then
+  rsync_port=7998
+  background "$bin/tests/slow_link" "$(port_of 9)" "$(port_of 1)" 1221 25
+  links+=("$!")
+  background "$bin/tests/slow_link" "$rsync_port" 7999 1221 25
+  links+=("$!")
+  sleep 0.5
+  kill -USR1 "${links[@]}" # fast until it is measured
+  mounted --replica "far=$(url_of 9)"
+else
+  mounted --replica "$(url_of 1)"
+fi
+rsync_all() { rsync -aH --no-whole-file --delete "$mount/" "rsync://127.0.0.1:$rsync_port/tree/"; }
+
+now() { date +%s%N; }
+# far_away WHAT CHANGE: compares how long it takes.
+far_away() {
+  local begun ours theirs
+  kill -USR2 "${links[@]}"
+  (cd "$mount" && "$2")
+  begun=$(now)
+  synced 600
+  ours=$(seconds_between "$begun" "$(now)")
+  begun=$(now)
+  rsync_all
+  theirs=$(seconds_between "$begun" "$(now)")
+  kill -USR1 "${links[@]}"
+  row "$1" "$ours s : $theirs s" "< rsync"
+}
 
 # compare WHAT PREPARE CHANGE: both are functions; they work in $mount.
 compare() {
@@ -41,15 +77,19 @@ compare() {
   rsync_all
   sleep 3 # the replica notes at leisure what it has
   quiet
-  before=$(wire)
-  (cd "$mount" && "$3")
-  synced 600
-  quiet
-  ours=$(($(wire) - before))
-  before=$(wire)
-  rsync_all
-  theirs=$(($(wire) - before))
-  row "$what" "$ours : $theirs" "< rsync"
+  if [[ $far == yes ]]; then
+    far_away "$what" "$3"
+  else
+    before=$(wire)
+    (cd "$mount" && "$3")
+    synced 600
+    quiet
+    ours=$(($(wire) - before))
+    before=$(wire)
+    rsync_all
+    theirs=$(($(wire) - before))
+    row "$what" "$ours : $theirs" "< rsync"
+  fi
   (cd "$mount" && find . -mindepth 1 -delete)
   synced 600
   rsync_all
@@ -146,6 +186,21 @@ chmodded() { chmod -R g+w directory; }
 touched() { find directory -type f -exec touch {} +; }
 directory_renamed() { mv directory renamed; }
 small_files() { cp -r /usr/include/linux linux; }
+package_upgraded() { # as dpkg does: all files written beside, then renamed over; one in ten is new
+  python3 -c '
+import os, shutil
+names = [os.path.join(d, n) for d, _, ns in os.walk("linux") for n in ns]
+for number, name in enumerate(names):
+    shutil.copy2(name, name + ".dpkg-new")
+    if number % 10 == 0:
+        open(name + ".dpkg-new", "a").write("/* changed */\n")
+for name in names:
+    os.rename(name + ".dpkg-new", name)'
+}
+modules_installed_again() { # as npm does: removed, and made anew with the same content
+  rm -r linux
+  cp -r /usr/include/linux linux
+}
 nothing() { :; }
 
 head_of_table
@@ -167,5 +222,7 @@ compare "20,000 files chmodded" many_files chmodded
 compare "20,000 files touched" many_files touched
 compare "a directory of 20,000 files renamed" many_files directory_renamed
 compare "/usr/include/linux copied into it" nothing small_files
+compare "a package of /usr/include/linux upgraded by dpkg" small_files package_upgraded
+compare "/usr/include/linux removed and installed again" small_files modules_installed_again
 "$bin/tandem" verify --full "$mount" >>"$scratch/log"
 unmounted

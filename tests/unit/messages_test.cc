@@ -221,9 +221,10 @@ TEST(Messages, RequestsSurviveTheWire) {
   const auto get_staged = RoundTrip(GetStaged{kStage, {kA, kB}});
   EXPECT_EQ(get_staged.stage, kStage);
   EXPECT_EQ(get_staged.objects, (std::vector{kA, kB}));
-  const auto find = RoundTrip(FindContent{{1, ~uint64_t{0}}, {{kA, 5, 6}}});
+  const auto find = RoundTrip(FindContent{{1, ~uint64_t{0}}, {{kA, 5, 6}}, {kA, kB}});
   EXPECT_EQ(find.chunks, (std::vector<uint64_t>{1, ~uint64_t{0}}));
   EXPECT_EQ(find.ranges, (std::vector<ContentPlace>{{kA, 5, 6}}));
+  EXPECT_EQ(find.files, (std::vector{kA, kB}));
   const auto chunk = RoundTrip(Chunk{kStage, 12, 34, 56, "payload"});
   EXPECT_EQ(chunk.sequence, 12u);
   EXPECT_EQ(chunk.raw_size, 34u);
@@ -318,13 +319,15 @@ TEST(Messages, RepliesSurviveTheWire) {
   EXPECT_EQ(enrolled.authority, "authority");
   EXPECT_EQ(enrolled.name, "a/host");
   EXPECT_TRUE(enrolled.must_renew);
-  const auto content = RoundTripReply(FoundContent{{{1, 2, kA, 7}, {3, 1, kB, 8}}, "digests"});
+  const auto content =
+      RoundTripReply(FoundContent{{{1, 2, kA, 7}, {3, 1, kB, 8}}, "digests", {7, 0}});
   ASSERT_EQ(content.runs.size(), 2u);
   EXPECT_EQ(content.runs[1].first, 3u);
   EXPECT_EQ(content.runs[1].count, 1u);
   EXPECT_EQ(content.runs[1].object, kB);
   EXPECT_EQ(content.runs[1].offset, 8u);
   EXPECT_EQ(content.digests, "digests");
+  EXPECT_EQ(content.names, (std::vector<uint64_t>{7, 0}));
   EXPECT_EQ(RoundTripReply(Resumed{3, 4}).chunks, 3u);
   EXPECT_EQ(RoundTripReply(Resumed{3, 4}).begun_ns, 4);
   EXPECT_FALSE(DecodeReply(EncodeReply({ReplyCode::kOk, "", {}, Resumed{3, -1}})));
@@ -348,6 +351,7 @@ TEST(Messages, ImpossibleContentIsRefused) {
   };
   EXPECT_TRUE(refused({std::vector<uint64_t>(kMaxFindChunks + 1), {}}));
   EXPECT_TRUE(refused({{}, std::vector<ContentPlace>(kMaxFindRanges + 1, {kA, 0, 1})}));
+  EXPECT_TRUE(refused({{}, {}, std::vector(kMaxFindFiles + 1, kA)}));
   EXPECT_TRUE(refused({{}, {{kA, 0, 0}}}));
   EXPECT_TRUE(refused({{}, {{kA, 0, kMaxDeltaWindow + 1}}}));
   EXPECT_TRUE(refused({{}, {{kA, ByteRange::kEndOfFile, 1}}}));
@@ -360,6 +364,8 @@ TEST(Messages, ImpossibleContentIsRefused) {
                            {{0, 1, kA, ByteRange::kEndOfFile + 1}}}) {
     EXPECT_FALSE(DecodeReply(EncodeReply({ReplyCode::kOk, "", {}, FoundContent{runs, ""}})));
   }
+  const FoundContent many{{}, "", std::vector<uint64_t>(kMaxFindFiles + 1)};
+  EXPECT_FALSE(DecodeReply(EncodeReply({ReplyCode::kOk, "", {}, many})));
   const DataRecord copy{kA, 1, 2, Encoding::kCopy, std::string(kCopyDigestBytes, 'd'), kB, 3, 2, 0};
   EXPECT_TRUE(DecodeRecords(EncodeRecords({copy})));
   DataRecord wrong = copy;

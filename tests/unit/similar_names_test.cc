@@ -9,8 +9,8 @@ using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 
 TEST(SimilarNames, OfCopiesJournalsAndTemporaryFilesAreTheirOriginals) {
-  for (const char* name : {"mail~", "mail.bak", "mail.orig", "mail-journal", "mail-wal", "mail.new",
-                           "mail.tmp", "mail.1"}) {
+  for (const char* name : {"mail.dpkg-new", "mail~", "mail.bak", "mail.orig", "mail-journal",
+                           "mail-wal", "mail.new", "mail.tmp", "mail.1"}) {
     EXPECT_THAT(NamesOfOriginals(name), ElementsAre("mail")) << name;
   }
   EXPECT_THAT(NamesOfOriginals("log.2"), ElementsAre("log.1"));
