@@ -217,20 +217,20 @@ Result<Json> VerifyJobs::Start(const Json& request) {
   }
   ASSIGN_OR_RETURN(const auto senders, replication_.Find(name));
   std::vector<Verifier::Options> options;
-  for (replica::Sender* sender : senders) {
+  for (const auto& sender : senders) {
     ASSIGN_OR_RETURN(options.emplace_back(), OptionsFor(request, sender->name()));
   }
   Json started = Json::array();
   MutexLock lock(mutex_);
   EndAbandoned();
   for (size_t i = 0; i < senders.size(); ++i) {
-    Begin(std::move(options[i]), request, *senders[i], started);
+    Begin(std::move(options[i]), request, senders[i], started);
   }
   return Json{{"jobs", started}};
 }
 
-void VerifyJobs::Begin(Verifier::Options options, const Json& request, replica::Sender& sender,
-                       Json& started) {
+void VerifyJobs::Begin(Verifier::Options options, const Json& request,
+                       std::shared_ptr<replica::Sender> sender, Json& started) {
   Job job;
   job.polled = std::make_shared<std::atomic<CondVar::Clock::duration::rep>>(Now());
   Json stored_options = Json::object();
@@ -238,14 +238,14 @@ void VerifyJobs::Begin(Verifier::Options options, const Json& request, replica::
     if (const auto found = request.find(key); found != request.end()) stored_options[key] = *found;
   }
   if (request.value("resume", false)) {
-    if (const auto before = Load(sender.name()))
+    if (const auto before = Load(sender->name()))
       stored_options = before->value("options", Json::object());
   }
   // The verifier exists before its thread, and so before the first checkpoint.
   auto verifier = std::make_shared<Verifier*>(nullptr);
   // Parts of a volume are verified quickly: what is left of all of it is not forgotten for them.
   const bool is_part = !request.value("resume", false) && !options.paths.empty();
-  options.checkpoint = [verifier, is_part, polled = job.polled, path = StoredAt(sender.name()),
+  options.checkpoint = [verifier, is_part, polled = job.polled, path = StoredAt(sender->name()),
                         stored_options](const std::vector<VerifyLeft>& left) {
     const auto idle = CondVar::Clock::duration(Now() - polled->load());
     if (idle > kAbandonedAfter) (*verifier)->Stop();
@@ -258,11 +258,12 @@ void VerifyJobs::Begin(Verifier::Options options, const Json& request, replica::
     const auto written = ReplaceFile(path, Dump(Store(report, left, stored_options)), 0600, false);
     if (!written) LogWarning("verify: store what is left: {}", written.error().ToString());
   };
-  job.verifier = std::make_shared<Verifier>(std::move(options), tracker_, tree_, sender);
+  job.verifier = std::make_shared<Verifier>(std::move(options), tracker_, tree_, *sender);
   *verifier = job.verifier.get();
   job.thread = std::thread([running = job.verifier.get()] { running->Run(); });
   const int64_t id = next_++;
-  started.push_back({{"job", id}, {"replica", sender.name()}});
+  started.push_back({{"job", id}, {"replica", sender->name()}});
+  job.sender = std::move(sender);
   jobs_.emplace(id, std::move(job));
 }
 

@@ -42,6 +42,7 @@ class VerifyJobs {
 
  private:
   struct Job {
+    std::shared_ptr<replica::Sender> sender;
     std::shared_ptr<replica::Verifier> verifier;
     // Of the last poll, in CondVar::Clock's ticks. Shared with the verifier's thread.
     std::shared_ptr<std::atomic<CondVar::Clock::duration::rep>> polled;
@@ -52,8 +53,8 @@ class VerifyJobs {
   Result<Json> Load(const std::string& replica) const;
   Result<replica::Verifier::Options> OptionsFor(const Json& request,
                                                 const std::string& replica) const;
-  void Begin(replica::Verifier::Options options, const Json& request, replica::Sender& sender,
-             Json& started) REQUIRES(mutex_);
+  void Begin(replica::Verifier::Options options, const Json& request,
+             std::shared_ptr<replica::Sender> sender, Json& started) REQUIRES(mutex_);
   void EndAbandoned() REQUIRES(mutex_);
 
   meta::Tracker& tracker_;

@@ -41,7 +41,7 @@ constexpr const char* kDropDeferredAttrs =
     "DELETE FROM dirty_attr WHERE epoch=?1 AND (?2 IS NULL OR object=?2)";
 constexpr const char* kDropDeferredEntries =
     "DELETE FROM dirty_entry WHERE epoch=?1 AND (?2 IS NULL OR parent=?2)";
-constexpr const char* kPutReplica = "INSERT OR REPLACE INTO replica VALUES(?,?,?,?,?,?,?,?,?)";
+constexpr const char* kPutReplica = "INSERT OR REPLACE INTO replica VALUES(?,?,?,?,?,?,?,?,?,?,?)";
 constexpr const char* kDeleteReplica = "DELETE FROM replica WHERE name=?";
 constexpr const char* kDeleteUnusedObjects =
     "DELETE FROM object WHERE id NOT IN (SELECT object FROM dirty_range UNION SELECT object FROM "
@@ -64,7 +64,7 @@ constexpr const char* kLoadEntries =
 constexpr const char* kLoadCuts = "SELECT number, cut, wall_time FROM epoch ORDER BY number";
 constexpr const char* kLoadReplicas =
     "SELECT name, url, durable_epoch, durable_cut, applied_epoch, applied_cut, reconcile_owed, "
-    "compare_after, paused FROM replica ORDER BY name";
+    "compare_after, paused, paused_until, bandwidth FROM replica ORDER BY name";
 
 int64_t Number(Epoch epoch) { return static_cast<int64_t>(epoch.number()); }
 Epoch EpochAt(const Statement& row, int column) {
@@ -299,6 +299,8 @@ Status StateDatabase::PutReplica(const ReplicaRecord& replica) {
       .Bind(7, replica.reconcile_owed ? 1 : 0)
       .Bind(8, Number(replica.compare_after))
       .Bind(9, replica.paused ? 1 : 0)
+      .Bind(10, replica.paused_until)
+      .BindText(11, replica.bandwidth)
       .Run();
 }
 
@@ -377,7 +379,9 @@ Result<std::vector<ReplicaRecord>> StateDatabase::LoadReplicas() {
                         {EpochAt(row, 4), row.Id<CutId>(5)},
                         row.Int(6) != 0,
                         EpochAt(row, 7),
-                        row.Int(8) != 0});
+                        row.Int(8) != 0,
+                        row.Int(9),
+                        std::string(row.Bytes(10))});
   }
 }
 

@@ -42,6 +42,8 @@ struct ReplicaRecord {
   // Then also the content of everything that the replica changed after this epoch.
   Epoch compare_after = {};
   bool paused = false;
+  int64_t paused_until = 0;    // seconds since 1970; 0: until it is resumed
+  std::string bandwidth = {};  // as in replica/source/bandwidth.h
 };
 
 struct HotRow {

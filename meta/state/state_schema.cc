@@ -13,7 +13,8 @@ namespace {
 
 // Since version 4 a state may be of a volume whose ids are placed (meta/change/file_handle.h),
 // which older versions would take for ids of other objects. The tables are those of version 3.
-constexpr int kSchemaVersion = 4;
+// Version 5 has `paused_until` and `bandwidth` of replicas.
+constexpr int kSchemaVersion = 5;
 
 constexpr const char* kCreate = R"(
 CREATE TABLE volume(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -32,7 +33,8 @@ CREATE TABLE replica(name TEXT PRIMARY KEY, url TEXT NOT NULL,
   durable_epoch INTEGER NOT NULL, durable_cut BLOB NOT NULL,
   applied_epoch INTEGER NOT NULL, applied_cut BLOB NOT NULL,
   reconcile_owed INTEGER NOT NULL, compare_after INTEGER NOT NULL,
-  paused INTEGER NOT NULL) WITHOUT ROWID;
+  paused INTEGER NOT NULL, paused_until INTEGER NOT NULL,
+  bandwidth TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE place(object BLOB PRIMARY KEY, parent BLOB NOT NULL,
   name BLOB NOT NULL) WITHOUT ROWID;
 CREATE INDEX dirty_range_epoch ON dirty_range(epoch);
@@ -49,10 +51,16 @@ constexpr auto kTables = {
     Database::Table{"dirty_range", "object*,start*,end*,suspect*,epoch"},
     Database::Table{"dirty_attr", "object*,mask,epoch"},
     Database::Table{"dirty_entry", "parent*,name*,replaced,epoch"},
-    Database::Table{"replica",
-                    "name*,url,durable_epoch,durable_cut,applied_epoch,applied_cut,"
-                    "reconcile_owed,compare_after,paused"},
 };
+constexpr Database::Table kReplicaTable = {
+    "replica",
+    "name*,url,durable_epoch,durable_cut,applied_epoch,applied_cut,reconcile_owed,compare_after,"
+    "paused,paused_until,bandwidth"};
+// The table `replica` up to schema 4.
+constexpr Database::Table kReplicaTable4 = {
+    "replica",
+    "name*,url,durable_epoch,durable_cut,applied_epoch,applied_cut,reconcile_owed,compare_after,"
+    "paused"};
 constexpr Database::Table kHotTable = {"hot", "object*,region*,durable,handle"};
 constexpr Database::Table kPlaceTable = {"place", "object*,parent,name"};
 // The table `hot` in schema 1.
@@ -68,6 +76,12 @@ UPDATE hot SET handle=ifnull((SELECT handle FROM object WHERE id=hot.object), x'
 constexpr const char* kFrom2 = R"(
 CREATE TABLE place(object BLOB PRIMARY KEY, parent BLOB NOT NULL,
   name BLOB NOT NULL) WITHOUT ROWID;
+)";
+
+// Up to schema 4 a pause had no end, and nothing limited the bandwidth.
+constexpr const char* kFrom4 = R"(
+ALTER TABLE replica ADD COLUMN paused_until INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE replica ADD COLUMN bandwidth TEXT NOT NULL DEFAULT '';
 )";
 
 // Conditions on a column $. ?1 is kNewestEpoch, ?2 is kDeferredEpoch.
@@ -126,6 +140,8 @@ constexpr ColumnRule kColumnRules[] = {
     {"replica", "reconcile_owed", kIsNumber},
     {"replica", "compare_after", kIsCut},
     {"replica", "paused", kIsNumber},
+    {"replica", "paused_until", kIsNumber},
+    {"replica", "bandwidth", kIsText},
 };
 
 std::string ConditionOf(const ColumnRule& rule) {
@@ -164,17 +180,13 @@ Status MigrateState(Database& database) {
                                               " is not a valid schema number)");
   }
   if (version < kSchemaVersion) {
-    if (version == 1) {
+    if (version != 0) {
       RETURN_IF_ERROR(database.CheckTables(kTables));
-      RETURN_IF_ERROR(database.CheckTables({kHotTable1}));
+      RETURN_IF_ERROR(
+          database.CheckTables({kReplicaTable4, version == 1 ? kHotTable1 : kHotTable}));
     }
-    if (version == 3) {
-      RETURN_IF_ERROR(database.CheckTables(kTables));
-      RETURN_IF_ERROR(database.CheckTables({kHotTable, kPlaceTable}));
-    }
+    if (version == 3 || version == 4) RETURN_IF_ERROR(database.CheckTables({kPlaceTable}));
     if (version == 2) {
-      RETURN_IF_ERROR(database.CheckTables(kTables));
-      RETURN_IF_ERROR(database.CheckTables({kHotTable}));
       if (database.CheckTables({kPlaceTable})) {
         return MakeError(ErrorKind::kCorrupt, "check database " + database.path() +
                                                   " (its tables are not those of schema 2)");
@@ -186,12 +198,13 @@ Status MigrateState(Database& database) {
     } else {
       if (version == 1) RETURN_IF_ERROR(database.Execute(kFrom1));
       if (version <= 2) RETURN_IF_ERROR(database.Execute(kFrom2));
+      RETURN_IF_ERROR(database.Execute(kFrom4));
     }
     RETURN_IF_ERROR(database.SetUserVersion(kSchemaVersion));
     RETURN_IF_ERROR(transaction.Commit());
   }
   RETURN_IF_ERROR(database.CheckTables(kTables));
-  return database.CheckTables({kHotTable, kPlaceTable});
+  return database.CheckTables({kHotTable, kPlaceTable, kReplicaTable});
 }
 
 Status CheckStateRows(Database& database) {

@@ -11,6 +11,7 @@
 #include <optional>
 #include <string>
 
+#include "replica/source/bandwidth.h"
 #include "replica/source/pace.h"
 #include "replica/source/tuning.h"
 #include "replica/transport/ssh_tunnel.h"
@@ -112,6 +113,9 @@ class Peer {
   std::chrono::milliseconds unheard() { return socket_->unheard(); }
   bool IsUntrusted() const { return socket_->IsUntrusted(); }
   void Reconnect() { socket_->Reconnect(); }
+  // Of the change sets that are sent to it; null: none. Outlives the peer's last request.
+  void SetLimit(BandwidthLimit* limit) { limit_ = limit; }
+  BandwidthLimit* limit() const { return limit_; }
   // Of the change sets that are sent to it.
   Pace& pace() { return pace_; }
   const Pace& pace() const { return pace_; }
@@ -134,6 +138,7 @@ class Peer {
   const std::chrono::milliseconds answer_timeout_;
   SessionId session_;
   uint32_t protocol_ = 0;  // of the session
+  BandwidthLimit* limit_ = nullptr;
   Pace pace_;
 };
 

@@ -40,6 +40,8 @@ struct ReplicaStatus {
   SentContent content;          // how it was sent
   meta::PendingCounts pending;  // what it has not been sent yet, of what it has not applied
   std::string error;            // why it is not current; empty if it is
+  std::string bandwidth;        // its limit, as people write it; empty: none
+  int64_t paused_until = 0;     // seconds since 1970, of kPaused; 0: until it is resumed
   std::string notice;           // what the replica wants a person to know
   uint64_t objects_walked = 0;  // of a seed or reconcile under way
   uint64_t bytes_walked = 0;

@@ -1,6 +1,8 @@
 #include "replica/source/replication.h"
 
 #include <algorithm>
+#include <ctime>
+#include <utility>
 
 #include "meta/base/log.h"
 #include "replica/source/tuning.h"
@@ -10,40 +12,53 @@ namespace tandem::replica {
 std::unique_ptr<Replication> Replication::Start(Options options, meta::Tracker& tracker,
                                                 const meta::SourceTree& tree,
                                                 meta::StateWriter& writer) {
-  std::unique_ptr<Replication> replication(new Replication(tracker, writer, options.most_changes));
-  {
-    MutexLock lock(replication->mutex_);
-    replication->records_ = options.replicas;
-  }
+  std::unique_ptr<Replication> replication(
+      new Replication(std::move(options), tracker, tree, writer));
   Replication* self = replication.get();
-  for (size_t i = 0; i < options.replicas.size(); ++i) {
-    const meta::ReplicaRecord& record = options.replicas[i];
-    Sender::Options sender;
-    sender.name = record.name;
-    sender.url = record.url;
-    sender.find_credentials = options.find_credentials;
-    sender.volume_name = options.volume_name;
-    sender.volume = options.volume;
-    sender.source = options.source;
-    sender.run = options.run;
-    sender.life = options.life;
-    sender.interval = options.interval;
-    sender.paused = record.paused;
-    sender.last_applied = record.applied;
-    sender.reconcile_owed = record.reconcile_owed;
-    sender.compare_after = record.compare_after;
-    replication->senders_.push_back(std::make_unique<Sender>(
-        std::move(sender), tracker, tree, replication->retention_,
-        [self, i](const CutName& durable, const CutName& applied, bool owed) {
-          self->Applied(i, durable, applied, owed);
-        }));
+  MutexLock lock(self->mutex_);
+  for (const meta::ReplicaRecord& record : self->options_.replicas) {
+    const uint64_t key = self->next_key_++;
+    self->members_.push_back({key, record, self->MakeSender(key, record, self->interval_)});
   }
   replication->thread_ = std::thread([self] { self->Run(); });
   return replication;
 }
 
+// What its schedule was is checked when it is set. A state of another version may have one that
+// cannot be read.
+std::shared_ptr<Sender> Replication::MakeSender(uint64_t key, const meta::ReplicaRecord& record,
+                                                std::chrono::milliseconds interval) {
+  Sender::Options sender;
+  sender.name = record.name;
+  sender.url = record.url;
+  sender.find_credentials = options_.find_credentials;
+  sender.volume_name = options_.volume_name;
+  sender.volume = options_.volume;
+  sender.source = options_.source;
+  sender.run = options_.run;
+  sender.life = options_.life;
+  sender.interval = interval;
+  if (auto schedule = BandwidthSchedule::Parse(record.bandwidth)) {
+    sender.bandwidth = std::move(*schedule);
+  } else {
+    LogError("replica {}: {}", record.name, schedule.error().ToString());
+  }
+  sender.paused = record.paused;
+  sender.last_applied = record.applied;
+  sender.reconcile_owed = record.reconcile_owed;
+  sender.compare_after = record.compare_after;
+  return std::make_shared<Sender>(std::move(sender), tracker_, tree_, retention_,
+                                  [this, key](const CutName& durable, const CutName& applied,
+                                              bool owed) { Applied(key, durable, applied, owed); });
+}
+
 void Replication::Stop() {
-  for (const auto& sender : senders_) sender->Stop();
+  {
+    // A replica that is being added is stopped below.
+    MutexLock changing(changing_);
+    ended_ = true;
+  }
+  for (const auto& sender : Senders()) sender->Stop();
 }
 
 Replication::~Replication() {
@@ -54,16 +69,24 @@ Replication::~Replication() {
     wake_.NotifyAll();
   }
   thread_.join();
-  senders_.clear();
+  std::vector<Member> members;
+  {
+    MutexLock lock(mutex_);
+    members = members_;
+    for (Member& member : members_) member.sender.reset();
+  }
+  members.clear();  // waits for their threads, which note what they have reached
   Remember();
 }
 
-void Replication::Applied(size_t index, const CutName& durable, const CutName& applied,
+void Replication::Applied(uint64_t key, const CutName& durable, const CutName& applied,
                           bool reconcile_owed) {
   bool paid;
   {
     MutexLock lock(mutex_);
-    meta::ReplicaRecord& record = records_[index];
+    const auto member = std::ranges::find(members_, key, &Member::key);
+    if (member == members_.end()) return;  // it has just been removed
+    meta::ReplicaRecord& record = member->record;
     paid = record.reconcile_owed && !reconcile_owed;
     record.durable = durable;
     record.applied = applied;
@@ -80,7 +103,7 @@ void Replication::Run() {
   bool dropped = true;
   while (true) {
     // Much is remembered, or could not be dropped.
-    const bool must_look = !dropped || retention_.IsNearly(most_changes_);
+    const bool must_look = !dropped || retention_.IsNearly(options_.most_changes);
     const CondVar::Clock::duration at_least = must_look             ? kDropEvery
                                               : retention_.HasAny() ? kLookAtChangesEvery
                                                                     : kDropAtLeastEvery;
@@ -93,8 +116,10 @@ void Replication::Run() {
       if (stopping_) return;
     }
     begun = CondVar::Clock::now();
+    ResumeDue();
     // Only if that frees something: on a full disk nothing is dropped.
-    const auto replica = dropped ? retention_.ReleaseFurthestBehind(most_changes_) : std::nullopt;
+    const auto replica =
+        dropped ? retention_.ReleaseFurthestBehind(options_.most_changes) : std::nullopt;
     if (replica) NoteReleased(*replica);
     // Logged by the writer; what could not be dropped is dropped later.
     dropped = Remember() && retention_.Drop();
@@ -107,16 +132,14 @@ void Replication::NoteReleased(const std::string& replica) {
   LogWarning(
       "replica {}: more than {} objects and names have changed since its cut, which is all that is "
       "remembered: when it is there its tree is compared with the source",
-      replica, most_changes_);
-  const bool lacks = std::ranges::any_of(senders_, [&replica](const auto& sender) {
-    return sender->name() == replica && sender->LacksSomething();
-  });
+      replica, options_.most_changes);
+  const auto found = Find(replica);
+  const bool lacks = found && found->front()->LacksSomething();
   MutexLock lock(mutex_);
-  for (meta::ReplicaRecord& record : records_) {
-    if (record.name != replica || !(record.reconcile_owed || lacks)) continue;
-    record.reconcile_owed = true;
-    record.compare_after = Epoch();
-  }
+  Member* const member = MemberOf(replica);
+  if (member == nullptr || !(member->record.reconcile_owed || lacks)) return;
+  member->record.reconcile_owed = true;
+  member->record.compare_after = Epoch();
   changed_ = true;
 }
 
@@ -130,7 +153,9 @@ bool Replication::Remember() {
     {
       // Read inside the job, since jobs follow one another: none may overwrite a later record.
       MutexLock lock(mutex_);
-      records = records_;
+      for (const Member& member : members_) {
+        if (!member.is_exchanged) records.push_back(member.record);
+      }
     }
     for (const meta::ReplicaRecord& record : records) RETURN_IF_ERROR(database.PutReplica(record));
     return {};
@@ -142,24 +167,44 @@ bool Replication::Remember() {
   return status.has_value();
 }
 
+std::vector<std::shared_ptr<Sender>> Replication::Senders() {
+  MutexLock lock(mutex_);
+  std::vector<std::shared_ptr<Sender>> senders;
+  for (const Member& member : members_) {
+    if (member.sender != nullptr) senders.push_back(member.sender);
+  }
+  return senders;
+}
+
 std::vector<ReplicaStatus> Replication::Statuses() {
   const auto deadline = CondVar::Clock::now() + kStatusWaits;
-  std::vector<std::pair<Sender*, uint64_t>> asked;
-  for (const auto& sender : senders_) {
-    if (const auto ask = sender->AskIfUnheard()) asked.emplace_back(sender.get(), *ask);
+  std::vector<std::pair<std::shared_ptr<Sender>, uint64_t>> asked;
+  for (auto& sender : Senders()) {
+    if (const auto ask = sender->AskIfUnheard()) asked.emplace_back(std::move(sender), *ask);
   }
   for (const auto& [sender, ask] : asked) sender->AwaitAnswer(ask, deadline);
+  return Glance();
+}
+
+std::vector<ReplicaStatus> Replication::Glance() {
   std::vector<ReplicaStatus> statuses;
-  for (const auto& sender : senders_) statuses.push_back(sender->status());
+  for (const auto& sender : Senders()) statuses.push_back(sender->status());
+  MutexLock lock(mutex_);
+  for (ReplicaStatus& status : statuses) {
+    const Member* const member = MemberOf(status.name);
+    if (member != nullptr && member->record.paused) {
+      status.paused_until = member->record.paused_until;
+    }
+  }
   return statuses;
 }
 
-Result<std::vector<Sender*>> Replication::Find(const std::optional<std::string>& replica) {
-  std::vector<Sender*> found;
-  for (const auto& sender : senders_) {
-    if (!replica || sender->name() == *replica) found.push_back(sender.get());
-  }
-  if (replica && found.empty()) {
+Result<std::vector<std::shared_ptr<Sender>>> Replication::Find(
+    const std::optional<std::string>& replica) {
+  std::vector<std::shared_ptr<Sender>> found = Senders();
+  if (!replica) return found;
+  std::erase_if(found, [&](const auto& sender) { return sender->name() != *replica; });
+  if (found.empty()) {
     return MakeError(ErrorKind::kUsage,
                      "no replica is called " + *replica + " (see tandem status)");
   }
@@ -168,13 +213,13 @@ Result<std::vector<Sender*>> Replication::Find(const std::optional<std::string>&
 
 Status Replication::WaitUntilApplied(const std::optional<std::string>& replica, Epoch epoch,
                                      CondVar::Clock::time_point deadline) {
-  ASSIGN_OR_RETURN(const std::vector<Sender*> senders, Find(replica));
+  ASSIGN_OR_RETURN(const auto senders, Find(replica));
   if (senders.empty()) {
     return MakeError(ErrorKind::kUsage,
                      "this volume has no replica: nothing is safe anywhere else. Mount it with "
                      "--replica [NAME=]URL");
   }
-  for (Sender* sender : senders) {
+  for (const auto& sender : senders) {
     const Sender::Waited waited = sender->WaitUntilApplied(epoch, deadline);
     if (waited == Sender::Waited::kApplied) continue;
     const ReplicaStatus status = sender->status();
@@ -190,13 +235,15 @@ Status Replication::WaitUntilApplied(const std::optional<std::string>& replica, 
   return {};
 }
 
-Status Replication::SetPaused(const std::optional<std::string>& replica, bool paused) {
-  ASSIGN_OR_RETURN(const std::vector<Sender*> senders, Find(replica));
-  for (Sender* sender : senders) {
+Status Replication::SetPaused(const std::optional<std::string>& replica, bool paused,
+                              int64_t until) {
+  ASSIGN_OR_RETURN(const auto senders, Find(replica));
+  for (const auto& sender : senders) {
     sender->SetPaused(paused);
     MutexLock lock(mutex_);
-    for (meta::ReplicaRecord& record : records_) {
-      if (record.name == sender->name()) record.paused = paused;
+    if (Member* const member = MemberOf(sender->name())) {
+      member->record.paused = paused;
+      member->record.paused_until = paused ? until : 0;
     }
     changed_ = true;
     wake_.NotifyAll();
@@ -204,10 +251,182 @@ Status Replication::SetPaused(const std::optional<std::string>& replica, bool pa
   return {};
 }
 
+Status Replication::SetBandwidth(const std::optional<std::string>& replica,
+                                 const BandwidthSchedule& schedule) {
+  ASSIGN_OR_RETURN(const auto senders, Find(replica));
+  for (const auto& sender : senders) {
+    sender->SetBandwidth(schedule);
+    MutexLock lock(mutex_);
+    if (Member* const member = MemberOf(sender->name())) {
+      member->record.bandwidth = schedule.text();
+    }
+    changed_ = true;
+    wake_.NotifyAll();
+  }
+  return {};
+}
+
+void Replication::SetInterval(std::chrono::milliseconds interval) {
+  {
+    MutexLock lock(mutex_);
+    interval_ = interval;
+  }
+  for (const auto& sender : Senders()) sender->SetInterval(interval);
+}
+
+std::chrono::milliseconds Replication::interval() {
+  MutexLock lock(mutex_);
+  return interval_;
+}
+
 void Replication::Reconnect(const std::string& url) {
-  for (const auto& sender : senders_) {
+  for (const auto& sender : Senders()) {
     if (sender->url() == url) sender->Reconnect();
   }
+}
+
+// Pauses that have come to their end.
+void Replication::ResumeDue() {
+  const int64_t now = time(nullptr);
+  std::vector<std::string> due;
+  {
+    MutexLock lock(mutex_);
+    for (const Member& member : members_) {
+      const meta::ReplicaRecord& record = member.record;
+      if (record.paused && record.paused_until != 0 && record.paused_until <= now) {
+        due.push_back(record.name);
+      }
+    }
+  }
+  for (const std::string& name : due) {
+    LogInfo("replica {}: the time of its pause is over", name);
+    (void)SetPaused(name, false);
+  }
+}
+
+// ---- Changes of the set ------------------------------------------------------------------------
+
+Replication::Member* Replication::MemberOf(const std::string& name) {
+  const auto found = std::ranges::find_if(
+      members_, [&name](const Member& member) { return member.record.name == name; });
+  return found == members_.end() ? nullptr : &*found;
+}
+
+Status Replication::CheckIsFree(const std::string& name, const std::string& url,
+                                const Member* but) {
+  for (const Member& member : members_) {
+    if (&member == but) continue;
+    if (member.record.name == name) {
+      return MakeError(ErrorKind::kUsage, "a replica is called " + name + " already");
+    }
+    if (member.record.url == url) {
+      return MakeError(ErrorKind::kUsage,
+                       "replica " + member.record.name + " is at " + url + " already");
+    }
+  }
+  return {};
+}
+
+std::vector<meta::ReplicaRecord> Replication::Records() {
+  MutexLock lock(mutex_);
+  std::vector<meta::ReplicaRecord> records;
+  for (const Member& member : members_) records.push_back(member.record);
+  return records;
+}
+
+namespace {
+
+tl::unexpected<Error> Ended() {
+  return MakeError(ErrorKind::kCancelled, "the mount is ending: change its replicas later");
+}
+
+}  // namespace
+
+Status Replication::Add(const std::string& name, const std::string& url) {
+  MutexLock changing(changing_);
+  if (ended_) return Ended();
+  meta::ReplicaRecord record;
+  record.name = name;
+  record.url = url;
+  record.reconcile_owed = true;
+  {
+    MutexLock lock(mutex_);
+    RETURN_IF_ERROR(CheckIsFree(name, url, nullptr));
+  }
+  RETURN_IF_ERROR(
+      writer_.Do([&record](meta::StateDatabase& state) { return state.PutReplica(record); }));
+  MutexLock lock(mutex_);
+  const uint64_t key = next_key_++;
+  members_.push_back({key, record, MakeSender(key, record, interval_)});
+  LogInfo("replica {} at {} was added", name, url);
+  return {};
+}
+
+Status Replication::Remove(const std::string& name) {
+  MutexLock changing(changing_);
+  if (ended_) return Ended();
+  ASSIGN_OR_RETURN(const auto senders, Find(name));
+  {
+    // From here on its record is not written any more.
+    MutexLock lock(mutex_);
+    std::erase_if(members_, [&name](const Member& member) { return member.record.name == name; });
+  }
+  senders.front()->End();
+  retention_.Release(name);
+  RETURN_IF_ERROR(
+      writer_.Do([&name](meta::StateDatabase& state) { return state.DeleteReplica(name); }));
+  LogInfo("replica {} was removed", name);
+  MutexLock lock(mutex_);
+  changed_ = true;
+  wake_.NotifyAll();
+  return {};
+}
+
+Status Replication::Exchange(const std::string& name, const std::string& to,
+                             const std::string& url) {
+  std::shared_ptr<Sender> old;
+  meta::ReplicaRecord record;
+  {
+    MutexLock lock(mutex_);
+    Member* const member = MemberOf(name);
+    if (member == nullptr) {
+      return MakeError(ErrorKind::kUsage, "no replica is called " + name + " (see tandem status)");
+    }
+    RETURN_IF_ERROR(CheckIsFree(to, url.empty() ? member->record.url : url, member));
+    old = std::exchange(member->sender, nullptr);
+  }
+  old->End();  // it notes no cut any more
+  {
+    MutexLock lock(mutex_);
+    Member* const member = MemberOf(name);
+    member->is_exchanged = true;
+    record = member->record;
+  }
+  record.name = to;
+  if (!url.empty()) record.url = url;
+  const Status written = writer_.Do([&](meta::StateDatabase& state) -> Status {
+    RETURN_IF_ERROR(state.DeleteReplica(name));
+    return state.PutReplica(record);
+  });
+  if (written && to != name) retention_.Rename(name, to);
+  MutexLock lock(mutex_);
+  Member* const member = MemberOf(name);
+  if (written) member->record = std::move(record);
+  member->is_exchanged = false;
+  member->sender = MakeSender(member->key, member->record, interval_);
+  return written;
+}
+
+Status Replication::Rename(const std::string& name, const std::string& to) {
+  MutexLock changing(changing_);
+  if (ended_) return Ended();
+  return Exchange(name, to, "");
+}
+
+Status Replication::SetUrl(const std::string& name, const std::string& url) {
+  MutexLock changing(changing_);
+  if (ended_) return Ended();
+  return Exchange(name, name, url);
 }
 
 }  // namespace tandem::replica

@@ -45,6 +45,21 @@ class Retention {
     if (hold != holds_.end()) hold->second.committed.insert(hold->second.cut);
   }
 
+  // The replica is removed: nothing is kept for it any more.
+  void Release(const std::string& replica) EXCLUDES(mutex_) {
+    MutexLock lock(mutex_);
+    holds_.erase(replica);
+  }
+
+  // The replica has another name.
+  void Rename(const std::string& replica, const std::string& name) EXCLUDES(mutex_) {
+    MutexLock lock(mutex_);
+    auto hold = holds_.extract(replica);
+    if (hold.empty()) return;
+    hold.key() = name;
+    holds_.insert(std::move(hold));
+  }
+
   // Returns false if ReleaseFurthestBehind has released the hold: what has changed since the
   // replica's cut is no longer known exactly.
   bool Holds(const std::string& replica) EXCLUDES(mutex_) {

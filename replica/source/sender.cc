@@ -22,6 +22,7 @@ Sender::Sender(Options options, meta::Tracker& tracker, const meta::SourceTree& 
       retention_(retention),
       on_applied_(std::move(on_applied)),
       control_(options_.paused),
+      interval_(options_.interval),
       view_(options_.name, options_.last_applied, tracker),
       tasks_([&tracker] { tracker.WakeAll(); }),
       debt_{options_.reconcile_owed, options_.compare_after} {
@@ -41,16 +42,21 @@ Sender::Sender(Options options, meta::Tracker& tracker, const meta::SourceTree& 
     return;
   }
   peer_ = std::move(*peer);
+  limit_.Set(options_.bandwidth);
+  peer_->SetLimit(&limit_);
   thread_ = std::thread([this] { Run(); });
 }
 
-Sender::~Sender() {
+Sender::~Sender() { End(); }
+
+void Sender::End() {
   Stop();
   if (thread_.joinable()) thread_.join();
 }
 
 void Sender::Stop() {
   control_.Stop();
+  limit_.Stop();
   if (peer_ != nullptr) peer_->Close();
   tracker_.WakeAll();
   view_.Stop();
@@ -202,7 +208,8 @@ Status Sender::Step(Peer& peer, Position& position) {
 
 milliseconds Sender::Interval() const {
   const bool programs_sync = tracker_.program_synced() > last_cut_;
-  return programs_sync ? kSlowerBesideSyncs * options_.interval : options_.interval;
+  const milliseconds interval = interval_;
+  return programs_sync ? kSlowerBesideSyncs * interval : interval;
 }
 
 CondVar::Clock::time_point Sender::NextHeartbeat() {

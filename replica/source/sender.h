@@ -5,6 +5,7 @@
 // Any thread may call the public functions. All private ones are the thread's own.
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <functional>
 #include <memory>
@@ -16,6 +17,7 @@
 #include "meta/base/mutex.h"
 #include "meta/capture/tracker.h"
 #include "meta/source/source_tree.h"
+#include "replica/source/bandwidth.h"
 #include "replica/source/cut_progress.h"
 #include "replica/source/known_content.h"
 #include "replica/source/object_shipper.h"
@@ -54,6 +56,7 @@ class Sender {
     RunId run;
     LifeId life;  // of the source's disk; null: a stage that was broken off is begun anew
     std::chrono::milliseconds interval{5};  // at least this between two cuts
+    BandwidthSchedule bandwidth;
     bool paused = false;
     CutName last_applied;  // as remembered from the last run; epoch 0: nothing is known
     // The whole tree has to be compared, whatever cut the replica is at; and of what it changed
@@ -72,10 +75,14 @@ class Sender {
   ~Sender();
 
   void SetPaused(bool paused);
+  void SetBandwidth(BandwidthSchedule schedule) { limit_.Set(std::move(schedule)); }
+  void SetInterval(std::chrono::milliseconds interval) { interval_ = interval; }
   // Connects again, with credentials that are found anew.
   void Reconnect();
   // Ends the conversation, between two requests if need be; the destructor waits.
   void Stop();
+  // Stops, and waits for the thread. One thread calls it.
+  void End();
   ReplicaStatus status();
   // Asks the replica where it is, if it counts as current and has not been heard lately. Returns
   // the question, for AwaitAnswer, or nullopt.
@@ -158,6 +165,8 @@ class Sender {
   Retention& retention_;
   const OnApplied on_applied_;
   SenderControl control_;
+  BandwidthLimit limit_;
+  std::atomic<std::chrono::milliseconds> interval_;
   ReplicaView view_;
   SenderTasks tasks_;
   std::unique_ptr<Peer> peer_;  // destroyed before what it wakes

@@ -10,6 +10,7 @@ ReplicaStatus Sender::status() {
   ReplicaStatus status;
   status.name = options_.name;
   status.url = options_.url;
+  status.bandwidth = limit_.text();
   const uint64_t heard_connection = view_.Describe(status);
   // Resumed; its thread may still wait for an answer that will not come.
   if (status.state == ReplicaState::kPaused && !control_.paused()) {

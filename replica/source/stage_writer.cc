@@ -97,8 +97,8 @@ Status StageWriter::Add(Record record) {
   CountContent(record);
   pending_.push_back(std::move(record));
   ++records_;
-  const bool is_full = pending_bytes_ >= peer_->pace().chunk_bytes() ||
-                       pending_copied_ >= kChunkCopies || pending_.size() >= kChunkRecords;
+  const bool is_full = pending_bytes_ >= chunk_bytes() || pending_copied_ >= kChunkCopies ||
+                       pending_.size() >= kChunkRecords;
   return is_full ? SendChunk() : Status();
 }
 
@@ -147,6 +147,7 @@ Status StageWriter::SendChunk() {
                                  in_flight_bytes_ + bytes > peer_->pace().window())) {
     RETURN_IF_ERROR(WaitForOldest());
   }
+  AwaitBandwidth(bytes);
   in_flight_bytes_ += bytes;
   const auto now = Pace::Clock::now();
   ASSIGN_OR_RETURN(Peer::Pending pending, peer_->Send(std::move(chunk)));
@@ -205,6 +206,7 @@ Result<Reply> StageWriter::SendIncrement(replica::Commit commit) {
   // It goes on with no stage, and is too small to be gone on with.
   increment.begin = {stage_, base_};
   increment.chunk = TakeChunk();
+  AwaitBandwidth(increment.chunk.payload.size());
   commit.chunk_count = chunk_count();
   commit.digest = DigestOf(checksums_);
   increment.commit = commit;

@@ -47,10 +47,12 @@ class StageWriter {
 
   uint64_t records() const { return records_; }
   // Content of one record, at most, so that a chunk does not outgrow what the link carries.
-  uint64_t most_content() const {
-    return std::min<uint64_t>(kLiteralBytes, peer_->pace().chunk_bytes());
+  uint64_t most_content() const { return std::min<uint64_t>(kLiteralBytes, chunk_bytes()); }
+  uint64_t most_compared() const {
+    const uint64_t most = peer_->pace().delta_bytes();
+    const uint64_t rate = bandwidth();
+    return rate == 0 ? most : std::clamp<uint64_t>(rate, kLeastWindow, most);
   }
-  uint64_t most_compared() const { return peer_->pace().delta_bytes(); }
 
  private:
   struct InFlight {
@@ -65,6 +67,17 @@ class StageWriter {
               std::chrono::system_clock::time_point since);
   Status EnsureBegun();
   void CountContent(const Record& record);
+  // Where a chunk ends: several are sent in a second, however slowly that may be.
+  size_t chunk_bytes() const {
+    const size_t most = peer_->pace().chunk_bytes();
+    const uint64_t rate = bandwidth();
+    return rate == 0 ? most : std::clamp<size_t>(rate / kChunksASecond, kLeastChunkBytes, most);
+  }
+  // Bytes a second; 0: no limit.
+  uint64_t bandwidth() const { return peer_->limit() == nullptr ? 0 : peer_->limit()->rate(); }
+  void AwaitBandwidth(size_t bytes) {
+    if (peer_->limit() != nullptr) peer_->limit()->Take(bytes);
+  }
   Chunk TakeChunk();
   void NoteTaken(uint64_t content_bytes);
   Result<Reply> SendIncrement(replica::Commit commit);

@@ -150,6 +150,7 @@ inline constexpr size_t kChunksInFlight = 8;
 // On a slow link chunks are smaller, and fewer bytes under way: pace.h. The least window still
 // fills a link of 128 kbit/s in the time that an answer may take.
 inline constexpr size_t kLeastChunkBytes = 16 << 10;
+inline constexpr uint64_t kChunksASecond = 4;
 inline constexpr size_t kLeastWindow = 64 << 10;
 inline constexpr size_t kFirstWindow = 256 << 10;
 inline constexpr size_t kUsualWindow = 1 << 20;

@@ -95,10 +95,10 @@ void CarryLate(int from, int to, double bytes_per_second, Clock::duration delay)
   std::vector<char> buffer(16 << 10);
   auto free_at = Clock::now();
   for (ssize_t got = 0; (got = recv(from, buffer.data(), buffer.size(), 0)) > 0;) {
-    free_at = std::max(free_at, Clock::now()) +
-              std::chrono::duration_cast<Clock::duration>(
-                  std::chrono::duration<double>(static_cast<double>(got) / bytes_per_second));
-    if (slow) std::this_thread::sleep_until(free_at);
+    const std::chrono::duration<double> takes(static_cast<double>(got) / bytes_per_second);
+    free_at = std::max(free_at, Clock::now());
+    if (slow) free_at += std::chrono::duration_cast<Clock::duration>(takes);
+    std::this_thread::sleep_until(free_at);
     flight.Add({buffer.begin(), buffer.begin() + got}, free_at + delay);
   }
   flight.Add({}, Clock::now());

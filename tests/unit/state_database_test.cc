@@ -189,6 +189,25 @@ TEST_F(StateDatabaseTest, ObjectsThatNothingNeedsAreDeleted) {
   EXPECT_EQ(count.Int(0), 1);
 }
 
+// What tables of schema 4 and before lack.
+constexpr char kBefore5[] =
+    "ALTER TABLE replica DROP COLUMN paused_until; ALTER TABLE replica DROP COLUMN bandwidth;";
+
+TEST_F(StateDatabaseTest, ReplicasOfSchema4AreKept) {
+  {
+    StateDatabase database = Open();
+    ASSERT_TRUE(database.PutReplica({"a", "tcp://y", {}, {}, true, {}, true, 5, "2M"}));
+    ASSERT_TRUE(database.database().Execute(kBefore5));
+    ASSERT_TRUE(database.database().SetUserVersion(4));
+  }
+  StateDatabase database = Open();
+  const auto replicas = database.LoadReplicas().value();
+  ASSERT_EQ(replicas.size(), 1u);
+  EXPECT_TRUE(replicas[0].paused);
+  EXPECT_EQ(replicas[0].paused_until, 0);
+  EXPECT_EQ(replicas[0].bandwidth, "");
+}
+
 TEST_F(StateDatabaseTest, MarksOfSchema1AreKept) {
   {
     StateDatabase database = Open();
@@ -196,6 +215,7 @@ TEST_F(StateDatabaseTest, MarksOfSchema1AreKept) {
     ASSERT_TRUE(database.database().Execute(
         "INSERT INTO object SELECT object, handle FROM hot; ALTER TABLE hot DROP COLUMN handle; "
         "DROP TABLE place"));
+    ASSERT_TRUE(database.database().Execute(kBefore5));
     ASSERT_TRUE(database.database().SetUserVersion(1));
   }
   StateDatabase database = Open();
@@ -212,6 +232,7 @@ TEST_F(StateDatabaseTest, MarksOfSchema2AreKept) {
     StateDatabase database = Open();
     ASSERT_TRUE(database.InsertHot(kFile, HotRegion::Attributes()));
     ASSERT_TRUE(database.database().Execute("DROP TABLE place"));
+    ASSERT_TRUE(database.database().Execute(kBefore5));
     ASSERT_TRUE(database.database().SetUserVersion(2));
   }
   StateDatabase database = Open();
@@ -295,11 +316,14 @@ TEST_F(StateDatabaseTest, EpochsThatCannotBeAreCorrupt) {
     EXPECT_EQ(opens_with("dirty_range", "zeroblob(16),0,1,0," + epoch), may_be_dirty) << epoch;
     EXPECT_EQ(opens_with("dirty_attr", "zeroblob(16),1," + epoch), may_be_dirty) << epoch;
     EXPECT_EQ(opens_with("dirty_entry", "zeroblob(16),x'61',NULL," + epoch), may_be_dirty) << epoch;
-    EXPECT_FALSE(opens_with("replica", "'r','u'," + epoch + ",zeroblob(16),0,zeroblob(16),0,0,0"))
+    EXPECT_FALSE(
+        opens_with("replica", "'r','u'," + epoch + ",zeroblob(16),0,zeroblob(16),0,0,0,0,''"))
         << epoch;
-    EXPECT_FALSE(opens_with("replica", "'r','u',0,zeroblob(16)," + epoch + ",zeroblob(16),0,0,0"))
+    EXPECT_FALSE(
+        opens_with("replica", "'r','u',0,zeroblob(16)," + epoch + ",zeroblob(16),0,0,0,0,''"))
         << epoch;
-    EXPECT_FALSE(opens_with("replica", "'r','u',0,zeroblob(16),0,zeroblob(16),0," + epoch + ",0"))
+    EXPECT_FALSE(
+        opens_with("replica", "'r','u',0,zeroblob(16),0,zeroblob(16),0," + epoch + ",0,0,''"))
         << epoch;
   }
   EXPECT_TRUE(opens_with("epoch", std::to_string(kNewestEpoch.number()) + ",zeroblob(16),0"));
