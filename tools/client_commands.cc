@@ -146,13 +146,4 @@ Result<int> RunStatus(const StatusOptions& options) {
   }
 }
 
-Result<int> RunPause(const PauseOptions& options, bool paused) {
-  ASSIGN_OR_RETURN(const std::string socket, FindServedSocket(options.mountpoint));
-  Json request = {{"op", paused ? "pause" : "resume"}};
-  if (!options.replica.empty()) request["replica"] = options.replica;
-  ASSIGN_OR_RETURN(const Json reply, AskControl(socket, request, kAnswerMs));
-  (void)reply;
-  return EXIT_SUCCESS;
-}
-
 }  // namespace tandem::tools

@@ -35,8 +35,33 @@ Result<int> RunSync(const SyncOptions& options);
 struct PauseOptions {
   std::string mountpoint;
   std::string replica;
+  std::chrono::milliseconds time{0};  // 0: until it is resumed
 };
 Result<int> RunPause(const PauseOptions& options, bool paused);
+
+struct SetOptions {
+  std::string mountpoint;
+  std::string replica;
+  std::string interval;
+  std::string bandwidth;
+  std::string log_level;
+};
+Result<int> RunSet(const SetOptions& options);
+
+// Says what was changed, and what is used from the next start on.
+Result<int> RunReload(const std::string& mountpoint);
+
+struct ReplicaOptions {
+  std::string mountpoint;
+  std::string name;
+  std::string value;  // of add: [NAME=]URL|@FILE; of rename and set-url: the new name or URL
+  bool json = false;
+};
+Result<int> RunReplicaList(const ReplicaOptions& options);
+Result<int> RunReplicaAdd(const ReplicaOptions& options);
+Result<int> RunReplicaRemove(const ReplicaOptions& options);
+Result<int> RunReplicaRename(const ReplicaOptions& options);
+Result<int> RunReplicaSetUrl(const ReplicaOptions& options);
 
 struct VerifyOptions {
   std::string mountpoint;

@@ -4,20 +4,13 @@
 #include <sys/file.h>
 #include <unistd.h>
 
-#include <optional>
-
 #include "meta/base/log.h"
 #include "meta/base/mount_table.h"
+#include "tools/control_settings.h"
 #include "tools/flush_files.h"
 
 namespace tandem::tools {
 namespace {
-
-std::optional<std::string> ReplicaOf(const Json& request) {
-  const auto found = request.find("replica");
-  if (found == request.end() || !found->is_string()) return std::nullopt;
-  return found->get<std::string>();
-}
 
 Json ToJson(const meta::PendingCounts& pending) {
   return {{"bytes", pending.bytes},
@@ -44,6 +37,8 @@ Json ToJson(const replica::ReplicaStatus& status) {
         {"compressed", status.content.compressed}}},
       {"error", status.error},
   };
+  if (!status.bandwidth.empty()) json["bwlimit"] = status.bandwidth;
+  if (status.paused_until != 0) json["paused_until"] = status.paused_until;
   if (!status.notice.empty()) json["notice"] = status.notice;
   if (status.objects_walked != 0) {
     json["progress"] = {{"objects", status.objects_walked}, {"bytes", status.bytes_walked}};
@@ -110,16 +105,16 @@ Result<Json> ControlServer::Dispatch(const Json& request) {
     served_.end();
     return Json{{"ok", true}};
   }
+  if (op == "reload") return served_.reload();
   if (served_.tracker == nullptr) {
     return MakeError(ErrorKind::kUsage, served_.mountpoint + " is mounted with --no-capture");
   }
   if (op == "newest") return Json{{"epoch", served_.tracker->NewestChange().number()}};
   if (op == "sync") return Sync(request);
-  if (op == "pause") return SetPaused(request, true);
-  if (op == "resume") return SetPaused(request, false);
   if (op == "verify") return verifies_->Start(request);
   if (op == "verify-poll") return verifies_->Poll(request);
   if (op == "verify-stop") return verifies_->Stop(request);
+  if (auto changed = ChangeSettings(op, request, *served_.replication)) return *std::move(changed);
   return MakeError(ErrorKind::kProtocol, "no such operation: " + op);
 }
 
@@ -136,6 +131,7 @@ Json ControlServer::Status() {
   };
   meta::PendingCounts pending;
   if (served_.tracker != nullptr) {
+    status["interval_ms"] = served_.replication->interval().count();
     status["epoch"] = served_.tracker->open_epoch().number();
     status["synced_cut"] = served_.tracker->synced().number();
     status["hot_objects"] = served_.tracker->hot_objects();
@@ -160,11 +156,6 @@ Result<Json> ControlServer::Sync(const Json& request) {
       CondVar::Clock::now() + std::chrono::milliseconds(request.value("timeout_ms", 1000));
   RETURN_IF_ERROR(served_.replication->WaitUntilApplied(
       ReplicaOf(request), Epoch(request.value("epoch", uint64_t{0})), deadline));
-  return Json{{"ok", true}};
-}
-
-Result<Json> ControlServer::SetPaused(const Json& request, bool paused) {
-  RETURN_IF_ERROR(served_.replication->SetPaused(ReplicaOf(request), paused));
   return Json{{"ok", true}};
 }
 

@@ -1,6 +1,6 @@
-// The server side of tools/control.h in a running tandemfs: answers status, sync, pause, resume and
-// verify, and ends this tandemfs if another one takes over. Requests are answered on the server's
-// own threads. Everything in Served must outlive it.
+// The server side of tools/control.h in a running tandemfs: answers status, sync, verify, reload
+// and those of tools/control_settings.h, and ends this tandemfs if another one takes over. Requests
+// are answered on the server's own threads. Everything in Served must outlive it.
 #pragma once
 
 #include <functional>
@@ -34,6 +34,8 @@ class ControlServer {
     std::function<fs::WritableFiles()> writable_files;
     // Starts a clean end of this tandemfs. Returns at once.
     std::function<void()> end;
+    // Reads the configuration file again (tools/config/reload.h).
+    std::function<Result<Json>()> reload;
   };
 
   // Makes the socket. Clients wait until Serve is called.
@@ -49,7 +51,6 @@ class ControlServer {
   Result<Json> Dispatch(const Json& request);
   Json Status();
   Result<Json> Sync(const Json& request);
-  Result<Json> SetPaused(const Json& request, bool paused);
 
   const Served served_;
   std::string socket_path_;

@@ -1,15 +1,11 @@
 #include "tools/key_renewal.h"
 
-#include <algorithm>
-
 #include "meta/base/log.h"
 
 namespace tandem::tools {
 
 KeyRenewal::KeyRenewal(Options options) : options_(std::move(options)) {
-  const bool any = std::ranges::any_of(
-      options_.urls, [](const std::string& url) { return url.starts_with("tls://"); });
-  if (any) thread_ = std::thread([this] { Run(); });
+  thread_ = std::thread([this] { Run(); });
 }
 
 KeyRenewal::~KeyRenewal() {
@@ -24,7 +20,8 @@ KeyRenewal::~KeyRenewal() {
 
 void KeyRenewal::Run() {
   for (;;) {
-    for (const std::string& url : options_.urls) {
+    for (const std::string& url : options_.list_urls()) {
+      if (!url.starts_with("tls://")) continue;
       {
         MutexLock lock(mutex_);
         if (stopping_) return;

@@ -16,7 +16,8 @@ namespace tandem::tools {
 class KeyRenewal {
  public:
   struct Options {
-    std::vector<std::string> urls;  // only those of tls:// are asked
+    // Returns the URLs of the daemons; only those of tls:// are asked. Called by the thread.
+    std::function<std::vector<std::string>()> list_urls;
     HostKeys keys;
     AskDaemon ask;
     // Called by the destructor: ends a request under way.
@@ -25,7 +26,7 @@ class KeyRenewal {
     std::function<void(const std::string& url)> renewed = [](const std::string&) {};
     std::chrono::milliseconds every = std::chrono::minutes(10);
   };
-  // Starts a thread, unless there is nobody to ask.
+  // Starts a thread.
   explicit KeyRenewal(Options options);
   KeyRenewal(const KeyRenewal&) = delete;
   ~KeyRenewal();

@@ -1,5 +1,7 @@
-// The command line of tandemfs. For mount(8) and fstab the same options can be given after -o:
-// volume=, state=, replica=, interval=, max_changes=, stop_timeout=, no_capture.
+// The settings of a mount: from the command line of tandemfs, from what follows -o (for mount(8)
+// and fstab: volume=, state=, replica=, interval=, max_changes=, stop_timeout=, bwlimit=,
+// no_capture), and from the configuration file of the volume. The command line overrides -o, and
+// that the file.
 #pragma once
 
 #include <chrono>
@@ -32,13 +34,20 @@ struct MountArguments {
   bool capture = true;
   bool foreground = false;
   std::string fuse_options;  // the rest of -o
+  std::string config;        // the configuration file; empty: none
+  bool replicas_in_config = false;
+  std::string bandwidth;  // of all replicas, as in replica/source/bandwidth.h; empty: as remembered
+  std::string log_level;  // empty: as it is
   fs::Optimizations optimizations;
 };
 
-// Exits the process for --help, --version and --list-fault-points. Fails with kUsage if the
-// arguments are wrong.
+// Exits the process for --help, --version, --check-config and --list-fault-points. Fails with
+// kUsage if the arguments or the configuration file are wrong. May be called again with the same
+// arguments, for what has changed in the file.
 Result<MountArguments> ParseMountArguments(int argc, char** argv);
 
+// Parses NAME=URL, or URL, in which case the part after :// is the name; likewise [NAME=]@FILE.
+ReplicaArgument ParseReplica(const std::string& text);
 // Checks the replicas against each other, and completes their URLs.
 Status CheckReplicas(std::vector<ReplicaArgument>& replicas);
 

@@ -1,6 +1,7 @@
 // tandem: the command line. Talks to running tandemfs processes (tools/control.h).
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <chrono>
 #include <cstdlib>
 #include <string>
 #include <string_view>
@@ -27,17 +28,99 @@ int Report(const Result<int>& result, int usage_exit, int failure_exit) {
   return result.error().kind() == ErrorKind::kUsage ? usage_exit : failure_exit;
 }
 
+// What the subcommands are given.
+struct Arguments {
+  StatusOptions status;
+  SyncOptions sync;
+  PauseOptions pause;
+  VerifyOptions verify;
+  SetOptions set;
+  ReplicaOptions replica;
+  std::string reload;
+};
+
 struct Subcommands {
   CLI::App* status;
   CLI::App* sync;
   CLI::App* pause;
   CLI::App* resume;
   CLI::App* verify;
+  CLI::App* set;
+  CLI::App* reload;
+  CLI::App* replica_list;
+  CLI::App* replica_add;
+  CLI::App* replica_remove;
+  CLI::App* replica_rename;
+  CLI::App* replica_set_url;
 };
 
-Subcommands Declare(CLI::App& app, StatusOptions& status, SyncOptions& sync, PauseOptions& pause,
-                    VerifyOptions& verify) {
+// An option that takes a length of time.
+CLI::Option* AddDuration(CLI::App* command, const std::string& name,
+                         std::chrono::milliseconds& time, const std::string& what) {
+  return command
+      ->add_option_function<std::string>(
+          name, [&time](const std::string& text) { time = *ParseDuration(text); }, what)
+      ->check([](const std::string& text) {
+        const auto parsed = ParseDuration(text);
+        return parsed ? "" : parsed.error().ToString();
+      })
+      ->type_name("TIME");
+}
+
+void DeclareSettings(CLI::App& app, Arguments& arguments, Subcommands& commands) {
+  commands.set = app.add_subcommand("set", "change settings of a running mount");
+  commands.set->add_option("MOUNTPOINT", arguments.set.mountpoint)->required();
+  commands.set->add_option("--replica", arguments.set.replica, "with --bwlimit: only this replica");
+  commands.set
+      ->add_option("--interval", arguments.set.interval,
+                   "the least time between two cuts, in milliseconds; until the next start")
+      ->type_name("MS");
+  commands.set
+      ->add_option("--bwlimit", arguments.set.bandwidth,
+                   "bytes a second, as in 2M, or by the time of day, as in\n"
+                   "08:00-18:00=2M,*=0; 0: no limit. It is remembered")
+      ->type_name("BYTES|SCHEDULE");
+  commands.set
+      ->add_option("--log-level", arguments.set.log_level,
+                   "debug, info, warning or error; until the next start")
+      ->type_name("LEVEL");
+  commands.reload =
+      app.add_subcommand("reload", "read the configuration file of a mount again, and apply it");
+  commands.reload->add_option("MOUNTPOINT", arguments.reload)->required();
+}
+
+void DeclareReplica(CLI::App& app, ReplicaOptions& options, Subcommands& commands) {
+  CLI::App* const replica =
+      app.add_subcommand("replica", "show and change the replicas of a running mount");
+  replica->require_subcommand(1);
+  const auto add = [&](const char* name, const char* what) {
+    CLI::App* const command = replica->add_subcommand(name, what);
+    command->add_option("MOUNTPOINT", options.mountpoint)->required();
+    return command;
+  };
+  commands.replica_list = add("list", "list them");
+  commands.replica_list->add_flag("--json", options.json, "print JSON, for programs");
+  commands.replica_add =
+      add("add", "add a replica, which is filled while work goes on; it is remembered");
+  commands.replica_add
+      ->add_option("REPLICA", options.value, "as for tandemfs --replica: [NAME=]URL, [NAME=]@FILE")
+      ->type_name("[NAME=]URL|@FILE|@-")
+      ->required();
+  commands.replica_remove =
+      add("remove", "forget a replica and what it lacks; its daemon keeps what it has");
+  commands.replica_rename = add("rename", "give a replica another name");
+  commands.replica_set_url = add("set-url", "reach the same replica at another URL");
+  for (CLI::App* const command :
+       {commands.replica_remove, commands.replica_rename, commands.replica_set_url}) {
+    command->add_option("NAME", options.name)->required();
+  }
+  commands.replica_rename->add_option("NEW_NAME", options.value)->required();
+  commands.replica_set_url->add_option("URL", options.value)->required();
+}
+
+Subcommands Declare(CLI::App& app, Arguments& arguments) {
   Subcommands commands{};
+  auto& [status, sync, pause, verify, set, replica, reload] = arguments;
   commands.status =
       app.add_subcommand("status", "show what is mounted, and the state of each replica");
   commands.status->add_option("MOUNTPOINT", status.mountpoint, "only this mount");
@@ -52,16 +135,10 @@ Subcommands Declare(CLI::App& app, StatusOptions& status, SyncOptions& sync, Pau
       "sync", "wait until everything changed so far is durable and applied on the replicas");
   commands.sync->add_option("MOUNTPOINT", sync.mountpoint)->required();
   commands.sync->add_option("--replica", sync.replica, "only this replica");
-  commands.sync
-      ->add_option_function<std::string>(
-          "--timeout", [&sync](const std::string& text) { sync.timeout = *ParseDuration(text); },
-          "how long to wait at most: 500ms, 30s, 5m; seconds if there is no unit; 0: no limit.\n"
-          "Exit code 1 on timeout")
-      ->check([](const std::string& text) {
-        const auto timeout = ParseDuration(text);
-        return timeout ? "" : timeout.error().ToString();
-      })
-      ->type_name("TIME");
+  AddDuration(
+      commands.sync, "--timeout", sync.timeout,
+      "how long to wait at most: 500ms, 30s, 5m; seconds if there is no unit; 0: no limit.\n"
+      "Exit code 1 on timeout");
 
   commands.pause =
       app.add_subcommand("pause", "stop sending until resumed; changes are still captured");
@@ -70,6 +147,10 @@ Subcommands Declare(CLI::App& app, StatusOptions& status, SyncOptions& sync, Pau
     command->add_option("MOUNTPOINT", pause.mountpoint)->required();
     command->add_option("--replica", pause.replica, "only this replica");
   }
+  AddDuration(commands.pause, "--for", pause.time,
+              "resume by itself after this time (2h, 30m), also if the mount was restarted");
+  DeclareSettings(app, arguments, commands);
+  DeclareReplica(app, replica, commands);
 
   commands.verify = app.add_subcommand(
       "verify", "compare the replicas with the source, and print the differences");
@@ -127,15 +208,27 @@ std::string CommandLineError(const CLI::App& app, int argc, char** argv,
          (meant.empty() ? "' (see tandem --help)" : "': did you mean '" + meant + "'?");
 }
 
+Result<int> RunCommand(const Subcommands& commands, const Arguments& arguments) {
+  const ReplicaOptions& replica = arguments.replica;
+  if (*commands.status) return RunStatus(arguments.status);
+  if (*commands.sync) return RunSync(arguments.sync);
+  if (*commands.pause) return RunPause(arguments.pause, true);
+  if (*commands.resume) return RunPause(arguments.pause, false);
+  if (*commands.set) return RunSet(arguments.set);
+  if (*commands.reload) return RunReload(arguments.reload);
+  if (*commands.replica_list) return RunReplicaList(replica);
+  if (*commands.replica_add) return RunReplicaAdd(replica);
+  if (*commands.replica_remove) return RunReplicaRemove(replica);
+  if (*commands.replica_rename) return RunReplicaRename(replica);
+  return RunReplicaSetUrl(replica);
+}
+
 int Main(int argc, char** argv) {
   CLI::App app("Shows and controls tandemfs mounts and their replicas.", "tandem");
   app.set_version_flag("--version", TANDEM_VERSION);
   app.require_subcommand(1);
-  StatusOptions status;
-  SyncOptions sync;
-  PauseOptions pause;
-  VerifyOptions verify;
-  const Subcommands commands = Declare(app, status, sync, pause, verify);
+  Arguments arguments;
+  const Subcommands commands = Declare(app, arguments);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {
@@ -145,14 +238,12 @@ int Main(int argc, char** argv) {
                ? kVerifyUsage
                : kUsageExit;
   }
+  VerifyOptions& verify = arguments.verify;
   for (const char* implies : {"--drop-caches", "--hash", "--block-size", "--allocation"}) {
     verify.full |= commands.verify->count(implies) != 0;
   }
-  if (*commands.status) return Report(RunStatus(status), kUsageExit, EXIT_FAILURE);
-  if (*commands.sync) return Report(RunSync(sync), kUsageExit, EXIT_FAILURE);
-  if (*commands.pause) return Report(RunPause(pause, true), kUsageExit, EXIT_FAILURE);
-  if (*commands.resume) return Report(RunPause(pause, false), kUsageExit, EXIT_FAILURE);
-  return Report(RunVerify(verify), kVerifyUsage, kVerifyCouldNotRun);
+  if (*commands.verify) return Report(RunVerify(verify), kVerifyUsage, kVerifyCouldNotRun);
+  return Report(RunCommand(commands, arguments), kUsageExit, EXIT_FAILURE);
 }
 
 }  // namespace

@@ -1,7 +1,7 @@
 // tandemd: the replica daemon. Keeps a store and answers the sources that write to its volumes.
 #include <signal.h>
 #include <sys/stat.h>
-#include <toml++/toml.h>
+#include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
@@ -12,6 +12,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "meta/base/fault_point.h"
@@ -24,6 +25,7 @@
 #include "replica/transport/transport.h"
 #include "replica/wire/messages.h"
 #include "tools/byte_size.h"
+#include "tools/config/config_file.h"
 #include "tools/duration.h"
 #include "tools/least_privilege.h"
 #include "tools/print.h"
@@ -47,6 +49,7 @@ constexpr char kDefaultUrl[] = "ipc:///run/tandemd/tandemd.sock";
 // A request that waits for a cut to be applied occupies one of them.
 constexpr int kWorkers = 256;
 constexpr char kKeepBases[] = "10%";
+constexpr int kUsageExit = 2;
 // The users of the group tandemd may connect; what each may do is its account's matter.
 constexpr mode_t kIpcMode = 0660;
 
@@ -60,6 +63,8 @@ struct Settings {
   std::string user;
   std::string scrub_every;
   std::string scrub_rate;
+  std::string log_level;
+  bool check_config = false;
   bool insecure_plaintext = false;
   std::optional<bool> trusted_attributes;  // if local URLs are listened at, unless said
   bool no_sandbox = false;
@@ -77,10 +82,7 @@ void Declare(CLI::App& app, Settings& settings) {
       "         on the source, once:  tandemfs /data /data --replica backup=@token\n"
       "The configuration file is TOML with the same names: store = \"DIR\", listen = [\"URL\", "
       "...],\n"
-      "store-mode = \"MODE\", reserve = \"5%\", keep-bases = \"10%\", insecure-plaintext = true, "
-      "trusted-attributes = true,\n"
-      "user = \"NAME\", scrub-every = \"30d\", scrub-rate = \"20M\". The command line overrides "
-      "it.\n"
+      "reserve = \"5%\", insecure-plaintext = true, and so on. The command line overrides it.\n"
       "tandemd invite and tandemd account keep accounts and keys: see tandemd invite --help,\n"
       "tandemd account --help; tandemd relay serves those that come by ssh; tandemd scrub finds\n"
       "what the disk or other programs have damaged; tandemd import adopts a copy of a source as\n"
@@ -112,7 +114,14 @@ void Declare(CLI::App& app, Settings& settings) {
          "so that what is written anew from it is not sent again, as in 20G or 10% (of what\n"
          "is free); it goes first when room is short. Default: 10%. 0: nothing")
       ->type_name("SIZE|PERCENT");
-  app.add_option("--config", settings.config, "Configuration file")->type_name("FILE");
+  app.add_option("--config", settings.config,
+                 "Configuration file. Default, if neither this nor --store is given:\n"
+                 "/etc/tandemfs/tandemd.toml")
+      ->type_name("FILE");
+  app.add_flag("--check-config", settings.check_config,
+               "Only say whether the configuration can be used");
+  app.add_option("--log-level", settings.log_level, "debug, info, warning or error. Default: info")
+      ->type_name("LEVEL");
   app.add_flag(
       "--insecure-plaintext", settings.insecure_plaintext,
       "Allow tcp://: every user of this host, and everybody else who can reach the port, can\n"
@@ -141,77 +150,40 @@ void Declare(CLI::App& app, Settings& settings) {
   app.set_version_flag("--version", TANDEM_VERSION);
 }
 
-tl::unexpected<Error> BadConfig(const Settings& settings, const std::string& why) {
-  return tandem::MakeError(ErrorKind::kUsage,
-                           "read configuration file " + settings.config + " (" + why + ")", EINVAL);
-}
+using tandem::tools::ConfigFile;
+constexpr ConfigFile::Key kConfigKeys[] = {
+    {"store", ConfigFile::Kind::kText},
+    {"listen", ConfigFile::Kind::kList},
+    {"store-mode", ConfigFile::Kind::kText},
+    {"reserve", ConfigFile::Kind::kText},
+    {"keep-bases", ConfigFile::Kind::kText},
+    {"user", ConfigFile::Kind::kText},
+    {"scrub-every", ConfigFile::Kind::kText},
+    {"scrub-rate", ConfigFile::Kind::kText},
+    {"log-level", ConfigFile::Kind::kText},
+    {"insecure-plaintext", ConfigFile::Kind::kFlag},
+    {"trusted-attributes", ConfigFile::Kind::kFlag},
+};
 
-Status ReadListen(const toml::node& node, Settings& settings) {
-  std::vector<std::string> urls;
-  if (const auto one = node.value<std::string>()) urls.push_back(*one);
-  if (const toml::array* many = node.as_array()) {
-    for (const toml::node& item : *many) {
-      const auto url = item.value<std::string>();
-      if (!url) return BadConfig(settings, "listen must be a list of URLs");
-      urls.push_back(*url);
-    }
-  }
-  if (urls.empty()) return BadConfig(settings, "listen must be a URL, or a list of them");
-  if (settings.urls.empty()) settings.urls = std::move(urls);
-  return {};
-}
-
+// What the command line has set is kept.
 Status ReadConfig(Settings& settings) {
-  toml::table table;
-  try {
-    table = toml::parse_file(settings.config);
-  } catch (const toml::parse_error& e) {
-    return BadConfig(
-        settings, std::string(e.description()) + ", line " + std::to_string(e.source().begin.line));
+  ASSIGN_OR_RETURN(const ConfigFile file, ConfigFile::Read(settings.config, kConfigKeys));
+  const std::pair<const char*, std::string*> texts[] = {
+      {"store", &settings.store},
+      {"store-mode", &settings.store_mode},
+      {"reserve", &settings.reserve},
+      {"keep-bases", &settings.keep_bases},
+      {"user", &settings.user},
+      {"scrub-every", &settings.scrub_every},
+      {"scrub-rate", &settings.scrub_rate},
+      {"log-level", &settings.log_level},
+  };
+  for (const auto& [key, setting] : texts) {
+    if (setting->empty()) *setting = file.Text(key).value_or("");
   }
-  for (const auto& [key, node] : table) {
-    const std::string name(key.str());
-    if (name == "store") {
-      const auto value = node.value<std::string>();
-      if (!value) return BadConfig(settings, "store must be a string");
-      if (settings.store.empty()) settings.store = *value;
-    } else if (name == "store-mode") {
-      const auto value = node.value<std::string>();
-      if (!value) return BadConfig(settings, "store-mode must be a string, as in \"0755\"");
-      if (settings.store_mode.empty()) settings.store_mode = *value;
-    } else if (name == "reserve") {
-      const auto value = node.value<std::string>();
-      if (!value) return BadConfig(settings, "reserve must be a string, as in \"5%\"");
-      if (settings.reserve.empty()) settings.reserve = *value;
-    } else if (name == "keep-bases") {
-      const auto value = node.value<std::string>();
-      if (!value) return BadConfig(settings, "keep-bases must be a string, as in \"10%\"");
-      if (settings.keep_bases.empty()) settings.keep_bases = *value;
-    } else if (name == "listen") {
-      if (auto read = ReadListen(node, settings); !read) return read;
-    } else if (name == "user" || name == "scrub-every" || name == "scrub-rate") {
-      const auto value = node.value<std::string>();
-      if (!value) return BadConfig(settings, name + " must be a string");
-      std::string& setting = name == "user"          ? settings.user
-                             : name == "scrub-every" ? settings.scrub_every
-                                                     : settings.scrub_rate;
-      if (setting.empty()) setting = *value;
-    } else if (name == "insecure-plaintext" || name == "trusted-attributes") {
-      const auto value = node.value<bool>();
-      if (!value) return BadConfig(settings, name + " must be true or false");
-      if (name == "insecure-plaintext") {
-        settings.insecure_plaintext |= *value;
-      } else if (!settings.trusted_attributes) {
-        settings.trusted_attributes = value;
-      }
-    } else {
-      return BadConfig(settings,
-                       "unknown setting " + name +
-                           "; there are store, store-mode, reserve, keep-bases, listen, user, "
-                           "scrub-every, scrub-rate, insecure-plaintext and "
-                           "trusted-attributes");
-    }
-  }
+  if (settings.urls.empty()) settings.urls = file.List("listen").value_or(settings.urls);
+  settings.insecure_plaintext |= file.Flag("insecure-plaintext").value_or(false);
+  if (!settings.trusted_attributes) settings.trusted_attributes = file.Flag("trusted-attributes");
   return {};
 }
 
@@ -278,6 +250,26 @@ tandem::Result<std::optional<ScrubSchedule::Options>> ScheduleOf(const Settings&
   return options;
 }
 
+// Reads the configuration file again, on SIGHUP. All but the level of the log is used from the next
+// start on.
+void Reload(const Settings& settings) {
+  if (settings.config.empty()) {
+    tandem::LogInfo("SIGHUP: there is no configuration file to read again");
+    return;
+  }
+  Settings now;
+  now.config = settings.config;
+  auto read = ReadConfig(now);
+  if (read) read = tandem::SetLogLevel(now.log_level.empty() ? "info" : now.log_level);
+  if (!read) {
+    tandem::LogError("SIGHUP: {}", read.error().ToString());
+    return;
+  }
+  tandem::LogInfo(
+      "SIGHUP: read {} again; settings other than log-level are used from the next start on",
+      settings.config);
+}
+
 Status Serve(const Settings& settings, mode_t store_mode, const sigset_t& signals) {
   tandem::replica::Reserve reserve;
   if (!settings.reserve.empty()) {
@@ -335,7 +327,7 @@ Status Serve(const Settings& settings, mode_t store_mode, const sigset_t& signal
   int signal = SIGHUP;
   while (signal == SIGHUP) {
     sigwait(&signals, &signal);
-    if (signal == SIGHUP) tandem::LogInfo("SIGHUP ignored: reloading is not implemented yet");
+    if (signal == SIGHUP) Reload(settings);
   }
   tandem::LogInfo("signal {}: stopping", signal);
   schedule.reset();
@@ -349,24 +341,54 @@ int Fail(const Error& error) {
   return EXIT_FAILURE;
 }
 
+// Reads the configuration and checks all settings.
+Status Complete(Settings& settings) {
+  if (settings.config.empty() && settings.store.empty()) {
+    const std::string usual = tandem::tools::ConfigDirectory() + "/tandemd.toml";
+    if (access(usual.c_str(), F_OK) == 0) settings.config = usual;
+  }
+  if (!settings.config.empty()) {
+    if (auto read = ReadConfig(settings); !read) return read;
+  }
+  if (settings.store.empty()) {
+    return tandem::MakeError(ErrorKind::kUsage, "start (give --store DIR; see --help)", EINVAL);
+  }
+  if (settings.urls.empty()) settings.urls = {kDefaultUrl};
+  RETURN_IF_ERROR(CheckUrls(settings));
+  RETURN_IF_ERROR(StoreMode(settings));
+  RETURN_IF_ERROR(ScheduleOf(settings));
+  if (!settings.reserve.empty()) {
+    RETURN_IF_ERROR(tandem::replica::Reserve::Parse(settings.reserve));
+  }
+  if (!settings.keep_bases.empty()) {
+    RETURN_IF_ERROR(tandem::replica::Reserve::Parse(settings.keep_bases, "--keep-bases"));
+  }
+  if (!settings.log_level.empty()) return tandem::CheckLogLevel(settings.log_level);
+  return {};
+}
+
 int Run(Settings settings) {
   if (settings.list_fault_points) {
     for (const auto name : tandem::kReplicaFaultPoints) std::puts(std::string(name).c_str());
     for (const auto name : tandem::kFullDiskFaultPoints) std::puts(std::string(name).c_str());
     return tandem::tools::ExitAfterOutput("tandemd", EXIT_SUCCESS);
   }
-  if (!settings.config.empty()) {
-    if (const auto read = ReadConfig(settings); !read) return Fail(read.error());
+  if (const auto completed = Complete(settings); !completed) {
+    if (settings.check_config) {
+      tandem::Complain("tandemd", completed.error().ToString());
+      return kUsageExit;
+    }
+    return Fail(completed.error());
   }
-  if (settings.store.empty()) {
-    return Fail(Error(ErrorKind::kUsage, EINVAL, "start (give --store DIR; see --help)"));
+  if (settings.check_config) {
+    std::printf("%s: ok\n", settings.config.empty() ? "the command line" : settings.config.c_str());
+    return tandem::tools::ExitAfterOutput("tandemd", EXIT_SUCCESS);
   }
-  if (settings.urls.empty()) settings.urls = {kDefaultUrl};
-  if (const auto checked = CheckUrls(settings); !checked) return Fail(checked.error());
   const auto store_mode = StoreMode(settings);
   if (!store_mode) return Fail(store_mode.error());
 
   tandem::SetUpLog("tandemd");
+  (void)tandem::SetLogLevel(settings.log_level);  // checked before
   tandem::tools::RaiseOpenFiles();
   tandem::tools::LimitHeaps();
   // All threads inherit the mask; main receives the signals by sigwait.

@@ -22,6 +22,7 @@
 #include "meta/state/witness.h"
 #include "replica/source/replication.h"
 #include "tools/choose_replicas.h"
+#include "tools/config/reload.h"
 #include "tools/control_server.h"
 #include "tools/daemonize.h"
 #include "tools/enrol_replicas.h"
@@ -101,6 +102,9 @@ Result<Engine> StartEngine(const MountArguments& arguments, const fs::SourceDire
   }
   ASSIGN_OR_RETURN(engine.replicas,
                    ChooseReplicas(database, arguments.replicas, engine.state->database_was_lost()));
+  if (!arguments.bandwidth.empty()) {
+    for (meta::ReplicaRecord& replica : engine.replicas) replica.bandwidth = arguments.bandwidth;
+  }
   ASSIGN_OR_RETURN(meta::Tracker::Recovered recovered, meta::Recover(database, *engine.tree));
   recovered.recently_changed = std::move(witnesses.objects);
   ASSIGN_OR_RETURN(engine.checkpointer, meta::Checkpointer::Start(engine.state->path()));
@@ -149,7 +153,7 @@ std::string DescribeFlush(const fs::WritableFiles& files) {
 
 Status RunMounted(const MountArguments& arguments, const fs::SourceDirectory& source,
                   const std::string& mountpoint, std::unique_ptr<fs::KernelMount> kernel_mount,
-                  Background& background) {
+                  Background& background, Reload& reload) {
   Engine engine;
   if (arguments.capture) {
     ASSIGN_OR_RETURN(engine, StartEngine(arguments, source, mountpoint));
@@ -173,9 +177,14 @@ Status RunMounted(const MountArguments& arguments, const fs::SourceDirectory& so
     if (engine.shutdown != nullptr) engine.shutdown->Report("flushing files open for writing");
   };
   options.stop_timeout = arguments.stop_timeout;
+  std::unique_ptr<replica::Replication> replication;
+  options.on_hangup = [&reload, &replication] {
+    LogInfo("SIGHUP: reading the configuration again");
+    const auto reloaded = reload.Apply(replication.get());
+    if (!reloaded) LogError("{}", reloaded.error().ToString());
+  };
   ASSIGN_OR_RETURN(const auto mount, fs::FileSystemMount::Create(std::move(options)));
 
-  std::unique_ptr<replica::Replication> replication;
   if (arguments.capture) {
     replica::Replication::Options replicate;
     replicate.volume_name = arguments.volume;
@@ -199,7 +208,8 @@ Status RunMounted(const MountArguments& arguments, const fs::SourceDirectory& so
                                engine.state == nullptr ? "" : engine.state->path(),
                                [&mount] { return mount->OverIoUring(); },
                                [&mount] { return mount->ListWritableFiles(); },
-                               [&mount] { mount->Stop(); }};
+                               [&mount] { mount->Stop(); },
+                               [&] { return reload.Apply(replication.get()); }};
   ASSIGN_OR_RETURN(auto control, ControlServer::Listen(std::move(served)));
   // Nothing after this may fail: a failed start must leave the mountpoint as it was.
   RETURN_IF_ERROR(mount->Attach());
@@ -209,7 +219,12 @@ Status RunMounted(const MountArguments& arguments, const fs::SourceDirectory& so
 
   NetworkAsker asker;
   KeyRenewal::Options renew;
-  for (const meta::ReplicaRecord& replica : engine.replicas) renew.urls.push_back(replica.url);
+  renew.list_urls = [&replication] {
+    std::vector<std::string> urls;
+    if (replication == nullptr) return urls;
+    for (const meta::ReplicaRecord& replica : replication->Records()) urls.push_back(replica.url);
+    return urls;
+  };
   renew.ask = [&asker](const auto&... question) { return asker.Ask(question...); };
   renew.cancel = [&asker] { asker.Close(); };
   renew.renewed = [&replication](const std::string& url) {
@@ -256,6 +271,7 @@ void WarnOfMissingKeys(const std::vector<ReplicaArgument>& replicas) {
 
 Status Main(int argc, char** argv) {
   ASSIGN_OR_RETURN(MountArguments arguments, ParseMountArguments(argc, argv));
+  RETURN_IF_ERROR(SetLogLevel(arguments.log_level));
   RETURN_IF_ERROR(EnrolReplicas(arguments.replicas));
   WarnOfMissingKeys(arguments.replicas);
   ASSIGN_OR_RETURN(const std::string mountpoint, fs::ResolveMountpoint(arguments.mountpoint));
@@ -281,7 +297,8 @@ Status Main(int argc, char** argv) {
   if (takes_over) {
     ASSIGN_OR_RETURN(kernel_mount, TakeOver(arguments, *source, mountpoint));
   }
-  return RunMounted(arguments, *source, mountpoint, std::move(kernel_mount), background);
+  Reload reload(argc, argv, arguments);
+  return RunMounted(arguments, *source, mountpoint, std::move(kernel_mount), background, reload);
 }
 
 }  // namespace

@@ -152,7 +152,7 @@ Status FileSystemMount::Attach() {
 }
 
 Status FileSystemMount::Run() {
-  RETURN_IF_ERROR(watcher_->Start([this] { Shutdown(); }));
+  RETURN_IF_ERROR(watcher_->Start([this] { Shutdown(); }, options_.on_hangup));
   const int result = Serve();
   mount_watcher_.reset();
   file_system_->FinishDelayedCalls();

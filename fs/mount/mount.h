@@ -61,6 +61,8 @@ struct MountOptions {
   FlushFunction flush;
   // Called when the shutdown begins, before files are flushed. May be empty.
   std::function<void()> on_end;
+  // Called on SIGHUP, until the mount ends. May be empty.
+  std::function<void()> on_hangup;
   // How long `flush` may take at the end.
   std::chrono::seconds stop_timeout = kDefaultStopTimeout;
 };

@@ -26,10 +26,10 @@ Result<std::unique_ptr<StopWatcher>> StopWatcher::Create() {
 
 void StopWatcher::Request() { eventfd_write(requests_.get(), 1); }
 
-Status StopWatcher::Start(std::function<void()> stop) {
-  const auto watch = [this, stop = std::move(stop)] {
+Status StopWatcher::Start(std::function<void()> stop, std::function<void()> reload) {
+  const auto watch = [this, stop = std::move(stop), reload = std::move(reload)] {
     try {
-      Watch(stop);
+      Watch(stop, reload);
     } catch (const std::exception& e) {
       LogError("exception while stopping: {}", e.what());
     }
@@ -48,7 +48,7 @@ void StopWatcher::Finish() {
   thread_.join();
 }
 
-void StopWatcher::Watch(const std::function<void()>& stop) {
+void StopWatcher::Watch(const std::function<void()>& stop, const std::function<void()>& reload) {
   pollfd watched[] = {
       {finish_.get(), POLLIN, 0}, {requests_.get(), POLLIN, 0}, {signals_.get(), POLLIN, 0}};
   while (true) {
@@ -58,15 +58,15 @@ void StopWatcher::Watch(const std::function<void()>& stop) {
       return;
     }
     if (watched[0].revents != 0) return;
-    if (watched[1].revents != 0 || IsStopSignal()) return stop();
+    if (watched[1].revents != 0 || IsStopSignal(reload)) return stop();
   }
 }
 
-bool StopWatcher::IsStopSignal() {
+bool StopWatcher::IsStopSignal(const std::function<void()>& reload) {
   signalfd_siginfo signal;
   if (read(signals_.get(), &signal, sizeof signal) != sizeof signal) return false;
   if (signal.ssi_signo == SIGHUP) {
-    LogInfo("SIGHUP ignored: reloading is not implemented yet");
+    if (reload != nullptr) reload();
     return false;
   }
   LogInfo("signal {}: stopping", signal.ssi_signo);

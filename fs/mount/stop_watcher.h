@@ -1,5 +1,6 @@
 // Waits for SIGTERM, SIGINT (fs/mount/stop_signals.h) or a call of Request, and then calls a
-// function once, on a thread of its own, so that the function may block.
+// function once, on a thread of its own, so that the function may block. Calls another function for
+// each SIGHUP before.
 //
 // Start and Finish belong to one thread. Request may be called by any thread at any time.
 #pragma once
@@ -21,15 +22,16 @@ class StopWatcher {
   void Request();
 
   // Starts the thread. A signal or Request that came before Start counts.
-  Status Start(std::function<void()> stop);
+  // `reload` may be null.
+  Status Start(std::function<void()> stop, std::function<void()> reload);
   // Ends the thread. Waits for `stop` if it is running.
   void Finish();
 
  private:
   StopWatcher(UniqueFd requests, UniqueFd finish, UniqueFd signals)
       : requests_(std::move(requests)), finish_(std::move(finish)), signals_(std::move(signals)) {}
-  void Watch(const std::function<void()>& stop);
-  bool IsStopSignal();
+  void Watch(const std::function<void()>& stop, const std::function<void()>& reload);
+  bool IsStopSignal(const std::function<void()>& reload);
 
   const UniqueFd requests_;  // eventfd
   const UniqueFd finish_;    // eventfd

@@ -20,7 +20,12 @@ void Install(const std::string& program, std::shared_ptr<spdlog::sinks::sink> si
   logger->set_pattern("%Y-%m-%dT%H:%M:%S.%e %n[%P] %l: %v");
   logger->flush_on(spdlog::level::info);
   const char* level = std::getenv("TANDEM_LOG");
-  logger->set_level(level != nullptr ? spdlog::level::from_str(level) : spdlog::level::info);
+  const auto before = spdlog::default_logger();
+  if (before != nullptr && before->name() == program) {
+    logger->set_level(before->level());  // as it was set since
+  } else {
+    logger->set_level(level != nullptr ? spdlog::level::from_str(level) : spdlog::level::info);
+  }
   spdlog::set_default_logger(std::move(logger));
 }
 
@@ -42,6 +47,21 @@ spdlog::level::level_enum LevelOf(LogLevel level) {
 
 void SetUpLog(const std::string& program) {
   Install(program, std::make_shared<spdlog::sinks::stderr_sink_mt>());
+}
+
+Status CheckLogLevel(const std::string& level) {
+  for (const char* known : {"", "debug", "info", "warning", "error"}) {
+    if (level == known) return {};
+  }
+  return MakeError(ErrorKind::kUsage, "log at level \"" + level +
+                                          "\" (debug, info, warning or error is expected)",
+                   EINVAL);
+}
+
+Status SetLogLevel(const std::string& level) {
+  RETURN_IF_ERROR(CheckLogLevel(level));
+  if (!level.empty()) spdlog::set_level(spdlog::level::from_str(level));
+  return {};
 }
 
 Status LogToFile(const std::string& program, const std::string& path) {

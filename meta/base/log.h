@@ -23,6 +23,11 @@ enum class LogLevel { kDebug, kInfo, kWarning, kError };
 // (trace|debug|info|warn|error), by default info.
 void SetUpLog(const std::string& program);
 
+// Sets the level: debug, info, warning or error. An empty one changes nothing. Returns kUsage if
+// there is none of that name. CheckLogLevel only says so.
+Status SetLogLevel(const std::string& level);
+Status CheckLogLevel(const std::string& level);
+
 // Sends the log to this file from now on. Appends to the file, rotates it at 10 MiB and keeps three
 // older ones. Only the owner may read them, provided that the umask denies others everything.
 Status LogToFile(const std::string& program, const std::string& path);

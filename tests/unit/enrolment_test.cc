@@ -251,12 +251,13 @@ TEST_F(Enrolment, AMountRenewsItsKeysByItself) {
   ASSERT_TRUE(Enrolled(TokenFor("alice")));
   const PeerIdentity former = Peer();
   std::atomic<int> renewed{0};
-  const KeyRenewal renewal({{"tcp://127.0.0.1:1", "tls://daemon:7447"},
-                            keys_,
-                            Daemon(),
-                            [] {},
-                            [&](const std::string& url) { renewed += url == "tls://daemon:7447"; },
-                            std::chrono::milliseconds(10)});
+  const KeyRenewal renewal(
+      {[] {
+         return std::vector<std::string>{"tcp://127.0.0.1:1", "tls://daemon:7447"};
+       },
+       keys_, Daemon(), [] {},
+       [&](const std::string& url) { renewed += url == "tls://daemon:7447"; },
+       std::chrono::milliseconds(10)});
   Change([](replica::Accounts& all) { all.identities.front().must_renew = true; });
   EXPECT_TRUE(test::WaitFor([&] { return renewed == 1; }));
   EXPECT_NE(Peer().key, former.key);
