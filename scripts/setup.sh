@@ -15,7 +15,8 @@ fuse_suites=(forky sid trixie)
 
 build_packages=(
   build-essential cmake ninja-build pkg-config
-  fuse3 libfuse3-dev libcap-ng-dev libnng-dev librsync-dev libseccomp-dev libsqlite3-dev liburing-dev
+  fuse3 libfuse3-dev libcap-ng-dev libnng-dev librsync-dev libseccomp-dev libsqlite3-dev libsystemd-dev
+  liburing-dev
   libspdlog-dev libfmt-dev libexpected-dev libcli11-dev libtomlplusplus-dev nlohmann-json3-dev
   flatbuffers-compiler flatbuffers-compiler-dev libflatbuffers-dev
   libzstd-dev libxxhash-dev libb2-dev libssl-dev libgtest-dev libgmock-dev)

@@ -16,11 +16,17 @@ namespace tandem::tools {
 Status FlushMount(const std::string& socket, std::chrono::steady_clock::time_point deadline);
 
 struct StatusOptions {
-  std::string mountpoint;  // empty: all mounts
+  std::string mountpoint;                // empty: all mounts
+  std::string store;                     // shows a store of tandemd instead
+  std::string wait;                      // "current" or "seeded": returns when all replicas are
+  std::chrono::milliseconds timeout{0};  // of `wait`; 0: no limit
   bool json = false;
   bool watch = false;
+  bool check = false;  // one line, and exit codes, for monitoring
+  std::chrono::milliseconds warn{60'000};
+  std::chrono::milliseconds critical{600'000};
 };
-// Returns an exit code of tools/mount_survey.h.
+// Returns an exit code of tools/mount_survey.h; with `check` 0 to 3, as Nagios expects.
 Result<int> RunStatus(const StatusOptions& options);
 
 struct SyncOptions {
@@ -38,6 +44,13 @@ struct PauseOptions {
   std::chrono::milliseconds time{0};  // 0: until it is resumed
 };
 Result<int> RunPause(const PauseOptions& options, bool paused);
+
+struct EventsOptions {
+  std::string mountpoint;
+  bool follow = false;
+};
+// Prints one JSON object a line: events that have come so far, or, with `follow`, those to come.
+Result<int> RunEvents(const EventsOptions& options);
 
 struct SetOptions {
   std::string mountpoint;

@@ -4,6 +4,9 @@
 #include <sys/file.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <chrono>
+
 #include "meta/base/log.h"
 #include "meta/base/mount_table.h"
 #include "tools/control_settings.h"
@@ -53,8 +56,15 @@ Result<std::unique_ptr<ControlServer>> ControlServer::Listen(Served served) {
   std::unique_ptr<ControlServer> server(new ControlServer(std::move(served)));
   const Served& to_serve = server->served_;
   if (to_serve.tracker != nullptr) {
+    replica::Replication& replication = *to_serve.replication;
+    server->events_ = std::make_unique<Events>();
+    Events& events = *server->events_;
+    server->history_ =
+        std::make_unique<History>([&replication] { return replication.Glance(); },
+                                  [&events](const auto& statuses) { events.Observe(statuses); });
     server->verifies_ = std::make_unique<VerifyJobs>(
-        *to_serve.tracker, *to_serve.tree, *to_serve.replication, to_serve.state_directory);
+        *to_serve.tracker, *to_serve.tree, replication, to_serve.state_directory,
+        [&events](Json event) { events.Add(std::move(event)); });
   }
   server->socket_path_ = ControlSocket(directory, server->served_.mountpoint);
   const std::string lock = ControlLock(server->socket_path_);
@@ -72,6 +82,7 @@ Result<std::unique_ptr<ControlServer>> ControlServer::Listen(Served served) {
 }
 
 ControlServer::~ControlServer() {
+  if (events_ != nullptr) events_->Stop();
   socket_.reset();
   verifies_.reset();
   unlink(socket_path_.c_str());
@@ -111,6 +122,8 @@ Result<Json> ControlServer::Dispatch(const Json& request) {
   }
   if (op == "newest") return Json{{"epoch", served_.tracker->NewestChange().number()}};
   if (op == "sync") return Sync(request);
+  if (op == "events") return ReadEvents(request);
+  if (op == "history") return ReadHistory();
   if (op == "verify") return verifies_->Start(request);
   if (op == "verify-poll") return verifies_->Poll(request);
   if (op == "verify-stop") return verifies_->Stop(request);
@@ -139,7 +152,12 @@ Json ControlServer::Status() {
     if (replicas.empty()) pending = served_.tracker->PendingAfter(Epoch());
     for (const auto& replica : replicas) {
       pending.RaiseTo(replica.pending);
-      status["replicas"].push_back(ToJson(replica));
+      Json json = ToJson(replica);
+      const History::Summary summary = history_->Summarize(replica);
+      json["rate_bytes"] = static_cast<uint64_t>(summary.rate);
+      json["worst_lag_hour"] = summary.worst_lag;
+      if (summary.eta >= 0) json["eta_seconds"] = static_cast<uint64_t>(summary.eta);
+      status["replicas"].push_back(std::move(json));
     }
   }
   status["io_uring"] = served_.over_io_uring();
@@ -149,6 +167,47 @@ Json ControlServer::Status() {
   }
   status["pending"] = ToJson(pending);
   return status;
+}
+
+// {"op":"events","from":N,"timeout_ms":N}: replies with the "events" from number "from" on, or, if
+// it is missing, with those to come; with the "next" number; and with the applied cut of each
+// replica. States are looked at once a second while somebody asks.
+Json ControlServer::ReadEvents(const Json& request) {
+  constexpr std::chrono::milliseconds kLook{1000};
+  constexpr int kMostWaitMs = 30'000;
+  const auto now = CondVar::Clock::now();
+  const auto deadline =
+      now + std::chrono::milliseconds(std::clamp(request.value("timeout_ms", 0), 0, kMostWaitMs));
+  const uint64_t from = request.value("from", events_->next());
+  Events::Read read;
+  do {
+    events_->Observe(served_.replication->Glance());
+    read = events_->Wait(from, std::min(deadline, CondVar::Clock::now() + kLook));
+  } while (read.events.empty() && !read.stopped && CondVar::Clock::now() < deadline);
+  Json cuts = Json::object();
+  for (const auto& status : served_.replication->Glance()) {
+    cuts[status.name] = status.applied.epoch.number();
+  }
+  return {{"events", read.events}, {"next", read.next}, {"cuts", cuts}};
+}
+
+// Replies with what tools/status/history.h keeps of each replica: [time, lag in seconds, bytes sent
+// in all, bytes pending].
+Json ControlServer::ReadHistory() {
+  const auto to_json = [](const std::deque<History::Sample>& samples) {
+    Json rows = Json::array();
+    for (const History::Sample& sample : samples) {
+      rows.push_back({sample.time, sample.lag_seconds, sample.sent_bytes, sample.pending_bytes});
+    }
+    return rows;
+  };
+  Json replicas = Json::array();
+  for (const meta::ReplicaRecord& record : served_.replication->Records()) {
+    const History::OfReplica kept = history_->Of(record.name);
+    replicas.push_back(
+        {{"name", record.name}, {"hour", to_json(kept.hour)}, {"day", to_json(kept.day)}});
+  }
+  return {{"replicas", replicas}};
 }
 
 Result<Json> ControlServer::Sync(const Json& request) {

@@ -1,6 +1,7 @@
-// The server side of tools/control.h in a running tandemfs: answers status, sync, verify, reload
-// and those of tools/control_settings.h, and ends this tandemfs if another one takes over. Requests
-// are answered on the server's own threads. Everything in Served must outlive it.
+// The server side of tools/control.h in a running tandemfs: answers status, sync, verify, reload,
+// events, history and those of tools/control_settings.h, and ends this tandemfs if another one
+// takes over. Requests are answered on the server's own threads. Everything in Served must outlive
+// it.
 #pragma once
 
 #include <functional>
@@ -13,6 +14,8 @@
 #include "meta/source/source_tree.h"
 #include "replica/source/replication.h"
 #include "tools/control.h"
+#include "tools/status/events.h"
+#include "tools/status/history.h"
 #include "tools/unix_server.h"
 #include "tools/verify_jobs.h"
 
@@ -51,11 +54,15 @@ class ControlServer {
   Result<Json> Dispatch(const Json& request);
   Json Status();
   Result<Json> Sync(const Json& request);
+  Json ReadEvents(const Json& request);
+  Json ReadHistory();
 
   const Served served_;
   std::string socket_path_;
   UniqueFd lock_;
-  std::unique_ptr<VerifyJobs> verifies_;  // null without capture
+  std::unique_ptr<Events> events_;  // null without capture, as these
+  std::unique_ptr<History> history_;
+  std::unique_ptr<VerifyJobs> verifies_;
   std::unique_ptr<UnixServer> socket_;
 };
 

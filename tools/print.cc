@@ -12,6 +12,14 @@ void PrintFormatted(fmt::string_view format, fmt::format_args arguments) {
   std::puts(EscapeControls(fmt::vformat(format, arguments)).c_str());
 }
 
+void PrintColoured(std::string_view colour, const std::string& before, const std::string& text) {
+  std::string line = EscapeControls(before);
+  if (!colour.empty()) line += "\033[" + std::string(colour) + "m";
+  line += EscapeControls(text);
+  if (!colour.empty()) line += "\033[0m";
+  std::puts(line.c_str());
+}
+
 void PrintJson(const Json& json) {
   constexpr bool kAscii = true;
   std::puts(json.dump(-1, ' ', kAscii, Json::error_handler_t::replace).c_str());

@@ -5,6 +5,7 @@
 
 #include <cstdlib>
 #include <string>
+#include <string_view>
 
 #include "meta/base/log.h"
 #include "tools/control.h"
@@ -18,6 +19,10 @@ template <typename... T>
 void PrintLine(fmt::format_string<T...> format, const T&... arguments) {
   PrintFormatted(format, fmt::make_format_args(arguments...));
 }
+
+// Prints one line: `before`, and `text` in a colour of the terminal (ECMA-48: "31" is red), or
+// plainly if `colour` is empty.
+void PrintColoured(std::string_view colour, const std::string& before, const std::string& text);
 
 // Prints JSON in ASCII, for programs.
 void PrintJson(const Json& json);

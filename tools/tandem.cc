@@ -37,6 +37,7 @@ struct Arguments {
   SetOptions set;
   ReplicaOptions replica;
   std::string reload;
+  EventsOptions events;
 };
 
 struct Subcommands {
@@ -45,6 +46,7 @@ struct Subcommands {
   CLI::App* pause;
   CLI::App* resume;
   CLI::App* verify;
+  CLI::App* events;
   CLI::App* set;
   CLI::App* reload;
   CLI::App* replica_list;
@@ -68,6 +70,11 @@ CLI::Option* AddDuration(CLI::App* command, const std::string& name,
 }
 
 void DeclareSettings(CLI::App& app, Arguments& arguments, Subcommands& commands) {
+  commands.events =
+      app.add_subcommand("events", "print what has happened to a mount, one JSON object a line");
+  commands.events->add_option("MOUNTPOINT", arguments.events.mountpoint)->required();
+  commands.events->add_flag("--follow", arguments.events.follow,
+                            "print what happens from now on, until interrupted");
   commands.set = app.add_subcommand("set", "change settings of a running mount");
   commands.set->add_option("MOUNTPOINT", arguments.set.mountpoint)->required();
   commands.set->add_option("--replica", arguments.set.replica, "with --bwlimit: only this replica");
@@ -118,19 +125,35 @@ void DeclareReplica(CLI::App& app, ReplicaOptions& options, Subcommands& command
   commands.replica_set_url->add_option("URL", options.value)->required();
 }
 
-Subcommands Declare(CLI::App& app, Arguments& arguments) {
-  Subcommands commands{};
-  auto& [status, sync, pause, verify, set, replica, reload] = arguments;
+void DeclareStatus(CLI::App& app, StatusOptions& status, Subcommands& commands) {
   commands.status =
       app.add_subcommand("status", "show what is mounted, and the state of each replica");
   commands.status->add_option("MOUNTPOINT", status.mountpoint, "only this mount");
   commands.status->add_flag("--json", status.json, "print JSON, for programs");
-  commands.status->add_flag("--watch", status.watch, "repeat every second until interrupted");
+  commands.status->add_flag("--watch", status.watch,
+                            "repeat every second; q quits, p pauses and resumes");
+  commands.status->add_option("--store", status.store, "show a store of tandemd on this host")
+      ->type_name("DIR");
+  commands.status
+      ->add_option("--wait", status.wait, "return when every replica is current, or seeded")
+      ->check(CLI::IsMember({"current", "seeded"}));
+  AddDuration(commands.status, "--timeout", status.timeout, "with --wait: exit code 1 after this");
+  commands.status->add_flag("--check", status.check,
+                            "one line for Nagios and the like; exit codes 0 ok, 1 warning,\n"
+                            "2 critical, 3 unknown");
+  AddDuration(commands.status, "--warn", status.warn, "with --check: lag to warn of (default 60)");
+  AddDuration(commands.status, "--crit", status.critical,
+              "with --check: lag that is critical (default 600)");
   commands.status->footer(
       "Exit codes: 0 all is well, 1 could not ask or print, 2 usage, 3 a replica is blocked,\n"
       "4 a mount is dead (its tandemfs was killed), 5 a mount does not answer. The highest "
       "applies.");
+}
 
+Subcommands Declare(CLI::App& app, Arguments& arguments) {
+  Subcommands commands{};
+  auto& [status, sync, pause, verify, set, replica, reload, events] = arguments;
+  DeclareStatus(app, status, commands);
   commands.sync = app.add_subcommand(
       "sync", "wait until everything changed so far is durable and applied on the replicas");
   commands.sync->add_option("MOUNTPOINT", sync.mountpoint)->required();
@@ -214,6 +237,7 @@ Result<int> RunCommand(const Subcommands& commands, const Arguments& arguments) 
   if (*commands.sync) return RunSync(arguments.sync);
   if (*commands.pause) return RunPause(arguments.pause, true);
   if (*commands.resume) return RunPause(arguments.pause, false);
+  if (*commands.events) return RunEvents(arguments.events);
   if (*commands.set) return RunSet(arguments.set);
   if (*commands.reload) return RunReload(arguments.reload);
   if (*commands.replica_list) return RunReplicaList(replica);

@@ -32,6 +32,7 @@
 #include "tools/process_limits.h"
 #include "tools/replica_url.h"
 #include "tools/scrub_service.h"
+#include "tools/service_manager.h"
 #include "tools/socket_group.h"
 #include "tools/system_call_filter.h"
 #include "tools/tandemd_accounts.h"
@@ -324,12 +325,15 @@ Status Serve(const Settings& settings, mode_t store_mode, const sigset_t& signal
   for (const std::string& url : socket->urls()) line += " " + url;
   std::puts(line.c_str());
   std::fflush(stdout);
+  tandem::tools::ServiceManager manager([&store] { (void)store->Volumes(); });
+  manager.Ready(line);
   int signal = SIGHUP;
   while (signal == SIGHUP) {
     sigwait(&signals, &signal);
     if (signal == SIGHUP) Reload(settings);
   }
   tandem::LogInfo("signal {}: stopping", signal);
+  manager.Stopping();
   schedule.reset();
   if (control) control->reset();
   store->Stop();

@@ -32,6 +32,7 @@
 #include "tools/least_privilege.h"
 #include "tools/mount_arguments.h"
 #include "tools/process_limits.h"
+#include "tools/service_manager.h"
 #include "tools/shutdown_progress.h"
 #include "tools/state_directory.h"
 #include "tools/store_guard.h"
@@ -215,6 +216,10 @@ Status RunMounted(const MountArguments& arguments, const fs::SourceDirectory& so
   RETURN_IF_ERROR(mount->Attach());
   control->Serve();
   RETURN_IF_ERROR(background.Ready());
+  ServiceManager service([&replication] {
+    if (replication != nullptr) (void)replication->Glance();
+  });
+  service.Ready(source.path + " is mounted at " + mountpoint);
   tandem::LogInfo("{} is mounted at {} as volume {}", source.path, mountpoint, arguments.volume);
 
   NetworkAsker asker;
@@ -233,6 +238,7 @@ Status RunMounted(const MountArguments& arguments, const fs::SourceDirectory& so
   auto renewal = std::make_unique<KeyRenewal>(std::move(renew));
 
   Status served_status = mount->Run();
+  service.Stopping();
   renewal.reset();
   if (engine.tree != nullptr && engine.tree->by_names() != nullptr) {
     engine.tree->by_names()->StopSearching();

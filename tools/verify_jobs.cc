@@ -260,7 +260,14 @@ void VerifyJobs::Begin(Verifier::Options options, const Json& request,
   };
   job.verifier = std::make_shared<Verifier>(std::move(options), tracker_, tree_, *sender);
   *verifier = job.verifier.get();
-  job.thread = std::thread([running = job.verifier.get()] { running->Run(); });
+  job.thread = std::thread([this, running = job.verifier.get(), replica = sender->name()] {
+    running->Run();
+    const replica::VerifyReport report = running->report(0, 0);
+    ended_({{"event", "verify"},
+            {"replica", replica},
+            {"differences", report.difference_count},
+            {"failure", report.error}});
+  });
   const int64_t id = next_++;
   started.push_back({{"job", id}, {"replica", sender->name()}});
   job.sender = std::move(sender);

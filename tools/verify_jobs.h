@@ -10,6 +10,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -26,12 +27,15 @@ namespace tandem::tools {
 
 class VerifyJobs {
  public:
+  // `ended` is called with an event for each verify that has ended, by its thread.
   VerifyJobs(meta::Tracker& tracker, const meta::SourceTree& tree,
-             replica::Replication& replication, std::string state_directory)
+             replica::Replication& replication, std::string state_directory,
+             std::function<void(Json)> ended)
       : tracker_(tracker),
         tree_(tree),
         replication_(replication),
-        state_directory_(std::move(state_directory)) {}
+        state_directory_(std::move(state_directory)),
+        ended_(std::move(ended)) {}
   // Stops all of them.
   ~VerifyJobs();
 
@@ -61,6 +65,7 @@ class VerifyJobs {
   const meta::SourceTree& tree_;
   replica::Replication& replication_;
   const std::string state_directory_;
+  const std::function<void(Json)> ended_;
 
   Mutex mutex_;
   int64_t next_ GUARDED_BY(mutex_) = 1;

@@ -141,6 +141,11 @@ std::optional<Marker> ReadMarker(int volume_fd) {
   marker.identity = {*volume, TextAt(json, "name")};
   marker.cut.name = {Epoch(epoch->get<uint64_t>()), *cut};
   if (marker.cut.name.epoch > kNewestEpoch) return std::nullopt;
+  // That of a seed has none.
+  const auto wall_time = json.find("wall_time_ns");
+  if (wall_time != json.end() && wall_time->is_number_integer()) {
+    marker.cut.wall_time_ns = wall_time->get<int64_t>();
+  }
   for (int state = 0; state < 3; ++state) {
     if (TextAt(json, "state") == kStates[state]) marker.state = static_cast<TreeState>(state);
   }
