@@ -151,7 +151,8 @@ check_includes() {
 
 check_scripts() {
   local scripts
-  mapfile -t scripts < <(listed 'scripts/*.sh' 'tests/*.sh' '.ci/run')
+  mapfile -t scripts < <(listed 'scripts/*.sh' 'tests/*.sh' '.ci/run' \
+    'scripts/package/debian/*/p*' 'scripts/package/systemd/*-generator' 'scripts/package/files/mount.*')
   shellcheck -x -P scripts "${scripts[@]}"
 }
 

@@ -24,6 +24,8 @@ build_packages=(
 # work on the mount, ssh, networks with faults.
 test_packages=(acl attr btrfs-progs e2fsprogs xfsprogs git iproute2 nftables openssh-client
   sqlite3)
+# The packages are built and tried in a chroot.
+packaging_packages=(help2man man-db mmdebstrap)
 # Needed to build libfuse from its source package.
 fuse_packages=(dpkg-dev meson)
 # PostgreSQL works on the mount in a test. Installing the server must not start one.
@@ -40,6 +42,7 @@ usage: scripts/setup.sh [OPTION]...
   --with-tests          also what only tests and benchmarks use: install PostgreSQL and sshd (neither
                         is started), build the tests
   --with-checks         also install what scripts/check.sh uses (clang, clang-tidy, shellcheck)
+  --with-packaging      also install what scripts/package/ uses (help2man, mmdebstrap)
   --with-fuse-examples  also build libfuse's examples (passthrough_hp, for benchmarks) into
                         build/deps/fuse3/examples
   --packaged-fuse       use the distribution's libfuse3, however old
@@ -50,6 +53,7 @@ USAGE
 deps_only=no
 with_checks=no
 with_tests=no
+with_packaging=no
 with_examples=no
 packaged_fuse=no
 rebuild_fuse=no
@@ -58,6 +62,7 @@ while (($#)); do
     --deps-only) deps_only=yes ;;
     --with-checks) with_checks=yes ;;
     --with-tests) with_tests=yes ;;
+    --with-packaging) with_packaging=yes ;;
     --with-fuse-examples) with_examples=yes ;;
     --packaged-fuse) packaged_fuse=yes ;;
     --rebuild-fuse) rebuild_fuse=yes ;;
@@ -291,6 +296,7 @@ need_packages "${build_packages[@]}" "${test_packages[@]}"
 [[ $with_tests == no ]] || need_database
 [[ $with_tests == no ]] || need_sshd
 [[ $with_checks == no ]] || need_checks
+[[ $with_packaging == no ]] || need_packages "${packaging_packages[@]}"
 [[ $packaged_fuse == yes ]] || need_fuse
 [[ $with_examples == no ]] || need_fuse_examples
 [[ $deps_only == no ]] || exit 0
