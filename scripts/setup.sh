@@ -18,6 +18,7 @@ build_packages=(
   fuse3 libfuse3-dev libcap-ng-dev libnng-dev librsync-dev libseccomp-dev libsqlite3-dev libsystemd-dev
   liburing-dev
   libspdlog-dev libfmt-dev libexpected-dev libcli11-dev libtomlplusplus-dev nlohmann-json3-dev
+  prometheus-cpp-dev libcpp-httplib-dev
   flatbuffers-compiler flatbuffers-compiler-dev libflatbuffers-dev
   libzstd-dev libxxhash-dev libb2-dev libssl-dev libgtest-dev libgmock-dev)
 # Used by tests and the quickstart: extended attributes, ACLs, loop-mounted filesystems, programs at

@@ -11,6 +11,7 @@
 #include "tools/client_commands.h"
 #include "tools/duration.h"
 #include "tools/flush_files.h"
+#include "tools/metrics/metrics_server.h"
 #include "tools/print.h"
 #include "tools/spelling.h"
 
@@ -38,6 +39,7 @@ struct Arguments {
   ReplicaOptions replica;
   std::string reload;
   EventsOptions events;
+  MetricsOptions metrics;
 };
 
 struct Subcommands {
@@ -47,6 +49,7 @@ struct Subcommands {
   CLI::App* resume;
   CLI::App* verify;
   CLI::App* events;
+  CLI::App* metrics;
   CLI::App* set;
   CLI::App* reload;
   CLI::App* replica_list;
@@ -75,6 +78,19 @@ void DeclareSettings(CLI::App& app, Arguments& arguments, Subcommands& commands)
   commands.events->add_option("MOUNTPOINT", arguments.events.mountpoint)->required();
   commands.events->add_flag("--follow", arguments.events.follow,
                             "print what happens from now on, until interrupted");
+  commands.metrics = app.add_subcommand(
+      "metrics", "print metrics of all mounts in Prometheus' text format, or serve them");
+  commands.metrics
+      ->add_option(
+          "--listen", arguments.metrics.listen,
+          "answer GET /metrics there until interrupted; without a HOST on loopback. Whoever\n"
+          "can reach it can read the names of mounts, volumes and replicas")
+      ->type_name("[HOST]:PORT");
+  commands.metrics
+      ->add_option("--store", arguments.metrics.stores,
+                   "also of this store of tandemd; may be repeated")
+      ->type_name("DIR")
+      ->allow_extra_args(false);
   commands.set = app.add_subcommand("set", "change settings of a running mount");
   commands.set->add_option("MOUNTPOINT", arguments.set.mountpoint)->required();
   commands.set->add_option("--replica", arguments.set.replica, "with --bwlimit: only this replica");
@@ -152,7 +168,7 @@ void DeclareStatus(CLI::App& app, StatusOptions& status, Subcommands& commands) 
 
 Subcommands Declare(CLI::App& app, Arguments& arguments) {
   Subcommands commands{};
-  auto& [status, sync, pause, verify, set, replica, reload, events] = arguments;
+  auto& [status, sync, pause, verify, set, replica, reload, events, metrics] = arguments;
   DeclareStatus(app, status, commands);
   commands.sync = app.add_subcommand(
       "sync", "wait until everything changed so far is durable and applied on the replicas");
@@ -237,6 +253,7 @@ Result<int> RunCommand(const Subcommands& commands, const Arguments& arguments) 
   if (*commands.sync) return RunSync(arguments.sync);
   if (*commands.pause) return RunPause(arguments.pause, true);
   if (*commands.resume) return RunPause(arguments.pause, false);
+  if (*commands.metrics) return RunMetrics(arguments.metrics);
   if (*commands.events) return RunEvents(arguments.events);
   if (*commands.set) return RunSet(arguments.set);
   if (*commands.reload) return RunReload(arguments.reload);
