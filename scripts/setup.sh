@@ -24,7 +24,7 @@ build_packages=(
 # Used by tests and the quickstart: extended attributes, ACLs, loop-mounted filesystems, programs at
 # work on the mount, ssh, networks with faults.
 test_packages=(acl attr btrfs-progs e2fsprogs xfsprogs git iproute2 nftables openssh-client
-  sqlite3)
+  sqlite3 zstd)
 # The packages are built and tried in a chroot.
 packaging_packages=(help2man man-db mmdebstrap)
 # Needed to build libfuse from its source package.
