@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "fs/caller/caller_credentials.h"
+#include "fs/describe_object.h"
 #include "fs/objects/handle_table.h"
 #include "fs/objects/inode_table.h"
 #include "fs/objects/listings.h"
@@ -46,6 +47,7 @@ class FileSystem {
     // Bytes of one read request at most; 0: no limit but the kernel's.
     unsigned max_read = 0;
     Optimizations optimizations;
+    DescribeObject describe = nullptr;  // may be empty
   };
 
   // `source_fd` is used during the call only. `capture` is borrowed; null: nothing is captured.

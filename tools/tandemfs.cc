@@ -7,6 +7,8 @@
 #include <algorithm>
 #include <cstdlib>
 #include <memory>
+#include <optional>
+#include <string>
 #include <string_view>
 
 #include "fs/mount/mount.h"
@@ -152,6 +154,20 @@ std::string DescribeFlush(const fs::WritableFiles& files) {
   return text + (files.files.size() > kNamed ? ", ..." : "");
 }
 
+// The value of the extended attribute tandem.status: a line for each replica, "NAME: applied, cut
+// N" or "NAME: pending, cut N", where N is the cut that the replica has.
+std::string DescribeStatus(replica::Replication& replication, meta::Tracker& tracker,
+                           const ObjectId& object) {
+  std::string text;
+  for (const replica::ReplicaStatus& status : replication.Glance()) {
+    const Epoch applied = status.applied.epoch;
+    const bool pending = applied == Epoch() || !tracker.ChangesAfter(applied, object).empty();
+    text += (text.empty() ? "" : "\n") + status.name + (pending ? ": pending" : ": applied") +
+            ", cut " + std::to_string(applied.number());
+  }
+  return text.empty() ? "no replica" : text;
+}
+
 Status RunMounted(const MountArguments& arguments, const fs::SourceDirectory& source,
                   const std::string& mountpoint, std::unique_ptr<fs::KernelMount> kernel_mount,
                   Background& background, Reload& reload) {
@@ -183,6 +199,11 @@ Status RunMounted(const MountArguments& arguments, const fs::SourceDirectory& so
     LogInfo("SIGHUP: reading the configuration again");
     const auto reloaded = reload.Apply(replication.get());
     if (!reloaded) LogError("{}", reloaded.error().ToString());
+  };
+  options.describe = [&engine, &replication](std::string_view name,
+                                             const ObjectId& object) -> std::optional<std::string> {
+    if (name != "tandem.status" || replication == nullptr) return std::nullopt;
+    return DescribeStatus(*replication, *engine.tracker, object);
   };
   ASSIGN_OR_RETURN(const auto mount, fs::FileSystemMount::Create(std::move(options)));
 

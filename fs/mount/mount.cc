@@ -57,7 +57,8 @@ Result<std::unique_ptr<FileSystemMount>> FileSystemMount::Create(MountOptions op
                                                         {.writeback = session.writeback,
                                                          .noatime = session.noatime,
                                                          .max_read = session.max_read,
-                                                         .optimizations = options.optimizations}));
+                                                         .optimizations = options.optimizations,
+                                                         .describe = options.describe}));
   ASSIGN_OR_RETURN(auto watcher, StopWatcher::Create());
   std::unique_ptr<FileSystemMount> mount(
       new FileSystemMount(std::move(mountpoint), std::move(options), std::move(file_system),

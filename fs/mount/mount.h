@@ -18,6 +18,7 @@
 #include <string>
 #include <vector>
 
+#include "fs/describe_object.h"
 #include "fs/mount/kernel_mount.h"
 #include "fs/mount/mountpoint.h"
 #include "fs/mount/stop_signals.h"
@@ -63,6 +64,8 @@ struct MountOptions {
   std::function<void()> on_end;
   // Called on SIGHUP, until the mount ends. May be empty.
   std::function<void()> on_hangup;
+  // May be empty.
+  DescribeObject describe;
   // How long `flush` may take at the end.
   std::chrono::seconds stop_timeout = kDefaultStopTimeout;
 };

@@ -17,6 +17,9 @@ namespace {
 using meta::Intent;
 using meta::Operation;
 
+// Shown to those who ask for them by name, and not listed: a copy of the file must not have them.
+constexpr std::string_view kShownXattrs = "tandem.";
+
 bool IsAcl(std::string_view name) { return name.starts_with("system.posix_acl_"); }
 
 // An ACL set by a caller outside the object's group clears the setgid bit.
@@ -84,6 +87,18 @@ Status FileSystem::GetXattr(Request& request, fuse_ino_t node, const char* name,
   // The kernel asks before the first write to each file.
   if (inodes_->Get(node).nosec().IsSet() && std::strcmp(name, kCapabilityXattr) == 0) {
     return ErrnoError(ENODATA, "read extended attribute");
+  }
+  if (settings_.describe != nullptr && std::string_view(name).starts_with(kShownXattrs)) {
+    const auto shown = settings_.describe(name, inodes_->Get(node).ref().id);
+    if (!shown) return ErrnoError(ENODATA, "read extended attribute");
+    return ReplyValue(request, size, [&shown](char* value, size_t length) -> ssize_t {
+      if (value != nullptr && length < shown->size()) {
+        errno = ERANGE;
+        return -1;
+      }
+      if (value != nullptr) std::memcpy(value, shown->data(), shown->size());
+      return static_cast<ssize_t>(shown->size());
+    });
   }
   ASSIGN_OR_RETURN(const InodeFd fd, inodes_->Descriptor(node));
   return ReplyValue(request, size, [&](char* value, size_t length) {

@@ -1,6 +1,8 @@
 // What `tandem status` and `tandem events` say, to people and to monitoring.
 #include <gmock/gmock.h>
+#include <sys/xattr.h>
 
+#include <cerrno>
 #include <sstream>
 
 #include "tests/files.h"
@@ -98,6 +100,32 @@ TEST_F(StatusCommands, EventsTellOfAReplicaThatGoesAndComes) {
   EXPECT_TRUE(WaitFor([&] { return printed("state", "current"); }));
   EXPECT_EQ(mount_.Verify().code, 0);
   EXPECT_TRUE(WaitFor([&] { return printed("verify", ""); }));
+}
+
+TEST_F(StatusCommands, AFileTellsWhetherReplicasHaveIt) {
+  ASSERT_TRUE(StartBoth());
+  Write(At("file"), "text");
+  ASSERT_TRUE(mount_.Sync());
+  const auto shown = [this](const std::string& name) -> std::string {
+    char value[256];
+    const ssize_t size = getxattr(At(name).c_str(), "tandem.status", value, sizeof value);
+    return size < 0 ? "" : std::string(value, static_cast<size_t>(size));
+  };
+  EXPECT_THAT(shown("file"), StartsWith("one: applied, cut "));
+  replica_.Kill();
+  Write(At("file"), "other");
+  Write(At("new"), "text");
+  EXPECT_THAT(shown("file"), StartsWith("one: pending, cut "));
+  EXPECT_THAT(shown("new"), StartsWith("one: pending, cut "));
+  EXPECT_EQ(listxattr(At("file").c_str(), nullptr, 0), 0) << "it is not listed";
+  EXPECT_EQ(getxattr(At("file").c_str(), "tandem.other", nullptr, 0), -1);
+  EXPECT_EQ(errno, ENODATA);
+  char little[3];
+  EXPECT_EQ(getxattr(At("file").c_str(), "tandem.status", little, sizeof little), -1);
+  EXPECT_EQ(errno, ERANGE);
+  ASSERT_TRUE(replica_.Start());
+  ASSERT_TRUE(mount_.Sync());
+  EXPECT_THAT(shown("new"), StartsWith("one: applied, cut "));
 }
 
 TEST_F(StatusCommands, ColoursAreForTerminalsAlone) {
