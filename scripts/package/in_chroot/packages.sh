@@ -58,15 +58,11 @@ mount_by_fstab() {
   await 20 flock -n /srv/data true
   ok "a line of fstab mounts it"
   printf 'source = "/srv/data"\nmountpoint = "/srv/data"\n' >/etc/tandemfs/data.toml
-  if mount -t fuse.tandemfs data /srv/data 2>/packages/step.log; then
-    umount /srv/data
-    await 20 flock -n /srv/data true
-    ok "mount -t fuse.tandemfs VOLUME MOUNTPOINT"
-  elif grep -q 'MOUNTPOINT are needed' /packages/step.log; then
-    echo "skipped: mount -t fuse.tandemfs VOLUME (this tandemfs takes no VOLUME yet)"
-  else
-    die "mount -t fuse.tandemfs data failed"
-  fi
+  mount -t fuse.tandemfs data /srv/data
+  mountpoint -q /srv/data || die "mount -t fuse.tandemfs VOLUME mounted nothing"
+  umount /srv/data
+  await 20 flock -n /srv/data true
+  ok "mount -t fuse.tandemfs VOLUME MOUNTPOINT"
 }
 
 upgrade_under_mount() {
@@ -119,19 +115,9 @@ remove_and_purge() {
   ok "removal leaves mounts, and purging leaves keys, state and stores"
 }
 
-# without_notify UNIT PROGRAM: what a program that cannot say that it is ready needs meanwhile.
-without_notify() {
-  grep -q NOTIFY_SOCKET "/usr/bin/$2" && return
-  echo "notice: $2 does not tell systemd that it is ready yet: tested as Type=exec"
-  mkdir -p "/etc/systemd/system/$1.d"
-  printf '[Service]\nType=exec\nWatchdogSec=0\n' >"/etc/systemd/system/$1.d/test.conf"
-}
-
 # install_systemd: and has services.sh run when it is booted.
 install_systemd() {
   apt install --no-install-recommends systemd-sysv attr libcap2-bin
-  without_notify tandemd.service tandemd
-  without_notify tandemfs@.service tandemfs
   cat >/etc/systemd/system/package-test.service <<'UNIT'
 [Unit]
 After=multi-user.target
