@@ -98,7 +98,7 @@ bool IsSignatureOf(uint64_t basis_bytes, std::string_view signature) {
   if (rs_sig_args(size, &magic, &recommended, &strong_length) != RS_DONE) return false;
   const uint64_t block_length = be32toh(header[1]);
   // Another release of librsync may recommend a little less.
-  const uint64_t least = std::min(recommended, kLargestBlock) / 2;
+  const uint64_t least = std::min(recommended / 2, kLargestBlock);
   if (be32toh(header[0]) != RS_RK_BLAKE2_SIG_MAGIC || be32toh(header[2]) != kStrongBytes ||
       block_length < least || block_length > kMaxBlockLength) {
     return false;

@@ -41,8 +41,12 @@ may_include=(
   "replica/accounts:replica/accounts replica/transport replica/wire meta/base"
   "replica/store:replica/store $below_the_store"
   "replica:replica replica/wire meta/base"
-  "tools:tools $below_tools"
-  "tests:tests tools $below_tools"
+  "tools/config:tools/config tools $below_tools"
+  "tools/status:tools/status tools $below_tools"
+  "tools/metrics:tools/metrics tools/status tools $below_tools"
+  "tools/web:tools/web tools $below_tools"
+  "tools:tools tools/config tools/status tools/metrics tools/web $below_tools"
+  "tests:tests tools tools/config tools/status tools/metrics tools/web $below_tools"
 )
 
 # HEADER:FILES THAT MAY INCLUDE IT, both extended regular expressions. One wrapper for each library.
@@ -51,6 +55,10 @@ wrappers=(
   'sqlite3\.h:meta/base/database\.(h|cc)'
   'librsync\.h:replica/delta\.(h|cc)'
   'openssl/.*:(replica/(hash|transport/(tls|certificates)[a-z_]*)|tests/(programs/lib/hostile_link|bench/transport))\.(h|cc)'
+  'httplib\.h:tools/(web/page_server|metrics/metrics_server)\.cc'
+  'prometheus/.*:tools/metrics/metrics\.cc'
+  'systemd/.*:tools/service_manager\.cc'
+  'toml\+\+/.*:tools/config/config_file\.cc'
   'seccomp\.h:tools/system_call_filter\.cc'
   'cap-ng\.h:tools/least_privilege\.cc'
   'nng/.*:replica/transport/[a-z_]+\.(h|cc)'

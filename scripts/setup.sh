@@ -27,6 +27,8 @@ test_packages=(acl attr btrfs-progs e2fsprogs xfsprogs git iproute2 nftables ope
   sqlite3 zstd)
 # The packages are built and tried in a chroot.
 packaging_packages=(help2man man-db mmdebstrap)
+# The web page is tested in a real browser.
+browser_packages=(chromium fonts-dejavu-core)
 # Needed to build libfuse from its source package.
 fuse_packages=(dpkg-dev meson)
 # PostgreSQL works on the mount in a test. Installing the server must not start one.
@@ -43,6 +45,7 @@ usage: scripts/setup.sh [OPTION]...
   --with-tests          also what only tests and benchmarks use: install PostgreSQL and sshd (neither
                         is started), build the tests
   --with-checks         also install what scripts/check.sh uses (clang, clang-tidy, shellcheck)
+  --with-browser        also install what tests/web uses (Chromium)
   --with-packaging      also install what scripts/package/ uses (help2man, mmdebstrap)
   --with-fuse-examples  also build libfuse's examples (passthrough_hp, for benchmarks) into
                         build/deps/fuse3/examples
@@ -55,6 +58,7 @@ deps_only=no
 with_checks=no
 with_tests=no
 with_packaging=no
+with_browser=no
 with_examples=no
 packaged_fuse=no
 rebuild_fuse=no
@@ -64,6 +68,7 @@ while (($#)); do
     --with-checks) with_checks=yes ;;
     --with-tests) with_tests=yes ;;
     --with-packaging) with_packaging=yes ;;
+    --with-browser) with_browser=yes ;;
     --with-fuse-examples) with_examples=yes ;;
     --packaged-fuse) packaged_fuse=yes ;;
     --rebuild-fuse) rebuild_fuse=yes ;;
@@ -289,6 +294,30 @@ need_fuse_examples() {
   must "Building libfuse's examples" build_fuse "$fuse_dir/examples" -Dexamples=true
 }
 
+# ---- uPlot -----------------------------------------------------------------------------------
+
+# Draws the plots of the web page, which shows tables without it.
+uplot_version=1.6.32
+uplot_dir=$root/build/deps/uplot
+
+fetch_uplot() {
+  rm -rf "$uplot_dir"
+  mkdir -p "$uplot_dir"
+  (cd "$uplot_dir" &&
+    npm pack --silent --ignore-scripts --fetch-retries=1 --fetch-timeout=20000 "uplot@$uplot_version" &&
+    tar -xzf "uplot-$uplot_version.tgz" package/dist package/LICENSE package/package.json)
+}
+
+# need_uplot: from the npm registry, if there is npm, or a notice.
+need_uplot() {
+  [[ ! -e $uplot_dir/package/dist/uPlot.iife.min.js ]] || return 0
+  if ! command -v npm >/dev/null || ! step "Fetching uPlot" fetch_uplot; then
+    rm -rf "$uplot_dir"
+    echo "Notice: uPlot could not be had (npm is missing, or the registry out of reach): the web" \
+      "page shows tables in place of plots"
+  fi
+}
+
 # ---- All of it -------------------------------------------------------------------------------
 
 command -v apt-get >/dev/null || die "this script knows only apt. Install the counterparts" \
@@ -298,7 +327,9 @@ need_packages "${build_packages[@]}" "${test_packages[@]}"
 [[ $with_tests == no ]] || need_sshd
 [[ $with_checks == no ]] || need_checks
 [[ $with_packaging == no ]] || need_packages "${packaging_packages[@]}"
+[[ $with_browser == no ]] || need_packages "${browser_packages[@]}"
 [[ $packaged_fuse == yes ]] || need_fuse
+need_uplot
 [[ $with_examples == no ]] || need_fuse_examples
 [[ $deps_only == no ]] || exit 0
 

@@ -48,6 +48,7 @@ Result<int> RunPause(const PauseOptions& options, bool paused);
 struct EventsOptions {
   std::string mountpoint;
   bool follow = false;
+  std::string command;  // run by the shell for each event, which is its stdin
 };
 // Prints one JSON object a line: events that have come so far, or, with `follow`, those to come.
 Result<int> RunEvents(const EventsOptions& options);

@@ -88,6 +88,13 @@ Result<int> RunReplicaAdd(const ReplicaOptions& options) {
   ASSIGN_OR_RETURN(const std::string socket, FindServedSocket(options.mountpoint));
   std::vector<ReplicaArgument> replicas = {ParseReplica(options.value)};
   RETURN_IF_ERROR(CheckReplicas(replicas));
+  // An invitation can be redeemed once.
+  ASSIGN_OR_RETURN(const Json list, AskControl(socket, {{"op", "replica-list"}}, kAnswerMs));
+  for (const Json& replica : list.value("replicas", Json::array())) {
+    if (replica.value("name", "") != replicas.front().name) continue;
+    return MakeError(ErrorKind::kUsage,
+                     "a replica is called " + replicas.front().name + " already");
+  }
   RETURN_IF_ERROR(EnrolReplicas(replicas));
   const Json request = {
       {"op", "replica-add"}, {"name", replicas.front().name}, {"url", replicas.front().url}};

@@ -11,6 +11,8 @@ namespace {
 
 using replica::Replication;
 
+// The limit of the command line or the configuration file counts again.
+constexpr char kUsualBandwidth[] = "default";
 constexpr int64_t kLongestPauseMs = int64_t{3650} * 24 * 3600 * 1000;
 
 Json Done() { return {{"ok", true}}; }
@@ -46,8 +48,11 @@ Result<Json> Set(const Json& request, Replication& replication) {
   const auto level = request.value("log_level", std::string());
   RETURN_IF_ERROR(CheckLogLevel(level));
   const auto text = request.value("bwlimit", std::string());
-  ASSIGN_OR_RETURN(const auto schedule, replica::BandwidthSchedule::Parse(text));
-  if (request.contains("bwlimit")) RETURN_IF_ERROR(replication.SetBandwidth(replica, schedule));
+  std::optional<replica::BandwidthSchedule> schedule;
+  if (text != kUsualBandwidth) {
+    ASSIGN_OR_RETURN(schedule, replica::BandwidthSchedule::Parse(text));
+  }
+  if (!text.empty()) RETURN_IF_ERROR(replication.SetBandwidth(replica, schedule));
   if (interval != -1) replication.SetInterval(std::chrono::milliseconds(interval));
   RETURN_IF_ERROR(SetLogLevel(level));
   return Done();

@@ -44,7 +44,9 @@ struct MountArguments {
 // Exits the process for --help, --version, --check-config and --list-fault-points. Fails with
 // kUsage if the arguments or the configuration file are wrong. May be called again with the same
 // arguments, for what has changed in the file.
-Result<MountArguments> ParseMountArguments(int argc, char** argv);
+// Then relative paths begin at `directory`, if it is not empty.
+Result<MountArguments> ParseMountArguments(int argc, char** argv,
+                                           const std::string& directory = {});
 
 // Parses NAME=URL, or URL, in which case the part after :// is the name; likewise [NAME=]@FILE.
 ReplicaArgument ParseReplica(const std::string& text);

@@ -14,6 +14,7 @@
 #include "tools/metrics/metrics_server.h"
 #include "tools/print.h"
 #include "tools/spelling.h"
+#include "tools/web/web.h"
 
 namespace tandem::tools {
 namespace {
@@ -40,6 +41,7 @@ struct Arguments {
   std::string reload;
   EventsOptions events;
   MetricsOptions metrics;
+  WebOptions web;
 };
 
 struct Subcommands {
@@ -50,6 +52,7 @@ struct Subcommands {
   CLI::App* verify;
   CLI::App* events;
   CLI::App* metrics;
+  CLI::App* web;
   CLI::App* set;
   CLI::App* reload;
   CLI::App* replica_list;
@@ -78,6 +81,12 @@ void DeclareSettings(CLI::App& app, Arguments& arguments, Subcommands& commands)
   commands.events->add_option("MOUNTPOINT", arguments.events.mountpoint)->required();
   commands.events->add_flag("--follow", arguments.events.follow,
                             "print what happens from now on, until interrupted");
+  commands.events
+      ->add_option("--exec", arguments.events.command,
+                   "with --follow: run this by the shell for each event, one after the other; it\n"
+                   "gets the event as one line on stdin")
+      ->type_name("COMMAND")
+      ->needs("--follow");
   commands.metrics = app.add_subcommand(
       "metrics", "print metrics of all mounts in Prometheus' text format, or serve them");
   commands.metrics
@@ -101,7 +110,8 @@ void DeclareSettings(CLI::App& app, Arguments& arguments, Subcommands& commands)
   commands.set
       ->add_option("--bwlimit", arguments.set.bandwidth,
                    "bytes a second, as in 2M, or by the time of day, as in\n"
-                   "08:00-18:00=2M,*=0; 0: no limit. It is remembered")
+                   "08:00-18:00=2M,*=0; 0: no limit; default: that of the mount\n"
+                   "(tandemfs --bwlimit). It is remembered")
       ->type_name("BYTES|SCHEDULE");
   commands.set
       ->add_option("--log-level", arguments.set.log_level,
@@ -110,6 +120,17 @@ void DeclareSettings(CLI::App& app, Arguments& arguments, Subcommands& commands)
   commands.reload =
       app.add_subcommand("reload", "read the configuration file of a mount again, and apply it");
   commands.reload->add_option("MOUNTPOINT", arguments.reload)->required();
+}
+
+void DeclareWeb(CLI::App& app, WebOptions& web, Subcommands& commands) {
+  commands.web = app.add_subcommand("web", "show and control all mounts in a browser");
+  commands.web
+      ->add_option("--listen", web.listen,
+                   "a loopback address of this host, and a port (0: a free one)")
+      ->capture_default_str()
+      ->type_name("ADDRESS:PORT");
+  commands.web->add_option("--sockets", web.sockets)->group("");  // for tests
+  commands.web->footer(kWebFooter);
 }
 
 void DeclareReplica(CLI::App& app, ReplicaOptions& options, Subcommands& commands) {
@@ -168,7 +189,7 @@ void DeclareStatus(CLI::App& app, StatusOptions& status, Subcommands& commands) 
 
 Subcommands Declare(CLI::App& app, Arguments& arguments) {
   Subcommands commands{};
-  auto& [status, sync, pause, verify, set, replica, reload, events, metrics] = arguments;
+  auto& [status, sync, pause, verify, set, replica, reload, events, metrics, web] = arguments;
   DeclareStatus(app, status, commands);
   commands.sync = app.add_subcommand(
       "sync", "wait until everything changed so far is durable and applied on the replicas");
@@ -188,6 +209,7 @@ Subcommands Declare(CLI::App& app, Arguments& arguments) {
   }
   AddDuration(commands.pause, "--for", pause.time,
               "resume by itself after this time (2h, 30m), also if the mount was restarted");
+  DeclareWeb(app, web, commands);
   DeclareSettings(app, arguments, commands);
   DeclareReplica(app, replica, commands);
 
@@ -253,6 +275,7 @@ Result<int> RunCommand(const Subcommands& commands, const Arguments& arguments) 
   if (*commands.sync) return RunSync(arguments.sync);
   if (*commands.pause) return RunPause(arguments.pause, true);
   if (*commands.resume) return RunPause(arguments.pause, false);
+  if (*commands.web) return RunWeb(arguments.web);
   if (*commands.metrics) return RunMetrics(arguments.metrics);
   if (*commands.events) return RunEvents(arguments.events);
   if (*commands.set) return RunSet(arguments.set);

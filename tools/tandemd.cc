@@ -65,6 +65,7 @@ struct Settings {
   std::string scrub_every;
   std::string scrub_rate;
   std::string log_level;
+  std::string log_level_given;  // on the command line
   bool check_config = false;
   bool insecure_plaintext = false;
   std::optional<bool> trusted_attributes;  // if local URLs are listened at, unless said
@@ -261,7 +262,10 @@ void Reload(const Settings& settings) {
   Settings now;
   now.config = settings.config;
   auto read = ReadConfig(now);
-  if (read) read = tandem::SetLogLevel(now.log_level.empty() ? "info" : now.log_level);
+  if (read && settings.log_level_given.empty()) {
+    tandem::ResetLogLevel();
+    read = tandem::SetLogLevel(now.log_level);
+  }
   if (!read) {
     tandem::LogError("SIGHUP: {}", read.error().ToString());
     return;
@@ -342,7 +346,7 @@ Status Serve(const Settings& settings, mode_t store_mode, const sigset_t& signal
 
 int Fail(const Error& error) {
   tandem::Complain("tandemd", error.ToString());
-  return EXIT_FAILURE;
+  return error.kind() == ErrorKind::kUsage ? kUsageExit : EXIT_FAILURE;
 }
 
 // Reads the configuration and checks all settings.
@@ -377,13 +381,8 @@ int Run(Settings settings) {
     for (const auto name : tandem::kFullDiskFaultPoints) std::puts(std::string(name).c_str());
     return tandem::tools::ExitAfterOutput("tandemd", EXIT_SUCCESS);
   }
-  if (const auto completed = Complete(settings); !completed) {
-    if (settings.check_config) {
-      tandem::Complain("tandemd", completed.error().ToString());
-      return kUsageExit;
-    }
-    return Fail(completed.error());
-  }
+  settings.log_level_given = settings.log_level;
+  if (const auto completed = Complete(settings); !completed) return Fail(completed.error());
   if (settings.check_config) {
     std::printf("%s: ok\n", settings.config.empty() ? "the command line" : settings.config.c_str());
     return tandem::tools::ExitAfterOutput("tandemd", EXIT_SUCCESS);

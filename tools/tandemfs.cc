@@ -105,9 +105,6 @@ Result<Engine> StartEngine(const MountArguments& arguments, const fs::SourceDire
   }
   ASSIGN_OR_RETURN(engine.replicas,
                    ChooseReplicas(database, arguments.replicas, engine.state->database_was_lost()));
-  if (!arguments.bandwidth.empty()) {
-    for (meta::ReplicaRecord& replica : engine.replicas) replica.bandwidth = arguments.bandwidth;
-  }
   ASSIGN_OR_RETURN(meta::Tracker::Recovered recovered, meta::Recover(database, *engine.tree));
   recovered.recently_changed = std::move(witnesses.objects);
   ASSIGN_OR_RETURN(engine.checkpointer, meta::Checkpointer::Start(engine.state->path()));
@@ -155,15 +152,17 @@ std::string DescribeFlush(const fs::WritableFiles& files) {
 }
 
 // The value of the extended attribute tandem.status: a line for each replica, "NAME: applied, cut
-// N" or "NAME: pending, cut N", where N is the cut that the replica has.
-std::string DescribeStatus(replica::Replication& replication, meta::Tracker& tracker,
-                           const ObjectId& object) {
+// N", where N is the cut that the replica has; "pending" if it does not have the object as it is
+// now; "lacking" if it cannot have all of it.
+std::string DescribeStatus(replica::Replication& replication, const ObjectId& object) {
+  using Has = replica::Sender::Has;
   std::string text;
-  for (const replica::ReplicaStatus& status : replication.Glance()) {
-    const Epoch applied = status.applied.epoch;
-    const bool pending = applied == Epoch() || !tracker.ChangesAfter(applied, object).empty();
-    text += (text.empty() ? "" : "\n") + status.name + (pending ? ": pending" : ": applied") +
-            ", cut " + std::to_string(applied.number());
+  for (const auto& holder : replication.Holders(object)) {
+    const char* const has = holder.has == Has::kAll      ? ": applied"
+                            : holder.has == Has::kNotYet ? ": pending"
+                                                         : ": lacking";
+    text += (text.empty() ? "" : "\n") + holder.replica + has + ", cut " +
+            std::to_string(holder.applied.number());
   }
   return text.empty() ? "no replica" : text;
 }
@@ -200,10 +199,10 @@ Status RunMounted(const MountArguments& arguments, const fs::SourceDirectory& so
     const auto reloaded = reload.Apply(replication.get());
     if (!reloaded) LogError("{}", reloaded.error().ToString());
   };
-  options.describe = [&engine, &replication](std::string_view name,
-                                             const ObjectId& object) -> std::optional<std::string> {
+  options.describe = [&replication](std::string_view name,
+                                    const ObjectId& object) -> std::optional<std::string> {
     if (name != "tandem.status" || replication == nullptr) return std::nullopt;
-    return DescribeStatus(*replication, *engine.tracker, object);
+    return DescribeStatus(*replication, object);
   };
   ASSIGN_OR_RETURN(const auto mount, fs::FileSystemMount::Create(std::move(options)));
 
@@ -214,6 +213,7 @@ Status RunMounted(const MountArguments& arguments, const fs::SourceDirectory& so
     replicate.life = engine.life;
     replicate.source = HostName() + ":" + source.path;
     replicate.interval = arguments.interval;
+    ASSIGN_OR_RETURN(replicate.bandwidth, replica::BandwidthSchedule::Parse(arguments.bandwidth));
     replicate.most_changes = arguments.most_changes;
     replicate.replicas = engine.replicas;
     replicate.find_credentials = [](const std::string& url) { return CredentialsFor(url); };
@@ -298,6 +298,8 @@ void WarnOfMissingKeys(const std::vector<ReplicaArgument>& replicas) {
 
 Status Main(int argc, char** argv) {
   ASSIGN_OR_RETURN(MountArguments arguments, ParseMountArguments(argc, argv));
+  // While relative paths mean what the user meant.
+  Reload reload(argc, argv, arguments);
   RETURN_IF_ERROR(SetLogLevel(arguments.log_level));
   RETURN_IF_ERROR(EnrolReplicas(arguments.replicas));
   WarnOfMissingKeys(arguments.replicas);
@@ -324,7 +326,6 @@ Status Main(int argc, char** argv) {
   if (takes_over) {
     ASSIGN_OR_RETURN(kernel_mount, TakeOver(arguments, *source, mountpoint));
   }
-  Reload reload(argc, argv, arguments);
   return RunMounted(arguments, *source, mountpoint, std::move(kernel_mount), background, reload);
 }
 

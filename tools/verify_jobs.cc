@@ -162,7 +162,7 @@ std::string VerifyJobs::StoredAt(const std::string& replica) const {
   return state_directory_ + "/verify-" + ToHex(replica) + ".json";
 }
 
-Result<Json> VerifyJobs::Load(const std::string& replica) const {
+Result<Json> VerifyJobs::Load(const std::string& replica, const std::string& url) const {
   const std::string path = StoredAt(replica);
   std::ifstream file(path, std::ios::binary);
   if (!file) {
@@ -173,17 +173,24 @@ Result<Json> VerifyJobs::Load(const std::string& replica) const {
   std::ostringstream text;
   text << file.rdbuf();
   Json stored = Json::parse(text.str(), nullptr, /*allow_exceptions=*/false);
-  if (stored.is_object() && stored.value("format", 0) == kFormat) return stored;
+  if (stored.is_object() && stored.value("format", 0) == kFormat) {
+    // Those of older versions do not say where.
+    if (stored.value("url", url) == url) return stored;
+    return MakeError(ErrorKind::kUsage, "verify --resume: the verify of replica " + replica +
+                                            " that was interrupted was of another store, at " +
+                                            stored.value("url", "") +
+                                            ": begin one without --resume");
+  }
   return MakeError(ErrorKind::kUsage,
                    "verify --resume: " + path + " cannot be read: begin a verify without --resume");
 }
 
-Result<Verifier::Options> VerifyJobs::OptionsFor(const Json& request,
-                                                 const std::string& replica) const {
+Result<Verifier::Options> VerifyJobs::OptionsFor(const Json& request, const std::string& replica,
+                                                 const std::string& url) const {
   Verifier::Options options;
   Json what = request;
   if (request.value("resume", false)) {
-    ASSIGN_OR_RETURN(const Json stored, Load(replica));
+    ASSIGN_OR_RETURN(const Json stored, Load(replica, url));
     what = stored.value("options", Json::object());
     const bool repairs = request.value("repair", false);
     if (const auto restored = Restore(stored, repairs, options); !restored) {
@@ -218,7 +225,7 @@ Result<Json> VerifyJobs::Start(const Json& request) {
   ASSIGN_OR_RETURN(const auto senders, replication_.Find(name));
   std::vector<Verifier::Options> options;
   for (const auto& sender : senders) {
-    ASSIGN_OR_RETURN(options.emplace_back(), OptionsFor(request, sender->name()));
+    ASSIGN_OR_RETURN(options.emplace_back(), OptionsFor(request, sender->name(), sender->url()));
   }
   Json started = Json::array();
   MutexLock lock(mutex_);
@@ -238,7 +245,7 @@ void VerifyJobs::Begin(Verifier::Options options, const Json& request,
     if (const auto found = request.find(key); found != request.end()) stored_options[key] = *found;
   }
   if (request.value("resume", false)) {
-    if (const auto before = Load(sender->name()))
+    if (const auto before = Load(sender->name(), sender->url()))
       stored_options = before->value("options", Json::object());
   }
   // The verifier exists before its thread, and so before the first checkpoint.
@@ -246,7 +253,7 @@ void VerifyJobs::Begin(Verifier::Options options, const Json& request,
   // Parts of a volume are verified quickly: what is left of all of it is not forgotten for them.
   const bool is_part = !request.value("resume", false) && !options.paths.empty();
   options.checkpoint = [verifier, is_part, polled = job.polled, path = StoredAt(sender->name()),
-                        stored_options](const std::vector<VerifyLeft>& left) {
+                        url = sender->url(), stored_options](const std::vector<VerifyLeft>& left) {
     const auto idle = CondVar::Clock::duration(Now() - polled->load());
     if (idle > kAbandonedAfter) (*verifier)->Stop();
     if (is_part) return;
@@ -255,7 +262,9 @@ void VerifyJobs::Begin(Verifier::Options options, const Json& request,
       return;
     }
     const VerifyReport report = (*verifier)->report(0, std::numeric_limits<size_t>::max());
-    const auto written = ReplaceFile(path, Dump(Store(report, left, stored_options)), 0600, false);
+    Json stored = Store(report, left, stored_options);
+    stored["url"] = url;
+    const auto written = ReplaceFile(path, Dump(stored), 0600, false);
     if (!written) LogWarning("verify: store what is left: {}", written.error().ToString());
   };
   job.verifier = std::make_shared<Verifier>(std::move(options), tracker_, tree_, *sender);

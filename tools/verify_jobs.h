@@ -54,9 +54,9 @@ class VerifyJobs {
   };
 
   std::string StoredAt(const std::string& replica) const;
-  Result<Json> Load(const std::string& replica) const;
-  Result<replica::Verifier::Options> OptionsFor(const Json& request,
-                                                const std::string& replica) const;
+  Result<Json> Load(const std::string& replica, const std::string& url) const;
+  Result<replica::Verifier::Options> OptionsFor(const Json& request, const std::string& replica,
+                                                const std::string& url) const;
   void Begin(replica::Verifier::Options options, const Json& request,
              std::shared_ptr<replica::Sender> sender, Json& started) REQUIRES(mutex_);
   void EndAbandoned() REQUIRES(mutex_);

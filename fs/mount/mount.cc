@@ -158,8 +158,9 @@ Status FileSystemMount::Run() {
   mount_watcher_.reset();
   file_system_->FinishDelayedCalls();
   // Also ends Shutdown if that still waits for the filesystem, which is no longer served.
-  RETURN_IF_ERROR(Unmount());
+  const Status unmounted = Unmount();
   watcher_->Finish();
+  RETURN_IF_ERROR(unmounted);
   if (result < 0) return ErrnoError(-result, "serve " + mountpoint_);
   return {};
 }

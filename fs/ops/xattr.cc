@@ -88,9 +88,11 @@ Status FileSystem::GetXattr(Request& request, fuse_ino_t node, const char* name,
   if (inodes_->Get(node).nosec().IsSet() && std::strcmp(name, kCapabilityXattr) == 0) {
     return ErrnoError(ENODATA, "read extended attribute");
   }
+  std::optional<std::string> shown;
   if (settings_.describe != nullptr && std::string_view(name).starts_with(kShownXattrs)) {
-    const auto shown = settings_.describe(name, inodes_->Get(node).ref().id);
-    if (!shown) return ErrnoError(ENODATA, "read extended attribute");
+    shown = settings_.describe(name, inodes_->Get(node).ref().id);
+  }
+  if (shown) {
     return ReplyValue(request, size, [&shown](char* value, size_t length) -> ssize_t {
       if (value != nullptr && length < shown->size()) {
         errno = ERANGE;

@@ -1,11 +1,13 @@
 #include "meta/base/log.h"
 
 #include <spdlog/cfg/helpers.h>
+#include <spdlog/sinks/dup_filter_sink.h>
 #include <spdlog/sinks/rotating_file_sink.h>
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 
@@ -15,16 +17,25 @@
 namespace tandem {
 namespace {
 
+spdlog::level::level_enum LevelOfEnvironment() {
+  const char* const level = std::getenv("TANDEM_LOG");
+  return level != nullptr ? spdlog::level::from_str(level) : spdlog::level::info;
+}
+
+// A line that follows itself within this time is counted instead.
+constexpr std::chrono::seconds kRepeatsCounted{60};
+
 void Install(const std::string& program, std::shared_ptr<spdlog::sinks::sink> sink) {
-  auto logger = std::make_shared<spdlog::logger>(program, std::move(sink));
+  auto counting = std::make_shared<spdlog::sinks::dup_filter_sink_mt>(kRepeatsCounted);
+  counting->add_sink(std::move(sink));
+  auto logger = std::make_shared<spdlog::logger>(program, std::move(counting));
   logger->set_pattern("%Y-%m-%dT%H:%M:%S.%e %n[%P] %l: %v");
   logger->flush_on(spdlog::level::info);
-  const char* level = std::getenv("TANDEM_LOG");
   const auto before = spdlog::default_logger();
   if (before != nullptr && before->name() == program) {
     logger->set_level(before->level());  // as it was set since
   } else {
-    logger->set_level(level != nullptr ? spdlog::level::from_str(level) : spdlog::level::info);
+    logger->set_level(LevelOfEnvironment());
   }
   spdlog::set_default_logger(std::move(logger));
 }
@@ -53,8 +64,8 @@ Status CheckLogLevel(const std::string& level) {
   for (const char* known : {"", "debug", "info", "warning", "error"}) {
     if (level == known) return {};
   }
-  return MakeError(ErrorKind::kUsage, "log at level \"" + level +
-                                          "\" (debug, info, warning or error is expected)",
+  return MakeError(ErrorKind::kUsage,
+                   "log at level \"" + level + "\" (debug, info, warning or error is expected)",
                    EINVAL);
 }
 
@@ -63,6 +74,8 @@ Status SetLogLevel(const std::string& level) {
   if (!level.empty()) spdlog::set_level(spdlog::level::from_str(level));
   return {};
 }
+
+void ResetLogLevel() { spdlog::set_level(LevelOfEnvironment()); }
 
 Status LogToFile(const std::string& program, const std::string& path) {
   constexpr size_t kMaxBytes = 10 << 20;

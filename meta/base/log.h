@@ -1,6 +1,8 @@
 // The program's log: spdlog's default logger, set up once in main. Messages go to stderr, or, after
 // daemonising, to a log file below the state directory. Any thread.
 //
+// A line that is the same as the one before, within a minute, is counted instead of repeated.
+//
 // A message is always one line: its text, with the file names and peer messages in it, is escaped
 // (meta/base/escape.h).
 //
@@ -27,6 +29,8 @@ void SetUpLog(const std::string& program);
 // there is none of that name. CheckLogLevel only says so.
 Status SetLogLevel(const std::string& level);
 Status CheckLogLevel(const std::string& level);
+// Sets the level that SetUpLog has set.
+void ResetLogLevel();
 
 // Sends the log to this file from now on. Appends to the file, rotates it at 10 MiB and keeps three
 // older ones. Only the owner may read them, provided that the umask denies others everything.

@@ -123,7 +123,10 @@ UniqueFd KeptBases::Reaching(uint64_t end, ObjectId object, UniqueFd standing) {
                        static_cast<uint64_t>(file.st_size) >= end;
   if (reaches) return standing;
   UniqueFd kept = Find(object);
-  return kept.valid() ? std::move(kept) : std::move(standing);
+  struct stat before = {};
+  const bool has_more = kept.valid() && fstat(kept.get(), &before) == 0 &&
+                        (!standing.valid() || before.st_size > file.st_size);
+  return has_more ? std::move(kept) : std::move(standing);
 }
 
 void KeptBases::Drop(Order::iterator kept) {

@@ -70,6 +70,7 @@ Result<BandwidthSchedule> BandwidthSchedule::Parse(const std::string& text) {
     const size_t equals = part.find('=');
     const auto rate = ParseRate(equals == part.npos ? part : part.substr(equals + 1));
     if (!rate) return Bad(text, "\"" + std::string(part) + "\" has no rate");
+    if (*rate != 0 && *rate < kLeast) return Bad(text, "4K is the least");
     const std::string_view when = equals == part.npos ? "*" : part.substr(0, equals);
     if (when == "*") {
       schedule.spans_.push_back({0, kMinutesOfDay, *rate});
@@ -111,6 +112,12 @@ void BandwidthLimit::Set(BandwidthSchedule schedule) {
   changed_.NotifyAll();
 }
 
+void BandwidthLimit::SetPaused(bool paused) {
+  MutexLock lock(mutex_);
+  paused_ = paused;
+  changed_.NotifyAll();
+}
+
 void BandwidthLimit::Stop() {
   MutexLock lock(mutex_);
   stopping_ = true;
@@ -127,16 +134,19 @@ std::string BandwidthLimit::text() const {
   return schedule_.text();
 }
 
-void BandwidthLimit::Take(uint64_t bytes) {
+Status BandwidthLimit::Take(uint64_t bytes) {
   MutexLock lock(mutex_);
-  while (!stopping_ && schedule_.Now() != 0) {
+  while (true) {
+    const uint64_t rate = schedule_.Now();
+    if (rate == 0) return {};
     const auto now = Clock::now();
     if (free_at_ <= now) {
-      const auto seconds = std::chrono::duration<double>(static_cast<double>(bytes) /
-                                                         static_cast<double>(schedule_.Now()));
+      const auto seconds =
+          std::chrono::duration<double>(static_cast<double>(bytes) / static_cast<double>(rate));
       free_at_ = now + std::chrono::duration_cast<Clock::duration>(seconds);
-      return;
+      return {};
     }
+    if (stopping_ || paused_) return MakeError(ErrorKind::kCancelled, "paused, or stopping");
     changed_.WaitUntil(mutex_, std::min(free_at_, now + kLookAgain));
   }
 }

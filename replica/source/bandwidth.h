@@ -14,9 +14,12 @@ namespace tandem::replica {
 
 // A schedule as people write it: "2M" (bytes a second: K, M, G), or
 // "08:00-18:00=2M,22:00-06:00=0,*=8M": the first span that has the local time counts, * is any
-// time. 0, or no span: no limit. Immutable.
+// time. 0, or no span: no limit. Less than kLeast is refused: a chunk would take too long.
+// Immutable.
 class BandwidthSchedule {
  public:
+  static constexpr uint64_t kLeast = 4096;
+
   // Returns kUsage if the text cannot be read. An empty text is no limit.
   static Result<BandwidthSchedule> Parse(const std::string& text);
 
@@ -35,24 +38,26 @@ class BandwidthSchedule {
   std::vector<Span> spans_;
 };
 
-// Makes senders keep to a schedule. Any thread may call Set and Stop, one calls Take.
+// Makes a sender keep to a schedule. Any thread may call the others, one calls Take.
 class BandwidthLimit {
  public:
   void Set(BandwidthSchedule schedule) EXCLUDES(mutex_);
-  // Takes wait no longer, from now on.
+  // Take returns kCancelled instead of waiting: while the sender is paused, and once it stops.
+  void SetPaused(bool paused) EXCLUDES(mutex_);
   void Stop() EXCLUDES(mutex_);
   // Returns the bytes a second now; 0: no limit.
   uint64_t rate() const EXCLUDES(mutex_);
   std::string text() const EXCLUDES(mutex_);
   // Waits until so many bytes may be sent. They may exceed what a second has: those that follow
   // wait for it.
-  void Take(uint64_t bytes) EXCLUDES(mutex_);
+  Status Take(uint64_t bytes) EXCLUDES(mutex_);
 
  private:
   using Clock = CondVar::Clock;
   mutable Mutex mutex_;
   CondVar changed_;
   bool stopping_ GUARDED_BY(mutex_) = false;
+  bool paused_ GUARDED_BY(mutex_) = false;
   BandwidthSchedule schedule_ GUARDED_BY(mutex_);
   Clock::time_point free_at_ GUARDED_BY(mutex_){};  // all that was sent has had its time
 };

@@ -27,7 +27,9 @@ CutShipper::NewNames CutShipper::NewNamesOf(const meta::Layer& changes) {
 Result<bool> CutShipper::Ship(const std::shared_ptr<meta::FrozenCut>& cut) {
   shipped_.push_back(cut);
   const auto names = NewNamesOf(cut->changes());
-  RETURN_IF_ERROR(objects_.LookForSmall(SmallFilesOf(cut->changes(), names)));
+  if (objects_.LooksForKnown()) {
+    RETURN_IF_ERROR(objects_.LookForSmall(SmallFilesOf(cut->changes(), names)));
+  }
   bool walked = false;
   size_t located = 0;
   for (size_t i = 0; i < meta::kShards; ++i) {
@@ -42,8 +44,10 @@ Result<bool> CutShipper::Ship(const std::shared_ptr<meta::FrozenCut>& cut) {
       ObjectShipper::Likeness like;
       if (const auto name = names.find(id); name != names.end()) {
         like.replaced = name->second.replaced;
-        like.find_by_name = [this, &named = name->second](bool thoroughly) {
-          return FindByName(named.directory, *named.name, thoroughly);
+        like.find_by_name = [this, &named = name->second] {
+          std::vector<std::string> similar = NamesOfOriginals(*named.name);
+          std::ranges::move(NamesOfBackups(*named.name), std::back_inserter(similar));
+          return FindByName(named.directory, similar);
         };
       }
       progress_.BeginObject(change);
@@ -78,14 +82,16 @@ KnownContent::SmallFiles CutShipper::SmallFilesOf(const meta::Layer& changes,
   KnownContent::SmallFiles files;
   for (const auto& [id, name] : names) {
     const meta::ObjectChange* const change = changes.Find(id);
-    if (change == nullptr || !change->whole) continue;
-    const ObjectId like =
-        name.replaced.is_null() ? FindByName(name.directory, *name.name, false) : name.replaced;
+    if (change == nullptr || !change->whole || change->extent > kMostOfSmallFile) continue;
+    const ObjectId like = name.replaced.is_null()
+                              ? FindByName(name.directory, NamesOfOriginals(*name.name))
+                              : name.replaced;
     if (!like.is_null()) files.emplace_back(id, like);
   }
   for (const meta::ChangeSet& shard : changes.shards) {
     for (const auto& [id, change] : shard) {
-      if (change.rewritten && !change.whole) files.emplace_back(id, id);
+      if (change.rewritten && !change.whole && change.extent <= kMostOfSmallFile)
+        files.emplace_back(id, id);
     }
   }
   return files;
@@ -181,13 +187,11 @@ Result<bool> CutShipper::ShipObject(meta::FrozenCut& cut, const ObjectId& id,
   return attributes.has_value();
 }
 
-// Only saves bytes: whatever fails, nothing is found.
-ObjectId CutShipper::FindByName(const meta::ObjectRef& directory, const std::string& name,
-                                bool thoroughly) const {
-  std::vector<std::string> similar = NamesOfOriginals(name);
-  if (thoroughly) std::ranges::move(NamesOfBackups(name), std::back_inserter(similar));
+// Only saves bytes: whatever fails or takes long, nothing is found.
+ObjectId CutShipper::FindByName(const meta::ObjectRef& directory,
+                                const std::vector<std::string>& similar) const {
   if (similar.empty()) return {};
-  const auto parent = tree_.Open(directory);
+  const auto parent = tree_.Open(directory, meta::Effort::kAtOnce);
   if (!parent || !*parent) return {};
   for (const std::string& beside : similar) {
     const auto found = tree_.Lookup((*parent)->path_fd(), beside.c_str());

@@ -45,8 +45,8 @@ class CutShipper {
   // Returns false if there is no such object in the cut, or it cannot be read.
   Result<bool> ShipObject(meta::FrozenCut& cut, const ObjectId& id,
                           const meta::ObjectChange& change, const ObjectShipper::Likeness& like);
-  ObjectId FindByName(const meta::ObjectRef& directory, const std::string& name,
-                      bool thoroughly) const;
+  ObjectId FindByName(const meta::ObjectRef& directory,
+                      const std::vector<std::string>& similar) const;
   // Begins at this shard. Returns the first shard for which it has to be called again.
   Result<size_t> Locate(const meta::Layer& changes, size_t shard);
   // Returns true if another cut has to follow.

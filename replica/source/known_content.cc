@@ -12,6 +12,8 @@ namespace tandem::replica {
 void KnownContent::Forget() {
   trails_.clear();
   trail_order_.clear();
+  likeness_.clear();
+  likeness_order_.clear();
   BeginStage();
 }
 
@@ -44,7 +46,9 @@ void KnownContent::Expect(ObjectId object, uint64_t offset, ObjectId basis) {
 
 void KnownContent::Guess(ObjectId object, uint64_t offset, ObjectId basis) {
   Trail& trail = TrailOf(object, offset);
-  if (trail.guess.is_null()) trail.guess = basis;
+  if (!trail.guess.is_null()) return;
+  const auto like = likeness_.find(object);
+  trail.guess = like == likeness_.end() ? basis : like->second;
 }
 
 void KnownContent::BeginAnew(ObjectId object) {
@@ -95,17 +99,18 @@ void KnownContent::NoteInVain(Trail& trail, size_t bytes) {
   small_unasked_ = small_unasked_next_;
 }
 
-void KnownContent::NoteUseful(uint64_t saved) {
-  signature_credit_ =
-      std::min(signature_credit_ + saved / kSignatureShareOfSaved, kSignatureCredit);
-}
-
-void KnownContent::NoteUseless(ObjectId object) {
+void KnownContent::NoteTried(ObjectId object, uint64_t saved, uint64_t signature_bytes) {
+  if (saved > signature_bytes) {
+    signature_credit_ =
+        std::min(signature_credit_ + saved / kSignatureShareOfSaved, kSignatureCredit);
+    return;
+  }
+  signature_credit_ -= std::min(signature_credit_, signature_bytes);
   const auto known = trails_.find(object);
   if (known == trails_.end()) return;
   known->second.basis = ObjectId();
   known->second.guess = ObjectId();
-  signature_credit_ -= std::min(signature_credit_, std::exchange(known->second.signature_cost, 0));
+  likeness_.erase(object);
   NoteInVain(known->second, kSmallOnALongWay);
 }
 
@@ -117,8 +122,7 @@ std::optional<KnownContent::Part> KnownContent::TryGuess(Trail& trail, uint64_t 
   const uint64_t before = std::min<uint64_t>(offset, kGuessedBefore + bytes / 4);
   const uint64_t after = std::min<uint64_t>(kBasisSlack, 4 * bytes);
   const ContentPlace around{trail.guess, offset - before, before + bytes + after};
-  trail.signature_cost = around.length / kBytesInASignature;
-  if (trail.signature_cost > signature_credit_) return std::nullopt;
+  if (around.length / kBytesInASignature > signature_credit_) return std::nullopt;
   return Part{Part::How::kDelta, 0, bytes, around, {}, /*whole=*/true};
 }
 
@@ -153,15 +157,29 @@ Result<bool> KnownContent::IsExpected(Peer& peer, const ContentPlace& place,
 
 // ---- Small files -------------------------------------------------------------------------------
 
+void KnownContent::NoteLikeness(const SmallFiles& files) {
+  for (const auto& [file, like] : files) {
+    if (file == like || !likeness_.try_emplace(file, like).second) continue;
+    likeness_order_.push_back(file);
+    if (likeness_order_.size() <= kMostLikenesses) continue;
+    likeness_.erase(likeness_order_.front());
+    likeness_order_.pop_front();
+  }
+}
+
 Status KnownContent::AskForSmall(Peer& peer, const SmallFiles& files) {
+  NoteLikeness(files);
   small_asked_.clear();
   small_passed_by_ += files.size();
   if (small_passed_by_ < small_wait_for_ || files.empty()) return {};
   small_passed_by_ = 0;
+  // If nothing was found lately, as many as tell whether it is worth more.
+  const size_t asked =
+      small_wait_for_ == 0 ? files.size() : std::min(files.size(), kManySmallFiles);
   // Until one of them is found.
   small_wait_for_ = std::min(2 * std::max(small_wait_for_, kFewSmallFiles), kManySmallFiles);
-  for (size_t at = 0; at < files.size(); at += kMaxFindFiles) {
-    const size_t count = std::min(files.size() - at, kMaxFindFiles);
+  for (size_t at = 0; at < asked; at += kMaxFindFiles) {
+    const size_t count = std::min(asked - at, kMaxFindFiles);
     FindContent find;
     for (size_t i = 0; i < count; ++i) find.files.push_back(files[at + i].second);
     ASSIGN_OR_RETURN(const FoundContent found, Ask(peer, find));

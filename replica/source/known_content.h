@@ -30,7 +30,7 @@ class KnownContent {
     size_t length = 0;
     ContentPlace place = {};  // kCopy: the same content; kDelta: content that may resemble it
     std::string digest = {};  // kCopy
-    bool whole = false;       // kDelta: the window; NoteUseless is to be called if it does not help
+    bool whole = false;       // kDelta: the window; NoteTried is to be called
   };
 
   // Content of `object` from `offset` on is expected to be that of `basis` at the same offset,
@@ -58,10 +58,9 @@ class KnownContent {
   Result<std::vector<Part>> Explain(Peer& peer, ObjectId object, uint64_t offset,
                                     std::string_view window);
 
-  // A delta of a whole window was smaller than the window by so many bytes.
-  void NoteUseful(uint64_t saved);
-  // A delta of a whole window was no smaller than the window.
-  void NoteUseless(ObjectId object);
+  // A delta of a whole window was smaller than the window by so many bytes, and took a signature of
+  // so many, which may be none.
+  void NoteTried(ObjectId object, uint64_t saved, uint64_t signature_bytes);
 
   // The replica is at another cut.
   void BeginStage() {
@@ -77,12 +76,11 @@ class KnownContent {
     uint64_t offset = 0;  // of the object
     ObjectId basis;       // null: nowhere
     uint64_t basis_offset = 0;
-    ObjectId guess;               // null: none
-    uint64_t signature_cost = 0;  // of the guess that is being tried
-    bool followed = false;        // content was found where it was expected
-    uint64_t small = 0;           // bytes of small content that were not asked about
-    uint64_t unasked = 0;         // bytes to be sent before anything is asked
-    uint64_t unasked_next = 0;    // after the next window in vain
+    ObjectId guess;             // null: none
+    bool followed = false;      // content was found where it was expected
+    uint64_t small = 0;         // bytes of small content that were not asked about
+    uint64_t unasked = 0;       // bytes to be sent before anything is asked
+    uint64_t unasked_next = 0;  // after the next window in vain
   };
   // A run of chunks that the replica has one after the other.
   struct Run {
@@ -110,12 +108,17 @@ class KnownContent {
   static Status Extend(Peer& peer, std::string_view window, std::vector<Run>& runs);
   static Result<std::vector<Part>> PartsOf(std::string_view window, std::vector<Run> runs);
 
+  void NoteLikeness(const SmallFiles& files);
+
   std::unordered_map<ObjectId, Trail> trails_;
   std::deque<ObjectId> trail_order_;
   int small_unasked_ = 0;  // pieces of small content to be sent before one is asked about
   int small_unasked_next_ = 0;
   // Small files that were asked for: what may have their content, and the name of that.
   std::unordered_map<ObjectId, std::pair<ObjectId, uint64_t>> small_asked_;
+  // What new files are named like, in case that they grow: a journal is empty at first.
+  std::unordered_map<ObjectId, ObjectId> likeness_;
+  std::deque<ObjectId> likeness_order_;
   size_t small_passed_by_ = 0;                    // since some were asked for
   size_t small_wait_for_ = kFewSmallFiles;        // as many are passed by
   uint64_t signature_credit_ = kSignatureCredit;  // bytes that guesses in vain may cost

@@ -20,6 +20,11 @@ namespace tandem::replica {
 class Lacking {
  public:
   bool empty() EXCLUDES(mutex_);
+  // Whether something of this object is lacking.
+  bool Has(const ObjectId& object) EXCLUDES(mutex_) {
+    MutexLock lock(mutex_);
+    return lacks_.contains(object);
+  }
   // For status: names one of them, with what it lacks and why, and says how many there are.
   struct Summary {
     std::string text;

@@ -53,9 +53,9 @@ Result<std::optional<meta::Attributes>> ObjectShipper::Ship(const ObjectId& id,
   ++progress_.objects;
   if (attributes.kind != meta::Kind::kFile || attributes.size > largest_file_) return attributes;
 
-  const bool is_large = attributes.size >= kKnownFrom;
-  if (whole && !rewritten && like.replaced.is_null() && like.find_by_name && LooksForKnown()) {
-    if (const ObjectId similar = like.find_by_name(is_large); !similar.is_null()) {
+  const bool may_be_like = whole && !rewritten && like.replaced.is_null() && LooksForKnown();
+  if (may_be_like && attributes.size >= kGuessFrom && like.find_by_name) {
+    if (const ObjectId similar = like.find_by_name(); !similar.is_null()) {
       known_.Guess(id, 0, similar);
     }
   }
@@ -167,10 +167,12 @@ Status ObjectShipper::ShipData(const Content& content, ByteRange range, ObjectId
     bytes.resize(filled);
     // Shorter than it was a moment ago: the truncation travels with the next cut.
     if (filled == 0) return {};
-    if (small) {
-      ASSIGN_OR_RETURN(auto copy, known_.ExplainSmall(content.file.id, bytes));
-      RETURN_IF_ERROR(copy ? ShipCopy(content, 0, *std::move(copy))
-                           : ShipLiteral(content, 0, std::move(bytes)));
+    std::optional<KnownContent::Part> copy;
+    if (small && bytes.size() == content.size) {
+      ASSIGN_OR_RETURN(copy, known_.ExplainSmall(content.file.id, bytes));
+    }
+    if (copy) {
+      RETURN_IF_ERROR(ShipCopy(content, piece.start, *std::move(copy)));
     } else if (may_be_known) {
       RETURN_IF_ERROR(ShipKnown(content, piece.start, bytes));
     } else if (skip_same) {
@@ -227,8 +229,7 @@ Status ObjectShipper::ShipKnown(const Content& content, uint64_t offset, std::st
         continue;
       case How::kDelta: {
         ASSIGN_OR_RETURN(saved, ShipDelta(content, at, piece, part.place));
-        if (part.whole && saved > 0) known_.NoteUseful(saved);
-        if (part.whole && saved == 0) known_.NoteUseless(content.file.id);
+        if (part.whole) known_.NoteTried(content.file.id, saved, signature_bytes_);
         break;
       }
       case How::kNew:
@@ -322,6 +323,7 @@ Status ObjectShipper::ShipLiteral(const Content& content, uint64_t offset, std::
 Result<uint64_t> ObjectShipper::ShipDelta(const Content& content, uint64_t offset,
                                           std::string_view bytes, const ContentPlace& basis) {
   if (basis.offset >= ByteRange::kEndOfFile) return 0;
+  signature_bytes_ = 0;
   const GetSignature ask{basis.object, basis.offset,
                          std::min(basis.length, ByteRange::kEndOfFile - basis.offset)};
   ASSIGN_OR_RETURN(Reply reply, peer_.Ask(ask));
@@ -331,6 +333,7 @@ Result<uint64_t> ObjectShipper::ShipDelta(const Content& content, uint64_t offse
   if (signature == nullptr || signature->file_size <= ask.offset || signature->bytes.empty()) {
     return 0;
   }
+  signature_bytes_ = signature->bytes.size();
   const uint64_t basis_bytes = std::min(ask.length, signature->file_size - ask.offset);
   if (!IsSignatureOf(basis_bytes, signature->bytes)) return 0;
   ASSIGN_OR_RETURN(std::string delta, MakeDelta(signature->bytes, bytes));

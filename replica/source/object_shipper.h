@@ -57,9 +57,8 @@ class ObjectShipper {
   // Where content like that of an object may stand on the replica.
   struct Likeness {
     ObjectId replaced;  // the file that it replaced; null: none
-    // Returns an object with a similar name; null if there is none. Called for new files only.
-    // `thoroughly`: the file is large.
-    std::function<ObjectId(bool thoroughly)> find_by_name;
+    // Returns an object with a similar name; null if there is none. Called for new large files.
+    std::function<ObjectId()> find_by_name;
   };
   // Returns the attributes that were sent. Returns nullopt if they
   // could not be read (EIO): then nothing was sent.
@@ -67,9 +66,11 @@ class ObjectShipper {
                                                const meta::ObjectChange& change,
                                                const Likeness& like);
 
+  // Whether anything is looked for that the replica has already.
+  bool LooksForKnown() const { return compare_ == Compare::kAll && peer_.FindsContent(); }
   // These are among the files that are shipped next. Only saves bytes.
   Status LookForSmall(const KnownContent::SmallFiles& files) {
-    return LooksForKnown() ? known_.AskForSmall(peer_, files) : Status();
+    return known_.AskForSmall(peer_, files);
   }
 
   // Returns what could not be read since the last call. Everything else of these objects has been
@@ -96,7 +97,6 @@ class ObjectShipper {
   Result<std::optional<meta::Attributes>> ReadAttributes(const meta::ObjectReader& object,
                                                          const meta::ObjectRef& ref,
                                                          bool& with_xattrs);
-  bool LooksForKnown() const { return compare_ == Compare::kAll && peer_.FindsContent(); }
   Status ShipRange(const Content& content, ByteRange range, ObjectId basis);
   Status ShipHole(const Content& content, ByteRange range);
   Status ShipData(const Content& content, ByteRange range, ObjectId basis);
@@ -123,6 +123,7 @@ class ObjectShipper {
   bool renews_ = true;
   const uint64_t largest_file_;
   std::optional<StagedBefore> before_;  // of a stage that is gone on with
+  uint64_t signature_bytes_ = 0;        // of the delta that was tried last
   std::unordered_set<ObjectId> fresh_;
   // Objects of which the stage has records. Content that the replica has already may be left out
   // only if the stage has no earlier record of the object, which may have cut it short.

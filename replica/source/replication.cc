@@ -15,19 +15,33 @@ std::unique_ptr<Replication> Replication::Start(Options options, meta::Tracker& 
   std::unique_ptr<Replication> replication(
       new Replication(std::move(options), tracker, tree, writer));
   Replication* self = replication.get();
-  MutexLock lock(self->mutex_);
-  for (const meta::ReplicaRecord& record : self->options_.replicas) {
-    const uint64_t key = self->next_key_++;
-    self->members_.push_back({key, record, self->MakeSender(key, record, self->interval_)});
-  }
+  for (const meta::ReplicaRecord& record : self->options_.replicas) self->Insert(record);
   replication->thread_ = std::thread([self] { self->Run(); });
   return replication;
 }
 
-// What its schedule was is checked when it is set. A state of another version may have one that
-// cannot be read.
-std::shared_ptr<Sender> Replication::MakeSender(uint64_t key, const meta::ReplicaRecord& record,
-                                                std::chrono::milliseconds interval) {
+void Replication::Insert(const meta::ReplicaRecord& record) {
+  uint64_t key;
+  {
+    MutexLock lock(mutex_);
+    key = next_key_++;
+    members_.push_back({key, record, nullptr});
+  }
+  auto sender = MakeSender(key, record);
+  MutexLock lock(mutex_);
+  std::ranges::find(members_, key, &Member::key)->sender = std::move(sender);
+}
+
+// A limit is checked when it is set. A state of another version may have one that cannot be read.
+BandwidthSchedule Replication::LimitOf(const meta::ReplicaRecord& record) {
+  if (record.bandwidth.empty()) return usual_bandwidth_;
+  auto schedule = BandwidthSchedule::Parse(record.bandwidth);
+  if (schedule) return std::move(*schedule);
+  LogError("replica {}: {}", record.name, schedule.error().ToString());
+  return usual_bandwidth_;
+}
+
+std::shared_ptr<Sender> Replication::MakeSender(uint64_t key, const meta::ReplicaRecord& record) {
   Sender::Options sender;
   sender.name = record.name;
   sender.url = record.url;
@@ -37,11 +51,10 @@ std::shared_ptr<Sender> Replication::MakeSender(uint64_t key, const meta::Replic
   sender.source = options_.source;
   sender.run = options_.run;
   sender.life = options_.life;
-  sender.interval = interval;
-  if (auto schedule = BandwidthSchedule::Parse(record.bandwidth)) {
-    sender.bandwidth = std::move(*schedule);
-  } else {
-    LogError("replica {}: {}", record.name, schedule.error().ToString());
+  {
+    MutexLock lock(mutex_);
+    sender.interval = interval_;
+    sender.bandwidth = LimitOf(record);
   }
   sender.paused = record.paused;
   sender.last_applied = record.applied;
@@ -199,6 +212,14 @@ std::vector<ReplicaStatus> Replication::Glance() {
   return statuses;
 }
 
+std::vector<Replication::OfObject> Replication::Holders(const ObjectId& object) {
+  std::vector<OfObject> holders;
+  for (const auto& sender : Senders()) {
+    holders.push_back({sender->name(), sender->HasObject(object), sender->status().applied.epoch});
+  }
+  return holders;
+}
+
 Result<std::vector<std::shared_ptr<Sender>>> Replication::Find(
     const std::optional<std::string>& replica) {
   std::vector<std::shared_ptr<Sender>> found = Senders();
@@ -235,35 +256,47 @@ Status Replication::WaitUntilApplied(const std::optional<std::string>& replica, 
   return {};
 }
 
-Status Replication::SetPaused(const std::optional<std::string>& replica, bool paused,
-                              int64_t until) {
-  ASSIGN_OR_RETURN(const auto senders, Find(replica));
-  for (const auto& sender : senders) {
-    sender->SetPaused(paused);
-    MutexLock lock(mutex_);
-    if (Member* const member = MemberOf(sender->name())) {
-      member->record.paused = paused;
-      member->record.paused_until = paused ? until : 0;
-    }
-    changed_ = true;
-    wake_.NotifyAll();
+Status Replication::ForEach(const std::optional<std::string>& replica,
+                            const std::function<void(Member&)>& change) {
+  MutexLock lock(mutex_);
+  if (replica && MemberOf(*replica) == nullptr) {
+    return MakeError(ErrorKind::kUsage,
+                     "no replica is called " + *replica + " (see tandem status)");
   }
+  for (Member& member : members_) {
+    if (!replica || member.record.name == *replica) change(member);
+  }
+  changed_ = true;
+  wake_.NotifyAll();
   return {};
 }
 
+void Replication::Pause(Member& member, bool paused, int64_t until) {
+  member.record.paused = paused;
+  member.record.paused_until = paused ? until : 0;
+  if (member.sender != nullptr) member.sender->SetPaused(paused);
+}
+
+Status Replication::SetPaused(const std::optional<std::string>& replica, bool paused,
+                              int64_t until) {
+  return ForEach(replica,
+                 [&](Member& member) NO_THREAD_SAFETY_ANALYSIS { Pause(member, paused, until); });
+}
+
 Status Replication::SetBandwidth(const std::optional<std::string>& replica,
-                                 const BandwidthSchedule& schedule) {
-  ASSIGN_OR_RETURN(const auto senders, Find(replica));
-  for (const auto& sender : senders) {
-    sender->SetBandwidth(schedule);
-    MutexLock lock(mutex_);
-    if (Member* const member = MemberOf(sender->name())) {
-      member->record.bandwidth = schedule.text();
-    }
-    changed_ = true;
-    wake_.NotifyAll();
+                                 const std::optional<BandwidthSchedule>& schedule) {
+  return ForEach(replica, [&](Member& member) NO_THREAD_SAFETY_ANALYSIS {
+    member.record.bandwidth = schedule ? schedule->text() : "";
+    if (member.sender != nullptr) member.sender->SetBandwidth(LimitOf(member.record));
+  });
+}
+
+void Replication::SetUsualBandwidth(const BandwidthSchedule& schedule) {
+  MutexLock lock(mutex_);
+  usual_bandwidth_ = schedule;
+  for (Member& member : members_) {
+    if (member.sender != nullptr) member.sender->SetBandwidth(LimitOf(member.record));
   }
-  return {};
 }
 
 void Replication::SetInterval(std::chrono::milliseconds interval) {
@@ -288,145 +321,20 @@ void Replication::Reconnect(const std::string& url) {
 // Pauses that have come to their end.
 void Replication::ResumeDue() {
   const int64_t now = time(nullptr);
-  std::vector<std::string> due;
-  {
-    MutexLock lock(mutex_);
-    for (const Member& member : members_) {
-      const meta::ReplicaRecord& record = member.record;
-      if (record.paused && record.paused_until != 0 && record.paused_until <= now) {
-        due.push_back(record.name);
-      }
-    }
-  }
-  for (const std::string& name : due) {
-    LogInfo("replica {}: the time of its pause is over", name);
-    (void)SetPaused(name, false);
+  MutexLock lock(mutex_);
+  for (Member& member : members_) {
+    const meta::ReplicaRecord& record = member.record;
+    if (!record.paused || record.paused_until == 0 || record.paused_until > now) continue;
+    LogInfo("replica {}: the time of its pause is over", record.name);
+    Pause(member, false, 0);
+    changed_ = true;
   }
 }
-
-// ---- Changes of the set ------------------------------------------------------------------------
 
 Replication::Member* Replication::MemberOf(const std::string& name) {
   const auto found = std::ranges::find_if(
       members_, [&name](const Member& member) { return member.record.name == name; });
   return found == members_.end() ? nullptr : &*found;
-}
-
-Status Replication::CheckIsFree(const std::string& name, const std::string& url,
-                                const Member* but) {
-  for (const Member& member : members_) {
-    if (&member == but) continue;
-    if (member.record.name == name) {
-      return MakeError(ErrorKind::kUsage, "a replica is called " + name + " already");
-    }
-    if (member.record.url == url) {
-      return MakeError(ErrorKind::kUsage,
-                       "replica " + member.record.name + " is at " + url + " already");
-    }
-  }
-  return {};
-}
-
-std::vector<meta::ReplicaRecord> Replication::Records() {
-  MutexLock lock(mutex_);
-  std::vector<meta::ReplicaRecord> records;
-  for (const Member& member : members_) records.push_back(member.record);
-  return records;
-}
-
-namespace {
-
-tl::unexpected<Error> Ended() {
-  return MakeError(ErrorKind::kCancelled, "the mount is ending: change its replicas later");
-}
-
-}  // namespace
-
-Status Replication::Add(const std::string& name, const std::string& url) {
-  MutexLock changing(changing_);
-  if (ended_) return Ended();
-  meta::ReplicaRecord record;
-  record.name = name;
-  record.url = url;
-  record.reconcile_owed = true;
-  {
-    MutexLock lock(mutex_);
-    RETURN_IF_ERROR(CheckIsFree(name, url, nullptr));
-  }
-  RETURN_IF_ERROR(
-      writer_.Do([&record](meta::StateDatabase& state) { return state.PutReplica(record); }));
-  MutexLock lock(mutex_);
-  const uint64_t key = next_key_++;
-  members_.push_back({key, record, MakeSender(key, record, interval_)});
-  LogInfo("replica {} at {} was added", name, url);
-  return {};
-}
-
-Status Replication::Remove(const std::string& name) {
-  MutexLock changing(changing_);
-  if (ended_) return Ended();
-  ASSIGN_OR_RETURN(const auto senders, Find(name));
-  {
-    // From here on its record is not written any more.
-    MutexLock lock(mutex_);
-    std::erase_if(members_, [&name](const Member& member) { return member.record.name == name; });
-  }
-  senders.front()->End();
-  retention_.Release(name);
-  RETURN_IF_ERROR(
-      writer_.Do([&name](meta::StateDatabase& state) { return state.DeleteReplica(name); }));
-  LogInfo("replica {} was removed", name);
-  MutexLock lock(mutex_);
-  changed_ = true;
-  wake_.NotifyAll();
-  return {};
-}
-
-Status Replication::Exchange(const std::string& name, const std::string& to,
-                             const std::string& url) {
-  std::shared_ptr<Sender> old;
-  meta::ReplicaRecord record;
-  {
-    MutexLock lock(mutex_);
-    Member* const member = MemberOf(name);
-    if (member == nullptr) {
-      return MakeError(ErrorKind::kUsage, "no replica is called " + name + " (see tandem status)");
-    }
-    RETURN_IF_ERROR(CheckIsFree(to, url.empty() ? member->record.url : url, member));
-    old = std::exchange(member->sender, nullptr);
-  }
-  old->End();  // it notes no cut any more
-  {
-    MutexLock lock(mutex_);
-    Member* const member = MemberOf(name);
-    member->is_exchanged = true;
-    record = member->record;
-  }
-  record.name = to;
-  if (!url.empty()) record.url = url;
-  const Status written = writer_.Do([&](meta::StateDatabase& state) -> Status {
-    RETURN_IF_ERROR(state.DeleteReplica(name));
-    return state.PutReplica(record);
-  });
-  if (written && to != name) retention_.Rename(name, to);
-  MutexLock lock(mutex_);
-  Member* const member = MemberOf(name);
-  if (written) member->record = std::move(record);
-  member->is_exchanged = false;
-  member->sender = MakeSender(member->key, member->record, interval_);
-  return written;
-}
-
-Status Replication::Rename(const std::string& name, const std::string& to) {
-  MutexLock changing(changing_);
-  if (ended_) return Ended();
-  return Exchange(name, to, "");
-}
-
-Status Replication::SetUrl(const std::string& name, const std::string& url) {
-  MutexLock changing(changing_);
-  if (ended_) return Ended();
-  return Exchange(name, name, url);
 }
 
 }  // namespace tandem::replica

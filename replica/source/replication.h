@@ -1,9 +1,11 @@
 // All replicas of one volume: their senders, what is kept for them, and what the state database
 // remembers of them. Replicas can be added, changed and removed at any time.
 //
-// Any thread, except Start and the destructor. Lock order: changing_, mutex_.
+// Any thread, except Start and the destructor. Lock order: changing_, mutex_. Jobs of the state's
+// writer take mutex_: nothing that may wait for the writer is called while it is held.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -30,6 +32,7 @@ class Replication {
     std::chrono::milliseconds interval{5};
     // How many changed objects and names are remembered for replicas that are behind.
     uint64_t most_changes = kMaxChangesRemembered;
+    BandwidthSchedule bandwidth;  // of replicas that have no limit of their own
     std::vector<meta::ReplicaRecord> replicas;
     FindCredentials find_credentials;  // of replicas at tls:// URLs
   };
@@ -47,6 +50,13 @@ class Replication {
   std::vector<ReplicaStatus> Statuses() EXCLUDES(mutex_);
   // The same without asking.
   std::vector<ReplicaStatus> Glance() EXCLUDES(mutex_);
+  // What each replica has of an object. The epoch is that of the cut it has applied.
+  struct OfObject {
+    std::string replica;
+    Sender::Has has;
+    Epoch applied;
+  };
+  std::vector<OfObject> Holders(const ObjectId& object) EXCLUDES(mutex_);
 
   // Waits until the replica, or each of them, has applied everything up to and including `epoch`.
   // The error names the first that has not by the deadline.
@@ -55,8 +65,11 @@ class Replication {
   // `until`: in seconds since 1970; 0: until it is resumed.
   Status SetPaused(const std::optional<std::string>& replica, bool paused, int64_t until = 0)
       EXCLUDES(mutex_);
-  Status SetBandwidth(const std::optional<std::string>& replica, const BandwidthSchedule& schedule)
-      EXCLUDES(mutex_);
+  // Gives the replica, or all, a limit of its own; nullopt: none, that of all counts again.
+  Status SetBandwidth(const std::optional<std::string>& replica,
+                      const std::optional<BandwidthSchedule>& schedule) EXCLUDES(mutex_);
+  // The limit of those that have none of their own.
+  void SetUsualBandwidth(const BandwidthSchedule& schedule) EXCLUDES(mutex_);
   void SetInterval(std::chrono::milliseconds interval) EXCLUDES(mutex_);
   std::chrono::milliseconds interval() EXCLUDES(mutex_);
   // Connects again to the replicas at this URL, with credentials that are found anew.
@@ -83,7 +96,7 @@ class Replication {
   struct Member {
     uint64_t key;  // for as long as the process lives
     meta::ReplicaRecord record;
-    std::shared_ptr<Sender> sender;  // null for a moment, while it is exchanged
+    std::shared_ptr<Sender> sender;  // null for a moment, when it is new
     bool is_exchanged = false;       // its record is being written
   };
 
@@ -94,9 +107,17 @@ class Replication {
         tree_(tree),
         writer_(writer),
         retention_(tracker),
-        interval_(options_.interval) {}
-  std::shared_ptr<Sender> MakeSender(uint64_t key, const meta::ReplicaRecord& record,
-                                     std::chrono::milliseconds interval);
+        interval_(options_.interval),
+        usual_bandwidth_(options_.bandwidth) {}
+  // Connects, which may take a moment, and takes the locks of the hold and the tracker.
+  std::shared_ptr<Sender> MakeSender(uint64_t key, const meta::ReplicaRecord& record)
+      EXCLUDES(mutex_);
+  // Adds a member, and begins its sender.
+  void Insert(const meta::ReplicaRecord& record) EXCLUDES(mutex_);
+  BandwidthSchedule LimitOf(const meta::ReplicaRecord& record) REQUIRES(mutex_);
+  void Pause(Member& member, bool paused, int64_t until) REQUIRES(mutex_);
+  Status ForEach(const std::optional<std::string>& replica,
+                 const std::function<void(Member&)>& change) EXCLUDES(mutex_);
   std::vector<std::shared_ptr<Sender>> Senders() EXCLUDES(mutex_);
   Member* MemberOf(const std::string& name) REQUIRES(mutex_);
   Status CheckIsFree(const std::string& name, const std::string& url, const Member* but)
@@ -126,6 +147,7 @@ class Replication {
   bool stopping_ GUARDED_BY(mutex_) = false;
   bool changed_ GUARDED_BY(mutex_) = false;
   std::chrono::milliseconds interval_ GUARDED_BY(mutex_);
+  BandwidthSchedule usual_bandwidth_ GUARDED_BY(mutex_);
   uint64_t next_key_ GUARDED_BY(mutex_) = 1;
   std::vector<Member> members_ GUARDED_BY(mutex_);
   std::thread thread_;

@@ -30,7 +30,9 @@ Sender::Sender(Options options, meta::Tracker& tracker, const meta::SourceTree& 
   // and after an unclean end what the tables suspect is known from nowhere else.
   if (debt_.owed || options_.last_applied.epoch != Epoch()) {
     const bool known = !debt_.owed && tracker_.Knows(options_.last_applied);
-    retention_.Hold(options_.name, known ? options_.last_applied.epoch : Epoch());
+    // A sender before this one may have sent cuts that the replica has committed since.
+    if (!retention_.Holds(options_.name))
+      retention_.Hold(options_.name, known ? options_.last_applied.epoch : Epoch());
   }
   // A session may have ended with its connection.
   auto peer = Peer::Dial(options_.url, options_.find_credentials, [this] {
@@ -43,6 +45,7 @@ Sender::Sender(Options options, meta::Tracker& tracker, const meta::SourceTree& 
   }
   peer_ = std::move(*peer);
   limit_.Set(options_.bandwidth);
+  limit_.SetPaused(options_.paused);
   peer_->SetLimit(&limit_);
   thread_ = std::thread([this] { Run(); });
 }
@@ -69,6 +72,7 @@ void Sender::Reconnect() {
 
 void Sender::SetPaused(bool paused) {
   control_.SetPaused(paused);
+  limit_.SetPaused(paused);
   tracker_.WakeAll();
 }
 

@@ -92,6 +92,11 @@ class Sender {
   }
   // Whether its cut goes without something that could not be read.
   bool LacksSomething() { return !view_.lacking().empty(); }
+  // What the replica has of an object: all of it as it is now, or not yet, or less than that
+  // because something of it cannot be read, or it falls short there.
+  enum class Has { kAll, kNotYet, kLess };
+  Has HasObject(const ObjectId& object);
+  bool stopping() const { return control_.stopping(); }
   using Waited = ReplicaView::Waited;
   // Waits until the replica, asked after the call, has said that it has applied `epoch`.
   Waited WaitUntilApplied(Epoch epoch, CondVar::Clock::time_point deadline);

@@ -56,6 +56,14 @@ ReplicaStatus Sender::status() {
   return status;
 }
 
+// Nothing is known of a replica whose cut is none of ours.
+Sender::Has Sender::HasObject(const ObjectId& object) {
+  if (view_.lacking().Has(object) || view_.short_debts().Has(object)) return Has::kLess;
+  const Epoch applied = view_.applied();
+  const bool has_all = applied != Epoch() && tracker_.ChangesAfter(applied, object).empty();
+  return has_all ? Has::kAll : Has::kNotYet;
+}
+
 // What is sent to it is heard of, too.
 std::optional<uint64_t> Sender::AskIfUnheard() {
   if (peer_ == nullptr || peer_->connection() == 0 || peer_->unheard() < kHeardLately) {

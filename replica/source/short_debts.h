@@ -23,6 +23,11 @@ class ShortDebts {
   using Time = CondVar::Clock::time_point;
 
   bool empty() EXCLUDES(mutex_);
+  // Whether this object is known to fall short.
+  bool Has(const ObjectId& object) EXCLUDES(mutex_) {
+    MutexLock lock(mutex_);
+    return debts_.contains(object);
+  }
   // What the replica says now takes the place of what it said before.
   void Heard(const Position& position, Time now) EXCLUDES(mutex_);
   // Returns those to be sent whole with a change set that holds `changes`. What has changed is

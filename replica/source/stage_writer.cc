@@ -147,7 +147,7 @@ Status StageWriter::SendChunk() {
                                  in_flight_bytes_ + bytes > peer_->pace().window())) {
     RETURN_IF_ERROR(WaitForOldest());
   }
-  AwaitBandwidth(bytes);
+  RETURN_IF_ERROR(AwaitBandwidth(bytes));
   in_flight_bytes_ += bytes;
   const auto now = Pace::Clock::now();
   ASSIGN_OR_RETURN(Peer::Pending pending, peer_->Send(std::move(chunk)));
@@ -206,7 +206,7 @@ Result<Reply> StageWriter::SendIncrement(replica::Commit commit) {
   // It goes on with no stage, and is too small to be gone on with.
   increment.begin = {stage_, base_};
   increment.chunk = TakeChunk();
-  AwaitBandwidth(increment.chunk.payload.size());
+  RETURN_IF_ERROR(AwaitBandwidth(increment.chunk.payload.size()));
   commit.chunk_count = chunk_count();
   commit.digest = DigestOf(checksums_);
   increment.commit = commit;

@@ -51,7 +51,7 @@ class StageWriter {
   uint64_t most_compared() const {
     const uint64_t most = peer_->pace().delta_bytes();
     const uint64_t rate = bandwidth();
-    return rate == 0 ? most : std::clamp<uint64_t>(rate, kLeastWindow, most);
+    return rate == 0 ? most : std::clamp<uint64_t>(InBlocks(rate), kLeastWindow, most);
   }
 
  private:
@@ -71,12 +71,15 @@ class StageWriter {
   size_t chunk_bytes() const {
     const size_t most = peer_->pace().chunk_bytes();
     const uint64_t rate = bandwidth();
-    return rate == 0 ? most : std::clamp<size_t>(rate / kChunksASecond, kLeastChunkBytes, most);
+    return rate == 0 ? most
+                     : std::clamp<size_t>(InBlocks(rate / kChunksASecond), kLeastChunkBytes, most);
   }
+  // Pieces of files begin at a block.
+  static uint64_t InBlocks(uint64_t bytes) { return bytes / kCompareBlock * kCompareBlock; }
   // Bytes a second; 0: no limit.
   uint64_t bandwidth() const { return peer_->limit() == nullptr ? 0 : peer_->limit()->rate(); }
-  void AwaitBandwidth(size_t bytes) {
-    if (peer_->limit() != nullptr) peer_->limit()->Take(bytes);
+  Status AwaitBandwidth(size_t bytes) {
+    return peer_->limit() == nullptr ? Status() : peer_->limit()->Take(bytes);
   }
   Chunk TakeChunk();
   void NoteTaken(uint64_t content_bytes);

@@ -118,6 +118,8 @@ inline constexpr uint64_t kUnaskedMost = 32 << 20;
 inline constexpr size_t kSmallContent = 1 << 20;
 inline constexpr size_t kSmallOnALongWay = 4 << 20;
 inline constexpr int kSmallUnaskedMost = 64;
+// New files of which it is remembered what they are named like.
+inline constexpr size_t kMostLikenesses = 256;
 // Small files that may be known are asked about when so many have come; while none is found, when
 // more and more have come. Of smaller ones a copy is no shorter than the content.
 inline constexpr size_t kFewSmallFiles = 4;

@@ -82,6 +82,7 @@ Status Verifier::Confirm() {
     // Something else may be lacking, which cannot be read.
     if (sender_.status().applied.epoch >= repaired) break;
     if (stopping_) return MakeError(ErrorKind::kCancelled, "verify: stopped");
+    if (sender_.stopping()) return sender_.NotReached();
     RETURN_IF_ERROR(RefuseIfStuck(/*waits_for_changes=*/true));
     if (IsPatient(patience)) continue;
     return MakeError(ErrorKind::kUnreachable, "the repair has not reached the replica in time");

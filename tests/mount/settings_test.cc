@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <filesystem>
 #include <iterator>
 
 #include "tests/files.h"
@@ -135,6 +136,49 @@ TEST_F(Settings, ALimitIsKeptTo) {
   EXPECT_THAT(wrong.err, HasSubstr("is no span of the day"));
 }
 
+// Chunks are then smaller than a small file.
+TEST_F(Settings, SmallFilesArriveWholeOverANarrowLink) {
+  ASSERT_TRUE(StartBoth());
+  ASSERT_TRUE(mount_.Sync());
+  ASSERT_EQ(mount_.Tandem("set", {"--bwlimit", "100K"}).code, 0);
+  for (const size_t bytes : {size_t{40'000}, size_t{60 << 10}, size_t{65'535}}) {
+    Write(At("file" + std::to_string(bytes)), RandomBytes(bytes, bytes));
+  }
+  // Those that replace others, too.
+  Write(At("new"), RandomBytes(50'000, 7));
+  std::filesystem::rename(At("new"), At("file40000"));
+  EXPECT_TRUE(Converges());
+}
+
+TEST_F(Settings, APauseIsHeardWhileBytesWaitForTheLimit) {
+  ASSERT_TRUE(StartBoth());
+  ASSERT_TRUE(mount_.Sync());
+  ASSERT_EQ(mount_.Tandem("set", {"--bwlimit", "4K"}).code, 0);
+  Write(At("file"), RandomBytes(1 << 20, 1));
+  ASSERT_TRUE(WaitFor([&] { return mount_.SentBytes() > 16'000; }));
+  ASSERT_EQ(mount_.Tandem("pause").code, 0);
+  EXPECT_TRUE(mount_.WaitForState("paused"));
+  ASSERT_EQ(mount_.Tandem("set", {"--bwlimit", "0"}).code, 0);
+  ASSERT_EQ(mount_.Tandem("resume").code, 0);
+  EXPECT_TRUE(Converges());
+}
+
+// While another replica finishes its first copy.
+TEST_F(Settings, ReplicasMayComeAndGoQuickly) {
+  ASSERT_TRUE(StartBoth());
+  ASSERT_TRUE(other_.Start());
+  for (int i = 0; i < Times(15, 200); ++i) {
+    ASSERT_TRUE(Replica("add", {"other=" + other_.url()}));
+    Write(At("file" + std::to_string(i)), "text");
+    ASSERT_TRUE(Replica("rename", {"other", "another"}));
+    ASSERT_TRUE(mount_.Sync(60, i % 3 == 0 ? "another" : "one"));
+    ASSERT_TRUE(Replica("remove", {"another"}));
+  }
+  ASSERT_TRUE(Replica("add", {"other=" + other_.url()}));
+  EXPECT_TRUE(test::Converges(mount_, other_, "other"));
+  EXPECT_TRUE(Converges());
+}
+
 // ---- The configuration file
 // ----------------------------------------------------------------------
 
@@ -193,6 +237,14 @@ TEST_F(Configured, AVolumeIsMountedByItsName) {
   EXPECT_EQ(mount_.Status()["interval_ms"], 8);
   EXPECT_EQ(mount_.ReplicaStatus()["bwlimit"], "50M");
   EXPECT_TRUE(test::Converges(mount_, other_, "other"));
+  // What was changed by other means stays; what has another name goes on from its cut.
+  ASSERT_TRUE(Replica("add", {"third=tcp://127.0.0.1:" + std::to_string(FreePort())}));
+  Configure("replica = [\"renamed=" + replica_.url() + "\"]\ninterval = 8\n");
+  const Outcome renamed = mount_.Tandem("reload");
+  EXPECT_THAT(renamed.out, HasSubstr("replica replica is called renamed"));
+  EXPECT_THAT(renamed.out, HasSubstr("replica other was removed"));
+  EXPECT_EQ(Replicas(), 2u);
+  EXPECT_FALSE(mount_.ReplicaStatus().contains("bwlimit")) << "that of the file is gone";
   // A file that cannot be used changes nothing.
   Configure("replica = 7.5\ninterval = 9\n");
   EXPECT_NE(mount_.Tandem("reload").code, 0);
@@ -202,10 +254,14 @@ TEST_F(Configured, AVolumeIsMountedByItsName) {
 }
 
 TEST_F(Configured, TheCommandLineOverridesTheFile) {
-  Configure("replica = \"replica=" + replica_.url() + "\"\ninterval = 7\n");
-  const Outcome mounted = Tandemfs({"volume", "--interval", "9"});
+  Configure("replica = \"replica=" + replica_.url() +
+            "\"\ninterval = 7\nvolume = \"of file\"\noptions = \"bwlimit=3M,max_changes=9\"\n");
+  const Outcome mounted = Tandemfs({"volume", "--interval", "9", "--volume", "volume", "-o",
+                                    "bwlimit=08:00-18:00=2M\\,*=4M,interval=8"});
   ASSERT_EQ(mounted.code, 0) << mounted;
   EXPECT_EQ(mount_.Status()["interval_ms"], 9);
+  EXPECT_EQ(mount_.Status()["volume"], "volume");
+  EXPECT_EQ(mount_.ReplicaStatus()["bwlimit"], "08:00-18:00=2M,*=4M");
   EXPECT_EQ(Execute({"umount", mount_.path()}).code, 0);
 }
 

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <toml++/toml.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cstdlib>
@@ -27,8 +28,15 @@ Result<std::string> ReadAll(const std::string& path) {
   struct stat status {};
   if (fstat(fd.get(), &status) != 0) return ErrnoError("read configuration file " + path);
   if (!S_ISREG(status.st_mode)) return Bad(path, "it is not a regular file");
+  // It says what is mounted where, and with which rights.
   if ((status.st_mode & S_IWOTH) != 0) {
     return Bad(path, "every user may write to it: chmod o-w " + path);
+  }
+  const bool is_others = status.st_uid != 0 && status.st_uid != geteuid();
+  const bool is_of_a_group =
+      geteuid() == 0 && (status.st_mode & S_IWGRP) != 0 && status.st_gid != 0;
+  if (is_others || is_of_a_group) {
+    return Bad(path, "another user may write to it: chown root and chmod g-w " + path);
   }
   std::string text(kLargestFile + 1, '\0');
   ASSIGN_OR_RETURN(const size_t size, ReadAt(fd.get(), 0, text, "read configuration file"));

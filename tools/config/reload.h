@@ -16,9 +16,8 @@ namespace tandem::tools {
 class Reload {
  public:
   // `arguments` are those that the mount was made with, out of `argc` and `argv`, which outlive
-  // this.
-  Reload(int argc, char** argv, MountArguments arguments)
-      : argc_(argc), argv_(argv), now_(std::move(arguments)) {}
+  // this. Made in the directory that relative paths among them begin at.
+  Reload(int argc, char** argv, MountArguments arguments);
 
   // Reads the file again and applies what can be applied. Replies with "changed" and with
   // "at_next_start", which needs another mount, both lists of sentences. If the file is wrong,
@@ -28,6 +27,7 @@ class Reload {
  private:
   const int argc_;
   char** const argv_;
+  std::string directory_;
   Mutex mutex_;
   MountArguments now_ GUARDED_BY(mutex_);
 };
