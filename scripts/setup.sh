@@ -305,7 +305,7 @@ fetch_uplot() {
   mkdir -p "$uplot_dir"
   (cd "$uplot_dir" &&
     npm pack --silent --ignore-scripts --fetch-retries=1 --fetch-timeout=20000 "uplot@$uplot_version" &&
-    tar -xzf "uplot-$uplot_version.tgz" package/dist package/LICENSE package/package.json)
+    tar -xmzf "uplot-$uplot_version.tgz" package/dist package/LICENSE package/package.json)
 }
 
 # need_uplot: from the npm registry, if there is npm, or a notice.
