@@ -19,7 +19,7 @@ export function replica(name, changes = {}) {
     received_bytes: 1 << 20,
     rate_bytes: 0,
     worst_lag_hour: 1.7,
-    bwlimit: 0,
+    bwlimit: '',
     error: '',
     ...changes,
   };

@@ -16,7 +16,7 @@ function fewMounts() {
       replica('backup', {state: 'catching-up', lag_seconds: 0.8, rate_bytes: 12 << 20,
         pending: pending(88 << 20, 12)}),
       replica('attic', {state: 'paused', paused_until: Math.round(Date.now() / 1000) + 3000,
-        bwlimit: 2 << 20, lag_seconds: 610, pending: pending(300 << 20, 140)}),
+        bwlimit: '2M', lag_seconds: 610, pending: pending(300 << 20, 140)}),
     ], {pending: pending(300 << 20, 140), not_replicated: ['/srv/data/scratch']}),
     mount('mail', [replica('backup', {state: 'blocked', lag_seconds: 4000,
       error: 'write stage/17: No space left on device',

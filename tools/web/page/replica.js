@@ -85,7 +85,7 @@ export class ReplicaView {
         replica.worst_lag_hour === undefined ? '' : duration(replica.worst_lag_hour));
     this.facts.set('Pending', pending(replica.pending));
     this.facts.set('Sending now', rateNow === undefined ? '' : rate(rateNow));
-    this.facts.set('Limit', replica.bwlimit ? rate(replica.bwlimit) : '');
+    this.facts.set('Limit', replica.bwlimit ?? '');
     this.facts.set('Sent', bytes(replica.sent_bytes ?? 0));
     this.facts.set('Cut', `${number(replica.applied_cut ?? 0)} applied`);
   }
