@@ -67,7 +67,7 @@ test('states are told in words, with what to do', async () => {
   await page.getByText('↓ first copy under way').first().waitFor();
   await page.getByText('done in about 42 min').waitFor();
   await page.getByText(/‖ paused until/).waitFor();
-  await page.getByText('2 MiB/s', {exact: true}).waitFor();
+  await page.getByText('2M', {exact: true}).waitFor();
   assert.match(await page.title(), /^\(1\) tandemfs on/);
   assert.equal(await page.locator('#summary').textContent(),
       '3 mounts, 4 replicas: 1 catching up, 1 paused, 1 blocked, 1 first copy under way');
