@@ -62,7 +62,8 @@ Result<std::unique_ptr<FileSystem>> FileSystem::Create(int source_fd, meta::Capt
   const Backing backing = {.has_acls = HasAcls(root),
                            .close_cannot_fail = CloseCannotFail(root),
                            .has_stable_offsets = HasStableOffsets(root)};
-  return std::unique_ptr<FileSystem>(new FileSystem(std::move(inodes), capture, settings, backing));
+  return std::unique_ptr<FileSystem>(
+      new FileSystem(std::move(inodes), capture, std::move(settings), backing));
 }
 
 // The functions that libfuse calls. Exceptions stop here, and errors become replies.

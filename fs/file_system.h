@@ -157,7 +157,10 @@ class FileSystem {
 
   FileSystem(std::unique_ptr<InodeTable> inodes, meta::Capture* capture, Settings settings,
              Backing backing)
-      : inodes_(std::move(inodes)), capture_(capture), settings_(settings), backing_(backing) {}
+      : inodes_(std::move(inodes)),
+        capture_(capture),
+        settings_(std::move(settings)),
+        backing_(backing) {}
 
   template <auto kHandler>
   struct Trampoline;

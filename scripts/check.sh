@@ -24,6 +24,7 @@ below_tools=${below_tools//$'\n'/}
 may_include=(
   "meta/base:meta/base"
   "meta/change:meta/change meta/base"
+  "meta/filter:meta/filter meta/base"
   "meta/source:meta/source meta/change meta/base"
   "meta/state:meta/state meta/source meta/change meta/base"
   "meta/capture:meta/capture meta/state meta/source meta/change meta/base"
@@ -46,7 +47,7 @@ may_include=(
   "tools/metrics:tools/metrics tools/status tools $below_tools"
   "tools/web:tools/web tools $below_tools"
   "tools:tools tools/config tools/status tools/metrics tools/web $below_tools"
-  "tests:tests tools tools/config tools/status tools/metrics tools/web $below_tools"
+  "tests:tests meta/filter tools tools/config tools/status tools/metrics tools/web $below_tools"
 )
 
 # HEADER:FILES THAT MAY INCLUDE IT, both extended regular expressions. One wrapper for each library.

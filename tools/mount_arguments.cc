@@ -191,12 +191,12 @@ Result<MountArguments> ParseMountArguments(int argc, char** argv, const std::str
   given.fuse_options = from_options.fuse_options;
   if (!directory.empty()) {
     Anchor(given.config, directory);
-    if (ConfigOfVolume(given).empty()) Anchor(given.source, directory);
+    if (ConfigOfVolume(given, directory).empty()) Anchor(given.source, directory);
     Anchor(given.mountpoint, directory);
   }
   const bool replicas_given = !given.replicas.empty();
-  const bool names_volume = given.config.empty() && !ConfigOfVolume(given).empty();
-  if (names_volume) given.config = ConfigOfVolume(given);
+  const bool names_volume = given.config.empty() && !ConfigOfVolume(given, directory).empty();
+  if (names_volume) given.config = ConfigOfVolume(given, directory);
   std::optional<ConfigFile> file;
   if (!given.config.empty()) {
     ASSIGN_OR_RETURN(file, TakeConfig(given, names_volume));

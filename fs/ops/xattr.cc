@@ -50,6 +50,17 @@ Status ReplyValue(Request& request, size_t size, Call call) {
   return {};
 }
 
+// The same with a value that stands nowhere.
+Status ReplyText(Request& request, size_t size, const std::string& text) {
+  if (size == 0) {
+    request.ReplyXattrSize(text.size());
+    return {};
+  }
+  if (size < text.size()) return ErrnoError(ERANGE, "read extended attribute");
+  (void)request.ReplyBytes({text.data(), text.size()});
+  return {};
+}
+
 }  // namespace
 
 Status FileSystem::SetXattr(Request& request, fuse_ino_t node, const char* name, const char* value,
@@ -92,16 +103,7 @@ Status FileSystem::GetXattr(Request& request, fuse_ino_t node, const char* name,
   if (settings_.describe != nullptr && std::string_view(name).starts_with(kShownXattrs)) {
     shown = settings_.describe(name, inodes_->Get(node).ref().id);
   }
-  if (shown) {
-    return ReplyValue(request, size, [&shown](char* value, size_t length) -> ssize_t {
-      if (value != nullptr && length < shown->size()) {
-        errno = ERANGE;
-        return -1;
-      }
-      if (value != nullptr) std::memcpy(value, shown->data(), shown->size());
-      return static_cast<ssize_t>(shown->size());
-    });
-  }
+  if (shown) return ReplyText(request, size, *shown);
   ASSIGN_OR_RETURN(const InodeFd fd, inodes_->Descriptor(node));
   return ReplyValue(request, size, [&](char* value, size_t length) {
     const ssize_t result = getxattr(fd.path().c_str(), name, value, length);

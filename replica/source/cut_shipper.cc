@@ -16,7 +16,7 @@ CutShipper::NewNames CutShipper::NewNamesOf(const meta::Layer& changes) {
       for (const auto& [name, entry] : change.entries) {
         if (entry.child.is_null() || entry.child == entry.replaced) continue;
         const auto [known, is_new] = names.try_emplace(
-            entry.child, meta::ObjectRef{directory, change.handle}, &name, entry.replaced);
+            entry.child, NewName{{directory, change.handle}, &name, entry.replaced});
         if (!is_new && known->second.replaced.is_null()) known->second.replaced = entry.replaced;
       }
     }

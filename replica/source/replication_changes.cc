@@ -66,7 +66,7 @@ Status Replication::Remove(const std::string& name) {
     record = MemberOf(name)->record;
     std::erase_if(members_, [&name](const Member& member) { return member.record.name == name; });
   }
-  const Status deleted =
+  Status deleted =
       writer_.Do([&name](meta::StateDatabase& state) { return state.DeleteReplica(name); });
   if (!deleted) {
     Insert(record);
@@ -108,7 +108,7 @@ Status Replication::Exchange(const std::string& name, const std::string& to,
   const meta::ReplicaRecord before = record;
   record.name = to;
   if (!url.empty()) record.url = url;
-  const Status written = writer_.Do([&](meta::StateDatabase& state) -> Status {
+  Status written = writer_.Do([&](meta::StateDatabase& state) -> Status {
     RETURN_IF_ERROR(state.DeleteReplica(name));
     return state.PutReplica(record);
   });

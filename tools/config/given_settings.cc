@@ -128,11 +128,13 @@ void TakeMountOptions(const std::vector<std::string>& lists, Given& given) {
   }
 }
 
-std::string ConfigOfVolume(const Given& given) {
+std::string ConfigOfVolume(const Given& given, const std::string& directory) {
   const std::string& name = given.source;
   if (name.empty() || name.find('/') != std::string::npos || name.starts_with('.')) return "";
   const std::string path = ConfigDirectory() + "/" + name + ".toml";
-  const bool may_be_source = !given.mountpoint.empty() && access(name.c_str(), F_OK) == 0;
+  const bool may_be_source =
+      !given.mountpoint.empty() &&
+      access((directory.empty() ? name : directory + "/" + name).c_str(), F_OK) == 0;
   return !may_be_source && access(path.c_str(), F_OK) == 0 ? path : "";
 }
 

@@ -29,7 +29,8 @@ void TakeMountOptions(const std::vector<std::string>& lists, Given& given);
 
 // Returns the file of a volume that is named instead of SOURCE, as in `tandemfs VOLUME
 // [MOUNTPOINT]`; an empty string if it is none.
-std::string ConfigOfVolume(const Given& given);
+// A SOURCE that is there is none; relative ones begin at `directory`, if it is not empty.
+std::string ConfigOfVolume(const Given& given, const std::string& directory = {});
 
 // Adds what the file `given.config` says and nothing else has said. `names_volume`: it is the file
 // of the volume that stands in place of SOURCE.

@@ -95,8 +95,9 @@ Result<nlohmann::json> Reload::Apply(Replication* replication) {
   }
   ASSIGN_OR_RETURN(MountArguments wanted, ParseMountArguments(argc_, argv_, directory_));
   ASSIGN_OR_RETURN(const auto bandwidth, replica::BandwidthSchedule::Parse(wanted.bandwidth));
+  const bool changes_replicas = wanted.replicas_in_config && !Same(wanted.replicas, now_.replicas);
   for (const ReplicaArgument& replica : wanted.replicas) {
-    if (!wanted.replicas_in_config || !replica.url.starts_with('@')) continue;
+    if (!changes_replicas || !replica.url.starts_with('@')) continue;
     return MakeError(ErrorKind::kUsage, wanted.config + ": enrol replica " + replica.url +
                                             " with tandem replica add, and put its URL here");
   }
@@ -118,8 +119,7 @@ Result<nlohmann::json> Reload::Apply(Replication* replication) {
     now_.bandwidth = wanted.bandwidth;
     changed.push_back("bwlimit");
   }
-  if (replication != nullptr && wanted.replicas_in_config &&
-      !Same(wanted.replicas, now_.replicas)) {
+  if (replication != nullptr && changes_replicas) {
     RETURN_IF_ERROR(ApplyReplicas(now_.replicas, wanted.replicas, *replication, changed));
     now_.replicas = wanted.replicas;
   }

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <ctime>
@@ -29,7 +30,7 @@ std::string BytesText(uint64_t bytes) {
 
 std::string TimeText(double seconds) {
   char text[48];
-  const auto whole = static_cast<int64_t>(seconds + 0.5);
+  const int64_t whole = std::llround(seconds);
   if (seconds < 60) {
     snprintf(text, sizeof text, "%.1f s", seconds);
   } else if (whole < 3600) {
