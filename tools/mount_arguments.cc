@@ -1,8 +1,10 @@
 #include "tools/mount_arguments.h"
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdlib>
 #include <iostream>
+#include <iterator>
 #include <map>
 #include <set>
 #include <utility>
@@ -186,7 +188,7 @@ Result<MountArguments> ParseMountArguments(int argc, char** argv, const std::str
   Given from_options;
   TakeMountOptions(option_lists, from_options);
   given.texts.merge(from_options.texts);  // the command line overrides -o
-  if (given.replicas.empty()) given.replicas = from_options.replicas;
+  std::ranges::move(from_options.replicas, std::back_inserter(given.replicas));
   given.no_capture |= from_options.no_capture;
   given.fuse_options = from_options.fuse_options;
   if (!directory.empty()) {

@@ -103,8 +103,8 @@ void VolumeBox::CheckContained() const {
           "nothing is written outside");
   static const std::set<std::string> own = {"volume", "applied", "applied.spare", "tree", "stage"};
   for (const std::string& name : NamesIn(path_)) {
-    Require(own.contains(name) || name.starts_with("replica.db"),
-            "a volume has only its own files");
+    const bool is_database = name.starts_with("replica.db") || name.starts_with("chunks.db");
+    Require(own.contains(name) || is_database, "a volume has only its own files");
   }
 }
 
