@@ -3,6 +3,9 @@
 
 #include <gmock/gmock.h>
 
+#include <future>
+#include <memory>
+
 #include "tools/status/events.h"
 
 namespace tandem::tools {
@@ -23,18 +26,27 @@ ReplicaStatus Replica(const std::string& name, ReplicaState state, double lag = 
 
 class HistoryTest : public ::testing::Test {
  protected:
-  // Its own thread sees no replica, and drops those that are gone: times are the test's.
   void Take(double lag, uint64_t sent, int64_t time) {
-    history_.Take({Replica("a", ReplicaState::kCurrent, lag, sent)}, time);
+    history_->Take({Replica("a", ReplicaState::kCurrent, lag, sent)}, time);
   }
-  History history_{[] { return std::vector<ReplicaStatus>{Replica("a", ReplicaState::kCurrent)}; },
-                   [](const auto&) {}};
+  // Its own thread takes no sample before the end.
+  void TearDown() override {
+    ended_.set_value();
+    history_.reset();
+  }
+  std::promise<void> ended_;
+  std::unique_ptr<History> history_ = std::make_unique<History>(
+      [ended = ended_.get_future().share()] {
+        ended.wait();
+        return std::vector<ReplicaStatus>();
+      },
+      [](const auto&) {});
 };
 
 TEST_F(HistoryTest, KeepsAnHourAndADay) {
   constexpr int64_t kBegin = 300'000'000;
   for (int64_t i = 0; i < 9000; ++i) Take(i == 8000 ? 7 : 1, 0, kBegin + 10 * i);
-  const History::OfReplica kept = history_.Of("a");
+  const History::OfReplica kept = history_->Of("a");
   EXPECT_EQ(kept.hour.size(), 360u);
   EXPECT_EQ(kept.day.size(), 288u);
   EXPECT_EQ(kept.hour.back().time, kBegin + 89'990);
@@ -49,11 +61,11 @@ TEST_F(HistoryTest, TellsRateWorstLagAndTimeToGo) {
   Take(1, 1500, now - 10);
   ReplicaStatus status = Replica("a", ReplicaState::kCatchingUp, 2, 3000);
   status.pending.bytes = 1000;
-  const History::Summary summary = history_.Summarize(status);
+  const History::Summary summary = history_->Summarize(status);
   EXPECT_EQ(summary.worst_lag, 5);
   EXPECT_GT(summary.rate, 20);
   EXPECT_GT(summary.eta, 0);
-  EXPECT_LT(history_.Summarize(Replica("unknown", ReplicaState::kCurrent)).eta, 0);
+  EXPECT_LT(history_->Summarize(Replica("unknown", ReplicaState::kCurrent)).eta, 0);
 }
 
 TEST(EventsTest, TellOfStatesLagAndTheSetOfReplicas) {
