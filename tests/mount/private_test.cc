@@ -108,7 +108,7 @@ TEST_F(Invariant12, AModeThatLetsOthersWriteIsRefused) {
   for (const char* mode : {"0777", "0775", "0600", "4755", "rwx", "0755x"}) {
     const Outcome outcome = Execute(
         {Program("tandemd"), "--store", scratch_.Path("store"), "--store-mode", mode}, seconds(10));
-    EXPECT_EQ(outcome.code, 1) << mode << outcome;
+    EXPECT_EQ(outcome.code, 2) << mode << outcome;
     EXPECT_NE(outcome.err.find("--store-mode"), std::string::npos) << outcome.err;
   }
 }
