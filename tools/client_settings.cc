@@ -1,8 +1,8 @@
 // Subcommands that change the settings and replicas of a running mount (tools/control_settings.h).
-#include <charconv>
 #include <cstdlib>
 
 #include "tools/client_commands.h"
+#include "tools/config/given_settings.h"
 #include "tools/control.h"
 #include "tools/enrol_replicas.h"
 #include "tools/mount_arguments.h"
@@ -37,14 +37,8 @@ Result<int> RunSet(const SetOptions& options) {
   if (!options.bandwidth.empty()) request["bwlimit"] = options.bandwidth;
   if (!options.log_level.empty()) request["log_level"] = options.log_level;
   if (!options.interval.empty()) {
-    int64_t value = 0;
-    const char* const end = options.interval.data() + options.interval.size();
-    const auto read = std::from_chars(options.interval.data(), end, value);
-    if (read.ec != std::errc() || read.ptr != end || value < 0) {
-      return MakeError(ErrorKind::kUsage, "interval " + options.interval +
-                                              ": milliseconds from 0 to 3600000 are expected");
-    }
-    request["interval_ms"] = value;
+    ASSIGN_OR_RETURN(const auto interval, ParseInterval(options.interval));
+    request["interval_ms"] = interval.count();
   }
   if (request.size() == 1 + size_t{!options.replica.empty()}) {
     return MakeError(ErrorKind::kUsage,
@@ -83,7 +77,7 @@ Result<int> RunReplicaList(const ReplicaOptions& options) {
   return EXIT_SUCCESS;
 }
 
-// An invitation is redeemed here: the key is this user's, who runs the mount.
+// An invitation is redeemed in this process: the key belongs to its user, as the mount does.
 Result<int> RunReplicaAdd(const ReplicaOptions& options) {
   ASSIGN_OR_RETURN(const std::string socket, FindServedSocket(options.mountpoint));
   std::vector<ReplicaArgument> replicas = {ParseReplica(options.value)};

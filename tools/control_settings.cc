@@ -1,10 +1,11 @@
 #include "tools/control_settings.h"
 
+#include <chrono>
 #include <ctime>
 
 #include "meta/base/log.h"
+#include "tools/config/given_settings.h"
 #include "tools/mount_arguments.h"
-#include "tools/replica_url.h"
 
 namespace tandem::tools {
 namespace {
@@ -36,13 +37,12 @@ Result<Json> Resume(const Json& request, Replication& replication) {
 Result<Json> Set(const Json& request, Replication& replication) {
   const auto replica = ReplicaOf(request);
   RETURN_IF_ERROR(replication.Find(replica));
-  const auto interval = request.value("interval_ms", int64_t{-1});
-  constexpr int64_t kLongestInterval = 3'600'000;
-  if (interval < -1 || interval > kLongestInterval) {
-    return MakeError(ErrorKind::kUsage, "interval " + std::to_string(interval) +
-                                            ": milliseconds from 0 to 3600000 are expected");
+  std::optional<std::chrono::milliseconds> interval;
+  if (request.contains("interval_ms")) {
+    ASSIGN_OR_RETURN(interval,
+                     ParseInterval(std::to_string(request.at("interval_ms").get<int64_t>())));
   }
-  if (interval != -1 && replica) {
+  if (interval && replica) {
     return MakeError(ErrorKind::kUsage, "the interval is that of all replicas");
   }
   const auto level = request.value("log_level", std::string());
@@ -53,7 +53,7 @@ Result<Json> Set(const Json& request, Replication& replication) {
     ASSIGN_OR_RETURN(schedule, replica::BandwidthSchedule::Parse(text));
   }
   if (!text.empty()) RETURN_IF_ERROR(replication.SetBandwidth(replica, schedule));
-  if (interval != -1) replication.SetInterval(std::chrono::milliseconds(interval));
+  if (interval) replication.SetInterval(*interval);
   RETURN_IF_ERROR(SetLogLevel(level));
   return Done();
 }

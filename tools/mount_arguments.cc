@@ -112,10 +112,6 @@ Status DisableOptimizations(const std::vector<std::string>& words,
   return {};
 }
 
-void Anchor(std::string& path, const std::string& directory) {
-  if (!path.empty() && path[0] != '/') path.insert(0, directory + "/");
-}
-
 void ListFaultPoints() {
   for (const std::string_view point : kSourceFaultPoints) std::cout << point << "\n";
 }

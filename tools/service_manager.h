@@ -5,24 +5,25 @@
 #pragma once
 
 #include <functional>
-#include <memory>
+#include <optional>
 #include <string>
+#include <utility>
+
+#include "meta/base/periodic_thread.h"
 
 namespace tandem::tools {
 
 class ServiceManager {
  public:
   // `is_alive` blocks for as long as the program is stuck.
-  explicit ServiceManager(std::function<void()> is_alive);
-  ~ServiceManager();
+  explicit ServiceManager(std::function<void()> is_alive) : is_alive_(std::move(is_alive)) {}
 
   void Ready(const std::string& status);
   void Stopping();
 
  private:
-  class Watchdog;
   const std::function<void()> is_alive_;
-  std::unique_ptr<Watchdog> watchdog_;  // null: none is wanted, or it is not ready yet
+  std::optional<PeriodicThread> watchdog_;  // none is wanted, or the program is not ready yet
 };
 
 }  // namespace tandem::tools

@@ -17,7 +17,7 @@ namespace {
 using meta::Intent;
 using meta::Operation;
 
-// Shown to those who ask for them by name, and not listed: a copy of the file must not have them.
+// Shown only if they are asked for by name, and not listed: a copy of the file must not have them.
 constexpr std::string_view kShownXattrs = "tandem.";
 
 bool IsAcl(std::string_view name) { return name.starts_with("system.posix_acl_"); }

@@ -105,8 +105,10 @@ Result<VolumeIdentity> ReadIdentity(int volume_fd) {
   return VolumeIdentity{*volume, TextAt(json, "name")};
 }
 
+const char* NameOf(TreeState state) { return kStates[static_cast<int>(state)]; }
+
 Status WriteMarker(int volume_fd, const Marker& marker, bool durably) {
-  const nlohmann::json json = {{"state", kStates[static_cast<int>(marker.state)]},
+  const nlohmann::json json = {{"state", NameOf(marker.state)},
                                {"volume", marker.identity.volume.ToHex()},
                                {"name", marker.identity.name},
                                {"epoch", marker.cut.name.epoch.number()},

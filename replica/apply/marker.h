@@ -36,6 +36,8 @@ Status WriteIdentity(int volume_fd, const VolumeIdentity& identity);
 Result<VolumeIdentity> ReadIdentity(int volume_fd);
 
 enum class TreeState { kSeeding, kApplying, kApplied };
+// Returns the word that the marker has for it.
+const char* NameOf(TreeState state);
 
 struct Marker {
   VolumeIdentity identity;

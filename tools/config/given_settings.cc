@@ -53,13 +53,6 @@ Result<uint64_t> ParseNumber(const std::string& what, const std::string& text, u
   return MakeError(ErrorKind::kUsage, what + " " + text + ": " + expected);
 }
 
-Result<std::chrono::milliseconds> ParseInterval(const std::string& text) {
-  ASSIGN_OR_RETURN(
-      const uint64_t value,
-      ParseNumber("interval", text, 0, 3'600'000, "milliseconds from 0 to 3600000 are expected"));
-  return std::chrono::milliseconds(value);
-}
-
 Result<uint64_t> ParseMostChanges(const std::string& text) {
   return ParseNumber("--max-changes", text, 1, UINT64_MAX, "a number from 1 is expected");
 }
@@ -106,6 +99,17 @@ constexpr ConfigFile::Key kConfigKeys[] = {
 };
 
 }  // namespace
+
+Result<std::chrono::milliseconds> ParseInterval(const std::string& text) {
+  ASSIGN_OR_RETURN(
+      const uint64_t value,
+      ParseNumber("interval", text, 0, 3'600'000, "milliseconds from 0 to 3600000 are expected"));
+  return std::chrono::milliseconds(value);
+}
+
+void Anchor(std::string& path, const std::string& directory) {
+  if (!path.empty() && path[0] != '/') path.insert(0, directory + "/");
+}
 
 void TakeMountOptions(const std::vector<std::string>& lists, Given& given) {
   for (const std::string& list : lists) {

@@ -2,6 +2,7 @@
 // configuration file have said of each. One thread.
 #pragma once
 
+#include <chrono>
 #include <map>
 #include <optional>
 #include <string>
@@ -24,6 +25,12 @@ struct Given {
   bool foreground = false;
   std::string fuse_options;
 };
+// Parses the least time between two cuts. Returns kUsage if it is not one of milliseconds.
+Result<std::chrono::milliseconds> ParseInterval(const std::string& text);
+
+// Makes a relative path one that begins at `directory`.
+void Anchor(std::string& path, const std::string& directory);
+
 // Takes our own options out of the arguments of -o; the rest is for FUSE.
 void TakeMountOptions(const std::vector<std::string>& lists, Given& given);
 

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "meta/base/log.h"
+#include "tools/config/given_settings.h"
 
 namespace tandem::tools {
 namespace {
@@ -82,7 +83,7 @@ Reload::Reload(int argc, char** argv, MountArguments arguments)
   std::error_code ignored;
   directory_ = std::filesystem::current_path(ignored).string();
   for (std::string* path : {&now_.source, &now_.mountpoint, &now_.config}) {
-    if (!path->empty() && (*path)[0] != '/') path->insert(0, directory_ + "/");
+    Anchor(*path, directory_);
   }
 }
 

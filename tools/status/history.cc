@@ -19,31 +19,11 @@ void Append(std::deque<History::Sample>& samples, const History::Sample& sample,
 }  // namespace
 
 History::History(Glance glance, Sampled sampled)
-    : glance_(std::move(glance)), sampled_(std::move(sampled)) {
-  thread_ = std::thread([this] { Run(); });
-}
-
-History::~History() {
-  {
-    MutexLock lock(mutex_);
-    stopping_ = true;
-    stop_.NotifyAll();
-  }
-  thread_.join();
-}
-
-void History::Run() {
-  for (;;) {
-    const auto statuses = glance_();
-    Take(statuses, time(nullptr));
-    sampled_(statuses);
-    MutexLock lock(mutex_);
-    const auto next = CondVar::Clock::now() + kHourStep;
-    while (!stopping_ && stop_.WaitUntil(mutex_, next)) {
-    }
-    if (stopping_) return;
-  }
-}
+    : sampler_(kHourStep, [this, glance = std::move(glance), sampled = std::move(sampled)] {
+        const auto statuses = glance();
+        Take(statuses, time(nullptr));
+        sampled(statuses);
+      }) {}
 
 void History::Take(const std::vector<replica::ReplicaStatus>& statuses, int64_t time) {
   MutexLock lock(mutex_);

@@ -10,10 +10,10 @@
 #include <functional>
 #include <map>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "meta/base/mutex.h"
+#include "meta/base/periodic_thread.h"
 #include "replica/source/replica_status.h"
 
 namespace tandem::tools {
@@ -38,7 +38,6 @@ class History {
   using Sampled = std::function<void(const std::vector<replica::ReplicaStatus>&)>;
   // `glance` is called each kHourStep, and `sampled` with what it returned.
   History(Glance glance, Sampled sampled);
-  ~History();
 
   // Of the replica of this name; empty if there is none.
   OfReplica Of(const std::string& replica) EXCLUDES(mutex_);
@@ -55,15 +54,9 @@ class History {
   void Take(const std::vector<replica::ReplicaStatus>& statuses, int64_t time) EXCLUDES(mutex_);
 
  private:
-  void Run();
-
-  const Glance glance_;
-  const Sampled sampled_;
   Mutex mutex_;
-  CondVar stop_;
-  bool stopping_ GUARDED_BY(mutex_) = false;
   std::map<std::string, OfReplica> replicas_ GUARDED_BY(mutex_);
-  std::thread thread_;
+  PeriodicThread sampler_;  // uses the others
 };
 
 }  // namespace tandem::tools

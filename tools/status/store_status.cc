@@ -20,18 +20,6 @@ namespace {
 
 bool Has(const std::string& path) { return access(path.c_str(), F_OK) == 0; }
 
-const char* NameOf(replica::TreeState state) {
-  switch (state) {
-    case replica::TreeState::kSeeding:
-      return "seeding";
-    case replica::TreeState::kApplying:
-      return "applying";
-    case replica::TreeState::kApplied:
-      break;
-  }
-  return "applied";
-}
-
 Json ReadVolume(const std::string& path, const std::string& account) {
   Json volume = {{"account", account},
                  {"volume", std::filesystem::path(path).filename().string()},

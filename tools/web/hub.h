@@ -1,5 +1,5 @@
 // What the web page shows: asks all mounts for their status once a second while somebody watches or
-// a verify runs, and gives what they answered to all who wait for it.
+// a verify runs, and gives what they answered to all threads that wait for it.
 //
 // A mount is known to the page by an id, the name of its control socket, so that no path comes from
 // the browser.
@@ -33,7 +33,7 @@ class Hub {
 
   explicit Hub(FindMounts find_mounts);
   ~Hub();
-  // Wakes all who wait; they get nothing more.
+  // Wakes all waiting threads; they get nothing more.
   void Stop();
 
   // Counts as somebody who watches, as long as it lives.
